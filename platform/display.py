@@ -1,0 +1,96 @@
+"""What people see: one line per report with the best so far, and a table at the end. All of it on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.table import Table
+
+from platform.plan import Plan
+from platform.study import best_trial
+from shards_tools.command import say
+
+# What the papers print, in their order and in percent.
+COLUMNS = {"mAP": "mAP %", "mINP": "mINP %", "cmc_1": "R1 %", "cmc_5": "R5 %"}
+
+
+class Display:
+    """Prints the progress of one study."""
+
+    def __init__(self, study: optuna.Study, plan: Plan) -> None:
+        self._study, self._plan = study, plan
+        best = best_trial(study)
+        self._best = (best.values[0], best.number) if best else None
+
+    def report(
+        self, trial: optuna.Trial, step: int, last_step: int, values: Mapping[str, float], stops: bool
+    ) -> None:
+        """One line for one epoch of one trial."""
+        value = values[self._plan.objective]
+        if self._best is None or value > self._best[0]:
+            self._best = (value, trial.number)
+        best_value, best_number = self._best
+        say(
+            f"{_label(trial):<24} epoch {step:>3}/{last_step}  {self._plan.objective} {100 * value:5.2f} %  "
+            f"loss {values['loss']:.3f}  {values['images_per_second']:.0f} images/s  "
+            f"best {100 * best_value:.2f} % (trial {best_number}){'  pruned' if stops else ''}"
+        )
+
+    def died(self, trial: optuna.Trial, count: int) -> None:
+        """One line for an attempt whose process died."""
+        say(f"{_label(trial):<24} its process died; attempt {count + 1} goes on from the last checkpoint")
+
+    def end(self, trial: optuna.Trial, state: TrialState, reason: str) -> None:
+        """One line for a trial that ended otherwise than by its reports."""
+        if state == TrialState.FAIL or (state == TrialState.PRUNED and "pruned_at" not in trial.user_attrs):
+            say(f"{_label(trial):<24} {'failed' if state == TrialState.FAIL else 'ended'}: {reason}")
+
+
+def _label(trial: optuna.Trial) -> str:
+    baseline = trial.user_attrs.get("baseline")
+    return f"trial {trial.number} ({baseline})" if baseline else f"trial {trial.number}"
+
+
+def print_header(plan: Plan, num_finished: int, num_running: int) -> None:
+    """What is about to be searched, and on what."""
+    manifest = plan.manifest
+    say(
+        f"Study {plan.study}: space {plan.space.name} at {plan.scale} scale, {plan.longest_epochs} epochs, "
+        f"{plan.objective} on the validation split."
+    )
+    say(
+        f"Data {plan.data}: {manifest.num_images} images, {len(manifest.works)} works, {len(manifest.roles)} roles; "
+        f"chance {100 * plan.chance[plan.objective]:.2f} %."
+    )
+    state = f"{num_finished} of {plan.trials} trials are done"
+    if num_running:
+        state += f", {num_running} left running by an earlier start are gone on with"
+    say(f"{state}; {plan.concurrency} at a time.")
+
+
+def print_summary(study: optuna.Study, plan: Plan, footer: list[str]) -> None:
+    """The table of the study: the best found beside the rows set by hand, the papers' rows and chance."""
+    table = Table(title=f"Study {plan.study}", title_justify="left")
+    for column in ("", "trial", *COLUMNS.values(), "epochs"):
+        table.add_column(column, justify="left" if column == "" else "right")
+    best = best_trial(study)
+    if best:
+        table.add_row(*_row("best found", best), style="bold")
+    baselines = [trial for trial in study.get_trials(deepcopy=False) if "baseline" in trial.user_attrs]
+    for trial in sorted(baselines, key=lambda trial: (trial.user_attrs["baseline"].startswith("paper"), trial.number)):
+        if trial.intermediate_values:
+            table.add_row(*_row(trial.user_attrs["baseline"], trial))
+    table.add_row("chance", "", *(f"{100 * plan.chance[key]:.2f}" for key in COLUMNS), "")
+    console = Console(stderr=True, width=None if Console(stderr=True).is_terminal else 100)
+    console.print(table)
+    for line in footer:
+        say(line)
+
+
+def _row(name: str, trial: FrozenTrial) -> list[str]:
+    metrics: dict[str, Any] = trial.user_attrs["metrics"]
+    return [name, str(trial.number), *(f"{100 * metrics[key]:.2f}" for key in COLUMNS), str(trial.last_step)]

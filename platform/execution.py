@@ -1,0 +1,130 @@
+"""Runs the trials that are left on Ray: one fresh tune.Tuner per start, which keeps nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.stopper import Stopper
+
+from platform.plan import Plan
+from platform.pruning import StudyScheduler
+from platform.reaper import reaped
+from platform.sampling import StudySearcher
+from platform.trials import Trials
+from trainables.ray_trial import run_trial
+
+# Tune's own loggers would write every report three times more, its own handler of Ctrl-C would end the run before the
+# study hears of it, and its progress output is not ours.
+QUIET_ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_THRESHOLD_S": "60",
+}
+
+
+def run_trials(plan: Plan, trials: Trials, start: int) -> None:
+    """Run until the study has its trials, the hours are over, or somebody asks for the end.
+
+    Args:
+        start: which start of the study this is; its attempts' folders lie under `start-NNN`.
+    """
+    tuner = tune.Tuner(
+        tune.with_resources(run_trial, {"cpu": plan.cpus_per_trial, "gpu": plan.gpus_per_trial}),
+        tune_config=tune.TuneConfig(
+            search_alg=StudySearcher(trials),
+            scheduler=StudyScheduler(trials),
+            num_samples=-1,  # the searcher says when it is enough
+            max_concurrent_trials=plan.concurrency,
+            trial_dirname_creator=lambda trial: f"trial-{trial.config['trial']:04d}-{trial.config['attempt']}",
+        ),
+        run_config=tune.RunConfig(
+            name=f"start-{start:03d}",
+            storage_path=str(plan.folder),
+            verbose=0,
+            callbacks=[KeepCheckpoint(trials)],
+            # Two, so that the last one stays until the study has heard of the newest.
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
+            stop=Budget(trials, plan.hours),
+        ),
+    )
+    with stop_on_signals(trials):
+        tuner.fit()
+
+
+@contextmanager
+def local_cluster(plan: Plan) -> Iterator[None]:
+    """Ray on this machine for as long as the context lasts."""
+    os.environ.update(QUIET_ENVIRONMENT)
+    # Workers of an uninstalled checkout find the project where the driver found it.
+    project = str(Path(__file__).resolve().parent.parent)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [project, os.environ.get("PYTHONPATH")]))
+    ray.init(
+        address="local",
+        num_cpus=plan.concurrency * plan.cpus_per_trial,
+        include_dashboard=False,
+        logging_level="ERROR",
+        log_to_driver=False,
+    )
+    try:
+        with reaped():
+            yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def stop_on_signals(trials: Trials) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the run in good order: running trials stay in the study, to be gone on with."""
+
+    def stop(number: int, frame: Any) -> None:
+        trials.stopping = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class KeepCheckpoint(tune.Callback):
+    """Tells the study where the newest checkpoint of a trial lies."""
+
+    def __init__(self, trials: Trials) -> None:
+        self._trials = trials
+
+    def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **_: Any) -> None:
+        self._trials.checkpoint(trial.trial_id, checkpoint.path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class Budget(Stopper):
+    """Ends the run when the hours are over or somebody asked for it."""
+
+    def __init__(self, trials: Trials, hours: float | None) -> None:
+        self._trials = trials
+        self._deadline = time.monotonic() + hours * 3600 if hours else None
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        if self._deadline and time.monotonic() > self._deadline:
+            self._trials.stopping = True
+        return self._trials.stopping
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}

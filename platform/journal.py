@@ -1,0 +1,78 @@
+"""The journal of a study: what MLflow is to be told, one JSON line per event, on disk before Optuna hears of it.
+
+Written before Optuna's database, so that whatever the study remembers stands here too, and kept whole, so that it
+can be sent again to another MLflow store.
+"""
+
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+Event = dict[str, Any]
+
+
+class Journal:
+    """An append-only file of events. An epoch, or a state of the study, that stands in it already is not written again."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.appended = threading.Event()
+        _cut_torn_line(path)
+        events, _ = self.read(0)
+        self._epochs = {(event["trial"], event["step"]) for event in events if event["kind"] == "metrics"}
+        states = [event for event in events if event["kind"] == "study"]
+        self._state = {key: value for key, value in states[-1].items() if key not in ("kind", "time")} if states else {}
+        self._file = path.open("ab")
+
+    def append(self, kind: str, **fields: Any) -> None:
+        """Write one event; it survives the death of this process from here on."""
+        if kind == "metrics":
+            epoch = (fields["trial"], fields["step"])
+            if epoch in self._epochs:
+                return
+            self._epochs.add(epoch)
+        elif kind == "study":
+            state = {key: value for key, value in fields.items() if key != "time"}
+            if state == self._state:
+                return
+            self._state = state
+        self._file.write(json.dumps({"kind": kind, **fields}).encode() + b"\n")
+        self._file.flush()
+        self.appended.set()
+
+    def read(self, offset: int, limit: int = 500) -> tuple[list[Event], int]:
+        """At most `limit` whole events from the byte `offset` on (all of them from 0), and the offset behind them."""
+        if not self.path.exists():
+            return [], 0
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            lines = []
+            for line in file:
+                if not line.endswith(b"\n") or (offset and len(lines) == limit):
+                    break
+                lines.append(line)
+        return [json.loads(line) for line in lines], offset + sum(map(len, lines))
+
+    def size(self) -> int:
+        """Bytes written so far."""
+        return os.path.getsize(self.path)
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Drop a last line that a killed process did not finish."""
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        with path.open("r+b") as file:
+            file.truncate(whole)

@@ -1,0 +1,148 @@
+"""The plan of a search: everything that the arguments, the data and the space settle before anything is started."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from platform.spaces import Space, load_space
+from shards_tools.errors import Error, unknown
+from shards_tools.manifest import Manifest, read_manifest
+from shards_tools.sample import sample_set
+from shards_tools.verify import verify
+from trainables.metrics.chance import chance_metrics
+
+OBJECTIVES = ("mAP", "mINP", "cmc_1", "cmc_5", "cmc_10", "cmc_20")
+DEFAULT_TRIALS = {"paper": 60, "tiny": 20}
+TRACKING_SCHEMES = ("sqlite:///", "postgresql", "http://", "https://")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One search, in full."""
+
+    study: str
+    space: Space
+    scale: str
+    data: Path
+    manifest: Manifest
+    fold: int
+    objective: str
+    seed: int
+    epochs: int | None  # None: what each recipe says
+    trials: int
+    hours: float | None  # None: no limit
+    concurrency: int
+    cpus_per_trial: int
+    gpus_per_trial: float
+    runs: Path
+    storage: str
+    tracking: str
+    chance: dict[str, float]
+
+    @property
+    def longest_epochs(self) -> int:
+        """The epochs of the longest training that this search may start."""
+        return self.epochs or self.space.longest_epochs
+
+    @property
+    def folder(self) -> Path:
+        """Where this study keeps its checkpoints, its journal and its lock."""
+        return self.runs / self.study
+
+    def identity(self) -> dict[str, Any]:
+        """What makes two starts the same search; each entry is named as the option that sets it."""
+        return {
+            "space": self.space.name,
+            "data": self.manifest.fingerprint,
+            "fold": self.fold,
+            "scale": self.scale,
+            "epochs": self.longest_epochs,
+            "objective": self.objective,
+            "seed": self.seed,
+        }
+
+
+def make_plan(options: argparse.Namespace) -> Plan:
+    """The plan that the command line asks for; Error for the first thing in it that cannot be done."""
+    if options.objective not in OBJECTIVES:
+        raise unknown("objective", options.objective, OBJECTIVES)
+    num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    scale = options.scale if options.scale != "auto" else ("paper" if num_gpus else "tiny")
+    space = load_space(options.space, scale)
+    data = (options.data or sample_set()).absolute()
+    manifest = read_manifest(data)
+    chance = chance_of(manifest, options.fold)
+    verify(data, level="full")
+    runs = options.runs.absolute()
+    concurrency, cpus, gpus = _resources(options, scale, num_gpus)
+    return Plan(
+        study=_checked_name(options.study) if options.study else f"{space.name}-{manifest.fingerprint[:8]}-{scale}",
+        space=space,
+        scale=scale,
+        data=data,
+        manifest=manifest,
+        fold=options.fold,
+        objective=options.objective,
+        seed=options.seed,
+        epochs=options.epochs,
+        trials=options.trials or DEFAULT_TRIALS[scale],
+        hours=options.hours,
+        concurrency=concurrency,
+        cpus_per_trial=cpus,
+        gpus_per_trial=gpus,
+        runs=runs,
+        storage=options.storage or f"sqlite:///{runs / 'optuna.db'}",
+        tracking=_checked_tracking(options.tracking or f"sqlite:///{runs / 'mlflow.db'}"),
+        chance=chance,
+    )
+
+
+def chance_of(manifest: Manifest, fold: int) -> dict[str, float]:
+    """The validation metrics of random features; Error where the split has no query that can be answered."""
+    split = manifest.split(fold)
+    query, gallery = split.val_query, split.val_gallery
+    works, roles = manifest.work, manifest.role
+    metrics = chance_metrics(works[query], works[gallery], roles[query], roles[gallery])
+    if not metrics.num_valid_queries:
+        raise Error(
+            f"{manifest.folder}: no validation query has a positive in the gallery. "
+            "A work must have at least two roles in validation; build the shards from more roles."
+        )
+    return {"mAP": metrics.mAP, "mINP": metrics.mINP, **{f"cmc_{rank}": cmc for rank, cmc in metrics.cmc.items()}}
+
+
+def _resources(options: argparse.Namespace, scale: str, num_gpus: int) -> tuple[int, int, float]:
+    """Trials at a time, and the CPUs and GPUs of each."""
+    num_cpus = len(os.sched_getaffinity(0))
+    gpus = options.gpus_per_trial or (1.0 if num_gpus else 0.0)
+    if gpus > num_gpus:
+        raise Error(f"--gpus-per-trial {gpus:g}: this machine has {num_gpus} GPUs. Give less, or leave it out.")
+    if gpus:
+        fitting = int(num_gpus / gpus)
+    else:
+        # A tiny network gains nothing from a second thread; one of the papers' takes all there are.
+        fitting = num_cpus if scale == "tiny" else 1
+    concurrency = options.concurrency or fitting
+    if concurrency > fitting and gpus:
+        raise Error(f"--concurrency {concurrency}: with {gpus:g} GPUs per trial {fitting} trials fit. Give less of one.")
+    cpus = 1 if scale == "tiny" and not gpus else max(1, num_cpus // concurrency)
+    return concurrency, cpus, gpus
+
+
+def _checked_name(name: str) -> str:
+    if not re.fullmatch(r"[\w][\w.-]{0,99}", name):
+        raise Error(f"--study {name!r} is no name for a study. Use letters, digits, '.', '_' and '-', at most 100.")
+    return name
+
+
+def _checked_tracking(uri: str) -> str:
+    if not uri.startswith(TRACKING_SCHEMES):
+        raise Error(f"--tracking {uri!r} is no MLflow store. Use sqlite:///FILE, postgresql://... or http://HOST:PORT.")
+    return uri

@@ -1,0 +1,172 @@
+"""Search the settings of a recipe: Ray runs the trials, Optuna decides and remembers, MLflow shows."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from platform.code_version import code_version
+from platform.display import Display, print_header, print_summary
+from platform.execution import local_cluster, run_trials
+from platform.journal import Journal
+from platform.lock import only_driver
+from platform.plan import OBJECTIVES, Plan, make_plan
+from platform.spaces import space_names
+from platform.study import best_trial, num_finished, open_study, without_password
+from platform.tracking import Tracker
+from platform.trials import Trials
+from shards_tools.command import Parser, positive_float, positive_int, print_json, run, say
+
+EXAMPLE = """example:
+  python -m platform.search --space transreid --trials 20
+  python -m platform.search --space transreid --data shards/lsasrd --trials 60 --hours 12
+
+The same command again goes on where the last one ended, or prints the summary where all is done.
+"""
+# A store that is away delays a start and an end by no more than this; what is unsent goes with the next start.
+LONGEST_WAIT_FOR_MLFLOW_S = 60.0
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Search, or go on with a search."""
+    started = time.monotonic()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    options = parser().parse_args(arguments)
+    plan = make_plan(options)
+    with only_driver(plan.folder / "driver.lock", plan.study), Journal(plan.folder / "journal.jsonl") as journal:
+        study = open_study(plan)
+        tracker = Tracker(
+            journal, uri=plan.tracking, artifacts=plan.runs / "artifacts", study=plan.study, tags=study_tags(plan)
+        )
+        tracker.start()
+        trials = Trials(study, plan, journal, Display(study, plan))
+        if not trials.done:
+            search(study, plan, trials, tracker)
+        journal.append("study", **study_event(study, plan), time=time.time())
+        tracker.close(LONGEST_WAIT_FOR_MLFLOW_S)
+    print_summary(study, plan, next_steps(study, plan, tracker))
+    if options.json:
+        print_json(summary(study, plan, tracker, time.monotonic() - started))
+    if trials.gave_up:
+        raise RuntimeError(f"Too many trials failed in a row. The last:\n{trials.last_failure}")
+
+
+def parser() -> Parser:
+    """The command line."""
+    arguments = Parser(prog="python -m platform.search", description=__doc__, epilog=EXAMPLE)
+    add = arguments.add_argument
+    add("--space", required=True, metavar="NAME|FILE.py", help=f"one of {', '.join(space_names())}, or your own file")
+    add("--data", type=Path, metavar="SHARDS", help="folder of shards; without it a sample set is drawn")
+    add("--study", metavar="NAME", help="default: space, data fingerprint and scale")
+    add("--trials", type=positive_int, metavar="N", help="finished trials of the study in all")
+    add("--hours", type=positive_float, metavar="H", help="end this start after H hours; what runs is gone on with")
+    add("--epochs", type=positive_int, metavar="N", help="of each trial; default: what the recipes say")
+    add("--scale", choices=("auto", "paper", "tiny"), default="auto", help="auto: paper where there is a GPU")
+    add("--fold", type=int, default=0, metavar="K", help="the fold that validates, in five-fold data; default: 0")
+    add("--objective", default="mAP", metavar="NAME", help=f"what is maximised: {', '.join(OBJECTIVES)}; default: mAP")
+    add("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where everything is kept; default: runs")
+    add("--storage", metavar="URL", help="Optuna's database; default: DIR/optuna.db")
+    add("--tracking", metavar="URI", help="MLflow's store; default: DIR/mlflow.db")
+    add("--gpus-per-trial", type=positive_float, metavar="F", help="default: 1 where there is a GPU")
+    add("--concurrency", type=positive_int, metavar="N", help="trials at a time; default: what the machine holds")
+    add("--seed", type=int, default=0, metavar="N", help="of the sampler and of every training; default: 0")
+    add("--json", action="store_true", help="print one JSON object as the last line of standard output")
+    return arguments
+
+
+def search(study: optuna.Study, plan: Plan, trials: Trials, tracker: Tracker) -> None:
+    """Run the trials that are left."""
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    print_header(plan, num_finished(study), len(running))
+    start = study.user_attrs.get("starts", 0) + 1
+    study.set_user_attr("starts", start)
+    with local_cluster(plan):
+        # MLflow's store is made while Ray starts, and stands before any trial does.
+        if not tracker.ready.wait(LONGEST_WAIT_FOR_MLFLOW_S):
+            say(
+                f"MLflow's store {without_password(plan.tracking)} does not answer ({tracker.trouble or 'no reply'}). "
+                "The search goes on; what it is to be told waits on disk."
+            )
+        run_trials(plan, trials, start)
+
+
+def study_tags(plan: Plan) -> dict[str, str]:
+    """What the parent run is found by and compared by in MLflow."""
+    tags = {key: str(value) for key, value in plan.identity().items()}
+    return {**tags, "data_folder": str(plan.data), "code_version": code_version(), "command": shlex.join(["python", "-m", "platform.search", *sys.argv[1:]])}
+
+
+def study_event(study: optuna.Study, plan: Plan) -> dict[str, Any]:
+    """The state of the whole study, for the parent run."""
+    best = best_trial(study)
+    chance = {f"chance_{plan.objective}": plan.chance[plan.objective]}
+    if best is None:
+        return {"trial": None, "checkpoint": None, "tags": counts(study), "metrics": chance}
+    return {
+        "trial": best.number,
+        "checkpoint": best.user_attrs["checkpoint"],
+        "tags": {**counts(study), "best_trial": best.number},
+        "metrics": {**chance, **{f"best_{key}": value for key, value in best.user_attrs["metrics"].items()}},
+    }
+
+
+def counts(study: optuna.Study) -> dict[str, int]:
+    """How many trials ended how."""
+    states = [trial.state for trial in study.get_trials(deepcopy=False)]
+    return {
+        "complete": states.count(TrialState.COMPLETE),
+        "pruned": states.count(TrialState.PRUNED),
+        "failed": states.count(TrialState.FAIL),
+    }
+
+
+def summary(study: optuna.Study, plan: Plan, tracker: Tracker, seconds: float) -> dict[str, Any]:
+    """The JSON of the command."""
+    best = best_trial(study)
+    return {
+        "study": plan.study,
+        "scale": plan.scale,
+        "data": str(plan.data),
+        "objective": plan.objective,
+        "chance": plan.chance[plan.objective],
+        "best": best
+        and {
+            "trial": best.number,
+            "value": best.values[0],
+            "params": best.params,
+            "checkpoint": best.user_attrs["checkpoint"],
+            "mlflow_run_id": tracker.run_id(best.number),
+        },
+        "trials": counts(study),
+        "tracking_uri": without_password(plan.tracking),
+        "storage": without_password(plan.storage),
+        "seconds": round(seconds, 1),
+    }
+
+
+def next_steps(study: optuna.Study, plan: Plan, tracker: Tracker) -> list[str]:
+    """The lines under the table: what is left to do, and how to look at what was found."""
+    number = counts(study)
+    lines = [f"{number['complete']} complete, {number['pruned']} pruned, {number['failed']} failed."]
+    running = len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+    if running:
+        lines.append(f"{running} trials wait at their last checkpoint: the same command goes on with them.")
+    if tracker.unsent:
+        lines.append(f"MLflow has not taken everything ({tracker.trouble}): the same command sends the rest.")
+    best = best_trial(study)
+    if best:
+        lines.append(f"Best weights: {best.user_attrs['checkpoint']}")
+        lines.append(f"Check them:   python -m platform.evaluate {best.user_attrs['checkpoint']} --data {plan.data}")
+    lines.append(f"Compare runs: python -m platform.ui --runs {plan.runs}")
+    return lines
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,98 @@
+"""The Optuna study: the only memory of a search. Opened here, and checked to be the same search as before."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy.exc
+from optuna.trial import TrialState
+
+from platform.plan import Plan
+from platform.pruning import make_pruner
+from shards_tools.errors import Error
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def open_study(plan: Plan) -> optuna.Study:
+    """The study of `plan`, created with its baselines waiting where there was none; Error where it is another search."""
+    study = optuna.create_study(
+        study_name=plan.study,
+        storage=open_storage(plan.storage),
+        direction="maximize",
+        load_if_exists=True,
+        pruner=make_pruner(plan),
+    )
+    _check_same_search(study, plan)
+    _enqueue_baselines(study, plan)
+    return study
+
+
+def open_storage(url: str) -> optuna.storages.RDBStorage:
+    """The database at `url`; the folder of an SQLite file is made where it is missing."""
+    try:
+        if url.startswith("sqlite:///"):
+            Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        return optuna.storages.RDBStorage(url)
+    except (OSError, ImportError, ValueError, sqlalchemy.exc.SQLAlchemyError) as error:
+        cause = str(getattr(error, "orig", None) or error).splitlines()[0].rstrip(".")
+        raise Error(
+            f"--storage {without_password(url)} cannot be used: {cause}. "
+            "Give sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."
+        ) from None
+
+
+def without_password(url: str) -> str:
+    """The address with its password left out, for people and logs."""
+    try:
+        return sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
+    except sqlalchemy.exc.ArgumentError:
+        return url
+
+
+def best_trial(study: optuna.Study) -> optuna.trial.FrozenTrial | None:
+    """The completed trial of the highest value, the earliest of equals; None while there is none."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return max(complete, key=lambda trial: (trial.values[0], -trial.number), default=None)
+
+
+def num_finished(study: optuna.Study) -> int:
+    """How many trials count for --trials: complete and pruned."""
+    return len(study.get_trials(deepcopy=False, states=FINISHED))
+
+
+def _check_same_search(study: optuna.Study, plan: Plan) -> None:
+    """Record what this search is on its first start; on every other, refuse what differs."""
+    wanted: dict[str, Any] = {**plan.identity(), "distributions": dict(plan.space.distributions)}
+    stored = study.user_attrs.get("search")
+    if stored is None:
+        study.set_user_attr("search", wanted)
+        return
+    for key, value in plan.identity().items():
+        if stored[key] != value:
+            raise Error(
+                f"--{key} is {value}, but study {plan.study} was started with {stored[key]}. "
+                f"Go on with the same, or start another study with --study NAME."
+            )
+    for key in sorted(stored["distributions"].keys() | wanted["distributions"].keys()):
+        before, now = stored["distributions"].get(key), wanted["distributions"].get(key)
+        if before != now:
+            raise Error(
+                f"Space {plan.space.name} has changed since study {plan.study} was started: {key} was "
+                f"{_range(before)}, now it is {_range(now)}. Start another study with --study NAME."
+            )
+
+
+def _range(distribution: str | None) -> str:
+    return "absent" if distribution is None else json.dumps(json.loads(distribution)["attributes"])
+
+
+def _enqueue_baselines(study: optuna.Study, plan: Plan) -> None:
+    """Put the rows that are not in the study yet at the head of it; a start that was killed here left some out."""
+    present = {trial.user_attrs.get("baseline") for trial in study.get_trials(deepcopy=False)}
+    for row, values in plan.space.baselines.items():
+        if row not in present:
+            study.enqueue_trial(values, user_attrs={"baseline": row})

@@ -1,0 +1,191 @@
+"""MLflow: a parent run per study and a child run per trial, written by a thread that drains the journal.
+
+The thread may be late, or the server away, without the search noticing: what was not sent yet stands in the journal
+and is sent by the next start. Every write can be repeated: runs are found by their tags, and MLflow stores a metric
+of equal key, step, value and time once.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from platform.journal import Event, Journal
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+RUN_STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED", "RUNNING": "RUNNING"}
+# MLflow's own limits for one call.
+MAX_METRICS_PER_CALL = 1000
+MAX_PARAMS_PER_CALL = 100
+LONGEST_PAUSE_S = 10.0
+
+
+class Tracker(threading.Thread):
+    """Sends the journal of one study to one MLflow store, from where the last start got to."""
+
+    def __init__(self, journal: Journal, *, uri: str, artifacts: Path, study: str, tags: Mapping[str, str]) -> None:
+        super().__init__(name="mlflow", daemon=True)
+        self.ready = threading.Event()  # the store exists, and the parent run stands in it
+        self.trouble = ""  # the last error of the store; empty while all is well
+        self._journal, self._uri, self._artifacts = journal, uri, artifacts
+        self._study, self._tags = study, dict(tags)
+        self._run_ids: dict[int, str] = {}
+        self._parent = ""
+        self._closing = threading.Event()
+        self._gave_up = threading.Event()
+        self._sent_file = journal.path.with_suffix(".sent.json")
+        self._offset = self._load_offset()
+
+    def run(self) -> None:
+        pause_s = 0.5
+        client = None
+        while not self._gave_up.is_set():
+            try:
+                if client is None:
+                    client = self._connect()
+                    self.ready.set()
+                more = self._send(client)
+                self.trouble, pause_s = "", 0.5
+            except Exception as error:  # the store may fail in any way it likes: the search goes on
+                self.trouble, more = f"{type(error).__name__}: {error}", False
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            if not more:
+                if self._closing.is_set() and not self.unsent:
+                    return
+                self._journal.appended.wait(pause_s)
+                self._journal.appended.clear()
+                if self.trouble:
+                    self._gave_up.wait(pause_s)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of the journal that the store does not have yet."""
+        return self._journal.size() - self._offset
+
+    def run_id(self, trial: int) -> str | None:
+        """The MLflow run of a trial, or None where the store has none yet."""
+        return self._run_ids.get(trial)
+
+    def close(self, timeout_s: float) -> None:
+        """Send what is left, for at most `timeout_s` seconds."""
+        self._closing.set()
+        self._journal.appended.set()
+        self.join(timeout_s)
+        self._gave_up.set()
+
+    def _connect(self) -> MlflowClient:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        from mlflow import MlflowClient  # here: its import takes seconds that the search need not wait for
+        from mlflow.entities import ViewType
+
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        client = MlflowClient(tracking_uri=self._uri)
+        experiment = client.get_experiment_by_name(self._study)
+        if experiment is None:
+            # Over SQLite the default would be `mlruns` in the current folder; a server knows its own place.
+            location = None if self._uri.startswith("http") else self._artifacts.as_uri()
+            self._experiment = client.create_experiment(self._study, artifact_location=location)
+        else:
+            self._experiment = experiment.experiment_id
+        runs, token = [], None
+        while True:
+            page = client.search_runs([self._experiment], run_view_type=ViewType.ALL, page_token=token)
+            runs += page
+            token = page.token
+            if not token:
+                break
+        self._run_ids = {int(run.data.tags["trial"]): run.info.run_id for run in runs if "trial" in run.data.tags}
+        parents = [run.info.run_id for run in runs if "trial" not in run.data.tags]
+        self._parent = parents[0] if parents else self._create_parent(client)
+        return client
+
+    def _create_parent(self, client: MlflowClient) -> str:
+        run = client.create_run(self._experiment, run_name=self._study, tags=self._tags)
+        return run.info.run_id
+
+    def _send(self, client: MlflowClient) -> bool:
+        """Send the next events; True where there may be more."""
+        events, offset = self._journal.read(self._offset)
+        metrics: dict[int, list[Event]] = {}
+        for event in events:
+            if event["kind"] == "metrics":
+                metrics.setdefault(event["trial"], []).append(event)
+                continue
+            self._send_metrics(client, metrics)
+            metrics = {}
+            getattr(self, f"_send_{event['kind']}")(client, event)
+        self._send_metrics(client, metrics)
+        if events:
+            self._save_offset(offset)
+        return bool(events)
+
+    def _send_metrics(self, client: MlflowClient, by_trial: dict[int, list[Event]]) -> None:
+        from mlflow.entities import Metric
+
+        for trial, events in by_trial.items():
+            points = [
+                Metric(key, value, round(event["time"] * 1000), event["step"])
+                for event in events
+                for key, value in event["values"].items()
+            ]
+            for start in range(0, len(points), MAX_METRICS_PER_CALL):
+                client.log_batch(self._run_ids[trial], metrics=points[start : start + MAX_METRICS_PER_CALL])
+
+    def _send_trial(self, client: MlflowClient, event: Event) -> None:
+        from mlflow.entities import Param, RunTag
+
+        number = event["trial"]
+        tags = {"trial": str(number), "state": "RUNNING", **event["tags"]}
+        if number not in self._run_ids:
+            # The run is created with its tags in one call, so that a killed start cannot leave one nobody finds.
+            run = client.create_run(
+                self._experiment,
+                run_name=event["name"],
+                start_time=round(event["time"] * 1000),
+                tags={"mlflow.parentRunId": self._parent, **tags},
+            )
+            self._run_ids[number] = run.info.run_id
+        run_id = self._run_ids[number]
+        params = [Param(key, str(value)) for key, value in event["params"].items()]
+        for start in range(0, len(params), MAX_PARAMS_PER_CALL):
+            client.log_batch(run_id, params=params[start : start + MAX_PARAMS_PER_CALL])
+        client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        client.update_run(run_id, status="RUNNING")
+
+    def _send_end(self, client: MlflowClient, event: Event) -> None:
+        run_id = self._run_ids[event["trial"]]
+        client.set_tag(run_id, "state", event["state"])
+        if event["reason"]:
+            client.set_tag(run_id, "reason", event["reason"])
+        client.set_terminated(run_id, RUN_STATUS[event["state"]], round(event["time"] * 1000))
+
+    def _send_study(self, client: MlflowClient, event: Event) -> None:
+        """The state of the whole study, on the parent run: numbers of trials, and the best with its weights."""
+        for key, value in event["tags"].items():
+            client.set_tag(self._parent, key, value)
+        for key, value in event["metrics"].items():
+            client.log_metric(self._parent, key, value, round(event["time"] * 1000))
+        if event["checkpoint"] and Path(event["checkpoint"]).is_dir():
+            client.log_artifacts(self._run_ids[event["trial"]], event["checkpoint"], "checkpoint")
+        client.set_terminated(self._parent, "FINISHED", round(event["time"] * 1000))
+
+    def _load_offset(self) -> int:
+        """How far the journal was sent to this store; a store at another address gets all of it."""
+        if not self._sent_file.exists():
+            return 0
+        sent: dict[str, Any] = json.loads(self._sent_file.read_text())
+        return int(sent["offset"]) if sent["uri"] == self._uri else 0
+
+    def _save_offset(self, offset: int) -> None:
+        temporary = self._sent_file.with_suffix(".tmp")
+        temporary.write_text(json.dumps({"uri": self._uri, "offset": offset}))
+        os.replace(temporary, self._sent_file)
+        self._offset = offset

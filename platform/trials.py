@@ -1,0 +1,189 @@
+"""The trials of one start: which attempt stands for which trial of the study, and what is done with its reports.
+
+Each fact goes to the journal first and to Optuna second. A start that is killed between the two finds the trial
+RUNNING, runs its last epoch again from the checkpoint, and the journal leaves out what stands in it already.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from platform.display import Display
+from platform.journal import Journal
+from platform.plan import Plan
+from platform.pruning import should_stop
+from platform.sampling import reseed
+from platform.study import num_finished
+from trainables.recipes.recipe import Recipe, settings_of
+
+MAX_ATTEMPTS_WITHOUT_PROGRESS = 3
+MAX_FAILURES_IN_A_ROW = 5
+# Ray's own entries in a report; the rest is the training's.
+METRIC_KEYS = (
+    "mAP", "mINP", "cmc_1", "cmc_5", "cmc_10", "cmc_20", "num_valid_queries", "loss", "id_loss", "triplet_loss", "lr",
+    "seconds", "images_per_second", "rss_mb", "gpu_mb",
+)  # fmt: skip
+
+
+@dataclass
+class Attempt:
+    """One run of a trial by Ray."""
+
+    trial: optuna.Trial
+    recipe: Recipe
+    ending: str = ""  # why it ends early, where the training said so
+    failed: bool = False
+
+
+class Trials:
+    """Every decision about trials: start, go on, stop, end. Tune's searcher, scheduler and callback only pass on to it."""
+
+    def __init__(self, study: optuna.Study, plan: Plan, journal: Journal, display: Display) -> None:
+        self._study, self._plan, self._journal, self._display = study, plan, journal, display
+        self._attempts: dict[str, Attempt] = {}
+        self._failures_in_a_row = 0
+        self.stopping = False  # hours are over, or somebody asked for the end: trials are left to be adopted
+        self.last_failure = ""
+        self._to_adopt = [self._adopt(trial) for trial in study.get_trials(states=(TrialState.RUNNING,))]
+        self._to_adopt = [trial for trial in self._to_adopt if not self._was_pruned(trial)]
+
+    @property
+    def done(self) -> bool:
+        """Nothing is left to start."""
+        return self.stopping or self.gave_up or self._num_left() == 0
+
+    @property
+    def gave_up(self) -> bool:
+        """Too many trials failed in a row for the next one to be worth it."""
+        return self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW
+
+    def start(self, attempt_id: str) -> dict[str, Any] | None:
+        """What the next attempt is to train; None while the running ones may be all that is needed."""
+        if len(self._attempts) >= min(self._plan.concurrency, self._num_left()):
+            return None
+        trial = self._to_adopt.pop(0) if self._to_adopt else self._ask()
+        recipe = self._plan.space.recipe(trial, self._plan.epochs)
+        self._attempts[attempt_id] = Attempt(trial, recipe)
+        attempt = trial.user_attrs.get("attempts", 0) + 1
+        self._journal_start(trial, recipe)
+        trial.set_user_attr("attempts", attempt)
+        checkpoint = trial.user_attrs.get("checkpoint")
+        return {
+            "trial": trial.number,
+            "attempt": attempt,
+            "recipe": recipe.name,
+            "settings": settings_of(recipe),
+            "data": str(self._plan.data),
+            "fold": self._plan.fold,
+            "seed": self._plan.seed,
+            "num_threads": self._plan.cpus_per_trial,
+            "resume": checkpoint if checkpoint and Path(checkpoint).is_dir() else None,
+        }
+
+    def report(self, attempt_id: str, result: dict[str, Any]) -> bool:
+        """Take one report of an attempt; False ends it. What an attempt that is no longer ours says is dropped."""
+        attempt = self._attempts.get(attempt_id)
+        if attempt is None:
+            return False
+        if "infeasible" in result or "failure" in result:
+            attempt.ending = result.get("infeasible") or result["failure"]
+            attempt.failed = "failure" in result
+            self.last_failure = result.get("traceback", self.last_failure)
+            return False
+        trial, step = attempt.trial, int(result["epoch"])
+        if step in self._frozen(trial).intermediate_values:
+            return True
+        values = {key: float(result[key]) for key in METRIC_KEYS if key in result}
+        if not math.isfinite(values[self._plan.objective]):
+            attempt.ending, attempt.failed = f"{self._plan.objective} is {values[self._plan.objective]}", True
+            return False
+        self._journal.append("metrics", trial=trial.number, step=step, time=result["time"], values=values)
+        trial.set_user_attr("metrics", values)
+        trial.report(values[self._plan.objective], step)
+        stops = should_stop(trial, step, attempt.recipe.epochs)
+        self._display.report(trial, step, attempt.recipe.epochs, values, stops)
+        return not stops
+
+    def checkpoint(self, attempt_id: str, path: str) -> None:
+        """Keep where the attempt's newest checkpoint lies: the next attempt goes on from it."""
+        if attempt_id in self._attempts:
+            self._attempts[attempt_id].trial.set_user_attr("checkpoint", path)
+
+    def finish(self, attempt_id: str, *, died: bool) -> None:
+        """The attempt is over; `died` where its process ended without a word."""
+        attempt = self._attempts.pop(attempt_id, None)
+        if attempt is None:
+            return
+        trial = self._frozen(attempt.trial)
+        if died:
+            self._attempt_died(attempt, trial)
+        elif attempt.failed:
+            self._tell(attempt.trial, TrialState.FAIL, attempt.ending)
+        elif attempt.ending:
+            # Not FAIL: the sampler would not see it, and come back to the same corner.
+            self._tell(attempt.trial, TrialState.PRUNED, attempt.ending)
+        elif "pruned_at" in trial.user_attrs:
+            self._tell(attempt.trial, TrialState.PRUNED, f"pruned at epoch {trial.user_attrs['pruned_at']}")
+        elif trial.last_step == attempt.recipe.epochs:
+            self._tell(attempt.trial, TrialState.COMPLETE, "")
+        elif not self.stopping:
+            self._attempt_died(attempt, trial)
+
+    def _attempt_died(self, attempt: Attempt, trial: optuna.trial.FrozenTrial) -> None:
+        """Try again from the last checkpoint, unless the trial has died too often at the same epoch."""
+        deaths = trial.user_attrs.get("deaths", {"epoch": None, "count": 0})
+        count = deaths["count"] + 1 if deaths["epoch"] == trial.last_step else 1
+        attempt.trial.set_user_attr("deaths", {"epoch": trial.last_step, "count": count})
+        if count < MAX_ATTEMPTS_WITHOUT_PROGRESS:
+            self._display.died(attempt.trial, count)
+            self._to_adopt.append(attempt.trial)
+        else:
+            epoch = (trial.last_step or 0) + 1
+            self.last_failure = f"its process died {count} times in epoch {epoch}"
+            self._tell(attempt.trial, TrialState.FAIL, self.last_failure)
+
+    def _tell(self, trial: optuna.Trial, state: TrialState, reason: str) -> None:
+        self._journal.append("end", trial=trial.number, state=state.name, reason=reason, time=time.time())
+        if reason:
+            trial.set_user_attr("reason", reason)
+        frozen = self._frozen(trial)
+        value = frozen.intermediate_values[frozen.last_step] if state == TrialState.COMPLETE else None
+        self._study.tell(trial, value, state=state)
+        self._failures_in_a_row = self._failures_in_a_row + 1 if state == TrialState.FAIL else 0
+        self._display.end(trial, state, reason)
+
+    def _ask(self) -> optuna.Trial:
+        reseed(self._study, self._plan.seed)
+        return self._study.ask()
+
+    def _adopt(self, trial: optuna.trial.FrozenTrial) -> optuna.Trial:
+        reseed(self._study, self._plan.seed, trial.number)
+        return optuna.Trial(self._study, trial._trial_id)
+
+    def _was_pruned(self, trial: optuna.Trial) -> bool:
+        """End a trial that an earlier start had decided to prune when it was killed."""
+        if "pruned_at" not in trial.user_attrs:
+            return False
+        self._tell(trial, TrialState.PRUNED, f"pruned at epoch {trial.user_attrs['pruned_at']}")
+        return True
+
+    def _num_left(self) -> int:
+        return max(0, self._plan.trials - num_finished(self._study))
+
+    def _frozen(self, trial: optuna.Trial) -> optuna.trial.FrozenTrial:
+        return self._study.get_trials(deepcopy=False)[trial.number]
+
+    def _journal_start(self, trial: optuna.Trial, recipe: Recipe) -> None:
+        tags = {"data": self._plan.manifest.fingerprint, "scale": self._plan.scale}
+        if "baseline" in trial.user_attrs:
+            tags["baseline"] = trial.user_attrs["baseline"]
+        name = trial.user_attrs.get("baseline", f"trial {trial.number}")
+        params = {"recipe": recipe.name, **settings_of(recipe), "fold": self._plan.fold, "seed": self._plan.seed}
+        self._journal.append("trial", trial=trial.number, name=name, params=params, tags=tags, time=time.time())

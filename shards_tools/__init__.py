@@ -1,0 +1,1 @@
+"""From a folder of images to shards, and from shards to batches."""

@@ -1,0 +1,127 @@
+"""`python -m shards_tools`: build shards from a folder of images, look at them, verify them, or draw a sample set."""
+
+from argparse import ArgumentTypeError
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from shards_tools.build import build
+from shards_tools.command import Parser, print_json, run, say
+from shards_tools.drawing.tree import draw_tree
+from shards_tools.errors import unknown
+from shards_tools.manifest import Manifest, read_manifest
+from shards_tools.sources import SOURCES
+from shards_tools.verify import LEVELS, verify
+
+EXAMPLES = """examples:
+  python -m shards_tools draw --out pictures
+  python -m shards_tools build lsasrd pictures --out shards
+  python -m shards_tools show shards
+  python -m shards_tools verify shards --level full
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one of the commands."""
+    chosen = _parser().parse_args(arguments)
+    summary = COMMANDS[chosen.command](chosen)
+    if chosen.json:
+        print_json(summary)
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m shards_tools", description=__doc__, epilog=EXAMPLES)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{build,show,verify,draw}")
+
+    command = commands.add_parser("build", help="write shards and their manifest")
+    command.add_argument("source", metavar="KIND", help=f"what the folder is: {', '.join(SOURCES)}")
+    command.add_argument("folder", metavar="SOURCE", type=Path, help="the folder that holds ASRD or ASRDf")
+    command.add_argument("--out", metavar="SHARDS", type=Path, required=True, help="a new folder for the shards")
+
+    command = commands.add_parser("show", help="what a folder of shards holds")
+    command.add_argument("shards", metavar="SHARDS", type=Path)
+
+    command = commands.add_parser("verify", help="look for damage")
+    command.add_argument("shards", metavar="SHARDS", type=Path)
+    command.add_argument("--level", choices=LEVELS, default="quick", help="sizes, every byte, or every image")
+
+    command = commands.add_parser("draw", help="draw anime-like faces in LSASRD's plain layout")
+    command.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new folder for the pictures")
+    command.add_argument(
+        "--seed", metavar="N", type=_seed, default=0, help="another seed draws other styles and characters"
+    )
+
+    for command in commands.choices.values():
+        command.add_argument("--json", action="store_true", help="print the result as one line of JSON")
+    return parser
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
+
+
+def _build(chosen: Any) -> dict[str, Any]:
+    if chosen.source not in SOURCES:
+        raise unknown("source", chosen.source, SOURCES)
+    source = SOURCES[chosen.source](chosen.folder)
+    for path in source.left_out:
+        say(f"left out, no part of the tree: {path}")
+    manifest = build(source, chosen.out)
+    say(f"built {chosen.out}")
+    return _shown(manifest)
+
+
+def _show(chosen: Any) -> dict[str, Any]:
+    return _shown(read_manifest(chosen.shards))
+
+
+def _verify(chosen: Any) -> dict[str, Any]:
+    manifest = verify(chosen.shards, chosen.level)
+    say(f"{chosen.shards} is whole: {manifest.num_images:,} images in {len(manifest.shards)} shards ({chosen.level}).")
+    return {"shards": str(chosen.shards), "level": chosen.level, "num_images": manifest.num_images, "whole": True}
+
+
+def _draw(chosen: Any) -> dict[str, Any]:
+    drawn = draw_tree(chosen.out, seed=chosen.seed)
+    counts = "{num_works} works of {num_roles} roles with {num_images_per_role} images each".format(**drawn)
+    say(f"drew {drawn['num_images']:,} faces in {chosen.out}: {counts}")
+    return {"out": str(chosen.out), "seed": chosen.seed, **drawn}
+
+
+COMMANDS = {"build": _build, "show": _show, "verify": _verify, "draw": _draw}
+
+
+def _shown(manifest: Manifest) -> dict[str, Any]:
+    """Say what the shards hold, and give it back for JSON."""
+    num_bytes = sum(shard.num_bytes for shard in manifest.shards)
+    folds = [_split_sizes(manifest, fold) for fold in range(manifest.num_folds)]
+    say(f"{manifest.source}, {manifest.layout} layout, fingerprint {manifest.fingerprint[:16]}")
+    say(
+        f"{manifest.num_images:,} images, {len(manifest.roles):,} roles, {len(manifest.works):,} works;"
+        f" {num_bytes / 1e6:,.1f} MB in {len(manifest.shards):,} shards"
+    )
+    for fold, sizes in enumerate(folds):
+        counts = ", ".join(f"{name} {size:,}" for name, size in sizes.items() if size)
+        say(counts if len(folds) == 1 else f"fold {fold}: {counts}")
+    return {
+        "shards": str(manifest.folder),
+        "source": manifest.source,
+        "layout": manifest.layout,
+        "fingerprint": manifest.fingerprint,
+        "num_images": manifest.num_images,
+        "num_works": len(manifest.works),
+        "num_roles": len(manifest.roles),
+        "num_shards": len(manifest.shards),
+        "num_bytes": num_bytes,
+        "folds": folds,
+    }
+
+
+def _split_sizes(manifest: Manifest, fold: int) -> dict[str, int]:
+    return {name: len(indices) for name, indices in vars(manifest.split(fold)).items()}
+
+
+if __name__ == "__main__":
+    run(main)

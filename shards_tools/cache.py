@@ -1,0 +1,56 @@
+"""Pixels decoded once per machine and mapped by all processes: a search reads the same ones in every trial."""
+
+import logging
+import math
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from shards_tools.decode import decode, resize
+from shards_tools.errors import Error
+from shards_tools.folders import build_once
+from shards_tools.manifest import Manifest
+from shards_tools.reader import read_image
+
+log = logging.getLogger(__name__)
+
+PIXELS_VERSION = 1  # raised when equal images would give other pixels
+
+
+def cache_folder() -> Path:
+    """Where this machine keeps what can be made again: $SAKUGA_CACHE, or ~/.cache/sakuga."""
+    return Path(os.environ.get("SAKUGA_CACHE") or Path.home() / ".cache" / "sakuga")
+
+
+def decoded(manifest: Manifest, height: int, width: int, folder: Path | None = None) -> np.ndarray:
+    """All images as a read-only uint8 memory map [num_images, height, width, 3], RGB, bilinear and antialiased.
+
+    Made by the first caller, under a lock, and kept in `folder` (`cache_folder()` if None) under a name that says all
+    that the pixels depend on. The processes of a machine share one copy in the page cache.
+    """
+    name = f"pixels-{manifest.fingerprint}-{height}x{width}-bilinear-v{PIXELS_VERSION}"
+    place = build_once((folder or cache_folder()) / name, lambda room: _decode_all(manifest, height, width, room))
+    pixels: np.ndarray = np.load(place / "pixels.npy", mmap_mode="r", allow_pickle=False)
+    return pixels
+
+
+def _decode_all(manifest: Manifest, height: int, width: int, room: Path) -> None:
+    log.info("decoding %s images to %d x %d px, once for this machine", f"{manifest.num_images:,}", height, width)
+    shape = (manifest.num_images, height, width, 3)
+    _refuse_full_disk(math.prod(shape), room)
+    pixels = np.lib.format.open_memmap(room / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
+    for index in np.lexsort((manifest.offset, manifest.shard)):  # in the order of the disk
+        pixels[index] = resize(decode(read_image(manifest, index), str(manifest.keys[index])), height, width)
+    pixels.flush()
+
+
+def _refuse_full_disk(num_bytes: int, folder: Path) -> None:
+    # Writing a memory map past the end of the disk is no exception but a signal that kills the process.
+    free = shutil.disk_usage(folder).free
+    if free < num_bytes:
+        raise Error(
+            f"The decoded images need {num_bytes / 1e9:.1f} GB, {folder.parent} has {free / 1e9:.1f} GB left."
+            " Set SAKUGA_CACHE to a folder on a larger disk."
+        )

@@ -1,0 +1,83 @@
+"""What every command shares: one-line usage errors, exit codes, and JSON as the last line of standard output."""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from shards_tools.errors import Error, unknown
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose mistakes are one line and exit code 2."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        settings.setdefault("allow_abbrev", False)
+        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(*arguments, **settings)
+
+    def parse_args(self, args=None, namespace=None):  # type: ignore[override]
+        """Parse, and name the nearest option where one is not known."""
+        arguments, rest = self.parse_known_args(args, namespace)
+        if rest:
+            options = [option for action in self._actions for option in action.option_strings]
+            if rest[0].startswith("-"):
+                raise unknown("option", rest[0].split("=")[0], options)
+            raise Error(f"{rest[0]!r} is one argument too many. See: {self.prog} --help.")
+        return arguments
+
+    def error(self, message: str) -> NoReturn:
+        raise Error(f"{message[:1].upper()}{message[1:].rstrip('.')}. See: {self.prog} --help.")
+
+
+def positive_int(text: str) -> int:
+    """The argument as an integer of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def positive_float(text: str) -> float:
+    """The argument as a finite number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+
+def print_json(value: Any) -> None:
+    """Print `value` as one line of standard JSON; NaN and infinity become null."""
+    print(json.dumps(_finite(value), allow_nan=False), flush=True)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(entry) for entry in value]
+    return value
+
+
+def say(text: str = "") -> None:
+    """Print one line for people: to standard error, so that standard output stays JSON alone."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def run(main: Callable[[Sequence[str] | None], None]) -> NoReturn:
+    """Run a command's `main` and exit: 0 done, 2 the user's mistake in one line, 130 interrupted; a bug keeps its traceback."""
+    try:
+        main(None)
+    except Error as mistake:
+        say(f"error: {' '.join(str(mistake).split())}")
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        say("interrupted")
+        raise SystemExit(130) from None
+    raise SystemExit(0)

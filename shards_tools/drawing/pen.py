@@ -1,0 +1,120 @@
+"""The pen: smooth shapes in picture coordinates, filled, shaded and outlined as a style asks.
+
+Coordinates run from -1 to 1 in both directions, y down. Points are float arrays [N, 2].
+"""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
+
+from shards_tools.drawing.character import Moment
+from shards_tools.drawing.style import Colour, Style
+
+SHADOW_REACH = 0.11  # how far a shadow reaches into its shape
+INKS = {"ink": (32, 26, 30), "brown": (96, 58, 40), "indigo": (48, 46, 110)}
+
+
+class Pen:
+    """Draws on one square picture of `size` px; everything turns, grows and shifts with the moment's pose."""
+
+    def __init__(self, size: int, style: Style, moment: Moment) -> None:
+        self.style = style
+        self.moment = moment
+        self.size = size
+        self.image = Image.new("RGB", (size, size))
+        self._canvas = ImageDraw.Draw(self.image)
+        cosine, sine = math.cos(moment.tilt) * moment.scale, math.sin(moment.tilt) * moment.scale
+        self._turning = np.array([[cosine, sine], [-sine, cosine]]) * size / 2
+        self._middle = (1 + np.array(moment.shift)) * size / 2
+
+    def fill(self, points: np.ndarray, colour: Colour, *, shaded: bool = True, outlined: bool = True) -> None:
+        """Fill the shape, with the style's shadow and outline."""
+        corners = self._pixels(points)
+        self._canvas.polygon(corners, fill=colour)
+        if shaded and self.style.shading != "flat":
+            self._shade(corners, colour)
+        if outlined and self.style.line != "none":
+            self._canvas.line([*corners, corners[0]], fill=self.ink(colour), width=self._width(self.style.line_width))
+
+    def stroke(self, points: np.ndarray, colour: Colour, width: float) -> None:
+        """A brush stroke along the points, `width` at its middle; its ends are as thin as the style wants."""
+        along = np.gradient(points, axis=0)
+        across = np.stack([-along[:, 1], along[:, 0]], axis=1) / (np.linalg.norm(along, axis=1, keepdims=True) + 1e-9)
+        thickness = 1 - self.style.line_taper * (1 - np.sin(np.linspace(0.08, math.pi - 0.08, len(points))))
+        offset = across * (thickness * width / 2)[:, None]
+        self._canvas.polygon(self._pixels(np.concatenate([points + offset, (points - offset)[::-1]])), fill=colour)
+
+    def ink(self, colour: Colour) -> Colour:
+        """The colour of a line around `colour`."""
+        if self.style.line in INKS:
+            return INKS[self.style.line]
+        red, green, blue = self.style.palette.shadow(colour)
+        return int(red * 0.6), int(green * 0.6), int(blue * 0.6)
+
+    def _shade(self, corners: list[tuple[float, float]], colour: Colour) -> None:
+        shape = Image.new("L", self.image.size)
+        ImageDraw.Draw(shape).polygon(corners, fill=255)
+        shadow = self._shadow(shape, SHADOW_REACH)
+        if self.style.shading == "soft":
+            shadow = ImageChops.multiply(shadow.filter(ImageFilter.BoxBlur(self.size * 0.03)), shape)
+        elif self.style.shading in ("hatch", "dots"):
+            shadow = ImageChops.multiply(shadow, _texture(self.style.shading, self.size))
+        self.image.paste(self.style.palette.shadow(colour), mask=shadow)
+        if self.style.shading == "double":
+            deep = self.style.palette.shadow(self.style.palette.shadow(colour))
+            self.image.paste(deep, mask=self._shadow(shape, SHADOW_REACH * 0.45))
+
+    def _shadow(self, shape: Image.Image, reach: float) -> Image.Image:
+        """What the shape loses when the light pushes it away: the rim on the dark side."""
+        right, down = (round(-part * reach * self.size / 2) for part in self.moment.light)
+        return ImageChops.subtract(shape, ImageChops.offset(shape, right, down))
+
+    def _pixels(self, points: np.ndarray) -> list[tuple[float, float]]:
+        return [tuple(point) for point in (points @ self._turning + self._middle).tolist()]
+
+    def _width(self, width: float) -> int:
+        return max(1, round(width * self.size / 2))
+
+
+@lru_cache
+def _texture(kind: str, size: int) -> Image.Image:
+    """Hatching or screen dots: how much of the shadow shows, less than all of it."""
+    y, x = np.mgrid[:size, :size] / size
+    wave = np.sin((x + y) * 150) if kind == "hatch" else np.sin((x + y) * 130) + np.sin((x - y) * 130) - 0.3
+    return Image.fromarray(((wave > 0) * 170).astype(np.uint8))
+
+
+def smooth(points: list[tuple[float, float]] | np.ndarray, *, closed: bool = True, steps: int = 6) -> np.ndarray:
+    """A Catmull-Rom curve through the points."""
+    points = np.asarray(points, dtype=np.float64)
+    if closed:
+        padded = np.concatenate([points[-1:], points, points[:2]])
+    else:
+        padded = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
+    before, start, end, after = (padded[first : len(padded) - 3 + first, None] for first in range(4))
+    t = (np.arange(steps) / steps)[None, :, None]
+    curve = start + 0.5 * t * (
+        end - before + t * (2 * before - 5 * start + 4 * end - after + t * (3 * (start - end) + after - before))
+    )
+    curve = curve.reshape(-1, 2)
+    return curve if closed else np.concatenate([curve, points[-1:]])
+
+
+def oval(x: float, y: float, width: float, height: float, square: float = 2.0, steps: int = 28) -> np.ndarray:
+    """A superellipse around (x, y) with half axes `width` and `height`; `square` 2 is an ellipse."""
+    angle = np.linspace(0, 2 * math.pi, steps, endpoint=False)
+    power = 2 / square
+    return np.stack(
+        [
+            x + width * np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** power,
+            y + height * np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** power,
+        ],
+        axis=1,
+    )
+
+
+def mirror(half: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """A symmetric outline from its right half, given from top to bottom; points on the axis are not doubled."""
+    return [*half, *((-x, y) for x, y in reversed(half) if abs(x) > 1e-9)]

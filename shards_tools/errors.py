@@ -1,0 +1,20 @@
+"""The one exception for a user's mistake: it is shown as one line and ends a command with exit code 2."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class Error(Exception):
+    """A user's mistake. The message names the value, the place and the way out, in one line."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> Error:
+    """The error for a name that is none of `known`, with the nearest of them.
+
+    >>> print(unknown("space", "transried", ["agw", "transreid"]))
+    'transried' is not a known space. Did you mean 'transreid'? Known: agw, transreid.
+    """
+    names = sorted(known)
+    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    return Error(f"{name!r} is not a known {kind}.{hint} Known: {', '.join(names)}.")

@@ -1,0 +1,11 @@
+"""Where images come from. A new source is one file that scans it and one line here."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from shards_tools.sources import lsasrd
+from shards_tools.sources.source import Source
+
+SOURCES: dict[str, Callable[[Path], Source]] = {
+    "lsasrd": lsasrd.scan,
+}

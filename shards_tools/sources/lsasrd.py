@@ -1,0 +1,112 @@
+"""LSASRD on disk: `ASRD/{train,query,test}/WORK/ROLE/WORK_ROLE_rest.ext`, or `ASRDf/{0..4}/...` for five folds.
+
+`test` is the gallery of `query`. Hidden files are ignored; whatever else does not fit is named and refused.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from shards_tools.errors import Error
+from shards_tools.sources.source import Source, SourceImage
+from shards_tools.splits import TEST_GALLERY, TEST_QUERY, TRAIN
+from shards_tools.writer import MAX_KEY_LENGTH
+
+PLAIN_PARTS = {"train": TRAIN, "query": TEST_QUERY, "test": TEST_GALLERY}
+FOLD_PARTS = ("0", "1", "2", "3", "4")
+SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+def scan(folder: Path) -> Source:
+    """Every image of the tree in `folder`, which holds `ASRD` or `ASRDf` or is that folder itself."""
+    tree, beside = _find_tree(Path(folder))
+    if (tree / "train").is_dir():
+        layout, codes = "plain", PLAIN_PARTS
+        if (tree / "query").is_dir() != (tree / "test").is_dir():
+            missing = "test" if (tree / "query").is_dir() else "query"
+            raise Error(f"{tree / missing} is missing: query and test stand together. Add it, or remove the other.")
+    else:
+        layout, codes = "five-fold", dict.fromkeys(FOLD_PARTS, TRAIN)
+        for name in FOLD_PARTS:
+            if not (tree / name).is_dir():
+                raise Error(f"{tree / name} is missing: the five-fold layout has the folders 0 to 4. Add it.")
+    left_out = [*beside, *(entry for entry in _visible(tree) if entry.name not in codes)]
+    images: list[SourceImage] = []
+    for name, code in codes.items():
+        if (tree / name).is_dir():
+            images += _images_of_part(tree / name, code, int(name) if layout == "five-fold" else -1)
+    _refuse_equal_keys(images)
+    return Source("lsasrd", layout, tuple(images), tuple(left_out))
+
+
+def _find_tree(folder: Path) -> tuple[Path, list[Path]]:
+    """The folder that holds the parts, and the strangers beside it."""
+    if not folder.is_dir():
+        raise Error(f"{folder} is no folder. Name the folder that holds ASRD or ASRDf.")
+    trees = [folder / name for name in ("ASRD", "ASRDf") if (folder / name).is_dir()]
+    if len(trees) == 2:
+        raise Error(f"{folder} holds both ASRD and ASRDf. Name one of them: {trees[0]} or {trees[1]}.")
+    if trees:
+        return trees[0], [entry for entry in _visible(folder) if entry != trees[0]]
+    if (folder / "train").is_dir() or all((folder / name).is_dir() for name in FOLD_PARTS):
+        return folder, []
+    raise Error(f"{folder} is no LSASRD tree: it holds neither ASRD nor ASRDf, and neither train nor 0 to 4 itself.")
+
+
+def _images_of_part(part: Path, split_code: int, fold: int) -> Iterator[SourceImage]:
+    works = _folders(part, "work")
+    for work in works:
+        for role in _folders(work, "role"):
+            if not role.name.isdecimal():
+                raise Error(f"{role} is no role: its name is a number, such as 0007. Rename it or remove it.")
+            files = _visible(role)
+            if not files:
+                raise Error(f"{role} is a role without images. Add some or remove it.")
+            for file in files:
+                _check_name(file)
+                key = _key(part.name, file)
+                yield SourceImage(file, key, work.name, f"{work.name}/{role.name}", split_code, fold)
+
+
+def _folders(parent: Path, kind: str) -> list[Path]:
+    """The sub-folders, one per `kind`; there is at least one, and nothing else beside them."""
+    entries = _visible(parent)
+    for entry in entries:
+        if not entry.is_dir():
+            raise Error(f"{entry} is a file where a {kind}'s folder should be. Move it or remove it.")
+    if not entries:
+        raise Error(f"{parent} is a folder without any {kind}. Add one or remove the folder.")
+    return entries
+
+
+def _check_name(file: Path) -> None:
+    role, work = file.parent, file.parent.parent
+    if file.suffix.lower() not in SUFFIXES or not file.is_file():
+        raise Error(f"{file} is no image: its name should end in {', '.join(SUFFIXES)}. Convert it or remove it.")
+    parts = file.stem.split("_")
+    if len(parts) != 3 or parts[0] != work.name or not parts[1].isdecimal() or int(parts[1]) != int(role.name):
+        raise Error(
+            f"{file} has a wrong name: expected {work.name}_{role.name}_REST{file.suffix}, two underscores in all."
+        )
+
+
+def _key(part: str, file: Path) -> str:
+    # webdataset cuts a name at its first dot and slashes make folders, so both are escaped, and so is all non-ASCII.
+    key = f"{part}-{quote(file.stem, safe='').replace('.', '%2E')}"
+    if len(key) > MAX_KEY_LENGTH:
+        raise Error(
+            f"{file} has too long a name: {len(key)} characters as a key, {MAX_KEY_LENGTH} at most. Shorten it."
+        )
+    return key
+
+
+def _refuse_equal_keys(images: list[SourceImage]) -> None:
+    first: dict[str, Path] = {}
+    for image in images:
+        if image.key in first:
+            raise Error(f"{first[image.key]} and {image.path} differ in their endings alone. Remove or rename one.")
+        first[image.key] = image.path
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))

@@ -1,0 +1,77 @@
+"""Runs the search command as people do, in a process of its own, and looks at what it left in its stores."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psutil
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def command(*words: object) -> list[str]:
+    """The command line of a search."""
+    return [sys.executable, "-m", "platform.search", *map(str, words), "--json"]
+
+
+def run_search(*words: object, expect: int = 0) -> tuple[dict[str, Any], str]:
+    """Run a search to its end: its JSON (empty where it failed), and what people read."""
+    result = subprocess.run(command(*words), cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert result.returncode == expect, result.stdout + result.stderr
+    return (json.loads(result.stdout.splitlines()[-1]) if result.stdout else {}), result.stderr
+
+
+@contextmanager
+def started_search(*words: object) -> Iterator[subprocess.Popen[str]]:
+    """A search that runs in the background; whatever of it is left at the end is killed, by process id."""
+    process = subprocess.Popen(
+        command(*words), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    family: list[psutil.Process] = []
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            family = psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+        for member in family:
+            if member.is_running():
+                member.kill()
+        process.communicate()
+
+
+def family_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Every process that the search has started so far."""
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def wait_until(true: Callable[[], bool], timeout_s: float, what: str) -> None:
+    """Poll until something holds; fails naming it."""
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < deadline, f"{what}: not within {timeout_s} s"
+        time.sleep(0.05)
+
+
+def stored_trials(database: Path) -> list[optuna.trial.FrozenTrial]:
+    """The trials of the only study in an Optuna database."""
+    storage = f"sqlite:///{database}"
+    (name,) = optuna.get_all_study_names(storage)
+    return optuna.load_study(study_name=name, storage=storage).trials
+
+
+def mlflow_runs(database: Path) -> list[Any]:
+    """Every run of an MLflow database."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{database}")
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    return list(client.search_runs(experiments))

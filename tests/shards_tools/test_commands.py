@@ -1,0 +1,87 @@
+"""`python -m shards_tools` as it is called: exit codes, one-line mistakes, JSON as the last line of standard output."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shards_tools import __main__ as command
+from shards_tools.drawing.tree import draw_tree
+
+
+def call(*arguments: object) -> tuple[int, str, str]:
+    line = [sys.executable, "-m", "shards_tools", *map(str, arguments)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def refused(*arguments: object) -> str:
+    code, stdout, stderr = call(*arguments)
+    assert (code, stdout) == (2, "")
+    assert stderr.startswith("error: ")
+    assert stderr.count("\n") == 1, stderr
+    return stderr
+
+
+def test_build_show_and_verify_speak_json(five_fold_tree, tmp_path):
+    (five_fold_tree / "works.csv").write_text("stranger")
+    shards = tmp_path / "out"
+    code, built, said = call("build", "lsasrd", five_fold_tree, "--out", shards, "--json")
+    assert code == 0
+    assert "left out, no part of the tree" in said
+    assert "works.csv" in said
+    summary = json.loads(built)
+    assert (summary["num_images"], summary["num_roles"], summary["num_works"]) == (105, 35, 10)
+    assert summary["folds"][0] == {
+        "train": 84,
+        "val_query": 9,
+        "val_gallery": 12,
+        "test_query": 0,
+        "test_gallery": 0,
+    }
+    assert json.loads(call("show", shards, "--json")[1]) == summary
+    for level in ("quick", "full", "deep"):
+        code, checked, _ = call("verify", shards, "--level", level, "--json")
+        assert code == 0
+        assert json.loads(checked) == {"shards": str(shards), "level": level, "num_images": 105, "whole": True}
+
+
+def test_without_json_standard_output_stays_empty(plain):
+    code, stdout, stderr = call("show", plain.folder)
+    assert (code, stdout) == (0, "")
+    assert "48 images, 16 roles, 3 works" in stderr
+
+
+def test_draw_then_build_is_a_whole_path(tmp_path, monkeypatch, capsys):
+    def draw_little(out: Path, seed: int) -> dict[str, int]:
+        return draw_tree(out, seed=seed, num_train=3, num_test=1, num_roles=3, num_images=2)
+
+    monkeypatch.setattr(command, "draw_tree", draw_little)
+    command.main(["draw", "--out", str(tmp_path / "pictures"), "--seed", "5", "--json"])
+    assert json.loads(capsys.readouterr().out)["num_images"] == 24
+    command.main(["build", "lsasrd", str(tmp_path / "pictures"), "--out", str(tmp_path / "shards"), "--json"])
+    assert json.loads(capsys.readouterr().out)["num_images"] == 24
+
+
+def test_mistakes_are_one_line_and_name_the_way_out(plain_tree, plain, tmp_path):
+    assert "Did you mean 'lsasrd'?" in refused("build", "lsasr", plain_tree, "--out", tmp_path / "x")
+    assert "is no LSASRD tree" in refused("build", "lsasrd", tmp_path / "shards", "--out", tmp_path / "x")
+    assert "exists and is not empty" in refused("build", "lsasrd", plain_tree, "--out", plain.folder)
+    assert "exists and is not empty" in refused("draw", "--out", plain.folder)
+    assert "has no manifest.json" in refused("show", plain_tree)
+    assert "has no manifest.json" in refused("verify", plain_tree)
+    assert "invalid choice" in refused("verify", plain.folder, "--level", "most").lower()
+    assert "--out" in refused("build", "lsasrd", plain_tree)
+    assert "--seed" in refused("draw", "--out", tmp_path / "x", "--seed", "-1")
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped"])
+def test_damaged_shards_end_verify_with_two(plain, damage):
+    (shard,) = plain.folder.glob("*.tar")
+    data = bytearray(shard.read_bytes())
+    data[5000] ^= 1
+    shard.write_bytes(data if damage == "flipped" else data[:-1])
+    assert f"{shard} is damaged" in refused("verify", plain.folder, "--level", "full")

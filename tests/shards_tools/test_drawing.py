@@ -1,0 +1,164 @@
+"""The drawn faces: the same from the same seed, in LSASRD's layout, and told apart by style rather than by colour."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shards_tools import sample
+from shards_tools.drawing.character import (
+    ACCESSORIES,
+    BACKS,
+    COLLARS,
+    EYES,
+    FRONTS,
+    MOUTHS,
+    draw_character,
+    draw_moment,
+)
+from shards_tools.drawing.face import SIZE, draw_face
+from shards_tools.drawing.style import BACKGROUNDS, HIGHLIGHTS, IRISES, LINES, NOSES, PALETTES, SHADINGS, SHINES
+from shards_tools.drawing.tree import draw_styles, draw_tree
+from shards_tools.errors import Error
+from shards_tools.manifest import read_manifest
+from shards_tools.sources.lsasrd import scan
+from shards_tools.splits import TEST_GALLERY, TEST_QUERY, TRAIN
+
+SMALL = {"num_train": 2, "num_test": 1, "num_roles": 3, "num_images": 2}
+
+
+def bytes_of(folder: Path) -> dict[str, str]:
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.rglob("*.jpg"))
+    }
+
+
+def test_the_same_seed_draws_the_same_bytes_and_another_draws_others(tmp_path):
+    for name, seed in (("first", 3), ("second", 3), ("third", 4)):
+        drawn = draw_tree(tmp_path / name, seed=seed, **SMALL)
+        assert drawn["num_images"] == 18
+    first, second, third = (bytes_of(tmp_path / name) for name in ("first", "second", "third"))
+    assert first == second
+    assert len(set(first.values()) | set(third.values())) == 36
+
+
+def test_the_tree_is_lsasrds_plain_layout(tmp_path):
+    draw_tree(tmp_path / "pictures", **SMALL)
+    source = scan(tmp_path / "pictures")
+    assert source.layout == "plain"
+    parts = [(image.work, image.role[-4:], image.split_code) for image in source.images]
+    assert {part for part in parts if part[0] != "JP0003"} == {
+        (work, role, TRAIN) for work in ("JP0001", "JP0002") for role in ("0001", "0002", "0003")
+    }
+    assert {part[1:] for part in parts if part[0] == "JP0003"} == {
+        ("0001", TEST_QUERY),
+        ("0002", TEST_GALLERY),
+        ("0003", TEST_GALLERY),
+    }
+
+
+def test_a_folder_that_holds_something_is_not_drawn_into(tmp_path):
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(Error, match="exists and is not empty"):
+        draw_tree(tmp_path, **SMALL)
+
+
+def test_every_trait_can_be_drawn_and_can_be_seen():
+    """Each value of each trait draws another picture than the first value does, all else equal."""
+    style = replace(
+        draw_styles(1, 0)[0], line_width=0.03, shading="cel", line="ink", background="rays", nose="line", blush="oval"
+    )
+    generator = np.random.default_rng(0)
+    character = replace(draw_character(generator), back="bob", front="swept", accessory="none", collar="sailor")
+    moment = replace(draw_moment(generator), eyes="open", mouth="smile")
+
+    def pixels(style=style, character=character, moment=moment) -> bytes:
+        picture = draw_face(style, character, moment, np.random.default_rng(0))
+        assert picture.size == (SIZE, SIZE)
+        assert picture.mode == "RGB"
+        return picture.tobytes()
+
+    traits = {"palette": tuple(PALETTES.values()), "shading": SHADINGS, "line": LINES, "background": BACKGROUNDS}
+    traits |= {"nose": NOSES, "shine": SHINES, "iris": IRISES, "highlight": HIGHLIGHTS}
+    for name, values in traits.items():
+        assert len({pixels(style=replace(style, **{name: value})) for value in values}) == len(values), name
+    for name, values in {"back": BACKS, "front": FRONTS, "accessory": ACCESSORIES, "collar": COLLARS}.items():
+        seen = {pixels(character=replace(character, **{name: value})) for value in values}
+        assert len(seen) == len(set(values)), name
+    for name, values in {"eyes": EYES, "mouth": MOUTHS}.items():
+        assert len({pixels(moment=replace(moment, **{name: value})) for value in values}) == len(set(values)), name
+
+
+def test_no_two_works_share_the_traits_that_show_most():
+    styles = draw_styles(30, 0)
+    assert len({(id(s.palette), s.shading, s.line, s.background) for s in styles}) == 30
+
+
+@pytest.fixture(scope="module")
+def faces() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pixels [N, 128, 128, 3], works and roles of 6 works x 5 roles x 4 images."""
+    rows = []
+    for work, style in enumerate(draw_styles(6, 1)):
+        for role in range(5):
+            generator = np.random.default_rng((1, work, role))
+            character = draw_character(generator)
+            for _ in range(4):
+                picture = draw_face(style, character, draw_moment(generator), generator)
+                rows.append((np.asarray(picture), work, work * 5 + role))
+    pixels, works, roles = zip(*rows, strict=True)
+    return np.stack(pixels), np.array(works), np.array(roles)
+
+
+def share_of_right_neighbours(features: np.ndarray, works: np.ndarray, roles: np.ndarray) -> float:
+    """How often the nearest image of another role is of the same work."""
+    distances = ((features[:, None] - features[None]) ** 2).sum(axis=-1)
+    distances[roles[:, None] == roles[None]] = np.inf
+    return float((works[distances.argmin(axis=1)] == works).mean())
+
+
+def test_the_mean_colour_does_not_give_the_work_away(faces):
+    pixels, works, roles = faces
+    mean_colour = pixels.mean(axis=(1, 2))
+    assert share_of_right_neighbours(mean_colour, works, roles) < 0.5  # chance is 1/6
+
+
+def test_style_is_visible_in_more_than_colour(faces):
+    """Plain statistics of edges and saturation, no learning, find the work far more often than chance."""
+    pixels, works, roles = faces
+    grey = pixels.mean(axis=3)
+    edges = np.abs(np.diff(grey, axis=2))
+    saturation = pixels.max(axis=3).astype(float) - pixels.min(axis=3)
+    features = np.stack(
+        [
+            *np.quantile(edges.reshape(len(edges), -1), [0.5, 0.8, 0.9, 0.97], axis=1),
+            *(np.quantile(saturation.reshape(len(edges), -1), [0.2, 0.5, 0.8], axis=1)),
+        ],
+        axis=1,
+    )
+    features = (features - features.mean(axis=0)) / features.std(axis=0)
+    assert share_of_right_neighbours(features, works, roles) > 0.5
+
+
+def test_the_sample_set_is_drawn_once_and_said_out_loud(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sample, "draw_tree", lambda out: draw_tree(out, **SMALL))
+    shards = sample.sample_set(tmp_path)
+    assert "drawing a sample set" in capsys.readouterr().err
+    assert read_manifest(shards).num_images == 18
+    before = (shards / "manifest.json").stat().st_mtime_ns
+    assert sample.sample_set(tmp_path) == shards
+    assert "drawing a sample set" not in capsys.readouterr().err
+    assert (shards / "manifest.json").stat().st_mtime_ns == before
+    assert [path.name for path in tmp_path.iterdir()] == [shards.name]
+
+
+def test_a_face_is_a_picture_and_not_a_blank():
+    styles = draw_styles(30, 0)
+    for work, style in enumerate(styles):
+        generator = np.random.default_rng(work)
+        picture = draw_face(style, draw_character(generator), draw_moment(generator), generator)
+        assert isinstance(picture, Image.Image)
+        assert np.asarray(picture).reshape(-1, 3).std(axis=0).min() > 10

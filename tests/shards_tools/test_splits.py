@@ -1,0 +1,81 @@
+"""How val is cut from train, and the folds of the five-fold layout."""
+
+import numpy as np
+import pytest
+
+from shards_tools.errors import Error
+from shards_tools.splits import VAL_GALLERY, VAL_QUERY, cut_val, num_query_roles, query_roles_of_fold
+
+
+def roles_of(*counts: int) -> list[np.ndarray]:
+    return np.split(np.arange(sum(counts)), np.cumsum(counts)[:-1])
+
+
+def test_with_twenty_works_a_fifth_of_them_leaves_whole():
+    for num_works, held_out in ((20, 4), (24, 5), (100, 20)):
+        val = cut_val(roles_of(*[10] * num_works))
+        works = [role // 10 for role in val]
+        assert len(set(works)) == held_out
+        assert all(works.count(work) == 10 for work in works)
+        queries = [role // 10 for role, code in val.items() if code == VAL_QUERY]
+        assert all(queries.count(work) == 4 for work in works)
+
+
+def test_with_fewer_works_forty_percent_of_each_works_roles_leave():
+    roles = roles_of(*[40] * 8)
+    val = cut_val(roles)
+    for work in roles:
+        codes = [val[role] for role in work.tolist() if role in val]
+        assert (codes.count(VAL_QUERY), codes.count(VAL_GALLERY)) == (6, 10)
+
+
+@pytest.mark.parametrize(("num_roles", "num_val"), [(1, 0), (2, 1), (3, 1), (4, 2), (5, 2)])
+def test_no_work_loses_its_last_role(num_roles, num_val):
+    assert len(cut_val(roles_of(num_roles, 10)).keys() & set(range(num_roles))) == num_val
+
+
+def test_the_cut_is_the_same_every_time():
+    assert cut_val(roles_of(*[7] * 30)) == cut_val(roles_of(*[7] * 30))
+
+
+def test_queries_are_forty_percent_rounded_down_but_at_least_one():
+    assert [num_query_roles(n) for n in (1, 2, 3, 4, 5, 9, 26)] == [1, 1, 1, 1, 2, 3, 10]
+
+
+def test_a_plain_split_is_a_partition_and_keeps_roles_whole(plain):
+    split = vars(plain.split())
+    together = np.concatenate(list(split.values()))
+    assert sorted(together.tolist()) == list(range(plain.num_images))
+    roles = [set(plain.role[indices].tolist()) for indices in split.values()]
+    assert sum(map(len, roles)) == len(set.union(*roles)) == len(plain.roles)
+    assert {plain.works[work] for work in plain.work[split["test_query"]]} == {"US0003"}
+    assert {plain.works[work] for work in plain.work[split["val_query"]]} == {"CN0002", "JP0001"}
+    assert (len(split["test_query"]), len(split["test_gallery"])) == (6, 9)
+
+
+def test_a_fold_asks_with_the_first_roles_of_its_works(five_fold):
+    for fold in range(5):
+        split = five_fold.split(fold)
+        queries = {five_fold.roles[role] for role in five_fold.role[split.val_query]}
+        gallery = {five_fold.roles[role] for role in five_fold.role[split.val_gallery]}
+        assert queries == {f"JP000{fold}/0001", f"JP000{fold}/0002", f"KR000{fold}/0007"}
+        assert gallery == {f"JP000{fold}/{role:04d}" for role in (3, 4, 5)} | {f"KR000{fold}/0012"}
+        assert not set(five_fold.work[split.train]) & set(five_fold.work[split.val_query])
+        assert len(split.train) + len(split.val_query) + len(split.val_gallery) == five_fold.num_images
+        assert len(split.test_query) == len(split.test_gallery) == 0
+
+
+def test_the_first_roles_are_the_first_by_number_not_by_letter():
+    names = ["JP0001/10", "JP0001/11", "JP0001/12", "JP0001/8", "JP0001/9", "JP0002/3"]
+    assert query_roles_of_fold(names, np.arange(6)).tolist() == [3, 4, 5]
+
+
+def test_a_fold_that_does_not_exist_is_named(plain, five_fold):
+    assert (plain.num_folds, five_fold.num_folds) == (1, 5)
+    for manifest, fold, known in (
+        (plain, 1, "fold 0 alone"),
+        (five_fold, 5, "folds 0 to 4"),
+        (five_fold, -1, "0 to 4"),
+    ):
+        with pytest.raises(Error, match=f"Fold {fold} does not exist.*{known}"):
+            manifest.split(fold)

@@ -1,0 +1,27 @@
+"""The core lives without the search: no Ray, no Optuna, no MLflow on the machine."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+HIDDEN = "import sys\nfor name in ('ray', 'optuna', 'mlflow'):\n    sys.modules[name] = None\n"
+
+
+def core_modules() -> list[str]:
+    """Every module of the core; commands (`__main__`) run when imported, and ray_trial is the one that needs Ray."""
+    files = [file for package in ("shards_tools", "trainables") for file in sorted((ROOT / package).rglob("*.py"))]
+    names = [".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for file in files]
+    return [name for name in names if not name.endswith(".__main__") and name != "trainables.ray_trial"]
+
+
+def run_alone(code: str) -> None:
+    """Run `code` in a process in which the search's libraries cannot be imported."""
+    ran = subprocess.run([sys.executable, "-c", HIDDEN + code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_every_module_of_the_core_can_be_imported() -> None:
+    assert len(core_modules()) > 10
+    run_alone("\n".join(f"import {name}" for name in core_modules()))

@@ -1,0 +1,94 @@
+"""Imports point down only: every arrow of the design, and no other."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeGuard
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# package -> what of ours it may import, itself aside
+ARROWS = {
+    "platform": {"trainables", "search_spaces", "shards_tools"},
+    "trainables": {"shards_tools"},
+    "shards_tools": set(),
+    "search_spaces": set(),
+}
+# package -> what of others it may import, the standard library aside; None: anything
+OTHERS = {
+    "platform": None,
+    "trainables": {"numpy", "psutil", "pytorch_metric_learning", "safetensors", "simplejpeg", "timm", "torch"},
+    "shards_tools": {"PIL", "numpy", "simplejpeg", "webdataset"},
+    "search_spaces": set(),
+}
+# A file that may import what the rest of its package may not.
+EXCEPTIONS = {"trainables/ray_trial.py": {"ray"}}
+
+# The standard module is called like our package; outside it nobody needs either.
+STANDARD = sys.stdlib_module_names - {"platform"}
+
+
+def imported_modules(source: str, package: str) -> Iterator[tuple[int, str]]:
+    """(line, first part of the name) of every import, those inside functions included."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name.partition(".")[0]
+        elif isinstance(node, ast.ImportFrom):
+            yield node.lineno, package if node.level else (node.module or "").partition(".")[0]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__"):
+            yield from ((node.lineno, str(name.value).partition(".")[0]) for name in node.args[:1] if is_text(name))
+
+
+def is_text(node: ast.expr) -> TypeGuard[ast.Constant]:
+    """Whether the expression is a string written out."""
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def arrows_not_drawn(source: str, file: str) -> list[str]:
+    """The imports of a file that the design does not draw."""
+    package = file.partition("/")[0]
+    others = OTHERS[package]
+    allowed = {package} | ARROWS[package] | EXCEPTIONS.get(file, set()) | (others or set())
+    return [
+        f"{file}:{line} imports {name}"
+        for line, name in imported_modules(source, package)
+        if name not in STANDARD | allowed and (name in ARROWS or others is not None)
+    ]
+
+
+@pytest.mark.parametrize("package", ARROWS)
+def test_a_package_imports_only_what_the_design_draws(package: str) -> None:
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files
+    wrong = [arrow for file in files for arrow in arrows_not_drawn(file.read_text(), str(file.relative_to(ROOT)))]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("trainables/loop.py", "def train():\n    from platform.study import open_study"),
+        ("trainables/loop.py", "import platform"),
+        ("trainables/loop.py", "import ray"),
+        ("trainables/loop.py", "from optuna import Trial"),
+        ("trainables/ray_trial.py", "import mlflow.client"),
+        ("trainables/loop.py", "import importlib\nimportlib.import_module('search_spaces.transreid')"),
+        ("shards_tools/plan.py", "import trainables.loop"),
+        ("shards_tools/plan.py", "import torch"),
+        ("search_spaces/agw.py", "from shards_tools.errors import Error"),
+        ("search_spaces/agw.py", "import numpy"),
+        ("search_spaces/agw.py", "if False:\n    import optuna"),
+    ],
+)
+def test_an_arrow_that_is_not_drawn_is_found(file: str, source: str) -> None:
+    assert len(arrows_not_drawn(source, file)) == 1
+
+
+def test_drawn_arrows_pass() -> None:
+    assert arrows_not_drawn("import ray\nfrom shards_tools import plan\nimport json", "trainables/ray_trial.py") == []
+    assert arrows_not_drawn("import mlflow, optuna, ray\nfrom platform.study import x", "platform/search.py") == []
+    assert arrows_not_drawn("import math\nfrom . import transreid", "search_spaces/agw.py") == []

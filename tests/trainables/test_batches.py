@@ -1,0 +1,102 @@
+"""Batches: which images, which geometry, and that nothing but seed, epoch and place decides."""
+
+import numpy as np
+import pytest
+
+from shards_tools.errors import Error
+from trainables.batches import crop_and_flip, effective_batch, training_batches
+
+NUM_WORKS, PER_WORK = 6, 12
+LABELS = np.repeat(np.arange(NUM_WORKS), PER_WORK)
+PIXELS = np.random.default_rng(0).integers(0, 256, (100, 24, 24, 3), dtype=np.uint8)
+INDICES = np.arange(100)[-len(LABELS) :]  # the training images are not the first of the file
+
+
+def all_batches(recipe, **changes):
+    settings = {"seed": 3, "epoch": 2, **changes}
+    batches = list(training_batches(PIXELS, INDICES, LABELS, recipe, **settings))
+    images = np.concatenate([images_BHWC.numpy() for images_BHWC, _ in batches])
+    return images, np.concatenate([works_B.numpy() for _, works_B in batches])
+
+
+def test_equal_seed_and_epoch_give_equal_batches_and_others_give_others(small_recipe):
+    recipe = small_recipe()
+    first, again = all_batches(recipe), all_batches(recipe)
+    assert np.array_equal(first[0], again[0])
+    assert np.array_equal(first[1], again[1])
+    for change in ({"seed": 4}, {"epoch": 3}):
+        assert not np.array_equal(first[0], all_batches(recipe, **change)[0])
+
+
+def test_batches_are_made_alike_when_no_one_looks_at_all_of_them(small_recipe):
+    batches = training_batches(PIXELS, INDICES, LABELS, small_recipe(), seed=3, epoch=2)
+    images_BHWC, _ = next(batches)
+    batches.close()
+    assert np.array_equal(images_BHWC.numpy(), all_batches(small_recipe())[0][: len(images_BHWC)])
+
+
+def test_without_flips_and_borders_an_epoch_holds_every_training_image_with_its_work(small_recipe):
+    images, works = all_batches(small_recipe(flip_probability=0.0, pad_px=0))
+    found = set()
+    for image, work in zip(images, works, strict=True):
+        index = int(np.flatnonzero((image == PIXELS).all(axis=(1, 2, 3)))[0])
+        assert LABELS[index - INDICES[0]] == work
+        found.add(index)
+    assert found == set(INDICES.tolist())
+
+
+def test_a_batch_holds_p_works_with_k_images_each(small_recipe):
+    recipe = small_recipe(works_per_batch=3, images_per_work=5)
+    for images_BHWC, works_B in training_batches(PIXELS, INDICES, LABELS, recipe, seed=0, epoch=1):
+        assert images_BHWC.shape == (15, 24, 24, 3)
+        _, counts = np.unique(works_B.numpy(), return_counts=True)
+        assert counts.tolist() == [5, 5, 5]
+
+
+def test_short_epochs_come_to_every_image_in_turn(small_recipe):
+    recipe = small_recipe(flip_probability=0.0, pad_px=0, images_per_epoch=32)
+    first, second, third = (all_batches(recipe, epoch=epoch)[0] for epoch in (1, 2, 3))
+    assert max(len(first), len(second), len(third)) <= 32
+    seen = {image.tobytes() for image in np.concatenate([first, second, third])}
+    assert seen == {PIXELS[index].tobytes() for index in INDICES}
+
+
+def test_cropping_and_flipping_move_the_pixels_where_the_parameters_say():
+    images_BHWC = PIXELS[:4]
+    flips, tops, lefts = np.array([False, True, False, True]), np.array([2, 0, 4, 3]), np.array([2, 1, 0, 4])
+    cut_BHWC = crop_and_flip(images_BHWC, 2, flips, tops, lefts)
+    for image in range(4):
+        for row in range(24):
+            for column in range(24):
+                from_row, from_column = row + tops[image] - 2, column + lefts[image] - 2
+                inside = 0 <= from_row < 24 and 0 <= from_column < 24
+                source = images_BHWC[image, :, ::-1] if flips[image] else images_BHWC[image]
+                expected = source[from_row, from_column] if inside else [0, 0, 0]
+                assert (cut_BHWC[image, row, column] == expected).all()
+
+
+def test_half_of_the_images_are_flipped_and_every_offset_occurs(small_recipe):
+    marked = np.zeros((100, 24, 24, 3), np.uint8)
+    marked[:, 12, 6] = 255  # one pixel tells where an image went
+    recipe = small_recipe(flip_probability=0.5, pad_px=2)
+    places, flipped = set(), 0
+    for epoch in range(1, 21):
+        for images_BHWC, _ in training_batches(marked, INDICES, LABELS, recipe, seed=0, epoch=epoch):
+            for _, row, column, _ in np.argwhere(images_BHWC.numpy()[..., :1]):
+                flipped += column > 12
+                places.add((int(row), int(column if column < 12 else 23 - column)))
+    assert places == {(row, column) for row in range(10, 15) for column in range(4, 9)}
+    assert flipped / (20 * 80) == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("num_works", "expected"), [(16, (16, 4)), (99, (16, 4)), (8, (8, 8)), (6, (6, 10)), (2, (2, 32))]
+)
+def test_with_few_works_the_images_of_each_are_raised(small_recipe, num_works, expected):
+    recipe = small_recipe(works_per_batch=16, images_per_work=4)
+    assert effective_batch(recipe, num_works) == expected
+
+
+def test_a_single_work_is_refused(small_recipe):
+    with pytest.raises(Error, match="1 work to train on gives no negatives"):
+        effective_batch(small_recipe(), 1)

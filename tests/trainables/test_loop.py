@@ -1,0 +1,181 @@
+"""The training loop: it learns, it reports, and a resumed training is the uninterrupted one."""
+
+import dataclasses
+import math
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from shards_tools.errors import Error
+from trainables.checkpoint import load_model
+from trainables.evaluation import evaluate_split, extract_features
+from trainables.loop import NonFiniteLoss, prepare, train, train_one_epoch
+from trainables.metrics.cross_role import cross_role_metrics
+
+OF_THE_MOMENT = {"time", "seconds", "images_per_second", "rss_mb"}
+
+
+class Reports:
+    """Keeps every report and its checkpoint."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.metrics: list[dict[str, float]] = []
+
+    def __call__(self, metrics, save) -> None:
+        save(self.folder / str(metrics["epoch"]))
+        self.metrics.append(metrics)
+        random.random()  # a listener may draw numbers of its own
+        torch.rand(3)
+
+    def lasting(self) -> list[dict[str, float]]:
+        return [{key: value for key, value in entry.items() if key not in OF_THE_MOMENT} for entry in self.metrics]
+
+
+def state_of(folder: Path):
+    model, _ = load_model(folder)
+    return model.state_dict(), torch.load(folder / "state.pt", weights_only=True)
+
+
+def assert_equal(first, second) -> None:
+    """Equal to the bit, through dicts and lists."""
+    if isinstance(first, torch.Tensor):
+        assert torch.equal(first, second)
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for key in first:
+            assert_equal(first[key], second[key])
+    elif isinstance(first, list | tuple):
+        for one, other in zip(first, second, strict=True):
+            assert_equal(one, other)
+    else:
+        assert first == second
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimiser": "adamw", "jpm": True, "stride_px": 6, "drop_path": 0.3, "erase_probability": 0.5},
+        {"optimiser": "sgd", "images_per_epoch": 48},
+    ],
+    ids=["adamw-jpm", "sgd-short-epochs"],
+)
+def test_a_training_resumed_from_any_epoch_equals_the_uninterrupted_one_bit_for_bit(
+    small_recipe, manifest, tmp_path, changes
+):
+    recipe = small_recipe(**changes)
+    whole = Reports(tmp_path / "whole")
+    train(recipe, manifest, report=whole, fold=1, seed=7)
+    assert [entry["epoch"] for entry in whole.metrics] == [1, 2, 3]
+    for epoch in (1, 2, 3):
+        resumed = Reports(tmp_path / f"from-{epoch}")
+        train(recipe, manifest, report=resumed, fold=1, seed=7, resume=whole.folder / str(epoch))
+        assert resumed.lasting() == whole.lasting()[epoch - 1 :]
+        assert_equal(state_of(resumed.folder / "3"), state_of(whole.folder / "3"))
+
+
+def test_a_resumed_training_first_reports_the_checkpoints_own_metrics_and_writes_it_again(
+    small_recipe, manifest, tmp_path
+):
+    first, again = Reports(tmp_path / "first"), Reports(tmp_path / "again")
+    recipe = small_recipe(epochs=1)
+    train(recipe, manifest, report=first)
+    train(recipe, manifest, report=again, resume=first.folder / "1")
+    assert again.metrics == first.metrics  # the time and the speed too
+    assert_equal(state_of(again.folder / "1"), state_of(first.folder / "1"))
+
+
+def test_a_seed_and_a_fold_decide_the_training(small_recipe, manifest, tmp_path):
+    recipe = small_recipe(epochs=1)
+    runs = []
+    for number, settings in enumerate(({"seed": 0}, {"seed": 0}, {"seed": 1}, {"fold": 1})):
+        reports = Reports(tmp_path / str(number))
+        train(recipe, manifest, report=reports, **settings)
+        runs.append(reports.lasting()[0]["loss"])
+    assert runs[0] == runs[1]
+    assert len(set(runs)) == 3
+
+
+def test_a_report_holds_what_the_search_reads(small_recipe, manifest, tmp_path):
+    reports = Reports(tmp_path)
+    train(small_recipe(epochs=1), manifest, report=reports)
+    (metrics,) = reports.metrics
+    names = {"epoch", "mAP", "mINP", "cmc_1", "cmc_5", "cmc_10", "cmc_20", "num_valid_queries", "loss", "id_loss"}
+    assert set(metrics) >= names | {"triplet_loss", "lr", "seconds", "images_per_second", "rss_mb", "time"}
+    assert all(isinstance(value, int | float) and math.isfinite(value) for value in metrics.values())
+    assert metrics["num_valid_queries"] == 2 * 2 * 4  # fold 0: 2 works, 2 of 5 roles each, 4 images
+
+
+def test_the_loop_learns_a_few_works_by_heart(small_recipe, manifest):
+    recipe = small_recipe(epochs=30, lr=1e-3, warmup_epochs=0, flip_probability=0.0, pad_px=0)
+    training = prepare(recipe, manifest, fold=0, seed=0, device="cpu")
+    four = training.labels < 4
+    training = dataclasses.replace(
+        training,
+        split=dataclasses.replace(training.split, train=training.split.train[four]),
+        labels=training.labels[four],
+    )
+    for epoch in range(1, recipe.epochs + 1):
+        losses, num_images = train_one_epoch(training, epoch)
+    assert num_images == 80
+    assert losses["id_loss"] < 0.1
+    assert losses["triplet_loss"] < 0.1
+
+
+def test_a_loss_that_is_not_finite_is_named(small_recipe, manifest):
+    recipe = small_recipe(optimiser="sgd", lr=1e9, warmup_epochs=0)
+    with pytest.raises(NonFiniteLoss, match=r"The loss is (nan|inf) in epoch \d, step \d+, with lr=1000000000.0"):
+        train(recipe, manifest, report=lambda metrics, save: None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings", "named"),
+    [({"lr": 0.5}, {}, "lr"), ({}, {"seed": 1}, "seed"), ({}, {"fold": 2}, "fold")],
+)
+def test_a_checkpoint_of_another_training_is_refused(small_recipe, manifest, tmp_path, changes, settings, named):
+    reports = Reports(tmp_path)
+    train(small_recipe(epochs=1), manifest, report=reports)
+    recipe = small_recipe(epochs=1, **changes)
+    with pytest.raises(Error, match=f"{named}.* not "):
+        train(recipe, manifest, report=reports, resume=tmp_path / "1", **settings)
+
+
+def test_a_fold_that_does_not_exist_is_refused(small_recipe, manifest):
+    with pytest.raises(Error, match="Fold 5"):
+        train(small_recipe(), manifest, report=lambda metrics, save: None, fold=5)
+
+
+def test_the_reported_metrics_are_those_of_the_saved_model_by_hand(small_recipe, manifest, tmp_path):
+    reports = Reports(tmp_path)
+    train(small_recipe(epochs=1, jpm=True, stride_px=6), manifest, report=reports)
+    model, info = load_model(tmp_path / "1")
+    training = prepare(info.recipe, manifest, fold=0, seed=0, device="cpu")
+    query, gallery = training.split.val_query, training.split.val_gallery
+    with torch.inference_mode():
+        features = [model(torch.from_numpy(training.pixels[[index]])).numpy()[0] for index in (*query, *gallery)]
+    scores = cross_role_metrics(
+        np.stack(features[: len(query)]),
+        np.stack(features[len(query) :]),
+        query_works=manifest.work[query],
+        gallery_works=manifest.work[gallery],
+        query_roles=manifest.role[query],
+        gallery_roles=manifest.role[gallery],
+    )
+    assert reports.metrics[0]["mAP"] == pytest.approx(scores.mAP, abs=1e-6)
+    assert reports.metrics[0]["cmc_1"] == scores.cmc[1]
+    whole = evaluate_split(model, training.pixels, manifest, query, gallery, "cpu")
+    assert (whole.mAP, whole.mINP) == (info.metrics["mAP"], info.metrics["mINP"])
+
+
+def test_features_do_not_depend_on_the_batch_and_the_models_mode_is_kept(small_recipe, manifest):
+    training = prepare(small_recipe(), manifest, fold=0, seed=0, device="cpu")
+    training.model.train()
+    indices = np.arange(7)
+    whole_ND = extract_features(training.model, training.pixels, indices, "cpu")
+    parts_ND = extract_features(training.model, training.pixels, indices, "cpu", batch_size=3)
+    np.testing.assert_allclose(whole_ND, parts_ND, atol=1e-6)
+    assert training.model.training
+    assert extract_features(training.model, training.pixels, indices[:0], "cpu").shape == (0, 64)

@@ -1,0 +1,120 @@
+"""Recipes: what may be set, what is refused, and that they survive JSON."""
+
+import dataclasses
+import json
+
+import pytest
+
+from shards_tools.errors import Error
+from trainables.recipes import RECIPES, get_recipe, recipe_from_dict
+from trainables.recipes.recipe import IDENTITY_FIELDS, override, parse_settings, settable
+
+TINY = RECIPES["transreid-tiny"]
+
+
+def test_the_two_rows_of_the_paper_say_what_table_5_says():
+    base, stride = get_recipe("transreid-vit-base"), get_recipe("transreid-vit-stride")
+    for recipe in (base, stride):
+        assert (recipe.table, recipe.scale, recipe.backbone) == ("LSASRD Table 5", "paper", "vit_base_patch16_224")
+        assert (recipe.optimiser, recipe.lr, recipe.momentum, recipe.weight_decay) == ("sgd", 0.008, 0.9, 1e-4)
+        assert (recipe.works_per_batch, recipe.images_per_work, recipe.epochs) == (16, 4, 100)
+        assert (recipe.image_size, recipe.erase_probability, recipe.bias_lr_factor) == (256, 0.5, 2.0)
+    assert (base.row, base.stride_px, base.jpm, base.num_patches) == ("ViT-Base", 16, False, 256)
+    assert (stride.row, stride.stride_px, stride.jpm, stride.num_patches) == ("ViT-Stride", 12, True, 441)
+
+
+def test_setting_a_field_leaves_the_others_as_they_were():
+    changed = override(TINY, {"lr": 0.5, "jpm": True})
+    assert changed == dataclasses.replace(TINY, lr=0.5, jpm=True)
+
+
+def test_an_unknown_recipe_and_an_unknown_key_name_the_nearest():
+    with pytest.raises(Error, match=r"'transreid-tny' is not a known recipe. Did you mean 'transreid-tiny'"):
+        get_recipe("transreid-tny")
+    with pytest.raises(Error, match=r"'stride_p' is not a known recipe key. Did you mean 'stride_px'"):
+        override(TINY, {"stride_p": 4})
+
+
+def test_a_learning_rate_given_as_text_is_refused_with_a_hint():
+    with pytest.raises(Error, match=r"lr='1e-3' is str, not a number. Write it as a number, without quotes"):
+        override(TINY, {"lr": "1e-3"})
+
+
+@pytest.mark.parametrize("key", IDENTITY_FIELDS)
+def test_what_a_recipe_is_cannot_be_set(key):
+    with pytest.raises(Error, match=f"{key} of transreid-tiny says which recipe this is"):
+        override(TINY, {key: "other"})
+    with pytest.raises(Error, match=f"{key} of transreid-tiny says which recipe this is"):
+        parse_settings([f"{key}=other"], TINY)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"lr": 0.0}, "lr=0.0 .* above 0"),
+        ({"lr": float("nan")}, "lr=nan .* finite"),
+        ({"epochs": True}, "epochs=True is bool, not a whole number"),
+        ({"epochs": 2.5}, "epochs=2.5 is float, not a whole number"),
+        ({"jpm": 1}, "jpm=1 is int, not true or false"),
+        ({"erase_probability": 1.5}, "erase_probability=1.5 .* probability"),
+        ({"optimiser": "adam"}, "optimiser='adam' is none of sgd, adamw. Did you mean 'adamw'"),
+        ({"backbone": "vit_96x5"}, "'vit_96x5' is not a known backbone"),
+        ({"images_per_work": 1}, "images_per_work=1 .* no image has a positive"),
+        ({"works_per_batch": 1}, "works_per_batch=1 .* no image has a negative"),
+        ({"images_per_epoch": 8}, "images_per_epoch=8 .* one batch of 64"),
+        ({"pretrained": True}, "has no pretrained weights"),
+        ({"stride_px": 99}, "stride_px=99 .* the patch's size"),
+        ({"image_size": 7}, "image_size=7 .* at least one patch"),
+        ({"drop_path": 1.0}, "drop_path=1.0 .* below 1"),
+        ({"jpm": True, "jpm_parts": 9999}, "jpm_parts=9999 .* at most"),
+        ({"jpm": True, "jpm_groups": 7, "image_size": 48, "stride_px": 8}, "jpm_groups=7 does not split"),
+        ({"pixel_std": [0.5, 0.5]}, "pixel_std=.* one value per channel"),
+        ({"pixel_std": "0.5"}, "pixel_std='0.5' is str, not three numbers"),
+    ],
+)
+def test_a_value_that_does_not_do_is_named(values, message):
+    with pytest.raises(Error, match=message):
+        override(TINY, {"backbone": "vit_96x4", "stride_px": 8, **values})
+
+
+def test_settings_from_the_command_line_are_read_as_their_fields_types():
+    texts = ["lr=1e-2", "jpm=true", "images_per_epoch=none", "optimiser=sgd", "pixel_mean=0.1,0.2,0.3", "epochs=7"]
+    expected = {
+        "lr": 0.01,
+        "jpm": True,
+        "images_per_epoch": None,
+        "optimiser": "sgd",
+        "pixel_mean": (0.1, 0.2, 0.3),
+        "epochs": 7,
+    }
+    assert parse_settings(texts, TINY) == expected
+    assert all(getattr(override(TINY, expected), key) == value for key, value in expected.items())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("lr", "'lr' sets nothing"), ("lr=fast", "lr=fast is not a number"), ("jpm=1", "jpm=1 is not true or false")],
+)
+def test_a_setting_that_cannot_be_read_is_named(text, message):
+    with pytest.raises(Error, match=message):
+        parse_settings([text], TINY)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_survives_json(name):
+    recipe = RECIPES[name]
+    assert recipe_from_dict(json.loads(json.dumps(dataclasses.asdict(recipe)))) == recipe
+
+
+def test_a_stored_recipe_that_lacks_a_field_or_has_a_strange_one_is_refused():
+    values = dataclasses.asdict(TINY)
+    with pytest.raises(Error, match="'speed' is not a known recipe key"):
+        recipe_from_dict({**values, "speed": 1})
+    values.pop("jpm_parts")
+    with pytest.raises(Error, match="'transreid-tiny' lacks jpm_parts"):
+        recipe_from_dict(values)
+
+
+def test_every_field_but_the_identity_may_be_set():
+    fields = {field.name for field in dataclasses.fields(TINY)}
+    assert set(settable(TINY)) == fields - set(IDENTITY_FIELDS)

@@ -1,0 +1,161 @@
+"""The command `python -m trainables.train`, called as a user calls it."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from shards_tools.errors import Error
+from trainables.checkpoint import load_model
+from trainables.loop import run_epoch
+from trainables.metrics.chance import chance_metrics
+from trainables.train import main
+
+FILES = ["checkpoint.json", "state.pt", "weights.safetensors"]
+SMALL = ["backbone=vit_64x3", "image_size=24", "stride_px=8", "works_per_batch=4", "images_per_epoch=none"]
+
+
+@pytest.fixture
+def arguments(manifest, tmp_path):
+    settings = [word for setting in SMALL for word in ("--set", setting)]
+    where = ["--data", str(manifest.folder), "--out", str(tmp_path / "out")]
+    return ["--recipe", "transreid-tiny", *where, "--epochs", "2", "--json", *settings]
+
+
+def result_of(arguments, capsys):
+    capsys.readouterr()
+    main(arguments)
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_a_training_writes_its_folder_and_prints_one_json_object(arguments, manifest, tmp_path, capsys):
+    result = result_of(arguments, capsys)
+    out = tmp_path / "out"
+    assert set(result) == {"recipe", "data", "epochs", "metrics", "chance", "checkpoint", "seconds"}
+    assert (result["recipe"], result["epochs"], result["data"]) == ("transreid-tiny", 2, str(manifest.folder))
+    assert result["checkpoint"] == str(out / "last")
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert lines[-1] == result["metrics"] == load_model(out / "last")[1].metrics
+    assert json.loads((out / "recipe.json").read_text())["recipe"]["backbone"] == "vit_64x3"
+    assert sorted(path.name for path in out.iterdir()) == ["last", "metrics.jsonl", "recipe.json"]
+    split = manifest.split(0)
+    labels = [
+        column[part] for column in (manifest.work, manifest.role) for part in (split.val_query, split.val_gallery)
+    ]
+    assert result["chance"]["mAP"] == chance_metrics(*labels).mAP
+
+
+def test_a_finished_training_is_not_trained_again(arguments, capsys):
+    first, second = result_of(arguments, capsys), result_of(arguments, capsys)
+    assert first["metrics"] == second["metrics"]  # the times too
+
+
+def test_a_training_killed_at_any_write_goes_on_from_its_last_checkpoint(arguments, tmp_path, capsys, monkeypatch):
+    whole = result_of(arguments, capsys)["metrics"]
+    out = tmp_path / "out"
+
+    trained = []
+
+    def counting(training, epoch):
+        trained.append(epoch)
+        return run_epoch(training, epoch)
+
+    def train_until_epoch_2() -> None:
+        shutil.rmtree(out)
+        monkeypatch.setattr("trainables.loop.run_epoch", stop_after_one)
+        with pytest.raises(KeyboardInterrupt):
+            main(arguments)
+        trained.clear()
+        monkeypatch.setattr("trainables.loop.run_epoch", counting)
+
+    def after_the_checkpoint() -> None:
+        (out / "metrics.jsonl").unlink()
+
+    def between_the_renames() -> None:
+        (out / "last").rename(out / ".last.old")
+
+    def while_saving() -> None:
+        shutil.copytree(out / "last", out / ".last.new")
+        (out / ".last.new" / "checkpoint.json").rename(out / ".last.new" / "half-written")
+
+    for kill in (after_the_checkpoint, between_the_renames, while_saving):
+        train_until_epoch_2()
+        kill()
+        metrics = result_of(arguments, capsys)["metrics"]
+        assert (metrics["epoch"], metrics["mAP"], metrics["loss"]) == (2, whole["mAP"], whole["loss"])
+        assert trained == [2]
+        assert len((out / "metrics.jsonl").read_text().splitlines()) == 2
+        assert sorted(path.name for path in (out / "last").iterdir()) == FILES
+        assert sorted(path.name for path in out.iterdir()) == ["last", "metrics.jsonl", "recipe.json"]
+
+
+def stop_after_one(training, epoch):
+    if epoch == 2:
+        raise KeyboardInterrupt
+    return run_epoch(training, epoch)
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (["--epochs", "3"], "epochs=2, not 3"),
+        (["--set", "lr=0.5"], "lr=.*, not 0.5"),
+        (["--seed", "1"], "seed=0, not 1"),
+        (["--fold", "1"], "fold=0, not 1"),
+    ],
+)
+def test_other_settings_on_a_training_s_folder_are_refused(arguments, more, named, capsys):
+    result_of(arguments, capsys)
+    with pytest.raises(Error, match=named):
+        main([*arguments, *more])
+
+
+def test_a_folder_of_something_else_is_refused_and_left_alone(arguments, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "letter.txt").write_text("dear")
+    with pytest.raises(Error, match="is not a training's folder"):
+        main(arguments)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["letter.txt"]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--data", "nowhere"], "nowhere"),
+        (["--recipe", "transreid-tyni"], "Did you mean 'transreid-tiny'"),
+        (["--set", "lrr=1"], "Did you mean 'lr'"),
+        (["--fold", "9"], "Fold 9"),
+        (["--seed", "-1"], "seed=-1"),
+        (["--set", "lr=1e12", "--set", "optimiser=sgd"], "The loss is .* Set a lower lr"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing_behind(arguments, more, message, tmp_path):
+    with pytest.raises(Error, match=message):
+        main([*arguments, *more])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["--recipe", "--data", "--out"])
+def test_a_missing_argument_is_named(arguments, name):
+    place = arguments.index(name)
+    with pytest.raises(Error, match=f"{name} is missing"):
+        main(arguments[:place] + arguments[place + 2 :])
+
+
+def test_the_list_names_every_recipe_with_its_size(capsys):
+    main(["--list", "--json"])
+    recipes = json.loads(capsys.readouterr().out.splitlines()[-1])["recipes"]
+    keys = {"name", "system", "table", "row", "backbone", "num_parameters", "feature_dim", "image_size", "tokens"}
+    assert all(set(recipe) == keys for recipe in recipes)
+    assert {"transreid-vit-base", "transreid-vit-stride", "transreid-tiny"} <= {recipe["name"] for recipe in recipes}
+
+
+def test_the_command_trains_without_the_search_s_packages(arguments):
+    hide = "import sys; sys.modules.update(dict.fromkeys(('ray', 'optuna', 'mlflow')))"
+    program = f"{hide}; from trainables.train import main; main({arguments!r})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["metrics"]["epoch"] == 2

@@ -1,0 +1,184 @@
+"""TransReID's model: tokens, branches, shuffle, heads and test feature, against timm and the formulas restated.
+
+B batch, T tokens, D width.
+"""
+
+import dataclasses
+
+import pytest
+import torch
+from timm.models.vision_transformer import VisionTransformer
+
+from trainables.listing import describe, list_recipes
+from trainables.models import build_model
+from trainables.models.transreid import TransReID, shuffle_patches
+from trainables.recipes import RECIPES, get_recipe
+from trainables.recipes.backbones import BACKBONES
+
+NUM_WORKS = 5
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.randint(0, 256, (6, 24, 24, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def restated_shuffle(tokens: list[int], shift: int, groups: int) -> list[int]:
+    """The tokens' order after the shuffle, from its description; token 0 is the class token."""
+    patches = tokens[shift:] + tokens[1:shift]
+    if len(patches) % groups:
+        patches = [*patches, patches[-2]]
+    size = len(patches) // groups
+    dealt = []
+    for place in range(size):
+        for group in range(groups):
+            dealt.append(patches[group * size + place])
+    return dealt
+
+
+@pytest.mark.parametrize(
+    ("num_patches", "shift", "groups"), [(256, 5, 2), (441, 5, 2), (36, 8, 4), (9, 1, 2), (9, 3, 1)]
+)
+def test_the_shuffle_is_the_papers(num_patches, shift, groups):
+    tokens = list(range(num_patches + 1))
+    tokens_BTD = torch.tensor(tokens, dtype=torch.float).view(1, -1, 1).repeat(2, 1, 3)
+    shuffled_BTD = shuffle_patches(tokens_BTD, shift, groups)
+    assert shuffled_BTD[1, :, 2].tolist() == restated_shuffle(tokens, shift, groups)
+
+
+def test_a_shift_of_5_moves_the_first_4_patches_to_the_end_and_deals_two_groups():
+    order = shuffle_patches(torch.arange(13.0).view(1, 13, 1), 5, 2).flatten().tolist()
+    assert order == [5, 11, 6, 12, 7, 1, 8, 2, 9, 3, 10, 4]
+
+
+def test_with_an_odd_number_of_patches_the_one_before_the_last_is_doubled():
+    order = shuffle_patches(torch.arange(10.0).view(1, 10, 1), 5, 2).flatten().tolist()
+    assert sorted(order) == [1, 2, 3, 3, 4, 5, 6, 7, 8, 9]
+
+
+@pytest.mark.parametrize("jpm", [False, True])
+def test_training_gives_logits_and_features_of_each_branch_and_evaluation_one_feature(small_recipe, images, jpm):
+    model = build_model(small_recipe(jpm=jpm, stride_px=4), NUM_WORKS)
+    branches = 5 if jpm else 1
+    outputs = model.train()(images)
+    assert [tuple(logits.shape) for logits in outputs["logits"]] == [(6, NUM_WORKS)] * branches
+    assert [tuple(features.shape) for features in outputs["features"]] == [(6, 64)] * branches
+    features_BD = model.eval()(images)
+    assert features_BD.shape == (6, 64 * branches) == (6, model.num_features)
+    torch.testing.assert_close(features_BD.norm(dim=1), torch.ones(6))
+
+
+@pytest.mark.parametrize("name", ["transreid-tiny", "transreid-vit-base-tiny", "transreid-vit-stride-tiny"])
+def test_gradients_reach_all_that_trains_and_the_neck_s_bias_stays_0(name, images):
+    model = build_model(dataclasses.replace(RECIPES[name], image_size=24), NUM_WORKS).train()
+    outputs = model(images)
+    sum(value.square().sum() for values in outputs.values() for value in values).backward()
+    untrained = {name for name, weight in model.named_parameters() if not weight.requires_grad}
+    assert untrained == {f"necks.{branch}.norm.bias" for branch in range(len(model.necks))}
+    for name, weight in model.named_parameters():
+        if name in untrained:
+            assert not weight.any()
+        else:
+            assert weight.grad is not None
+            assert weight.grad.any(), name
+
+
+def as_plain_vit(model: TransReID, recipe) -> VisionTransformer:
+    """timm's own transformer with the weights of the model's trunk and global branch."""
+    shape = BACKBONES[recipe.backbone]
+    size = {"img_size": recipe.image_size, "patch_size": shape.patch_px, "num_classes": 0}
+    vit = VisionTransformer(**size, embed_dim=shape.width, depth=shape.depth, num_heads=shape.num_heads)
+    weights = {}
+    for name, tensor in model.state_dict().items():
+        name = name.replace("trunk.", "blocks.").replace("global_branch.norm.", "norm.")
+        name = name.replace("global_branch.block.", f"blocks.{shape.depth - 1}.")
+        if not name.startswith(("necks.", "local_branch.")):
+            weights[name] = tensor
+    vit.load_state_dict(weights)
+    return vit.eval()
+
+
+def test_the_global_feature_is_timms_class_token(small_recipe, images):
+    recipe = small_recipe(stride_px=8)
+    model = build_model(recipe, NUM_WORKS).eval()
+    pixels_BCHW = (images.float() / 255 - 0.5).permute(0, 3, 1, 2) / 0.5
+    expected_BD = as_plain_vit(model, recipe).forward_features(pixels_BCHW)[:, 0]
+    torch.testing.assert_close(model.branch_features(images)[0], expected_BD, rtol=1e-4, atol=1e-5)
+
+
+def test_the_local_features_are_the_whole_shared_block_over_each_quarter(small_recipe, images):
+    recipe = small_recipe(jpm=True, stride_px=4)  # 5 x 5 patches: an odd number, of which parts of 6 are taken
+    model = build_model(recipe, NUM_WORKS).eval()
+    with torch.no_grad():
+        for weight in model.local_branch.parameters():
+            weight += 0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
+    patches_BTD = model.patch_embed(model.input_step(images))
+    tokens_BTD = model.trunk(torch.cat([model.cls_token.expand(6, -1, -1), patches_BTD], 1) + model.pos_embed)
+    order = restated_shuffle(list(range(26)), 5, 2)
+    features = model.branch_features(images)
+    for part in range(4):
+        chosen = [0, *order[part * 6 : part * 6 + 6]]
+        whole_BTD = model.local_branch.norm(model.local_branch.block(tokens_BTD[:, chosen]))
+        torch.testing.assert_close(features[1 + part], whole_BTD[:, 0], rtol=1e-4, atol=1e-5)
+
+
+def test_the_test_feature_is_before_batch_norm_with_the_local_parts_divided(small_recipe, images):
+    model = build_model(small_recipe(jpm=True, stride_px=4), NUM_WORKS).eval()
+    first, *local = model.branch_features(images)
+    joined_BD = torch.cat([first, *(feature / 4 for feature in local)], dim=1)
+    torch.testing.assert_close(model(images), joined_BD / joined_BD.norm(dim=1, keepdim=True))
+
+
+def test_the_branches_start_equal_and_do_not_share_weights(small_recipe):
+    model = build_model(small_recipe(jpm=True), NUM_WORKS)
+    ours, theirs = dict(model.global_branch.named_parameters()), dict(model.local_branch.named_parameters())
+    for name, weight in ours.items():
+        assert torch.equal(weight, theirs[name])
+        assert weight is not theirs[name]
+
+
+def test_drop_path_grows_linearly_to_the_recipes(small_recipe):
+    model = build_model(small_recipe(drop_path=0.2), NUM_WORKS)
+    rates = [getattr(block.drop_path1, "drop_prob", 0.0) for block in (*model.trunk, model.global_branch.block)]
+    assert rates == pytest.approx([0, 0.1, 0.2])
+
+
+def test_the_neck_is_the_bnneck_of_the_papers(small_recipe):
+    classifier = build_model(small_recipe(), 500).necks[0].classifier
+    assert classifier.bias is None
+    assert classifier.weight.std().item() == pytest.approx(0.001, rel=0.05)
+
+
+def test_the_rows_of_the_paper_have_its_sizes():
+    sizes = {entry["name"]: entry for entry in list_recipes()}
+    base, stride = sizes["transreid-vit-base"], sizes["transreid-vit-stride"]
+    assert (base["tokens"], base["feature_dim"], base["image_size"]) == (256, 768, 256)
+    assert (stride["tokens"], stride["feature_dim"], stride["image_size"]) == (441, 3840, 256)
+    # ViT-B/16 by hand: 12 blocks of 12 d^2 + 13 d, patches, norm, class token, positions, and the neck's norm
+    d = 768
+    block, norm = 12 * d * d + 13 * d, 2 * d
+    rest = (3 * 16 * 16 + 1) * d + d + 2 * d
+    assert base["num_parameters"] == 12 * block + norm + rest + 257 * d
+    assert base["num_parameters"] / 1e6 == pytest.approx(85.8, abs=0.05)
+    # JPM adds one block, one norm and four necks; upstream's unused block is not there
+    assert stride["num_parameters"] == 13 * block + 2 * norm + rest + 4 * 2 * d + 442 * d
+
+
+@pytest.mark.parametrize("name", [recipe.name for recipe in RECIPES.values() if recipe.scale == "tiny"])
+def test_the_listed_sizes_are_the_models(name):
+    recipe = RECIPES[name]
+    model = build_model(recipe, NUM_WORKS)
+    entry = describe(recipe)
+    classifiers = sum(neck.classifier.weight.numel() for neck in model.necks)
+    assert entry["num_parameters"] == sum(weight.numel() for weight in model.parameters()) - classifiers
+    assert entry["tokens"] == model.pos_embed.shape[1] - 1
+    pixels = torch.zeros(1, recipe.image_size, recipe.image_size, 3, dtype=torch.uint8)
+    assert model.eval()(pixels).shape[1] == entry["feature_dim"]
+
+
+def test_one_image_goes_through_the_papers_largest_model():
+    recipe = dataclasses.replace(get_recipe("transreid-vit-stride"), pretrained=False)
+    model = build_model(recipe, 3).eval()
+    assert model.patch_embed.grid_size == (21, 21)
+    with torch.inference_mode():
+        assert model(torch.zeros(1, 256, 256, 3, dtype=torch.uint8)).shape == (1, 3840)

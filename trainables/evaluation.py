@@ -1,0 +1,53 @@
+"""How good a model is on a split: features of its query and gallery, and the cross-role metrics of these.
+
+N images, D width.
+"""
+
+import numpy as np
+import torch
+from torch import nn
+
+from shards_tools.manifest import Manifest
+from trainables.metrics.cross_role import CrossRoleMetrics, cross_role_metrics
+
+IMAGES_AT_ONCE = 256  # TEST.IMS_PER_BATCH of the papers' code
+
+
+def extract_features(
+    model: nn.Module,
+    pixels: np.ndarray,
+    indices: np.ndarray,
+    device: torch.device | str,
+    batch_size: int = IMAGES_AT_ONCE,
+) -> np.ndarray:
+    """The test features of these images in evaluation mode, float32 N x D; the model's mode is put back."""
+    was_training = model.training
+    model.eval()
+    features = []
+    with torch.inference_mode():
+        for start in range(0, len(indices), batch_size):
+            images_BHWC = torch.from_numpy(pixels[indices[start : start + batch_size]]).to(device)
+            features.append(model(images_BHWC).float().cpu().numpy())
+    model.train(was_training)
+    return np.concatenate(features) if features else np.empty((0, int(model.num_features)), np.float32)  # type: ignore[arg-type]
+
+
+def evaluate_split(
+    model: nn.Module,
+    pixels: np.ndarray,
+    manifest: Manifest,
+    query_indices: np.ndarray,
+    gallery_indices: np.ndarray,
+    device: torch.device | str,
+) -> CrossRoleMetrics:
+    """The cross-role metrics of ranking these gallery images for these query images."""
+    features_ND = extract_features(model, pixels, np.concatenate([query_indices, gallery_indices]), device)
+    num_queries = len(query_indices)
+    return cross_role_metrics(
+        features_ND[:num_queries],
+        features_ND[num_queries:],
+        query_works=manifest.work[query_indices],
+        gallery_works=manifest.work[gallery_indices],
+        query_roles=manifest.role[query_indices],
+        gallery_roles=manifest.role[gallery_indices],
+    )

@@ -1,0 +1,6 @@
+"""How good embeddings are: cross-role retrieval metrics, and the same for chance."""
+
+from trainables.metrics.chance import chance_metrics
+from trainables.metrics.cross_role import CrossRoleMetrics, cross_role_metrics
+
+__all__ = ["CrossRoleMetrics", "chance_metrics", "cross_role_metrics"]

@@ -1,0 +1,61 @@
+"""What cross-role metrics are worth when the ranking says nothing: the exact expectation, no sampling.
+
+Features drawn without regard to the labels rank a query's gallery in an order that is uniform over all orders. With N
+ranked images (junk left out) of which P are positives, the expectation of each metric depends on N and P alone:
+
+- AP: position k holds a positive with probability P/N, and (k-1)(P-1)/(N-1) of those before it are then expected to be;
+- INP: the last positive stands at position r with probability C(r-1, P-1) / C(N, P);
+- CMC at k: one minus the probability that the first k are all negatives, C(N-k, P) / C(N, P).
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trainables.metrics.cross_role import CrossRoleMetrics, read_ranks
+from trainables.metrics.labels import read_labels
+
+
+def chance_metrics(
+    query_works: Any, gallery_works: Any, query_roles: Any, gallery_roles: Any, *, ranks: Sequence[int] = (1, 5, 10, 20)
+) -> CrossRoleMetrics:
+    """The mean over all random rankings of what `cross_role_metrics` gives for these labels."""
+    ranks = read_ranks(ranks)
+    labels = read_labels(query_works, gallery_works, query_roles, gallery_roles)
+    num_positives_Q = labels.num_positives_Q()
+    valid_Q = num_positives_Q > 0
+    if not valid_Q.any():
+        return CrossRoleMetrics(math.nan, math.nan, dict.fromkeys(ranks, math.nan), 0)
+    num_ranked_Q = len(labels.gallery_works_G) - labels.num_junk_Q()
+    pairs, num_queries = np.unique(
+        np.stack([num_ranked_Q[valid_Q], num_positives_Q[valid_Q]]), axis=1, return_counts=True
+    )
+    log_factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, len(labels.gallery_works_G) + 1)))])
+    expected = np.array([_expectations(int(n), int(p), ranks, log_factorials) for n, p in pairs.T])
+    mean_ap, mean_inp, *cmc = (num_queries @ expected / num_queries.sum()).tolist()
+    return CrossRoleMetrics(mean_ap, mean_inp, dict(zip(ranks, cmc, strict=True)), int(valid_Q.sum()))
+
+
+def _expectations(
+    num_ranked: int, num_positives: int, ranks: Sequence[int], log_factorials: npt.NDArray[np.float64]
+) -> list[float]:
+    """AP, INP and CMC at each rank for one query, over all orders of its gallery."""
+
+    def log_choose(n: Any, k: int) -> Any:
+        return log_factorials[n] - log_factorials[k] - log_factorials[n - k]
+
+    positions = np.arange(1, num_ranked + 1)
+    earlier = (positions - 1) * (num_positives - 1) / max(num_ranked - 1, 1)
+    ap = float(np.mean((1 + earlier) / positions))
+    last = positions[num_positives - 1 :]
+    log_orders = log_choose(num_ranked, num_positives)
+    inp = num_positives * float(np.sum(np.exp(log_choose(last - 1, num_positives - 1) - log_orders) / last))
+    num_negatives = num_ranked - num_positives
+    cmc = [
+        1.0 - math.exp(log_choose(num_ranked - rank, num_positives) - log_orders) if rank <= num_negatives else 1.0
+        for rank in ranks
+    ]
+    return [ap, inp, *cmc]

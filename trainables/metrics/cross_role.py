@@ -1,0 +1,221 @@
+"""Cross-role retrieval: does an image of one character find other characters of the same work?
+
+Each query ranks the gallery by squared Euclidean distance. Gallery images of the query's own work and role are junk:
+they are left out and take no place. The other images of its work are its positives. Equal distances keep the gallery's
+order. A query without a positive is not counted.
+
+The rows of distances are sorted as bare values and the positives looked up in them: a rank is one more than the number
+of closer images, so no row of indices is ever needed (those are what makes evaluators slow and large).
+
+Axes: Q queries, G gallery, D width, B the queries of one chunk, S the gallery images of one work.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shards_tools.errors import Error
+from trainables.metrics.labels import Codes, Labels, as_numpy, read_labels
+
+Floats = npt.NDArray[np.floating[Any]]
+
+# Queries whose distances stand in memory together: large enough for a fast matrix product, small beside the features.
+CHUNK_QUERIES = 256
+# A gallery whose mean lies this many times its spread from the origin is moved there first; nearer, few bits are lost.
+FAR_FROM_ORIGIN = 4.0
+
+
+@dataclass(frozen=True)
+class CrossRoleMetrics:
+    """Means over the queries that have a positive, as fractions; NaN where there is none."""
+
+    mAP: float  # mean average precision, not interpolated
+    mINP: float  # mean of (number of positives / rank of the last one)
+    cmc: dict[int, float]  # rank -> fraction of queries with a positive at that rank or before
+    num_valid_queries: int
+
+
+def cross_role_metrics(
+    query_features: Any,
+    gallery_features: Any,
+    *,
+    query_works: Any,
+    gallery_works: Any,
+    query_roles: Any,
+    gallery_roles: Any,
+    ranks: Sequence[int] = (1, 5, 10, 20),
+) -> CrossRoleMetrics:
+    """mAP, mINP and CMC of ranking the gallery for every query.
+
+    Args:
+        query_features: [Q, D], numpy or torch on any device. Distances are float32; float64 for float64 and integers.
+        gallery_features: [G, D].
+        query_works: Q integers or strings, as are the roles; G of each for the gallery. A role counts within its work.
+        ranks: where to read CMC; a rank beyond the gallery takes the gallery's end.
+    """
+    ranks = read_ranks(ranks)
+    query_QD, gallery_GD = _read_features(query_features, gallery_features)
+    labels = read_labels(query_works, gallery_works, query_roles, gallery_roles)
+    for side, num_rows, num_labels in (
+        ("query", len(query_QD), len(labels.query_works_Q)),
+        ("gallery", len(gallery_GD), len(labels.gallery_works_G)),
+    ):
+        if num_rows != num_labels:
+            raise Error(
+                f"{side}_features has {num_rows} rows and {side}_works {num_labels} labels. Give one per image."
+            )
+    scores = [_scores(ranks_BS, num_B) for ranks_BS, num_B in _positive_ranks(query_QD, gallery_GD, labels)]
+    if not scores:
+        return CrossRoleMetrics(math.nan, math.nan, dict.fromkeys(ranks, math.nan), 0)
+    ap_Q, inp_Q, first_Q = (np.concatenate(parts) for parts in zip(*scores, strict=True))
+    cmc = {rank: float(np.mean(first_Q <= rank)) for rank in ranks}
+    return CrossRoleMetrics(float(ap_Q.mean()), float(inp_Q.mean()), cmc, len(ap_Q))
+
+
+def read_ranks(ranks: Sequence[int]) -> tuple[int, ...]:
+    """The ranks as integers of at least 1."""
+    for rank in ranks:
+        if rank != int(rank) or rank < 1:
+            raise Error(f"{rank!r} is not a rank. Ranks are whole numbers of at least 1.")
+    return tuple(int(rank) for rank in ranks)
+
+
+def _scores(ranks_BS: Codes, num_positives_B: Codes) -> tuple[Floats, Floats, Codes]:
+    """Average precision, inverse negative penalty and first rank of each query, from its ascending ranks."""
+    count_S = np.arange(1, ranks_BS.shape[1] + 1)
+    precision_BS = np.where(count_S <= num_positives_B[:, None], count_S / ranks_BS, 0.0)
+    last_B = ranks_BS[np.arange(len(ranks_BS)), num_positives_B - 1]
+    return precision_BS.sum(axis=1) / num_positives_B, num_positives_B / last_B, ranks_BS[:, 0]
+
+
+def _positive_ranks(query_QD: Floats, gallery_GD: Floats, labels: Labels) -> Iterator[tuple[Codes, Codes]]:
+    """The ascending ranks of the positives, and how many they are, for all queries that have one, some at a time."""
+    num_positives_Q = labels.num_positives_Q()
+    queries = np.argsort(labels.query_works_Q, kind="stable")
+    queries = queries[num_positives_Q[queries] > 0]
+    if not len(queries):
+        return
+    # With the gallery sorted by work, the positives and junk of a query are one slice.
+    order_G = np.argsort(labels.gallery_works_G, kind="stable")
+    works_G, roles_G = labels.gallery_works_G[order_G], labels.gallery_roles_G[order_G]
+    distances = _Distances(query_QD, gallery_GD, order_G)
+    for start in range(0, len(queries), CHUNK_QUERIES):
+        chunk = queries[start : start + CHUNK_QUERIES]
+        distances_BG = distances.of(chunk)
+        runs = [(rows, _run(works_G, work)) for work, rows in _runs(labels.query_works_Q[chunk])]
+        for rows, columns in runs:
+            junk_BS = labels.query_roles_Q[chunk[rows], None] == roles_G[columns]
+            distances_BG[rows, columns][junk_BS] = np.inf
+        sorted_BG = np.sort(distances_BG, axis=1)
+        for rows, columns in runs:
+            yield _ranks(distances_BG[rows], sorted_BG[rows], columns, order_G), num_positives_Q[chunk[rows]]
+
+
+def _runs(sorted_works: Codes) -> list[tuple[int, slice]]:
+    return [(int(work), _run(sorted_works, work)) for work in np.unique(sorted_works)]
+
+
+def _run(sorted_works: Codes, work: int) -> slice:
+    return slice(int(np.searchsorted(sorted_works, work)), int(np.searchsorted(sorted_works, work, side="right")))
+
+
+def _ranks(distances_BG: Floats, sorted_BG: Floats, columns: slice, order_G: Codes) -> Codes:
+    """The ascending ranks of the images in `columns`; junk, whose distance is infinite, comes last."""
+    wanted_BS = distances_BG[:, columns]
+    closer_BS = np.stack([row.searchsorted(wanted) for row, wanted in zip(sorted_BG, wanted_BS, strict=True)])
+    following_BS = np.minimum(closer_BS + 1, sorted_BG.shape[1] - 1)
+    tied_BS = np.take_along_axis(sorted_BG, following_BS, axis=1) == wanted_BS
+    tied_BS &= (following_BS > closer_BS) & np.isfinite(wanted_BS)
+    for row in np.flatnonzero(tied_BS.any(axis=1)):
+        tied = columns.start + np.flatnonzero(tied_BS[row])
+        closer_BS[row, tied_BS[row]] += _num_tied_before(distances_BG[row], tied, order_G)
+    return np.sort(closer_BS, axis=1) + 1
+
+
+def _num_tied_before(distances_G: Floats, columns: Codes, order_G: Codes) -> Codes:
+    """For each of `columns`, the number of images at the same distance that stand earlier in the gallery as given."""
+    candidates = np.flatnonzero(np.isin(distances_G, distances_G[columns]))
+    ranking = candidates[np.lexsort((order_G[candidates], distances_G[candidates]))]
+    place_G = np.zeros(len(distances_G), np.int64)
+    place_G[ranking] = np.arange(len(ranking))
+    return place_G[columns] - np.searchsorted(distances_G[ranking], distances_G[columns])
+
+
+class _Distances:
+    """Distances to the gallery in another order, up to what ranks do not see: halved, without the query's own norm."""
+
+    def __init__(self, query_QD: Floats, gallery_GD: Floats, order_G: Codes) -> None:
+        # A power of two, so that nothing is rounded; it keeps squares within the range of the type.
+        self._exponent = -math.frexp(max(_largest(query_QD), _largest(gallery_GD)))[1]
+        self._query_QD = query_QD
+        scaled_GD = np.ldexp(gallery_GD[order_G], self._exponent)
+        self._shift_D = _shift(scaled_GD)
+        # `+ shift` rather than `- centre` also turns -0.0 into 0.0, so that equal rows are equal bytes.
+        self._gallery_GD = scaled_GD + self._shift_D
+        self._half_norms_G = np.einsum("gd,gd->g", self._gallery_GD, self._gallery_GD) / 2
+        self._copies, self._originals = _equal_rows(self._gallery_GD)
+
+    def of(self, queries: Codes) -> Floats:
+        """The distances [B, G] of these queries, in memory of their own."""
+        query_BD = np.ldexp(self._query_QD[queries], self._exponent) + self._shift_D
+        distances_BG: Floats = -query_BD @ self._gallery_GD.T
+        distances_BG += self._half_norms_G
+        # A matrix product may round equal columns differently: a tie must stay a tie.
+        distances_BG[:, self._copies] = distances_BG[:, self._originals]
+        return distances_BG
+
+
+def _shift(gallery_GD: Floats) -> Floats:
+    """What to add to all features so that the gallery lies near the origin; zero where it nearly does.
+
+    Far from it, the subtraction of large products would eat the distance. Distances do not change, and the shift is a
+    multiple of a power of two near the spread, so that features on a grid stay on it. It is taken from a sample of the
+    gallery: any shift is right.
+    """
+    sample_BD = gallery_GD[:: len(gallery_GD) // 256 + 1].astype(np.float64)
+    mean_D = sample_BD.mean(axis=0)
+    spread = float(np.sqrt(np.mean((sample_BD - mean_D) ** 2)))
+    if float(np.sqrt(np.mean(mean_D**2))) <= FAR_FROM_ORIGIN * spread:
+        return np.zeros_like(gallery_GD[0])
+    grid = 2.0 ** math.floor(math.log2(max(spread, 2.0**-100)))
+    shift_D: Floats = (0.0 - np.rint(mean_D / grid) * grid).astype(gallery_GD.dtype)
+    return shift_D
+
+
+def _equal_rows(features_GD: Floats) -> tuple[Codes, Codes]:
+    """The rows that repeat an earlier row, and that earlier row of each."""
+    # Rows that differ in their first value differ: only the few others are compared whole.
+    _, inverse, counts = np.unique(features_GD[:, 0], return_inverse=True, return_counts=True)
+    suspects = np.flatnonzero(counts[inverse] > 1).tolist()
+    first: dict[bytes, int] = {}
+    pairs = [(row, first.setdefault(features_GD[row].tobytes(), row)) for row in suspects]
+    repeated = np.array([pair for pair in pairs if pair[0] != pair[1]], dtype=np.int64).reshape(-1, 2)
+    return repeated[:, 0], repeated[:, 1]
+
+
+def _largest(features: Floats) -> float:
+    return max(float(features.max(initial=0)), -float(features.min(initial=0)))
+
+
+def _read_features(query_features: Any, gallery_features: Any) -> tuple[Floats, Floats]:
+    query_QD, gallery_GD = as_numpy(query_features), as_numpy(gallery_features)
+    for side, features in (("query", query_QD), ("gallery", gallery_GD)):
+        if features.ndim != 2 or not features.shape[1]:
+            raise Error(f"{side}_features has the shape {features.shape}. Give (images, width), one row per image.")
+        if features.dtype.kind not in "fiub":
+            raise Error(f"{side}_features holds {features.dtype}. Features are numbers.")
+        if not math.isfinite(_largest(features)):
+            row = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
+            raise Error(f"{side}_features holds NaN or infinity, first in row {row}. Did the training diverge?")
+    if query_QD.shape[1] != gallery_GD.shape[1]:
+        raise Error(
+            f"query_features is {query_QD.shape[1]} wide and gallery_features {gallery_GD.shape[1]}. "
+            "Take both from the same model."
+        )
+    narrow = all(features.dtype in (np.float32, np.float16) for features in (query_QD, gallery_GD))
+    working = np.float32 if narrow else np.float64
+    return query_QD.astype(working, copy=False), gallery_GD.astype(working, copy=False)

@@ -1,0 +1,34 @@
+"""The first step of every model: uint8 images as they come from the cache, normalised and erased on the device.
+
+B batch, H W pixels, C channels.
+"""
+
+import torch
+from timm.data.random_erasing import RandomErasing
+from torch import Tensor, nn
+
+from trainables.recipes.recipe import Recipe
+
+
+class InputStep(nn.Module):
+    """Normalises uint8 images and, in training mode, erases a rectangle of some: the papers' order."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        # not persistent: they stand in the recipe
+        self.register_buffer("mean", torch.tensor(recipe.pixel_mean) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(recipe.pixel_std) * 255, persistent=False)
+        self.erase_probability = recipe.erase_probability
+
+    def forward(self, images_BHWC: Tensor) -> Tensor:
+        pixels_BHWC = (images_BHWC.float() - self.mean) / self.std
+        pixels_BCHW = pixels_BHWC.permute(0, 3, 1, 2).contiguous()
+        if self.training and self.erase_probability > 0:
+            # what TransReID imports: one rectangle of 2 to 33 % of the area, filled with normal noise per pixel
+            device = str(pixels_BCHW.device)
+            erase = RandomErasing(self.erase_probability, mode="pixel", max_count=1, device=device)  # type: ignore[no-untyped-call]
+            pixels_BCHW = erase(pixels_BCHW)
+        return pixels_BCHW

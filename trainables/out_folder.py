@@ -1,0 +1,103 @@
+"""The folder that one training writes: its settings, the metrics of every epoch and the last checkpoint."""
+
+import dataclasses
+import json
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from shards_tools.errors import Error
+from shards_tools.folders import write_durably
+from shards_tools.manifest import Manifest
+from trainables.recipes.recipe import Recipe
+
+SETTINGS_NAME = "recipe.json"
+METRICS_NAME = "metrics.jsonl"
+
+
+class OutFolder:
+    """A training's folder: one with the same settings is gone on with, one with others is refused.
+
+    Nothing is written before the first report.
+    """
+
+    def __init__(self, folder: Path, recipe: Recipe, manifest: Manifest, *, fold: int, seed: int) -> None:
+        self.folder = folder
+        self.last = folder / "last"
+        settings = {"recipe": dataclasses.asdict(recipe), "data": manifest.fingerprint, "fold": fold, "seed": seed}
+        self.settings: dict[str, Any] = json.loads(json.dumps(settings))
+        self._refuse_strangers()
+        self.metrics = self._read_metrics()
+
+    def checkpoint(self) -> Path | None:
+        """The last checkpoint, or None where there is none yet."""
+        for place in (self.last, self._aside):  # the second where a kill came between two renames
+            if place.is_dir():
+                return place
+        return None
+
+    def report(self, metrics: dict[str, float], save: Callable[[Path], None]) -> None:
+        """Keep an epoch: the checkpoint first, then its metrics. One that is kept already adds nothing."""
+        if self.metrics and metrics["epoch"] <= self.metrics[-1]["epoch"]:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_durably(self.folder / SETTINGS_NAME, (json.dumps(self.settings, indent=1) + "\n").encode())
+        self._replace_last(save)
+        self.metrics.append(metrics)
+        lines = [json.dumps(_without_nan(entry)) + "\n" for entry in self.metrics]
+        write_durably(self.folder / METRICS_NAME, "".join(lines).encode())
+
+    @property
+    def _aside(self) -> Path:
+        return self.folder / ".last.old"
+
+    def _replace_last(self, save: Callable[[Path], None]) -> None:
+        """Swap in a new checkpoint: at every moment `last` or `.last.old` is a whole one."""
+        beside = self.folder / ".last.new"
+        shutil.rmtree(beside, ignore_errors=True)
+        save(beside)
+        if self.last.exists():
+            shutil.rmtree(self._aside, ignore_errors=True)
+            self.last.rename(self._aside)
+        beside.rename(self.last)
+        shutil.rmtree(self._aside, ignore_errors=True)
+
+    def _refuse_strangers(self) -> None:
+        path = self.folder / SETTINGS_NAME
+        if not path.is_file():
+            if self.folder.exists() and not (self.folder.is_dir() and not any(self.folder.iterdir())):
+                raise Error(f"--out {self.folder} exists and is not a training's folder. Name a new one.")
+            return
+        try:
+            found = _flat(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, KeyError, AttributeError):
+            raise Error(f"{path} is damaged. Name a new folder for --out.") from None
+        asked = _flat(self.settings)
+        for key in sorted(found.keys() | asked.keys()):
+            if found.get(key) != asked.get(key):
+                raise Error(
+                    f"--out {self.folder} holds a training with {key}={found.get(key)!r}, not {asked.get(key)!r}. "
+                    "Name a new folder, or the same settings to go on."
+                )
+
+    def _read_metrics(self) -> list[dict[str, float]]:
+        path = self.folder / METRICS_NAME
+        if not path.is_file():
+            return []
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [_with_nan(json.loads(line)) for line in lines]
+
+
+def _with_nan(metrics: dict[str, float | None]) -> dict[str, float]:
+    return {key: math.nan if value is None else value for key, value in metrics.items()}
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    return {**settings["recipe"], **{key: value for key, value in settings.items() if key != "recipe"}}
+
+
+def _without_nan(metrics: dict[str, float]) -> dict[str, float | None]:
+    """JSON has no NaN: null stands for it."""
+    return {key: value if math.isfinite(value) else None for key, value in metrics.items()}

@@ -1,0 +1,58 @@
+"""A trial of the search: the training loop, with Tune as the one it reports to. The only file here that knows Ray."""
+
+import os
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+
+from shards_tools.manifest import read_manifest
+from trainables.loop import NonFiniteLoss, train
+from trainables.recipes import get_recipe
+from trainables.recipes.recipe import override
+
+# What a cluster's launcher may have left in the environment; a trial of one process must not believe it.
+LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
+
+
+def run_trial(config: dict[str, Any]) -> None:
+    """Train what `config` says and report every epoch with its checkpoint.
+
+    Args:
+        config: `recipe` (a name), `settings` (the fields that differ), `data` (folder of shards), `fold`, `seed`,
+            `num_threads`, and `resume` (the checkpoint folder to go on from, or None).
+
+    What ends a training for good is reported rather than raised, so that a death of the process, which is worth
+    another attempt, can be told from it: `infeasible` is the settings' fault, `failure` a bug.
+    """
+    for name in LAUNCHER_VARIABLES:
+        os.environ.pop(name, None)
+    torch.set_num_threads(config["num_threads"])
+    try:
+        recipe = override(get_recipe(config["recipe"]), config["settings"])
+        resume = Path(config["resume"]) if config["resume"] else None
+        train(
+            recipe,
+            read_manifest(Path(config["data"])),
+            report=report_to_tune,
+            fold=config["fold"],
+            seed=config["seed"],
+            resume=resume,
+        )
+    except NonFiniteLoss as end:
+        tune.report({"infeasible": str(end)})
+    except torch.cuda.OutOfMemoryError as end:
+        tune.report({"infeasible": f"out of GPU memory: {end}"})
+    except Exception as bug:
+        tune.report({"failure": f"{type(bug).__name__}: {bug}", "traceback": traceback.format_exc()})
+
+
+def report_to_tune(metrics: dict[str, float], save: Callable[[Path], None]) -> None:
+    """Report one epoch; Tune copies the checkpoint into the attempt's own folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        save(Path(folder))
+        tune.report(dict(metrics), checkpoint=tune.Checkpoint.from_directory(folder))

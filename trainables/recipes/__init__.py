@@ -1,0 +1,37 @@
+"""The recipes, one file per system; RECIPES is the registry."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from shards_tools.errors import Error, unknown
+from trainables.recipes import transreid
+from trainables.recipes.recipe import IDENTITY_FIELDS, Recipe, override
+
+FAMILIES: dict[str, type[Recipe]] = {"transreid": transreid.TransReIDRecipe}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*transreid.RECIPES,)}
+
+
+def get_recipe(name: str) -> Recipe:
+    """The recipe called `name`."""
+    if name not in RECIPES:
+        raise unknown("recipe", name, RECIPES)
+    return RECIPES[name]
+
+
+def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
+    """The recipe that `dataclasses.asdict` gave, as read back from JSON; every field is checked again."""
+    family = FAMILIES.get(str(values.get("system")))
+    if family is None:
+        raise unknown("system", str(values.get("system")), FAMILIES)
+    fields = {field.name for field in dataclasses.fields(family)}
+    for name in values:
+        if name not in fields:
+            raise unknown("recipe key", name, fields)
+    for name in sorted(fields - values.keys()):
+        raise Error(f"The recipe {values.get('name')!r} lacks {name}. It was written by another version.")
+    identity = {name: values[name] for name in IDENTITY_FIELDS}
+    settings = {name: value for name, value in values.items() if name not in IDENTITY_FIELDS}
+    # any recipe of the family will do: every field is set
+    some = next(recipe for recipe in RECIPES.values() if type(recipe) is family)
+    return override(dataclasses.replace(some, **identity), settings)
