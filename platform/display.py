@@ -26,9 +26,7 @@ class Display:
         best = best_trial(study)
         self._best = (best.values[0], best.number) if best else None
 
-    def report(
-        self, trial: optuna.Trial, step: int, last_step: int, values: Mapping[str, float], stops: bool
-    ) -> None:
+    def report(self, trial: optuna.Trial, step: int, last_step: int, values: Mapping[str, float], stops: bool) -> None:
         """One line for one epoch of one trial."""
         value = values[self._plan.objective]
         if self._best is None or value > self._best[0]:

@@ -63,9 +63,7 @@ def evaluate(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | No
 
 def _indices(manifest: Manifest, split: str, fold: int) -> tuple[np.ndarray, np.ndarray]:
     parts = manifest.split(fold)
-    query, gallery = (
-        (parts.val_query, parts.val_gallery) if split == "val" else (parts.test_query, parts.test_gallery)
-    )
+    query, gallery = (parts.val_query, parts.val_gallery) if split == "val" else (parts.test_query, parts.test_gallery)
     if not len(query):
         raise Error(f"{manifest.folder} has no {split} split: in a {manifest.layout} layout use --split val --fold K.")
     return query, gallery

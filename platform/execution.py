@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -73,7 +74,7 @@ def local_cluster(plan: Plan) -> Iterator[None]:
         address="local",
         num_cpus=plan.concurrency * plan.cpus_per_trial,
         include_dashboard=False,
-        logging_level="ERROR",
+        logging_level=logging.ERROR,
         log_to_driver=False,
     )
     try:

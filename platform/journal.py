@@ -14,7 +14,7 @@ Event = dict[str, Any]
 
 
 class Journal:
-    """An append-only file of events. An epoch, or a state of the study, that stands in it already is not written again."""
+    """An append-only file of events. An epoch or a state of the study that it holds already is not written again."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ class Journal:
             return [], 0
         with self.path.open("rb") as file:
             file.seek(offset)
-            lines = []
+            lines: list[bytes] = []
             for line in file:
                 if not line.endswith(b"\n") or (offset and len(lines) == limit):
                     break

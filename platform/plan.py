@@ -124,14 +124,11 @@ def _resources(options: argparse.Namespace, scale: str, num_gpus: int) -> tuple[
     gpus = options.gpus_per_trial or (1.0 if num_gpus else 0.0)
     if gpus > num_gpus:
         raise Error(f"--gpus-per-trial {gpus:g}: this machine has {num_gpus} GPUs. Give less, or leave it out.")
-    if gpus:
-        fitting = int(num_gpus / gpus)
-    else:
-        # A tiny network gains nothing from a second thread; one of the papers' takes all there are.
-        fitting = num_cpus if scale == "tiny" else 1
-    concurrency = options.concurrency or fitting
-    if concurrency > fitting and gpus:
-        raise Error(f"--concurrency {concurrency}: with {gpus:g} GPUs per trial {fitting} trials fit. Give less of one.")
+    # A tiny network gains nothing from a second thread; one of the papers' takes all there are.
+    num_at_once = int(num_gpus / gpus) if gpus else num_cpus if scale == "tiny" else 1
+    concurrency = options.concurrency or num_at_once
+    if gpus and concurrency > num_at_once:
+        raise Error(f"--concurrency {concurrency}: with {gpus:g} GPUs per trial {num_at_once} fit. Give less of one.")
     cpus = 1 if scale == "tiny" and not gpus else max(1, num_cpus // concurrency)
     return concurrency, cpus, gpus
 

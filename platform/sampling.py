@@ -34,7 +34,8 @@ class StudySearcher(Searcher):
         super().__init__()
         self._trials = trials
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
+        """The next attempt's config, None where there is none now, FINISHED where there will be none."""
         if self._trials.done:
             return Searcher.FINISHED
         return self._trials.start(trial_id)

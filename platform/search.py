@@ -100,7 +100,12 @@ def search(study: optuna.Study, plan: Plan, trials: Trials, tracker: Tracker) ->
 def study_tags(plan: Plan) -> dict[str, str]:
     """What the parent run is found by and compared by in MLflow."""
     tags = {key: str(value) for key, value in plan.identity().items()}
-    return {**tags, "data_folder": str(plan.data), "code_version": code_version(), "command": shlex.join(["python", "-m", "platform.search", *sys.argv[1:]])}
+    return {
+        **tags,
+        "data_folder": str(plan.data),
+        "code_version": code_version(),
+        "command": shlex.join(["python", "-m", "platform.search", *sys.argv[1:]]),
+    }
 
 
 def study_event(study: optuna.Study, plan: Plan) -> dict[str, Any]:

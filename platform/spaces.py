@@ -13,8 +13,9 @@ from types import ModuleType
 from typing import Any
 
 import optuna
-import search_spaces
 from optuna.distributions import BaseDistribution, distribution_to_json
+
+import search_spaces
 from shards_tools.errors import Error, unknown
 from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe, override
@@ -62,7 +63,8 @@ def load_space(name: str, scale: str) -> Space:
     if "scale" in inspect.signature(suggest).parameters:
 
         def at_scale(trial: Any) -> dict[str, Any]:
-            return suggest(trial, scale)
+            settings: dict[str, Any] = suggest(trial, scale)
+            return settings
     else:
         at_scale = suggest
     space = Space(

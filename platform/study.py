@@ -18,7 +18,7 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 def open_study(plan: Plan) -> optuna.Study:
-    """The study of `plan`, created with its baselines waiting where there was none; Error where it is another search."""
+    """The study of `plan`, made with its baselines waiting where there was none; Error where it is another search."""
     study = optuna.create_study(
         study_name=plan.study,
         storage=open_storage(plan.storage),

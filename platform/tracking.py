@@ -19,6 +19,7 @@ from platform.journal import Event, Journal
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 RUN_STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED", "RUNNING": "RUNNING"}
 # MLflow's own limits for one call.
@@ -95,7 +96,8 @@ class Tracker(threading.Thread):
             self._experiment = client.create_experiment(self._study, artifact_location=location)
         else:
             self._experiment = experiment.experiment_id
-        runs, token = [], None
+        runs: list[Run] = []
+        token = None
         while True:
             page = client.search_runs([self._experiment], run_view_type=ViewType.ALL, page_token=token)
             runs += page
@@ -109,7 +111,8 @@ class Tracker(threading.Thread):
 
     def _create_parent(self, client: MlflowClient) -> str:
         run = client.create_run(self._experiment, run_name=self._study, tags=self._tags)
-        return run.info.run_id
+        run_id: str = run.info.run_id
+        return run_id
 
     def _send(self, client: MlflowClient) -> bool:
         """Send the next events; True where there may be more."""

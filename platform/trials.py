@@ -43,7 +43,7 @@ class Attempt:
 
 
 class Trials:
-    """Every decision about trials: start, go on, stop, end. Tune's searcher, scheduler and callback only pass on to it."""
+    """Every decision about trials: start, go on, stop, end. Tune's searcher, scheduler and callback only pass it on."""
 
     def __init__(self, study: optuna.Study, plan: Plan, journal: Journal, display: Display) -> None:
         self._study, self._plan, self._journal, self._display = study, plan, journal, display
@@ -154,7 +154,7 @@ class Trials:
         if reason:
             trial.set_user_attr("reason", reason)
         frozen = self._frozen(trial)
-        value = frozen.intermediate_values[frozen.last_step] if state == TrialState.COMPLETE else None
+        value = frozen.intermediate_values[frozen.last_step or 0] if state == TrialState.COMPLETE else None
         self._study.tell(trial, value, state=state)
         self._failures_in_a_row = self._failures_in_a_row + 1 if state == TrialState.FAIL else 0
         self._display.end(trial, state, reason)

@@ -1,1 +1,1 @@
-"""What a search may vary: one file per space, each with `suggest(trial, scale)` and `BASELINES`. Nothing is imported here."""
+"""What a search may vary: one file per space, each with `suggest(trial, scale)` and `BASELINES`, importing nothing."""

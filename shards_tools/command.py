@@ -18,15 +18,15 @@ class Parser(argparse.ArgumentParser):
         settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(*arguments, **settings)
 
-    def parse_args(self, args=None, namespace=None):  # type: ignore[override]
-        """Parse, and name the nearest option where one is not known."""
-        arguments, rest = self.parse_known_args(args, namespace)
-        if rest:
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, and name the nearest option where one is not known; a subcommand's parser does so for its own."""
+        arguments, rest = super().parse_known_args(args, namespace)
+        if rest and rest[0].startswith("-"):
             options = [option for action in self._actions for option in action.option_strings]
-            if rest[0].startswith("-"):
-                raise unknown("option", rest[0].split("=")[0], options)
+            raise unknown("option", rest[0].split("=")[0], options)
+        if rest:
             raise Error(f"{rest[0]!r} is one argument too many. See: {self.prog} --help.")
-        return arguments
+        return arguments, rest
 
     def error(self, message: str) -> NoReturn:
         raise Error(f"{message[:1].upper()}{message[1:].rstrip('.')}. See: {self.prog} --help.")
@@ -71,7 +71,10 @@ def say(text: str = "") -> None:
 
 
 def run(main: Callable[[Sequence[str] | None], None]) -> NoReturn:
-    """Run a command's `main` and exit: 0 done, 2 the user's mistake in one line, 130 interrupted; a bug keeps its traceback."""
+    """Run a command's `main` and exit.
+
+    0 done, 2 the user's mistake in one line, 130 interrupted; a bug keeps its traceback and exits with 1.
+    """
     try:
         main(None)
     except Error as mistake:

@@ -16,7 +16,15 @@ from trainables.recipes import get_recipe
 from trainables.recipes.recipe import override
 
 # What a cluster's launcher may have left in the environment; a trial of one process must not believe it.
-LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
+LAUNCHER_VARIABLES = (
+    "RANK",
+    "WORLD_SIZE",
+    "LOCAL_RANK",
+    "LOCAL_WORLD_SIZE",
+    "GROUP_RANK",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+)
 
 
 def run_trial(config: dict[str, Any]) -> None:

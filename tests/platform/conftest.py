@@ -41,10 +41,7 @@ def draw_tree(folder: Path, *, num_train: int = 6, num_test: int = 2, num_roles:
         stripes = (np.indices((40, 40)) * draw.normal(size=(2, 1, 1))).sum(0) % 8 < 4
         for role in range(num_roles):
             colour = draw.integers(0, 256, 3)
-            if work < num_train:
-                split = "train"
-            else:
-                split = "query" if role < 2 else "test"
+            split = "train" if work < num_train else "query" if role < 2 else "test"
             place = folder / "ASRD" / split / f"JP{work:04d}" / f"{role:04d}"
             place.mkdir(parents=True)
             for image in range(num_images):
@@ -68,7 +65,7 @@ def small_space_text() -> str:
     return SMALL_SPACE
 
 
-@pytest.fixture()
+@pytest.fixture
 def small_space(tmp_path: Path) -> Path:
     """A space file with two parameters and two baselines."""
     path = tmp_path / "small.py"
@@ -76,7 +73,7 @@ def small_space(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture()
+@pytest.fixture
 def plan_of(shards: Path, small_space: Path, tmp_path: Path) -> Callable[..., Plan]:
     """Makes the plan of a search of the small space, its stores under `tmp_path`, with these options added."""
 
@@ -87,7 +84,7 @@ def plan_of(shards: Path, small_space: Path, tmp_path: Path) -> Callable[..., Pl
     return make
 
 
-@pytest.fixture()
+@pytest.fixture
 def plan(plan_of: Callable[..., Plan]) -> Plan:
     """The plan of a search of six trials."""
     return plan_of("--trials", 6)

@@ -8,7 +8,7 @@ import pytest
 from platform.journal import Journal
 
 
-@pytest.fixture()
+@pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
     with Journal(tmp_path / "journal.jsonl") as journal:
         yield journal

@@ -8,7 +8,7 @@ from platform.pruning import should_stop
 NUM_EPOCHS = 9
 
 
-@pytest.fixture()
+@pytest.fixture
 def study() -> optuna.Study:
     pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=2, reduction_factor=3)
     return optuna.create_study(direction="maximize", pruner=pruner)

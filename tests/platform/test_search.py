@@ -28,7 +28,9 @@ def space(tmp_path_factory: pytest.TempPathFactory, small_space_text: str) -> Pa
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, space: Path, shards: Path) -> tuple[Path, dict[str, Any], str]:
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory, space: Path, shards: Path
+) -> tuple[Path, dict[str, Any], str]:
     """A search with one trial at a time: its folder, its JSON and what people read."""
     runs = tmp_path_factory.mktemp("undisturbed")
     return runs, *run_search(*options(space, shards, runs))

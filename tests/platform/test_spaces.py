@@ -48,7 +48,7 @@ def test_a_file_without_scales_is_the_same_space_at_each(small_space: Path) -> N
 
 
 def test_an_unknown_space_names_the_nearest() -> None:
-    with pytest.raises(Error, match="'transried' is not a known space. Did you mean 'transreid'?"):
+    with pytest.raises(Error, match=r"'transried' is not a known space\. Did you mean 'transreid'\?"):
         load_space("transried", "tiny")
 
 

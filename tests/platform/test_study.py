@@ -57,7 +57,7 @@ def test_a_space_whose_range_changed_is_refused_by_name(
 ) -> None:
     open_study(plan)
     small_space.write_text(small_space.read_text().replace("1e-4, 1e-2", "1e-4, 1e-1"))
-    with pytest.raises(Error, match="has changed since study .* lr was"):
+    with pytest.raises(Error, match=r"has changed since study .* lr was"):
         open_study(plan_of())
 
 

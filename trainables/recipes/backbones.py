@@ -21,6 +21,10 @@ BACKBONES = {
     "vit_base_patch16_224": Backbone(
         width=768, depth=12, num_heads=12, patch_px=16, pretrained_name="vit_base_patch16_224.orig_in21k_ft_in1k"
     ),
+    # DeiT-Small's shape; the weights that timm's authors recommend for it
+    "vit_small_patch16_224": Backbone(
+        width=384, depth=12, num_heads=6, patch_px=16, pretrained_name="vit_small_patch16_224.augreg_in21k_ft_in1k"
+    ),
     # the tiny scale: the same blocks, WIDTHxDEPTH, 32 channels per head, patches of 8 px
     "vit_64x2": Backbone(width=64, depth=2, num_heads=2, patch_px=8),
     "vit_64x3": Backbone(width=64, depth=3, num_heads=2, patch_px=8),

@@ -100,8 +100,8 @@ def _rescaled(name: str, *, stride_px: int, jpm: bool) -> TransReIDRecipe:
 def _hand_set() -> TransReIDRecipe:
     """The baseline of the tiny scale, set by hand: it learns from scratch within a few short epochs.
 
-    What makes the difference, measured on Omniglot: AdamW, two blocks rather than four, many overlapping patches, each a
-    quarter of the image wide, and no flips, erasing or drop path, which such short trainings do not need.
+    What makes the difference, measured on Omniglot: AdamW, two blocks rather than four, many overlapping patches, each
+    a quarter of the image wide, and no flips, erasing or drop path, which such short trainings do not need.
     """
     return TransReIDRecipe(
         name="transreid-tiny",
