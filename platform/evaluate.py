@@ -14,8 +14,7 @@ from shards_tools.command import Parser, print_json, run, say
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest, read_manifest
 from trainables.checkpoint import load_model
-from trainables.evaluation import evaluate_split
-from trainables.metrics.chance import chance_metrics
+from trainables.evaluation import chance_on_split, evaluate_split
 
 EXAMPLE = """example:
   python -m platform.evaluate runs/STUDY/start-001/trial-0007-1/checkpoint_000008 --data shards/lsasrd
@@ -50,8 +49,7 @@ def evaluate(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | No
     query, gallery = _indices(manifest, split, info.fold if fold is None else fold)
     pixels = decoded(manifest, info.recipe.image_size, info.recipe.image_size)
     metrics = evaluate_split(model, pixels, manifest, query, gallery, device)
-    works, roles = manifest.work, manifest.role
-    chance = chance_metrics(works[query], works[gallery], roles[query], roles[gallery])
+    chance = chance_on_split(manifest, query, gallery)
     return {
         "mAP": metrics.mAP,
         "mINP": metrics.mINP,

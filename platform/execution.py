@@ -89,7 +89,7 @@ def stop_on_signals(trials: Trials) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM end the run in good order: running trials stay in the study, to be gone on with."""
 
     def stop(number: int, frame: Any) -> None:
-        trials.stopping = True
+        trials.interrupted = True
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -124,7 +124,7 @@ class Budget(Stopper):
 
     def stop_all(self) -> bool:
         if self._deadline and time.monotonic() > self._deadline:
-            self._trials.stopping = True
+            self._trials.out_of_time = True
         return self._trials.stopping
 
     def __getstate__(self) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from shards_tools.errors import Error, unknown
 from shards_tools.manifest import Manifest, read_manifest
 from shards_tools.sample import sample_set
 from shards_tools.verify import verify
-from trainables.metrics.chance import chance_metrics
+from trainables.evaluation import by_name, chance_on_split
 
 OBJECTIVES = ("mAP", "mINP", "cmc_1", "cmc_5", "cmc_10", "cmc_20")
-DEFAULT_TRIALS = {"paper": 60, "tiny": 20}
+DEFAULT_TRIALS = {"paper": 60, "tiny": 32}
 TRACKING_SCHEMES = ("sqlite:///", "postgresql", "http://", "https://")
 
 
@@ -107,15 +107,13 @@ def make_plan(options: argparse.Namespace) -> Plan:
 def chance_of(manifest: Manifest, fold: int) -> dict[str, float]:
     """The validation metrics of random features; Error where the split has no query that can be answered."""
     split = manifest.split(fold)
-    query, gallery = split.val_query, split.val_gallery
-    works, roles = manifest.work, manifest.role
-    metrics = chance_metrics(works[query], works[gallery], roles[query], roles[gallery])
+    metrics = chance_on_split(manifest, split.val_query, split.val_gallery)
     if not metrics.num_valid_queries:
         raise Error(
             f"{manifest.folder}: no validation query has a positive in the gallery. "
             "A work must have at least two roles in validation; build the shards from more roles."
         )
-    return {"mAP": metrics.mAP, "mINP": metrics.mINP, **{f"cmc_{rank}": cmc for rank, cmc in metrics.cmc.items()}}
+    return by_name(metrics)
 
 
 def _resources(options: argparse.Namespace, scale: str, num_gpus: int) -> tuple[int, int, float]:

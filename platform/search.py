@@ -54,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print_summary(study, plan, next_steps(study, plan, tracker))
     if options.json:
         print_json(summary(study, plan, tracker, time.monotonic() - started))
+    if trials.interrupted:
+        raise KeyboardInterrupt
     if trials.gave_up:
         raise RuntimeError(f"Too many trials failed in a row. The last:\n{trials.last_failure}")
 

@@ -49,7 +49,8 @@ class Trials:
         self._study, self._plan, self._journal, self._display = study, plan, journal, display
         self._attempts: dict[str, Attempt] = {}
         self._failures_in_a_row = 0
-        self.stopping = False  # hours are over, or somebody asked for the end: trials are left to be adopted
+        self.interrupted = False  # by Ctrl-C or SIGTERM
+        self.out_of_time = False
         self.last_failure = ""
         self._to_adopt = [self._adopt(trial) for trial in study.get_trials(states=(TrialState.RUNNING,))]
         self._to_adopt = [trial for trial in self._to_adopt if not self._was_pruned(trial)]
@@ -63,6 +64,11 @@ class Trials:
     def gave_up(self) -> bool:
         """Too many trials failed in a row for the next one to be worth it."""
         return self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW
+
+    @property
+    def stopping(self) -> bool:
+        """This start ends now; its running trials stay RUNNING, and the next start adopts them."""
+        return self.interrupted or self.out_of_time
 
     def start(self, attempt_id: str) -> dict[str, Any] | None:
         """What the next attempt is to train; None while the running ones may be all that is needed."""

@@ -10,9 +10,9 @@ BACKBONES = {
     "tiny": ("vit_96x2", "vit_128x2", "vit_96x4"),
 }
 
-# Image size -> strides. Patches are 16 px at paper scale, where 12 is the paper's overlap, and 8 px at tiny scale, where
-# 6 is. From scratch and on small images denser patches learn faster; they are not offered where they take too long.
-STRIDES_PX = {
+# Image size -> strides. Patches are 16 px at paper scale, where 12 is the paper's overlap, and 8 px at tiny scale,
+# where 6 is. From scratch denser patches learn faster; they are not offered where they take too long.
+STRIDES_PX: dict[str, dict[int, tuple[int, ...]]] = {
     "paper": {224: (12, 16), 256: (12, 16), 288: (12, 16)},
     "tiny": {32: (2, 3, 4, 8), 48: (4, 6, 8)},
 }

@@ -25,3 +25,10 @@ def run_alone(code: str) -> None:
 def test_every_module_of_the_core_can_be_imported() -> None:
     assert len(core_modules()) > 10
     run_alone("\n".join(f"import {name}" for name in core_modules()))
+
+
+def test_the_core_trains_evaluates_and_writes_its_checkpoint(shards: Path, tmp_path: Path) -> None:
+    words = ["--recipe", "transreid-tiny", "--data", str(shards), "--out", str(tmp_path / "out"), "--epochs", "1"]
+    words += ["--set", "backbone=vit_64x3", "stride_px=8", "works_per_batch=4", "images_per_epoch=64"]
+    run_alone(f"from trainables.train import main\nmain({words!r})")
+    assert (tmp_path / "out" / "last" / "weights.safetensors").exists()

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from shards_tools.manifest import Manifest
+from trainables.metrics.chance import chance_metrics
 from trainables.metrics.cross_role import CrossRoleMetrics, cross_role_metrics
 
 IMAGES_AT_ONCE = 256  # TEST.IMS_PER_BATCH of the papers' code
@@ -51,3 +52,14 @@ def evaluate_split(
         query_roles=manifest.role[query_indices],
         gallery_roles=manifest.role[gallery_indices],
     )
+
+
+def chance_on_split(manifest: Manifest, query_indices: np.ndarray, gallery_indices: np.ndarray) -> CrossRoleMetrics:
+    """What `evaluate_split` gives on average for features that say nothing."""
+    works, roles = manifest.work, manifest.role
+    return chance_metrics(works[query_indices], works[gallery_indices], roles[query_indices], roles[gallery_indices])
+
+
+def by_name(metrics: CrossRoleMetrics) -> dict[str, float]:
+    """The metrics under the names that reports and stores use: mAP, mINP, cmc_1 and so on."""
+    return {"mAP": metrics.mAP, "mINP": metrics.mINP, **{f"cmc_{rank}": value for rank, value in metrics.cmc.items()}}

@@ -29,7 +29,7 @@ from trainables.checkpoint import (
     save_checkpoint,
     versions,
 )
-from trainables.evaluation import evaluate_split
+from trainables.evaluation import by_name, evaluate_split
 from trainables.losses import LOSSES
 from trainables.models import build_model
 from trainables.optimiser import build_optimiser, set_learning_rate
@@ -134,9 +134,7 @@ def run_epoch(training: Training, epoch: int) -> Metrics:
     )
     return {
         "epoch": epoch,
-        "mAP": scores.mAP,
-        "mINP": scores.mINP,
-        **{f"cmc_{rank}": value for rank, value in scores.cmc.items()},
+        **by_name(scores),
         "num_valid_queries": scores.num_valid_queries,
         **losses,
         "lr": learning_rate(recipe, epoch),

@@ -12,9 +12,9 @@ from shards_tools.command import Parser, positive_int, print_json, run, say
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest, read_manifest
 from trainables.batches import effective_batch
+from trainables.evaluation import by_name, chance_on_split
 from trainables.listing import list_recipes
 from trainables.loop import Metrics, NonFiniteLoss, train
-from trainables.metrics.chance import chance_metrics
 from trainables.out_folder import OutFolder
 from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe, override, parse_settings
@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None) -> None:
     start = time.perf_counter()
     recipe = _chosen_recipe(options)
     manifest = read_manifest(options.data)
-    chance = _chance(manifest, options.fold)
+    split = manifest.split(options.fold)
+    chance = by_name(chance_on_split(manifest, split.val_query, split.val_gallery))
     out = OutFolder(options.out, recipe, manifest, fold=options.fold, seed=options.seed)
     _say_what_starts(recipe, manifest, options, chance)
     if len(out.metrics) < recipe.epochs:
@@ -56,7 +57,9 @@ def _parser() -> Parser:
     parser.add_argument("--epochs", type=positive_int, metavar="N", help="instead of the recipe's")
     parser.add_argument("--fold", type=int, default=0, metavar="K", help="fold to validate on (default 0)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="set a field of the recipe")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="set the recipe's fields"
+    )
     parser.add_argument("--list", action="store_true", help="list the recipes and end")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     return parser
@@ -76,15 +79,6 @@ def _chosen_recipe(options: Namespace) -> Recipe:
     recipe = get_recipe(options.recipe)
     recipe = override(recipe, parse_settings(options.set, recipe))
     return recipe if options.epochs is None else dataclasses.replace(recipe, epochs=options.epochs)
-
-
-def _chance(manifest: Manifest, fold: int) -> dict[str, float]:
-    """The val metrics of random features, under the names of the loop's."""
-    split = manifest.split(fold)
-    work, role = manifest.work, manifest.role
-    query, gallery = split.val_query, split.val_gallery
-    scores = chance_metrics(work[query], work[gallery], role[query], role[gallery])
-    return {"mAP": scores.mAP, "mINP": scores.mINP, **{f"cmc_{rank}": value for rank, value in scores.cmc.items()}}
 
 
 def _say_what_starts(recipe: Recipe, manifest: Manifest, options: Namespace, chance: dict[str, float]) -> None:

@@ -1,18 +1,12 @@
-"""A small real data set and plans of small searches on it."""
+"""A small space, and plans of searches of it."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from platform.plan import Plan, make_plan
 from platform.search import parser
-from shards_tools.build import build
-from shards_tools.sources.lsasrd import scan
-
-ROOT = Path(__file__).resolve().parents[2]
 
 # Eight parameters are too many to wait for: one learning rate, one switch, and two rows by hand.
 SMALL_SPACE = """
@@ -32,31 +26,6 @@ def suggest(trial):
 
 BASELINES = {"paper row": {"erase_probability": 0.5, "lr": 1e-4}, "hand-set": {"erase_probability": 0.0, "lr": 1e-3}}
 """
-
-
-def draw_tree(folder: Path, *, num_train: int = 6, num_test: int = 2, num_roles: int = 5, num_images: int = 4) -> Path:
-    """A plain LSASRD tree: a work is a stripe pattern, a role a colour, an image a shade of it."""
-    draw = np.random.default_rng(0)
-    for work in range(num_train + num_test):
-        stripes = (np.indices((40, 40)) * draw.normal(size=(2, 1, 1))).sum(0) % 8 < 4
-        for role in range(num_roles):
-            colour = draw.integers(0, 256, 3)
-            split = "train" if work < num_train else "query" if role < 2 else "test"
-            place = folder / "ASRD" / split / f"JP{work:04d}" / f"{role:04d}"
-            place.mkdir(parents=True)
-            for image in range(num_images):
-                pixels = np.where(stripes[..., None], colour, 255 - colour) * draw.uniform(0.6, 1)
-                Image.fromarray(pixels.astype(np.uint8)).save(place / f"JP{work:04d}_{role:04d}_{image}.jpg")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Shards of a drawn tree of eight works."""
-    tree = draw_tree(tmp_path_factory.mktemp("tree"))
-    out = tmp_path_factory.mktemp("shards") / "shards"
-    build(scan(tree), out)
-    return out
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,48 @@
+"""A small drawn data set for the tests that train, and a cache that belongs to the tests."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shards_tools.build import build
+from shards_tools.sources.lsasrd import scan
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Decoded pixels go to a folder of the tests, also those of the commands that they start."""
+    before = os.environ.get("SAKUGA_CACHE")
+    os.environ["SAKUGA_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["SAKUGA_CACHE"]
+    else:
+        os.environ["SAKUGA_CACHE"] = before
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards of a plain tree of eight works; val is cut by role from the six that train."""
+    out = tmp_path_factory.mktemp("shards") / "shards"
+    build(scan(draw_tree(tmp_path_factory.mktemp("tree"))), out)
+    return out
+
+
+def draw_tree(folder: Path, *, num_train: int = 6, num_test: int = 2, num_roles: int = 5, num_images: int = 4) -> Path:
+    """A plain LSASRD tree: a work is a stripe pattern, a role a colour, an image a shade of it."""
+    draw = np.random.default_rng(0)
+    for work in range(num_train + num_test):
+        stripes = (np.indices((40, 40)) * draw.normal(size=(2, 1, 1))).sum(0) % 8 < 4
+        for role in range(num_roles):
+            colour = draw.integers(0, 256, 3)
+            split = "train" if work < num_train else "query" if role < 2 else "test"
+            place = folder / "ASRD" / split / f"JP{work:04d}" / f"{role:04d}"
+            place.mkdir(parents=True)
+            for image in range(num_images):
+                pixels = np.where(stripes[..., None], colour, 255 - colour) * draw.uniform(0.6, 1)
+                Image.fromarray(pixels.astype(np.uint8)).save(place / f"JP{work:04d}_{role:04d}_{image}.jpg")
+    return folder

@@ -1,0 +1,124 @@
+"""What a search survives. Each test ends a part of a real search, and looks at what the stores say afterwards."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+from optuna.trial import TrialState
+
+from tests.platform.driver import family_of, mlflow_runs, run_search, started_search, stored_trials, wait_until
+
+pytestmark = pytest.mark.slow
+
+NUM_TRIALS = 6
+START_TIMEOUT_S = 240
+
+
+@pytest.fixture
+def options(small_space: Path, shards: Path, tmp_path: Path) -> list[object]:
+    return ["--space", small_space, "--data", shards, "--runs", tmp_path / "runs", "--trials", NUM_TRIALS]
+
+
+def assert_whole(runs: Path, summary: dict[str, object]) -> None:
+    """Every trial once in Optuna, in MLflow and in the summary; none runs; one parent."""
+    trials = stored_trials(runs / "optuna.db")
+    ended = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    assert len(ended) == len(trials) == NUM_TRIALS
+    states = [trial.state.name for trial in trials]
+    assert summary["trials"] == {"complete": states.count("COMPLETE"), "pruned": states.count("PRUNED"), "failed": 0}
+    rows = mlflow_runs(runs / "mlflow.db")
+    children = {int(run.data.tags["trial"]): run for run in rows if "trial" in run.data.tags}
+    assert len(rows) == NUM_TRIALS + 1
+    assert {number: run.data.tags["state"] for number, run in children.items()} == dict(enumerate(states))
+    assert all(run.info.status != "RUNNING" for run in rows)
+
+
+def test_a_driver_killed_before_any_checkpoint_loses_nothing(options: list[object], tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    with started_search(*options) as search:
+        journals = lambda: list(runs.glob("*/journal.jsonl"))  # noqa: E731
+        wait_until(lambda: any('"trial"' in file.read_text() for file in journals()), START_TIMEOUT_S, "a first trial")
+        family = family_of(search)
+        search.kill()
+        search.wait()
+        assert not list(runs.glob("*/start-001/*/checkpoint_*"))
+        wait_until(lambda: not any(member.is_running() for member in family), 60, "the end of every process")
+    summary, _ = run_search(*options)
+    assert_whole(runs, summary)
+
+
+def test_a_driver_killed_with_two_trials_at_a_time_loses_nothing(options: list[object], tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    with started_search(*options, "--concurrency", 2) as search:
+        wait_until(lambda: any(runs.glob("*/start-001/*/checkpoint_000001")), START_TIMEOUT_S, "a checkpoint")
+        search.kill()
+        search.wait()
+    summary, screen = run_search(*options, "--concurrency", 2)
+    assert "left running by an earlier start" in screen
+    assert_whole(runs, summary)
+
+
+def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(options: list[object], tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    with started_search(*options, "--concurrency", 1) as search:
+        wait_until(lambda: any(runs.glob("*/start-001/*/checkpoint_000001")), START_TIMEOUT_S, "a checkpoint")
+        (trial,) = [member for member in family_of(search) if "train" in member.name()]
+        trial.kill()
+        out, screen = search.communicate(timeout=300)
+    assert "its process died; attempt 2 goes on" in screen
+    assert_whole(runs, json.loads(out.splitlines()[-1]))
+    attempts = [trial.user_attrs["attempts"] for trial in stored_trials(runs / "optuna.db")]
+    assert sorted(attempts) == [1] * (NUM_TRIALS - 1) + [2]
+
+
+def test_ctrl_c_leaves_running_trials_to_be_gone_on_with(options: list[object], tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    with started_search(*options) as search:
+        wait_until(lambda: any(runs.glob("*/start-001/*/checkpoint_000001")), START_TIMEOUT_S, "a checkpoint")
+        family = family_of(search)
+        os.kill(search.pid, signal.SIGINT)
+        out, screen = search.communicate(timeout=120)
+        assert search.returncode == 130
+        assert "wait at their last checkpoint: the same command goes on with them" in screen
+        assert json.loads(out.splitlines()[-1])["trials"]["failed"] == 0
+        gone = psutil.wait_procs(family, timeout=60)[1]
+        assert gone == []
+    summary, _ = run_search(*options)
+    assert_whole(runs, summary)
+
+
+def test_hours_that_end_in_the_middle_leave_the_rest_to_the_next_start(options: list[object], tmp_path: Path) -> None:
+    _, screen = run_search(*options, "--hours", 0.004)
+    assert "the same command goes on with them" in screen
+    assert any(trial.state == TrialState.RUNNING for trial in stored_trials(tmp_path / "runs" / "optuna.db"))
+    summary, _ = run_search(*options)
+    assert_whole(tmp_path / "runs", summary)
+
+
+def test_settings_that_do_not_train_are_pruned_with_the_reason(shards: Path, tmp_path: Path) -> None:
+    """Told as pruned, not failed: the sampler sees them and leaves the corner."""
+    space = tmp_path / "wild.py"
+    space.write_text(
+        "def suggest(trial):\n"
+        '    return {"recipe": "transreid-tiny", "backbone": "vit_64x3", "stride_px": 8, "epochs": 3,\n'
+        '            "works_per_batch": 4, "optimiser": "sgd", "lr": trial.suggest_float("lr", 1e30, 1e31, log=True)}\n'
+    )
+    words = ["--space", space, "--data", shards, "--runs", tmp_path / "runs", "--trials", 2, "--concurrency", 1]
+    summary, _ = run_search(*words)
+    assert summary["trials"] == {"complete": 0, "pruned": 2, "failed": 0}
+    assert summary["best"] is None
+    reasons = [trial.user_attrs["reason"] for trial in stored_trials(tmp_path / "runs" / "optuna.db")]
+    assert all("The loss is" in reason for reason in reasons)
+
+
+def test_a_second_driver_on_a_running_study_is_refused(options: list[object], tmp_path: Path) -> None:
+    with started_search(*options) as search:
+        wait_until(
+            lambda: any((tmp_path / "runs").glob("*/start-001/*/checkpoint_*")), START_TIMEOUT_S, "a running trial"
+        )
+        _, screen = run_search(*options, expect=2)
+        assert len(screen.splitlines()) == 1
+        assert f"is being run by process {search.pid}" in screen
