@@ -4,6 +4,7 @@ The same training runs bare in this process and as trials of a real search, one 
 in one run. Run: python benchmarks/trial_overhead.py.
 """
 
+import itertools
 import json
 import os
 import statistics
@@ -49,7 +50,7 @@ def trial_seconds(data: Path, runs: Path) -> list[float]:
     summary = json.loads(result.stdout.splitlines()[-1])
     trials = optuna.load_study(study_name=summary["study"], storage=summary["storage"]).trials
     starts = [trial.datetime_start.timestamp() for trial in trials if trial.datetime_start]
-    return [after - before for before, after in zip(starts[:-1], starts[1:], strict=True)]
+    return [after - before for before, after in itertools.pairwise(starts)]
 
 
 def main() -> None:
