@@ -13,6 +13,7 @@ from rich.table import Table
 from platform.plan import Plan
 from platform.study import best_trial
 from shards_tools.command import say
+from trainables.batches import effective_batch
 
 # What the papers print, in their order and in percent.
 COLUMNS = {"mAP": "mAP %", "mINP": "mINP %", "cmc_1": "R1 %", "cmc_5": "R5 %"}
@@ -33,19 +34,19 @@ class Display:
             self._best = (value, trial.number)
         best_value, best_number = self._best
         say(
-            f"{_label(trial):<24} epoch {step:>3}/{last_step}  {self._plan.objective} {100 * value:5.2f} %  "
+            f"{_label(trial):<26} epoch {step:>3}/{last_step}  {self._plan.objective} {100 * value:5.2f} %  "
             f"loss {values['loss']:.3f}  {values['images_per_second']:.0f} images/s  "
             f"best {100 * best_value:.2f} % (trial {best_number}){'  pruned' if stops else ''}"
         )
 
     def died(self, trial: optuna.Trial, count: int) -> None:
         """One line for an attempt whose process died."""
-        say(f"{_label(trial):<24} its process died; attempt {count + 1} goes on from the last checkpoint")
+        say(f"{_label(trial):<26} its process died; attempt {count + 1} goes on from the last checkpoint")
 
     def end(self, trial: optuna.Trial, state: TrialState, reason: str) -> None:
         """One line for a trial that ended otherwise than by its reports."""
         if state == TrialState.FAIL or (state == TrialState.PRUNED and "pruned_at" not in trial.user_attrs):
-            say(f"{_label(trial):<24} {'failed' if state == TrialState.FAIL else 'ended'}: {reason}")
+            say(f"{_label(trial):<26} {'failed' if state == TrialState.FAIL else 'ended'}: {reason}")
 
 
 def _label(trial: optuna.Trial) -> str:
@@ -64,6 +65,14 @@ def print_header(plan: Plan, num_finished: int, num_running: int) -> None:
         f"Data {plan.data}: {manifest.num_images} images, {len(manifest.works)} works, {len(manifest.roles)} roles; "
         f"chance {100 * plan.chance[plan.objective]:.2f} %."
     )
+    for name, values in plan.space.baselines.items():
+        recipe = plan.space.recipe(optuna.trial.FixedTrial(values), plan.epochs)
+        works, images = effective_batch(recipe, plan.num_train_works)
+        if works < recipe.works_per_batch:
+            say(
+                f"{name} asks for batches of {recipe.works_per_batch} works x {recipe.images_per_work} images; "
+                f"with {works} works to train on they are {works} x {images}."
+            )
     state = f"{num_finished} of {plan.trials} trials are done"
     if num_running:
         state += f", {num_running} left running by an earlier start are gone on with"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from platform.spaces import Space, load_space
@@ -20,6 +21,7 @@ from trainables.evaluation import by_name, chance_on_split
 
 OBJECTIVES = ("mAP", "mINP", "cmc_1", "cmc_5", "cmc_10", "cmc_20")
 DEFAULT_TRIALS = {"paper": 60, "tiny": 32}
+SEARCH_FOLD = 0  # of five-fold data; a plain tree has one split
 TRACKING_SCHEMES = ("sqlite:///", "postgresql", "http://", "https://")
 
 
@@ -32,7 +34,7 @@ class Plan:
     scale: str
     data: Path
     manifest: Manifest
-    fold: int
+    fold: int  # the one that validates
     objective: str
     seed: int
     epochs: int | None  # None: what each recipe says
@@ -50,6 +52,11 @@ class Plan:
     def longest_epochs(self) -> int:
         """The epochs of the longest training that this search may start."""
         return self.epochs or self.space.longest_epochs
+
+    @property
+    def num_train_works(self) -> int:
+        """How many works there are to train on."""
+        return len(np.unique(self.manifest.work[self.manifest.split(self.fold).train]))
 
     @property
     def folder(self) -> Path:
@@ -78,7 +85,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
     space = load_space(options.space, scale)
     data = (options.data or sample_set()).absolute()
     manifest = read_manifest(data)
-    chance = chance_of(manifest, options.fold)
+    chance = chance_of(manifest, SEARCH_FOLD)
     verify(data, level="full")
     runs = options.runs.absolute()
     concurrency, cpus, gpus = _resources(options, scale, num_gpus)
@@ -88,7 +95,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
         scale=scale,
         data=data,
         manifest=manifest,
-        fold=options.fold,
+        fold=SEARCH_FOLD,
         objective=options.objective,
         seed=options.seed,
         epochs=options.epochs,

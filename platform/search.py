@@ -43,7 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with only_driver(plan.folder / "driver.lock", plan.study), Journal(plan.folder / "journal.jsonl") as journal:
         study = open_study(plan)
         tracker = Tracker(
-            journal, uri=plan.tracking, artifacts=plan.runs / "artifacts", study=plan.study, tags=study_tags(plan)
+            journal,
+            uri=plan.tracking,
+            artifacts=plan.runs / "artifacts",
+            study=plan.study,
+            params=plan.identity(),
+            tags=study_tags(plan),
         )
         tracker.start()
         trials = Trials(study, plan, journal, Display(study, plan))
@@ -56,8 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print_json(summary(study, plan, tracker, time.monotonic() - started))
     if trials.interrupted:
         raise KeyboardInterrupt
-    if trials.gave_up:
-        raise RuntimeError(f"Too many trials failed in a row. The last:\n{trials.last_failure}")
+    trials.raise_if_it_gave_up()
 
 
 def parser() -> Parser:
@@ -71,7 +75,6 @@ def parser() -> Parser:
     add("--hours", type=positive_float, metavar="H", help="end this start after H hours; what runs is gone on with")
     add("--epochs", type=positive_int, metavar="N", help="of each trial; default: what the recipes say")
     add("--scale", choices=("auto", "paper", "tiny"), default="auto", help="auto: paper where there is a GPU")
-    add("--fold", type=int, default=0, metavar="K", help="the fold that validates, in five-fold data; default: 0")
     add("--objective", default="mAP", metavar="NAME", help=f"what is maximised: {', '.join(OBJECTIVES)}; default: mAP")
     add("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where everything is kept; default: runs")
     add("--storage", metavar="URL", help="Optuna's database; default: DIR/optuna.db")
@@ -100,10 +103,8 @@ def search(study: optuna.Study, plan: Plan, trials: Trials, tracker: Tracker) ->
 
 
 def study_tags(plan: Plan) -> dict[str, str]:
-    """What the parent run is found by and compared by in MLflow."""
-    tags = {key: str(value) for key, value in plan.identity().items()}
+    """What the parent run says of the start that made it."""
     return {
-        **tags,
         "data_folder": str(plan.data),
         "code_version": code_version(),
         "command": shlex.join(["python", "-m", "platform.search", *sys.argv[1:]]),

@@ -31,12 +31,21 @@ LONGEST_PAUSE_S = 10.0
 class Tracker(threading.Thread):
     """Sends the journal of one study to one MLflow store, from where the last start got to."""
 
-    def __init__(self, journal: Journal, *, uri: str, artifacts: Path, study: str, tags: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        uri: str,
+        artifacts: Path,
+        study: str,
+        params: Mapping[str, Any],  # of the parent run: what stays the same in every start
+        tags: Mapping[str, str],  # of the parent run: as the first start had them
+    ) -> None:
         super().__init__(name="mlflow", daemon=True)
         self.ready = threading.Event()  # the store exists, and the parent run stands in it
         self.trouble = ""  # the last error of the store; empty while all is well
         self._journal, self._uri, self._artifacts = journal, uri, artifacts
-        self._study, self._tags = study, dict(tags)
+        self._study, self._params, self._tags = study, dict(params), dict(tags)
         self._run_ids: dict[int, str] = {}
         self._parent = ""
         self._closing = threading.Event()
@@ -84,7 +93,7 @@ class Tracker(threading.Thread):
     def _connect(self) -> MlflowClient:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow import MlflowClient  # here: its import takes seconds that the search need not wait for
-        from mlflow.entities import ViewType
+        from mlflow.entities import Param, ViewType
 
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
@@ -107,6 +116,7 @@ class Tracker(threading.Thread):
         self._run_ids = {int(run.data.tags["trial"]): run.info.run_id for run in runs if "trial" in run.data.tags}
         parents = [run.info.run_id for run in runs if "trial" not in run.data.tags]
         self._parent = parents[0] if parents else self._create_parent(client)
+        client.log_batch(self._parent, params=[Param(key, str(value)) for key, value in self._params.items()])
         return client
 
     def _create_parent(self, client: MlflowClient) -> str:

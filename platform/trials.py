@@ -21,6 +21,7 @@ from platform.plan import Plan
 from platform.pruning import should_stop
 from platform.sampling import reseed
 from platform.study import num_finished
+from shards_tools.errors import Error
 from trainables.recipes.recipe import Recipe, settings_of
 
 MAX_ATTEMPTS_WITHOUT_PROGRESS = 3
@@ -51,7 +52,7 @@ class Trials:
         self._failures_in_a_row = 0
         self.interrupted = False  # by Ctrl-C or SIGTERM
         self.out_of_time = False
-        self.last_failure = ""
+        self._last_failure, self._last_traceback = "", ""
         self._to_adopt = [self._adopt(trial) for trial in study.get_trials(states=(TrialState.RUNNING,))]
         self._to_adopt = [trial for trial in self._to_adopt if not self._was_pruned(trial)]
 
@@ -69,6 +70,15 @@ class Trials:
     def stopping(self) -> bool:
         """This start ends now; its running trials stay RUNNING, and the next start adopts them."""
         return self.interrupted or self.out_of_time
+
+    def raise_if_it_gave_up(self) -> None:
+        """Error where every trial fails for a reason that the user can mend, RuntimeError where it is a bug."""
+        if not self.gave_up:
+            return
+        what = f"{MAX_FAILURES_IN_A_ROW} trials in a row failed."
+        if self._last_traceback:
+            raise RuntimeError(f"{what} The last one:\n{self._last_traceback}")
+        raise Error(f"{what} The last one: {self._last_failure}")
 
     def start(self, attempt_id: str) -> dict[str, Any] | None:
         """What the next attempt is to train; None while the running ones may be all that is needed."""
@@ -101,7 +111,7 @@ class Trials:
         if "infeasible" in result or "failure" in result:
             attempt.ending = result.get("infeasible") or result["failure"]
             attempt.failed = "failure" in result
-            self.last_failure = result.get("traceback", self.last_failure)
+            self._last_failure, self._last_traceback = attempt.ending, result.get("traceback", "")
             return False
         trial, step = attempt.trial, int(result["epoch"])
         if step in self._frozen(trial).intermediate_values:
@@ -152,8 +162,8 @@ class Trials:
             self._to_adopt.append(attempt.trial)
         else:
             epoch = (trial.last_step or 0) + 1
-            self.last_failure = f"its process died {count} times in epoch {epoch}"
-            self._tell(attempt.trial, TrialState.FAIL, self.last_failure)
+            self._last_failure, self._last_traceback = f"Its process died {count} times in epoch {epoch}.", ""
+            self._tell(attempt.trial, TrialState.FAIL, self._last_failure)
 
     def _tell(self, trial: optuna.Trial, state: TrialState, reason: str) -> None:
         self._journal.append("end", trial=trial.number, state=state.name, reason=reason, time=time.time())

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from ray import tune
 
+from shards_tools.errors import Error
 from shards_tools.manifest import read_manifest
 from trainables.loop import NonFiniteLoss, train
 from trainables.recipes import get_recipe
@@ -55,6 +56,8 @@ def run_trial(config: dict[str, Any]) -> None:
         tune.report({"infeasible": str(end)})
     except torch.cuda.OutOfMemoryError as end:
         tune.report({"infeasible": f"out of GPU memory: {end}"})
+    except Error as mistake:
+        tune.report({"failure": str(mistake)})
     except Exception as bug:
         tune.report({"failure": f"{type(bug).__name__}: {bug}", "traceback": traceback.format_exc()})
 

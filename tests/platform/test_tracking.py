@@ -23,7 +23,9 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 def send(journal: Journal, uri: str, timeout_s: float = 60.0) -> Tracker:
-    tracker = Tracker(journal, uri=uri, artifacts=journal.path.parent / "artifacts", study="s", tags={"space": "t"})
+    tracker = Tracker(
+        journal, uri=uri, artifacts=journal.path.parent / "artifacts", study="s", params={"space": "t"}, tags={}
+    )
     tracker.start()
     tracker.close(timeout_s)
     return tracker
