@@ -19,7 +19,7 @@ from platform.journal import Journal
 from platform.lock import only_driver
 from platform.plan import OBJECTIVES, Plan, make_plan
 from platform.spaces import space_names
-from platform.study import best_trial, num_finished, open_study, without_password
+from platform.study import best_trial, num_finished, open_storage, open_study, without_password
 from platform.tracking import Tracker
 from platform.trials import Trials
 from shards_tools.command import Parser, positive_float, positive_int, print_json, run, say
@@ -40,8 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     options = parser().parse_args(arguments)
     plan = make_plan(options)
+    storage = open_storage(plan.storage)
     with only_driver(plan.folder / "driver.lock", plan.study), Journal(plan.folder / "journal.jsonl") as journal:
-        study = open_study(plan)
+        study = open_study(plan, storage)
         tracker = Tracker(
             journal,
             uri=plan.tracking,

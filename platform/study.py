@@ -17,11 +17,11 @@ from shards_tools.errors import Error
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-def open_study(plan: Plan) -> optuna.Study:
+def open_study(plan: Plan, storage: optuna.storages.RDBStorage) -> optuna.Study:
     """The study of `plan`, made with its baselines waiting where there was none; Error where it is another search."""
     study = optuna.create_study(
         study_name=plan.study,
-        storage=open_storage(plan.storage),
+        storage=storage,
         direction="maximize",
         load_if_exists=True,
         pruner=make_pruner(plan),

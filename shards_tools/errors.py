@@ -15,6 +15,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> Error:
     'transried' is not a known space. Did you mean 'transreid'? Known: agw, transreid.
     """
     names = sorted(known)
-    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    by_lower_case = {known_name.lower(): known_name for known_name in names}
+    nearest = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.5)
+    hint = f" Did you mean {by_lower_case[nearest[0]]!r}?" if nearest else ""
     return Error(f"{name!r} is not a known {kind}.{hint} Known: {', '.join(names)}.")

@@ -6,29 +6,34 @@ from collections.abc import Callable
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
+import optuna
 import pytest
 
 from platform.lock import only_driver
 from platform.plan import Plan
-from platform.study import open_study
+from platform.study import open_storage, open_study
 from shards_tools.errors import Error
 
 
+def opened(plan: Plan) -> optuna.Study:
+    return open_study(plan, open_storage(plan.storage))
+
+
 def test_the_baselines_wait_at_the_head_in_their_order(plan: Plan) -> None:
-    study = open_study(plan)
+    study = opened(plan)
     assert [trial.user_attrs["baseline"] for trial in study.trials] == ["paper row", "hand-set"]
     assert study.ask().user_attrs["baseline"] == "paper row"
 
 
 def test_opening_again_adds_no_baseline(plan: Plan) -> None:
-    open_study(plan)
-    assert len(open_study(plan).trials) == 2
+    opened(plan)
+    assert len(opened(plan).trials) == 2
 
 
 def test_a_baseline_that_a_killed_start_left_out_is_added(plan: Plan) -> None:
     first = {"paper row": plan.space.baselines["paper row"]}
-    open_study(dataclasses.replace(plan, space=dataclasses.replace(plan.space, baselines=first)))
-    assert [trial.user_attrs["baseline"] for trial in open_study(plan).trials] == ["paper row", "hand-set"]
+    opened(dataclasses.replace(plan, space=dataclasses.replace(plan.space, baselines=first)))
+    assert [trial.user_attrs["baseline"] for trial in opened(plan).trials] == ["paper row", "hand-set"]
 
 
 @pytest.mark.parametrize(
@@ -42,29 +47,29 @@ def test_a_baseline_that_a_killed_start_left_out_is_added(plan: Plan) -> None:
 def test_another_setting_on_a_stored_study_is_refused(
     plan: Plan, plan_of: Callable[..., Plan], option: str, value: str, named: str
 ) -> None:
-    open_study(plan)
+    opened(plan)
     with pytest.raises(Error, match=named):
-        open_study(plan_of(option, value))
+        opened(plan_of(option, value))
 
 
 def test_trials_hours_and_concurrency_may_differ(plan: Plan, plan_of: Callable[..., Plan]) -> None:
-    open_study(plan)
-    open_study(plan_of("--trials", 99, "--hours", 2, "--concurrency", 1))
+    opened(plan)
+    opened(plan_of("--trials", 99, "--hours", 2, "--concurrency", 1))
 
 
 def test_a_space_whose_range_changed_is_refused_by_name(
     plan: Plan, plan_of: Callable[..., Plan], small_space: Path
 ) -> None:
-    open_study(plan)
+    opened(plan)
     small_space.write_text(small_space.read_text().replace("1e-4, 1e-2", "1e-4, 1e-1"))
     with pytest.raises(Error, match=r"has changed since study .* lr was"):
-        open_study(plan_of())
+        opened(plan_of())
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mongodb://host/name", "sqlite:////proc/none/optuna.db"])
-def test_a_storage_that_cannot_be_used_is_named(plan: Plan, url: str) -> None:
+def test_a_storage_that_cannot_be_used_is_named(url: str) -> None:
     with pytest.raises(Error, match="--storage"):
-        open_study(dataclasses.replace(plan, storage=url))
+        open_storage(url)
 
 
 def _hold(path: Path, held: Event, free: Event) -> None:

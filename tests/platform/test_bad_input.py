@@ -1,0 +1,93 @@
+"""A mistake on the command line of a search is one line that names it, and leaves nothing behind."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from platform.plan import Plan
+from platform.search import main
+from platform.study import open_storage, open_study
+from shards_tools.errors import Error
+from tests.platform.driver import run_search
+
+
+def truncate(shards: Path) -> None:
+    shard = next(shards.glob("*.tar"))
+    shard.write_bytes(shard.read_bytes()[:-1000])
+
+
+def flip_a_byte(shards: Path) -> None:
+    shard = next(shards.glob("*.tar"))
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(bytes(data))
+
+
+def remove_the_manifest(shards: Path) -> None:
+    (shards / "manifest.json").unlink()
+
+
+DAMAGES = {
+    "a shard that was cut off": (truncate, ".tar is damaged: it holds"),
+    "one flipped byte": (flip_a_byte, ".tar is damaged: its checksum"),
+    "no manifest": (remove_the_manifest, "has no manifest.json"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_shards_are_named_before_anything_is_started(damage: str, shards: Path, tmp_path: Path) -> None:
+    break_it, message = DAMAGES[damage]
+    copy = shutil.copytree(shards, tmp_path / "copy")
+    break_it(copy)
+    with pytest.raises(Error) as caught:
+        main(["--space", "transreid", "--data", str(copy), "--runs", str(tmp_path / "runs")])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "runs").exists()
+
+
+MISTAKES = {
+    "--trials 0": "'0' is not a whole number of at least 1",
+    "--trials many": "'many' is not a whole number of at least 1",
+    "--hours -1": "'-1' is not a number above 0",
+    "--hours nan": "'nan' is not a number above 0",
+    "--epochs 0": "'0' is not a whole number of at least 1",
+    "--objective mapp": "'mapp' is not a known objective. Did you mean 'mAP'?",
+    "--scale huge": "invalid choice: 'huge'",
+    "--study ../up": "'../up' is no name for a study",
+    "--tracking mlruns": "'mlruns' is no MLflow store",
+    "--storage nonsense": "--storage nonsense cannot be used",
+    "--gpus-per-trial 99": "this machine has",
+    "--trails 3": "Did you mean '--trials'?",
+    "more": "'more' is one argument too many",
+}
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_a_wrong_option_is_named_with_its_value(words: str, shards: Path, small_space: Path, tmp_path: Path) -> None:
+    given = ["--space", str(small_space), "--data", str(shards), "--runs", str(tmp_path / "runs"), *words.split()]
+    with pytest.raises(Error) as caught:
+        main(given)
+    assert MISTAKES[words] in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_data_that_is_no_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Error, match=r"nowhere is no folder\. Build shards with"):
+        main(["--space", "transreid", "--data", str(tmp_path / "nowhere")])
+
+
+def test_the_command_ends_with_2_and_one_line(tmp_path: Path) -> None:
+    _, screen = run_search("--space", "transried", "--runs", tmp_path / "runs", expect=2)
+    assert screen == "error: 'transried' is not a known space. Did you mean 'transreid'? Known: transreid.\n"
+
+
+def test_another_number_of_epochs_on_a_stored_study_is_refused(
+    plan: Plan, small_space: Path, shards: Path, tmp_path: Path
+) -> None:
+    open_study(plan, open_storage(plan.storage))
+    given = ["--space", str(small_space), "--data", str(shards), "--runs", str(tmp_path / "runs"), "--epochs", "7"]
+    with pytest.raises(Error, match=r"--epochs is 7, but study .* was started with 4"):
+        main(given)
