@@ -65,13 +65,13 @@ def print_header(plan: Plan, num_finished: int, num_running: int) -> None:
         f"Data {plan.data}: {manifest.num_images} images, {len(manifest.works)} works, {len(manifest.roles)} roles; "
         f"chance {100 * plan.chance[plan.objective]:.2f} %."
     )
-    for name, values in plan.space.baselines.items():
-        recipe = plan.space.recipe(optuna.trial.FixedTrial(values), plan.epochs)
-        works, images = effective_batch(recipe, plan.num_train_works)
-        if works < recipe.works_per_batch:
+    recipes = [plan.space.recipe(optuna.trial.FixedTrial(row), plan.epochs) for row in plan.space.baselines.values()]
+    for asked in {(recipe.works_per_batch, recipe.images_per_work): recipe for recipe in recipes}.values():
+        works, images = effective_batch(asked, plan.num_train_works)
+        if works < asked.works_per_batch:
             say(
-                f"{name} asks for batches of {recipe.works_per_batch} works x {recipe.images_per_work} images; "
-                f"with {works} works to train on they are {works} x {images}."
+                f"Batches of {asked.works_per_batch} works x {asked.images_per_work} images become {works} x {images}: "
+                f"there are {works} works to train on."
             )
     state = f"{num_finished} of {plan.trials} trials are done"
     if num_running:

@@ -108,7 +108,8 @@ def study_tags(plan: Plan) -> dict[str, str]:
     return {
         "data_folder": str(plan.data),
         "code_version": code_version(),
-        "command": shlex.join(["python", "-m", "platform.search", *sys.argv[1:]]),
+        "mlflow.source.name": shlex.join(["python", "-m", "platform.search", *sys.argv[1:]]),
+        "mlflow.source.type": "LOCAL",
     }
 
 

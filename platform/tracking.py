@@ -102,7 +102,9 @@ class Tracker(threading.Thread):
         if experiment is None:
             # Over SQLite the default would be `mlruns` in the current folder; a server knows its own place.
             location = None if self._uri.startswith("http") else self._artifacts.as_uri()
-            self._experiment = client.create_experiment(self._study, artifact_location=location)
+            # Its kind lets the UI open on training runs rather than on traces.
+            kind = {"mlflow.experimentKind": "custom_model_development"}
+            self._experiment = client.create_experiment(self._study, artifact_location=location, tags=kind)
         else:
             self._experiment = experiment.experiment_id
         runs: list[Run] = []
