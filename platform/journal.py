@@ -21,7 +21,7 @@ class Journal:
         self.path = path
         self.appended = threading.Event()
         _cut_torn_line(path)
-        events, _ = self.read(0)
+        events, _ = self.read()
         self._epochs = {(event["trial"], event["step"]) for event in events if event["kind"] == "metrics"}
         states = [event for event in events if event["kind"] == "study"]
         self._state = {key: value for key, value in states[-1].items() if key not in ("kind", "time")} if states else {}
@@ -43,15 +43,15 @@ class Journal:
         self._file.flush()
         self.appended.set()
 
-    def read(self, offset: int, limit: int = 500) -> tuple[list[Event], int]:
-        """At most `limit` whole events from the byte `offset` on (all of them from 0), and the offset behind them."""
+    def read(self, offset: int = 0, limit: int | None = None) -> tuple[list[Event], int]:
+        """At most `limit` whole events from the byte `offset` on, all for None, and the offset behind them."""
         if not self.path.exists():
             return [], 0
         with self.path.open("rb") as file:
             file.seek(offset)
             lines: list[bytes] = []
             for line in file:
-                if not line.endswith(b"\n") or (offset and len(lines) == limit):
+                if not line.endswith(b"\n") or len(lines) == limit:
                     break
                 lines.append(line)
         return [json.loads(line) for line in lines], offset + sum(map(len, lines))

@@ -25,6 +25,7 @@ RUN_STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED", "RUN
 # MLflow's own limits for one call.
 MAX_METRICS_PER_CALL = 1000
 MAX_PARAMS_PER_CALL = 100
+MAX_EVENTS_AT_ONCE = 500
 LONGEST_PAUSE_S = 10.0
 
 
@@ -128,7 +129,7 @@ class Tracker(threading.Thread):
 
     def _send(self, client: MlflowClient) -> bool:
         """Send the next events; True where there may be more."""
-        events, offset = self._journal.read(self._offset)
+        events, offset = self._journal.read(self._offset, MAX_EVENTS_AT_ONCE)
         metrics: dict[int, list[Event]] = {}
         for event in events:
             if event["kind"] == "metrics":

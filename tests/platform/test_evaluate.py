@@ -1,0 +1,69 @@
+"""A checkpoint evaluated on its own is worth what its training reported, on any split that there is."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from platform import evaluate
+from shards_tools.errors import Error
+from shards_tools.manifest import read_manifest
+from trainables import train
+
+SMALL = ["backbone=vit_64x3", "stride_px=8", "works_per_batch=4", "images_per_epoch=64", "warmup_epochs=0"]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("trained") / "out"
+    words = ["--recipe", "transreid-tiny", "--data", str(shards), "--out", str(out), "--epochs", "2", "--set", *SMALL]
+    train.main(words)
+    return out / "last"
+
+
+def result(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    evaluate.main([*words, "--json"])
+    found: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return found
+
+
+def test_val_gives_what_the_training_reported(
+    checkpoint: Path, shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = result(capsys, str(checkpoint), "--data", str(shards))
+    reported = json.loads((checkpoint / "checkpoint.json").read_text())["metrics"]
+    assert found["mAP"] == pytest.approx(reported["mAP"], abs=1e-6)
+    assert found["cmc"]["5"] == pytest.approx(reported["cmc_5"], abs=1e-6)
+    assert found["num_valid_queries"] == reported["num_valid_queries"]
+    assert set(found) == {"mAP", "mINP", "cmc", "num_valid_queries", "chance"}
+
+
+def test_test_is_another_split_with_its_own_chance(
+    checkpoint: Path, shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = result(capsys, str(checkpoint), "--data", str(shards), "--split", "test")
+    assert found["num_valid_queries"] == len(read_manifest(shards).split().test_query)
+    assert found["chance"]["mAP"] == pytest.approx(0.5, abs=0.1)  # two works
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("checkpoint.json", "there is no checkpoint.json"),
+        ("weights.safetensors", "weights.safetensors could not be read"),
+    ],
+)
+def test_a_checkpoint_that_lacks_a_file_is_named(
+    file: str, message: str, checkpoint: Path, shards: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(checkpoint, tmp_path / "copy")
+    (copy / file).unlink()
+    with pytest.raises(Error, match=message):
+        evaluate.main([str(copy), "--data", str(shards)])
+
+
+def test_a_fold_that_does_not_exist_is_named(checkpoint: Path, shards: Path) -> None:
+    with pytest.raises(Error, match="Fold 3 does not exist"):
+        evaluate.main([str(checkpoint), "--data", str(shards), "--fold", "3"])
