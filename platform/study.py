@@ -91,8 +91,9 @@ def _range(distribution: str | None) -> str:
 
 
 def _enqueue_baselines(study: optuna.Study, plan: Plan) -> None:
-    """Put the rows that are not in the study yet at the head of it; a start that was killed here left some out."""
-    present = {trial.user_attrs.get("baseline") for trial in study.get_trials(deepcopy=False)}
+    """Put the rows that the study lacks at its head: all at first, then what was left out or failed."""
+    standing = [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.FAIL]
+    present = {trial.user_attrs.get("baseline") for trial in standing}
     for row, values in plan.space.baselines.items():
         if row not in present:
             study.enqueue_trial(values, user_attrs={"baseline": row})

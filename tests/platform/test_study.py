@@ -36,6 +36,13 @@ def test_a_baseline_that_a_killed_start_left_out_is_added(plan: Plan) -> None:
     assert [trial.user_attrs["baseline"] for trial in opened(plan).trials] == ["paper row", "hand-set"]
 
 
+def test_a_baseline_that_failed_is_tried_again_by_the_next_start(plan: Plan) -> None:
+    study = opened(plan)
+    study.tell(study.ask(), state=optuna.trial.TrialState.FAIL)
+    waiting = opened(plan).get_trials(states=(optuna.trial.TrialState.WAITING,))
+    assert [trial.user_attrs["baseline"] for trial in waiting] == ["hand-set", "paper row"]
+
+
 @pytest.mark.parametrize(
     ("option", "value", "named"),
     [
