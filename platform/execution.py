@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,12 +12,10 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.tune.stopper import Stopper
 
+from platform.adapters import Budget, KeepCheckpoint, StudyScheduler, StudySearcher
 from platform.plan import Plan
-from platform.pruning import StudyScheduler
 from platform.reaper import reaped
-from platform.sampling import StudySearcher
 from platform.trials import Trials
 from trainables.ray_trial import run_trial
 
@@ -67,9 +64,10 @@ def run_trials(plan: Plan, trials: Trials, start: int) -> None:
 def local_cluster(plan: Plan) -> Iterator[None]:
     """Ray on this machine for as long as the context lasts."""
     os.environ.update(QUIET_ENVIRONMENT)
-    # Workers of an uninstalled checkout find the project where the driver found it.
-    project = str(Path(__file__).resolve().parent.parent)
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [project, os.environ.get("PYTHONPATH")]))
+    project = Path(__file__).resolve().parent.parent
+    if (project / "pyproject.toml").exists():
+        # Workers find a checkout that is not installed where the driver found it.
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(project), os.environ.get("PYTHONPATH")]))
     ray.init(
         address="local",
         num_cpus=plan.concurrency * plan.cpus_per_trial,
@@ -97,35 +95,3 @@ def stop_on_signals(trials: Trials) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-class KeepCheckpoint(tune.Callback):
-    """Tells the study where the newest checkpoint of a trial lies."""
-
-    def __init__(self, trials: Trials) -> None:
-        self._trials = trials
-
-    def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **_: Any) -> None:
-        self._trials.checkpoint(trial.trial_id, checkpoint.path)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-
-class Budget(Stopper):
-    """Ends the run when the hours are over or somebody asked for it."""
-
-    def __init__(self, trials: Trials, hours: float | None) -> None:
-        self._trials = trials
-        self._deadline = time.monotonic() + hours * 3600 if hours else None
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
-
-    def stop_all(self) -> bool:
-        if self._deadline and time.monotonic() > self._deadline:
-            self._trials.out_of_time = True
-        return self._trials.stopping
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}

@@ -1,15 +1,10 @@
-"""Optuna's pruners as Tune's scheduler: every decision is made and kept in the study's database."""
+"""Which trials end early: Optuna's pruner decides, and the decision is kept in the study's database."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import optuna
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-if TYPE_CHECKING:
-    from platform.plan import Plan
-    from platform.trials import Trials
+from platform.plan import Plan
 
 REDUCTION_FACTOR = 3  # of successive halving: the best third of a rung goes on; Li et al. 2020 (ASHA), section 3.2
 NUM_RUNGS = 2
@@ -37,19 +32,3 @@ def should_stop(trial: optuna.Trial, step: int, last_step: int) -> bool:
         return False
     trial.set_user_attr("pruned_at", step)
     return True
-
-
-class StudyScheduler(FIFOScheduler):
-    """Hands every report to the study's trials, and stops the attempts that they say are over."""
-
-    def __init__(self, trials: Trials) -> None:
-        super().__init__()
-        self._trials = trials
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        goes_on = self._trials.report(trial.trial_id, result)
-        return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune writes its parts to a file that is never read."""
-        return {}

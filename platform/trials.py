@@ -59,7 +59,8 @@ class Trials:
     @property
     def done(self) -> bool:
         """Nothing is left to start."""
-        return self.stopping or self.gave_up or self._num_left() == 0
+        nothing_left = not self._attempts and not self._to_adopt and self._num_left() == 0
+        return self.stopping or self.gave_up or nothing_left
 
     @property
     def gave_up(self) -> bool:
@@ -82,9 +83,14 @@ class Trials:
 
     def start(self, attempt_id: str) -> dict[str, Any] | None:
         """What the next attempt is to train; None while the running ones may be all that is needed."""
-        if len(self._attempts) >= min(self._plan.concurrency, self._num_left()):
+        if len(self._attempts) >= self._plan.concurrency:
             return None
-        trial = self._to_adopt.pop(0) if self._to_adopt else self._ask()
+        if self._to_adopt:
+            trial = self._to_adopt.pop(0)
+        elif len(self._attempts) < self._num_left():
+            trial = self._ask()
+        else:
+            return None
         recipe = self._plan.space.recipe(trial, self._plan.epochs)
         self._attempts[attempt_id] = Attempt(trial, recipe)
         attempt = trial.user_attrs.get("attempts", 0) + 1

@@ -1,0 +1,175 @@
+"""The books of one start: attempts, reports and endings, told by hand where Tune would tell them."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from platform.display import Display
+from platform.journal import Journal
+from platform.plan import Plan
+from platform.study import open_storage, open_study
+from platform.trials import MAX_ATTEMPTS_WITHOUT_PROGRESS, MAX_FAILURES_IN_A_ROW, Trials
+from shards_tools.errors import Error
+
+NUM_EPOCHS = 4
+
+
+@pytest.fixture
+def study(plan: Plan) -> optuna.Study:
+    return open_study(plan, open_storage(plan.storage))
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        yield journal
+
+
+@pytest.fixture
+def trials(study: optuna.Study, plan: Plan, journal: Journal) -> Trials:
+    return next_start(study, replace(plan, concurrency=2), journal)
+
+
+def next_start(study: optuna.Study, plan: Plan, journal: Journal) -> Trials:
+    return Trials(study, plan, journal, Display(study, plan))
+
+
+def epoch(step: int, value: float = 0.5) -> dict[str, Any]:
+    return {"epoch": step, "mAP": value, "loss": 1.0, "images_per_second": 9.0, "time": time.time()}
+
+
+def run_to_the_end(trials: Trials, attempt: str) -> None:
+    for step in range(1, NUM_EPOCHS + 1):
+        if not trials.report(attempt, epoch(step)):
+            break
+    trials.finish(attempt, died=False)
+
+
+def test_no_more_attempts_run_than_there_is_room_for(trials: Trials) -> None:
+    configs = [trials.start(f"attempt {number}") for number in range(3)]
+    assert [config is None for config in configs] == [False, False, True]
+
+
+def test_no_more_trials_are_asked_for_than_are_wanted(study: optuna.Study, plan: Plan, journal: Journal) -> None:
+    trials = next_start(study, replace(plan, trials=1, concurrency=4), journal)
+    assert trials.start("a") is not None
+    assert trials.start("b") is None
+    run_to_the_end(trials, "a")
+    assert trials.done
+    assert len(study.get_trials(states=(TrialState.COMPLETE,))) == 1
+
+
+def test_what_an_attempt_says_after_its_end_is_dropped(trials: Trials, study: optuna.Study) -> None:
+    trials.start("old")
+    trials.report("old", epoch(1, 0.1))
+    trials.finish("old", died=True)
+    trials.start("new")
+    assert not trials.report("old", epoch(2, 0.9))
+    trials.checkpoint("old", "/a/checkpoint/of/the/old/one")
+    assert study.trials[0].intermediate_values == {1: 0.1}
+    assert "checkpoint" not in study.trials[0].user_attrs
+
+
+def test_an_epoch_that_is_reported_again_changes_nothing(trials: Trials, study: optuna.Study, journal: Journal) -> None:
+    trials.start("a")
+    trials.report("a", epoch(1, 0.1))
+    size = journal.size()
+    assert trials.report("a", epoch(1, 0.7))
+    assert study.trials[0].intermediate_values == {1: 0.1}
+    assert journal.size() == size
+
+
+def test_the_next_attempt_starts_from_the_noted_checkpoint(trials: Trials, study: optuna.Study, tmp_path: Path) -> None:
+    first = trials.start("a")
+    assert first is not None
+    assert first["resume"] is None
+    trials.report("a", epoch(1))
+    trials.checkpoint("a", str(tmp_path))
+    trials.finish("a", died=True)
+    second = trials.start("b")
+    assert second is not None
+    assert (second["trial"], second["attempt"], second["resume"]) == (first["trial"], 2, str(tmp_path))
+
+
+def test_a_checkpoint_that_is_gone_means_a_fresh_training(trials: Trials, tmp_path: Path) -> None:
+    trials.start("a")
+    trials.checkpoint("a", str(tmp_path / "gone"))
+    trials.finish("a", died=True)
+    second = trials.start("b")
+    assert second is not None
+    assert second["resume"] is None
+
+
+def test_a_trial_that_dies_again_and_again_in_one_epoch_has_failed(trials: Trials, study: optuna.Study) -> None:
+    for number in range(MAX_ATTEMPTS_WITHOUT_PROGRESS):
+        assert study.trials[0].state != TrialState.FAIL
+        trials.start(f"attempt {number}")
+        trials.finish(f"attempt {number}", died=True)
+    assert study.trials[0].state == TrialState.FAIL
+    assert study.trials[0].user_attrs["reason"] == "Its process died 3 times in epoch 1."
+
+
+def test_a_death_after_progress_counts_from_one_again(trials: Trials, study: optuna.Study) -> None:
+    for number in range(NUM_EPOCHS):
+        trials.start(f"attempt {number}")
+        if number:
+            trials.report(f"attempt {number}", epoch(number))
+        trials.finish(f"attempt {number}", died=True)
+    assert study.trials[0].state == TrialState.RUNNING
+
+
+def test_an_objective_that_is_not_a_number_fails_the_trial(trials: Trials, study: optuna.Study) -> None:
+    trials.start("a")
+    assert not trials.report("a", epoch(1, float("nan")))
+    trials.finish("a", died=False)
+    assert (study.trials[0].state, study.trials[0].user_attrs["reason"]) == (TrialState.FAIL, "mAP is nan")
+
+
+@pytest.mark.parametrize(
+    ("ending", "error"),
+    [({"failure": "The disk is full."}, Error), ({"failure": "KeyError: 3", "traceback": "Traceback"}, RuntimeError)],
+)
+def test_failures_in_a_row_end_the_start_as_a_mistake_or_as_a_bug(
+    trials: Trials, ending: dict[str, str], error: type[Exception]
+) -> None:
+    for number in range(MAX_FAILURES_IN_A_ROW):
+        assert not trials.done
+        trials.start(f"attempt {number}")
+        trials.report(f"attempt {number}", ending)
+        trials.finish(f"attempt {number}", died=False)
+    assert trials.done
+    with pytest.raises(error, match="5 trials in a row failed"):
+        trials.raise_if_it_gave_up()
+
+
+def test_a_running_trial_is_gone_on_with_though_enough_have_finished(
+    trials: Trials, study: optuna.Study, plan: Plan, journal: Journal
+) -> None:
+    trials.start("a")
+    trials.start("b")
+    run_to_the_end(trials, "b")
+    smaller = next_start(study, replace(plan, trials=1), journal)
+    assert not smaller.done
+    config = smaller.start("c")
+    assert config is not None
+    assert config["trial"] == 0
+    assert smaller.start("d") is None
+    run_to_the_end(smaller, "c")
+    assert smaller.done
+    assert {trial.state for trial in study.trials} == {TrialState.COMPLETE}
+
+
+def test_a_trial_that_was_to_be_pruned_when_its_driver_was_killed_is_pruned_by_the_next(
+    trials: Trials, study: optuna.Study, plan: Plan, journal: Journal
+) -> None:
+    trials.start("a")
+    trials.report("a", epoch(1, 0.1))
+    optuna.Trial(study, study.trials[0]._trial_id).set_user_attr("pruned_at", 1)
+    next_start(study, plan, journal)
+    assert study.trials[0].state == TrialState.PRUNED
