@@ -12,11 +12,13 @@ from shards_tools.decode import decode, resize
 from shards_tools.errors import Error
 from shards_tools.folders import build_once
 from shards_tools.manifest import Manifest
+from shards_tools.quota import keep_within_quota
 from shards_tools.reader import read_image
 
 log = logging.getLogger(__name__)
 
 PIXELS_VERSION = 1  # raised when equal images would give other pixels
+PIXELS_PATTERN = "pixels-*"
 
 
 def cache_folder() -> Path:
@@ -28,12 +30,19 @@ def decoded(manifest: Manifest, height: int, width: int, folder: Path | None = N
     """All images as a read-only uint8 memory map [num_images, height, width, 3], RGB, bilinear and antialiased.
 
     Made by the first caller, under a lock, and kept in `folder` (`cache_folder()` if None) under a name that says all
-    that the pixels depend on. The processes of a machine share one copy in the page cache.
+    that the pixels depend on. The processes of a machine share one copy in the page cache. What was used longest ago
+    goes when the quota is full; who has mapped it keeps it.
     """
     name = f"pixels-{manifest.fingerprint}-{height}x{width}-bilinear-v{PIXELS_VERSION}"
-    place = build_once((folder or cache_folder()) / name, lambda room: _decode_all(manifest, height, width, room))
-    pixels: np.ndarray = np.load(place / "pixels.npy", mmap_mode="r", allow_pickle=False)
-    return pixels
+    folder = folder or cache_folder()
+    while True:
+        place = build_once(folder / name, lambda room: _decode_all(manifest, height, width, room))
+        try:
+            pixels: np.ndarray = np.load(place / "pixels.npy", mmap_mode="r", allow_pickle=False)
+        except FileNotFoundError:  # another process has made room between the two lines above
+            continue
+        keep_within_quota(folder, PIXELS_PATTERN, used=place)
+        return pixels
 
 
 def _decode_all(manifest: Manifest, height: int, width: int, room: Path) -> None:
