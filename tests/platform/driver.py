@@ -1,5 +1,6 @@
 """Runs the search command as people do, in a process of its own, and looks at what it left in its stores."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -50,6 +51,16 @@ def started_search(*words: object) -> Iterator[subprocess.Popen[str]]:
 def family_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """Every process that the search has started so far."""
     return psutil.Process(process.pid).children(recursive=True)
+
+
+def trainings_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes that train, the newest last; one before it may be on its way out."""
+    trainings = []
+    for member in family_of(process):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "train" in member.name():
+                trainings.append((member.create_time(), member.pid, member))
+    return [member for _, _, member in sorted(trainings)]
 
 
 def wait_until(true: Callable[[], bool], timeout_s: float, what: str) -> None:

@@ -9,7 +9,15 @@ import psutil
 import pytest
 from optuna.trial import TrialState
 
-from tests.platform.driver import family_of, mlflow_runs, run_search, started_search, stored_trials, wait_until
+from tests.platform.driver import (
+    family_of,
+    mlflow_runs,
+    run_search,
+    started_search,
+    stored_trials,
+    trainings_of,
+    wait_until,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -65,8 +73,8 @@ def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(options: li
     runs = tmp_path / "runs"
     with started_search(*options, "--concurrency", 1) as search:
         wait_until(lambda: any(runs.glob("*/start-001/*/checkpoint_000001")), START_TIMEOUT_S, "a checkpoint")
-        trials = [member for member in family_of(search) if "train" in member.name()]
-        max(trials, key=lambda member: member.create_time()).kill()  # an older one may be on its way out
+        wait_until(lambda: bool(trainings_of(search)), 60, "a training")
+        trainings_of(search)[-1].kill()
         out, screen = search.communicate(timeout=300)
     assert "its process died; attempt 2 goes on" in screen
     assert_whole(runs, json.loads(out.splitlines()[-1]))
