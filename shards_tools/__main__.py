@@ -2,21 +2,25 @@
 
 from argparse import ArgumentTypeError
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from shards_tools.build import build
 from shards_tools.command import Parser, print_json, run, say
 from shards_tools.drawing.tree import draw_tree
+from shards_tools.duplicates import describe_duplicates
 from shards_tools.errors import unknown
 from shards_tools.manifest import Manifest, read_manifest
+from shards_tools.overview import count_overview, describe_overview
+from shards_tools.sheet import write_sheet
 from shards_tools.sources import SOURCES
 from shards_tools.verify import LEVELS, verify
 
 EXAMPLES = """examples:
   python -m shards_tools draw --out pictures
   python -m shards_tools build lsasrd pictures --out shards
-  python -m shards_tools show shards
+  python -m shards_tools show shards --sheet shards.png
   python -m shards_tools verify shards --level full
 """
 
@@ -37,9 +41,15 @@ def _parser() -> Parser:
     command.add_argument("source", metavar="KIND", help=f"what the folder is: {', '.join(SOURCES)}")
     command.add_argument("folder", metavar="SOURCE", type=Path, help="the folder that holds ASRD or ASRDf")
     command.add_argument("--out", metavar="SHARDS", type=Path, required=True, help="a new folder for the shards")
+    command.add_argument(
+        "--allow-duplicates", action="store_true", help="also where an image stands in two folds, or in train and test"
+    )
 
     command = commands.add_parser("show", help="what a folder of shards holds")
     command.add_argument("shards", metavar="SHARDS", type=Path)
+    command.add_argument(
+        "--sheet", metavar="FILE.png", type=Path, help="also draw a row of images for each of 12 works"
+    )
 
     command = commands.add_parser("verify", help="look for damage")
     command.add_argument("shards", metavar="SHARDS", type=Path)
@@ -68,13 +78,19 @@ def _build(chosen: Any) -> dict[str, Any]:
     source = SOURCES[chosen.source](chosen.folder)
     for path in source.left_out:
         say(f"left out, no part of the tree: {path}")
-    manifest = build(source, chosen.out)
+    manifest = build(source, chosen.out, allow_duplicates=chosen.allow_duplicates)
     say(f"built {chosen.out}")
     return _shown(manifest)
 
 
 def _show(chosen: Any) -> dict[str, Any]:
-    return _shown(read_manifest(chosen.shards))
+    manifest = read_manifest(chosen.shards)
+    shown = _shown(manifest)
+    if chosen.sheet:
+        write_sheet(manifest, chosen.sheet)
+        say(f"drew {chosen.sheet}")
+        shown["sheet"] = str(chosen.sheet)
+    return shown
 
 
 def _verify(chosen: Any) -> dict[str, Any]:
@@ -105,6 +121,9 @@ def _shown(manifest: Manifest) -> dict[str, Any]:
     for fold, sizes in enumerate(folds):
         counts = ", ".join(f"{name} {size:,}" for name, size in sizes.items() if size)
         say(counts if len(folds) == 1 else f"fold {fold}: {counts}")
+    overview = count_overview(manifest)
+    for line in (*describe_overview(overview), *describe_duplicates(manifest.duplicates)):
+        say(line)
     return {
         "shards": str(manifest.folder),
         "source": manifest.source,
@@ -116,6 +135,8 @@ def _shown(manifest: Manifest) -> dict[str, Any]:
         "num_shards": len(manifest.shards),
         "num_bytes": num_bytes,
         "folds": folds,
+        **overview,
+        "duplicates": asdict(manifest.duplicates),
     }
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from shards_tools.decode import decode, image_suffix
+from shards_tools.duplicates import find_duplicates
 from shards_tools.folders import build_new
+from shards_tools.foreign import write_foreign
 from shards_tools.manifest import Manifest, Shard, fingerprint, write_manifest
 from shards_tools.sources.source import Source, SourceImage
 from shards_tools.splits import TRAIN, cut_val
@@ -17,23 +19,24 @@ from shards_tools.writer import ShardWriter, blocks_in_shards
 PLACE_TYPES = {"shard": "i4", "offset": "i8", "size": "i8", "sha256": "S64", "height": "i4", "width": "i4"}
 
 
-def build(source: Source, out: Path) -> Manifest:
+def build(source: Source, out: Path, *, allow_duplicates: bool = False) -> Manifest:
     """Write the source's images as shards into the new folder `out`; on any error nothing is left there.
 
     Every image is decoded once, so that a broken one is named now and not in the middle of a search; its bytes stay as
-    they are.
+    they are. The same image in two folds, or in train and test, is an Error unless duplicates are allowed.
     """
     manifests: list[Manifest] = []
-    build_new(out, lambda room: manifests.append(write_shards(source, room)))
+    build_new(out, lambda room: manifests.append(write_shards(source, room, allow_duplicates=allow_duplicates)))
     return replace(manifests[0], folder=Path(out))
 
 
-def write_shards(source: Source, folder: Path) -> Manifest:
+def write_shards(source: Source, folder: Path, *, allow_duplicates: bool = False) -> Manifest:
     """Write shards and manifest of the source into the empty `folder`."""
     works = tuple(sorted({image.work for image in source.images}))
     roles = tuple(sorted({image.role for image in source.images}))
     columns = _labels(source, works, roles)
     shards = _write_images(source.images, columns, folder)
+    duplicates = find_duplicates(source.images, columns["sha256"], allow=allow_duplicates)
     manifest = Manifest(
         folder=folder,
         source=source.name,
@@ -43,8 +46,10 @@ def write_shards(source: Source, folder: Path) -> Manifest:
         shards=tuple(shards),
         keys=np.array([image.key for image in source.images]),
         fingerprint=fingerprint(works, roles, columns),
+        duplicates=duplicates,
         **columns,
     )
+    write_foreign(shards, folder)
     write_manifest(manifest)
     return manifest
 

@@ -6,13 +6,22 @@ import zlib
 
 import numpy as np
 import simplejpeg
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from shards_tools.errors import Error
 
 JPEG_START = b"\xff\xd8\xff"
 PNG_START = b"\x89PNG\r\n\x1a\n"
 MAX_PIXELS = 64 * 2**20  # a tiny file can claim any size: refused before memory is taken for it
+BROKEN = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
 
 
 def decode(data: bytes, name: str) -> np.ndarray:
@@ -20,21 +29,18 @@ def decode(data: bytes, name: str) -> np.ndarray:
 
     JPEG goes through libjpeg-turbo (2.5 times as fast as PIL, the same pixels). Where that warns, PIL judges: it
     accepts harmless oddities and refuses cut files; it also takes the rare CMYK. Grey and palette images become RGB;
-    alpha is dropped, as in the papers' loaders.
+    alpha is dropped, as in the papers' loaders. Nor do these apply a rotation that EXIF asks for, so it is not applied.
+    Of 16-bit colour the high byte is taken; 16-bit grey is refused.
     """
     suffix = image_suffix(data, name)
-    if suffix == "jpg":
-        try:
-            height, width, colours = simplejpeg.decode_jpeg_header(data)[:3]
-            _refuse_giants(height, width)
-            if colours not in ("CMYK", "YCCK"):
-                return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True))
-        except ValueError:
-            pass
     try:
-        return _decode_with_pil(data)
-    except (OSError, ValueError, SyntaxError, struct.error, zlib.error, Image.DecompressionBombError) as failure:
-        raise Error(f"{name} is a broken image ({failure}). Replace it or remove it.") from None
+        pixels = _decode_with_turbo(data) if suffix == "jpg" else None
+        return _decode_with_pil(data) if pixels is None else pixels
+    except UnidentifiedImageError:
+        reason = "its header is damaged"
+    except BROKEN as failure:
+        reason = str(failure)
+    raise Error(f"{name} is a broken image ({reason}). Replace it or remove it.")
 
 
 def image_suffix(data: bytes, name: str) -> str:
@@ -53,7 +59,25 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
+def _decode_with_turbo(data: bytes) -> np.ndarray | None:
+    """The pixels of a JPEG, or None where PIL is to judge."""
+    try:
+        height, width, colours = simplejpeg.decode_jpeg_header(data)[:3]
+    except ValueError:
+        return None
+    _refuse_giants(height, width)
+    if colours in ("CMYK", "YCCK"):
+        return None
+    try:
+        return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True))
+    except ValueError:
+        return None
+
+
 def _decode_with_pil(data: bytes) -> np.ndarray:
+    if data.startswith(PNG_START) and data[12:16] == b"IHDR":  # asked before PIL, which prints a warning of giants
+        width, height = struct.unpack(">II", data[16:24])
+        _refuse_giants(height, width)
     with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
         _refuse_giants(image.height, image.width)
         if image.mode.startswith(("I", "F")):  # PIL would clip these to white

@@ -50,6 +50,16 @@ class Shard:
 
 
 @dataclass(frozen=True)
+class Duplicates:
+    """Files with equal bytes, as `find_duplicates` counts them; a pair holds the keys of two that should differ."""
+
+    num_copies: int = 0  # files whose bytes an earlier file has
+    num_under_two_labels: int = 0  # different images that stand under two roles or more
+    num_on_two_sides: int = 0  # different images that stand on two sides; 0 unless the build was told to allow it
+    pairs: tuple[tuple[str, str], ...] = ()  # the first few under two labels or on two sides
+
+
+@dataclass(frozen=True)
 class Split:
     """Indices into the manifest, int64 and ascending; `test_*` are empty where the data has no test split."""
 
@@ -85,6 +95,7 @@ class Manifest:
     height: np.ndarray  # px
     width: np.ndarray  # px
     fingerprint: str  # equal for equal images, labels and splits, wherever they were built
+    duplicates: Duplicates = Duplicates()
 
     @property
     def num_images(self) -> int:
@@ -130,6 +141,7 @@ def write_manifest(manifest: Manifest) -> None:
         "layout": manifest.layout,
         "fingerprint": manifest.fingerprint,
         "num_images": manifest.num_images,
+        "duplicates": asdict(manifest.duplicates),
         "columns": {"name": COLUMNS_NAME, "sha256": hashlib.sha256(file.getvalue()).hexdigest()},
         "shards": [asdict(shard) for shard in manifest.shards],
         "works": manifest.works,
@@ -153,6 +165,7 @@ def read_manifest(folder: Path) -> Manifest:
             source=head["source"],
             layout=head["layout"],
             fingerprint=head["fingerprint"],
+            duplicates=_read_duplicates(head),
             keys=np.char.decode(columns.pop("keys"), "ascii"),
             **columns,
         )
@@ -178,6 +191,11 @@ def _read_head(folder: Path) -> dict[str, Any]:
         found = head.get("schema") if isinstance(head, dict) else None
         raise Error(f"{path} has schema {found}, this version reads schema {SCHEMA}. {REBUILD}")
     return head
+
+
+def _read_duplicates(head: dict[str, Any]) -> Duplicates:
+    found = dict(head.get("duplicates", {}))  # manifests of an earlier version have none
+    return Duplicates(**found | {"pairs": tuple((first, second) for first, second in found.get("pairs", ()))})
 
 
 def _read_columns(folder: Path, sha256: str) -> dict[str, np.ndarray]:

@@ -1,8 +1,10 @@
 """LSASRD on disk: `ASRD/{train,query,test}/WORK/ROLE/WORK_ROLE_rest.ext`, or `ASRDf/{0..4}/...` for five folds.
 
-`test` is the gallery of `query`. Hidden files are ignored; whatever else does not fit is named and refused.
+`test` is the gallery of `query`. Hidden files are ignored; whatever else does not fit is named and refused, and so is a
+link that leads out of the tree. The tree itself may be a link.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -34,6 +36,7 @@ def scan(folder: Path) -> Source:
     images: list[SourceImage] = []
     for name, code in codes.items():
         if (tree / name).is_dir():
+            _refuse_link_out(tree / name, tree)
             images += _images_of_part(tree / name, code, int(name) if layout == "five-fold" else -1)
     _refuse_equal_keys(images)
     return Source("lsasrd", layout, tuple(images), tuple(left_out))
@@ -54,24 +57,26 @@ def _find_tree(folder: Path) -> tuple[Path, list[Path]]:
 
 
 def _images_of_part(part: Path, split_code: int, fold: int) -> Iterator[SourceImage]:
-    works = _folders(part, "work")
-    for work in works:
-        for role in _folders(work, "role"):
+    tree = part.parent
+    for work in _folders(part, "work", tree):
+        for role in _folders(work, "role", tree):
             if not role.name.isdecimal():
                 raise Error(f"{role} is no role: its name is a number, such as 0007. Rename it or remove it.")
             files = _visible(role)
             if not files:
                 raise Error(f"{role} is a role without images. Add some or remove it.")
             for file in files:
+                _refuse_link_out(file, tree)
                 _check_name(file)
                 key = _key(part.name, file)
                 yield SourceImage(file, key, work.name, f"{work.name}/{role.name}", split_code, fold)
 
 
-def _folders(parent: Path, kind: str) -> list[Path]:
+def _folders(parent: Path, kind: str, tree: Path) -> list[Path]:
     """The sub-folders, one per `kind`; there is at least one, and nothing else beside them."""
     entries = _visible(parent)
     for entry in entries:
+        _refuse_link_out(entry, tree)
         if not entry.is_dir():
             raise Error(f"{entry} is a file where a {kind}'s folder should be. Move it or remove it.")
     if not entries:
@@ -79,9 +84,17 @@ def _folders(parent: Path, kind: str) -> list[Path]:
     return entries
 
 
+def _refuse_link_out(entry: Path, tree: Path) -> None:
+    # realpath, as Path.resolve ends with a traceback where a link leads to itself
+    if entry.is_symlink() and not Path(os.path.realpath(entry)).is_relative_to(os.path.realpath(tree)):
+        raise Error(f"{entry} is a link that leads out of {tree}. Put a copy in its place, or remove it.")
+
+
 def _check_name(file: Path) -> None:
     role, work = file.parent, file.parent.parent
-    if file.suffix.lower() not in SUFFIXES or not file.is_file():
+    if not file.is_file():
+        raise Error(f"{file} is no regular file, but stands where an image should be. Move it or remove it.")
+    if file.suffix.lower() not in SUFFIXES:
         raise Error(f"{file} is no image: its name should end in {', '.join(SUFFIXES)}. Convert it or remove it.")
     parts = file.stem.split("_")
     if len(parts) != 3 or parts[0] != work.name or not parts[1].isdecimal() or int(parts[1]) != int(role.name):

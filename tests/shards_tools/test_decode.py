@@ -1,12 +1,15 @@
 """From bytes to pixels, and what is refused on the way."""
 
+import gzip
 import io
 import struct
+import subprocess
+import tracemalloc
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from shards_tools.decode import decode, image_suffix, resize
 from shards_tools.errors import Error
@@ -43,7 +46,7 @@ def test_a_cut_image_is_named(kind):
         decode(data[: len(data) * 9 // 10], "some/where.png")
 
 
-@pytest.mark.parametrize("data", [b"", b"hello", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"%!PS-Adobe EPSF"])
+@pytest.mark.parametrize("data", [b"", b"hello", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", gzip.compress(b"\xff\xd8\xff")])
 def test_bytes_that_are_no_image_are_named(data):
     with pytest.raises(Error, match="here is a broken image"):
         decode(data, "here")
@@ -60,12 +63,80 @@ def test_sixteen_bits_are_refused_rather_than_clipped():
         decode(encoded(deep, "PNG"), "x.png")
 
 
-def test_a_giant_is_refused_before_it_is_decoded():
-    header = struct.pack(">IIBBBBB", 200_000, 200_000, 8, 2, 0, 0, 0)
-    chunk = b"IHDR" + header
-    data = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    with pytest.raises(Error, match="broken image"):
-        decode(data + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT")), "bomb.png")
+def test_of_sixteen_bit_colour_the_high_byte_is_taken():
+    samples = np.random.default_rng(0).integers(0, 2**16, (5, 7, 3))
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    np.testing.assert_array_equal(decode(png(7, 5, 16, rows), "x.png"), samples >> 8)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_rotation_that_exif_asks_for_is_not_applied(kind, orientation):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    rotated = encoded(smooth_picture(), kind, exif=exif)
+    assert ImageOps.exif_transpose(Image.open(io.BytesIO(rotated))).tobytes() != smooth_picture().tobytes()
+    np.testing.assert_array_equal(decode(rotated, "x"), decode(encoded(smooth_picture(), kind), "x"))
+
+
+def with_size(jpeg: bytes, width: int, height: int) -> bytes:
+    """The JPEG with another size in its frame header (baseline or progressive)."""
+    place = max(jpeg.find(b"\xff\xc0"), jpeg.find(b"\xff\xc2")) + 5
+    return jpeg[:place] + struct.pack(">HH", height, width) + jpeg[place + 4 :]
+
+
+def png(width: int, height: int, bits: int, rows: bytes) -> bytes:
+    """A PNG in colour, written by hand: its header says what it is told to."""
+    header = struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0)
+    chunks = {b"IHDR": header, b"IDAT": zlib.compress(rows), b"IEND": b""}
+    coded = [
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in chunks.items()
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(coded)
+
+
+GIANTS = {
+    "baseline": lambda *size: with_size(encoded(smooth_picture(), "JPEG"), *size),
+    "progressive": lambda *size: with_size(encoded(smooth_picture(), "JPEG", progressive=True), *size),
+    "CMYK": lambda *size: with_size(encoded(smooth_picture().convert("CMYK"), "JPEG"), *size),
+    "PNG": lambda *size: png(*size, 8, b""),
+}
+
+
+@pytest.mark.parametrize("kind", GIANTS)
+@pytest.mark.parametrize("size", [(9_000, 8_000), (10_000, 10_000), (65_500, 65_500)])  # PIL warns of the second
+def test_a_giant_is_refused_before_memory_is_taken_for_it(kind, size):
+    data = GIANTS[kind](*size)
+    tracemalloc.start()
+    with pytest.raises(Error, match=f"bomb is a broken image .{size[0]} x {size[1]} px is more than 67,108,864 pixels"):
+        decode(data, "bomb")
+    assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_wherever_a_file_is_cut_it_is_refused_or_whole(kind):
+    data = encoded(smooth_picture(), kind)
+    whole = decode(data, "x")
+    refused = 0
+    for length in range(len(data)):
+        try:
+            np.testing.assert_array_equal(decode(data[:length], "x"), whole)
+        except Error:
+            refused += 1
+    assert refused >= len(data) - 24, "only what follows the pixels of a PNG may be missed: checksums and the end mark"
+
+
+@pytest.mark.parametrize("start", [b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"])
+def test_postscript_is_never_run_whatever_it_starts_with(start, monkeypatch):
+    def run(*_, **__):
+        raise AssertionError("a program was started")
+
+    monkeypatch.setattr(subprocess, "Popen", run)
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+    with pytest.raises(Error, match=r"x\.jpg is a broken image .*(neither JPEG nor PNG|header is damaged)"):
+        decode(start + eps, "x.jpg")
 
 
 def test_resizing_averages_what_it_skips():

@@ -1,5 +1,7 @@
 """What the LSASRD source reads, and what it refuses, by name and in one line."""
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -119,3 +121,48 @@ def test_two_files_that_differ_in_their_ending_alone_are_named(plain_tree):
     (role / "JP0001_0001_00.jpeg").write_bytes((role / "JP0001_0001_01.png").read_bytes())
     (role / "JP0001_0001_00.png").write_bytes((role / "JP0001_0001_01.png").read_bytes())
     assert f"{role / 'JP0001_0001_00.jpeg'} and" in refused(plain_tree)
+
+
+@pytest.mark.parametrize(
+    "path", ["train/JP0001/0001/JP0001_0001_99.jpg", "train/JP0001/0009", "train/FR0009", "query", "test/US0003"]
+)
+def test_a_link_that_leads_out_of_the_tree_is_named(plain_tree, tmp_path, path):
+    link = plain_tree / "ASRD" / path
+    outside = tmp_path / "outside"
+    if link.exists():
+        link.rename(outside)
+    elif link.suffix:
+        shutil.copy(plain_tree / "ASRD/train/JP0001/0001/JP0001_0001_00.jpg", outside)
+    else:
+        outside.mkdir()
+    link.symlink_to(outside)
+    assert f"{link} is a link that leads out of {plain_tree / 'ASRD'}" in refused(plain_tree)
+    link.unlink()
+    link.symlink_to(tmp_path / "nowhere")
+    if path != "query":  # without it, test stands alone
+        assert f"{link} is a link that leads out" in refused(plain_tree)
+
+
+def test_links_within_the_tree_and_to_the_tree_are_followed(plain_tree, tmp_path):
+    role = plain_tree / "ASRD/train/JP0001/0001"
+    (role / "JP0001_0001_99.jpg").symlink_to("JP0001_0001_00.jpg")
+    (plain_tree / "ASRD").rename(tmp_path / "images")
+    (plain_tree / "ASRD").symlink_to(tmp_path / "images")
+    assert len(scan(plain_tree).images) == 49
+    (tmp_path / "link").symlink_to(plain_tree)
+    assert len(scan(tmp_path / "link").images) == 49
+
+
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to(path)], ids=["fifo", "folder", "link to itself"]
+)
+def test_what_is_no_file_in_the_place_of_an_image_is_named_and_not_opened(plain_tree, make):
+    path = plain_tree / "ASRD/train/JP0001/0001/JP0001_0001_99.jpg"
+    make(path)
+    assert f"{path} is no regular file" in refused(plain_tree)
+
+
+@pytest.mark.parametrize(("path", "kind"), [("train/FR0009", "work"), ("train/JP0001/0009", "role")])
+def test_a_fifo_in_the_place_of_a_folder_is_named_and_not_opened(plain_tree, path, kind):
+    os.mkfifo(plain_tree / "ASRD" / path)
+    assert f"{plain_tree / 'ASRD' / path} is a file where a {kind}'s folder should be" in refused(plain_tree)

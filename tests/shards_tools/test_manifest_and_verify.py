@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from shards_tools.errors import Error
-from shards_tools.manifest import COLUMN_TYPES, fingerprint, read_manifest, write_manifest
+from shards_tools.manifest import COLUMN_TYPES, Duplicates, fingerprint, read_manifest, write_manifest
 from shards_tools.reader import read_image
 from shards_tools.verify import LEVELS, verify
 
@@ -109,6 +109,8 @@ def test_deep_compares_sizes_with_the_pixels(plain):
         ({"num_images": 47}, "its parts contradict each other"),
         ({"fingerprint": "0" * 64}, "its parts contradict each other"),
         ({"shards": []}, "its parts contradict each other"),
+        ({"duplicates": 7}, "its parts contradict each other"),
+        ({"duplicates": {"copies": 7}}, "its parts contradict each other"),
         ({"columns": {}}, "its parts contradict each other"),
     ],
 )
@@ -125,6 +127,14 @@ def test_a_place_or_label_out_of_bounds_is_refused(plain, column, value):
     columns = {name: getattr(plain, name) for name in COLUMN_TYPES}
     write_manifest(replace(plain, fingerprint=fingerprint(plain.works, plain.roles, columns)))
     assert "its parts contradict each other" in refused(plain.folder, "quick")
+
+
+def test_a_manifest_of_before_duplicates_were_counted_is_read(plain):
+    path = plain.folder / "manifest.json"
+    head = json.loads(path.read_text())
+    del head["duplicates"]
+    path.write_text(json.dumps(head))
+    assert read_manifest(plain.folder).duplicates == Duplicates()
 
 
 def test_a_manifest_that_is_no_json_is_refused(plain):

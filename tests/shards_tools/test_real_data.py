@@ -11,7 +11,7 @@ import pytest
 from shards_tools.build import build
 from shards_tools.cache import decoded
 from shards_tools.decode import decode, resize
-from shards_tools.manifest import Manifest, read_manifest
+from shards_tools.manifest import Duplicates, Manifest, read_manifest
 from shards_tools.sources.lsasrd import scan
 from shards_tools.verify import verify
 
@@ -40,6 +40,8 @@ def test_avatars_are_built_with_val_cut_by_role(tmp_path):
     walked = walk(Path(REAL_DATA) / "avatars/ASRD")
     assert manifest.num_images == sum(walked.values()) == 4_480
     assert len(manifest.works) == 14
+    assert manifest.duplicates == Duplicates()
+    assert manifest.fingerprint.startswith("eaa6a5b9"), "studies on these images are known by it"
     assert len(manifest.roles) == 14 * 40
     split = manifest.split()
     for part, indices in (("query", split.test_query), ("test", split.test_gallery)):
@@ -61,6 +63,8 @@ def test_omniglot_is_built_with_five_folds(tmp_path):
     walked = walk(tmp_path / "omniglot/ASRDf")
     assert manifest.num_images == sum(walked.values()) == 19_280
     assert (manifest.layout, len(manifest.works), len(manifest.roles)) == ("five-fold", 30, 964)
+    assert manifest.duplicates == Duplicates(num_copies=1)
+    assert manifest.fingerprint.startswith("2caa572c"), "studies on these images are known by it"
     for fold in range(5):
         split = manifest.split(fold)
         queries: Counter[tuple[str, str]] = Counter()

@@ -1,0 +1,55 @@
+"""Counts of a folder of shards: images per work and per role, and their sizes, as numbers and as text."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from shards_tools.manifest import Manifest
+
+MAX_BINS = 8
+BAR_WIDTH = 40  # characters of the longest bar
+
+
+def count_overview(manifest: Manifest) -> dict[str, dict[str, Any]]:
+    """For images per work and per role, height and width: least, middle, mean and most; counts with a histogram."""
+    per_work = np.bincount(manifest.work, minlength=len(manifest.works))
+    per_role = np.bincount(manifest.role, minlength=len(manifest.roles))
+    return {
+        "images_per_work": _summary(per_work) | {"histogram": _histogram(per_work)},
+        "images_per_role": _summary(per_role) | {"histogram": _histogram(per_role)},
+        "height_px": _summary(manifest.height),
+        "width_px": _summary(manifest.width),
+    }
+
+
+def describe_overview(overview: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """The numbers for people, line by line; a bar is as long as its number of works or of roles."""
+    for name, numbers in overview.items():
+        measured = "min {min:,}, median {median:,g}, mean {mean:,.1f}, max {max:,}".format(**numbers)
+        yield f"{name.replace('_px', ' in px').replace('_', ' ')}: {measured}"
+        bins = numbers.get("histogram", [])
+        most = max((entry["count"] for entry in bins), default=0)
+        for entry in bins:
+            bar = "#" * -(-entry["count"] * BAR_WIDTH // most)  # rounded up, so that one is seen
+            yield f"  {entry['from']:>7,} - {entry['to']:>7,} {entry['count']:>7,} {bar}".rstrip()
+
+
+def _summary(values: np.ndarray) -> dict[str, float]:
+    return {
+        "min": int(values.min()),
+        "median": float(np.median(values)),
+        "mean": float(values.mean()),
+        "max": int(values.max()),
+    }
+
+
+def _histogram(values: np.ndarray) -> list[dict[str, int]]:
+    """At most 8 bins of equal width without gaps; `from` and `to` belong to their bin."""
+    least, most = int(values.min()), int(values.max())
+    width = -(-(most - least + 1) // MAX_BINS)
+    counts = np.bincount((values - least) // width).tolist()
+    return [
+        {"from": first, "to": min(first + width - 1, most), "count": count}
+        for first, count in zip(range(least, most + 1, width), counts, strict=True)
+    ]
