@@ -1,4 +1,4 @@
-"""Batches of an epoch: P works x K images as uint8, flipped and cropped, a pure function of seed and epoch.
+"""Batches of an epoch: images in the order of a plan, as uint8, flipped and cropped, from seed and epoch alone.
 
 B batch, H W pixels, C channels.
 """
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from shards_tools.errors import Error
-from shards_tools.plan import identity_batches
+from shards_tools.plans import PLANS
 from trainables.recipes.recipe import Recipe
 
 GEOMETRY = 1  # names the random stream of flips and crops beside the plan's
@@ -31,7 +31,14 @@ def effective_batch(recipe: Recipe, num_works: int) -> tuple[int, int]:
 
 
 def training_batches(
-    pixels: np.ndarray, indices: np.ndarray, labels: np.ndarray, recipe: Recipe, *, seed: int, epoch: int
+    pixels: np.ndarray,
+    indices: np.ndarray,
+    labels: np.ndarray,
+    roles: np.ndarray,
+    recipe: Recipe,
+    *,
+    seed: int,
+    epoch: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The epoch's batches, uint8 images BHWC and int64 works B; one thread makes the next while this one is used.
 
@@ -39,9 +46,10 @@ def training_batches(
         pixels: all decoded images, read-only.
         indices: which of them to train on.
         labels: their works, numbered 0..N-1, one per index.
+        roles: their roles, one per index.
         epoch: counted from 1.
     """
-    plan = _plan(labels, recipe, seed, epoch)
+    plan = _plan(labels, roles, recipe, seed, epoch)
     flips, tops, lefts = _geometry(plan.shape, recipe, seed, epoch)
 
     def make(batch: int) -> tuple[Tensor, Tensor]:
@@ -72,12 +80,17 @@ def crop_and_flip(
     return cut_BHWC
 
 
-def _plan(labels: np.ndarray, recipe: Recipe, seed: int, epoch: int) -> np.ndarray:
+def _plan(labels: np.ndarray, roles: np.ndarray, recipe: Recipe, seed: int, epoch: int) -> np.ndarray:
     num_works = int(labels.max()) + 1 if len(labels) else 0
     works_per_batch, images_per_work = effective_batch(recipe, num_works)
-    # the plan counts epochs from 0
-    return identity_batches(
-        labels, works_per_batch, images_per_work, seed=seed, epoch=epoch - 1, images_per_epoch=recipe.images_per_epoch
+    return PLANS[recipe.plan](
+        labels,
+        works_per_batch,
+        images_per_work,
+        seed=seed,
+        epoch=epoch - 1,  # plans count from 0
+        images_per_epoch=recipe.images_per_epoch,
+        roles=roles,
     )
 
 

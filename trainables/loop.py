@@ -57,6 +57,7 @@ class Training:
     pixels: np.ndarray  # every image of the manifest, decoded
     works: np.ndarray  # ids of the works trained on, ascending
     labels: np.ndarray  # of the images trained on: places in `works`
+    roles: np.ndarray  # of the images trained on
     model: nn.Module
     optimiser: torch.optim.Optimizer
 
@@ -115,6 +116,7 @@ def prepare(
         pixels=decoded(manifest, recipe.image_size, recipe.image_size),
         works=works,
         labels=labels.astype(np.int64),
+        roles=manifest.role[split.train],
         model=model,
         optimiser=build_optimiser(model, recipe),
     )
@@ -152,7 +154,13 @@ def train_one_epoch(training: Training, epoch: int) -> tuple[Metrics, int]:
     num_images = 0
     training.model.train()
     batches = training_batches(
-        training.pixels, training.split.train, training.labels, training.recipe, seed=training.seed, epoch=epoch
+        training.pixels,
+        training.split.train,
+        training.labels,
+        training.roles,
+        training.recipe,
+        seed=training.seed,
+        epoch=epoch,
     )
     for step, (images_BHWC, works_B) in enumerate(batches, start=1):
         images_BHWC, works_B = images_BHWC.to(training.device), works_B.to(training.device)

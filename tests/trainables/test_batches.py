@@ -4,17 +4,19 @@ import numpy as np
 import pytest
 
 from shards_tools.errors import Error
+from shards_tools.plans import PLANS
 from trainables.batches import crop_and_flip, effective_batch, training_batches
 
 NUM_WORKS, PER_WORK = 6, 12
 LABELS = np.repeat(np.arange(NUM_WORKS), PER_WORK)
+ROLES = np.arange(len(LABELS)) // 2  # six of each work
 PIXELS = np.random.default_rng(0).integers(0, 256, (100, 24, 24, 3), dtype=np.uint8)
 INDICES = np.arange(100)[-len(LABELS) :]  # the training images are not the first of the file
 
 
 def all_batches(recipe, **changes):
     settings = {"seed": 3, "epoch": 2, **changes}
-    batches = list(training_batches(PIXELS, INDICES, LABELS, recipe, **settings))
+    batches = list(training_batches(PIXELS, INDICES, LABELS, ROLES, recipe, **settings))
     images = np.concatenate([images_BHWC.numpy() for images_BHWC, _ in batches])
     return images, np.concatenate([works_B.numpy() for _, works_B in batches])
 
@@ -29,7 +31,7 @@ def test_equal_seed_and_epoch_give_equal_batches_and_others_give_others(small_re
 
 
 def test_batches_are_made_alike_when_no_one_looks_at_all_of_them(small_recipe):
-    batches = training_batches(PIXELS, INDICES, LABELS, small_recipe(), seed=3, epoch=2)
+    batches = training_batches(PIXELS, INDICES, LABELS, ROLES, small_recipe(), seed=3, epoch=2)
     images_BHWC, _ = next(batches)
     batches.close()
     assert np.array_equal(images_BHWC.numpy(), all_batches(small_recipe())[0][: len(images_BHWC)])
@@ -47,10 +49,19 @@ def test_without_flips_and_borders_an_epoch_holds_every_training_image_with_its_
 
 def test_a_batch_holds_p_works_with_k_images_each(small_recipe):
     recipe = small_recipe(works_per_batch=3, images_per_work=5)
-    for images_BHWC, works_B in training_batches(PIXELS, INDICES, LABELS, recipe, seed=0, epoch=1):
+    for images_BHWC, works_B in training_batches(PIXELS, INDICES, LABELS, ROLES, recipe, seed=0, epoch=1):
         assert images_BHWC.shape == (15, 24, 24, 3)
         _, counts = np.unique(works_B.numpy(), return_counts=True)
         assert counts.tolist() == [5, 5, 5]
+
+
+def test_the_plan_that_a_recipe_names_forms_its_batches_from_works_and_roles(small_recipe):
+    shape = {"works_per_batch": 3, "images_per_work": 4, "flip_probability": 0.0, "pad_px": 0, "triplet_weight": 0.0}
+    for name, plan in PLANS.items():
+        expected = plan(LABELS, 3, 4, seed=3, epoch=1, roles=ROLES)
+        images, works = all_batches(small_recipe(plan=name, **shape))
+        assert np.array_equal(works, LABELS[expected.ravel()])
+        assert np.array_equal(images, PIXELS[INDICES[expected.ravel()]])
 
 
 def test_short_epochs_come_to_every_image_in_turn(small_recipe):
@@ -81,7 +92,7 @@ def test_half_of_the_images_are_flipped_and_every_offset_occurs(small_recipe):
     recipe = small_recipe(flip_probability=0.5, pad_px=2)
     places, flipped = set(), 0
     for epoch in range(1, 21):
-        for images_BHWC, _ in training_batches(marked, INDICES, LABELS, recipe, seed=0, epoch=epoch):
+        for images_BHWC, _ in training_batches(marked, INDICES, LABELS, ROLES, recipe, seed=0, epoch=epoch):
             for _, row, column, _ in np.argwhere(images_BHWC.numpy()[..., :1]):
                 flipped += column > 12
                 places.add((int(row), int(column if column < 12 else 23 - column)))

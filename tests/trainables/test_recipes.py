@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+from typing import get_args
 
 import pytest
 
 from shards_tools.errors import Error
+from shards_tools.plans import PLANS
 from trainables.recipes import RECIPES, get_recipe, recipe_from_dict
 from trainables.recipes.recipe import IDENTITY_FIELDS, override, parse_settings, settable
 
@@ -59,6 +61,9 @@ def test_what_a_recipe_is_cannot_be_set(key):
         ({"erase_probability": 1.5}, "erase_probability=1.5 .* probability"),
         ({"optimiser": "adam"}, "optimiser='adam' is none of sgd, adamw. Did you mean 'adamw'"),
         ({"backbone": "vit_96x5"}, "'vit_96x5' is not a known backbone"),
+        ({"plan": "ful"}, "plan='ful' is none of full, papers, .* Did you mean 'full'"),
+        ({"plan": "shuffle"}, "plan='shuffle' .* no positive, and triplet_weight=1.0 needs one"),
+        ({"plan": "balanced", "triplet_weight": 0.1}, "plan='balanced' .* triplet_weight=0.1 needs one"),
         ({"images_per_work": 1}, "images_per_work=1 .* no image has a positive"),
         ({"works_per_batch": 1}, "works_per_batch=1 .* no image has a negative"),
         ({"images_per_epoch": 8}, "images_per_epoch=8 .* one batch of 64"),
@@ -75,6 +80,12 @@ def test_what_a_recipe_is_cannot_be_set(key):
 def test_a_value_that_does_not_do_is_named(values, message):
     with pytest.raises(Error, match=message):
         override(TINY, {"backbone": "vit_96x4", "stride_px": 8, **values})
+
+
+def test_every_plan_can_be_named_and_without_a_triplet_term_taken():
+    assert get_args(settable(TINY)["plan"]) == tuple(PLANS)
+    for plan in PLANS:
+        assert override(TINY, {"plan": plan, "triplet_weight": 0.0}).plan == plan
 
 
 def test_settings_from_the_command_line_are_read_as_their_fields_types():

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from shards_tools.errors import Error, unknown
+from shards_tools.plans import PLANS
 from trainables.recipes.backbones import get_backbone
 
 IDENTITY_FIELDS = ("name", "system", "table", "row", "scale")  # what a recipe is; the other fields are what it sets
@@ -30,9 +31,10 @@ class Recipe:
     weights_file: str | None = None  # these weights as a local file; None: from the Hugging Face hub
     image_size: int  # height and width in px
 
+    plan: Literal["full", "papers", "shuffle", "balanced", "cross_role"] = "full"  # which images form which batch
     works_per_batch: int = 16  # P
     images_per_work: int = 4  # K
-    images_per_epoch: int | None = None  # None: every image once; else short epochs that cover them in turn
+    images_per_epoch: int | None = None  # None: a whole pass of the plan; else short epochs that cover it in turn
     flip_probability: float = 0.5
     pad_px: int = 10  # zero border before the random crop
     erase_probability: float = 0.5
@@ -62,6 +64,7 @@ class Recipe:
         self._require(self.momentum < 1, "momentum", "below 1")
         self._require(self.scale in ("paper", "tiny"), "scale", "paper or tiny")
         self._require(self.optimiser in ("sgd", "adamw"), "optimiser", "sgd or adamw")
+        self._require(self.plan in PLANS, "plan", f"one of {', '.join(PLANS)}")
         self._require(self.images_per_work >= 2, "images_per_work", "at least 2, or no image has a positive")
         self._require(self.works_per_batch >= 2, "works_per_batch", "at least 2, or no image has a negative")
         if self.images_per_epoch is not None:

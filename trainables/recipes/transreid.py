@@ -30,6 +30,11 @@ class TransReIDRecipe(Recipe):
         self._require(0 < self.global_weight <= 1, "global_weight", "above 0 and at most 1")
         for key in ("id_weight", "triplet_weight"):
             self._require(getattr(self, key) >= 0, key, "at least 0")
+        if self.triplet_weight > 0 and self.plan in ("shuffle", "balanced"):
+            raise Error(
+                f"{self.name}: plan={self.plan!r} may form batches in which an image has no positive, and"
+                f" triplet_weight={self.triplet_weight} needs one. Set plan=full, or triplet_weight=0."
+            )
         if self.jpm:
             self._check_jpm()
 

@@ -1,0 +1,51 @@
+"""The plan `full`: P works x K images, every image in every pass."""
+
+import numpy as np
+
+from shards_tools.plans.passes import epoch_of_pass
+from shards_tools.plans.works import draw_works, fill_up, images_of_works, least_batches
+
+
+def full_batches(
+    labels: np.ndarray,
+    works_per_batch: int,
+    images_per_work: int,
+    *,
+    seed: int,
+    epoch: int,
+    images_per_epoch: int | None = None,
+    roles: np.ndarray | None = None,
+) -> np.ndarray:
+    """Positions into `labels`, int64 [num_batches, P * K]: P distinct works per batch, K images of each side by side.
+
+    A pass holds every image at least once. A work's images are dealt into groups of K; the last group is filled up
+    with other images of the work (the same ones again where it has fewer than K), and the last batch with groups drawn
+    a second time. A work with more than 1/P of all groups makes the pass longer: one batch for each group of it, for
+    which the other works repeat.
+    """
+    images_of_work = images_of_works(labels, works_per_batch, images_per_work)
+    least_groups = np.array([-(-len(images) // images_per_work) for images in images_of_work])
+    num_batches = least_batches(least_groups, works_per_batch)
+
+    def draw_pass(generator: np.random.Generator) -> np.ndarray:
+        num_groups = fill_up(least_groups, num_batches, works_per_batch, generator)
+        works_BP = draw_works(num_groups, num_batches, works_per_batch, generator)
+        plan_BPK = np.empty((num_batches, works_per_batch, images_per_work), dtype=np.int64)
+        for work, images in enumerate(images_of_work):
+            plan_BPK[works_BP == work] = _deal(images, num_groups[work], images_per_work, generator)
+        return plan_BPK.reshape(num_batches, -1)
+
+    batch_size = works_per_batch * images_per_work
+    return epoch_of_pass(draw_pass, num_batches, batch_size, seed=seed, epoch=epoch, images_per_epoch=images_per_epoch)
+
+
+def _deal(images: np.ndarray, num_groups: int, group_size: int, generator: np.random.Generator) -> np.ndarray:
+    """The images of one work as [num_groups, K]: each once, then repeats; none twice in a group if there are K."""
+    if len(images) < group_size:
+        return np.stack([np.resize(generator.permutation(images), group_size) for _ in range(num_groups)])
+    images = generator.permutation(images)
+    rest = -len(images) % group_size
+    full = len(images) // group_size * group_size
+    once = np.concatenate([images, generator.permutation(images[:full])[:rest]]).reshape(-1, group_size)
+    again = [generator.permutation(images)[:group_size] for _ in range(num_groups - len(once))]
+    return np.concatenate([once, *(group[None] for group in again)])

@@ -1,0 +1,58 @@
+"""The plan `papers`: the sampler that TransReID and AGW take from torchreid, to reproduce their rows."""
+
+import numpy as np
+
+from shards_tools.plans.passes import epoch_of_pass
+from shards_tools.plans.works import images_of_works
+
+
+def papers_batches(
+    labels: np.ndarray,
+    works_per_batch: int,
+    images_per_work: int,
+    *,
+    seed: int,
+    epoch: int,
+    images_per_epoch: int | None = None,
+    roles: np.ndarray | None = None,
+) -> np.ndarray:
+    """Positions into `labels`, int64 [num_batches, P * K]: P distinct works per batch, K images of each side by side.
+
+    torchreid's RandomIdentitySampler, with random numbers of its own: a work's images are shuffled and cut into groups
+    of K, what remains is left out, and a work with fewer than K images gives one group, drawn with replacement. Each
+    batch takes one group of each of P works, drawn without replacement among those with groups left, until fewer than
+    P works have any.
+
+    A pass does not hold every image: the remainders and the groups left at the end are missing, others in every pass.
+    How many batches a pass has is up to the draws.
+    """
+    images_of_work = images_of_works(labels, works_per_batch, images_per_work)
+    num_groups = np.array([max(len(images) // images_per_work, 1) for images in images_of_work])
+
+    def draw_pass(generator: np.random.Generator) -> np.ndarray:
+        groups_of_work = [_groups(images, images_per_work, generator) for images in images_of_work]
+        left = num_groups.copy()
+        batches = []
+        while len(with_groups := np.flatnonzero(left)) >= works_per_batch:
+            works = generator.choice(with_groups, works_per_batch, replace=False)
+            left[works] -= 1
+            batches.append(np.concatenate([groups_of_work[work][left[work]] for work in works]))
+        return np.stack(batches)
+
+    longest, batch_size = _most_batches(num_groups, works_per_batch), works_per_batch * images_per_work
+    return epoch_of_pass(draw_pass, longest, batch_size, seed=seed, epoch=epoch, images_per_epoch=images_per_epoch)
+
+
+def _groups(images: np.ndarray, group_size: int, generator: np.random.Generator) -> np.ndarray:
+    """The images of one work as [num_groups, K], without the remainder."""
+    if len(images) < group_size:
+        return generator.choice(images, (1, group_size))
+    return generator.permutation(images)[: len(images) // group_size * group_size].reshape(-1, group_size)
+
+
+def _most_batches(num_groups: np.ndarray, works_per_batch: int) -> int:
+    """The largest n for which n batches can be filled: of a work with more than n groups, n can be used."""
+    num_batches = int(num_groups.sum()) // works_per_batch
+    while (filled := int(np.minimum(num_groups, num_batches).sum()) // works_per_batch) < num_batches:
+        num_batches = filled
+    return num_batches
