@@ -87,7 +87,7 @@ def test_ctrl_c_leaves_running_trials_to_be_gone_on_with(options: list[object], 
     with started_search(*options) as search:
         wait_until(lambda: any(runs.glob("*/start-001/*/checkpoint_000001")), START_TIMEOUT_S, "a checkpoint")
         family = family_of(search)
-        os.kill(search.pid, signal.SIGINT)
+        os.killpg(search.pid, signal.SIGINT)  # as a terminal does: to every process in the foreground
         out, screen = search.communicate(timeout=120)
         assert search.returncode == 130
         assert "wait at their last checkpoint: the same command goes on with them" in screen
