@@ -7,6 +7,7 @@ RUNNING, runs its last epoch again from the checkpoint, and the journal leaves o
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,6 +181,13 @@ class Trials:
         self._study.tell(trial, value, state=state)
         self._failures_in_a_row = self._failures_in_a_row + 1 if state == TrialState.FAIL else 0
         self._display.end(trial, state, reason)
+        self._clear(frozen, keep="" if state == TrialState.PRUNED else frozen.user_attrs.get("checkpoint", ""))
+
+    def _clear(self, trial: optuna.trial.FrozenTrial, keep: str) -> None:
+        """Remove the checkpoints of a trial that has ended, but for one: a study at paper scale would fill a disk."""
+        for checkpoint in self._plan.folder.glob(f"start-*/trial-{trial.number:04d}-*/checkpoint_*"):
+            if str(checkpoint) != keep:
+                shutil.rmtree(checkpoint, ignore_errors=True)
 
     def _ask(self) -> optuna.Trial:
         reseed(self._study, self._plan.seed)

@@ -68,6 +68,15 @@ def test_the_best_value_is_that_of_the_checkpoint_beside_it(undisturbed: tuple[P
     assert info["epoch"] == info["recipe"]["epochs"]
 
 
+def test_a_complete_trial_keeps_its_last_checkpoint_and_a_pruned_one_none(
+    undisturbed: tuple[Path, dict[str, Any], str],
+) -> None:
+    runs, summary, _ = undisturbed
+    for trial in stored_trials(runs / "optuna.db"):
+        kept = [str(path) for path in runs.glob(f"{summary['study']}/start-*/trial-{trial.number:04d}-*/checkpoint_*")]
+        assert kept == ([trial.user_attrs["checkpoint"]] if trial.state.name == "COMPLETE" else [])
+
+
 def test_the_evaluation_of_the_best_checkpoint_gives_its_value(
     undisturbed: tuple[Path, dict[str, Any], str], shards: Path
 ) -> None:
