@@ -14,7 +14,7 @@ import torch
 
 from platform.spaces import Space, load_space
 from shards_tools.errors import Error, unknown
-from shards_tools.manifest import Manifest, read_manifest
+from shards_tools.manifest import Manifest
 from shards_tools.sample import sample_set
 from shards_tools.verify import verify
 from trainables.evaluation import by_name, chance_on_split
@@ -84,9 +84,8 @@ def make_plan(options: argparse.Namespace) -> Plan:
     scale = options.scale if options.scale != "auto" else ("paper" if num_gpus else "tiny")
     space = load_space(options.space, scale)
     data = (options.data or sample_set()).absolute()
-    manifest = read_manifest(data)
+    manifest = verify(data, level="full")
     chance = chance_of(manifest, SEARCH_FOLD)
-    verify(data, level="full")
     runs = options.runs.absolute()
     concurrency, cpus, gpus = _resources(options, scale, num_gpus)
     return Plan(

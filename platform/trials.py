@@ -27,7 +27,7 @@ from trainables.recipes.recipe import Recipe, settings_of
 
 MAX_ATTEMPTS_WITHOUT_PROGRESS = 3
 MAX_FAILURES_IN_A_ROW = 5
-# Ray's own entries in a report; the rest is the training's.
+# What is kept of a report; Ray adds entries of its own to it.
 METRIC_KEYS = (
     "mAP", "mINP", "cmc_1", "cmc_5", "cmc_10", "cmc_20", "num_valid_queries", "loss", "id_loss", "triplet_loss", "lr",
     "seconds", "images_per_second", "rss_mb", "gpu_mb",
