@@ -17,7 +17,7 @@ from pathlib import Path
 import optuna
 import torch
 
-from shards_tools.manifest import read_manifest
+from shards_tools.manifest_file import read_manifest
 from shards_tools.sample import sample_set
 from trainables.loop import train
 from trainables.recipes import get_recipe

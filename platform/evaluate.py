@@ -12,7 +12,8 @@ import torch
 from shards_tools.cache import decoded
 from shards_tools.command import Parser, print_json, run, say
 from shards_tools.errors import Error
-from shards_tools.manifest import Manifest, read_manifest
+from shards_tools.manifest import Manifest
+from shards_tools.manifest_file import read_manifest
 from trainables.checkpoint import load_model
 from trainables.evaluation import chance_on_split, evaluate_split
 
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the metrics, or one JSON object with --json."""
     parser = Parser(prog="python -m platform.evaluate", description=__doc__, epilog=EXAMPLE)
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a folder that a training has written")
-    parser.add_argument("--data", type=Path, required=True, metavar="SHARDS")
+    parser.add_argument("--data", required=True, metavar="SHARDS")
     parser.add_argument("--split", choices=("val", "test"), default="val", help="default: val")
     parser.add_argument("--fold", type=int, metavar="K", help="default: the fold the checkpoint was validated on")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of standard output")
@@ -63,7 +64,7 @@ def _indices(manifest: Manifest, split: str, fold: int) -> tuple[np.ndarray, np.
     parts = manifest.split(fold)
     query, gallery = (parts.val_query, parts.val_gallery) if split == "val" else (parts.test_query, parts.test_gallery)
     if not len(query):
-        raise Error(f"{manifest.folder} has no {split} split: in a {manifest.layout} layout use --split val --fold K.")
+        raise Error(f"{manifest.store} has no {split} split: in a {manifest.layout} layout use --split val --fold K.")
     return query, gallery
 
 

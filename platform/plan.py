@@ -32,7 +32,7 @@ class Plan:
     study: str
     space: Space
     scale: str
-    data: Path
+    data: str  # address of the shards
     manifest: Manifest
     fold: int  # the one that validates
     objective: str
@@ -83,8 +83,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
     num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     scale = options.scale if options.scale != "auto" else ("paper" if num_gpus else "tiny")
     space = load_space(options.space, scale)
-    data = (options.data or sample_set()).absolute()
-    manifest = verify(data, level="full")
+    manifest = verify(options.data or sample_set(), level="full")
     chance = chance_of(manifest, SEARCH_FOLD)
     runs = options.runs.absolute()
     concurrency, cpus, gpus = _resources(options, scale, num_gpus)
@@ -92,7 +91,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
         study=_checked_name(options.study) if options.study else f"{space.name}-{manifest.fingerprint[:8]}-{scale}",
         space=space,
         scale=scale,
-        data=data,
+        data=str(manifest.store),
         manifest=manifest,
         fold=SEARCH_FOLD,
         objective=options.objective,
@@ -116,7 +115,7 @@ def chance_of(manifest: Manifest, fold: int) -> dict[str, float]:
     metrics = chance_on_split(manifest, split.val_query, split.val_gallery)
     if not metrics.num_valid_queries:
         raise Error(
-            f"{manifest.folder}: no validation query has a positive in the gallery. "
+            f"{manifest.store}: no validation query has a positive in the gallery. "
             "A work must have at least two roles in validation; build the shards from more roles."
         )
     return by_name(metrics)

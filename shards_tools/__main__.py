@@ -11,7 +11,8 @@ from shards_tools.command import Parser, print_json, run, say
 from shards_tools.drawing.tree import draw_tree
 from shards_tools.duplicates import describe_duplicates
 from shards_tools.errors import unknown
-from shards_tools.manifest import Manifest, read_manifest
+from shards_tools.manifest import Manifest
+from shards_tools.manifest_file import read_manifest
 from shards_tools.overview import count_overview, describe_overview
 from shards_tools.sheet import write_sheet
 from shards_tools.sources import SOURCES
@@ -46,13 +47,13 @@ def _parser() -> Parser:
     )
 
     command = commands.add_parser("show", help="what a folder of shards holds")
-    command.add_argument("shards", metavar="SHARDS", type=Path)
+    command.add_argument("shards", metavar="SHARDS")
     command.add_argument(
         "--sheet", metavar="FILE.png", type=Path, help="also draw a row of images for each of 12 works"
     )
 
     command = commands.add_parser("verify", help="look for damage")
-    command.add_argument("shards", metavar="SHARDS", type=Path)
+    command.add_argument("shards", metavar="SHARDS")
     command.add_argument("--level", choices=LEVELS, default="quick", help="sizes, every byte, or every image")
 
     command = commands.add_parser("draw", help="draw anime-like faces in LSASRD's plain layout")
@@ -125,7 +126,7 @@ def _shown(manifest: Manifest) -> dict[str, Any]:
     for line in (*describe_overview(overview), *describe_duplicates(manifest.duplicates)):
         say(line)
     return {
-        "shards": str(manifest.folder),
+        "shards": str(manifest.store),
         "source": manifest.source,
         "layout": manifest.layout,
         "fingerprint": manifest.fingerprint,

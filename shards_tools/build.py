@@ -11,9 +11,12 @@ from shards_tools.decode import decode, image_suffix
 from shards_tools.duplicates import find_duplicates
 from shards_tools.folders import build_new
 from shards_tools.foreign import write_foreign
-from shards_tools.manifest import Manifest, Shard, fingerprint, write_manifest
+from shards_tools.labels import label_columns, roles_of
+from shards_tools.manifest import Manifest, Shard, fingerprint
+from shards_tools.manifest_file import write_manifest
 from shards_tools.sources.source import Source, SourceImage
-from shards_tools.splits import TRAIN, cut_val
+from shards_tools.stores.local import LocalStore
+from shards_tools.tags import collect_tags
 from shards_tools.writer import ShardWriter, blocks_in_shards
 
 PLACE_TYPES = {"shard": "i4", "offset": "i8", "size": "i8", "sha256": "S64", "height": "i4", "width": "i4"}
@@ -27,49 +30,35 @@ def build(source: Source, out: Path, *, allow_duplicates: bool = False) -> Manif
     """
     manifests: list[Manifest] = []
     build_new(out, lambda room: manifests.append(write_shards(source, room, allow_duplicates=allow_duplicates)))
-    return replace(manifests[0], folder=Path(out))
+    return replace(manifests[0], store=LocalStore(Path(out)))
 
 
 def write_shards(source: Source, folder: Path, *, allow_duplicates: bool = False) -> Manifest:
     """Write shards and manifest of the source into the empty `folder`."""
-    works = tuple(sorted({image.work for image in source.images}))
-    roles = tuple(sorted({image.role for image in source.images}))
-    columns = _labels(source, works, roles)
+    roles = roles_of(source)
+    columns = label_columns(source, roles)
     shards = _write_images(source.images, columns, folder)
     duplicates = find_duplicates(source.images, columns["sha256"], allow=allow_duplicates)
+    tags = collect_tags([image.tags for image in source.images])
+    pairs = np.array(source.pairs, dtype=np.int64).reshape(-1, 2)
     manifest = Manifest(
-        folder=folder,
+        store=LocalStore(folder),
         source=source.name,
         layout=source.layout,
-        works=works,
+        works=source.works,
         roles=roles,
         shards=tuple(shards),
         keys=np.array([image.key for image in source.images]),
-        fingerprint=fingerprint(works, roles, columns),
+        fingerprint=fingerprint(source.works, roles, columns, tags, pairs),
         duplicates=duplicates,
+        notes=source.notes,
+        tags=tags,
+        pairs=pairs,
         **columns,
     )
     write_foreign(shards, folder)
-    write_manifest(manifest)
+    write_manifest(manifest, folder)
     return manifest
-
-
-def _labels(source: Source, works: Sequence[str], roles: Sequence[str]) -> dict[str, np.ndarray]:
-    """The columns that the source tells, with val cut from train in a plain layout."""
-    work_ids = {name: number for number, name in enumerate(works)}
-    role_ids = {name: number for number, name in enumerate(roles)}
-    columns: dict[str, np.ndarray] = {
-        "work": np.array([work_ids[image.work] for image in source.images], dtype=np.int32),
-        "role": np.array([role_ids[image.role] for image in source.images], dtype=np.int32),
-        "split_code": np.array([image.split_code for image in source.images], dtype=np.int8),
-        "fold": np.array([image.fold for image in source.images], dtype=np.int8),
-    }
-    if source.layout == "plain":
-        train = columns["split_code"] == TRAIN
-        in_train = [np.unique(columns["role"][train & (columns["work"] == work)]) for work in range(len(works))]
-        for role, code in cut_val([roles for roles in in_train if len(roles)]).items():
-            columns["split_code"][train & (columns["role"] == role)] = code
-    return columns
 
 
 def _write_images(images: Sequence[SourceImage], columns: dict[str, np.ndarray], folder: Path) -> list[Shard]:

@@ -3,15 +3,15 @@
 import hashlib
 
 from shards_tools.errors import Error
-from shards_tools.manifest import REBUILD, Manifest
+from shards_tools.manifest import Manifest
+from shards_tools.manifest_file import REBUILD
 
 
 def read_image(manifest: Manifest, index: int) -> bytes:
     """The encoded image number `index`, checked against its checksum."""
-    path = manifest.folder / manifest.shards[manifest.shard[index]].name
-    with open(path, "rb", buffering=0) as file:
-        file.seek(int(manifest.offset[index]))
-        data = file.read(int(manifest.size[index]))
+    shard = manifest.shards[manifest.shard[index]].name
+    data = manifest.store.read(shard, int(manifest.offset[index]), int(manifest.size[index]))
     if hashlib.sha256(data).hexdigest().encode() != manifest.sha256[index]:
-        raise Error(f"{path} is damaged: the checksum of sample {manifest.keys[index]} is wrong. {REBUILD}")
+        place = manifest.store.place(shard)
+        raise Error(f"{place} is damaged: the checksum of sample {manifest.keys[index]} is wrong. {REBUILD}")
     return data

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-TRAIN, VAL_QUERY, VAL_GALLERY, TEST_QUERY, TEST_GALLERY = range(5)
-SPLIT_NAMES = ("train", "val_query", "val_gallery", "test_query", "test_gallery")  # index = code
+# VAL and TEST are of classes that are trained on; query and gallery of works or identities that are not.
+TRAIN, VAL_QUERY, VAL_GALLERY, TEST_QUERY, TEST_GALLERY, VAL, TEST = range(7)
+SPLIT_NAMES = ("train", "val_query", "val_gallery", "test_query", "test_gallery", "val", "test")  # index = code
 
 QUERY_FRACTION = 0.4  # of a work's roles, as in the paper's code
 VAL_ROLE_FRACTION = 0.4

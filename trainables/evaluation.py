@@ -44,20 +44,28 @@ def evaluate_split(
     """The cross-role metrics of ranking these gallery images for these query images."""
     features_ND = extract_features(model, pixels, np.concatenate([query_indices, gallery_indices]), device)
     num_queries = len(query_indices)
+    query_roles, gallery_roles = _roles(manifest, query_indices, gallery_indices)
     return cross_role_metrics(
         features_ND[:num_queries],
         features_ND[num_queries:],
         query_works=manifest.work[query_indices],
         gallery_works=manifest.work[gallery_indices],
-        query_roles=manifest.role[query_indices],
-        gallery_roles=manifest.role[gallery_indices],
+        query_roles=query_roles,
+        gallery_roles=gallery_roles,
     )
 
 
 def chance_on_split(manifest: Manifest, query_indices: np.ndarray, gallery_indices: np.ndarray) -> CrossRoleMetrics:
     """What `evaluate_split` gives on average for features that say nothing."""
-    works, roles = manifest.work, manifest.role
-    return chance_metrics(works[query_indices], works[gallery_indices], roles[query_indices], roles[gallery_indices])
+    works, (query_roles, gallery_roles) = manifest.work, _roles(manifest, query_indices, gallery_indices)
+    return chance_metrics(works[query_indices], works[gallery_indices], query_roles, gallery_roles)
+
+
+def _roles(manifest: Manifest, query_indices: np.ndarray, gallery_indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The roles of queries and gallery; identities have none, and no image of the query's own is junk."""
+    if manifest.layout == "identities":
+        return np.zeros(len(query_indices), np.int64), np.ones(len(gallery_indices), np.int64)
+    return manifest.role[query_indices], manifest.role[gallery_indices]
 
 
 def by_name(metrics: CrossRoleMetrics) -> dict[str, float]:

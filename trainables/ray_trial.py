@@ -11,7 +11,7 @@ import torch
 from ray import tune
 
 from shards_tools.errors import Error
-from shards_tools.manifest import read_manifest
+from shards_tools.manifest_file import read_manifest
 from trainables.loop import NonFiniteLoss, train
 from trainables.recipes import get_recipe
 from trainables.recipes.recipe import override
@@ -46,7 +46,7 @@ def run_trial(config: dict[str, Any]) -> None:
         resume = Path(config["resume"]) if config["resume"] else None
         train(
             recipe,
-            read_manifest(Path(config["data"])),
+            read_manifest(config["data"]),
             report=report_to_tune,
             fold=config["fold"],
             seed=config["seed"],

@@ -10,7 +10,8 @@ import numpy as np
 
 from shards_tools.command import Parser, positive_int, print_json, run, say
 from shards_tools.errors import Error
-from shards_tools.manifest import Manifest, read_manifest
+from shards_tools.manifest import Manifest
+from shards_tools.manifest_file import read_manifest
 from trainables.batches import effective_batch
 from trainables.evaluation import by_name, chance_on_split
 from trainables.listing import list_recipes
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None) -> None:
 def _parser() -> Parser:
     parser = Parser(prog="python -m trainables.train", description="Train one recipe.", epilog=EXAMPLE)
     parser.add_argument("--recipe", metavar="NAME", help="which recipe; see --list")
-    parser.add_argument("--data", type=Path, metavar="SHARDS", help="folder of shards; see python -m shards_tools")
+    parser.add_argument("--data", metavar="SHARDS", help="folder of shards; see python -m shards_tools")
     parser.add_argument("--out", type=Path, metavar="DIR", help="written here; the same command goes on there")
     parser.add_argument("--epochs", type=positive_int, metavar="N", help="instead of the recipe's")
     parser.add_argument("--fold", type=int, default=0, metavar="K", help="fold to validate on (default 0)")

@@ -39,7 +39,8 @@ def scan(folder: Path) -> Source:
             _refuse_link_out(tree / name, tree)
             images += _images_of_part(tree / name, code, int(name) if layout == "five-fold" else -1)
     _refuse_equal_keys(images)
-    return Source("lsasrd", layout, tuple(images), tuple(left_out))
+    works = tuple(sorted({image.work for image in images}))
+    return Source("lsasrd", layout, works, tuple(images), tuple(left_out))
 
 
 def _find_tree(folder: Path) -> tuple[Path, list[Path]]:

@@ -4,23 +4,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SourceImage:
-    """One image file and what its place in the tree says about it."""
+    """One image file and what its place in the source says about it."""
 
     path: Path
     key: str  # unique in its source; its name in the shards, so ASCII without dots
-    work: str
-    role: str  # "WORK/ROLE"
-    split_code: int  # TRAIN, TEST_QUERY or TEST_GALLERY of splits.py; val is cut later
-    fold: int  # 0..4, or -1 in a plain layout
+    work: str  # or class, or identity
+    role: str  # "WORK/ROLE", or the work again in data without roles
+    split_code: int  # of splits.py; the val of works, roles and identities is cut later
+    fold: int = -1  # 0..4 in a five-fold layout
+    box: tuple[int, int, int, int] | None = None  # left, top, right, bottom in px: what is kept of the image
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Source:
-    """A scanned tree. Images are in the order of their names; one role's images of one split stand side by side."""
+    """A scanned source. One role's images of one split stand side by side."""
 
     name: str
-    layout: str  # "plain" or "five-fold"
+    layout: str  # a key of NUM_FOLDS in manifest.py
+    works: tuple[str, ...]  # every work that an image has; index = work id
     images: tuple[SourceImage, ...]
-    left_out: tuple[Path, ...]  # what stands beside the tree and is no part of it
+    left_out: tuple[Path, ...] = ()  # what stands beside the tree and is no part of it
+    notes: tuple[str, ...] = ()  # what was done to the source that a reader of results should know
+    pairs: tuple[tuple[int, int], ...] = ()  # official test pairs: places in `images`

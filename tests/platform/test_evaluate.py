@@ -9,7 +9,7 @@ import pytest
 
 from platform import evaluate
 from shards_tools.errors import Error
-from shards_tools.manifest import read_manifest
+from shards_tools.manifest_file import read_manifest
 from trainables import train
 
 SMALL = ["backbone=vit_64x3", "stride_px=8", "works_per_batch=4", "images_per_epoch=64", "warmup_epochs=0"]

@@ -17,7 +17,7 @@ import pytest
 from shards_tools import writer
 from shards_tools.build import build
 from shards_tools.errors import Error
-from shards_tools.manifest import read_manifest
+from shards_tools.manifest_file import read_manifest
 from shards_tools.reader import read_image
 from shards_tools.sources.lsasrd import scan
 
@@ -82,7 +82,7 @@ def test_the_manifest_is_true_to_the_tree_and_to_the_tars(five_fold_tree, tmp_pa
     assert manifest.roles == tuple(sorted(manifest.roles))
     members = {}
     for shard in manifest.shards:
-        with tarfile.open(manifest.folder / shard.name) as tar:
+        with tarfile.open(manifest.store.folder / shard.name) as tar:
             members |= {member.name.split(".")[0]: member for member in tar if not member.name.endswith(".cls")}
     for index, image in enumerate(source.images):
         data = read_image(manifest, index)

@@ -15,7 +15,7 @@ from shards_tools import cache
 from shards_tools.cache import cache_folder, decoded
 from shards_tools.decode import decode, resize
 from shards_tools.errors import Error
-from shards_tools.manifest import read_manifest
+from shards_tools.manifest_file import read_manifest
 from shards_tools.reader import read_image
 
 processes = multiprocessing.get_context("spawn")
@@ -54,7 +54,7 @@ def test_nobody_can_write_into_the_pixels(plain, tmp_path):
 
 def test_the_second_call_reads_no_shard(plain, tmp_path):
     first = decoded(plain, 8, 8, tmp_path / "cache")
-    for shard in plain.folder.glob("*.tar"):
+    for shard in plain.store.folder.glob("*.tar"):
         shard.unlink()
     np.testing.assert_array_equal(decoded(plain, 8, 8, tmp_path / "cache"), first)
 
@@ -68,9 +68,8 @@ def test_each_size_and_each_data_set_has_its_own_pixels(plain, five_fold, tmp_pa
 
 def test_two_processes_at_once_build_it_once(plain, tmp_path):
     folder = tmp_path / "cache"
-    readers = [
-        processes.Process(target=decode_in_another_process, args=(plain.folder, folder), daemon=True) for _ in range(3)
-    ]
+    task = {"target": decode_in_another_process, "args": (plain.store.folder, folder), "daemon": True}
+    readers = [processes.Process(**task) for _ in range(3)]
     for reader in readers:
         reader.start()
     for reader in readers:
@@ -84,7 +83,7 @@ def test_two_processes_at_once_build_it_once(plain, tmp_path):
 
 def test_a_killed_build_leaves_no_visible_cache(plain, tmp_path):
     folder = tmp_path / "cache"
-    builder = processes.Process(target=decode_and_stop_half_way, args=(plain.folder, folder), daemon=True)
+    builder = processes.Process(target=decode_and_stop_half_way, args=(plain.store.folder, folder), daemon=True)
     builder.start()
     deadline = time.monotonic() + 30
     while not list(folder.glob(".*.building/pixels.npy")):
@@ -98,7 +97,7 @@ def test_a_killed_build_leaves_no_visible_cache(plain, tmp_path):
 
 
 def test_a_damaged_shard_makes_no_cache(plain, tmp_path):
-    shard = next(plain.folder.glob("*.tar"))
+    shard = next(plain.store.folder.glob("*.tar"))
     data = bytearray(shard.read_bytes())
     data[int(plain.offset[30]) + 50] ^= 4
     shard.write_bytes(data)

@@ -40,6 +40,8 @@ def test_build_show_and_verify_speak_json(five_fold_tree, tmp_path):
         "val_gallery": 12,
         "test_query": 0,
         "test_gallery": 0,
+        "val": 0,
+        "test": 0,
     }
     assert json.loads(call("show", shards, "--json")[1]) == summary
     for level in ("quick", "full", "deep"):
@@ -49,7 +51,7 @@ def test_build_show_and_verify_speak_json(five_fold_tree, tmp_path):
 
 
 def test_without_json_standard_output_stays_empty(plain):
-    code, stdout, stderr = call("show", plain.folder)
+    code, stdout, stderr = call("show", plain.store.folder)
     assert (code, stdout) == (0, "")
     assert "48 images, 16 roles, 3 works" in stderr
 
@@ -68,11 +70,11 @@ def test_draw_then_build_is_a_whole_path(tmp_path, monkeypatch, capsys):
 def test_mistakes_are_one_line_and_name_the_way_out(plain_tree, plain, tmp_path):
     assert "Did you mean 'lsasrd'?" in refused("build", "lsasr", plain_tree, "--out", tmp_path / "x")
     assert "is no LSASRD tree" in refused("build", "lsasrd", tmp_path / "shards", "--out", tmp_path / "x")
-    assert "exists and is not empty" in refused("build", "lsasrd", plain_tree, "--out", plain.folder)
-    assert "exists and is not empty" in refused("draw", "--out", plain.folder)
+    assert "exists and is not empty" in refused("build", "lsasrd", plain_tree, "--out", plain.store.folder)
+    assert "exists and is not empty" in refused("draw", "--out", plain.store.folder)
     assert "has no manifest.json" in refused("show", plain_tree)
     assert "has no manifest.json" in refused("verify", plain_tree)
-    assert "invalid choice" in refused("verify", plain.folder, "--level", "most").lower()
+    assert "invalid choice" in refused("verify", plain.store.folder, "--level", "most").lower()
     assert "--out" in refused("build", "lsasrd", plain_tree)
     assert "--seed" in refused("draw", "--out", tmp_path / "x", "--seed", "-1")
     assert not (tmp_path / "x").exists()
@@ -80,8 +82,8 @@ def test_mistakes_are_one_line_and_name_the_way_out(plain_tree, plain, tmp_path)
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped"])
 def test_damaged_shards_end_verify_with_two(plain, damage):
-    (shard,) = plain.folder.glob("*.tar")
+    (shard,) = plain.store.folder.glob("*.tar")
     data = bytearray(shard.read_bytes())
     data[5000] ^= 1
     shard.write_bytes(data if damage == "flipped" else data[:-1])
-    assert f"{shard} is damaged" in refused("verify", plain.folder, "--level", "full")
+    assert f"{shard} is damaged" in refused("verify", plain.store.folder, "--level", "full")

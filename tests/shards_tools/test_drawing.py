@@ -23,7 +23,7 @@ from shards_tools.drawing.face import SIZE, draw_face
 from shards_tools.drawing.style import BACKGROUNDS, HIGHLIGHTS, IRISES, LINES, NOSES, PALETTES, SHADINGS, SHINES
 from shards_tools.drawing.tree import draw_styles, draw_tree
 from shards_tools.errors import Error
-from shards_tools.manifest import read_manifest
+from shards_tools.manifest_file import read_manifest
 from shards_tools.sources.lsasrd import scan
 from shards_tools.splits import TEST_GALLERY, TEST_QUERY, TRAIN
 

@@ -11,7 +11,8 @@ import pytest
 from shards_tools import __main__ as command
 from shards_tools.build import build
 from shards_tools.errors import Error
-from shards_tools.manifest import Duplicates, read_manifest
+from shards_tools.manifest import Duplicates
+from shards_tools.manifest_file import read_manifest
 from shards_tools.sources.lsasrd import scan
 
 

@@ -40,7 +40,7 @@ def test_timm_reads_every_sample_once(shards, num_workers):
     reader_wds = pytest.importorskip("timm.data.readers.reader_wds")
     read: Counter = Counter()
     for worker in range(num_workers):
-        reader = reader_wds.ReaderWds(str(shards.folder), split="all")
+        reader = reader_wds.ReaderWds(str(shards.store.folder), split="all")
         reader.global_num_workers, reader.worker_id = num_workers, worker
         reader.num_workers = num_workers
         assert reader.num_samples == 105
@@ -53,7 +53,7 @@ def test_timm_reads_every_sample_once(shards, num_workers):
 def test_timm_trains_on_an_epoch_of_every_sample(shards):
     pytest.importorskip("webdataset")
     reader_wds = pytest.importorskip("timm.data.readers.reader_wds")
-    reader = reader_wds.ReaderWds(str(shards.folder), split="all", is_training=True, batch_size=15)
+    reader = reader_wds.ReaderWds(str(shards.store.folder), split="all", is_training=True, batch_size=15)
     assert len(reader) == 105
     assert Counter((image.tobytes(), target) for image, target in reader) == samples_of(shards)
     gc.collect()
@@ -61,7 +61,7 @@ def test_timm_trains_on_an_epoch_of_every_sample(shards):
 
 def test_timms_only_split_names_every_shard_and_its_length(shards):
     reader_wds = pytest.importorskip("timm.data.readers.reader_wds")
-    info = json.loads((shards.folder / "_info.json").read_text())
+    info = json.loads((shards.store.folder / "_info.json").read_text())
     assert info["splits"].keys() == {"all"}, "a shard mixes the splits, so none is called train"
     split = reader_wds._parse_split_info("all", info)
     assert dict(zip(split.filenames, split.shard_lengths, strict=True)) == {
@@ -71,7 +71,7 @@ def test_timms_only_split_names_every_shard_and_its_length(shards):
 
 def test_open_clip_counts_every_sample(shards):
     """open_clip is not installed: these lines of its `get_dataset_size` (open_clip_train/data.py) are re-stated."""
-    shards_list = [str(file) for file in sorted(shards.folder.glob("*.tar"))]
+    shards_list = [str(file) for file in sorted(shards.store.folder.glob("*.tar"))]
     with open(os.path.join(os.path.dirname(shards_list[0]), "sizes.json")) as file:
         sizes = json.load(file)
     assert sum(int(sizes[os.path.basename(shard)]) for shard in shards_list) == 105
@@ -82,9 +82,9 @@ def test_both_files_stand_before_the_manifest(five_fold_tree, tmp_path, monkeypa
     found: list[str] = []
     write = building.write_manifest
 
-    def look_and_write(manifest: Manifest) -> None:
-        found.extend(os.listdir(manifest.folder))
-        write(manifest)
+    def look_and_write(manifest: Manifest, folder: Path) -> None:
+        found.extend(os.listdir(folder))
+        write(manifest, folder)
 
     monkeypatch.setattr(building, "write_manifest", look_and_write)
     build(scan(five_fold_tree), tmp_path / "shards")

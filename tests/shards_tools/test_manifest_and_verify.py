@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from shards_tools.errors import Error
-from shards_tools.manifest import COLUMN_TYPES, Duplicates, fingerprint, read_manifest, write_manifest
+from shards_tools.manifest import COLUMN_TYPES, Duplicates, fingerprint
+from shards_tools.manifest_file import read_manifest, write_manifest
 from shards_tools.reader import read_image
 from shards_tools.verify import LEVELS, verify
 
@@ -36,7 +37,7 @@ def shard_of(folder: Path) -> Path:
 
 
 def test_what_was_built_is_read_back(plain):
-    again = read_manifest(plain.folder)
+    again = read_manifest(plain.store.folder)
     for name in ("keys", *COLUMN_TYPES):
         np.testing.assert_array_equal(getattr(again, name), getattr(plain, name))
     for name in ("source", "layout", "works", "roles", "shards", "fingerprint"):
@@ -45,57 +46,57 @@ def test_what_was_built_is_read_back(plain):
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_whole_shards_pass(plain, level):
-    assert verify(plain.folder, level).num_images == 48
+    assert verify(plain.store.folder, level).num_images == 48
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_shards_without_a_manifest_are_none(plain, level):
-    (plain.folder / "manifest.json").unlink()
-    assert "has no manifest.json" in refused(plain.folder, level)
-    assert "python -m shards_tools build" in refused(plain.folder, level)
-    assert "is no folder" in refused(plain.folder / "nowhere", level)
+    (plain.store.folder / "manifest.json").unlink()
+    assert "has no manifest.json" in refused(plain.store.folder, level)
+    assert "python -m shards_tools build" in refused(plain.store.folder, level)
+    assert "is no folder" in refused(plain.store.folder / "nowhere", level)
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_truncated_or_missing_shard_is_named(plain, level):
-    shard = shard_of(plain.folder)
+    shard = shard_of(plain.store.folder)
     shard.write_bytes(shard.read_bytes()[:-512])
-    assert f"{shard} is damaged: it holds" in refused(plain.folder, level)
+    assert f"{shard} is damaged: it holds" in refused(plain.store.folder, level)
     shard.unlink()
-    assert f"{shard} is missing" in refused(plain.folder, level)
+    assert f"{shard} is missing" in refused(plain.store.folder, level)
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_one_flipped_byte_of_the_columns_is_found(plain, level):
-    path = plain.folder / "manifest.npz"
+    path = plain.store.folder / "manifest.npz"
     flip(path, path.stat().st_size // 2)
-    assert f"{path} is damaged" in refused(plain.folder, level)
+    assert f"{path} is damaged" in refused(plain.store.folder, level)
     path.unlink()
-    assert f"{path} is missing" in refused(plain.folder, level)
+    assert f"{path} is missing" in refused(plain.store.folder, level)
 
 
 def test_one_flipped_byte_of_a_shard_is_found_by_full(plain):
-    shard = shard_of(plain.folder)
+    shard = shard_of(plain.store.folder)
     for place in (0, 700, shard.stat().st_size - 1):  # a header, an image, the end mark
         flip(shard, place)
-        verify(plain.folder, "quick")
-        assert f"{shard} is damaged: its checksum" in refused(plain.folder, "full")
+        verify(plain.store.folder, "quick")
+        assert f"{shard} is damaged: its checksum" in refused(plain.store.folder, "full")
         flip(shard, place)
 
 
 def test_a_flipped_byte_of_an_image_is_found_when_it_is_read(plain):
     index = 17
-    flip(shard_of(plain.folder), int(plain.offset[index]) + 40)
+    flip(shard_of(plain.store.folder), int(plain.offset[index]) + 40)
     with pytest.raises(Error, match=f"sample {plain.keys[index]} is wrong"):
         read_image(plain, index)
 
 
 def test_deep_compares_sizes_with_the_pixels(plain):
     plain.height[5] += 1
-    write_manifest(plain)
-    verify(plain.folder, "full")
-    assert f"Sample {plain.keys[5]} in" in refused(plain.folder, "deep")
-    assert "has 12 x 10 px, its manifest says 12 x 11" in refused(plain.folder, "deep")
+    write_manifest(plain, plain.store.folder)
+    verify(plain.store.folder, "full")
+    assert f"Sample {plain.keys[5]} in" in refused(plain.store.folder, "deep")
+    assert "has 12 x 10 px, its manifest says 12 x 11" in refused(plain.store.folder, "deep")
 
 
 @pytest.mark.parametrize(
@@ -115,8 +116,8 @@ def test_deep_compares_sizes_with_the_pixels(plain):
     ],
 )
 def test_a_changed_manifest_is_refused(plain, entries, complaint):
-    edit(plain.folder, **entries)
-    assert complaint in refused(plain.folder, "quick")
+    edit(plain.store.folder, **entries)
+    assert complaint in refused(plain.store.folder, "quick")
 
 
 @pytest.mark.parametrize(
@@ -125,30 +126,31 @@ def test_a_changed_manifest_is_refused(plain, entries, complaint):
 def test_a_place_or_label_out_of_bounds_is_refused(plain, column, value):
     getattr(plain, column)[7] = value
     columns = {name: getattr(plain, name) for name in COLUMN_TYPES}
-    write_manifest(replace(plain, fingerprint=fingerprint(plain.works, plain.roles, columns)))
-    assert "its parts contradict each other" in refused(plain.folder, "quick")
+    damaged = replace(plain, fingerprint=fingerprint(plain.works, plain.roles, columns))
+    write_manifest(damaged, plain.store.folder)
+    assert "its parts contradict each other" in refused(plain.store.folder, "quick")
 
 
 def test_a_manifest_of_before_duplicates_were_counted_is_read(plain):
-    path = plain.folder / "manifest.json"
+    path = plain.store.folder / "manifest.json"
     head = json.loads(path.read_text())
     del head["duplicates"]
     path.write_text(json.dumps(head))
-    assert read_manifest(plain.folder).duplicates == Duplicates()
+    assert read_manifest(plain.store.folder).duplicates == Duplicates()
 
 
 def test_a_manifest_that_is_no_json_is_refused(plain):
-    path = plain.folder / "manifest.json"
+    path = plain.store.folder / "manifest.json"
     path.write_bytes(path.read_bytes()[:-20])
-    assert "it is not JSON" in refused(plain.folder, "quick")
+    assert "it is not JSON" in refused(plain.store.folder, "quick")
     path.write_text("[]")
-    assert "has schema None" in refused(plain.folder, "quick")
+    assert "has schema None" in refused(plain.store.folder, "quick")
 
 
 def test_a_shard_name_never_leads_out_of_the_folder(plain):
-    shards = json.loads((plain.folder / "manifest.json").read_text())["shards"]
-    edit(plain.folder, shards=[shards[0] | {"name": "../shard-00000.tar"}])
-    assert "its parts contradict each other" in refused(plain.folder, "quick")
+    shards = json.loads((plain.store.folder / "manifest.json").read_text())["shards"]
+    edit(plain.store.folder, shards=[shards[0] | {"name": "../shard-00000.tar"}])
+    assert "its parts contradict each other" in refused(plain.store.folder, "quick")
 
 
 @pytest.mark.parametrize("column", ["work", "role", "split_code", "fold", "sha256"])

@@ -51,7 +51,7 @@ def test_bars_are_as_long_as_their_counts(uneven):
 
 
 def test_show_gives_the_same_numbers_as_json(uneven, capsys):
-    command.main(["show", str(uneven.folder), "--json"])
+    command.main(["show", str(uneven.store.folder), "--json"])
     output = capsys.readouterr()
     shown = json.loads(output.out)
     assert count_overview(uneven).items() <= shown.items()
@@ -59,7 +59,7 @@ def test_show_gives_the_same_numbers_as_json(uneven, capsys):
 
 
 def test_the_sheet_has_a_row_per_work_and_an_image_per_role(uneven, tmp_path):
-    command.main(["show", str(uneven.folder), "--sheet", str(tmp_path / "sheet.png")])
+    command.main(["show", str(uneven.store.folder), "--sheet", str(tmp_path / "sheet.png")])
     sheet = np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB")).astype(int)
     assert sheet.shape == (12 * 100 + 4, 100 + 12 * 100, 3)
     cells = sheet[4:, 100:].reshape(12, 100, 12, 100, 3).transpose(0, 2, 1, 3, 4)
@@ -74,7 +74,7 @@ def test_the_sheet_has_a_row_per_work_and_an_image_per_role(uneven, tmp_path):
 def test_a_sheet_that_cannot_be_written_leaves_the_old_one(uneven, tmp_path):
     sheet = tmp_path / "sheet.png"
     sheet.write_bytes(b"old")
-    damaged = uneven.folder / uneven.shards[0].name
+    damaged = uneven.store.folder / uneven.shards[0].name
     damaged.write_bytes(bytes(damaged.stat().st_size))
     with pytest.raises(Error, match="is damaged"):
         write_sheet(uneven, sheet)

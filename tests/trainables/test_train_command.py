@@ -20,7 +20,7 @@ SMALL = ["backbone=vit_64x3", "image_size=24", "stride_px=8", "works_per_batch=4
 @pytest.fixture
 def arguments(manifest, tmp_path):
     settings = [word for setting in SMALL for word in ("--set", setting)]
-    where = ["--data", str(manifest.folder), "--out", str(tmp_path / "out")]
+    where = ["--data", str(manifest.store.folder), "--out", str(tmp_path / "out")]
     return ["--recipe", "transreid-tiny", *where, "--epochs", "2", "--json", *settings]
 
 
@@ -34,7 +34,7 @@ def test_a_training_writes_its_folder_and_prints_one_json_object(arguments, mani
     result = result_of(arguments, capsys)
     out = tmp_path / "out"
     assert set(result) == {"recipe", "data", "epochs", "metrics", "chance", "checkpoint", "seconds"}
-    assert (result["recipe"], result["epochs"], result["data"]) == ("transreid-tiny", 2, str(manifest.folder))
+    assert (result["recipe"], result["epochs"], result["data"]) == ("transreid-tiny", 2, str(manifest.store.folder))
     assert result["checkpoint"] == str(out / "last")
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]

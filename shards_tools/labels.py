@@ -1,0 +1,32 @@
+"""The labels of a source as columns: ids of works and roles, and the split of every image."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from shards_tools.sources.source import Source
+from shards_tools.splits import TRAIN, cut_val
+
+
+def roles_of(source: Source) -> tuple[str, ...]:
+    """The names of the source's roles, index = role id: sorted, or the works in their order where these are all."""
+    roles = {image.role for image in source.images}
+    return source.works if roles == set(source.works) else tuple(sorted(roles))
+
+
+def label_columns(source: Source, roles: Sequence[str]) -> dict[str, np.ndarray]:
+    """The columns that the source tells, with val cut from train in a plain layout."""
+    work_ids = {name: number for number, name in enumerate(source.works)}
+    role_ids = {name: number for number, name in enumerate(roles)}
+    columns: dict[str, np.ndarray] = {
+        "work": np.array([work_ids[image.work] for image in source.images], dtype=np.int32),
+        "role": np.array([role_ids[image.role] for image in source.images], dtype=np.int32),
+        "split_code": np.array([image.split_code for image in source.images], dtype=np.int8),
+        "fold": np.array([image.fold for image in source.images], dtype=np.int8),
+    }
+    if source.layout == "plain":
+        train = columns["split_code"] == TRAIN
+        in_train = [np.unique(columns["role"][train & (columns["work"] == work)]) for work in range(len(source.works))]
+        for role, code in cut_val([roles for roles in in_train if len(roles)]).items():
+            columns["split_code"][train & (columns["role"] == role)] = code
+    return columns
