@@ -5,6 +5,7 @@ import io
 import json
 import os
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
