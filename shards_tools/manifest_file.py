@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import re
-import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ JSON_NAME = "manifest.json"
 COLUMNS_NAME = "manifest.npz"
 MAX_MANIFEST_BYTES = 2**30  # of either file; DAF:re takes 60 MB
 SHARD_NAME = re.compile(r"[\w-]+\.tar")
+KEYS = re.compile(rb"[!-~\0]*")  # visible ASCII; numpy fills up with zeros
 REBUILD = "Build the shards again: python -m shards_tools build lsasrd SOURCE --out SHARDS."
 
 
@@ -62,23 +62,11 @@ def read_manifest(address: str | Path) -> Manifest:
     store = open_store(address)
     head = _read_head(store)
     try:
-        shards = tuple(Shard(**shard) for shard in head["shards"])
-        columns = _read_columns(store, head["columns"]["sha256"])
-        manifest = Manifest(
-            store=store,
-            shards=shards,
-            works=tuple(head["works"]),
-            roles=tuple(head["roles"]),
-            source=head["source"],
-            layout=head["layout"],
-            fingerprint=head["fingerprint"],
-            duplicates=_read_duplicates(head),
-            notes=tuple(head.get("notes", ())),  # manifests of an earlier version have none
-            keys=np.char.decode(columns.pop("keys"), "ascii"),
-            **columns,
-        )
+        manifest = _assemble(store, head)
         whole = manifest.layout in NUM_FOLDS and manifest.num_images == head["num_images"] and _fits_together(manifest)
-    except (KeyError, TypeError, ValueError, zipfile.BadZipFile):
+    except Error:
+        raise
+    except Exception:  # damage raises nearly anything
         whole = False
     if not whole:
         raise Error(f"{store.place(JSON_NAME)} is damaged: its parts contradict each other. {REBUILD}")
@@ -105,11 +93,11 @@ def _read_head(store: Store) -> dict[str, Any]:
         raise Error(f"{store} {what}. Build shards with: python -m shards_tools build lsasrd SOURCE --out {store}.")
     try:
         head = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Error(f"{place} is damaged: it is not JSON. {REBUILD}") from None
     if not isinstance(head, dict) or head.get("schema") != SCHEMA:
         found = head.get("schema") if isinstance(head, dict) else None
-        raise Error(f"{place} has schema {found}, this version reads schema {SCHEMA}. {REBUILD}")
+        raise Error(f"{place} has schema {found!r:.40}, this version reads schema {SCHEMA}. {REBUILD}")
     return head
 
 
@@ -120,6 +108,25 @@ def _read_whole(store: Store, name: str) -> bytes | None:
     if size > MAX_MANIFEST_BYTES:
         raise Error(f"{store.place(name)} holds {size:,} bytes, more than any manifest. {REBUILD}")
     return store.read(name, 0, size)
+
+
+def _assemble(store: Store, head: dict[str, Any]) -> Manifest:
+    columns = _read_columns(store, head["columns"]["sha256"])
+    if not KEYS.fullmatch(columns["keys"].tobytes()):
+        raise ValueError("a key is no name")
+    return Manifest(
+        store=store,
+        shards=tuple(Shard(**shard) for shard in head["shards"]),
+        works=tuple(head["works"]),
+        roles=tuple(head["roles"]),
+        source=head["source"],
+        layout=head["layout"],
+        fingerprint=head["fingerprint"],
+        duplicates=_read_duplicates(head),
+        notes=tuple(head.get("notes", ())),  # manifests of an earlier version have none
+        keys=np.char.decode(columns.pop("keys"), "ascii"),
+        **columns,
+    )
 
 
 def _read_duplicates(head: dict[str, Any]) -> Duplicates:
@@ -134,6 +141,8 @@ def _read_columns(store: Store, sha256: str) -> dict[str, Any]:
     if hashlib.sha256(data).hexdigest() != sha256:
         raise Error(f"{place} is damaged: its checksum differs from the one in {JSON_NAME}. {REBUILD}")
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        if sum(member.file_size for member in file.zip.infolist()) > MAX_MANIFEST_BYTES:
+            raise ValueError("the columns are packed, and larger than they look")
         columns = {name: file[name] for name in ("keys", *COLUMN_TYPES)}
         if "pairs" in file:
             columns["pairs"] = file["pairs"]
@@ -146,7 +155,9 @@ def _read_columns(store: Store, sha256: str) -> dict[str, Any]:
 def _fits_together(manifest: Manifest) -> bool:
     """Whether columns are of one length, ids and offsets lie inside their bounds, and the fingerprint is right."""
     columns = {name: getattr(manifest, name) for name in COLUMN_TYPES}
-    if any(column.shape != manifest.keys.shape for column in columns.values()):
+    if any(column.shape != manifest.keys.shape for column in columns.values()) or manifest.keys.ndim != 1:
+        return False
+    if any(columns[name].dtype != np.dtype(kind) for name, kind in COLUMN_TYPES.items()):
         return False
     bounds = {"shard": len(manifest.shards), "work": len(manifest.works), "role": len(manifest.roles)}
     if any(((columns[name] < 0) | (columns[name] >= bound)).any() for name, bound in bounds.items()):
@@ -155,8 +166,10 @@ def _fits_together(manifest: Manifest) -> bool:
     ends = manifest.offset + manifest.size
     inside = (manifest.offset >= 0) & (manifest.size > 0) & (ends <= shard_bytes[manifest.shard])
     counts = np.bincount(manifest.shard, minlength=len(manifest.shards)).tolist()
+    texts = (manifest.source, *manifest.works, *manifest.roles, *manifest.notes)
     return (
         bool(inside.all())
+        and all(isinstance(text, str) for text in texts)
         and counts == [shard.num_samples for shard in manifest.shards]
         and all(SHARD_NAME.fullmatch(shard.name) for shard in manifest.shards)
         and _extras_fit(manifest)
