@@ -63,8 +63,8 @@ class TransReIDRecipe(Recipe):
 def _paper(row: str, name: str, *, stride_px: int, jpm: bool) -> TransReIDRecipe:
     """A row of LSASRD's Table 5: 256 px, ImageNet weights, SGD at 0.008, 16 works x 4 images, 100 epochs.
 
-    Where paper and released code differ the paper is taken: the code trains ViT-Base with 4 works x 16 images, and
-    every row with a multi-step schedule.
+    Batches come from the sampler of the released code. Where paper and code differ the paper is taken: the code trains
+    ViT-Base with 4 works x 16 images, and every row with a multi-step schedule.
     """
     return TransReIDRecipe(
         name=name,
@@ -75,6 +75,7 @@ def _paper(row: str, name: str, *, stride_px: int, jpm: bool) -> TransReIDRecipe
         backbone="vit_base_patch16_224",
         pretrained=True,
         image_size=256,
+        plan="papers",
         lr=0.008,
         stride_px=stride_px,
         jpm=jpm,
@@ -92,6 +93,7 @@ def _rescaled(name: str, *, stride_px: int, jpm: bool) -> TransReIDRecipe:
         backbone="vit_96x4",
         pretrained=False,
         image_size=48,
+        plan="papers",
         images_per_epoch=2048,
         pad_px=2,  # 10 px of 256
         lr=0.008,
