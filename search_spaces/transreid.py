@@ -55,7 +55,7 @@ def suggest(trial, scale):
 
 
 def _row(scale, *, stride_px, jpm):
-    """A row of Table 5: ViT-Base at 16 works x 4 images in the papers' plan, SGD at 0.008, its warm-up and its noise."""
+    """A row of Table 5: ViT-Base at 16 works x 4 images, the papers' plan, SGD at 0.008, its warm-up and noise."""
     image_size = {"paper": 256, "tiny": 48}[scale]
     return {
         "backbone": {"paper": "vit_base_patch16_224", "tiny": "vit_96x4"}[scale],
