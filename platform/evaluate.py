@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from shards_tools.cache import decoded
 from shards_tools.command import Parser, print_json, run, say
 from shards_tools.errors import Error
+from shards_tools.images import open_images
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
 from trainables.checkpoint import load_model
@@ -48,7 +48,7 @@ def evaluate(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | No
     # Sums of floats depend on how they are shared out: with the training's threads the training's numbers come back.
     torch.set_num_threads(info.num_threads)
     query, gallery = _indices(manifest, split, info.fold if fold is None else fold)
-    pixels = decoded(manifest, info.recipe.image_size, info.recipe.image_size)
+    pixels = open_images(manifest, info.recipe.image_size, info.recipe.image_size, threads=info.num_threads)
     metrics = evaluate_split(model, pixels, manifest, query, gallery, device)
     chance = chance_on_split(manifest, query, gallery)
     return {

@@ -16,6 +16,7 @@ from platform.spaces import Space, load_space
 from shards_tools.errors import Error, unknown
 from shards_tools.manifest import Manifest
 from shards_tools.sample import sample_set
+from shards_tools.stores import open_store
 from shards_tools.verify import verify
 from trainables.evaluation import by_name, chance_on_split
 
@@ -37,6 +38,7 @@ class Plan:
     fold: int  # the one that validates
     objective: str
     seed: int
+    reading: str  # how trials read their images; "auto": each as its machine allows
     epochs: int | None  # None: what each recipe says
     trials: int
     hours: float | None  # None: no limit
@@ -73,6 +75,7 @@ class Plan:
             "epochs": self.longest_epochs,
             "objective": self.objective,
             "seed": self.seed,
+            "reading": self.reading,
         }
 
 
@@ -83,7 +86,9 @@ def make_plan(options: argparse.Namespace) -> Plan:
     num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     scale = options.scale if options.scale != "auto" else ("paper" if num_gpus else "tiny")
     space = load_space(options.space, scale)
-    manifest = verify(options.data or sample_set(), level="full")
+    data = options.data or sample_set()
+    # Every byte of a local set is looked at; of a remote one each image is, when it arrives.
+    manifest = verify(data, level="full" if open_store(data).is_local else "quick")
     chance = chance_of(manifest, SEARCH_FOLD)
     runs = options.runs.absolute()
     concurrency, cpus, gpus = _resources(options, scale, num_gpus)
@@ -96,6 +101,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
         fold=SEARCH_FOLD,
         objective=options.objective,
         seed=options.seed,
+        reading=options.reading,
         epochs=options.epochs,
         trials=options.trials or DEFAULT_TRIALS[scale],
         hours=options.hours,

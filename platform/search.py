@@ -23,6 +23,7 @@ from platform.study import best_trial, num_finished, open_storage, open_study, w
 from platform.tracking import Tracker
 from platform.trials import Trials
 from shards_tools.command import Parser, positive_float, positive_int, print_json, run, say
+from shards_tools.images import READINGS
 
 EXAMPLE = """example:
   python -m platform.search --space transreid --trials 20
@@ -80,6 +81,7 @@ def parser() -> Parser:
     add("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where everything is kept; default: runs")
     add("--storage", metavar="URL", help="Optuna's database; default: DIR/optuna.db")
     add("--tracking", metavar="URI", help="MLflow's store; default: DIR/mlflow.db")
+    add("--reading", choices=READINGS, default="auto", help="how trials read images; default: what fits the machine")
     add("--gpus-per-trial", type=positive_float, metavar="F", help="default: 1 where there is a GPU")
     add("--concurrency", type=positive_int, metavar="N", help="trials at a time; default: what the machine holds")
     add("--seed", type=int, default=0, metavar="N", help="of the sampler and of every training; default: 0")

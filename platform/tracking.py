@@ -176,6 +176,9 @@ class Tracker(threading.Thread):
         client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
         client.update_run(run_id, status="RUNNING")
 
+    def _send_tag(self, client: MlflowClient, event: Event) -> None:
+        client.set_tag(self._run_ids[event["trial"]], event["key"], event["value"])
+
     def _send_end(self, client: MlflowClient, event: Event) -> None:
         run_id = self._run_ids[event["trial"]]
         client.set_tag(run_id, "state", event["state"])

@@ -107,6 +107,7 @@ class Trials:
             "fold": self._plan.fold,
             "seed": self._plan.seed,
             "num_threads": self._plan.cpus_per_trial,
+            "reading": self._plan.reading,
             "resume": checkpoint if checkpoint and Path(checkpoint).is_dir() else None,
         }
 
@@ -120,7 +121,10 @@ class Trials:
             attempt.failed = "failure" in result
             self._last_failure, self._last_traceback = attempt.ending, result.get("traceback", "")
             return False
+        if "partial" in result:  # a checkpoint within an epoch, which `checkpoint` keeps
+            return True
         trial, step = attempt.trial, int(result["epoch"])
+        self._note_reading(trial, result)
         if step in self._frozen(trial).intermediate_values:
             return True
         values = {key: float(result[key]) for key in METRIC_KEYS if key in result}
@@ -133,6 +137,13 @@ class Trials:
         stops = should_stop(trial, step, attempt.recipe.epochs)
         self._display.report(trial, step, attempt.recipe.epochs, values, stops)
         return not stops
+
+    def _note_reading(self, trial: optuna.Trial, result: dict[str, Any]) -> None:
+        """Keep how the trial reads its images, where it says so and the study does not know it yet."""
+        reading = result.get("reading")
+        if reading and trial.user_attrs.get("reading") != reading:
+            self._journal.append("tag", trial=trial.number, key="reading", value=reading, time=time.time())
+            trial.set_user_attr("reading", reading)
 
     def checkpoint(self, attempt_id: str, path: str) -> None:
         """Keep where the attempt's newest checkpoint lies: the next attempt goes on from it."""

@@ -1,6 +1,6 @@
 """`python -m shards_tools`: build shards from a folder of images, look at them, verify them, or draw a sample set."""
 
-from argparse import ArgumentTypeError
+from argparse import SUPPRESS, ArgumentTypeError
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,14 +8,17 @@ from typing import Any
 
 from shards_tools.build import build
 from shards_tools.command import Parser, print_json, run, say
+from shards_tools.drawing.face import SIZE
+from shards_tools.drawing.layouts import LAYOUTS
 from shards_tools.drawing.tree import draw_tree
 from shards_tools.duplicates import describe_duplicates
-from shards_tools.errors import unknown
+from shards_tools.errors import Error, unknown
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
-from shards_tools.overview import count_overview, describe_overview
+from shards_tools.overview import count_overview, describe_contents, describe_overview
 from shards_tools.sheet import write_sheet
 from shards_tools.sources import SOURCES
+from shards_tools.sources.folds import cut_into_folds
 from shards_tools.verify import LEVELS, verify
 
 EXAMPLES = """examples:
@@ -40,11 +43,15 @@ def _parser() -> Parser:
 
     command = commands.add_parser("build", help="write shards and their manifest")
     command.add_argument("source", metavar="KIND", help=f"what the folder is: {', '.join(SOURCES)}")
-    command.add_argument("folder", metavar="SOURCE", type=Path, help="the folder that holds ASRD or ASRDf")
+    command.add_argument("folder", metavar="SOURCE", type=Path, help="the folder that holds the images and their lists")
     command.add_argument("--out", metavar="SHARDS", type=Path, required=True, help="a new folder for the shards")
     command.add_argument(
-        "--allow-duplicates", action="store_true", help="also where an image stands in two folds, or in train and test"
+        "--allow-duplicates",
+        action="store_true",
+        help="also where an image stands in two folds, or in two of train, val and test",
     )
+    command.add_argument("--five-fold", action="store_true", help="lsasrd: cut a plain tree into five folds by works")
+    command.add_argument("--seed", metavar="N", type=_seed, help="draws other folds for --five-fold; 0 if not given")
 
     command = commands.add_parser("show", help="what a folder of shards holds")
     command.add_argument("shards", metavar="SHARDS")
@@ -56,10 +63,16 @@ def _parser() -> Parser:
     command.add_argument("shards", metavar="SHARDS")
     command.add_argument("--level", choices=LEVELS, default="quick", help="sizes, every byte, or every image")
 
-    command = commands.add_parser("draw", help="draw anime-like faces in LSASRD's plain layout")
+    command = commands.add_parser("draw", help="draw anime-like faces in the layout of a source")
     command.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new folder for the pictures")
     command.add_argument(
         "--seed", metavar="N", type=_seed, default=0, help="another seed draws other styles and characters"
+    )
+    command.add_argument(
+        "--layout", choices=LAYOUTS, default=SUPPRESS, help="plain and five-fold are LSASRD's; plain if not given"
+    )
+    command.add_argument(
+        "--size", metavar="PX", type=_size, default=SUPPRESS, help=f"of a face's picture; {SIZE} if not given"
     )
 
     for command in commands.choices.values():
@@ -73,13 +86,23 @@ def _seed(text: str) -> int:
     return int(text)
 
 
+def _size(text: str) -> int:
+    if not text.isdecimal() or not 32 <= int(text) <= 1024:
+        raise ArgumentTypeError(f"{text!r} is not a whole number from 32 to 1024")
+    return int(text)
+
+
 def _build(chosen: Any) -> dict[str, Any]:
     if chosen.source not in SOURCES:
         raise unknown("source", chosen.source, SOURCES)
+    if chosen.seed is not None and not chosen.five_fold:
+        raise Error("--seed draws the folds of --five-fold, which is not asked for. Add that, or leave --seed out.")
     source = SOURCES[chosen.source](chosen.folder)
+    if chosen.five_fold:
+        source = cut_into_folds(source, chosen.seed or 0)
     for path in source.left_out:
         say(f"left out, no part of the tree: {path}")
-    manifest = build(source, chosen.out, allow_duplicates=chosen.allow_duplicates)
+    manifest = build(source, chosen.out, allow_duplicates=chosen.allow_duplicates, say=say)
     say(f"built {chosen.out}")
     return _shown(manifest)
 
@@ -101,10 +124,11 @@ def _verify(chosen: Any) -> dict[str, Any]:
 
 
 def _draw(chosen: Any) -> dict[str, Any]:
-    drawn = draw_tree(chosen.out, seed=chosen.seed)
-    counts = "{num_works} works of {num_roles} roles with {num_images_per_role} images each".format(**drawn)
-    say(f"drew {drawn['num_images']:,} faces in {chosen.out}: {counts}")
-    return {"out": str(chosen.out), "seed": chosen.seed, **drawn}
+    asked = {name: value for name, value in vars(chosen).items() if name in ("seed", "layout", "size")}
+    drawn = draw_tree(chosen.out, **asked)
+    counts = ", ".join(f"{count:,} {name[4:].replace('_', ' ')}" for name, count in drawn.items())
+    say(f"drew {counts} in {chosen.out}")
+    return {"out": str(chosen.out), **asked, **drawn}
 
 
 COMMANDS = {"build": _build, "show": _show, "verify": _verify, "draw": _draw}
@@ -115,16 +139,15 @@ def _shown(manifest: Manifest) -> dict[str, Any]:
     num_bytes = sum(shard.num_bytes for shard in manifest.shards)
     folds = [_split_sizes(manifest, fold) for fold in range(manifest.num_folds)]
     say(f"{manifest.source}, {manifest.layout} layout, fingerprint {manifest.fingerprint[:16]}")
-    say(
-        f"{manifest.num_images:,} images, {len(manifest.roles):,} roles, {len(manifest.works):,} works;"
-        f" {num_bytes / 1e6:,.1f} MB in {len(manifest.shards):,} shards"
-    )
+    say(f"{describe_contents(manifest)}; {num_bytes / 1e6:,.1f} MB in {len(manifest.shards):,} shards")
     for fold, sizes in enumerate(folds):
         counts = ", ".join(f"{name} {size:,}" for name, size in sizes.items() if size)
         say(counts if len(folds) == 1 else f"fold {fold}: {counts}")
     overview = count_overview(manifest)
-    for line in (*describe_overview(overview), *describe_duplicates(manifest.duplicates)):
+    for line in (*describe_overview(overview, manifest.layout), *describe_duplicates(manifest.duplicates)):
         say(line)
+    for note in manifest.notes:
+        say(f"note: {note}")
     return {
         "shards": str(manifest.store),
         "source": manifest.source,
@@ -138,6 +161,7 @@ def _shown(manifest: Manifest) -> dict[str, Any]:
         "folds": folds,
         **overview,
         "duplicates": asdict(manifest.duplicates),
+        "notes": list(manifest.notes),
     }
 
 

@@ -1,43 +1,76 @@
 """From a scanned source to a folder of shards with its manifest."""
 
-import hashlib
-from collections.abc import Sequence
+import math
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from shards_tools.decode import decode, image_suffix
+from shards_tools.assignment import BOX_BYTES_PER_PX, BOX_NOTE, make_shard
+from shards_tools.decode import MAX_PIXELS
 from shards_tools.duplicates import find_duplicates
-from shards_tools.folders import build_new
+from shards_tools.errors import Error
+from shards_tools.folders import build_locked
 from shards_tools.foreign import write_foreign
 from shards_tools.labels import label_columns, roles_of
 from shards_tools.manifest import Manifest, Shard, fingerprint
 from shards_tools.manifest_file import write_manifest
+from shards_tools.processes import in_processes, num_cpus
 from shards_tools.sources.source import Source, SourceImage
 from shards_tools.stores.local import LocalStore
 from shards_tools.tags import collect_tags
-from shards_tools.writer import ShardWriter, blocks_in_shards
+from shards_tools.writer import blocks_in_shards
 
-PLACE_TYPES = {"shard": "i4", "offset": "i8", "size": "i8", "sha256": "S64", "height": "i4", "width": "i4"}
+PLACE_TYPES = {"offset": "i8", "size": "i8", "sha256": "S64", "height": "i4", "width": "i4"}
+IMAGES_PER_PROCESS = 2_000  # a process takes 0.2 s to start, in which another writes half as many
+PROGRESS_S = 10.0  # between two lines
+LEFT_OVER = re.compile(r"shard-(\d{5,})\.(tar|json)")
+
+Say = Callable[[str], None]
 
 
-def build(source: Source, out: Path, *, allow_duplicates: bool = False) -> Manifest:
-    """Write the source's images as shards into the new folder `out`; on any error nothing is left there.
+def build(source: Source, out: Path, *, allow_duplicates: bool = False, say: Say = lambda _: None) -> Manifest:
+    """Write the source's images as shards into the new folder `out`.
 
     Every image is decoded once, so that a broken one is named now and not in the middle of a search; its bytes stay as
-    they are. The same image in two folds, or in train and test, is an Error unless duplicates are allowed.
+    they are, unless it has a box. The same image in two folds, or in train and test, is an Error unless duplicates are
+    allowed. After an Error nothing is left; a build that was killed or interrupted goes on when it is started again.
+
+    Args:
+        say: is told how far the build is.
     """
     manifests: list[Manifest] = []
-    build_new(out, lambda room: manifests.append(write_shards(source, room, allow_duplicates=allow_duplicates)))
+
+    def fill(room: Path, lock: int) -> None:
+        manifests.append(write_shards(source, room, allow_duplicates=allow_duplicates, say=say, held=(lock,)))
+
+    build_locked(out, fill, resumed=True)
     return replace(manifests[0], store=LocalStore(Path(out)))
 
 
-def write_shards(source: Source, folder: Path, *, allow_duplicates: bool = False) -> Manifest:
-    """Write shards and manifest of the source into the empty `folder`."""
+def write_shards(
+    source: Source,
+    folder: Path,
+    *,
+    allow_duplicates: bool = False,
+    say: Say = lambda _: None,
+    held: Sequence[int] = (),
+) -> Manifest:
+    """Write shards and manifest of the source into `folder`, which is empty or what an interrupted call left.
+
+    Args:
+        held: descriptors that the processes keep open, such as that of the folder's lock.
+    """
     roles = roles_of(source)
     columns = label_columns(source, roles)
-    shards = _write_images(source.images, columns, folder)
+    shards = _write_images(source.images, columns, folder, say, held)
     duplicates = find_duplicates(source.images, columns["sha256"], allow=allow_duplicates)
     tags = collect_tags([image.tags for image in source.images])
     pairs = np.array(source.pairs, dtype=np.int64).reshape(-1, 2)
@@ -51,33 +84,112 @@ def write_shards(source: Source, folder: Path, *, allow_duplicates: bool = False
         keys=np.array([image.key for image in source.images]),
         fingerprint=fingerprint(source.works, roles, columns, tags, pairs),
         duplicates=duplicates,
-        notes=source.notes,
+        notes=(*source.notes, *([BOX_NOTE] if any(image.box for image in source.images) else [])),
         tags=tags,
         pairs=pairs,
         **columns,
     )
     write_foreign(shards, folder)
     write_manifest(manifest, folder)
+    for shard in shards:
+        (folder / shard.name).with_suffix(".json").unlink()
     return manifest
 
 
-def _write_images(images: Sequence[SourceImage], columns: dict[str, np.ndarray], folder: Path) -> list[Shard]:
-    """Write every image into its shard and add the columns that say where it went and what it is."""
-    places = {name: np.empty(len(images), dtype=kind) for name, kind in PLACE_TYPES.items()}
-    sizes = np.array([image.path.stat().st_size for image in images], dtype=np.int64)
+def _write_images(
+    images: Sequence[SourceImage], columns: dict[str, np.ndarray], folder: Path, say: Say, held: Sequence[int]
+) -> list[Shard]:
+    """Write every image into its shard and add the columns that say where it went and what it is.
+
+    Which image goes where is settled before the first byte is written, so it does not depend on the processes.
+    """
+    sizes, times = _stat(images)
     group = columns["role"].astype(np.int64) * 256 + columns["split_code"]
-    shards = []
-    for number, members in enumerate(blocks_in_shards(group, sizes)):
-        with ShardWriter(folder / f"shard-{number:05d}.tar") as writer:
-            for index in members.tolist():
-                image = images[index]
-                data = image.path.read_bytes()
-                height, width = decode(data, str(image.path)).shape[:2]
-                suffix = image_suffix(data, str(image.path))
-                offset = writer.add(image.key, suffix, data, int(columns["work"][index]))
-                row = (number, offset, len(data), hashlib.sha256(data).hexdigest(), height, width)
-                for name, value in zip(places, row, strict=True):
-                    places[name][index] = value
-            shards.append(writer.finish())
-    columns.update(places)
-    return shards
+    members = list(blocks_in_shards(group, _expected_bytes(images, sizes)))
+    _clear_strangers(folder, len(members))
+    columns["shard"] = np.empty(len(images), dtype=np.int32)
+    columns.update({name: np.empty(len(images), dtype=kind) for name, kind in PLACE_TYPES.items()})
+    shards: dict[int, Shard] = {}
+    num_processes = max(1, min(num_cpus(), len(members), len(images) // IMAGES_PER_PROCESS))
+    jobs = _jobs(images, columns["work"], sizes, times, members, folder)
+    progress = _Progress(len(images), len(members), say)
+    with closing(in_processes(make_shard, jobs, num_processes, held)) as done:
+        for number, made in done:
+            shards[number] = Shard(**made["shard"])
+            columns["shard"][members[number]] = number
+            for name, values in zip(PLACE_TYPES, zip(*made["places"], strict=True), strict=True):
+                columns[name][members[number]] = values
+            progress.count(len(members[number]), taken_over=made["taken_over"])
+    return [shards[number] for number in range(len(members))]
+
+
+def _stat(images: Sequence[SourceImage]) -> tuple[np.ndarray, np.ndarray]:
+    """Bytes of every file, and when it was last changed, in ns."""
+    sizes, times = np.empty((2, len(images)), dtype=np.int64)
+    for index, image in enumerate(images):
+        try:
+            found = os.stat(image.path)
+        except OSError as failure:
+            raise Error(f"{image.path} cannot be read: {failure.strerror}. Make it readable, or remove it.") from None
+        sizes[index], times[index] = found.st_size, found.st_mtime_ns
+    return sizes, times
+
+
+def _expected_bytes(images: Sequence[SourceImage], sizes: np.ndarray) -> np.ndarray:
+    """What each image will take in a shard: known, or estimated from the area of its box."""
+    sizes = sizes.copy()
+    for index, image in enumerate(images):
+        if image.box is not None:
+            left, top, right, bottom = image.box
+            area = min(max(1, (right - left) * (bottom - top)), MAX_PIXELS)
+            sizes[index] = math.ceil(area * BOX_BYTES_PER_PX)
+    return sizes
+
+
+def _jobs(
+    images: Sequence[SourceImage],
+    work: np.ndarray,
+    sizes: np.ndarray,
+    times: np.ndarray,
+    members: Sequence[np.ndarray],
+    folder: Path,
+) -> Iterator[dict[str, Any]]:
+    """What `make_shard` is told, made when it is asked for: all at once would be larger than the manifest."""
+    for number, indices in enumerate(members):
+        labels, num_bytes, changed = (column[indices].tolist() for column in (work, sizes, times))
+        rows = [
+            (os.path.abspath(images[index].path), images[index].key, *known, images[index].box)
+            for index, *known in zip(indices.tolist(), labels, num_bytes, changed, strict=True)
+        ]
+        yield {"path": str(folder / f"shard-{number:05d}.tar"), "rows": rows}
+
+
+def _clear_strangers(folder: Path, num_shards: int) -> None:
+    """Remove what an interrupted call cannot have left as one of these shards."""
+    for entry in folder.iterdir():
+        named = LEFT_OVER.fullmatch(entry.name)
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif named is None or int(named[1]) >= num_shards or entry.is_symlink():
+            entry.unlink()
+
+
+class _Progress:
+    """Tells how far the build is: what was taken over, and a line every few seconds."""
+
+    def __init__(self, num_images: int, num_shards: int, say: Say) -> None:
+        self._num_images, self._num_shards, self._say = num_images, num_shards, say
+        self._images = self._shards = self._taken_over = 0
+        self._next_line = time.monotonic() + PROGRESS_S
+
+    def count(self, num_images: int, *, taken_over: bool) -> None:
+        self._images += num_images
+        self._shards += 1
+        self._taken_over += taken_over
+        done = self._shards == self._num_shards
+        if done and self._taken_over:
+            self._say(f"{self._taken_over:,} of {self._num_shards:,} shards taken over from an interrupted build")
+        if not done and time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + PROGRESS_S
+            shards = f"{self._shards:,} of {self._num_shards:,} shards"
+            self._say(f"{shards}, {self._images:,} of {self._num_images:,} images")

@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,11 @@ from shards_tools.errors import Error
 from shards_tools.folders import build_once
 from shards_tools.manifest import Manifest
 from shards_tools.quota import keep_within_quota
-from shards_tools.reader import read_image
+from shards_tools.reader import read_span, spans
 
 log = logging.getLogger(__name__)
 
 PIXELS_VERSION = 1  # raised when equal images would give other pixels
-PIXELS_PATTERN = "pixels-*"
 
 
 def cache_folder() -> Path:
@@ -33,16 +33,22 @@ def decoded(manifest: Manifest, height: int, width: int, folder: Path | None = N
     that the pixels depend on. The processes of a machine share one copy in the page cache. What was used longest ago
     goes when the quota is full; who has mapped it keeps it.
     """
-    name = f"pixels-{manifest.fingerprint}-{height}x{width}-bilinear-v{PIXELS_VERSION}"
     folder = folder or cache_folder()
+    target = pixels_place(manifest, height, width, folder)
     while True:
-        place = build_once(folder / name, lambda room: _decode_all(manifest, height, width, room))
+        place = build_once(target, lambda room: _decode_all(manifest, height, width, room))
         try:
             pixels: np.ndarray = np.load(place / "pixels.npy", mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:  # another process has made room between the two lines above
             continue
-        keep_within_quota(folder, PIXELS_PATTERN, used=place)
+        keep_within_quota(folder, used=place)
         return pixels
+
+
+def pixels_place(manifest: Manifest, height: int, width: int, folder: Path | None = None) -> Path:
+    """Where the decoded images of this size stand once somebody has asked for them."""
+    name = f"pixels-{manifest.fingerprint}-{height}x{width}-bilinear-v{PIXELS_VERSION}"
+    return (folder or cache_folder()) / name
 
 
 def _decode_all(manifest: Manifest, height: int, width: int, room: Path) -> None:
@@ -50,8 +56,14 @@ def _decode_all(manifest: Manifest, height: int, width: int, room: Path) -> None
     shape = (manifest.num_images, height, width, 3)
     _refuse_full_disk(math.prod(shape), room)
     pixels = np.lib.format.open_memmap(room / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
-    for index in np.lexsort((manifest.offset, manifest.shard)):  # in the order of the disk
-        pixels[index] = resize(decode(read_image(manifest, index), str(manifest.keys[index])), height, width)
+
+    def fill(span: np.ndarray) -> None:
+        for index, data in zip(span, read_span(manifest, span), strict=True):
+            pixels[index] = resize(decode(data, str(manifest.keys[index])), height, width)
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # everybody else on this machine waits for it
+        for _ in pool.map(fill, spans(manifest)):
+            pass
     pixels.flush()
 
 

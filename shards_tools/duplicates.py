@@ -7,18 +7,21 @@ import numpy as np
 from shards_tools.errors import Error
 from shards_tools.manifest import Duplicates
 from shards_tools.sources.source import SourceImage
-from shards_tools.splits import TEST_GALLERY, TEST_QUERY
+from shards_tools.splits import TEST, TEST_GALLERY, TEST_QUERY, TRAIN, VAL
 
 MAX_NAMED = 5  # pairs that are kept by name
+SIDES = {TRAIN: "train", VAL: "val", TEST: "test", TEST_QUERY: "test", TEST_GALLERY: "test"}  # of what a source tells
 
 
 def find_duplicates(images: Sequence[SourceImage], sha256: np.ndarray, *, allow: bool) -> Duplicates:
     """The duplicates among the images, whose checksums stand in the same order.
 
-    The sides of a plain layout are train, from which val is cut, and test, which is query and gallery together; those
-    of a five-fold layout are its folds. An image on two sides would be trained on and asked for: an Error, unless it is
-    `allow`ed. Within a side two labels for an image are counted and kept; val keeps roles whole, so a copy in train and
-    val has two labels. Copies within a role and a side are only counted.
+    The sides are those that the source tells: the folds of a five-fold layout, else train, val and test, where query
+    and gallery are test together. An image on two sides would be trained on and asked for: an Error, unless it is
+    `allow`ed. What the build cuts from train is train here, as the source does not tell it. Within a side two labels
+    for an image are counted and kept; a cut by role, work or identity keeps these whole, so there a copy in train and
+    val has two labels. Copies within a role and a side are only counted: where val or test is cut from the images of a
+    class, the source's notes say that copies may part.
     """
     num_copies, two_labels, two_sides, pairs = 0, 0, 0, []
     for group in _groups_of_equals(sha256):
@@ -40,7 +43,7 @@ def describe_duplicates(duplicates: Duplicates) -> Iterator[str]:
     if duplicates.num_under_two_labels:
         yield f"the same image under two labels: {duplicates.num_under_two_labels:,} images"
     if duplicates.num_on_two_sides:
-        yield f"the same image in two folds, or in train and test: {duplicates.num_on_two_sides:,} images"
+        yield f"the same image on two sides (folds, or train, val and test): {duplicates.num_on_two_sides:,} images"
     for first, second in duplicates.pairs:
         yield f"  {first} = {second}"
 
@@ -52,12 +55,12 @@ def _groups_of_equals(sha256: np.ndarray) -> list[list[int]]:
     return sorted(run.tolist() for run in runs if len(run) > 1)
 
 
-def _side(image: SourceImage) -> tuple[int, bool]:
-    return image.fold, image.split_code in (TEST_QUERY, TEST_GALLERY)
+def _side(image: SourceImage) -> tuple[int, str]:
+    return image.fold, SIDES[image.split_code]
 
 
 def _leak(first: SourceImage, second: SourceImage) -> Error:
-    between = "folds" if first.fold != second.fold else "train and test"
+    between = "folds" if first.fold != second.fold else f"{SIDES[first.split_code]} and {SIDES[second.split_code]}"
     return Error(
         f"{first.path} and {second.path} are the same image on two sides, {between}: what is trained on would be asked"
         " for. Remove one of them, or build with --allow-duplicates."

@@ -1,13 +1,18 @@
 """Folders that appear whole or not at all: filled beside their place under a lock, and renamed when they are done."""
 
+import errno
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from shards_tools.errors import Error
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+LOCK_PATIENCE_S = 1.0  # the processes of a killed build hold its lock until they end, which takes them milliseconds
 
 
 def build_new(target: Path, fill: Callable[[Path], None]) -> None:
@@ -16,18 +21,31 @@ def build_new(target: Path, fill: Callable[[Path], None]) -> None:
     Nothing is visible at `target` before `fill` has returned. What a killed build leaves is hidden beside `target`,
     and the next build of the same target clears it away.
     """
+    build_locked(target, lambda room, _: fill(room))
+
+
+def build_locked(target: Path, fill: Callable[[Path, int], None], *, resumed: bool = False) -> None:
+    """As `build_new`, for a `fill` that works in several processes, and may go on where a killed one stopped.
+
+    Besides the folder it is handed the descriptor of its lock, for its processes to hold: while one of them lives
+    nobody else writes there. With `resumed` it finds the folder as a killed or interrupted build left it. After an
+    Error nothing is left in either case.
+    """
     _refuse_what_is_there(target)
-    with _room_beside(target, wait=False) as room:
+    with _room_beside(target, wait=False, resumed=resumed) as (room, descriptor):
         _refuse_what_is_there(target)
-        fill(room)
+        if not resumed:
+            _empty(room)
+        fill(room, descriptor)
         _put_in_place(room, target)
 
 
 def build_once(target: Path, fill: Callable[[Path], None]) -> Path:
     """`target`, filled by the first process that asks while the others wait; once there, it is never written again."""
     while not target.exists():
-        with _room_beside(target, wait=True) as room:
+        with _room_beside(target, wait=True) as (room, _):
             if not target.exists():
+                _empty(room)
                 fill(room)
                 _put_in_place(room, target)
     return target
@@ -53,27 +71,37 @@ def _refuse_what_is_there(target: Path) -> None:
 
 
 @contextmanager
-def _room_beside(target: Path, *, wait: bool) -> Iterator[Path]:
-    """An empty folder beside `target`, held by this process alone and removed at the end if it still stands there.
+def _room_beside(target: Path, *, wait: bool, resumed: bool = False) -> Iterator[tuple[Path, int]]:
+    """A folder beside `target` and the descriptor of its lock, held by this process and those it hands it to.
 
-    The lock is on the folder itself, so no lock file stays behind, and the kernel releases it with its process.
+    At the end it is removed if it still stands there; where the work can be `resumed`, Ctrl-C leaves it. The lock is on
+    the folder itself, so no lock file stays behind, and the kernel releases it with its last process.
     """
     room = target.absolute().with_name(f".{target.name}.building")
     try:
         descriptor = _lock(room, target, wait=wait)
     except OSError as failure:
         raise Error(f"{target} cannot be written: {failure.strerror}. Name a folder that you may write to.") from None
+    left = False
     try:
-        _empty(room)
-        yield room
+        yield room, descriptor
+    except KeyboardInterrupt:
+        left = resumed
+        raise
+    except OSError as failure:
+        if failure.errno not in DISK_ERRORS:
+            raise
+        way_out = "Make room on that disk, or name a folder on another one."
+        raise Error(f"{target} cannot be written: {failure.strerror}. {way_out}") from None
     finally:
-        if _is_open_folder(room, descriptor):
+        if not left and _is_open_folder(room, descriptor):
             shutil.rmtree(room, ignore_errors=True)
         os.close(descriptor)
 
 
 def _lock(room: Path, target: Path, *, wait: bool) -> int:
     """An open, exclusively locked descriptor of `room`, which is made if it is missing."""
+    deadline = time.monotonic() + LOCK_PATIENCE_S
     while True:
         room.parent.mkdir(parents=True, exist_ok=True)
         room.mkdir(exist_ok=True)
@@ -85,6 +113,9 @@ def _lock(room: Path, target: Path, *, wait: bool) -> int:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             os.close(descriptor)
+            if time.monotonic() < deadline:
+                time.sleep(0.05)
+                continue
             raise Error(f"{target} is being built by another process. Wait for it, or name another folder.") from None
         if _is_open_folder(room, descriptor):
             return descriptor
@@ -107,6 +138,7 @@ def _empty(folder: Path) -> None:
 
 
 def _put_in_place(room: Path, target: Path) -> None:
+    _sync_folder(room)
     os.rename(room, target)
     _sync_folder(target.absolute().parent)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from shards_tools.sources.source import Source
-from shards_tools.splits import TRAIN, cut_val
+from shards_tools.splits import TRAIN, cut_classes, cut_identities, cut_val
 
 
 def roles_of(source: Source) -> tuple[str, ...]:
@@ -15,7 +15,7 @@ def roles_of(source: Source) -> tuple[str, ...]:
 
 
 def label_columns(source: Source, roles: Sequence[str]) -> dict[str, np.ndarray]:
-    """The columns that the source tells, with val cut from train in a plain layout."""
+    """The columns that the source tells, with val cut from train where the layout or the source asks for it."""
     work_ids = {name: number for number, name in enumerate(source.works)}
     role_ids = {name: number for number, name in enumerate(roles)}
     columns: dict[str, np.ndarray] = {
@@ -24,8 +24,12 @@ def label_columns(source: Source, roles: Sequence[str]) -> dict[str, np.ndarray]
         "split_code": np.array([image.split_code for image in source.images], dtype=np.int8),
         "fold": np.array([image.fold for image in source.images], dtype=np.int8),
     }
-    if source.layout == "plain":
-        train = columns["split_code"] == TRAIN
+    train = columns["split_code"] == TRAIN
+    if source.cut:
+        columns["split_code"][train] = cut_classes(columns["work"][train], source.cut)
+    elif source.layout == "identities":
+        columns["split_code"][train] = cut_identities(columns["work"][train])
+    elif source.layout == "plain":
         in_train = [np.unique(columns["role"][train & (columns["work"] == work)]) for work in range(len(source.works))]
         for role, code in cut_val([roles for roles in in_train if len(roles)]).items():
             columns["split_code"][train & (columns["role"] == role)] = code

@@ -30,7 +30,6 @@ COLUMN_TYPES = {
     "height": "<i4",
     "width": "<i4",
 }
-REBUILD = "Build the shards again: python -m shards_tools build lsasrd SOURCE --out SHARDS."
 
 
 @dataclass(frozen=True)

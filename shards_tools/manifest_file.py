@@ -26,7 +26,7 @@ COLUMNS_NAME = "manifest.npz"
 MAX_MANIFEST_BYTES = 2**30  # of either file; DAF:re takes 60 MB
 SHARD_NAME = re.compile(r"[\w-]+\.tar")
 KEYS = re.compile(rb"[!-~\0]*")  # visible ASCII; numpy fills up with zeros
-REBUILD = "Build the shards again: python -m shards_tools build lsasrd SOURCE --out SHARDS."
+REBUILD = "Build the shards again: python -m shards_tools build KIND SOURCE --out SHARDS."
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
@@ -90,7 +90,7 @@ def _read_head(store: Store) -> dict[str, Any]:
     data, place = _read_whole(store, JSON_NAME), store.place(JSON_NAME)
     if data is None:
         what = "has no manifest.json, so it holds no finished shards" if store.exists() else "is no folder"
-        raise Error(f"{store} {what}. Build shards with: python -m shards_tools build lsasrd SOURCE --out {store}.")
+        raise Error(f"{store} {what}. Build shards with: python -m shards_tools build KIND SOURCE --out {store}.")
     try:
         head = json.loads(data)
     except (ValueError, RecursionError):

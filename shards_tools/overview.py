@@ -9,6 +9,7 @@ from shards_tools.manifest import Manifest
 
 MAX_BINS = 8
 BAR_WIDTH = 40  # characters of the longest bar
+KINDS = {"classes": ("class", "classes"), "identities": ("identity", "identities")}  # what a work is called there
 
 
 def count_overview(manifest: Manifest) -> dict[str, dict[str, Any]]:
@@ -23,9 +24,24 @@ def count_overview(manifest: Manifest) -> dict[str, dict[str, Any]]:
     }
 
 
-def describe_overview(overview: dict[str, dict[str, Any]]) -> Iterator[str]:
-    """The numbers for people, line by line; a bar is as long as its number of works or of roles."""
+def describe_contents(manifest: Manifest) -> str:
+    """How many images there are, of how many works and roles, or classes, or identities; with tags and pairs if any."""
+    if manifest.layout in KINDS:
+        text = f"{manifest.num_images:,} images, {len(manifest.works):,} {KINDS[manifest.layout][1]}"
+    else:
+        text = f"{manifest.num_images:,} images, {len(manifest.roles):,} roles, {len(manifest.works):,} works"
+    if manifest.tags is not None:
+        text += f", {len(manifest.tags.names):,} tags"
+    return text + (f", {len(manifest.pairs):,} test pairs" if len(manifest.pairs) else "")
+
+
+def describe_overview(overview: dict[str, dict[str, Any]], layout: str = "plain") -> Iterator[str]:
+    """The numbers for people, line by line; a bar is as long as its number of works or of roles, or of classes."""
     for name, numbers in overview.items():
+        if layout in KINDS:
+            if name == "images_per_role":
+                continue
+            name = name.replace("work", KINDS[layout][0])
         measured = "min {min:,}, median {median:,g}, mean {mean:,.1f}, max {max:,}".format(**numbers)
         yield f"{name.replace('_px', ' in px').replace('_', ' ')}: {measured}"
         bins = numbers.get("histogram", [])

@@ -1,12 +1,15 @@
-"""Keeps a cache within its quota: of the folders in it, those that were used longest ago go first."""
+"""Keeps a cache within its quota: of the pixels and shards in it, those that were used longest ago go first."""
 
 import contextlib
+import itertools
 import math
 import os
 import shutil
 from pathlib import Path
 
 from shards_tools.errors import Error
+
+PATTERNS = ("pixels-*", "shards/" + 64 * "[0-9a-f]")  # the folders that share the quota; all else in the cache stays
 
 
 def quota_bytes(folder: Path) -> int:
@@ -23,8 +26,8 @@ def quota_bytes(folder: Path) -> int:
     return int(quota_gb * 1e9)
 
 
-def keep_within_quota(folder: Path, pattern: str, *, used: Path) -> None:
-    """Note that the folder `used` is in use, and remove others that match `pattern` until all fit into the quota.
+def keep_within_quota(folder: Path, *, used: Path) -> None:
+    """Note that the folder `used` is in use, and remove others of PATTERNS until all fit into the quota.
 
     `used` itself stays, also where it alone is larger. A process that has mapped a file of a removed folder keeps it:
     the space is free when the last of them ends.
@@ -32,7 +35,7 @@ def keep_within_quota(folder: Path, pattern: str, *, used: Path) -> None:
     with contextlib.suppress(FileNotFoundError):  # removed by another process in this moment; the caller has mapped it
         os.utime(used)
     last_use = {}
-    for entry in folder.glob(pattern):
+    for entry in itertools.chain.from_iterable(folder.glob(pattern) for pattern in PATTERNS):
         with contextlib.suppress(FileNotFoundError):
             last_use[entry] = entry.stat().st_mtime_ns
     sizes = {entry: _bytes_in(entry) for entry in last_use}

@@ -2,16 +2,43 @@
 
 import hashlib
 
+import numpy as np
+
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import REBUILD
+
+SPAN_BYTES = 4 * 2**20  # large enough that a request's delay does not count, small enough to hold several
 
 
 def read_image(manifest: Manifest, index: int) -> bytes:
     """The encoded image number `index`, checked against its checksum."""
     shard = manifest.shards[manifest.shard[index]].name
     data = manifest.store.read(shard, int(manifest.offset[index]), int(manifest.size[index]))
-    if hashlib.sha256(data).hexdigest().encode() != manifest.sha256[index]:
-        place = manifest.store.place(shard)
-        raise Error(f"{place} is damaged: the checksum of sample {manifest.keys[index]} is wrong. {REBUILD}")
+    _check(manifest, index, data)
     return data
+
+
+def spans(manifest: Manifest) -> list[np.ndarray]:
+    """All images in the order of the shards, cut into runs that lie in one shard within about SPAN_BYTES."""
+    order = np.lexsort((manifest.offset, manifest.shard))
+    shards, cells = manifest.shard[order], manifest.offset[order] // SPAN_BYTES
+    return np.split(order, np.flatnonzero((np.diff(shards) != 0) | (np.diff(cells) != 0)) + 1)
+
+
+def read_span(manifest: Manifest, span: np.ndarray) -> list[bytes]:
+    """The encoded images of one of `spans`, by a single read of the store, each checked against its checksum."""
+    shard = manifest.shards[manifest.shard[span[0]]].name
+    offsets, sizes = manifest.offset[span], manifest.size[span]
+    start, end = int(offsets[0]), int(offsets[-1] + sizes[-1])
+    data = manifest.store.read(shard, start, end - start)
+    images = [data[first : first + size] for first, size in zip(offsets - start, sizes, strict=True)]
+    for index, image in zip(span, images, strict=True):
+        _check(manifest, index, image)
+    return images
+
+
+def _check(manifest: Manifest, index: int, data: bytes) -> None:
+    if hashlib.sha256(data).hexdigest().encode() != manifest.sha256[index]:
+        place = manifest.store.place(manifest.shards[manifest.shard[index]].name)
+        raise Error(f"{place} is damaged: the checksum of sample {manifest.keys[index]} is wrong. {REBUILD}")

@@ -12,6 +12,8 @@ QUERY_FRACTION = 0.4  # of a work's roles, as in the paper's code
 VAL_ROLE_FRACTION = 0.4
 VAL_WORK_FRACTION = 0.2
 MIN_WORKS_TO_HOLD_OUT = 20  # with fewer works in train, val is cut by role: too few works would be left on both sides
+TEST_CLASS_FRACTION = 0.2  # of a class's images; with an eighth of the rest for val, 7:1:2 as in DAF:re
+VAL_CLASS_FRACTION = 0.125
 
 
 def num_query_roles(num_roles: int) -> int:
@@ -58,3 +60,59 @@ def query_roles_of_fold(role_names: Sequence[str], roles_in_fold: np.ndarray) ->
         roles.sort(key=lambda role: (int(role_names[role].split("/")[1]), role))
         queries += roles[: num_query_roles(len(roles))]
     return np.array(sorted(queries), dtype=np.int64)
+
+
+def cut_classes(classes: np.ndarray, cut: Sequence[int]) -> np.ndarray:
+    """The split code of each image of train, int8, where VAL, or VAL and TEST, are `cut` from every class.
+
+    `classes` are the class ids of these images. Of a class a fifth leaves for test and an eighth of the rest for val,
+    at least one each as long as one stays in train; which ones is drawn from a fixed seed.
+    """
+    generator = np.random.default_rng(0)
+    codes = np.full(len(classes), TRAIN, dtype=np.int8)
+    for members in _members_of(classes):
+        left = generator.permutation(members)
+        for code, fraction in ((TEST, TEST_CLASS_FRACTION), (VAL, VAL_CLASS_FRACTION)):
+            if code in cut:
+                num = min(max(round(fraction * len(left)), 1), len(left) - 1)
+                codes[left[:num]] = code
+                left = left[num:]
+    return codes
+
+
+def cut_identities(identities: np.ndarray) -> np.ndarray:
+    """The split code of each image of train, int8: a fifth of the identities leaves whole for val.
+
+    `identities` are the ids of these images. Which identities leave is drawn from a fixed seed, of those with at least
+    two images; the images of each are cut 4:6 into query and gallery, at least one of either.
+    """
+    generator = np.random.default_rng(0)
+    codes = np.full(len(identities), TRAIN, dtype=np.int8)
+    eligible = [members for members in _members_of(identities) if len(members) > 1]
+    num_held_out = round(VAL_WORK_FRACTION * len(eligible))
+    for place in sorted(generator.permutation(len(eligible))[:num_held_out]):
+        members = generator.permutation(eligible[place])
+        codes[members] = VAL_GALLERY
+        codes[members[: num_query_roles(len(members))]] = VAL_QUERY
+    return codes
+
+
+def split_in_file_order(num_images: int) -> tuple[int, int, int]:
+    """How many of a class's images are train, val and test in DAF:re: its first, its middle and its last.
+
+    Its authors' code as it runs: 0.7 + 0.1 is 0.7999999999999999, so that of 20 images 14, 1 and 5 are taken.
+    """
+    num_seen = int(num_images * (0.7 + 0.1))
+    num_train = int(num_images * 0.7)
+    return num_train, num_seen - num_train, num_images - num_seen
+
+
+def draw_folds(num_works: int, num_folds: int, seed: int) -> np.ndarray:
+    """The fold of each work, as equal in number as can be; 38 each of LSASRD's 190."""
+    return np.random.default_rng(seed).permutation(np.arange(num_works) % num_folds)
+
+
+def _members_of(groups: np.ndarray) -> list[np.ndarray]:
+    """The places of each value, ascending."""
+    order = np.argsort(groups, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(groups[order])) + 1) if len(order) else []

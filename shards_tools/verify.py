@@ -1,13 +1,17 @@
 """Whether a folder of shards is still what was built, in three depths."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import numpy as np
 
 from shards_tools.decode import decode
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import REBUILD, check_shard_sizes, read_manifest
-from shards_tools.reader import read_image
+from shards_tools.processes import num_cpus
+from shards_tools.reader import read_span, spans
 
 LEVELS = ("quick", "full", "deep")
 CHUNK_BYTES = 8 * 2**20
@@ -17,15 +21,17 @@ def verify(address: str | Path, level: str) -> Manifest:
     """The manifest of undamaged shards; an Error that names the first damage otherwise.
 
     `quick` reads the manifest, its columns and the sizes of the shards; `full` also every byte of the shards; `deep`
-    also takes every image by its offset, compares its checksum, decodes it and compares its height and width.
+    also takes every image by its offset, compares its checksum, decodes it and compares its height and width. The
+    damage that is named is the first one, in the order of the shards.
     """
     manifest = read_manifest(address)
     check_shard_sizes(manifest)
     if level in ("full", "deep"):
         _verify_shards(manifest)
     if level == "deep":
-        for index in range(manifest.num_images):
-            _verify_image(manifest, index)
+        with ThreadPoolExecutor(num_cpus()) as pool:  # reading, hashing and decoding let other threads work
+            for _ in pool.map(lambda span: _verify_images(manifest, span), spans(manifest)):
+                pass
     return manifest
 
 
@@ -39,10 +45,11 @@ def _verify_shards(manifest: Manifest) -> None:
             raise Error(f"{place} is damaged: its checksum is not its manifest's. {REBUILD}")
 
 
-def _verify_image(manifest: Manifest, index: int) -> None:
-    shard = manifest.store.place(manifest.shards[manifest.shard[index]].name)
-    name = f"Sample {manifest.keys[index]} in {shard}"
-    height, width = decode(read_image(manifest, index), name).shape[:2]
-    if (height, width) != (manifest.height[index], manifest.width[index]):
-        said = f"{manifest.width[index]} x {manifest.height[index]}"
-        raise Error(f"{name} has {width} x {height} px, its manifest says {said}. {REBUILD}")
+def _verify_images(manifest: Manifest, span: np.ndarray) -> None:
+    for index, data in zip(span, read_span(manifest, span), strict=True):
+        shard = manifest.store.place(manifest.shards[manifest.shard[index]].name)
+        name = f"Sample {manifest.keys[index]} in {shard}"
+        height, width = decode(data, name).shape[:2]
+        if (height, width) != (manifest.height[index], manifest.width[index]):
+            said = f"{manifest.width[index]} x {manifest.height[index]}"
+            raise Error(f"{name} has {width} x {height} px, its manifest says {said}. {REBUILD}")

@@ -81,12 +81,14 @@ def _header(name: str, size: int) -> bytes:
 def blocks_in_shards(group: np.ndarray, size: np.ndarray) -> Iterator[np.ndarray]:
     """For each shard the indices of its images: shuffled blocks of at most 16 images of one group, in equal shares.
 
-    `group` is equal for images that may share a block and has equal values side by side; `size` is in bytes.
+    `group` is equal for images that may share a block; `size` is in bytes.
     """
-    starts = np.flatnonzero(np.diff(group, prepend=group[0] - 1))
+    _, first_of_group, group_of_image = np.unique(group, return_index=True, return_inverse=True)
+    by_group = np.argsort(first_of_group[group_of_image], kind="stable")
+    starts = np.flatnonzero(np.diff(group[by_group], prepend=group[by_group[0]] - 1))
     blocks = [
         run[first : first + IMAGES_PER_BLOCK]
-        for run in np.split(np.arange(len(group)), starts[1:])
+        for run in np.split(by_group, starts[1:])
         for first in range(0, len(run), IMAGES_PER_BLOCK)
     ]
     order = np.random.default_rng(0).permutation(len(blocks))

@@ -20,8 +20,17 @@ ARROWS = {
 # package -> what of others it may import, the standard library aside; None: anything
 OTHERS = {
     "platform": None,
-    "trainables": {"numpy", "psutil", "pytorch_metric_learning", "safetensors", "simplejpeg", "timm", "torch"},
-    "shards_tools": {"PIL", "numpy", "simplejpeg", "webdataset"},
+    "trainables": {
+        "numpy",
+        "psutil",
+        "pytorch_metric_learning",
+        "safetensors",
+        "simplejpeg",
+        "timm",
+        "torch",
+        "torchvision",
+    },
+    "shards_tools": {"PIL", "gcsfs", "numpy", "psutil", "s3fs", "simplejpeg", "urllib3", "webdataset"},
     "search_spaces": set(),
 }
 # A file that may import what the rest of its package may not.

@@ -1,20 +1,31 @@
-"""Batches of an epoch: images in the order of a plan, as uint8, flipped and cropped, from seed and epoch alone.
+"""Batches of an epoch: images in the order of a plan, as uint8, augmented, from seed and epoch alone.
 
 B batch, H W pixels, C channels.
 """
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from shards_tools.errors import Error
+from shards_tools.images import DecodedImages, Images, NativeImages, one_shape, open_images
+from shards_tools.manifest import Manifest
 from shards_tools.plans import PLANS
+from shards_tools.plans.draw import Draw
+from shards_tools.plans.ranks import batches_of_rank
+from shards_tools.plans.stream import LAWS, stream_batches
+from shards_tools.stores.shard_cache import cached
+from shards_tools.streaming.images import StreamedImages
+from shards_tools.threads import in_order
+from trainables.augmentation import Augmentation
 from trainables.recipes.recipe import Recipe
 
-GEOMETRY = 1  # names the random stream of flips and crops beside the plan's
+TrainingImages = Images | NativeImages
+Pictures = np.ndarray | Sequence[np.ndarray]  # BHWC, or HWC each
 
 
 def effective_batch(recipe: Recipe, num_works: int) -> tuple[int, int]:
@@ -30,8 +41,24 @@ def effective_batch(recipe: Recipe, num_works: int) -> tuple[int, int]:
     return num_works, recipe.works_per_batch * recipe.images_per_work // num_works
 
 
+def training_images(recipe: Recipe, manifest: Manifest, reading: str, *, threads: int = 1) -> TrainingImages:
+    """The images as the recipe's crops want them: somewhat larger, or as they are where crops are resized."""
+    if recipe.crop_area is None:
+        size = recipe.image_size + recipe.enlarge_px
+        return open_images(manifest, size, size, reading, threads=threads)
+    shape = one_shape(manifest)
+    if shape is not None:
+        return open_images(manifest, *shape, reading, threads=threads)
+    if reading not in ("auto", "offset"):
+        raise Error(
+            f"{recipe.name}: crop_area={recipe.crop_area} reads images at the sizes they have, and those of"
+            f" {manifest.store} differ: reading={reading} does not do. Take reading offset."
+        )
+    return NativeImages(cached(manifest), threads=threads)
+
+
 def training_batches(
-    pixels: np.ndarray,
+    images: TrainingImages | np.ndarray,
     indices: np.ndarray,
     labels: np.ndarray,
     roles: np.ndarray,
@@ -39,66 +66,65 @@ def training_batches(
     *,
     seed: int,
     epoch: int,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The epoch's batches, uint8 images BHWC and int64 works B; one thread makes the next while this one is used.
+    rank: int = 0,
+    world: int = 1,
+    workers: int = 1,
+    first: int = 0,
+) -> Generator[tuple[Tensor, Tensor]]:
+    """A rank's batches of the epoch, uint8 images BHWC and int64 works B, made ahead while others are used.
 
     Args:
-        pixels: all decoded images, read-only.
+        images: all images of the manifest, as `training_images` opens them.
         indices: which of them to train on.
         labels: their works, numbered 0..N-1, one per index.
         roles: their roles, one per index.
         epoch: counted from 1.
+        rank: of `world` that share the epoch, each with the same number of batches. No environment variable counts.
+        workers: threads that make batches; 0 makes each when it is asked for. The batches are the same.
+        first: how many of the rank's batches to leave out: a training that stopped there goes on with the others.
     """
-    plan = _plan(labels, roles, recipe, seed, epoch)
-    flips, tops, lefts = _geometry(plan.shape, recipe, seed, epoch)
+    plan = _plan(images, indices, labels, roles, recipe, seed, epoch, world)
+    augment = Augmentation(recipe, plan.shape, seed=seed, epoch=epoch)
+    numbers = batches_of_rank(len(plan), rank, world)[first:]
 
-    def make(batch: int) -> tuple[Tensor, Tensor]:
-        places = plan[batch]
-        images_BHWC = crop_and_flip(pixels[indices[places]], recipe.pad_px, flips[batch], tops[batch], lefts[batch])
-        return torch.from_numpy(images_BHWC), torch.from_numpy(labels[places])
+    def make(batch: int, read: Callable[[], Pictures]) -> tuple[Tensor, Tensor]:
+        return torch.from_numpy(augment(read(), batch)), torch.from_numpy(labels[plan[batch]])
 
-    with ThreadPoolExecutor(max_workers=1) as ahead:
-        following = ahead.submit(make, 0)
-        for batch in range(len(plan)):
-            ready = following.result()
-            if batch + 1 < len(plan):
-                following = ahead.submit(make, batch + 1)
-            yield ready
+    with closing(_reads(images, indices[plan[numbers]])) as reads:
+        yield from in_order((partial(make, batch, read) for batch, read in zip(numbers, reads, strict=True)), workers)
 
 
-def crop_and_flip(
-    images_BHWC: np.ndarray, pad_px: int, flips_B: np.ndarray, tops_B: np.ndarray, lefts_B: np.ndarray
+def _reads(images: TrainingImages | np.ndarray, rows: np.ndarray) -> Generator[Callable[[], Pictures]]:
+    """For each row of indices what reads its images, in whichever thread; those of a stream are here already."""
+    if isinstance(images, DecodedImages):
+        yield from (partial(images.views, row) for row in rows)
+    elif isinstance(images, StreamedImages):
+        yield from (partial(np.asarray, images_BHWC) for images_BHWC in images.batches(rows))
+    else:
+        yield from (partial(images.__getitem__, row) for row in rows)
+
+
+def _plan(
+    images: TrainingImages | np.ndarray,
+    indices: np.ndarray,
+    labels: np.ndarray,
+    roles: np.ndarray,
+    recipe: Recipe,
+    seed: int,
+    epoch: int,
+    world: int,
 ) -> np.ndarray:
-    """Each image mirrored where its flip is set, then cut from a zero border of `pad_px` at its top and left."""
-    height, width = images_BHWC.shape[1:3]
-    border = ((0, 0), (pad_px, pad_px), (pad_px, pad_px), (0, 0))
-    padded_BHWC = np.pad(images_BHWC, border)
-    cut_BHWC = np.empty_like(images_BHWC)
-    for image, (flip, top, left) in enumerate(zip(flips_B, tops_B, lefts_B, strict=True)):
-        source_HWC = padded_BHWC[image, :, ::-1] if flip else padded_BHWC[image]
-        cut_BHWC[image] = source_HWC[top : top + height, left : left + width]
-    return cut_BHWC
-
-
-def _plan(labels: np.ndarray, roles: np.ndarray, recipe: Recipe, seed: int, epoch: int) -> np.ndarray:
+    """The epoch's plan; where images stream and the plan can, in an order that reads each shard once."""
     num_works = int(labels.max()) + 1 if len(labels) else 0
     works_per_batch, images_per_work = effective_batch(recipe, num_works)
-    return PLANS[recipe.plan](
-        labels,
-        works_per_batch,
-        images_per_work,
+    draw = Draw(
+        works_per_batch=works_per_batch,
+        images_per_work=images_per_work,
         seed=seed,
         epoch=epoch - 1,  # plans count from 0
         images_per_epoch=recipe.images_per_epoch,
-        roles=roles,
     )
-
-
-def _geometry(
-    shape: tuple[int, ...], recipe: Recipe, seed: int, epoch: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Flip, top and left of every place in the epoch's plan."""
-    random = np.random.default_rng((seed, epoch, GEOMETRY))
-    flips = random.random(shape) < recipe.flip_probability
-    tops, lefts = random.integers(0, 2 * recipe.pad_px + 1, (2, *shape))
-    return flips, tops, lefts
+    if isinstance(images, StreamedImages) and recipe.plan in LAWS:
+        shard, offset = images.places(indices)
+        return stream_batches(recipe.plan, labels, roles, draw, shard=shard, offset=offset, world=world)
+    return PLANS[recipe.plan](labels, roles, draw)

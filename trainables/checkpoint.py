@@ -1,7 +1,8 @@
-"""A checkpoint is a folder of three files: weights, training state, and what they are.
+"""A checkpoint is a folder of three files: weights, training state, and what they are; a fourth within an epoch.
 
 `weights.safetensors` holds the model, `state.pt` the optimiser (tensors and numbers alone, read with
-`weights_only=True`), `checkpoint.json` the rest: written last, so that a folder without it is no checkpoint.
+`weights_only=True`), `epoch.pt` how far an epoch has come where one is under way, and `checkpoint.json` the rest:
+written last, so that a folder without it is no checkpoint.
 """
 
 import dataclasses
@@ -22,10 +23,11 @@ from torch import nn
 
 from shards_tools.errors import Error
 from trainables.models import build_model
+from trainables.progress import Progress, save_progress
 from trainables.recipes import recipe_from_dict
 from trainables.recipes.recipe import Recipe
 
-FORMAT = 1
+FORMAT = 2
 WEIGHTS_NAME = "weights.safetensors"
 STATE_NAME = "state.pt"
 INFO_NAME = "checkpoint.json"
@@ -39,10 +41,11 @@ class CheckpointInfo:
     fingerprint: str  # of the data
     fold: int
     seed: int
-    epoch: int
+    epoch: int  # the last whole one
     metrics: dict[str, float]  # as they were reported
     works: tuple[str, ...]  # trained on, in the order of the classifier's rows
     num_threads: int
+    reading: str  # how the training images were read; see shards_tools/images.py
     versions: dict[str, str]
 
 
@@ -56,12 +59,20 @@ def versions() -> dict[str, str]:
     }
 
 
-def save_checkpoint(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, info: CheckpointInfo) -> None:
-    """Write the checkpoint into `folder`, which the caller owns."""
+def save_checkpoint(
+    folder: Path,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    info: CheckpointInfo,
+    progress: Progress | None = None,
+) -> None:
+    """Write the checkpoint into `folder`, which the caller owns; `progress` is that of the epoch after `info.epoch`."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, folder / WEIGHTS_NAME)
     torch.save(optimiser.state_dict(), folder / STATE_NAME)
+    if progress is not None:
+        save_progress(folder, progress)
     (folder / INFO_NAME).write_text(json.dumps({"format": FORMAT, **_as_json(info)}, indent=1) + "\n", encoding="utf-8")
 
 

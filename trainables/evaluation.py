@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from shards_tools.images import Images
 from shards_tools.manifest import Manifest
 from trainables.metrics.chance import chance_metrics
 from trainables.metrics.cross_role import CrossRoleMetrics, cross_role_metrics
@@ -16,7 +17,7 @@ IMAGES_AT_ONCE = 256  # TEST.IMS_PER_BATCH of the papers' code
 
 def extract_features(
     model: nn.Module,
-    pixels: np.ndarray,
+    pixels: Images,
     indices: np.ndarray,
     device: torch.device | str,
     batch_size: int = IMAGES_AT_ONCE,
@@ -35,7 +36,7 @@ def extract_features(
 
 def evaluate_split(
     model: nn.Module,
-    pixels: np.ndarray,
+    pixels: Images,
     manifest: Manifest,
     query_indices: np.ndarray,
     gallery_indices: np.ndarray,

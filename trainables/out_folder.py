@@ -42,12 +42,16 @@ class OutFolder:
         """Keep an epoch: the checkpoint first, then its metrics. One that is kept already adds nothing."""
         if self.metrics and metrics["epoch"] <= self.metrics[-1]["epoch"]:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_durably(self.folder / SETTINGS_NAME, (json.dumps(self.settings, indent=1) + "\n").encode())
-        self._replace_last(save)
+        self.save_partial(save)
         self.metrics.append(metrics)
         lines = [json.dumps(_without_nan(entry)) + "\n" for entry in self.metrics]
         write_durably(self.folder / METRICS_NAME, "".join(lines).encode())
+
+    def save_partial(self, save: Callable[[Path], None]) -> None:
+        """Keep a checkpoint alone: one within an epoch."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_durably(self.folder / SETTINGS_NAME, (json.dumps(self.settings, indent=1) + "\n").encode())
+        self._replace_last(save)
 
     @property
     def _aside(self) -> Path:

@@ -12,6 +12,7 @@ from ray import tune
 
 from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
+from trainables.checkpoint import read_info
 from trainables.loop import NonFiniteLoss, train
 from trainables.recipes import get_recipe
 from trainables.recipes.recipe import override
@@ -33,7 +34,7 @@ def run_trial(config: dict[str, Any]) -> None:
 
     Args:
         config: `recipe` (a name), `settings` (the fields that differ), `data` (folder of shards), `fold`, `seed`,
-            `num_threads`, and `resume` (the checkpoint folder to go on from, or None).
+            `num_threads`, `reading` (of images), and `resume` (the checkpoint folder to go on from, or None).
 
     What ends a training for good is reported rather than raised, so that a death of the process, which is worth
     another attempt, can be told from it: `infeasible` is the settings' fault, `failure` a bug.
@@ -48,9 +49,11 @@ def run_trial(config: dict[str, Any]) -> None:
             recipe,
             read_manifest(config["data"]),
             report=report_to_tune,
+            save_partial=partial_to_tune,
             fold=config["fold"],
             seed=config["seed"],
             resume=resume,
+            reading=config["reading"],
         )
     except NonFiniteLoss as end:
         tune.report({"infeasible": str(end)})
@@ -63,7 +66,15 @@ def run_trial(config: dict[str, Any]) -> None:
 
 
 def report_to_tune(metrics: dict[str, float], save: Callable[[Path], None]) -> None:
-    """Report one epoch; Tune copies the checkpoint into the attempt's own folder."""
+    """Report one epoch, and how its images were read; Tune copies the checkpoint into the attempt's own folder."""
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder))
-        tune.report(dict(metrics), checkpoint=tune.Checkpoint.from_directory(folder))
+        reading = read_info(Path(folder)).reading
+        tune.report({**metrics, "reading": reading}, checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+def partial_to_tune(save: Callable[[Path], None]) -> None:
+    """Hand over a checkpoint within an epoch: a report without numbers, which is no step of the study."""
+    with tempfile.TemporaryDirectory() as folder:
+        save(Path(folder))
+        tune.report({"partial": True}, checkpoint=tune.Checkpoint.from_directory(folder))

@@ -10,6 +10,7 @@ import numpy as np
 
 from shards_tools.command import Parser, positive_int, print_json, run, say
 from shards_tools.errors import Error
+from shards_tools.images import READINGS
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
 from trainables.batches import effective_batch
@@ -58,6 +59,7 @@ def _parser() -> Parser:
     parser.add_argument("--epochs", type=positive_int, metavar="N", help="instead of the recipe's")
     parser.add_argument("--fold", type=int, default=0, metavar="K", help="fold to validate on (default 0)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
+    parser.add_argument("--reading", choices=READINGS, default="auto", help="how images are read; default: what fits")
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="set the recipe's fields"
     )
@@ -96,7 +98,16 @@ def _train(recipe: Recipe, manifest: Manifest, out: OutFolder, options: Namespac
         say(f"epoch {metrics['epoch']:.0f}: mAP {metrics['mAP']:.4f}, loss {metrics['loss']:.3f}, {speed}")
 
     try:
-        train(recipe, manifest, report=report, fold=options.fold, seed=options.seed, resume=out.checkpoint())
+        train(
+            recipe,
+            manifest,
+            report=report,
+            save_partial=out.save_partial,
+            fold=options.fold,
+            seed=options.seed,
+            resume=out.checkpoint(),
+            reading=options.reading,
+        )
     except NonFiniteLoss as end:
         raise Error(f"{end} Set a lower lr, or a longer warm-up.") from end
 

@@ -8,7 +8,7 @@ from PIL import Image
 from shards_tools.drawing.character import Character, Moment
 from shards_tools.drawing.eyes import draw_eyes
 from shards_tools.drawing.hair import CROWN, draw_back_hair, draw_front_hair
-from shards_tools.drawing.pen import Pen, mirror, oval, smooth
+from shards_tools.drawing.pen import Pen, mirror, oval, pose, smooth
 from shards_tools.drawing.style import Colour, Style, blend, hsv
 from shards_tools.drawing.worn import draw_worn
 
@@ -16,9 +16,11 @@ SIZE = 128  # px
 OVERSAMPLING = 3
 
 
-def draw_face(style: Style, character: Character, moment: Moment, grain: np.random.Generator) -> Image.Image:
-    """The character at this moment in this style: RGB, 128 x 128 px."""
-    pen = Pen(SIZE * OVERSAMPLING, style, moment)
+def draw_face(
+    style: Style, character: Character, moment: Moment, grain: np.random.Generator, size: int = SIZE
+) -> Image.Image:
+    """The character at this moment in this style: RGB, `size` x `size` px."""
+    pen = Pen(size * OVERSAMPLING, style, moment)
     _draw_background(pen)
     draw_back_hair(pen, character)
     _draw_body(pen, character)
@@ -27,6 +29,17 @@ def draw_face(style: Style, character: Character, moment: Moment, grain: np.rand
     draw_front_hair(pen, character)
     draw_worn(pen, character)
     return _lit(pen.image.reduce(OVERSAMPLING), style, moment, grain)
+
+
+def find_face(style: Style, character: Character, moment: Moment, size: int) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom, in px, of hair and head to the chin in a picture of `size` px, cut at its edges."""
+    width = style.head_width * character.width + style.hair_volume
+    corners = [(x, y) for x in (-width, width) for y in (CROWN - style.hair_volume, style.chin_drop)]
+    turning, middle = pose(moment, size)
+    placed = np.array(corners) @ turning + middle
+    left, top = np.clip(np.floor(placed.min(axis=0)), 0, size).astype(int).tolist()
+    right, bottom = np.clip(np.ceil(placed.max(axis=0)), 0, size).astype(int).tolist()
+    return left, top, right, bottom
 
 
 def _draw_background(pen: Pen) -> None:

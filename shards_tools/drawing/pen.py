@@ -13,6 +13,7 @@ from shards_tools.drawing.character import Moment
 from shards_tools.drawing.style import Colour, Style
 
 SHADOW_REACH = 0.11  # how far a shadow reaches into its shape
+BLUR = 0.03  # of a soft shadow, of the picture's width
 INKS = {"ink": (32, 26, 30), "brown": (96, 58, 40), "indigo": (48, 46, 110)}
 
 
@@ -25,9 +26,7 @@ class Pen:
         self.size = size
         self.image = Image.new("RGB", (size, size))
         self._canvas = ImageDraw.Draw(self.image)
-        cosine, sine = math.cos(moment.tilt) * moment.scale, math.sin(moment.tilt) * moment.scale
-        self._turning = np.array([[cosine, sine], [-sine, cosine]]) * size / 2
-        self._middle = (1 + np.array(moment.shift)) * size / 2
+        self._turning, self._middle = pose(moment, size)
 
     def fill(self, points: np.ndarray, colour: Colour, *, shaded: bool = True, outlined: bool = True) -> None:
         """Fill the shape, with the style's shadow and outline."""
@@ -54,17 +53,33 @@ class Pen:
         return int(red * 0.6), int(green * 0.6), int(blue * 0.6)
 
     def _shade(self, corners: list[tuple[float, float]], colour: Colour) -> None:
-        shape = Image.new("L", self.image.size)
-        ImageDraw.Draw(shape).polygon(corners, fill=255)
+        box = self._around(corners)
+        shape = Image.new("L", (box[2] - box[0], box[3] - box[1]))
+        ImageDraw.Draw(shape).polygon([(x - box[0], y - box[1]) for x, y in corners], fill=255)
         shadow = self._shadow(shape, SHADOW_REACH)
         if self.style.shading == "soft":
-            shadow = ImageChops.multiply(shadow.filter(ImageFilter.BoxBlur(self.size * 0.03)), shape)
+            shadow = ImageChops.multiply(shadow.filter(ImageFilter.BoxBlur(self.size * BLUR)), shape)
         elif self.style.shading in ("hatch", "dots"):
-            shadow = ImageChops.multiply(shadow, _texture(self.style.shading, self.size))
-        self.image.paste(self.style.palette.shadow(colour), mask=shadow)
+            shadow = ImageChops.multiply(shadow, _texture(self.style.shading, self.size).crop(box))
+        self._paste(self.style.palette.shadow(colour), box, shadow)
         if self.style.shading == "double":
             deep = self.style.palette.shadow(self.style.palette.shadow(colour))
-            self.image.paste(deep, mask=self._shadow(shape, SHADOW_REACH * 0.45))
+            self._paste(deep, box, self._shadow(shape, SHADOW_REACH * 0.45))
+
+    def _around(self, corners: list[tuple[float, float]]) -> tuple[int, int, int, int]:
+        """The part of the picture that a shape and its shadow can touch; all of it where that reaches an edge."""
+        margin = math.ceil(self.size * max(SHADOW_REACH / 2, BLUR)) + 2
+        across, down = zip(*corners, strict=True)
+        left, top = math.floor(min(across)) - margin, math.floor(min(down)) - margin
+        right, bottom = math.ceil(max(across)) + margin, math.ceil(max(down)) + margin
+        if min(left, top) < 0 or max(right, bottom) > self.size:
+            return 0, 0, self.size, self.size
+        return left, top, right, bottom
+
+    def _paste(self, colour: Colour, box: tuple[int, int, int, int], mask: Image.Image) -> None:
+        touched = mask.getbbox()
+        if touched:
+            self.image.paste(colour, (box[0] + touched[0], box[1] + touched[1]), mask.crop(touched))
 
     def _shadow(self, shape: Image.Image, reach: float) -> Image.Image:
         """What the shape loses when the light pushes it away: the rim on the dark side."""
@@ -76,6 +91,12 @@ class Pen:
 
     def _width(self, width: float) -> int:
         return max(1, round(width * self.size / 2))
+
+
+def pose(moment: Moment, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """What takes points to the pixels of a picture of `size` px: they are multiplied by the first, plus the second."""
+    cosine, sine = math.cos(moment.tilt) * moment.scale, math.sin(moment.tilt) * moment.scale
+    return np.array([[cosine, sine], [-sine, cosine]]) * size / 2, (1 + np.array(moment.shift)) * size / 2
 
 
 @lru_cache

@@ -143,6 +143,18 @@ def draw_style(generator: np.random.Generator, palette: str, shading: str, line:
     )
 
 
+def draw_styles(num_works: int, seed: int) -> list[Style]:
+    """One style per work; the traits that show most are dealt out evenly, so that no two works look alike."""
+    generator = np.random.default_rng([seed, 0])
+    dealt = [_deal(names, num_works, generator) for names in (tuple(PALETTES), SHADINGS, LINES, BACKGROUNDS)]
+    return [draw_style(generator, *traits) for traits in zip(*dealt, strict=True)]
+
+
+def _deal(names: tuple[str, ...], count: int, generator: np.random.Generator) -> list[str]:
+    rounds = [generator.permutation(names) for _ in range(-(-count // len(names)))]
+    return [str(name) for name in np.concatenate(rounds)[:count]]
+
+
 def hsv(hue: float, saturation: float, value: float) -> Colour:
     """RGB 0..255 of a hue, saturation and value in 0..1."""
     red, green, blue = colorsys.hsv_to_rgb(hue % 1, min(max(saturation, 0.0), 1.0), min(max(value, 0.0), 1.0))

@@ -2,9 +2,9 @@
 
 Every plan is a pure function of the same arguments and gives positions into `labels`, int64 [num_batches, P * K]:
 
-    plan(labels, works_per_batch, images_per_work, seed=, epoch=, images_per_epoch=None, roles=None)
+    plan(labels, roles, draw)
 
-`roles` are the images' roles, one per label; only cross_role reads them. `epoch` counts from 0.
+`roles` are the images' roles, one per label; only cross_role reads them, the others take None as well.
 """
 
 from collections.abc import Callable
@@ -13,11 +13,12 @@ import numpy as np
 
 from shards_tools.plans.balanced import balanced_batches
 from shards_tools.plans.cross_role import cross_role_batches
+from shards_tools.plans.draw import Draw
 from shards_tools.plans.full import full_batches
 from shards_tools.plans.papers import papers_batches
 from shards_tools.plans.shuffle import shuffle_batches
 
-PLANS: dict[str, Callable[..., np.ndarray]] = {
+PLANS: dict[str, Callable[[np.ndarray, np.ndarray | None, Draw], np.ndarray]] = {
     "full": full_batches,
     "papers": papers_batches,
     "shuffle": shuffle_batches,

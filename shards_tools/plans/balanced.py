@@ -2,20 +2,12 @@
 
 import numpy as np
 
+from shards_tools.plans.draw import Draw
 from shards_tools.plans.passes import epoch_of_pass
 from shards_tools.plans.works import check_sizes, positions_of_each
 
 
-def balanced_batches(
-    labels: np.ndarray,
-    works_per_batch: int,
-    images_per_work: int,
-    *,
-    seed: int,
-    epoch: int,
-    images_per_epoch: int | None = None,
-    roles: np.ndarray | None = None,
-) -> np.ndarray:
+def balanced_batches(labels: np.ndarray, roles: np.ndarray | None, draw: Draw) -> np.ndarray:
     """Positions into `labels`, int64 [num_batches, P * K]: in a pass, no work comes more than once more than another.
 
     The works come in rounds, each of them once in a round, in an order drawn for it; a work's images come in turn, in
@@ -24,19 +16,18 @@ def balanced_batches(
     the images of small works repeat, in one batch too where it holds more than a round. P and K only say how large a
     batch is.
     """
-    check_sizes(labels, works_per_batch, images_per_work)
+    check_sizes(labels, draw)
     images_of_work = positions_of_each(np.asarray(labels))
-    batch_size = works_per_batch * images_per_work
-    num_batches = -(-len(labels) // batch_size)
+    num_batches = -(-len(labels) // draw.batch_size)
 
     def draw_pass(generator: np.random.Generator) -> np.ndarray:
-        num_rounds = -(-num_batches * batch_size // len(images_of_work))
+        num_rounds = -(-num_batches * draw.batch_size // len(images_of_work))
         rounds = [generator.permutation(len(images_of_work)) for _ in range(num_rounds)]
-        works = np.concatenate(rounds)[: num_batches * batch_size]
+        works = np.concatenate(rounds)[: num_batches * draw.batch_size]
         plan = np.empty(len(works), dtype=np.int64)
         for places in positions_of_each(works):
             images = images_of_work[works[places[0]]]
             plan[places] = np.resize(generator.permutation(images), len(places))
-        return plan.reshape(num_batches, batch_size)
+        return plan.reshape(num_batches, draw.batch_size)
 
-    return epoch_of_pass(draw_pass, num_batches, batch_size, seed=seed, epoch=epoch, images_per_epoch=images_per_epoch)
+    return epoch_of_pass(draw_pass, num_batches, draw)

@@ -6,20 +6,12 @@ So positives are what cross-role retrieval looks for: another role of the same w
 import numpy as np
 
 from shards_tools.errors import Error
+from shards_tools.plans.draw import Draw
 from shards_tools.plans.passes import epoch_of_pass
 from shards_tools.plans.works import draw_works, fill_up, images_of_works, least_batches, positions_of_each
 
 
-def cross_role_batches(
-    labels: np.ndarray,
-    works_per_batch: int,
-    images_per_work: int,
-    *,
-    seed: int,
-    epoch: int,
-    images_per_epoch: int | None = None,
-    roles: np.ndarray | None = None,
-) -> np.ndarray:
+def cross_role_batches(labels: np.ndarray, roles: np.ndarray | None, draw: Draw) -> np.ndarray:
     """Positions into `labels`, int64 [num_batches, P * K]: P distinct works per batch, K images of each side by side.
 
     A pass holds every image at least once, and of a work with R roles no role gives more than ceil(K / R) images to a
@@ -35,21 +27,20 @@ def cross_role_batches(
     """
     if roles is None or len(roles) != len(labels):
         raise Error(f"The plan cross_role needs the roles of {len(labels)} images, one each.")
-    images_of_work = images_of_works(labels, works_per_batch, images_per_work)
+    images_of_work = images_of_works(labels, draw)
     images_of_roles = [[images[role] for role in positions_of_each(roles[images])] for images in images_of_work]
-    least_groups = np.array([_least_groups(images_of_role, images_per_work) for images_of_role in images_of_roles])
-    num_batches = least_batches(least_groups, works_per_batch)
+    least_groups = np.array([_least_groups(images_of_role, draw.images_per_work) for images_of_role in images_of_roles])
+    num_batches = least_batches(least_groups, draw.works_per_batch)
 
     def draw_pass(generator: np.random.Generator) -> np.ndarray:
-        num_groups = fill_up(least_groups, num_batches, works_per_batch, generator)
-        works_BP = draw_works(num_groups, num_batches, works_per_batch, generator)
-        plan_BPK = np.empty((num_batches, works_per_batch, images_per_work), dtype=np.int64)
+        num_groups = fill_up(least_groups, num_batches, draw.works_per_batch, generator)
+        works_BP = draw_works(num_groups, num_batches, draw.works_per_batch, generator)
+        plan_BPK = np.empty((num_batches, draw.works_per_batch, draw.images_per_work), dtype=np.int64)
         for work, images_of_role in enumerate(images_of_roles):
-            plan_BPK[works_BP == work] = _deal(images_of_role, int(num_groups[work]), images_per_work, generator)
+            plan_BPK[works_BP == work] = _deal(images_of_role, int(num_groups[work]), draw.images_per_work, generator)
         return plan_BPK.reshape(num_batches, -1)
 
-    batch_size = works_per_batch * images_per_work
-    return epoch_of_pass(draw_pass, num_batches, batch_size, seed=seed, epoch=epoch, images_per_epoch=images_per_epoch)
+    return epoch_of_pass(draw_pass, num_batches, draw)
 
 
 def _most_of_a_role(num_roles: int, group_size: int) -> int:

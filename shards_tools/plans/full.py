@@ -2,20 +2,12 @@
 
 import numpy as np
 
+from shards_tools.plans.draw import Draw
 from shards_tools.plans.passes import epoch_of_pass
 from shards_tools.plans.works import draw_works, fill_up, images_of_works, least_batches
 
 
-def full_batches(
-    labels: np.ndarray,
-    works_per_batch: int,
-    images_per_work: int,
-    *,
-    seed: int,
-    epoch: int,
-    images_per_epoch: int | None = None,
-    roles: np.ndarray | None = None,
-) -> np.ndarray:
+def full_batches(labels: np.ndarray, roles: np.ndarray | None, draw: Draw) -> np.ndarray:
     """Positions into `labels`, int64 [num_batches, P * K]: P distinct works per batch, K images of each side by side.
 
     A pass holds every image at least once. A work's images are dealt into groups of K; the last group is filled up
@@ -23,20 +15,19 @@ def full_batches(
     a second time. A work with more than 1/P of all groups makes the pass longer: one batch for each group of it, for
     which the other works repeat.
     """
-    images_of_work = images_of_works(labels, works_per_batch, images_per_work)
-    least_groups = np.array([-(-len(images) // images_per_work) for images in images_of_work])
-    num_batches = least_batches(least_groups, works_per_batch)
+    images_of_work = images_of_works(labels, draw)
+    least_groups = np.array([-(-len(images) // draw.images_per_work) for images in images_of_work])
+    num_batches = least_batches(least_groups, draw.works_per_batch)
 
     def draw_pass(generator: np.random.Generator) -> np.ndarray:
-        num_groups = fill_up(least_groups, num_batches, works_per_batch, generator)
-        works_BP = draw_works(num_groups, num_batches, works_per_batch, generator)
-        plan_BPK = np.empty((num_batches, works_per_batch, images_per_work), dtype=np.int64)
+        num_groups = fill_up(least_groups, num_batches, draw.works_per_batch, generator)
+        works_BP = draw_works(num_groups, num_batches, draw.works_per_batch, generator)
+        plan_BPK = np.empty((num_batches, draw.works_per_batch, draw.images_per_work), dtype=np.int64)
         for work, images in enumerate(images_of_work):
-            plan_BPK[works_BP == work] = _deal(images, num_groups[work], images_per_work, generator)
+            plan_BPK[works_BP == work] = _deal(images, num_groups[work], draw.images_per_work, generator)
         return plan_BPK.reshape(num_batches, -1)
 
-    batch_size = works_per_batch * images_per_work
-    return epoch_of_pass(draw_pass, num_batches, batch_size, seed=seed, epoch=epoch, images_per_epoch=images_per_epoch)
+    return epoch_of_pass(draw_pass, num_batches, draw)
 
 
 def _deal(images: np.ndarray, num_groups: int, group_size: int, generator: np.random.Generator) -> np.ndarray:

@@ -2,20 +2,12 @@
 
 import numpy as np
 
+from shards_tools.plans.draw import Draw
 from shards_tools.plans.passes import epoch_of_pass
 from shards_tools.plans.works import images_of_works
 
 
-def papers_batches(
-    labels: np.ndarray,
-    works_per_batch: int,
-    images_per_work: int,
-    *,
-    seed: int,
-    epoch: int,
-    images_per_epoch: int | None = None,
-    roles: np.ndarray | None = None,
-) -> np.ndarray:
+def papers_batches(labels: np.ndarray, roles: np.ndarray | None, draw: Draw) -> np.ndarray:
     """Positions into `labels`, int64 [num_batches, P * K]: P distinct works per batch, K images of each side by side.
 
     torchreid's RandomIdentitySampler, with random numbers of its own: a work's images are shuffled and cut into groups
@@ -26,21 +18,20 @@ def papers_batches(
     A pass does not hold every image: the remainders and the groups left at the end are missing, others in every pass.
     How many batches a pass has is up to the draws.
     """
-    images_of_work = images_of_works(labels, works_per_batch, images_per_work)
-    num_groups = np.array([max(len(images) // images_per_work, 1) for images in images_of_work])
+    images_of_work = images_of_works(labels, draw)
+    num_groups = np.array([max(len(images) // draw.images_per_work, 1) for images in images_of_work])
 
     def draw_pass(generator: np.random.Generator) -> np.ndarray:
-        groups_of_work = [_groups(images, images_per_work, generator) for images in images_of_work]
+        groups_of_work = [_groups(images, draw.images_per_work, generator) for images in images_of_work]
         left = num_groups.copy()
         batches = []
-        while len(with_groups := np.flatnonzero(left)) >= works_per_batch:
-            works = generator.choice(with_groups, works_per_batch, replace=False)
+        while len(with_groups := np.flatnonzero(left)) >= draw.works_per_batch:
+            works = generator.choice(with_groups, draw.works_per_batch, replace=False)
             left[works] -= 1
             batches.append(np.concatenate([groups_of_work[work][left[work]] for work in works]))
         return np.stack(batches)
 
-    longest, batch_size = _most_batches(num_groups, works_per_batch), works_per_batch * images_per_work
-    return epoch_of_pass(draw_pass, longest, batch_size, seed=seed, epoch=epoch, images_per_epoch=images_per_epoch)
+    return epoch_of_pass(draw_pass, _most_batches(num_groups, draw.works_per_batch), draw)
 
 
 def _groups(images: np.ndarray, group_size: int, generator: np.random.Generator) -> np.ndarray:

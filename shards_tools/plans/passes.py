@@ -5,17 +5,10 @@ from collections.abc import Callable
 import numpy as np
 
 from shards_tools.errors import Error
+from shards_tools.plans.draw import Draw
 
 
-def epoch_of_pass(
-    draw_pass: Callable[[np.random.Generator], np.ndarray],
-    num_batches: int,
-    batch_size: int,
-    *,
-    seed: int,
-    epoch: int,
-    images_per_epoch: int | None,
-) -> np.ndarray:
+def epoch_of_pass(draw_pass: Callable[[np.random.Generator], np.ndarray], num_batches: int, draw: Draw) -> np.ndarray:
     """The batches of an epoch, counted from 0: a pass of its own or, with `images_per_epoch`, a piece of one.
 
     A pass is cut into pieces of at most so many images, of equal length but for one batch; epoch e is piece
@@ -25,19 +18,19 @@ def epoch_of_pass(
     Args:
         draw_pass: gives a pass, [num_batches or fewer, batch_size], drawn from (seed, number of the pass).
     """
-    num_pieces = _num_pieces(num_batches, batch_size, images_per_epoch)
-    number, piece = divmod(epoch, num_pieces)
-    plan = draw_pass(np.random.default_rng([seed, number]))
+    num_pieces = _num_pieces(num_batches, draw)
+    number, piece = divmod(draw.epoch, num_pieces)
+    plan = draw_pass(np.random.default_rng([draw.seed, number]))
     batches = np.arange(max(len(plan), num_pieces)) % len(plan)
     return plan[np.array_split(batches, num_pieces)[piece]]
 
 
-def _num_pieces(num_batches: int, batch_size: int, images_per_epoch: int | None) -> int:
-    if images_per_epoch is None:
+def _num_pieces(num_batches: int, draw: Draw) -> int:
+    if draw.images_per_epoch is None:
         return 1
-    if images_per_epoch < batch_size:
+    if draw.images_per_epoch < draw.batch_size:
         raise Error(
-            f"images_per_epoch={images_per_epoch} is less than one batch of {batch_size} images."
-            f" Set it to {batch_size} or more."
+            f"images_per_epoch={draw.images_per_epoch} is less than one batch of {draw.batch_size} images."
+            f" Set it to {draw.batch_size} or more."
         )
-    return -(-num_batches // (images_per_epoch // batch_size))
+    return -(-num_batches // (draw.images_per_epoch // draw.batch_size))

@@ -3,6 +3,7 @@
 import numpy as np
 
 from shards_tools.errors import Error
+from shards_tools.plans.draw import Draw
 
 
 def positions_of_each(labels: np.ndarray) -> list[np.ndarray]:
@@ -11,22 +12,23 @@ def positions_of_each(labels: np.ndarray) -> list[np.ndarray]:
     return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
 
 
-def images_of_works(labels: np.ndarray, works_per_batch: int, images_per_work: int) -> list[np.ndarray]:
+def images_of_works(labels: np.ndarray, draw: Draw) -> list[np.ndarray]:
     """For each work its positions in `labels`; refuses labels that give no batch of P distinct works."""
-    check_sizes(labels, works_per_batch, images_per_work)
+    check_sizes(labels, draw)
     images_of_work = positions_of_each(np.asarray(labels))
-    if len(images_of_work) < works_per_batch:
+    if len(images_of_work) < draw.works_per_batch:
         raise Error(
-            f"works_per_batch={works_per_batch} needs as many works, the training images come from"
+            f"works_per_batch={draw.works_per_batch} needs as many works, the training images come from"
             f" {len(images_of_work)}. Set works_per_batch to {len(images_of_work)} or less."
         )
     return images_of_work
 
 
-def check_sizes(labels: np.ndarray, works_per_batch: int, images_per_work: int) -> None:
+def check_sizes(labels: np.ndarray, draw: Draw) -> None:
     """Refuse what gives no batch at all: no images, no works, or no images of each."""
-    if len(labels) == 0 or works_per_batch < 1 or images_per_work < 1:
-        raise Error(f"{len(labels)} images cannot form batches of {works_per_batch} works x {images_per_work} images.")
+    if len(labels) == 0 or draw.works_per_batch < 1 or draw.images_per_work < 1:
+        shape = f"{draw.works_per_batch} works x {draw.images_per_work} images"
+        raise Error(f"{len(labels)} images cannot form batches of {shape}.")
 
 
 def least_batches(least_groups: np.ndarray, works_per_batch: int) -> int:

@@ -4,19 +4,17 @@
 link that leads out of the tree. The tree itself may be a link.
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 from shards_tools.errors import Error
+from shards_tools.sources.paths import escape, refuse_equal_keys, refuse_link_out, refuse_other_kinds, visible
 from shards_tools.sources.source import Source, SourceImage
 from shards_tools.splits import TEST_GALLERY, TEST_QUERY, TRAIN
 from shards_tools.writer import MAX_KEY_LENGTH
 
 PLAIN_PARTS = {"train": TRAIN, "query": TEST_QUERY, "test": TEST_GALLERY}
 FOLD_PARTS = ("0", "1", "2", "3", "4")
-SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def scan(folder: Path) -> Source:
@@ -32,13 +30,13 @@ def scan(folder: Path) -> Source:
         for name in FOLD_PARTS:
             if not (tree / name).is_dir():
                 raise Error(f"{tree / name} is missing: the five-fold layout has the folders 0 to 4. Add it.")
-    left_out = [*beside, *(entry for entry in _visible(tree) if entry.name not in codes)]
+    left_out = [*beside, *(entry for entry in visible(tree) if entry.name not in codes)]
     images: list[SourceImage] = []
     for name, code in codes.items():
         if (tree / name).is_dir():
-            _refuse_link_out(tree / name, tree)
+            refuse_link_out(tree / name, tree)
             images += _images_of_part(tree / name, code, int(name) if layout == "five-fold" else -1)
-    _refuse_equal_keys(images)
+    refuse_equal_keys(images)
     works = tuple(sorted({image.work for image in images}))
     return Source("lsasrd", layout, works, tuple(images), tuple(left_out))
 
@@ -51,7 +49,7 @@ def _find_tree(folder: Path) -> tuple[Path, list[Path]]:
     if len(trees) == 2:
         raise Error(f"{folder} holds both ASRD and ASRDf. Name one of them: {trees[0]} or {trees[1]}.")
     if trees:
-        return trees[0], [entry for entry in _visible(folder) if entry != trees[0]]
+        return trees[0], [entry for entry in visible(folder) if entry != trees[0]]
     if (folder / "train").is_dir() or all((folder / name).is_dir() for name in FOLD_PARTS):
         return folder, []
     raise Error(f"{folder} is no LSASRD tree: it holds neither ASRD nor ASRDf, and neither train nor 0 to 4 itself.")
@@ -63,11 +61,11 @@ def _images_of_part(part: Path, split_code: int, fold: int) -> Iterator[SourceIm
         for role in _folders(work, "role", tree):
             if not role.name.isdecimal():
                 raise Error(f"{role} is no role: its name is a number, such as 0007. Rename it or remove it.")
-            files = _visible(role)
+            files = visible(role)
             if not files:
                 raise Error(f"{role} is a role without images. Add some or remove it.")
             for file in files:
-                _refuse_link_out(file, tree)
+                refuse_link_out(file, tree)
                 _check_name(file)
                 key = _key(part.name, file)
                 yield SourceImage(file, key, work.name, f"{work.name}/{role.name}", split_code, fold)
@@ -75,9 +73,9 @@ def _images_of_part(part: Path, split_code: int, fold: int) -> Iterator[SourceIm
 
 def _folders(parent: Path, kind: str, tree: Path) -> list[Path]:
     """The sub-folders, one per `kind`; there is at least one, and nothing else beside them."""
-    entries = _visible(parent)
+    entries = visible(parent)
     for entry in entries:
-        _refuse_link_out(entry, tree)
+        refuse_link_out(entry, tree)
         if not entry.is_dir():
             raise Error(f"{entry} is a file where a {kind}'s folder should be. Move it or remove it.")
     if not entries:
@@ -85,18 +83,11 @@ def _folders(parent: Path, kind: str, tree: Path) -> list[Path]:
     return entries
 
 
-def _refuse_link_out(entry: Path, tree: Path) -> None:
-    # realpath, as Path.resolve ends with a traceback where a link leads to itself
-    if entry.is_symlink() and not Path(os.path.realpath(entry)).is_relative_to(os.path.realpath(tree)):
-        raise Error(f"{entry} is a link that leads out of {tree}. Put a copy in its place, or remove it.")
-
-
 def _check_name(file: Path) -> None:
     role, work = file.parent, file.parent.parent
     if not file.is_file():
         raise Error(f"{file} is no regular file, but stands where an image should be. Move it or remove it.")
-    if file.suffix.lower() not in SUFFIXES:
-        raise Error(f"{file} is no image: its name should end in {', '.join(SUFFIXES)}. Convert it or remove it.")
+    refuse_other_kinds(file)
     parts = file.stem.split("_")
     if len(parts) != 3 or parts[0] != work.name or not parts[1].isdecimal() or int(parts[1]) != int(role.name):
         raise Error(
@@ -105,22 +96,9 @@ def _check_name(file: Path) -> None:
 
 
 def _key(part: str, file: Path) -> str:
-    # webdataset cuts a name at its first dot and slashes make folders, so both are escaped, and so is all non-ASCII.
-    key = f"{part}-{quote(file.stem, safe='').replace('.', '%2E')}"
+    key = f"{part}-{escape(file.stem)}"
     if len(key) > MAX_KEY_LENGTH:
         raise Error(
             f"{file} has too long a name: {len(key)} characters as a key, {MAX_KEY_LENGTH} at most. Shorten it."
         )
     return key
-
-
-def _refuse_equal_keys(images: list[SourceImage]) -> None:
-    first: dict[str, Path] = {}
-    for image in images:
-        if image.key in first:
-            raise Error(f"{first[image.key]} and {image.path} differ in their endings alone. Remove or rename one.")
-        first[image.key] = image.path
-
-
-def _visible(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))

@@ -12,9 +12,11 @@ class SourceImage:
     key: str  # unique in its source; its name in the shards, so ASCII without dots
     work: str  # or class, or identity
     role: str  # "WORK/ROLE", or the work again in data without roles
-    split_code: int  # of splits.py; the val of works, roles and identities is cut later
+    split_code: int  # of splits.py; what is cut from train is still in train here
     fold: int = -1  # 0..4 in a five-fold layout
-    box: tuple[int, int, int, int] | None = None  # left, top, right, bottom in px: what is kept of the image
+    box: tuple[int, int, int, int] | None = (
+        None  # left, top, right, bottom in px: what is kept; may reach over the edges
+    )
     tags: tuple[str, ...] = ()
 
 
@@ -29,3 +31,4 @@ class Source:
     left_out: tuple[Path, ...] = ()  # what stands beside the tree and is no part of it
     notes: tuple[str, ...] = ()  # what was done to the source that a reader of results should know
     pairs: tuple[tuple[int, int], ...] = ()  # official test pairs: places in `images`
+    cut: tuple[int, ...] = ()  # of VAL and TEST, what the build cuts from each class's train images

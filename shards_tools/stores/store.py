@@ -1,6 +1,11 @@
 """What a store is: a folder of shards, wherever it lies."""
 
+import re
 from typing import Protocol
+
+from shards_tools.errors import Error
+
+NAME = re.compile(r"[\w.-]+")
 
 
 class Store(Protocol):
@@ -19,3 +24,9 @@ class Store(Protocol):
 
     def read(self, name: str, start: int, size: int) -> bytes:
         """`size` bytes of a file from its byte `start` on; an Error where there are fewer."""
+
+
+def check_name(store: Store, name: str) -> None:
+    """Refuse a name that is not one plain part of a path, so that none leads out of the store."""
+    if not NAME.fullmatch(name) or set(name) == {"."}:
+        raise Error(f"{name!r:.200} is no name of a file in {store}: letters, digits and _.- may stand in it.")

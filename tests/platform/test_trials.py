@@ -173,3 +173,27 @@ def test_a_trial_that_was_to_be_pruned_when_its_driver_was_killed_is_pruned_by_t
     optuna.Trial(study, study.trials[0]._trial_id).set_user_attr("pruned_at", 1)
     next_start(study, plan, journal)
     assert study.trials[0].state == TrialState.PRUNED
+
+
+def test_a_checkpoint_within_an_epoch_is_kept_and_is_no_step(
+    trials: Trials, study: optuna.Study, tmp_path: Path
+) -> None:
+    trials.start("a")
+    assert trials.report("a", {"partial": True})
+    trials.checkpoint("a", str(tmp_path))
+    trials.finish("a", died=True)
+    assert study.trials[0].intermediate_values == {}
+    again = trials.start("b")
+    assert again is not None
+    assert again["resume"] == str(tmp_path)
+
+
+def test_how_a_trial_reads_its_images_is_noted_once(trials: Trials, study: optuna.Study, journal: Journal) -> None:
+    config = trials.start("a")
+    assert config is not None
+    assert config["reading"] == "auto"
+    for step in (1, 2):
+        trials.report("a", {**epoch(step), "reading": "offset"})
+    assert study.trials[0].user_attrs["reading"] == "offset"
+    tags = [event for event in journal.read()[0] if event["kind"] == "tag"]
+    assert [(event["trial"], event["key"], event["value"]) for event in tags] == [(0, "reading", "offset")]

@@ -28,12 +28,12 @@ def decode_in_another_process(shards: Path, folder: Path) -> None:
 def decode_and_stop_half_way(shards: Path, folder: Path) -> None:
     manifest = read_manifest(shards)
 
-    def stop(manifest, index):
-        if index == manifest.num_images // 2:
+    def stop(data, name):
+        if name == manifest.keys[manifest.num_images // 2]:
             time.sleep(600)
-        return read_image(manifest, index)
+        return decode(data, name)
 
-    cache.read_image = stop
+    cache.decode = stop
     decoded(manifest, 8, 8, folder)
 
 

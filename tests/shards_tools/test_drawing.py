@@ -1,6 +1,7 @@
 """The drawn faces: the same from the same seed, in LSASRD's layout, and told apart by style rather than by colour."""
 
 import hashlib
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 from PIL import Image
 
 from shards_tools import sample
+from shards_tools.build import build
+from shards_tools.drawing import tree
 from shards_tools.drawing.character import (
     ACCESSORIES,
     BACKS,
@@ -19,11 +22,23 @@ from shards_tools.drawing.character import (
     draw_character,
     draw_moment,
 )
-from shards_tools.drawing.face import SIZE, draw_face
-from shards_tools.drawing.style import BACKGROUNDS, HIGHLIGHTS, IRISES, LINES, NOSES, PALETTES, SHADINGS, SHINES
-from shards_tools.drawing.tree import draw_styles, draw_tree
+from shards_tools.drawing.face import SIZE, draw_face, find_face
+from shards_tools.drawing.layouts import LAYOUTS
+from shards_tools.drawing.style import (
+    BACKGROUNDS,
+    HIGHLIGHTS,
+    IRISES,
+    LINES,
+    NOSES,
+    PALETTES,
+    SHADINGS,
+    SHINES,
+    draw_styles,
+)
+from shards_tools.drawing.tree import draw_tree
 from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
+from shards_tools.sources import SOURCES
 from shards_tools.sources.lsasrd import scan
 from shards_tools.splits import TEST_GALLERY, TEST_QUERY, TRAIN
 
@@ -59,6 +74,92 @@ def test_the_tree_is_lsasrds_plain_layout(tmp_path):
         ("0002", TEST_GALLERY),
         ("0003", TEST_GALLERY),
     }
+
+
+def test_the_five_fold_layout_deals_the_works_out(tmp_path):
+    drawn = draw_tree(tmp_path / "pictures", layout="five-fold", num_works=10, num_roles=2, num_images=2)
+    source = SOURCES["lsasrd"](tmp_path / "pictures")
+    assert (source.layout, len(source.images), len(source.works)) == ("five-fold", drawn["num_images"], 10)
+    works = {(image.fold, image.work) for image in source.images}
+    assert sorted(fold for fold, _ in works) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+
+
+def test_the_dafre_layout_comes_out_with_the_counts_drawn(tmp_path):
+    drawn = draw_tree(tmp_path / "pictures", layout="dafre", num_classes=4, max_images=30)
+    split = build(SOURCES["dafre"](tmp_path / "pictures"), tmp_path / "shards").split()
+    assert [len(split.train), len(split.val), len(split.test)] == [drawn[f"num_{n}"] for n in ("train", "val", "test")]
+    manifest = read_manifest(tmp_path / "shards")
+    sizes = sorted(np.bincount(manifest.work).tolist())
+    assert sizes == sorted(round(20 + 10 / rank**0.9) for rank in (1, 2, 3, 4))
+    assert manifest.num_images == drawn["num_images"] == sum(sizes)
+    for work in range(4):  # by the authors' rule, in integers where floats are exact enough
+        n = (manifest.work == work).sum()
+        val = np.isin(np.flatnonzero(manifest.work == work), split.val).sum()
+        assert val == int(n * 0.7999999999999999) - int(n * 0.7)
+    assert all(file.parent.name == f"{int(file.stem) % 1000:04d}" for file in tmp_path.glob("pictures/faces/*/*.jpg"))
+
+
+def test_the_icartoonface_layout_comes_out_with_the_counts_drawn(tmp_path):
+    counts = {"num_train": 3, "num_test": 2, "num_distractors": 3, "num_images": 6, "num_styles": 4}
+    drawn = draw_tree(tmp_path / "pictures", layout="icartoonface", size=48, **counts)
+    source = SOURCES["icartoonface"](tmp_path / "pictures")
+    assert len(source.images) == drawn["num_images"]
+    assert len(source.pairs) == drawn["num_pairs"] == 2
+    by_work = Counter(image.work for image in source.images)
+    assert sorted(by_work.values())[-3:] == [6, 6, 6]
+    assert len(by_work) == 3 + 2 + 1
+    for image in source.images:
+        with Image.open(image.path) as picture:
+            assert picture.size == (96, 96)
+    manifest = build(source, tmp_path / "shards")
+    assert manifest.num_images == drawn["num_images"]
+
+
+def test_the_face_is_inside_its_box():
+    """Another hair colour changes pixels where the box says the head is, and hardly any beside it."""
+    styles = draw_styles(10, 0)
+    generator = np.random.default_rng(0)
+    for style in styles:
+        character = replace(draw_character(generator), back="short", front="straight", accessory="none")
+        moment = replace(draw_moment(generator), scale=0.6, shift=(0.2, 0.1))
+        other = replace(character, skin_tone=(character.skin_tone + 0.5) % 1)
+        left, top, right, bottom = find_face(style, character, moment, 200)
+        first, second = (
+            np.asarray(draw_face(style, who, moment, np.random.default_rng(0), 200), dtype=int)
+            for who in (character, other)
+        )
+        changed = np.abs(first - second).sum(axis=2) > 0
+        assert changed[top:bottom, left:right].sum() > 0.85 * changed.sum()
+        assert 40 < right - left < 110
+        assert 40 < bottom - top < 110
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_is_the_same_from_any_number_of_processes(layout, tmp_path, monkeypatch):
+    few = {
+        "plain": SMALL,
+        "five-fold": {"num_works": 5, "num_roles": 1, "num_images": 2},
+        "dafre": {"num_classes": 2, "max_images": 21},
+        "icartoonface": {"num_train": 2, "num_test": 1, "num_distractors": 1, "num_images": 5},
+    }[layout]
+    monkeypatch.setattr(tree, "IMAGES_PER_PROCESS", 1)
+    trees = []
+    for num_processes in (1, 2):
+        monkeypatch.setattr(tree, "num_cpus", lambda number=num_processes: number)
+        out = tmp_path / str(num_processes)
+        drawn = draw_tree(out, layout=layout, seed=2, size=32, **few)
+        trees.append({str(file.relative_to(out)): file.read_bytes() for file in out.rglob("*") if file.is_file()})
+        assert sum(name.endswith(".jpg") for name in trees[-1]) == drawn["num_images"]
+    assert trees[0] == trees[1]
+
+
+def test_the_first_pictures_stay_what_they_are():
+    """The sample set's fingerprint depends on them; a change needs another SAMPLE_VERSION."""
+    digest = hashlib.sha256()
+    for work, style in enumerate(draw_styles(30, 0)):
+        generator = np.random.default_rng((0, 1 + work, 0))
+        digest.update(draw_face(style, draw_character(generator), draw_moment(generator), generator).tobytes())
+    assert digest.hexdigest() == "cc67a6048bd97f8f18361200a243e9fd2bd41528f66974da0092a92beaa383df"
 
 
 def test_a_folder_that_holds_something_is_not_drawn_into(tmp_path):

@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shards_tools import verify as verify_module
+from shards_tools import writer
+from shards_tools.build import build
 from shards_tools.errors import Error
 from shards_tools.manifest import COLUMN_TYPES, Duplicates, fingerprint
 from shards_tools.manifest_file import read_manifest, write_manifest
 from shards_tools.reader import read_image
+from shards_tools.sources.lsasrd import scan
 from shards_tools.verify import LEVELS, verify
 
 
@@ -159,3 +163,17 @@ def test_the_fingerprint_covers_every_label_and_image(plain, column):
     assert fingerprint(plain.works, plain.roles, columns) == plain.fingerprint
     columns[column][3] = columns[column][-1] if column != "fold" else 2
     assert fingerprint(plain.works, plain.roles, columns) != plain.fingerprint
+
+
+def test_deep_names_the_first_damage_in_the_order_of_the_shards(plant, tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "MAX_SHARD_BYTES", 20_000)
+    monkeypatch.setattr(verify_module, "num_cpus", lambda: 4)
+    manifest = build(scan(plant({"train": {f"JP{n:04d}": range(5) for n in range(4)}}, 5)), tmp_path / "shards")
+    places = list(zip(manifest.shard.tolist(), manifest.offset.tolist(), strict=True))
+    in_order = sorted(range(len(places)), key=places.__getitem__)
+    first, second = in_order[10], in_order[60]
+    for index in (first, second):
+        manifest.height[index] += 1
+    write_manifest(manifest, tmp_path / "shards")
+    for _ in range(5):
+        assert f"Sample {manifest.keys[first]} in" in refused(tmp_path / "shards", "deep")

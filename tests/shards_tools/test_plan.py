@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shards_tools.errors import Error
+from shards_tools.plans.draw import Draw
 from shards_tools.plans.full import full_batches
 
 counts_of_works = st.lists(st.integers(1, 40), min_size=3, max_size=12)
@@ -20,12 +21,17 @@ def labels_with(counts: list[int], seed: int) -> np.ndarray:
     return np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)) * 3 + 5, counts))
 
 
+def make(labels: np.ndarray, shape: tuple[int, int], **changes: int) -> np.ndarray:
+    settings = {"works_per_batch": shape[0], "images_per_work": shape[1], "seed": 0, "epoch": 0, **changes}
+    return full_batches(labels, None, Draw(**settings))
+
+
 @settings(deadline=None)
 @given(counts_of_works, batch_shapes, numbers, numbers)
 def test_a_pass_is_every_image_in_batches_of_distinct_works(counts, shape, seed, epoch):
     works_per_batch, images_per_work = shape
     labels = labels_with(counts, 0)
-    plan = full_batches(labels, works_per_batch, images_per_work, seed=seed, epoch=epoch)
+    plan = make(labels, shape, seed=seed, epoch=epoch)
     assert plan.dtype == np.int64
     assert set(plan.ravel().tolist()) == set(range(len(labels)))
     works = labels[plan].reshape(len(plan), works_per_batch, images_per_work)
@@ -39,9 +45,9 @@ def test_a_pass_is_every_image_in_batches_of_distinct_works(counts, shape, seed,
 @settings(deadline=None)
 @given(counts_of_works, batch_shapes, numbers)
 def test_images_repeat_inside_a_group_only_where_a_work_has_too_few(counts, shape, seed):
-    works_per_batch, images_per_work = shape
+    images_per_work = shape[1]
     labels = labels_with(counts, 0)
-    plan = full_batches(labels, works_per_batch, images_per_work, seed=seed, epoch=0)
+    plan = make(labels, shape, seed=seed, epoch=0)
     for group in plan.reshape(-1, images_per_work):
         size = counts[(labels[group[0]] - 5) // 3]
         uses = np.unique(group, return_counts=True)[1]
@@ -53,10 +59,10 @@ def test_images_repeat_inside_a_group_only_where_a_work_has_too_few(counts, shap
 @given(counts_of_works, batch_shapes, numbers, st.integers(0, 5), st.integers(18, 300))
 def test_the_pieces_of_a_pass_together_are_the_pass(counts, shape, seed, number, images_per_epoch):
     labels = labels_with(counts, 0)
-    whole = full_batches(labels, *shape, seed=seed, epoch=number)
+    whole = make(labels, shape, seed=seed, epoch=number)
     pieces = math.ceil(len(whole) / (images_per_epoch // math.prod(shape)))
     cut = [
-        full_batches(labels, *shape, seed=seed, epoch=number * pieces + piece, images_per_epoch=images_per_epoch)
+        make(labels, shape, seed=seed, epoch=number * pieces + piece, images_per_epoch=images_per_epoch)
         for piece in range(pieces)
     ]
     np.testing.assert_array_equal(np.concatenate(cut), whole)
@@ -66,7 +72,7 @@ def test_the_pieces_of_a_pass_together_are_the_pass(counts, shape, seed, number,
 
 def test_equal_seeds_give_equal_plans_and_others_do_not():
     labels = labels_with([20] * 10, 0)
-    plans = [full_batches(labels, 4, 4, seed=seed, epoch=epoch) for seed, epoch in [(1, 2), (1, 2), (1, 3), (2, 2)]]
+    plans = [make(labels, (4, 4), seed=seed, epoch=epoch) for seed, epoch in [(1, 2), (1, 2), (1, 3), (2, 2)]]
     np.testing.assert_array_equal(plans[0], plans[1])
     assert not (plans[0] == plans[2]).all()
     assert not (plans[0] == plans[3]).all()
@@ -75,19 +81,19 @@ def test_equal_seeds_give_equal_plans_and_others_do_not():
 def test_the_plan_does_not_touch_the_global_random_state():
     np.random.seed(0)
     before = np.random.get_state()[1].copy()
-    full_batches(labels_with([20] * 10, 0), 4, 4, seed=0, epoch=0)
+    make(labels_with([20] * 10, 0), (4, 4))
     np.testing.assert_array_equal(np.random.get_state()[1], before)
 
 
 def test_repeats_are_few_where_works_are_many():
     labels = labels_with([11] * 190, 0)
-    plan = full_batches(labels, 16, 4, seed=0, epoch=0)
+    plan = make(labels, (16, 4))
     assert plan.size <= 190 * 12 + 16 * 4
 
 
 def test_a_giant_work_comes_whole_and_starves_nobody():
     labels = labels_with([1000] + [4] * 7, 0)
-    plan = full_batches(labels, 4, 4, seed=0, epoch=0)
+    plan = make(labels, (4, 4))
     assert len(plan) == 250
     uses = np.bincount(plan.ravel(), minlength=len(labels))
     assert (uses[labels == 5] == 1).all()
@@ -98,7 +104,7 @@ def test_a_giant_work_comes_whole_and_starves_nobody():
 
 def test_works_are_spread_over_the_pass_and_meet_by_chance():
     labels = labels_with([40] * 30, 0)
-    plan = full_batches(labels, 6, 4, seed=0, epoch=0)  # 50 batches, each work in 10 of them
+    plan = make(labels, (6, 4))  # 50 batches, each work in 10 of them
     works = (labels[plan].reshape(50, 6, 4)[:, :, 0] - 5) // 3
     first_half = np.bincount(works[:25].ravel(), minlength=30)
     assert set(first_half.tolist()) <= {4, 5, 6}
@@ -119,4 +125,4 @@ def test_works_are_spread_over_the_pass_and_meet_by_chance():
 )
 def test_impossible_batches_are_refused(labels, shape, settings, complaint):
     with pytest.raises(Error, match=complaint):
-        full_batches(np.array(labels, dtype=int), *shape, seed=0, epoch=0, **settings)
+        make(np.array(labels, dtype=int), shape, **settings)

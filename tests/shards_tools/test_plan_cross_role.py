@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from shards_tools.errors import Error
 from shards_tools.plans.cross_role import cross_role_batches
+from shards_tools.plans.draw import Draw
 from shards_tools.plans.full import full_batches
 
 # images of each role of each work
@@ -26,6 +27,10 @@ def works_and_roles(counts: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
     return works[order], roles[order]
 
 
+def shaped(shape: tuple[int, int], *, seed: int = 0, epoch: int = 0) -> Draw:
+    return Draw(works_per_batch=shape[0], images_per_work=shape[1], seed=seed, epoch=epoch)
+
+
 def groups_needed(sizes: list[int], group_size: int) -> int:
     """By trial: the fewest groups that hold every image and no role too often."""
     most = math.ceil(group_size / len(sizes))
@@ -37,7 +42,7 @@ def groups_needed(sizes: list[int], group_size: int) -> int:
 def test_every_image_comes_and_groups_are_of_different_roles(counts, shape, seed, epoch):
     works_per_batch, images_per_work = shape
     works, roles = works_and_roles(counts)
-    plan = cross_role_batches(works, *shape, seed=seed, epoch=epoch, roles=roles)
+    plan = cross_role_batches(works, roles, shaped(shape, seed=seed, epoch=epoch))
     assert plan.dtype == np.int64
     assert set(plan.ravel().tolist()) == set(range(len(works)))
     for batch in plan:
@@ -55,7 +60,7 @@ def test_every_image_comes_and_groups_are_of_different_roles(counts, shape, seed
 @given(roles_of_works, batch_shapes, numbers)
 def test_a_pass_is_no_longer_than_it_must_be(counts, shape, seed):
     works, roles = works_and_roles(counts)
-    plan = cross_role_batches(works, *shape, seed=seed, epoch=0, roles=roles)
+    plan = cross_role_batches(works, roles, shaped(shape, seed=seed))
     groups = [groups_needed(sizes, shape[1]) for sizes in counts]
     assert len(plan) == max(math.ceil(sum(groups) / shape[0]), *groups)
 
@@ -64,7 +69,7 @@ def test_a_pass_is_no_longer_than_it_must_be(counts, shape, seed):
 @given(roles_of_works, batch_shapes, numbers)
 def test_images_repeat_inside_a_group_only_where_a_role_has_too_few(counts, shape, seed):
     works, roles = works_and_roles(counts)
-    plan = cross_role_batches(works, *shape, seed=seed, epoch=0, roles=roles)
+    plan = cross_role_batches(works, roles, shaped(shape, seed=seed))
     for group in plan.reshape(-1, shape[1]):
         sizes = counts[(works[group[0]] - 5) // 3]
         for image, uses in Counter(group.tolist()).items():
@@ -75,7 +80,7 @@ def test_images_repeat_inside_a_group_only_where_a_role_has_too_few(counts, shap
 @given(roles_of_works, batch_shapes, numbers)
 def test_the_images_of_a_role_come_equally_often(counts, shape, seed):
     works, roles = works_and_roles(counts)
-    uses = np.bincount(cross_role_batches(works, *shape, seed=seed, epoch=0, roles=roles).ravel())
+    uses = np.bincount(cross_role_batches(works, roles, shaped(shape, seed=seed)).ravel())
     for work, sizes in enumerate(counts):
         for role in range(len(sizes)):
             mine = uses[(works == 3 * work + 5) & (roles == role)]
@@ -84,34 +89,34 @@ def test_the_images_of_a_role_come_equally_often(counts, shape, seed):
 
 def test_a_role_with_most_images_makes_the_others_repeat_in_proportion_to_theirs():
     works, roles = works_and_roles([[30, 10, 5, 5]] * 3)  # 30 groups of 4: all are full of every role
-    uses = np.bincount(cross_role_batches(works, 3, 4, seed=0, epoch=0, roles=roles).ravel())
+    uses = np.bincount(cross_role_batches(works, roles, shaped((3, 4))).ravel())
     assert [set(uses[roles == role].tolist()) for role in range(4)] == [{1}, {3}, {6}, {6}]
     works, roles = works_and_roles([[40, 12, *[4] * 7]] * 3)  # 40 groups of 3: 80 places for 40 images of the others
-    uses = np.bincount(cross_role_batches(works, 3, 3, seed=0, epoch=0, roles=roles).ravel())
+    uses = np.bincount(cross_role_batches(works, roles, shaped((3, 3))).ravel())
     assert [set(uses[roles == role].tolist()) for role in range(9)] == [{1}, *[{2}] * 8]
 
 
 def test_all_roles_of_a_work_meet_in_one_pass():
     works, roles = works_and_roles([[11] * 10] * 4)
     met = np.zeros((10, 10), dtype=int)
-    for group in cross_role_batches(works, 4, 4, seed=0, epoch=0, roles=roles).reshape(-1, 4):
+    for group in cross_role_batches(works, roles, shaped((4, 4))).reshape(-1, 4):
         met[np.ix_(roles[group], roles[group])] += 1
     assert met.min() >= 3
 
 
 def test_where_no_role_stands_out_the_pass_is_as_long_as_the_full_one():
     works, roles = works_and_roles([[11] * 10] * 20)
-    plan = cross_role_batches(works, 8, 4, seed=0, epoch=0, roles=roles)
-    assert plan.shape == full_batches(works, 8, 4, seed=0, epoch=0).shape
+    plan = cross_role_batches(works, roles, shaped((8, 4)))
+    assert plan.shape == full_batches(works, roles, shaped((8, 4))).shape
 
 
 def test_a_work_of_one_role_fills_its_groups_with_it():
     works, roles = works_and_roles([[8], [8], [8]])
-    plan = cross_role_batches(works, 3, 4, seed=0, epoch=0, roles=roles)
+    plan = cross_role_batches(works, roles, shaped((3, 4)))
     assert sorted(plan.ravel().tolist()) == list(range(24))
 
 
 @pytest.mark.parametrize("roles", [None, np.zeros(3, dtype=int)])
 def test_missing_roles_are_refused(roles):
     with pytest.raises(Error, match="needs the roles of 12 images"):
-        cross_role_batches(np.repeat(np.arange(3), 4), 2, 2, seed=0, epoch=0, roles=roles)
+        cross_role_batches(np.repeat(np.arange(3), 4), roles, shaped((2, 2)))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from shards_tools.errors import Error
 from shards_tools.plans import PLANS
+from shards_tools.plans.draw import Draw
 
 counts_of_works = st.lists(st.integers(1, 40), min_size=3, max_size=12)
 batch_shapes = st.tuples(st.integers(1, 3), st.integers(1, 6))
@@ -30,7 +31,8 @@ def roles_of(labels: np.ndarray) -> np.ndarray:
 
 
 def make(name: str, labels: np.ndarray, shape: tuple[int, int], **changes: int) -> np.ndarray:
-    return PLANS[name](labels, *shape, roles=roles_of(labels), **{"seed": 0, "epoch": 0, **changes})
+    settings = {"works_per_batch": shape[0], "images_per_work": shape[1], "seed": 0, "epoch": 0, **changes}
+    return PLANS[name](labels, roles_of(labels), Draw(**settings))
 
 
 @every_plan

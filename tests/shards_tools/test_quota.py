@@ -28,17 +28,17 @@ def test_what_was_used_longest_ago_goes_first(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("SAKUGA_CACHE_GB", str(250e-9))
     for name, last_use in (("pixels-b", 200), ("pixels-a", 300), ("pixels-c", 100)):
         fill(tmp_path, name, num_bytes=100, last_use=last_use)
-    keep_within_quota(tmp_path, "pixels-*", used=tmp_path / "pixels-b")
+    keep_within_quota(tmp_path, used=tmp_path / "pixels-b")
     assert left(tmp_path) == {"pixels-a", "pixels-b"}
 
 
 def test_using_a_set_makes_it_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAKUGA_CACHE_GB", str(250e-9))
     old = fill(tmp_path, "pixels-old", num_bytes=100, last_use=100)
-    keep_within_quota(tmp_path, "pixels-*", used=old)
+    keep_within_quota(tmp_path, used=old)
     fill(tmp_path, "pixels-a", num_bytes=100, last_use=200)
     new = fill(tmp_path, "pixels-b", num_bytes=100, last_use=300)
-    keep_within_quota(tmp_path, "pixels-*", used=new)
+    keep_within_quota(tmp_path, used=new)
     assert left(tmp_path) == {"pixels-old", "pixels-b"}
 
 
@@ -46,8 +46,22 @@ def test_other_folders_stay_whatever_their_age(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("SAKUGA_CACHE_GB", str(50e-9))
     fill(tmp_path, "sample-v1", num_bytes=100, last_use=1)
     used = fill(tmp_path, "pixels-a", num_bytes=100, last_use=2)
-    keep_within_quota(tmp_path, "pixels-*", used=used)
+    keep_within_quota(tmp_path, used=used)
     assert left(tmp_path) == {"sample-v1", "pixels-a"}
+
+
+def test_shards_and_pixels_share_the_quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAKUGA_CACHE_GB", str(250e-9))
+    old, new = "0b" * 32, "aa" * 32
+    fill(tmp_path, f"shards/{new}", num_bytes=100, last_use=200)
+    fill(tmp_path, f"shards/{old}", num_bytes=100, last_use=100)
+    others = {f".{old}.building", "dafre", "0" * 63}  # one that is being fetched, and somebody's own
+    for name in others:
+        fill(tmp_path, f"shards/{name}", num_bytes=100, last_use=1)
+    used = fill(tmp_path, "pixels-a", num_bytes=100, last_use=50)
+    keep_within_quota(tmp_path, used=used)
+    assert left(tmp_path) == {"shards", "pixels-a"}
+    assert left(tmp_path / "shards") == {new, *others}
 
 
 def test_pixels_that_went_are_made_again_and_the_old_map_stays_good(

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from shards_tools.errors import Error
-from shards_tools.splits import VAL_GALLERY, VAL_QUERY, cut_val, num_query_roles, query_roles_of_fold
+from shards_tools.splits import (
+    TEST,
+    TRAIN,
+    VAL,
+    VAL_GALLERY,
+    VAL_QUERY,
+    cut_classes,
+    cut_val,
+    num_query_roles,
+    query_roles_of_fold,
+)
 
 
 def roles_of(*counts: int) -> list[np.ndarray]:
@@ -40,6 +50,30 @@ def test_the_cut_is_the_same_every_time():
 
 def test_queries_are_forty_percent_rounded_down_but_at_least_one():
     assert [num_query_roles(n) for n in (1, 2, 3, 4, 5, 9, 26)] == [1, 1, 1, 1, 2, 3, 10]
+
+
+@pytest.mark.parametrize("cut", [(VAL,), (VAL, TEST)])
+def test_a_cut_of_classes_takes_its_share_of_each_and_never_the_last_image(cut):
+    sizes = [1, 2, 3, 8, 20, 100, 1000]
+    classes = np.random.default_rng(1).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    codes = cut_classes(classes, cut)
+    for number, size in enumerate(sizes):
+        found = {code: int((codes[classes == number] == code).sum()) for code in (TRAIN, VAL, TEST)}
+        assert sum(found.values()) == size
+        assert found[TRAIN] >= 1
+        assert (found[TEST] > 0) == (TEST in cut and size > 1)
+        assert (found[VAL] > 0) == (size > len(cut))
+        if size >= 20:
+            shares = (0.7, 0.1, 0.2) if TEST in cut else (0.875, 0.125, 0)
+            assert [found[code] for code in (TRAIN, VAL, TEST)] == pytest.approx(
+                [share * size for share in shares], abs=1
+            )
+    np.testing.assert_array_equal(codes, cut_classes(classes, cut))
+
+
+def test_a_cut_of_classes_is_drawn_and_not_the_first_images():
+    places = np.flatnonzero(cut_classes(np.zeros(1000, int), (VAL,)) == VAL)
+    assert places.min() < 100 < 900 < places.max()
 
 
 def test_a_plain_split_is_a_partition_and_keeps_roles_whole(plain):

@@ -58,6 +58,20 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     return build(lsasrd.scan(source), tmp_path_factory.mktemp("shards") / "drawn")
 
 
+@pytest.fixture(scope="session")
+def mixed_sizes(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """Shards of a drawn five-fold tree in which no two images of a role have one size: 10 works, 2 roles, 2 images."""
+    source = tmp_path_factory.mktemp("source")
+    for work in range(10):
+        for role in (1, 2):
+            place = source / "ASRDf" / str(work % 5) / f"JP{work:04d}" / f"{role:04d}"
+            place.mkdir(parents=True)
+            for image in range(2):
+                drawn = draw_stripes(work, role, image).resize((30 + 5 * work, 40 - 4 * image - role))
+                drawn.save(place / f"JP{work:04d}_{role:04d}_{image}.png")
+    return build(lsasrd.scan(source), tmp_path_factory.mktemp("shards") / "mixed")
+
+
 def draw_stripes(work: int, role: int, image: int) -> Image.Image:
     """Stripes of the work's colour and direction, as far apart as the role says, moved and noisy as the image says."""
     rows, columns = np.mgrid[:24, :24]

@@ -1,11 +1,19 @@
 """Batches: which images, which geometry, and that nothing but seed, epoch and place decides."""
 
+import threading
+import time
+from contextlib import closing, nullcontext
+from functools import partial
+
 import numpy as np
 import pytest
 
 from shards_tools.errors import Error
 from shards_tools.plans import PLANS
-from trainables.batches import crop_and_flip, effective_batch, training_batches
+from shards_tools.plans.draw import Draw
+from shards_tools.threads import in_order
+from trainables.augmentation import crop_and_flip
+from trainables.batches import effective_batch, training_batches, training_images
 
 NUM_WORKS, PER_WORK = 6, 12
 LABELS = np.repeat(np.arange(NUM_WORKS), PER_WORK)
@@ -57,8 +65,9 @@ def test_a_batch_holds_p_works_with_k_images_each(small_recipe):
 
 def test_the_plan_that_a_recipe_names_forms_its_batches_from_works_and_roles(small_recipe):
     shape = {"works_per_batch": 3, "images_per_work": 4, "flip_probability": 0.0, "pad_px": 0, "triplet_weight": 0.0}
+    draw = Draw(works_per_batch=3, images_per_work=4, seed=3, epoch=1)
     for name, plan in PLANS.items():
-        expected = plan(LABELS, 3, 4, seed=3, epoch=1, roles=ROLES)
+        expected = plan(LABELS, ROLES, draw)
         images, works = all_batches(small_recipe(plan=name, **shape))
         assert np.array_equal(works, LABELS[expected.ravel()])
         assert np.array_equal(images, PIXELS[INDICES[expected.ravel()]])
@@ -111,3 +120,118 @@ def test_with_few_works_the_images_of_each_are_raised(small_recipe, num_works, e
 def test_a_single_work_is_refused(small_recipe):
     with pytest.raises(Error, match="1 work to train on gives no negatives"):
         effective_batch(small_recipe(), 1)
+
+
+def some_batches(recipe, **options):
+    batches = training_batches(PIXELS, INDICES, LABELS, ROLES, recipe, seed=3, epoch=2, **options)
+    return [(images_BHWC.numpy(), works_B.numpy()) for images_BHWC, works_B in batches]
+
+
+def assert_same_batches(first, second):
+    for (images, works), (other_images, other_works) in zip(first, second, strict=True):
+        np.testing.assert_array_equal(images, other_images)
+        np.testing.assert_array_equal(works, other_works)
+
+
+JITTER = {"jitter_brightness": 0.2, "jitter_hue": 0.1, "enlarge_px": 0}
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.parametrize("world", [1, 2, 3, 8])
+def test_every_rank_has_as_many_batches_and_together_they_are_those_of_one(small_recipe, world, workers):
+    recipe = small_recipe(works_per_batch=2, images_per_work=2, **JITTER)
+    alone = some_batches(recipe, workers=0)
+    assert len(alone) >= 2 * world
+    ranks = [some_batches(recipe, rank=rank, world=world, workers=workers) for rank in range(world)]
+    assert {len(batches) for batches in ranks} == {len(alone) // world}
+    for rank, batches in enumerate(ranks):
+        assert_same_batches(batches, alone[rank::world][: len(alone) // world])
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_an_epoch_resumed_at_any_batch_goes_on_as_it_would_have(small_recipe, workers):
+    recipe = small_recipe(**JITTER)
+    whole = some_batches(recipe, rank=1, world=2, workers=0)
+    for first in range(len(whole) + 1):
+        assert_same_batches(some_batches(recipe, rank=1, world=2, workers=workers, first=first), whole[first:])
+
+
+def test_what_a_launcher_left_in_the_environment_has_no_effect(small_recipe, monkeypatch):
+    before = some_batches(small_recipe())
+    for name, value in {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "WORKER": "1", "NUM_WORKERS": "2"}.items():
+        monkeypatch.setenv(name, value)
+    assert_same_batches(some_batches(small_recipe()), before)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_at_most_one_batch_per_worker_is_made_ahead_of_the_one_in_use(workers):
+    started = []
+
+    def start(number):
+        started.append(number)
+        return number
+
+    results = in_order((partial(start, number) for number in range(50)), workers)
+    for number in range(10):
+        assert next(results) == number
+        time.sleep(0.01)
+        assert len(started) <= number + 1 + workers
+    results.close()
+
+
+@pytest.mark.parametrize("ending", ["consumer stops", "consumer raises", "task raises"])
+def test_no_thread_lives_on_when_batches_end_early(ending):
+    before = threading.active_count()
+
+    def work(number):
+        if ending == "task raises" and number == 5:
+            raise OSError("the disk is gone")
+        return number
+
+    def consume():
+        with closing(in_order((lambda number=number: work(number) for number in range(1000)), 2)) as results:
+            for number in results:
+                if ending == "consumer stops" and number == 5:
+                    return
+                if ending == "consumer raises" and number == 5:
+                    raise KeyError(number)
+
+    with nullcontext() if ending == "consumer stops" else pytest.raises((OSError, KeyError)):
+        consume()
+    assert threading.active_count() == before
+
+
+def test_larger_images_are_cropped_to_the_recipes_size_at_every_offset(small_recipe, manifest):
+    recipe = small_recipe(enlarge_px=2, pad_px=0, flip_probability=0.0)
+    images = training_images(recipe, manifest, "offset")
+    split = manifest.split(0)
+    labels = np.unique(manifest.work[split.train], return_inverse=True)[1]
+    offsets = set()
+    larger = images[split.train]
+    assert larger.shape[1:] == (26, 26, 3)
+    windows = np.lib.stride_tricks.sliding_window_view(larger, (24, 24), axis=(1, 2))  # N 3 3 C 24 24
+    for images_BHWC, _ in training_batches(
+        images, split.train, labels, manifest.role[split.train], recipe, seed=0, epoch=1
+    ):
+        for image_HWC in images_BHWC.numpy()[:4]:
+            same = (windows == image_HWC.transpose(2, 0, 1)).all(axis=(3, 4, 5))
+            assert same.any()
+            offsets.add(tuple(np.argwhere(same)[0][1:]))
+    assert len(offsets) == 9
+
+
+def test_resized_crops_are_cut_from_images_at_the_sizes_they_have(small_recipe, mixed_sizes):
+    recipe = small_recipe(crop_area=(1.0, 1.0), crop_aspect=(1.0, 1.0), pad_px=0, works_per_batch=2, images_per_work=2)
+    images = training_images(recipe, mixed_sizes, "auto")
+    split = mixed_sizes.split(0)
+    labels = np.unique(mixed_sizes.work[split.train], return_inverse=True)[1]
+    roles = mixed_sizes.role[split.train]
+    (first, _), *_ = training_batches(images, split.train, labels, roles, recipe, seed=0, epoch=1)
+    assert first.shape == (4, 24, 24, 3)
+    with pytest.raises(Error, match="reading=decoded does not do"):
+        training_images(recipe, mixed_sizes, "decoded")
+
+
+def test_resized_crops_of_images_of_one_size_come_from_the_decoded_ones(small_recipe, manifest):
+    recipe = small_recipe(crop_area=(0.1, 1.0), pad_px=0)
+    assert training_images(recipe, manifest, "auto").reading == "decoded"

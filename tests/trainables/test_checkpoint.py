@@ -86,7 +86,7 @@ def test_a_folder_without_a_checkpoint_and_one_of_another_format_are_refused(che
     with pytest.raises(Error, match="holds no checkpoint"):
         load_model(tmp_path)
     change_info(checkpoint, format=99)
-    with pytest.raises(Error, match="has format 99, not 1"):
+    with pytest.raises(Error, match="has format 99, not 2"):
         load_model(checkpoint)
 
 

@@ -33,3 +33,13 @@ def test_without_erasing_training_pixels_are_the_evaluations(small_recipe):
     step = InputStep(small_recipe(erase_probability=0.0))
     images_BHWC = torch.randint(0, 256, (2, 6, 6, 3), dtype=torch.uint8)
     assert torch.equal(step.train()(images_BHWC), step.eval()(images_BHWC))
+
+
+def test_a_constant_rectangle_has_the_mean_colour_and_a_pixel_one_noise(small_recipe):
+    images_BHWC = torch.full((8, 24, 24, 3), 255, dtype=torch.uint8)
+    for fill, constant in (("constant", True), ("pixel", False)):
+        random.seed(0)
+        pixels_BCHW = InputStep(small_recipe(erase_probability=1.0, erase_fill=fill)).train()(images_BHWC)
+        erased = pixels_BCHW[pixels_BCHW != 1]
+        assert bool((erased == 0).all()) == constant
+        assert len(erased) > 100

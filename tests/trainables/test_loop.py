@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from shards_tools.errors import Error
-from trainables.checkpoint import load_model
+from trainables.checkpoint import load_model, read_info
 from trainables.evaluation import evaluate_split, extract_features
 from trainables.loop import NonFiniteLoss, prepare, train, train_one_epoch
 from trainables.metrics.cross_role import cross_role_metrics
@@ -75,6 +75,64 @@ def test_a_training_resumed_from_any_epoch_equals_the_uninterrupted_one_bit_for_
         train(recipe, manifest, report=resumed, fold=1, seed=7, resume=whole.folder / str(epoch))
         assert resumed.lasting() == whole.lasting()[epoch - 1 :]
         assert_equal(state_of(resumed.folder / "3"), state_of(whole.folder / "3"))
+
+
+@pytest.mark.parametrize("reading", ["decoded", "offset"])
+def test_a_training_resumed_within_any_epoch_equals_the_uninterrupted_one_bit_for_bit(
+    small_recipe, manifest, tmp_path, monkeypatch, reading
+):
+    recipe = small_recipe(epochs=2, jpm=True, stride_px=6, drop_path=0.3, erase_probability=0.5, jitter_hue=0.1)
+    whole = Reports(tmp_path / "whole")
+    train(recipe, manifest, report=whole)
+    monkeypatch.setattr("trainables.loop.PARTIAL_CHECKPOINT_SECONDS", 0.0)
+    partials: list[Path] = []
+
+    def keep(save):
+        partials.append(tmp_path / f"partial-{len(partials)}")
+        save(partials[-1])
+        torch.rand(3), np.random.rand(), random.random()  # who listens may draw
+
+    interrupted = Reports(tmp_path / "interrupted")
+    train(recipe, manifest, report=interrupted, save_partial=keep, reading=reading)
+    assert interrupted.lasting() == whole.lasting()
+    assert len(partials) >= 6
+    for partial in (partials[0], partials[len(partials) // 2 - 1], partials[-2]):
+        epoch = read_info(partial).epoch
+        assert read_info(partial).reading == reading
+        resumed = Reports(tmp_path / f"from-{partial.name}")
+        train(recipe, manifest, report=resumed, resume=partial)
+        assert resumed.lasting() == whole.lasting()[max(epoch - 1, 0) :]
+        assert_equal(state_of(resumed.folder / "2"), state_of(whole.folder / "2"))
+        if epoch:  # what it writes at its start is the checkpoint that it came from, to be gone on with again
+            again = Reports(tmp_path / f"again-{partial.name}")
+            train(recipe, manifest, report=again, resume=resumed.folder / str(epoch))
+            assert_equal(state_of(again.folder / "2"), state_of(whole.folder / "2"))
+
+
+def test_partial_checkpoints_come_no_more_often_than_their_interval(small_recipe, manifest, tmp_path):
+    saves = []
+    train(small_recipe(epochs=1), manifest, report=Reports(tmp_path), save_partial=saves.append)
+    assert saves == []
+
+
+@pytest.mark.parametrize(("asked", "found"), [("stream", "decoded"), ("offset", "stream")])
+def test_a_stream_is_not_gone_on_with_by_another_reading(small_recipe, manifest, tmp_path, asked, found):
+    reports = Reports(tmp_path)
+    train(small_recipe(epochs=1), manifest, report=reports)
+    path = tmp_path / "1" / "checkpoint.json"
+    path.write_text(path.read_text().replace('"reading": "decoded"', f'"reading": "{found}"'))
+    with pytest.raises(Error, match=f"was trained with reading {found}, not {asked}"):
+        train(small_recipe(epochs=1), manifest, report=reports, resume=tmp_path / "1", reading=asked)
+
+
+@pytest.mark.parametrize("changes", [{"enlarge_px": 4}, {"crop_area": (0.3, 1.0), "pad_px": 0}])
+def test_images_of_other_sizes_are_evaluated_at_the_recipes_size(small_recipe, mixed_sizes, tmp_path, changes):
+    recipe = small_recipe(epochs=1, works_per_batch=2, images_per_work=2, **changes)
+    reports = Reports(tmp_path)
+    train(recipe, mixed_sizes, report=reports)
+    assert np.isfinite(reports.metrics[0]["loss"])
+    training = prepare(recipe, mixed_sizes, fold=0, seed=0, device="cpu")
+    assert training.pixels[np.array([0])].shape == (1, 24, 24, 3)
 
 
 def test_a_resumed_training_first_reports_the_checkpoints_own_metrics_and_writes_it_again(

@@ -37,7 +37,15 @@ class Recipe:
     images_per_epoch: int | None = None  # None: a whole pass of the plan; else short epochs that cover it in turn
     flip_probability: float = 0.5
     pad_px: int = 10  # zero border before the random crop
+    enlarge_px: int = 0  # training images are read so much larger and cropped to image_size
+    crop_area: tuple[float, float] | None = None  # fractions of the area that a resized crop takes; None: no such crop
+    crop_aspect: tuple[float, float] = (3 / 4, 4 / 3)  # width / height of a resized crop
+    jitter_brightness: float = 0.0  # as in torchvision's ColorJitter; 0 is off
+    jitter_contrast: float = 0.0
+    jitter_saturation: float = 0.0
+    jitter_hue: float = 0.0
     erase_probability: float = 0.5
+    erase_fill: Literal["pixel", "constant"] = "pixel"  # normal noise, or the pixel_mean
     pixel_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     pixel_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
@@ -56,11 +64,12 @@ class Recipe:
         for key in ("image_size", "works_per_batch", "images_per_work", "lr", "bias_lr_factor", "epochs"):
             value = getattr(self, key)
             self._require(math.isfinite(value) and value > 0, key, "a finite number above 0")
-        for key in ("pad_px", "weight_decay", "momentum", "warmup_epochs"):
+        for key in ("pad_px", "enlarge_px", "weight_decay", "momentum", "warmup_epochs"):
             value = getattr(self, key)
             self._require(math.isfinite(value) and value >= 0, key, "a finite number of at least 0")
         for key in ("flip_probability", "erase_probability"):
             self._require(0 <= getattr(self, key) <= 1, key, "a probability, in 0..1")
+        self._check_augmentation()
         self._require(self.momentum < 1, "momentum", "below 1")
         self._require(self.scale in ("paper", "tiny"), "scale", "paper or tiny")
         self._require(self.optimiser in ("sgd", "adamw"), "optimiser", "sgd or adamw")
@@ -74,6 +83,19 @@ class Recipe:
             )
         if self.pretrained and get_backbone(self.backbone).pretrained_name is None:
             raise Error(f"{self.name}: backbone {self.backbone!r} has no pretrained weights. Set pretrained=false.")
+
+    def _check_augmentation(self) -> None:
+        for key in ("jitter_brightness", "jitter_contrast", "jitter_saturation", "jitter_hue"):
+            value, most = getattr(self, key), 0.5 if key == "jitter_hue" else math.inf
+            self._require(math.isfinite(value) and 0 <= value <= most, key, f"a finite number in 0..{most:g}")
+        low, high = self.crop_aspect if len(self.crop_aspect) == 2 else (0, 0)
+        self._require(0 < low <= high < math.inf, "crop_aspect", "two finite numbers above 0, the lower first")
+        self._require(self.erase_fill in ("pixel", "constant"), "erase_fill", "pixel or constant")
+        if self.crop_area is not None:
+            low, high = self.crop_area if len(self.crop_area) == 2 else (0, 0)
+            self._require(0 < low <= high <= 1, "crop_area", "none, or two fractions above 0, the lower first")
+            for key in ("pad_px", "enlarge_px"):
+                self._require(getattr(self, key) == 0, key, "0 where crop_area is set, which crops by itself")
 
     def _require(self, holds: bool, key: str, rule: str) -> None:
         if not holds:
@@ -166,4 +188,5 @@ def _parsed(recipe: Recipe, key: str, text: str, kind: Any) -> object:
 
 def _spoken(kind: Any) -> str:
     names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-    return names.get(kind, "three numbers, as in 0.5,0.5,0.5")
+    counts = {2: "two numbers, as in 0.5,1", 3: "three numbers, as in 0.5,0.5,0.5"}
+    return names.get(kind) or counts[len(typing.get_args(kind))]

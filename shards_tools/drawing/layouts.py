@@ -1,0 +1,175 @@
+"""Which pictures are drawn for each layout, and the lists that stand beside them.
+
+A new layout is one function here and one line in LAYOUTS.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shards_tools.drawing.pictures import draw_faces, draw_scenes
+from shards_tools.splits import num_query_roles
+
+NUM_FOLDS = 5
+RECTRAIN = "personai_icartoonface_rectrain"
+RECTEST = "personai_icartoonface_rectest"
+
+Box = Sequence[int]  # left, top, right, bottom in px
+
+
+def _nothing(folder: Path, boxes: Sequence[Any]) -> None:
+    """A layout without lists."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """All that is to be drawn: a job per character, done by one function."""
+
+    jobs: list[dict[str, Any]]
+    summary: dict[str, int]
+    draw: Callable[[dict[str, Any]], Any] = draw_faces
+    write_lists: Callable[[Path, Sequence[Any]], None] = _nothing  # is given what `draw` gave back, job by job
+
+    @property
+    def num_images(self) -> int:
+        """How many pictures it is."""
+        return sum(len(job["files"]) for job in self.jobs)
+
+
+def plan_plain(
+    seed: int, *, num_train: int = 24, num_test: int = 6, num_roles: int = 8, num_images: int = 8
+) -> Drawing:
+    """LSASRD's plain layout: works to train, and others whose roles are query or gallery."""
+
+    def part(work: int, role: int) -> str:
+        asked = role < num_query_roles(num_roles)
+        return "train" if work < num_train else "query" if asked else "test"
+
+    return _plan_works(seed, "ASRD", part, num_train + num_test, num_roles, num_images)
+
+
+def plan_five_fold(seed: int, *, num_works: int = 30, num_roles: int = 8, num_images: int = 8) -> Drawing:
+    """LSASRD's five-fold layout: works dealt out to the folders 0 to 4."""
+    return _plan_works(seed, "ASRDf", lambda work, _: str(work % NUM_FOLDS), num_works, num_roles, num_images)
+
+
+def _plan_works(
+    seed: int, tree: str, part: Callable[[int, int], str], num_works: int, num_roles: int, num_images: int
+) -> Drawing:
+    jobs = []
+    for work in range(num_works):
+        for role in range(num_roles):
+            name, number = f"JP{work + 1:04d}", f"{role + 1:04d}"
+            folder = f"{tree}/{part(work, role)}/{name}/{number}"
+            files = [f"{folder}/{name}_{number}_{image:03d}.jpg" for image in range(1, num_images + 1)]
+            jobs.append(_job(files, (seed, 1 + work, role), (seed, num_works), [work] * num_images))
+    summary = {
+        "num_works": num_works,
+        "num_roles": num_roles,
+        "num_images_per_role": num_images,
+        "num_images": len(jobs) * num_images,
+    }
+    return Drawing(jobs, summary)
+
+
+def plan_dafre(seed: int, *, num_classes: int = 40, num_styles: int = 30, max_images: int = 240) -> Drawing:
+    """DAF:re's v2 layout: characters of every style, from `max_images` down to about 20 each, and three lists.
+
+    A class is split in the order of its images by the authors' rule, which takes floats as they are: of 20 images val
+    gets 1 and test 5.
+    """
+    generator = np.random.default_rng([seed, 1])
+    sizes = generator.permutation([round(20 + (max_images - 20) * (1 + rank) ** -0.9) for rank in range(num_classes)])
+    numbers = generator.choice(10**6, sizes.sum(), replace=False)
+    jobs, rows = [], {"train": "", "val": "", "test": ""}
+    for label, ids in enumerate(np.split(numbers, np.cumsum(sizes)[:-1])):
+        places = [f"{number % 1000:04d}/{number}.jpg" for number in ids.tolist()]
+        styles = generator.integers(num_styles, size=len(ids)).tolist()
+        jobs.append(_job([f"faces/{place}" for place in places], (seed, 2, label), (seed, num_styles), styles))
+        train, val = int(len(ids) * 0.7), int(len(ids) * (0.7 + 0.1))
+        for name, part in (("train", places[:train]), ("val", places[train:val]), ("test", places[val:])):
+            rows[name] += "".join(f"{label},{place}\n" for place in part)
+    rows["classid_classname"] = "".join(f"{label},drawn_character_{label:02d}\n" for label in range(num_classes))
+
+    def write_lists(folder: Path, _: Sequence[Any]) -> None:
+        (folder / "labels").mkdir()
+        for name, text in rows.items():
+            (folder / "labels" / f"{name}.csv").write_text(text)
+
+    splits = {f"num_{name}": rows[name].count("\n") for name in ("train", "val", "test")}
+    summary = {"num_classes": num_classes, **splits, "num_images": len(numbers)}
+    return Drawing(jobs, summary, write_lists=write_lists)
+
+
+def plan_icartoonface(
+    seed: int,
+    *,
+    num_train: int = 30,
+    num_test: int = 12,
+    num_distractors: int = 40,
+    num_images: int = 10,
+    num_styles: int = 15,
+) -> Drawing:
+    """iCartoonFace's official layout: faces in larger pictures with their boxes, distractors and pairs.
+
+    A test identity has 5 images or up to `num_images`; its first and second one are a pair.
+    """
+    generator = np.random.default_rng([seed, 3])
+    files, labels = [], []
+    number = 0
+    for identity in range(num_train):
+        name = f"{RECTRAIN}_{identity:05d}"
+        files.append([f"{name}/{name}_{number + image:07d}.jpg" for image in range(num_images)])
+        number += num_images
+    number = 0
+    for identity in range(num_test + num_distractors):
+        count = int(generator.integers(5, num_images + 1)) if identity < num_test else 1
+        labels.append(identity if identity < num_test else -1)
+        files.append([f"{RECTEST}_{number + image:07d}.jpg" for image in range(count)])
+        number += count
+    folders = [f"{RECTRAIN}/icartoonface_rectrain"] * num_train + [f"{RECTEST}/icartoonface_rectest"] * len(labels)
+    jobs = [
+        _job(
+            [f"{folder}/{name}" for name in names],
+            (seed, 4, place),
+            (seed, num_styles),
+            [place % num_styles] * len(names),
+        )
+        for place, (folder, names) in enumerate(zip(folders, files, strict=True))
+    ]
+
+    def write_lists(folder: Path, boxes: Sequence[Sequence[Box]]) -> None:
+        lines = [
+            [[name, *map(str, box)] for name, box in zip(names, found, strict=True)]
+            for names, found in zip(files, boxes, strict=True)
+        ]
+        _write_rows(
+            folder / RECTRAIN / "icartoonface_rectrain_det.txt", [row for of in lines[:num_train] for row in of]
+        )
+        labelled = zip(lines[num_train:], labels, strict=True)
+        faces = [[*row, str(label)] for of, label in labelled for row in of]
+        pairs = [names[:2] for names in files[num_train : num_train + num_test]]
+        _write_rows(folder / RECTEST / "icartoonface_rectest_info.txt", faces + pairs)
+
+    counts = {"num_identities": num_train, "num_test_identities": num_test, "num_distractors": num_distractors}
+    summary = {**counts, "num_pairs": num_test, "num_images": sum(map(len, files))}
+    return Drawing(jobs, summary, draw_scenes, write_lists)
+
+
+def _job(files: list[str], seed: tuple[int, ...], styles: tuple[int, int], numbers: list[int]) -> dict[str, Any]:
+    return {"files": files, "seed": seed, "style_seed": styles[0], "num_styles": styles[1], "styles": numbers}
+
+
+def _write_rows(file: Path, rows: Sequence[Sequence[str]]) -> None:
+    file.write_text("".join("\t".join(row) + "\n" for row in rows))
+
+
+LAYOUTS: dict[str, Callable[..., Drawing]] = {
+    "plain": plan_plain,
+    "five-fold": plan_five_fold,
+    "dafre": plan_dafre,
+    "icartoonface": plan_icartoonface,
+}

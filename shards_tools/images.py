@@ -1,0 +1,141 @@
+"""How the pixels of a manifest reach a training: decoded once and mapped, JPEG by offset, or streamed from a store.
+
+n images asked for, B batch, H W pixels, C channels.
+"""
+
+import math
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+import psutil
+
+from shards_tools.cache import cache_folder, decoded, pixels_place
+from shards_tools.decode import decode, resize
+from shards_tools.errors import unknown
+from shards_tools.manifest import Manifest
+from shards_tools.quota import quota_bytes
+from shards_tools.reader import read_image
+from shards_tools.stores.shard_cache import cached, copy_fits
+from shards_tools.streaming.images import StreamedImages
+
+READINGS = ("auto", "decoded", "offset", "stream")
+MEMORY_FRACTION = 0.5  # of what is available: the rest is for trials, their activations and other trials' pixels
+
+
+class Images(Protocol):
+    """All images of a manifest at one size, uint8 RGB."""
+
+    reading: str  # "decoded", "offset" or "stream": what is written to the trial's record
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        """Any images, e.g. for evaluation: [n] -> [n, H, W, C]."""
+
+    def batches(self, plan: np.ndarray) -> Iterator[np.ndarray]:
+        """The images of each row of the plan, in order: [num_batches, B] indices into the manifest -> BHWC each."""
+
+
+class DecodedImages:
+    """The memory map that all processes of a machine share."""
+
+    reading = "decoded"
+
+    def __init__(self, manifest: Manifest, height: int, width: int) -> None:
+        self._pixels = np.asarray(decoded(manifest, height, width))
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        images_BHWC: np.ndarray = self._pixels[indices]
+        return images_BHWC
+
+    def views(self, indices: np.ndarray) -> Sequence[np.ndarray]:
+        """The images where they lie, HWC each and read-only: for who copies parts of them anyway."""
+        return [self._pixels[index] for index in indices]
+
+    def batches(self, plan: np.ndarray) -> Iterator[np.ndarray]:
+        return (self[row] for row in plan)
+
+
+class NativeImages:
+    """Images of any shapes, each at the size it has: read, checked and decoded when it is asked for."""
+
+    reading = "offset"
+
+    def __init__(self, manifest: Manifest, *, threads: int = 1) -> None:
+        self._manifest = manifest
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray | Sequence[np.ndarray]:
+        """HWC each; so many threads work at a time."""
+        return self._each(indices)
+
+    def _each(self, indices: np.ndarray) -> Sequence[np.ndarray]:
+        return list(self._pool.map(self._read, indices) if self._pool else map(self._read, indices))
+
+    def _read(self, index: int) -> np.ndarray:
+        return decode(read_image(self._manifest, index), str(self._manifest.keys[index]))
+
+
+class OffsetImages(NativeImages):
+    """The pixels of DecodedImages, but each image is read, checked and decoded when it is asked for."""
+
+    def __init__(self, manifest: Manifest, height: int, width: int, *, threads: int = 1) -> None:
+        super().__init__(manifest, threads=threads)
+        self._size = height, width
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        images_BHWC = np.empty((len(indices), *self._size, 3), np.uint8)
+        for place, image in enumerate(self._each(indices)):
+            images_BHWC[place] = image
+        return images_BHWC
+
+    def _read(self, index: int) -> np.ndarray:
+        return resize(super()._read(index), *self._size)
+
+    def batches(self, plan: np.ndarray) -> Iterator[np.ndarray]:
+        return (self[row] for row in plan)
+
+
+def open_images(manifest: Manifest, height: int, width: int, reading: str = "auto", *, threads: int = 1) -> Images:
+    """The images at one size, bilinear and antialiased: the same pixels by whichever of READINGS.
+
+    `auto` takes decoded images where they fit into half of the available memory, and onto the disk of the cache; else
+    JPEG by offset, from a copy of the shards where these are remote; else, where the copy does not fit, a stream.
+
+    Args:
+        threads: how many decode at a time where each image is decoded when it is asked for.
+    """
+    if reading == "auto":
+        reading = _fitting_reading(manifest, height, width)
+    if reading == "decoded":
+        return DecodedImages(manifest, height, width)
+    if reading == "offset":
+        return OffsetImages(cached(manifest), height, width, threads=threads)
+    if reading == "stream":
+        return StreamedImages(manifest, height, width, threads=threads)
+    raise unknown("reading", reading, READINGS)
+
+
+def one_shape(manifest: Manifest) -> tuple[int, int] | None:
+    """Height and width in px where all images have the same, else None."""
+    if not manifest.num_images or np.ptp(manifest.height) or np.ptp(manifest.width):
+        return None
+    return int(manifest.height[0]), int(manifest.width[0])
+
+
+def _fitting_reading(manifest: Manifest, height: int, width: int) -> str:
+    if _decoded_fits(manifest, height, width):
+        return "decoded"
+    return "offset" if manifest.store.is_local or copy_fits(manifest) else "stream"
+
+
+def _decoded_fits(manifest: Manifest, height: int, width: int) -> bool:
+    num_bytes = math.prod((manifest.num_images, height, width, 3))
+    if num_bytes > MEMORY_FRACTION * psutil.virtual_memory().available:
+        return False
+    if pixels_place(manifest, height, width).exists():
+        return True
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    return num_bytes <= min(quota_bytes(folder), shutil.disk_usage(folder).free)

@@ -1,0 +1,118 @@
+"""The pool of a stream: images that have arrived, and how batches are drawn from them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from shards_tools.plans.draw import Draw
+from shards_tools.plans.works import positions_of_each
+from shards_tools.writer import IMAGES_PER_BLOCK
+
+POOL_IMAGES = 4_096  # 256 full blocks: fewer make neighbours meet again, more take memory
+
+
+def draw_groups(
+    labels: np.ndarray, run: Sequence[np.ndarray], draw: Draw, generator: np.random.Generator
+) -> np.ndarray:
+    """Batches of P distinct works x K images [num_batches, P * K] from blocks that arrive in the order of `run`."""
+    pool = _Pool(labels, run, draw, generator)
+    batches = []
+    while pool.fill():
+        works = pool.choose_works()
+        batches.append(np.concatenate([pool.take(work) for work in works]))
+    return np.stack(batches)
+
+
+def draw_images(
+    labels: np.ndarray, run: Sequence[np.ndarray], draw: Draw, generator: np.random.Generator
+) -> np.ndarray:
+    """Batches of any images [num_batches, P * K] from blocks that arrive in the order of `run`.
+
+    The last batch is filled up with images drawn again from what came last.
+    """
+    images, size = np.concatenate(run), draw.batch_size
+    pool, end, batches = np.empty(0, np.int64), 0, []
+    while len(pool) or end < len(images):
+        start, end = end, min(len(images), end + max(POOL_IMAGES, size) - len(pool))
+        pool = generator.permutation(np.concatenate([pool, images[start:end]]))
+        batch, pool = pool[:size], pool[size:]
+        if len(batch) < size:
+            before = images[-(POOL_IMAGES + size) :]
+            again = generator.permutation(before[~np.isin(before, batch)])
+            batch = np.concatenate([batch, again[: size - len(batch)]])
+        batches.append(batch)
+    return np.stack(batches)
+
+
+class _Pool:
+    """Images that have arrived: fresh ones wait for their group, used ones may fill a group up."""
+
+    def __init__(
+        self, labels: np.ndarray, run: Sequence[np.ndarray], draw: Draw, generator: np.random.Generator
+    ) -> None:
+        self._draw, self._generator, self._run = draw, generator, run
+        self._images_of_work = positions_of_each(labels)  # of other runs too
+        works = np.unique(labels, return_inverse=True)[1]
+        self._work_of_block = [int(works[block[0]]) for block in run]
+        num_works = len(self._images_of_work)
+        self._num_arrived = 0  # blocks
+        self._arrived: list[list[int]] = [[] for _ in range(num_works)]
+        self._fresh: list[list[int]] = [[] for _ in range(num_works)]
+        self._to_come = np.bincount(works[np.concatenate(run)], minlength=num_works)  # images
+        self._left = -(-self._to_come // draw.images_per_work)  # groups with a fresh image, arrived or not
+        self._ready = np.zeros(num_works, np.int64)  # groups that could be taken
+        self._last_came = np.full(num_works, -1)  # number of the work's last block
+
+    def fill(self) -> bool:
+        """Let blocks arrive until there is enough to draw from; False where nothing fresh is left."""
+        enough = -(-max(POOL_IMAGES, self._draw.batch_size) // self._draw.images_per_work)
+        while self._num_arrived < len(self._run) and (
+            self._ready.sum() < enough or np.count_nonzero(self._ready) < self._draw.works_per_batch
+        ):
+            work, block = self._work_of_block[self._num_arrived], self._run[self._num_arrived].tolist()
+            self._arrived[work] += block
+            self._fresh[work] += block
+            self._to_come[work] -= len(block)
+            self._last_came[work] = self._num_arrived
+            self._num_arrived += 1
+            self._count_ready(work)
+        return bool(self._ready.any())
+
+    def choose_works(self) -> np.ndarray:
+        """P works, those with much in the pool more often. One that must come in every batch to be through comes."""
+        num_works, ready = self._draw.works_per_batch, np.flatnonzero(self._ready)
+        if len(ready) <= num_works:
+            return np.concatenate([ready, self._works_to_repeat(ready, num_works - len(ready))])
+        if self._num_arrived < len(self._run):
+            due = self._generator.exponential(size=len(ready)) / self._ready[ready]
+            num_batches = max(-(-int(self._left.sum()) // num_works), int(self._left.max()))
+            due[self._left[ready] >= num_batches] = -1.0
+        else:
+            due = self._generator.random(len(ready)) - self._left[ready]
+        chosen: np.ndarray = np.sort(ready[np.argpartition(due, num_works - 1)[:num_works]])
+        return chosen
+
+    def take(self, work: int) -> np.ndarray:
+        """K images of the work: fresh ones, as far as there are any."""
+        fresh, size = self._fresh[work], self._draw.images_per_work
+        order = self._generator.permutation(len(fresh)).tolist()
+        group = [fresh[place] for place in order[:size]]
+        self._fresh[work] = [fresh[place] for place in order[size:]]
+        if group:
+            self._left[work] -= 1
+            self._count_ready(work)
+        for before in (self._arrived[work][-IMAGES_PER_BLOCK:], self._arrived[work], self._images_of_work[work]):
+            if len(group) < size:
+                others = np.setdiff1d(before, group)
+                group += self._generator.permutation(others)[: size - len(group)].tolist()
+        return np.resize(group, size)
+
+    def _count_ready(self, work: int) -> None:
+        num_fresh, size = len(self._fresh[work]), self._draw.images_per_work
+        self._ready[work] = num_fresh // size if self._to_come[work] else -(-num_fresh // size)
+
+    def _works_to_repeat(self, chosen: np.ndarray, num_works: int) -> np.ndarray:
+        """Other works for the last batches, drawn from those that came last: their images are still at hand."""
+        others = np.setdiff1d(np.flatnonzero(self._last_came >= 0), chosen)
+        latest = others[np.argsort(-self._last_came[others], kind="stable")][: 4 * self._draw.works_per_batch]
+        return self._generator.permutation(latest)[:num_works]

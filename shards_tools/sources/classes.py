@@ -1,0 +1,140 @@
+"""Classes that train, val and test share, told by lists of images: what DAF:re and its kin have in common."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from shards_tools.errors import Error
+from shards_tools.sources.lists import number, read_rows, short
+from shards_tools.sources.paths import (
+    key_of,
+    list_images,
+    note_unnamed,
+    refuse_equal_keys,
+    visible,
+    why_missing,
+)
+from shards_tools.sources.source import Source, SourceImage
+from shards_tools.splits import SPLIT_NAMES, TEST, TRAIN, VAL
+
+LIST_NAMES = {TRAIN: "train", VAL: "val", TEST: "test"}
+
+
+class Row(NamedTuple):
+    """One line of a list of images."""
+
+    line: int
+    class_id: int
+    path: str  # below the folder of images
+    tags: tuple[str, ...] = ()
+
+
+RowReader = Callable[[Path], Iterable[Row]]
+
+
+@dataclass(frozen=True)
+class ClassLists:
+    """Where a source of classes keeps its parts."""
+
+    name: str
+    tree: Path
+    images: Path
+    class_names: Path  # rows of class_id,class_name
+    lists: Mapping[int, Path]  # split code -> list of images
+
+
+def read_images(file: Path) -> Iterator[Row]:
+    """The rows of a list without header: class_id,path."""
+    for line, (class_id, path) in read_rows(file, 2):
+        yield Row(line, number(class_id, file, line, "class id"), path)
+
+
+def scan_classes(parts: ClassLists, read: RowReader = read_images) -> Source:
+    """Every image that a list names, classes in the order of their ids.
+
+    A row whose image is missing, an image in two rows and a class id without a name are Errors; so is a class that is
+    asked for but never trained on. Images that no list names, and classes without images, are left out with a note.
+    """
+    names = read_class_names(parts.class_names)
+    unnamed = list_images(parts.images, parts.tree)
+    ids, images = [], []
+    for code, file in parts.lists.items():
+        for row in read(file):
+            if row.class_id not in names:
+                raise Error(
+                    f"{file}:{row.line} has the class id {row.class_id}, which {parts.class_names} lacks. Add it."
+                )
+            if row.path not in unnamed:
+                _refuse_row(row, file, parts, read)
+            unnamed.remove(row.path)
+            images.append(_image(parts.images, row, names[row.class_id], code))
+            ids.append(row.class_id)
+    notes = note_unnamed(unnamed, parts.images, parts.tree, "no list names")
+    if len(set(ids)) < len(names):
+        notes.append(
+            f"{len(names) - len(set(ids)):,} classes of {parts.class_names.name} have no image and were left out"
+        )
+    used = {class_id: names[class_id] for class_id in sorted(set(ids))}
+    if list(used) != list(range(len(used))):
+        notes.append("class ids were renumbered from 0 in their order, so those of other programs do not fit")
+    source = source_of_classes(parts.name, tuple(used.values()), images, notes)
+    inside = {parts.images, parts.class_names, *parts.lists.values()}
+    inside |= {file.parent for file in inside}
+    return replace(source, left_out=tuple(entry for entry in visible(parts.tree) if entry not in inside))
+
+
+def read_class_names(file: Path) -> dict[int, str]:
+    """Class id -> name, of a file without header: class_id,class_name."""
+    names: dict[int, str] = {}
+    lines: dict[str, int] = {}
+    for line, (class_id, name) in read_rows(file, 2):
+        number_of_class = number(class_id, file, line, "class id")
+        if number_of_class in names:
+            raise Error(f"{file}:{line} names class {number_of_class} a second time. Remove one of the lines.")
+        if name in lines:
+            raise Error(f"{file}:{line} has the class name {short(name)} of line {lines[name]}. Rename one of the two.")
+        names[number_of_class], lines[name] = name, line
+    return names
+
+
+def source_of_classes(
+    name: str, works: Sequence[str], images: Sequence[SourceImage], notes: Sequence[str], cut: Sequence[int] = ()
+) -> Source:
+    """The source with each split's images class by class, in the order in which they were given."""
+    if not images:
+        raise Error(f"The {name} source names no image at all. Look at its lists.")
+    trained = {image.work for image in images if image.split_code == TRAIN}
+    for image in images:
+        if image.work not in trained:
+            split = SPLIT_NAMES[image.split_code]
+            raise Error(
+                f"{image.path} is in {split}, but its class {image.work!r} has no image in train. Add some there."
+            )
+    place = {work: number for number, work in enumerate(works)}
+    ordered = sorted(images, key=lambda image: (image.split_code, place[image.work]))
+    refuse_equal_keys(ordered)
+    return Source(name, "classes", tuple(works), tuple(ordered), notes=tuple(notes), cut=tuple(cut))
+
+
+def note_cut(cut: Sequence[int]) -> list[str]:
+    """What is said of a source whose val, or val and test, are cut from train."""
+    if not cut:
+        return []
+    names = " and ".join(SPLIT_NAMES[code] for code in cut)
+    return [f"the source has no {names}: cut from train, class by class, by a fixed seed; copies of an image may part"]
+
+
+def _image(folder: Path, row: Row, work: str, code: int) -> SourceImage:
+    key = key_of(row.path.rpartition(".")[0].split("/"))
+    return SourceImage(folder / row.path, key, work, work, code, tags=row.tags)
+
+
+def _refuse_row(row: Row, file: Path, parts: ClassLists, read: RowReader) -> None:
+    place = f"{file}:{row.line}"
+    for other in parts.lists.values():
+        for before in read(other):
+            if (other, before.line) == (file, row.line):
+                raise Error(f"{place} {why_missing(row.path, parts.images)}. Put it there, or remove the line.")
+            if before.path == row.path:
+                raise Error(f"{place} names {short(row.path)} as {other}:{before.line} does. Remove one of the lines.")

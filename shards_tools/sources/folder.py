@@ -1,0 +1,119 @@
+"""Any folder of images: CLASS/IMAGE, or WORK/ROLE/IMAGE, told apart by depth.
+
+On top there may be train, val and test with classes below (val and test are cut from train where there are none), or
+train, query and test with works and roles below. Names are any text.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from shards_tools.errors import Error
+from shards_tools.sources.classes import note_cut, source_of_classes
+from shards_tools.sources.paths import (
+    key_of,
+    refuse_equal_keys,
+    refuse_link_out,
+    refuse_other_kinds,
+    require_folder,
+    visible,
+)
+from shards_tools.sources.source import Source, SourceImage
+from shards_tools.splits import TEST, TEST_GALLERY, TEST_QUERY, TRAIN, VAL
+
+CLASS_PARTS = {"train": TRAIN, "val": VAL, "test": TEST}
+WORK_PARTS = {"train": TRAIN, "query": TEST_QUERY, "test": TEST_GALLERY}
+LAYOUTS = "CLASS/IMAGE or WORK/ROLE/IMAGE"
+
+
+@dataclass(frozen=True)
+class _File:
+    """An image and the names of the folders above it, below the part."""
+
+    path: Path
+    part: str  # "" where there are none
+    folders: tuple[str, ...]
+
+
+def scan(folder: Path) -> Source:
+    """Every image of the folder, as classes or as works of roles."""
+    root = require_folder(Path(folder), LAYOUTS)
+    parts, left_out = _find_parts(root)
+    files = [file for name, place in parts.items() for file in _walk(place, root, name, ())]
+    if not files:
+        raise Error(f"{root} holds no images: expected {LAYOUTS}. Add some.")
+    depth = len(files[0].folders)
+    for file in files:
+        if len(file.folders) != depth:
+            raise Error(f"{files[0].path} and {file.path} stand at two depths: all are {LAYOUTS}. Move one of them.")
+    scanned = _classes(files, set(parts), root) if depth == 1 else _works(files, set(parts), root)
+    return replace(scanned, left_out=tuple(left_out))
+
+
+def _find_parts(root: Path) -> tuple[dict[str, Path], list[Path]]:
+    """Part -> folder, `""` for the root where it has no parts, and the files beside."""
+    entries = visible(root)
+    folders = {entry.name: entry for entry in entries if entry.is_dir() or entry.is_symlink()}
+    left_out = [entry for entry in entries if entry.name not in folders]
+    if "train" not in folders:
+        if folders and not folders.keys() - CLASS_PARTS.keys() - WORK_PARTS.keys():
+            raise Error(f"{root / 'train'} is missing: {', '.join(sorted(folders))} stand beside it. Add it.")
+        return {"": root}, left_out
+    for name in folders.keys() - CLASS_PARTS.keys() - WORK_PARTS.keys():
+        raise Error(f"{root / name} stands beside train, but is none of val, test and query. Move it or rename it.")
+    order = [name for name in ("train", "val", "query", "test") if name in folders]
+    return {name: folders[name] for name in order}, left_out
+
+
+def _walk(place: Path, root: Path, part: str, above: tuple[str, ...]) -> Iterator[_File]:
+    """The images below `place`, at one or two folders' depth; whatever else is there is an Error."""
+    refuse_link_out(place, root)
+    entries = visible(place)
+    if not entries and place != root:
+        raise Error(f"{place} is empty. Add images or remove it.")
+    for entry in entries:
+        if entry.is_symlink():
+            refuse_link_out(entry, root)
+        if entry.is_dir():
+            if len(above) == 2:
+                raise Error(f"{entry} stands too deep: expected {LAYOUTS}. Move it or remove it.")
+            yield from _walk(entry, root, part, (*above, entry.name))
+        elif place != root:
+            yield _file(entry, part, above)
+
+
+def _file(path: Path, part: str, folders: tuple[str, ...]) -> _File:
+    if not path.is_file():
+        raise Error(f"{path} is no regular file, but stands where an image should be. Move it or remove it.")
+    refuse_other_kinds(path)
+    if not folders:
+        raise Error(f"{path} stands in no class: expected {LAYOUTS}. Move it or remove it.")
+    return _File(path, part, folders)
+
+
+def _classes(files: list[_File], parts: set[str], root: Path) -> Source:
+    if "query" in parts:
+        raise Error(
+            f"{root / 'query'} is for WORK/ROLE/IMAGE, but the images stand in CLASS/IMAGE. Name it val or test."
+        )
+    cut = (VAL, TEST) if parts == {""} else () if "val" in parts else (VAL,)
+    works = sorted({file.folders[0] for file in files})
+    images = [_image(file, file.folders[0], CLASS_PARTS.get(file.part, TRAIN)) for file in files]
+    return source_of_classes("folder", works, images, note_cut(cut), cut)
+
+
+def _works(files: list[_File], parts: set[str], root: Path) -> Source:
+    if "val" in parts:
+        raise Error(f"{root / 'val'} is for CLASS/IMAGE: val of works and roles is cut from train. Move it into train.")
+    if ("query" in parts) != ("test" in parts):
+        missing = "test" if "query" in parts else "query"
+        raise Error(f"{root / missing} is missing: query and test stand together. Add it, or remove the other.")
+    works = tuple(sorted({file.folders[0] for file in files}))
+    images = [_image(file, "/".join(file.folders), WORK_PARTS.get(file.part, TRAIN)) for file in files]
+    refuse_equal_keys(images)
+    return Source("folder", "plain", works, tuple(images))
+
+
+def _image(file: _File, role: str, code: int) -> SourceImage:
+    parts = (*([file.part] if file.part else []), *file.folders, file.path.stem)
+    return SourceImage(file.path, key_of(parts), file.folders[0], role, code)

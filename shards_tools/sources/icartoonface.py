@@ -1,0 +1,176 @@
+"""iCartoonFace: faces in whole pictures, in the official layout or as the lists that PaddleClas reads.
+
+Official: personai_icartoonface_rectrain/icartoonface_rectrain/ID/*.jpg with icartoonface_rectrain_det.txt (path and
+box), and personai_icartoonface_rectest/icartoonface_rectest/*.jpg with icartoonface_rectest_info.txt: lines of six
+fields (file, box, label; -1 is a distractor) and of two (a pair of one identity). Boxes are doubled about their centre,
+as PaddleClas trains on them; the build clips them to the picture. Test identities are none of train's.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shards_tools.errors import Error
+from shards_tools.sources import paddle_lists
+from shards_tools.sources.lists import number, read_any_rows, short
+from shards_tools.sources.paddle_lists import DISTRACTOR, DISTRACTOR_LABEL, source_of_identities
+from shards_tools.sources.paths import (
+    key_of,
+    list_images,
+    note_unnamed,
+    refuse_link_out,
+    require_folder,
+    visible,
+    why_missing,
+)
+from shards_tools.sources.source import Source, SourceImage
+from shards_tools.splits import TEST_GALLERY, TEST_QUERY, TRAIN
+
+TRAIN_PLACE = Path("personai_icartoonface_rectrain")
+TEST_PLACE = Path("personai_icartoonface_rectest")
+TRAIN_IMAGES, TRAIN_LIST = "icartoonface_rectrain", "icartoonface_rectrain_det.txt"
+TEST_IMAGES, TEST_LIST = "icartoonface_rectest", "icartoonface_rectest_info.txt"
+IDENTITY_NAME = "personai_icartoonface_rectrain_NUMBER"
+IDENTITY = re.compile(IDENTITY_NAME.replace("NUMBER", r"(\d{1,9})"), re.ASCII)
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass
+class _Test:
+    """The images of the test list, and its pairs as two files each."""
+
+    images: list[SourceImage] = field(default_factory=list)
+    pairs: list[tuple[int, str, str]] = field(default_factory=list)  # line, file, file
+
+
+def scan(folder: Path) -> Source:
+    """Every face of the lists; without the test folder there is train alone."""
+    root = require_folder(Path(folder), f"{TRAIN_PLACE} and {TEST_PLACE}, or train_list.txt")
+    if (root / paddle_lists.TRAIN_LIST).is_file():
+        return paddle_lists.scan(root)
+    if not (root / TRAIN_PLACE / TRAIN_IMAGES).is_dir():
+        raise Error(
+            f"{root} holds neither {TRAIN_PLACE / TRAIN_IMAGES} nor {paddle_lists.TRAIN_LIST}. Add one of them."
+        )
+    train, notes = _scan_train(root)
+    test = _Test()
+    if (root / TEST_PLACE).is_dir():
+        test, test_notes = _scan_test(root)
+        notes += test_notes
+    source = source_of_identities("icartoonface", [*train, *test.images], notes)
+    pairs = _places_of_pairs(source.images, test.pairs, root) if test.pairs else ()
+    used = {TRAIN_PLACE.name, TEST_PLACE.name, TRAIN_LIST, TEST_LIST}
+    left_out = tuple(entry for entry in visible(root) if entry.name not in used)
+    return Source(source.name, source.layout, source.works, source.images, left_out, source.notes, pairs)
+
+
+def double(box: Box) -> Box:
+    """The box (left, top, right, bottom) with twice its width and height about its centre, to half a pixel."""
+    left, top, right, bottom = box
+    width, height = right - left, bottom - top
+    left, top = left - width // 2, top - height // 2
+    return left, top, left + 2 * width, top + 2 * height
+
+
+def _scan_train(root: Path) -> tuple[list[SourceImage], list[str]]:
+    folder = root / TRAIN_PLACE / TRAIN_IMAGES
+    file = _find_list(root, TRAIN_PLACE, TRAIN_LIST)
+    unnamed = list_images(folder, root)
+    images: list[SourceImage] = []
+    named: set[str] = set()
+    for line, row in read_any_rows(file, tabs=True):
+        path, box = _face(row, 5, file, line)
+        path = "/".join(path.split("/")[-2:])  # some copies of the list begin the paths at a folder further up
+        _take(path, folder, unnamed, named, f"{file}:{line}")
+        identity = IDENTITY.fullmatch(path.split("/")[0])
+        if not identity:
+            raise Error(f"{file}:{line} names {short(path)}, whose folder is no {IDENTITY_NAME}. Mend it.")
+        key = key_of(("train", identity[1], Path(path).stem))
+        work = f"train_{identity[1]}"
+        images.append(SourceImage(folder / path, key, work, work, TRAIN, box=box))
+    return images, note_unnamed(unnamed, folder, root, f"{TRAIN_LIST} does not name")
+
+
+def _scan_test(root: Path) -> tuple[_Test, list[str]]:
+    folder = root / TEST_PLACE / TEST_IMAGES
+    file = _find_list(root, TEST_PLACE, TEST_LIST)
+    require_folder(folder, "the test images")
+    unnamed = list_images(folder, root)
+    found = _Test()
+    named: set[str] = set()
+    for line, row in read_any_rows(file, tabs=True):
+        fields = _fields(row)
+        if len(fields) == 2:
+            found.pairs.append((line, _name(fields[0]), _name(fields[1])))
+            continue
+        path, box = _face(fields[:-1], 5, file, line)
+        name, label = _name(path), fields[-1]
+        _take(name, folder, unnamed, named, f"{file}:{line}")
+        key = key_of(("test", Path(name).stem))
+        if label == DISTRACTOR_LABEL:
+            work, code = DISTRACTOR, TEST_GALLERY
+        else:
+            work, code = f"test_{number(label, file, line, 'label')}", TEST_QUERY
+        found.images.append(SourceImage(folder / name, key, work, work, code, box=box))
+    return found, note_unnamed(unnamed, folder, root, f"{TEST_LIST} does not name")
+
+
+def _find_list(root: Path, place: Path, name: str) -> Path:
+    """The list, which stands in the root or beside or among the images it names."""
+    places = [root / place / name, root / name, root / place / name.rpartition("_")[0] / name]
+    for file in places:
+        if file.is_file():
+            refuse_link_out(file, root)
+            return file
+    raise Error(f"{places[0]} is missing: it says where the faces are. Add it.")
+
+
+def _fields(row: Sequence[str]) -> list[str]:
+    return " ".join(row).split()  # by tabs or blanks: no official name has any
+
+
+def _face(row: Sequence[str], num_fields: int, file: Path, line: int) -> tuple[str, Box]:
+    """Path and doubled box of a line: path, left, top, right, bottom."""
+    fields = _fields(row)
+    try:
+        path, *numbers = fields
+        left, top, right, bottom = (round(float(text)) for text in numbers)
+    except (ValueError, OverflowError):
+        raise Error(f"{file}:{line} is no path with the four numbers of a box: {short(fields)}. Mend it.") from None
+    if not (left < right and top < bottom):
+        raise Error(f"{file}:{line} has an empty box: {left} {top} {right} {bottom}. Mend it.")
+    return path, double((left, top, right, bottom))
+
+
+def _take(path: str, folder: Path, unnamed: set[str], named: set[str], place: str) -> None:
+    """Count an image as named; it must be there and not named before."""
+    if path in named:
+        raise Error(f"{place} names {short(path)} a second time. Remove one of the lines.")
+    if path not in unnamed:
+        raise Error(f"{place} {why_missing(path, folder)}. Put it there, or remove the line.")
+    unnamed.remove(path)
+    named.add(path)
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _places_of_pairs(
+    images: Sequence[SourceImage], pairs: Sequence[tuple[int, str, str]], root: Path
+) -> tuple[tuple[int, int], ...]:
+    """The pairs as places in `images`; both are of one labelled identity."""
+    file = _find_list(root, TEST_PLACE, TEST_LIST)
+    place = {image.path.name: number for number, image in enumerate(images) if image.split_code == TEST_QUERY}
+    for line, *names in pairs:
+        for name in names:
+            if name not in place:
+                raise Error(
+                    f"{file}:{line} pairs {short(name)}, which no other line gives a label. Mend or remove the line."
+                )
+        first, second = (images[place[name]].work for name in names)
+        if first != second:
+            raise Error(f"{file}:{line} pairs images of two identities, {first} and {second}. Mend or remove the line.")
+    return tuple((place[first], place[second]) for _, first, second in pairs)

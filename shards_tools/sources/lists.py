@@ -1,0 +1,57 @@
+"""Lists of images and labels as text files: read row by row, each mistake named with its file and line."""
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from shards_tools.errors import Error
+
+NUMBER = re.compile(r"\s*\d{1,18}\s*", re.ASCII)
+MAX_CELL = 2**20  # characters of one cell: the longest list of tags takes a few thousand
+
+
+def read_rows(file: Path, num_cells: int, *, tabs: bool = False) -> Iterator[tuple[int, list[str]]]:
+    """Each row of the CSV file with the number of its line, or of a file with tabs, which knows no quotes.
+
+    Empty lines are passed over; a row without exactly `num_cells` cells is an Error.
+    """
+    for line, row in read_any_rows(file, tabs=tabs):
+        if len(row) != num_cells:
+            raise Error(f"{file}:{line} has {len(row)} cells where {num_cells} belong: {short(row)}. Mend it.")
+        yield line, row
+
+
+def read_any_rows(file: Path, *, tabs: bool = False) -> Iterator[tuple[int, list[str]]]:
+    """As `read_rows`, with any number of cells."""
+    if not file.is_file():
+        raise Error(f"{file} is missing. Put it there.")
+    csv.field_size_limit(MAX_CELL)
+    form = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {}
+    line = 0
+    try:
+        with open(file, encoding="utf-8-sig", newline="") as text:
+            reader = csv.reader(text, strict=True, **form)  # type: ignore[arg-type]
+            for row in reader:
+                line = reader.line_num
+                if row:
+                    yield line, row
+    except UnicodeDecodeError as failure:
+        raise Error(f"{file} is no UTF-8 text after line {line}: {failure.reason}. Save it as UTF-8.") from None
+    except OSError as failure:
+        raise Error(f"{file} cannot be read: {failure.strerror}. Make it readable, or remove it.") from None
+    except csv.Error as failure:
+        raise Error(f"{file}:{line + 1} is no row of a list: {failure}. Mend it.") from None
+
+
+def number(text: str, file: Path, line: int, what: str) -> int:
+    """The whole number, of at least 0, in a cell."""
+    if not NUMBER.fullmatch(text):
+        raise Error(f"{file}:{line} has the {what} {short(text)}, which is no whole number of at least 0. Mend it.")
+    return int(text)
+
+
+def short(value: str | list[str]) -> str:
+    """A cell or a row for a message, in one line of bounded length."""
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."

@@ -1,0 +1,27 @@
+"""moeimouto: ROOT/{train,test,classid_classname}.csv as in DAF:re, images in ROOT/data/NNN_character_name/.
+
+It has no val, and programs that ask for one get its test set. Here val is cut from train; a val.csv is used if there.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from shards_tools.errors import Error
+from shards_tools.sources.classes import LIST_NAMES, ClassLists, note_cut, scan_classes
+from shards_tools.sources.paths import require_folder
+from shards_tools.sources.source import Source
+from shards_tools.splits import VAL
+
+
+def scan(folder: Path) -> Source:
+    """Every image of the lists; without val.csv the build is to cut val from train."""
+    root = require_folder(Path(folder), "train.csv, test.csv and data")
+    images = root / "data"
+    if not images.is_dir():
+        raise Error(f"{images} is missing: the images of {root / 'train.csv'} should be there. Add it.")
+    lists = {code: root / f"{name}.csv" for code, name in LIST_NAMES.items()}
+    cut = () if lists[VAL].is_file() else (VAL,)
+    for code in cut:
+        del lists[code]
+    source = scan_classes(ClassLists("moeimouto", root, images, root / "classid_classname.csv", lists))
+    return replace(source, cut=cut, notes=(*source.notes, *note_cut(cut)))

@@ -1,0 +1,205 @@
+"""A folder on a web server that answers range requests."""
+
+import base64
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from urllib.parse import quote, urljoin, urlsplit
+
+import urllib3
+from urllib3.response import BaseHTTPResponse
+
+from shards_tools.errors import Error
+from shards_tools.stores import retry
+from shards_tools.stores.address import Address
+from shards_tools.stores.retry import Stumble, persist
+from shards_tools.stores.store import check_name
+
+MAX_REDIRECTS = 5
+CHUNK_BYTES = 2**18
+
+
+class HttpStore:
+    """Files below an https:// address, read by byte ranges over connections that stay open.
+
+    It takes no more bytes than were asked for, and follows redirects from https to https or within one server; the
+    password goes to the server it was given for alone.
+    """
+
+    is_local = False
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._pool = urllib3.PoolManager(maxsize=32, retries=False)
+        self._pid = os.getpid()
+
+    def __reduce__(self) -> tuple[type["HttpStore"], tuple[Address]]:
+        return HttpStore, (self._address,)
+
+    def __str__(self) -> str:
+        return str(self._address)
+
+    def place(self, name: str) -> str:
+        """The file's address, without the password."""
+        return f"{self._address}/{name}"
+
+    def exists(self) -> bool:
+        """True: a web server does not say whether it has a folder."""
+        return True
+
+    def size(self, name: str) -> int | None:
+        """The bytes of a file by a HEAD request, or None where the server has none."""
+        check_name(self, name)
+        return persist(self.place(name), lambda: self._ask_size(name))
+
+    def read(self, name: str, start: int, size: int) -> bytes:
+        """`size` bytes from byte `start` on, by one range request."""
+        check_name(self, name)
+        return persist(self.place(name), lambda: self._ask_range(name, start, size)) if size else b""
+
+    def _ask_size(self, name: str) -> int | None:
+        with self._ask("HEAD", name) as answer:
+            if answer.status in (404, 410):
+                return None
+            self._check_status(answer, name, {200})
+            length = answer.headers.get("Content-Length", "")
+            if not length.isdecimal():
+                raise Error(f"{self.place(name)} has no Content-Length: the server does not say how large it is.")
+            return int(length)
+
+    def _ask_range(self, name: str, start: int, size: int) -> bytes:
+        with self._ask("GET", name, {"Range": f"bytes={start}-{start + size - 1}"}) as answer:
+            if answer.status in (404, 410):
+                raise Error(f"{self.place(name)} is missing: the server says {_status(answer)}.")
+            if answer.status == 416:
+                raise Error(
+                    f"{self.place(name)} ends before {start + size:,} bytes: the server says {_status(answer)}."
+                )
+            self._check_status(answer, name, {200, 206})
+            self._check_range(answer, name, start, size)
+            return self._take(answer, name, size)
+
+    def _check_status(self, answer: BaseHTTPResponse, name: str, fine: set[int]) -> None:
+        if answer.status in retry.STUMBLING:
+            raise Stumble(f"the server says {_status(answer)}", _retry_after_s(answer))
+        if answer.status in (401, 403):
+            way_out = "Write https://USER:PASSWORD@HOST/PATH, or ask who keeps it to let you in."
+            raise Error(f"{self.place(name)} may not be read: the server says {_status(answer)}. {way_out}")
+        if answer.status not in fine:
+            raise Error(f"{self.place(name)} cannot be read: the server says {_status(answer)}.")
+        if answer.headers.get("Content-Encoding", "identity") != "identity":
+            raise Error(
+                f"{self.place(name)} comes compressed, though plain bytes were asked for. Switch that off there."
+            )
+
+    def _check_range(self, answer: BaseHTTPResponse, name: str, start: int, size: int) -> None:
+        length = answer.headers.get("Content-Length")
+        if answer.status == 200:
+            if start or (length is not None and length != str(size)):
+                way_out = "Serve the shards by one that answers them, such as nginx, or copy them to a local folder."
+                raise Error(f"{self.place(name)}: the server ignores range requests. {way_out}")
+            return
+        said = answer.headers.get("Content-Range", "")
+        found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", said)
+        if found and int(found[1]) == start and int(found[2]) < start + size - 1 and found[3] == str(int(found[2]) + 1):
+            raise Error(f"{self.place(name)} ends after {int(found[3]):,} bytes, {start + size:,} were expected.")
+        if not found or (int(found[1]), int(found[2])) != (start, start + size - 1):
+            asked = f"bytes {start}-{start + size - 1} were asked for"
+            raise Error(
+                f"{self.place(name)}: the server sends {said!r:.80} where {asked}. Ask who keeps it to mend that."
+            )
+        if length is not None and length != str(size):
+            raise Error(f"{self.place(name)}: the server sends {length} bytes where {size:,} were asked for.")
+
+    def _take(self, answer: BaseHTTPResponse, name: str, size: int) -> bytes:
+        """The body, read to its end so that the connection can serve again; never more than one byte too many."""
+        data, until = bytearray(), time.monotonic() + retry.seconds_for(size)
+        while len(data) <= size:
+            chunk = answer.read1(min(CHUNK_BYTES, size + 1 - len(data)))
+            if not chunk:
+                break
+            data += chunk
+            if time.monotonic() > until:
+                raise Stumble(f"only {len(data):,} of {size:,} bytes came in {retry.seconds_for(size):.0f} s")
+        if len(data) > size:
+            raise Error(f"{self.place(name)}: the server sends more than the {size:,} bytes that were asked for.")
+        if len(data) < size:
+            raise Stumble(f"the connection ended after {len(data):,} of {size:,} bytes")
+        return bytes(data)
+
+    @contextmanager
+    def _ask(self, method: str, name: str, headers: dict[str, str] | None = None) -> Iterator[BaseHTTPResponse]:
+        """The answer after redirects; what goes wrong on the way is a Stumble, a bad certificate an Error."""
+        url = f"{self._address}/{quote(name)}"
+        try:
+            answer = self._send(method, url, headers or {})
+            for _ in range(MAX_REDIRECTS):
+                if answer.status not in (301, 302, 303, 307, 308):
+                    break
+                answer.close()
+                url = self._followed(url, answer.headers.get("Location", ""), name)
+                answer = self._send(method, url, headers or {})
+            try:
+                yield answer
+            except BaseException:
+                answer.close()
+                raise
+            answer.release_conn()
+        except urllib3.exceptions.SSLError as failure:
+            reason = " ".join(str(failure).split())
+            raise Error(f"{self.place(name)} cannot be read: {reason:.300}. Check the certificate.") from failure
+        except urllib3.exceptions.HTTPError as failure:
+            raise Stumble(_reason(failure)) from failure
+
+    def _send(self, method: str, url: str, headers: dict[str, str]) -> BaseHTTPResponse:
+        if self._pid != os.getpid():  # forked: the parent goes on using its connections
+            self._pool, self._pid = urllib3.PoolManager(maxsize=32, retries=False), os.getpid()
+        headers = {"Accept-Encoding": "identity", "User-Agent": "sakuga"} | headers
+        if self._address.user and _server(url) == _server(str(self._address)):
+            pair = f"{self._address.user}:{self._address.password}".encode()
+            headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
+        timeout = urllib3.Timeout(connect=retry.CONNECT_TIMEOUT_S, read=retry.READ_TIMEOUT_S)
+        return self._pool.request(
+            method, url, headers=headers, timeout=timeout, redirect=False, preload_content=False, decode_content=False
+        )
+
+    def _followed(self, url: str, location: str, name: str) -> str:
+        target = urljoin(url, location)
+        if not (target.startswith("https://") and url.startswith("https://")) and _server(target) != _server(url):
+            where = "://".join(_server(target))
+            way_out = "Name that address yourself if you trust it."
+            raise Error(f"{self.place(name)} leads to {where:.100}, which is not followed. {way_out}")
+        return target
+
+
+def _server(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc.rpartition("@")[2].lower()
+
+
+def _status(answer: BaseHTTPResponse) -> str:
+    return f"{answer.status} {answer.reason or ''}".strip()
+
+
+def _reason(failure: urllib3.exceptions.HTTPError) -> str:
+    if isinstance(failure, urllib3.exceptions.NameResolutionError):
+        return "the host has no address"
+    if isinstance(failure, urllib3.exceptions.NewConnectionError):
+        return "no connection to the server"
+    if isinstance(failure, urllib3.exceptions.TimeoutError):
+        return "the server did not answer in time"
+    return f"the connection broke ({type(failure).__name__})"
+
+
+def _retry_after_s(answer: BaseHTTPResponse) -> float:
+    """The wait that the server asks for, in seconds or as a date; 0 where it asks for none."""
+    text = answer.headers.get("Retry-After", "")
+    if text.isdecimal():
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except ValueError:
+        return 0.0

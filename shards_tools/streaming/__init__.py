@@ -1,0 +1,1 @@
+"""Images that stream from a store while a training uses them, through webdataset's pipeline."""

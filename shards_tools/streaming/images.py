@@ -1,0 +1,113 @@
+"""Images streamed from the shards of any store. The manifest decides what lies where, never a tar header.
+
+n images asked for, B batch, H W pixels, C channels.
+"""
+
+import os
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, closing
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from shards_tools.decode import decode, image_suffix, resize
+from shards_tools.manifest import Manifest
+from shards_tools.reader import read_span
+from shards_tools.streaming.fetches import Fetch, fetches_of_plan
+from shards_tools.threads import in_order
+
+READS_AHEAD = 4  # each of about 4 MiB, at a time: a store answers several requests as quickly as one
+KEPT_BYTES = 256 * 2**20  # of encoded images for evaluation
+
+Sample = dict[str, Any]  # as webdataset has them: __key__, __url__ and the bytes under jpg or png; index, last
+
+
+class StreamedImages:
+    """All images of a manifest at one size; the pixels of DecodedImages, without a copy of the shards on a disk."""
+
+    reading = "stream"
+
+    def __init__(self, manifest: Manifest, height: int, width: int, *, threads: int = 1) -> None:
+        self._manifest, self._size, self._threads = manifest, (height, width), threads
+        self._kept: dict[int, bytes] = {}
+        self._room = KEPT_BYTES
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        """Any images [n, H, W, C], by as few reads as their places allow.
+
+        Every epoch asks for those of val again, so their encoded bytes stay in memory, the first KEPT_BYTES of them.
+        What has no room is read again each time: dropping the oldest for it would keep nothing until it is asked for.
+        """
+        missing = np.array([index for index in np.unique(indices).tolist() if index not in self._kept], np.int64)
+        data: dict[int, bytes] = {}
+        fetches = fetches_of_plan(self._manifest, missing[None])
+        with closing(in_order(self._reads(fetches), READS_AHEAD)) as reads:
+            for fetch, images in zip(fetches, reads, strict=True):
+                data.update(zip(fetch.images.tolist(), images, strict=True))
+        for index, image in data.items():
+            if len(image) <= self._room:
+                self._kept[index] = image
+                self._room -= len(image)
+        return self._decode([(index, data.get(index) or self._kept[index]) for index in indices.tolist()])
+
+    def batches(self, plan: np.ndarray) -> Generator[np.ndarray]:
+        """The images of each row of the plan, in order: [num_batches, B] indices into the manifest -> BHWC each.
+
+        Any rows do; those of a stream plan, or of the rest of one, are read once. Threads read and decode ahead; they
+        end when the generator is closed, and when a read fails, with its Error.
+        """
+        wds = _webdataset()
+        fetches = fetches_of_plan(self._manifest, plan)
+        with ExitStack() as open_threads:
+            pipeline = wds.DataPipeline(
+                lambda: fetches,
+                partial(self._samples, open_threads=open_threads),
+                partial(_in_order_of, plan),
+                wds.map(lambda samples: partial(self._decode, samples)),
+            )
+            yield from open_threads.enter_context(closing(in_order(pipeline, self._threads)))
+
+    def places(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """In which shard each image lies, and where in it: what the plan of a stream is drawn by."""
+        return self._manifest.shard[indices], self._manifest.offset[indices]
+
+    def _reads(self, fetches: Iterable[Fetch]) -> Iterator[partial[list[bytes]]]:
+        return (partial(read_span, self._manifest, fetch.images) for fetch in fetches)
+
+    def _samples(self, fetches: list[Fetch], open_threads: ExitStack) -> Iterator[Sample]:
+        """The images of each read as samples, every one checked against its checksum."""
+        reads = open_threads.enter_context(closing(in_order(self._reads(fetches), READS_AHEAD)))
+        for fetch, images in zip(fetches, reads, strict=True):
+            url = self._manifest.store.place(self._manifest.shards[self._manifest.shard[fetch.images[0]]].name)
+            for index, last, image in zip(fetch.images.tolist(), fetch.last.tolist(), images, strict=True):
+                key = str(self._manifest.keys[index])
+                yield {"__key__": key, "__url__": url, "index": index, "last": last, image_suffix(image, key): image}
+
+    def _decode(self, images: list[tuple[int, bytes]]) -> np.ndarray:
+        images_BHWC = np.empty((len(images), *self._size, 3), np.uint8)
+        for place, (index, data) in enumerate(images):
+            images_BHWC[place] = resize(decode(data, str(self._manifest.keys[index])), *self._size)
+        return images_BHWC
+
+
+def _in_order_of(plan: np.ndarray, samples: Iterator[Sample]) -> Iterator[list[tuple[int, bytes]]]:
+    """For each row of the plan index and bytes of its images; a sample is kept from its arrival to its last use."""
+    held: dict[int, Sample] = {}
+    for batch, row in enumerate(plan.tolist()):
+        for index in row:
+            while index not in held:
+                sample = next(samples)
+                held[sample["index"]] = sample
+        yield [(index, held[index].get("jpg") or held[index]["png"]) for index in row]
+        for index in set(row):
+            if held[index]["last"] == batch:
+                del held[index]
+
+
+def _webdataset() -> Any:
+    """The library, told to refuse commands and pickles. Imported when a stream begins, because that takes seconds."""
+    os.environ["WDS_SECURE"] = "1"
+    import webdataset
+
+    return webdataset

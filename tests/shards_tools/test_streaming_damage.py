@@ -1,0 +1,127 @@
+"""Damaged shards in a stream: the right pixels, or an Error that names the shard; never fewer samples or wrong ones."""
+
+import gzip
+import io
+import tarfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shards_tools.decode import decode, resize
+from shards_tools.errors import Error
+from shards_tools.manifest import Manifest
+from shards_tools.reader import read_image
+from shards_tools.stores.local import LocalStore
+from shards_tools.streaming.images import StreamedImages
+from shards_tools.writer import TAR_BLOCK
+
+Damage = Callable[[bytes, Manifest], bytes]
+
+
+def middle(manifest: Manifest) -> int:
+    """The image in the middle of the shard."""
+    return int(np.argsort(manifest.offset)[manifest.num_images // 2])
+
+
+def header_of(manifest: Manifest, index: int) -> int:
+    return int(manifest.offset[index]) - TAR_BLOCK
+
+
+def flip(data: bytes, place: int) -> bytes:
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+def members_of(data: bytes) -> list[tuple[str, bytes]]:
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        return [(member.name, tar.extractfile(member).read()) for member in tar]
+
+
+def tar_of(members: list[tuple[str, bytes]]) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return file.getvalue()
+
+
+def sparse_tar(data: bytes, manifest: Manifest) -> bytes:
+    """A GNU sparse member, which claims 256 MiB, in front of the rest."""
+    info = tarfile.TarInfo("bomb.jpg")
+    info.type = tarfile.GNUTYPE_SPARSE
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    header[483:495] = b"%011o\0" % (256 * 2**20)
+    return bytes(header) + data
+
+
+def images_alone(data: bytes, manifest: Manifest) -> bytes:
+    return tar_of([member for member in members_of(data) if not member[0].endswith(".cls")])
+
+
+def images_then_labels(data: bytes, manifest: Manifest) -> bytes:
+    return tar_of(sorted(members_of(data), key=lambda member: member[0].endswith(".cls")))
+
+
+REFUSED: dict[str, Damage] = {
+    "cut inside a header": lambda data, manifest: data[: header_of(manifest, middle(manifest)) + 100],
+    "cut between two samples": lambda data, manifest: data[: header_of(manifest, middle(manifest))],
+    "cut inside an image": lambda data, manifest: data[: manifest.offset[middle(manifest)] + 20],
+    "a data byte flipped": lambda data, manifest: flip(data, int(manifest.offset[middle(manifest)]) + 40),
+    "an HTML page": lambda data, manifest: b"<!DOCTYPE html><html><body>502 Bad Gateway</body></html>" * 10,
+    "an HTML page as long as the shard": lambda data, manifest: (b"<html>" * len(data))[: len(data)],
+    "nothing": lambda data, manifest: b"",
+    "samples without labels": images_alone,
+    "images, then labels": images_then_labels,
+    "a sparse member": sparse_tar,
+    "gzip under the name of a tar": lambda data, manifest: gzip.compress(data),
+    "another shard": lambda data, manifest: tar_of(list(reversed(members_of(data)))),
+}
+HARMLESS: dict[str, Damage] = {
+    "a header byte flipped": lambda data, manifest: flip(data, header_of(manifest, middle(manifest)) + 5),
+    "a size in a header changed": lambda data, manifest: flip(data, header_of(manifest, middle(manifest)) + 134),
+    "a label byte flipped": lambda data, manifest: flip(data, header_of(manifest, middle(manifest)) - TAR_BLOCK),
+    "no end mark": lambda data, manifest: data[: -2 * TAR_BLOCK],
+    "bytes after the end": lambda data, manifest: data + b"more",
+}
+
+
+def damaged(manifest: Manifest, damage: Damage, folder: Path) -> Manifest:
+    """The manifest with its shard in another folder, damaged."""
+    (shard,) = manifest.shards
+    folder.mkdir()
+    before = Path(manifest.store.place(shard.name)).read_bytes()
+    after = damage(before, manifest)
+    assert after != before
+    (folder / shard.name).write_bytes(after)
+    return replace(manifest, store=LocalStore(folder))
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("in_batches", [True, False], ids=["batches", "evaluation"])
+def test_damage_to_an_image_is_an_error_that_names_the_shard(plain, tmp_path, name, in_batches):
+    broken = damaged(plain, REFUSED[name], tmp_path / "broken")
+    images = StreamedImages(broken, 8, 8)
+    every = np.arange(plain.num_images)
+    with pytest.raises(Error, match=r"shard-00000\.tar") as failure:
+        list(images.batches(every.reshape(-1, 4))) if in_batches else images[every]
+    assert "\n" not in str(failure.value)
+    assert len(str(failure.value)) < 400
+
+
+def test_a_wrong_checksum_names_the_sample(plain, tmp_path):
+    broken = damaged(plain, REFUSED["a data byte flipped"], tmp_path / "broken")
+    with pytest.raises(Error, match=f"checksum of sample {plain.keys[middle(plain)]} is wrong"):
+        list(StreamedImages(broken, 8, 8).batches(np.arange(plain.num_images)[None]))
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_damage_to_what_the_manifest_knows_better_changes_no_pixel(plain, tmp_path, name):
+    images = StreamedImages(damaged(plain, HARMLESS[name], tmp_path / "broken"), 8, 8)
+    every = np.arange(plain.num_images)
+    expected = np.stack([resize(decode(read_image(plain, index), ""), 8, 8) for index in every])
+    np.testing.assert_array_equal(np.concatenate(list(images.batches(every.reshape(-1, 4)))), expected)
+    np.testing.assert_array_equal(images[every], expected)
