@@ -33,7 +33,7 @@ def write_sheet(manifest: Manifest, file: Path) -> None:
 
 
 def draw_sheet(manifest: Manifest) -> Image.Image:
-    """Up to 12 works, each with up to 12 images of different roles: the first image of its first roles."""
+    """Up to 12 works, each with up to 12 images: the first of each of its roles, or of the one role that it has."""
     works = np.unique(np.linspace(0, len(manifest.works) - 1, MAX_ROWS).round().astype(int))
     rows = [_first_of_each_role(manifest, work) for work in works.tolist()]
     step = CELL_PX + GAP_PX
@@ -53,7 +53,7 @@ def draw_sheet(manifest: Manifest) -> Image.Image:
 def _first_of_each_role(manifest: Manifest, work: int) -> list[int]:
     of_work = np.flatnonzero(manifest.work == work)
     firsts = np.unique(manifest.role[of_work], return_index=True)[1]
-    indices: list[int] = of_work[firsts[:MAX_COLUMNS]].tolist()
+    indices: list[int] = (of_work[firsts] if len(firsts) > 1 else of_work)[:MAX_COLUMNS].tolist()
     return indices
 
 
