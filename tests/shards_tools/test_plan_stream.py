@@ -198,6 +198,13 @@ def test_a_giant_work_comes_whole_and_starves_nobody():
     check_groups(data, plan, (4, 4))
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_work_with_just_a_batch_s_share_of_all_groups_makes_no_pass_longer(seed, monkeypatch):
+    monkeypatch.setattr(pool, "POOL_IMAGES", 64)
+    data = Data([[160], *[[4]] * 40], MAX_SHARD_BYTES // 100)
+    assert len(data.plan((2, 2), seed=seed)) <= 82, "80 batches hold all images"
+
+
 def test_images_of_a_work_come_from_several_of_its_roles():
     data = lsasrd_like()
     groups = data.roles[data.plan().reshape(-1, 4)]
