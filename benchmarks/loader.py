@@ -1,10 +1,12 @@
-"""Images per CPU-second of the loaders, beside a TransReID-style folder loader and plain webdataset, at 256 and 128 px.
+"""Images per CPU-second of the loaders, beside a TransReID-style folder loader, webdataset and litdata, at two sizes.
 
 User and system time of all processes, interleaved in one run, medians of ratios; `float` loaders give normalised and
 erased float32, `uint8` ones what the device gets. Then four processes on one cache beside one alone, and their memory.
 Run: python benchmarks/loader.py. Ends with 1 where a limit is broken.
 """
 
+import importlib.util
+import io
 import os
 import statistics
 import sys
@@ -12,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import simplejpeg
@@ -119,6 +122,31 @@ def webdataset_batches(shards: list[str], size: int) -> Iterator[torch.Tensor]:
         yield images_BCHW
 
 
+def litdata_batches(chunks: Path, size: int) -> Iterator[torch.Tensor]:
+    """litdata's streaming loader over encoded images, with the papers' transforms."""
+    from litdata import StreamingDataLoader, StreamingDataset
+
+    transform = papers_transform(size)
+
+    class Pictures(StreamingDataset):  # type: ignore[misc]  # litdata may not be there when types are checked
+        def __getitem__(self, index: Any) -> torch.Tensor:
+            picture: torch.Tensor = transform(Image.open(io.BytesIO(super().__getitem__(index))).convert("RGB"))
+            return picture
+
+    yield from StreamingDataLoader(Pictures(str(chunks), shuffle=True), batch_size=BATCH, num_workers=WORKERS)
+
+
+def write_chunks(files: list[Path], chunks: Path) -> None:
+    """The files as litdata keeps them."""
+    from litdata.streaming.writer import BinaryWriter
+
+    writer = BinaryWriter(str(chunks), chunk_bytes=64 * 2**20)
+    for number, file in enumerate(files):
+        writer[number] = file.read_bytes()
+    writer.done()
+    writer.merge()
+
+
 def our_batches(manifest: Manifest, recipe: Recipe, reading: str, as_float: bool) -> Iterator[torch.Tensor]:
     """A training's batches, as they leave for the device or as they leave the model's input step."""
     indices = np.arange(manifest.num_images)
@@ -151,7 +179,13 @@ def measure(size: int, folder: Path) -> tuple[bool, Manifest]:
         "decoded, float": partial(our_batches, manifest, recipe, "decoded", True),
         "decoded, uint8": partial(our_batches, manifest, recipe, "decoded", False),
         "offset, uint8": partial(our_batches, manifest, recipe, "offset", False),
+        "stream, uint8": partial(our_batches, manifest, recipe, "stream", False),
     }
+    if importlib.util.find_spec("litdata"):
+        write_chunks(files, folder / "chunks")
+        loaders["litdata, float"] = partial(litdata_batches, folder / "chunks", size)
+    else:
+        print("litdata is not installed and not measured")
     open_images(manifest, size, size, "decoded")  # filled before it is measured
     rounds = [{name: images_per_cpu_second(run) for name, run in loaders.items()} for _ in range(NUM_ROUNDS)]
     print(f"{len(files)} images of {size} px, {manifest.size.mean() / 1e3:.1f} KB each, {NUM_ROUNDS} rounds")
