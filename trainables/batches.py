@@ -83,7 +83,12 @@ def training_batches(
         workers: threads that make batches; 0 makes each when it is asked for. The batches are the same.
         first: how many of the rank's batches to leave out: a training that stopped there goes on with the others.
     """
-    plan = _plan(images, indices, labels, roles, recipe, seed, epoch, world)
+    draw = _draw(labels, recipe, seed, epoch)
+    if isinstance(images, StreamedImages) and recipe.plan in LAWS:  # in an order that reads each shard once
+        shard, offset = images.places(indices)
+        plan = stream_batches(recipe.plan, labels, roles, draw, shard=shard, offset=offset, world=world)
+    else:
+        plan = PLANS[recipe.plan](labels, roles, draw)
     augment = Augmentation(recipe, plan.shape, seed=seed, epoch=epoch)
     numbers = batches_of_rank(len(plan), rank, world)[first:]
 
@@ -104,27 +109,14 @@ def _reads(images: TrainingImages | np.ndarray, rows: np.ndarray) -> Generator[C
         yield from (partial(images.__getitem__, row) for row in rows)
 
 
-def _plan(
-    images: TrainingImages | np.ndarray,
-    indices: np.ndarray,
-    labels: np.ndarray,
-    roles: np.ndarray,
-    recipe: Recipe,
-    seed: int,
-    epoch: int,
-    world: int,
-) -> np.ndarray:
-    """The epoch's plan; where images stream and the plan can, in an order that reads each shard once."""
+def _draw(labels: np.ndarray, recipe: Recipe, seed: int, epoch: int) -> Draw:
+    """What the epoch's plan is drawn by."""
     num_works = int(labels.max()) + 1 if len(labels) else 0
     works_per_batch, images_per_work = effective_batch(recipe, num_works)
-    draw = Draw(
+    return Draw(
         works_per_batch=works_per_batch,
         images_per_work=images_per_work,
         seed=seed,
         epoch=epoch - 1,  # plans count from 0
         images_per_epoch=recipe.images_per_epoch,
     )
-    if isinstance(images, StreamedImages) and recipe.plan in LAWS:
-        shard, offset = images.places(indices)
-        return stream_batches(recipe.plan, labels, roles, draw, shard=shard, offset=offset, world=world)
-    return PLANS[recipe.plan](labels, roles, draw)

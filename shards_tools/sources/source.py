@@ -14,9 +14,8 @@ class SourceImage:
     role: str  # "WORK/ROLE", or the work again in data without roles
     split_code: int  # of splits.py; what is cut from train is still in train here
     fold: int = -1  # 0..4 in a five-fold layout
-    box: tuple[int, int, int, int] | None = (
-        None  # left, top, right, bottom in px: what is kept; may reach over the edges
-    )
+    # Left, top, right, bottom in px: what is kept of the image; may reach over its edges.
+    box: tuple[int, int, int, int] | None = None
     tags: tuple[str, ...] = ()
 
 
