@@ -17,6 +17,7 @@ from shards_tools.errors import Error, unknown
 from shards_tools.manifest import Manifest
 from shards_tools.sample import sample_set
 from shards_tools.stores import open_store
+from shards_tools.stores.address import Address, parse_address
 from shards_tools.verify import verify
 from trainables.evaluation import by_name, chance_on_split
 
@@ -87,6 +88,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
     scale = options.scale if options.scale != "auto" else ("paper" if num_gpus else "tiny")
     space = load_space(options.space, scale)
     data = options.data or sample_set()
+    _refuse_password(data)
     # Every byte of a local set is looked at; of a remote one each image is, when it arrives.
     manifest = verify(data, level="full" if open_store(data).is_local else "quick")
     chance = chance_of(manifest, SEARCH_FOLD)
@@ -113,6 +115,16 @@ def make_plan(options: argparse.Namespace) -> Plan:
         tracking=_checked_tracking(options.tracking or f"sqlite:///{runs / 'mlflow.db'}"),
         chance=chance,
     )
+
+
+def _refuse_password(data: str | Path) -> None:
+    """A search tells its trials the address through files, and MLflow shows it."""
+    place = parse_address(str(data))
+    if isinstance(place, Address) and place.user:
+        raise Error(
+            f"--data {place} came with a password, which the search would write to its files. Use a store that needs"
+            " none, or s3:// or gs:// with keys in the environment."
+        )
 
 
 def chance_of(manifest: Manifest, fold: int) -> dict[str, float]:

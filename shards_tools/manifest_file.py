@@ -90,7 +90,8 @@ def _read_head(store: Store) -> dict[str, Any]:
     data, place = _read_whole(store, JSON_NAME), store.place(JSON_NAME)
     if data is None:
         what = "has no manifest.json, so it holds no finished shards" if store.exists() else "is no folder"
-        raise Error(f"{store} {what}. Build shards with: python -m shards_tools build KIND SOURCE --out {store}.")
+        out = store if store.is_local else "SHARDS, and copy them there"
+        raise Error(f"{store} {what}. Build shards with: python -m shards_tools build KIND SOURCE --out {out}.")
     try:
         head = json.loads(data)
     except (ValueError, RecursionError):

@@ -89,7 +89,9 @@ class BucketStore:
         except Exception as failure:
             if not (isinstance(failure, OSError) or type(failure).__module__.partition(".")[0] in LIBRARIES):
                 raise
-            reason = " ".join(str(failure).split()) or type(failure).__name__
+            reason = (
+                " ".join(str(failure).split()) or "the server did not answer in time"
+            )  # FSTimeoutError says nothing
             if _is_forbidden(failure):
                 way_out = f"{CREDENTIALS[self._address.scheme]}, or ask who keeps it to let you in."
                 raise Error(f"{place} may not be read: {reason.rstrip('.'):.300}. {way_out}") from failure

@@ -3,20 +3,22 @@
 import copy
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
 from shards_tools.reader import read_image
-from shards_tools.stores import open_store
+from shards_tools.stores import open_store, retry
 from shards_tools.verify import verify
-from tests.shards_tools.stores.servers import Web, answer, free_port, served
+from tests.shards_tools.stores.servers import Web, answer, free_port, say, served
 
 ROOT = Path(__file__).parents[3]
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")
@@ -96,8 +98,9 @@ def test_an_end_that_comes_early_is_named(address: str) -> None:
     size = store.size("manifest.json")
     with pytest.raises(Error, match=rf"manifest\.json ends after {size:,} bytes, {size + 10:,} were expected"):
         store.read("manifest.json", size - 10, 20)
-    with pytest.raises(Error, match=r"manifest\.json cannot be read: .*(416|Range)"):
+    with pytest.raises(Error, match=r"manifest\.json cannot be read: .*(416|Range)") as mistake:
         store.read("manifest.json", size + 10, 20)
+    assert "asked" not in str(mistake.value)  # more than once
 
 
 @pytest.mark.parametrize("name", ["../a.tar", "a/b", "..", "a*", "a?versionId=1", ""])
@@ -131,6 +134,30 @@ def test_a_server_that_stumbles_is_asked_again(
         web.tricks = [lambda request: answer(request, status)] * 2
         assert open_store(s3).read("a.tar", 10, 20) == bytes(range(10, 30))
         assert web.asked == ["GET /bucket/deep/set/a.tar 10-29"] * 3
+
+
+@pytest.mark.parametrize("how", ["503", "hangs up"])
+def test_a_server_that_stays_broken_is_given_up_on(s3: str, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    def hang_up(request: Any) -> None:
+        request.connection.shutdown(socket.SHUT_RDWR)
+        request.close_connection = True
+
+    monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.001)
+    with Web() as web:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", web.address)
+        web.tricks = [say(503) if how == "503" else hang_up] * 99
+        with pytest.raises(Error, match=rf"cannot be read: .*asked {retry.MAX_ASKS} times"):
+            open_store(s3).read("a.tar", 10, 20)
+        assert len(web.asked) <= 2 * retry.MAX_ASKS  # aiohttp itself asks twice where the server hangs up
+
+
+def test_a_server_that_never_answers_is_named(s3: str, monkeypatch: pytest.MonkeyPatch, impatient: None) -> None:
+    monkeypatch.setattr(retry, "MAX_ASKS", 1)
+    with Web() as web:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", web.address)
+        web.tricks = [lambda request: time.sleep(1)]
+        with pytest.raises(Error, match=r"a\.tar cannot be read: .*(in time|[Tt]imeout)"):
+            open_store(s3).read("a.tar", 10, 20)
 
 
 def test_a_server_that_is_gone_is_named(s3: str, monkeypatch: pytest.MonkeyPatch, impatient: None) -> None:

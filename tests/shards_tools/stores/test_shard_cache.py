@@ -18,6 +18,7 @@ import pytest
 
 from shards_tools.cache import decoded
 from shards_tools.errors import Error
+from shards_tools.folders import build_once
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
 from shards_tools.reader import read_image
@@ -233,6 +234,20 @@ def test_the_quota_takes_the_shard_used_longest_ago_and_its_reader_goes_on(web, 
     assert web.asked == []
     assert read_image(cached(first, cache), 0) == read_image(plain, 0)
     assert kept(cache) == [first.shards[0].sha256]
+
+
+def test_a_shard_that_others_push_out_before_it_is_opened_is_fetched_again(remote, shards, tmp_path, monkeypatch):
+    built: list[Path] = []
+
+    def build_and_lose(target: Path, fill: Callable[[Path], None]) -> Path:
+        built.append(build_once(target, fill))
+        if len(built) == 1:
+            shutil.rmtree(target)
+        return target
+
+    monkeypatch.setattr(shard_cache, "build_once", build_and_lose)
+    assert all_bytes(cached(remote, tmp_path)) == all_bytes(read_manifest(shards))
+    assert len(built) == 2
 
 
 def test_a_set_larger_than_the_quota_is_refused_before_it_is_fetched(remote, web, tmp_path, monkeypatch):
