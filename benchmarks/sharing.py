@@ -18,8 +18,8 @@ from trainables.batches import training_batches
 from trainables.recipes import get_recipe
 from trainables.recipes.recipe import override
 
-NUM_PASSES = 8
-NUM_TURNS = 3
+NUM_PASSES = 24
+NUM_TURNS = 5
 processes = multiprocessing.get_context("spawn")
 
 

@@ -2,6 +2,7 @@
 
 import random
 
+import pytest
 import torch
 
 from trainables.models.input_step import InputStep
@@ -43,3 +44,16 @@ def test_a_constant_rectangle_has_the_mean_colour_and_a_pixel_one_noise(small_re
         erased = pixels_BCHW[pixels_BCHW != 1]
         assert bool((erased == 0).all()) == constant
         assert len(erased) > 100
+
+
+def test_memory_is_used_again_while_training_and_no_gradient_goes_through_what_was_written_over(small_recipe):
+    step = InputStep(small_recipe(erase_probability=0.0)).train()
+    weight = torch.ones(1, 3, 1, 1, requires_grad=True)
+    first = step(torch.zeros((2, 6, 6, 3), dtype=torch.uint8))
+    loss = torch.nn.functional.conv2d(first, weight).sum()
+    second = step(torch.full((2, 6, 6, 3), 255, dtype=torch.uint8))
+    assert second.data_ptr() == first.data_ptr()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+    kept = step.eval()(torch.zeros((2, 6, 6, 3), dtype=torch.uint8))
+    assert kept.data_ptr() != second.data_ptr()

@@ -25,10 +25,11 @@ class InputStep(nn.Module):
         self.register_buffer("std", torch.tensor(recipe.pixel_std) * 255, persistent=False)
         self.erase_probability = recipe.erase_probability
         self.erase_mode = TIMM_MODES[recipe.erase_fill]
+        self._room: Tensor | None = None
 
     def forward(self, images_BHWC: Tensor) -> Tensor:
         # as few passes over float pixels as there can be: on a CPU they cost more than all that comes before
-        pixels_BCHW = images_BHWC.permute(0, 3, 1, 2).contiguous().float()
+        pixels_BCHW = self._room_for(images_BHWC).copy_(images_BHWC.permute(0, 3, 1, 2))
         pixels_BCHW = pixels_BCHW.sub_(self.mean[:, None, None]).div_(self.std[:, None, None])
         if self.training and self.erase_probability > 0:
             # what TransReID imports: one rectangle of 2 to 33 % of the area
@@ -36,3 +37,17 @@ class InputStep(nn.Module):
             erase = RandomErasing(self.erase_probability, mode=mode, max_count=1, device=device)  # type: ignore[no-untyped-call]
             pixels_BCHW = erase(pixels_BCHW)
         return pixels_BCHW
+
+    def _room_for(self, images_BHWC: Tensor) -> Tensor:
+        """Memory for the float pixels; while training on a CPU that of the last batch, which is written over.
+
+        Fresh memory costs three times as much as all that is done in it. autograd refuses to go back through pixels
+        that were written over.
+        """
+        batch, height, width, channels = images_BHWC.shape
+        shape, device = (batch, channels, height, width), images_BHWC.device
+        if not self.training or device.type != "cpu" or torch.is_inference_mode_enabled():
+            return torch.empty(shape, device=device)
+        if self._room is None or self._room.shape != shape:
+            self._room = torch.empty(shape)
+        return self._room
