@@ -131,6 +131,11 @@ def chance_of(manifest: Manifest, fold: int) -> dict[str, float]:
     """The validation metrics of random features; Error where the split has no query that can be answered."""
     split = manifest.split(fold)
     metrics = chance_on_split(manifest, split.val_query, split.val_gallery)
+    if manifest.layout == "classes":
+        raise Error(
+            f"{manifest.store} holds classes that train and val share; cross-role metrics rank works or identities. "
+            "Name shards of lsasrd, icartoonface, or a folder of works and roles."
+        )
     if not metrics.num_valid_queries:
         raise Error(
             f"{manifest.store}: no validation query has a positive in the gallery. "

@@ -4,11 +4,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from platform.plan import Plan
 from platform.search import main
 from platform.study import open_storage, open_study
+from shards_tools.build import build
 from shards_tools.errors import Error
+from shards_tools.sources import folder
 from tests.platform.driver import run_search
 
 
@@ -75,6 +78,17 @@ def test_a_wrong_option_is_named_with_its_value(words: str, shards: Path, small_
     assert MISTAKES[words] in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "runs").exists()
+
+
+def test_data_of_classes_is_refused_by_a_search_that_ranks(tmp_path: Path) -> None:
+    for name in ("ann", "bea"):
+        for number in range(4):
+            file = tmp_path / "source" / name / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (60 * number, 200, len(name) * number)).save(file)
+    build(folder.scan(tmp_path / "source"), tmp_path / "shards", allow_duplicates=True)
+    with pytest.raises(Error, match=r"holds classes that train and val share.*Name shards of lsasrd"):
+        main(["--space", "transreid", "--data", str(tmp_path / "shards"), "--runs", str(tmp_path / "runs")])
 
 
 def test_data_that_is_no_folder_is_named(tmp_path: Path) -> None:
