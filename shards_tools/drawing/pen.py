@@ -39,9 +39,14 @@ class Pen:
 
     def stroke(self, points: np.ndarray, colour: Colour, width: float) -> None:
         """A brush stroke along the points, `width` at its middle; its ends are as thin as the style wants."""
-        along = np.gradient(points, axis=0)
+        along = np.empty_like(points)
+        along[1:-1], along[0], along[-1] = (
+            (points[2:] - points[:-2]) / 2,
+            points[1] - points[0],
+            points[-1] - points[-2],
+        )
         across = np.stack([-along[:, 1], along[:, 0]], axis=1) / (np.linalg.norm(along, axis=1, keepdims=True) + 1e-9)
-        thickness = 1 - self.style.line_taper * (1 - np.sin(np.linspace(0.08, math.pi - 0.08, len(points))))
+        thickness = 1 - self.style.line_taper * (1 - _arch(len(points)))
         offset = across * (thickness * width / 2)[:, None]
         self._canvas.polygon(self._pixels(np.concatenate([points + offset, (points - offset)[::-1]])), fill=colour)
 
@@ -100,6 +105,20 @@ def pose(moment: Moment, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @lru_cache
+def _superellipse(square: float, steps: int) -> np.ndarray:
+    """The one around the origin with half axes 1, [steps, 2]."""
+    angle = np.linspace(0, 2 * math.pi, steps, endpoint=False)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return np.asarray(np.sign(circle) * np.abs(circle) ** (2 / square))
+
+
+@lru_cache
+def _arch(num_points: int) -> np.ndarray:
+    """Half a sine wave: thin at both ends."""
+    return np.asarray(np.sin(np.linspace(0.08, math.pi - 0.08, num_points)))
+
+
+@lru_cache
 def _texture(kind: str, size: int) -> Image.Image:
     """Hatching or screen dots: how much of the shadow shows, less than all of it."""
     y, x = np.mgrid[:size, :size] / size
@@ -125,15 +144,7 @@ def smooth(points: list[tuple[float, float]] | np.ndarray, *, closed: bool = Tru
 
 def oval(x: float, y: float, width: float, height: float, square: float = 2.0, steps: int = 28) -> np.ndarray:
     """A superellipse around (x, y) with half axes `width` and `height`; `square` 2 is an ellipse."""
-    angle = np.linspace(0, 2 * math.pi, steps, endpoint=False)
-    power = 2 / square
-    return np.stack(
-        [
-            x + width * np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** power,
-            y + height * np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** power,
-        ],
-        axis=1,
-    )
+    return _superellipse(square, steps) * (width, height) + (x, y)
 
 
 def mirror(half: list[tuple[float, float]]) -> list[tuple[float, float]]:
