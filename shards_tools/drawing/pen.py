@@ -40,11 +40,8 @@ class Pen:
     def stroke(self, points: np.ndarray, colour: Colour, width: float) -> None:
         """A brush stroke along the points, `width` at its middle; its ends are as thin as the style wants."""
         along = np.empty_like(points)
-        along[1:-1], along[0], along[-1] = (
-            (points[2:] - points[:-2]) / 2,
-            points[1] - points[0],
-            points[-1] - points[-2],
-        )
+        along[1:-1] = (points[2:] - points[:-2]) / 2
+        along[0], along[-1] = points[1] - points[0], points[-1] - points[-2]
         across = np.stack([-along[:, 1], along[:, 0]], axis=1) / (np.linalg.norm(along, axis=1, keepdims=True) + 1e-9)
         thickness = 1 - self.style.line_taper * (1 - _arch(len(points)))
         offset = across * (thickness * width / 2)[:, None]
