@@ -22,7 +22,7 @@ from shards_tools.verify import verify
 from trainables.evaluation import by_name, chance_on_split
 
 OBJECTIVES = ("mAP", "mINP", "cmc_1", "cmc_5", "cmc_10", "cmc_20")
-DEFAULT_TRIALS = {"paper": 60, "tiny": 32}
+DEFAULT_TRIALS = {"paper": 60, "tiny": 24}
 SEARCH_FOLD = 0  # of five-fold data; a plain tree has one split
 TRACKING_SCHEMES = ("sqlite:///", "postgresql", "http://", "https://")
 
