@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,11 @@ import torch
 from platform.spaces import Space, load_space
 from shards_tools.errors import Error, unknown
 from shards_tools.manifest import Manifest
+from shards_tools.manifest_file import read_manifest
+from shards_tools.processes import num_cpus
 from shards_tools.sample import sample_set
-from shards_tools.stores import open_store
 from shards_tools.stores.address import Address, parse_address
-from shards_tools.verify import verify
+from shards_tools.verify import verify_shards
 from trainables.evaluation import by_name, chance_on_split
 
 OBJECTIVES = ("mAP", "mINP", "cmc_1", "cmc_5", "cmc_10", "cmc_20")
@@ -89,8 +89,9 @@ def make_plan(options: argparse.Namespace) -> Plan:
     space = load_space(options.space, scale)
     data = options.data or sample_set()
     _refuse_password(data)
+    manifest = read_manifest(data)
     # Every byte of a local set is looked at; of a remote one each image is, when it arrives.
-    manifest = verify(data, level="full" if open_store(data).is_local else "quick")
+    verify_shards(manifest, "full" if manifest.store.is_local else "quick")
     chance = chance_of(manifest, SEARCH_FOLD)
     runs = options.runs.absolute()
     concurrency, cpus, gpus = _resources(options, scale, num_gpus)
@@ -146,16 +147,15 @@ def chance_of(manifest: Manifest, fold: int) -> dict[str, float]:
 
 def _resources(options: argparse.Namespace, scale: str, num_gpus: int) -> tuple[int, int, float]:
     """Trials at a time, and the CPUs and GPUs of each."""
-    num_cpus = len(os.sched_getaffinity(0))
     gpus = options.gpus_per_trial or (1.0 if num_gpus else 0.0)
     if gpus > num_gpus:
         raise Error(f"--gpus-per-trial {gpus:g}: this machine has {num_gpus} GPUs. Give less, or leave it out.")
     # A tiny network gains nothing from a second thread; one of the papers' takes all there are.
-    num_at_once = int(num_gpus / gpus) if gpus else num_cpus if scale == "tiny" else 1
+    num_at_once = int(num_gpus / gpus) if gpus else num_cpus() if scale == "tiny" else 1
     concurrency = options.concurrency or num_at_once
     if gpus and concurrency > num_at_once:
         raise Error(f"--concurrency {concurrency}: with {gpus:g} GPUs per trial {num_at_once} fit. Give less of one.")
-    cpus = 1 if scale == "tiny" and not gpus else max(1, num_cpus // concurrency)
+    cpus = 1 if scale == "tiny" and not gpus else max(1, num_cpus() // concurrency)
     return concurrency, cpus, gpus
 
 

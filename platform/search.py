@@ -71,7 +71,7 @@ def parser() -> Parser:
     arguments = Parser(prog="python -m platform.search", description=__doc__, epilog=EXAMPLE)
     add = arguments.add_argument
     add("--space", required=True, metavar="NAME|FILE.py", help=f"one of {', '.join(space_names())}, or your own file")
-    add("--data", metavar="SHARDS", help="folder of shards; without it a sample set is drawn")
+    add("--data", metavar="SHARDS", help="shards: a folder, https://, s3:// or gs://; default: a drawn sample set")
     add("--study", metavar="NAME", help="default: space, data fingerprint and scale")
     add("--trials", type=positive_int, metavar="N", help="finished trials of the study in all")
     add("--hours", type=positive_float, metavar="H", help="end this start after H hours; what runs is gone on with")

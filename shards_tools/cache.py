@@ -4,7 +4,7 @@ import logging
 import math
 import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,10 @@ from shards_tools.decode import decode, resize
 from shards_tools.errors import Error
 from shards_tools.folders import build_once
 from shards_tools.manifest import Manifest
+from shards_tools.processes import num_cpus
 from shards_tools.quota import keep_within_quota
 from shards_tools.reader import read_span, spans
+from shards_tools.threads import in_order
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +63,9 @@ def _decode_all(manifest: Manifest, height: int, width: int, room: Path) -> None
         for index, data in zip(span, read_span(manifest, span), strict=True):
             pixels[index] = resize(decode(data, str(manifest.keys[index])), height, width)
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # everybody else on this machine waits for it
-        for _ in pool.map(fill, spans(manifest)):
-            pass
+    # by all CPUs, as everybody else on this machine waits for it
+    for _ in in_order((partial(fill, span) for span in spans(manifest)), num_cpus()):
+        pass
     pixels.flush()
 
 

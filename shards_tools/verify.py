@@ -1,7 +1,7 @@
 """Whether a folder of shards is still what was built, in three depths."""
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import REBUILD, check_shard_sizes, read_manifest
 from shards_tools.processes import num_cpus
 from shards_tools.reader import read_span, spans
+from shards_tools.threads import in_order
 
 LEVELS = ("quick", "full", "deep")
 CHUNK_BYTES = 8 * 2**20
@@ -25,17 +26,21 @@ def verify(address: str | Path, level: str) -> Manifest:
     damage that is named is the first one, in the order of the shards.
     """
     manifest = read_manifest(address)
-    check_shard_sizes(manifest)
-    if level in ("full", "deep"):
-        _verify_shards(manifest)
-    if level == "deep":
-        with ThreadPoolExecutor(num_cpus()) as pool:  # reading, hashing and decoding let other threads work
-            for _ in pool.map(lambda span: _verify_images(manifest, span), spans(manifest)):
-                pass
+    verify_shards(manifest, level)
     return manifest
 
 
-def _verify_shards(manifest: Manifest) -> None:
+def verify_shards(manifest: Manifest, level: str) -> None:
+    """As `verify`, of a manifest that is read already."""
+    check_shard_sizes(manifest)
+    if level in ("full", "deep"):
+        _verify_bytes(manifest)
+    if level == "deep":  # reading, hashing and decoding let other threads work
+        for _ in in_order((partial(_verify_images, manifest, span) for span in spans(manifest)), num_cpus()):
+            pass
+
+
+def _verify_bytes(manifest: Manifest) -> None:
     for shard in manifest.shards:
         digest = hashlib.sha256()
         for start in range(0, shard.num_bytes, CHUNK_BYTES):

@@ -99,7 +99,12 @@ def run_epoch(training: Training, epoch: int) -> Metrics:
     images_per_second = (num_images - num_images_before) / (time.perf_counter() - start)
     split = training.split
     scores = evaluate_split(
-        training.model, training.pixels, training.manifest, split.val_query, split.val_gallery, training.device
+        training.model,
+        training.evaluation_images,
+        training.manifest,
+        split.val_query,
+        split.val_gallery,
+        training.device,
     )
     return {
         "epoch": epoch,
@@ -121,7 +126,7 @@ def train_one_epoch(training: Training, epoch: int) -> tuple[Metrics, int]:
         restore_random_states(progress.random, training.device)
     training.model.train()
     batches = training_batches(
-        training.images,
+        training.training_images,
         training.split.train,
         training.labels,
         training.roles,
@@ -216,7 +221,7 @@ def _save(training: Training, epoch: int, metrics: Metrics, progress: Progress |
         metrics=metrics,
         works=tuple(training.manifest.works[work] for work in training.works),
         num_threads=torch.get_num_threads(),
-        reading=training.images.reading,
+        reading=training.training_images.reading,
         versions=versions(),
     )
     save_checkpoint(folder, training.model, training.optimiser, info, progress)

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None) -> None:
 def _parser() -> Parser:
     parser = Parser(prog="python -m trainables.train", description="Train one recipe.", epilog=EXAMPLE)
     parser.add_argument("--recipe", metavar="NAME", help="which recipe; see --list")
-    parser.add_argument("--data", metavar="SHARDS", help="folder of shards; see python -m shards_tools")
+    parser.add_argument("--data", metavar="SHARDS", help="shards: a folder, https://, s3:// or gs://")
     parser.add_argument("--out", type=Path, metavar="DIR", help="written here; the same command goes on there")
     parser.add_argument("--epochs", type=positive_int, metavar="N", help="instead of the recipe's")
     parser.add_argument("--fold", type=int, default=0, metavar="K", help="fold to validate on (default 0)")

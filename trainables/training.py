@@ -28,8 +28,8 @@ class Training:
     fold: int
     seed: int
     device: torch.device
-    pixels: Images  # every image of the manifest as it is evaluated
-    images: TrainingImages  # and as it is trained on, before augmentation
+    evaluation_images: Images  # every image of the manifest as it is evaluated
+    training_images: TrainingImages  # and as it is trained on, before augmentation
     works: np.ndarray  # ids of the works trained on, ascending
     labels: np.ndarray  # of the images trained on: places in `works`
     roles: np.ndarray  # of the images trained on
@@ -58,7 +58,7 @@ def prepare(
     start = recipe if fresh else dataclasses.replace(recipe, pretrained=False)
     model = build_model(start, len(works)).to(where)
     threads = torch.get_num_threads()
-    pixels = open_images(manifest, recipe.image_size, recipe.image_size, reading, threads=threads)
+    images = open_images(manifest, recipe.image_size, recipe.image_size, reading, threads=threads)
     same = recipe.enlarge_px == 0 and recipe.crop_area is None
     return Training(
         recipe=recipe,
@@ -67,8 +67,8 @@ def prepare(
         fold=fold,
         seed=seed,
         device=where,
-        pixels=pixels,
-        images=pixels if same else training_images(recipe, manifest, reading, threads=threads),
+        evaluation_images=images,
+        training_images=images if same else training_images(recipe, manifest, reading, threads=threads),
         works=works,
         labels=labels.astype(np.int64),
         roles=manifest.role[split.train],

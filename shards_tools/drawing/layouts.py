@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 
 from shards_tools.drawing.pictures import draw_faces, draw_scenes
-from shards_tools.splits import num_query_roles
-
-NUM_FOLDS = 5
-RECTRAIN = "personai_icartoonface_rectrain"
-RECTEST = "personai_icartoonface_rectest"
+from shards_tools.manifest import NUM_FOLDS
+from shards_tools.sources.icartoonface import TEST_IMAGES, TEST_LIST, TEST_PLACE, TRAIN_IMAGES, TRAIN_LIST, TRAIN_PLACE
+from shards_tools.splits import num_query_roles, split_in_file_order
 
 Box = Sequence[int]  # left, top, right, bottom in px
 
@@ -53,7 +51,9 @@ def plan_plain(
 
 def plan_five_fold(seed: int, *, num_works: int = 30, num_roles: int = 8, num_images: int = 8) -> Drawing:
     """LSASRD's five-fold layout: works dealt out to the folders 0 to 4."""
-    return _plan_works(seed, "ASRDf", lambda work, _: str(work % NUM_FOLDS), num_works, num_roles, num_images)
+    return _plan_works(
+        seed, "ASRDf", lambda work, _: str(work % NUM_FOLDS["five-fold"]), num_works, num_roles, num_images
+    )
 
 
 def _plan_works(
@@ -78,8 +78,7 @@ def _plan_works(
 def plan_dafre(seed: int, *, num_classes: int = 40, num_styles: int = 30, max_images: int = 240) -> Drawing:
     """DAF:re's v2 layout: characters of every style, from `max_images` down to about 20 each, and three lists.
 
-    A class is split in the order of its images by the authors' rule, which takes floats as they are: of 20 images val
-    gets 1 and test 5.
+    A class is split in the order of its images by the authors' rule.
     """
     generator = np.random.default_rng([seed, 1])
     sizes = generator.permutation([round(20 + (max_images - 20) * (1 + rank) ** -0.9) for rank in range(num_classes)])
@@ -89,8 +88,8 @@ def plan_dafre(seed: int, *, num_classes: int = 40, num_styles: int = 30, max_im
         places = [f"{number % 1000:04d}/{number}.jpg" for number in ids.tolist()]
         styles = generator.integers(num_styles, size=len(ids)).tolist()
         jobs.append(_job([f"faces/{place}" for place in places], (seed, 2, label), (seed, num_styles), styles))
-        train, val = int(len(ids) * 0.7), int(len(ids) * (0.7 + 0.1))
-        for name, part in (("train", places[:train]), ("val", places[train:val]), ("test", places[val:])):
+        ends = np.cumsum(split_in_file_order(len(ids)))
+        for name, part in zip(("train", "val", "test"), np.split(np.array(places), ends[:-1]), strict=True):
             rows[name] += "".join(f"{label},{place}\n" for place in part)
     rows["classid_classname"] = "".join(f"{label},drawn_character_{label:02d}\n" for label in range(num_classes))
 
@@ -121,16 +120,16 @@ def plan_icartoonface(
     files, labels = [], []
     number = 0
     for identity in range(num_train):
-        name = f"{RECTRAIN}_{identity:05d}"
+        name = f"{TRAIN_PLACE}_{identity:05d}"
         files.append([f"{name}/{name}_{number + image:07d}.jpg" for image in range(num_images)])
         number += num_images
     number = 0
     for identity in range(num_test + num_distractors):
         count = int(generator.integers(5, num_images + 1)) if identity < num_test else 1
         labels.append(identity if identity < num_test else -1)
-        files.append([f"{RECTEST}_{number + image:07d}.jpg" for image in range(count)])
+        files.append([f"{TEST_PLACE}_{number + image:07d}.jpg" for image in range(count)])
         number += count
-    folders = [f"{RECTRAIN}/icartoonface_rectrain"] * num_train + [f"{RECTEST}/icartoonface_rectest"] * len(labels)
+    folders = [TRAIN_PLACE / TRAIN_IMAGES] * num_train + [TEST_PLACE / TEST_IMAGES] * len(labels)
     jobs = [
         _job(
             [f"{folder}/{name}" for name in names],
@@ -146,13 +145,11 @@ def plan_icartoonface(
             [[name, *map(str, box)] for name, box in zip(names, found, strict=True)]
             for names, found in zip(files, boxes, strict=True)
         ]
-        _write_rows(
-            folder / RECTRAIN / "icartoonface_rectrain_det.txt", [row for of in lines[:num_train] for row in of]
-        )
+        _write_rows(folder / TRAIN_PLACE / TRAIN_LIST, [row for of in lines[:num_train] for row in of])
         labelled = zip(lines[num_train:], labels, strict=True)
         faces = [[*row, str(label)] for of, label in labelled for row in of]
         pairs = [names[:2] for names in files[num_train : num_train + num_test]]
-        _write_rows(folder / RECTEST / "icartoonface_rectest_info.txt", faces + pairs)
+        _write_rows(folder / TEST_PLACE / TEST_LIST, faces + pairs)
 
     counts = {"num_identities": num_train, "num_test_identities": num_test, "num_distractors": num_distractors}
     summary = {**counts, "num_pairs": num_test, "num_images": sum(map(len, files))}

@@ -1,14 +1,13 @@
 """A folder in a bucket: s3:// through s3fs, gs:// through gcsfs, which are imported when such an address is opened."""
 
-import os
 from collections.abc import Callable
 from typing import Any
 
 from shards_tools.errors import Error
 from shards_tools.stores import retry
 from shards_tools.stores.address import Address
+from shards_tools.stores.remote import RemoteStore
 from shards_tools.stores.retry import Stumble, persist
-from shards_tools.stores.store import check_name
 
 # Whose exceptions are failures of a read; all others are bugs and keep their traceback.
 LIBRARIES = {"aiobotocore", "aiohttp", "botocore", "fsspec", "gcsfs", "google", "requests", "s3fs"}
@@ -18,42 +17,22 @@ CREDENTIALS = {
 }
 
 
-class BucketStore:
+class BucketStore(RemoteStore):
     """Files below a prefix of a bucket. Keys and endpoint come from the environment, as the bucket's own tools read it.
 
     The libraries run an event loop in a thread of their own, which a fork does not copy: each process opens its own.
     """
 
-    is_local = False
-
-    def __init__(self, address: Address) -> None:
-        self._address = address
-        self._prefix = address.host + address.path
-        self._system, self._pid = _open_bucket(address), os.getpid()
-
-    def __reduce__(self) -> tuple[type["BucketStore"], tuple[Address]]:
-        return BucketStore, (self._address,)
-
-    def __str__(self) -> str:
-        return str(self._address)
-
-    def place(self, name: str) -> str:
-        """The file's address."""
-        return f"{self._address}/{name}"
-
     def exists(self) -> bool:
         """Whether anything lies below the prefix."""
         return persist(str(self), lambda: bool(self._ask(str(self), "exists", self._prefix)))
 
-    def size(self, name: str) -> int | None:
-        """The bytes of an object, or None where there is none, or no such bucket."""
-        check_name(self, name)
-        return persist(self.place(name), lambda: self._ask_size(name))
+    @property
+    def _prefix(self) -> str:
+        return self._address.host + self._address.path
 
-    def read(self, name: str, start: int, size: int) -> bytes:
-        """`size` bytes from byte `start` on, by one range request."""
-        check_name(self, name)
-        return persist(self.place(name), lambda: self._ask_range(name, start, size)) if size else b""
+    def _connect(self) -> Any:
+        return _open_bucket(self._address)
 
     def _ask_size(self, name: str) -> int | None:
         try:
@@ -79,9 +58,7 @@ class BucketStore:
 
     def _ask(self, place: str, method: str, path: str, *, seconds_for: int = 0, **arguments: Any) -> Any:
         """One call of the library, within a time limit. FileNotFoundError passes; others are an Error or a Stumble."""
-        if self._pid != os.getpid():
-            self._system, self._pid = _open_bucket(self._address), os.getpid()
-        call: Callable[..., Any] = getattr(self._system, method)
+        call: Callable[..., Any] = getattr(self._connection, method)
         try:
             return call(path, timeout=retry.seconds_for(seconds_for), **arguments)
         except FileNotFoundError:

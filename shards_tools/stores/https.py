@@ -1,7 +1,6 @@
 """A folder on a web server that answers range requests."""
 
 import base64
-import os
 import re
 import time
 from collections.abc import Iterator
@@ -14,51 +13,26 @@ from urllib3.response import BaseHTTPResponse
 
 from shards_tools.errors import Error
 from shards_tools.stores import retry
-from shards_tools.stores.address import Address
-from shards_tools.stores.retry import Stumble, persist
-from shards_tools.stores.store import check_name
+from shards_tools.stores.remote import RemoteStore
+from shards_tools.stores.retry import Stumble
 
 MAX_REDIRECTS = 5
 CHUNK_BYTES = 2**18
 
 
-class HttpStore:
+class HttpStore(RemoteStore):
     """Files below an https:// address, read by byte ranges over connections that stay open.
 
     It takes no more bytes than were asked for, and follows redirects from https to https or within one server; the
     password goes to the server it was given for alone.
     """
 
-    is_local = False
-
-    def __init__(self, address: Address) -> None:
-        self._address = address
-        self._pool = urllib3.PoolManager(maxsize=32, retries=False)
-        self._pid = os.getpid()
-
-    def __reduce__(self) -> tuple[type["HttpStore"], tuple[Address]]:
-        return HttpStore, (self._address,)
-
-    def __str__(self) -> str:
-        return str(self._address)
-
-    def place(self, name: str) -> str:
-        """The file's address, without the password."""
-        return f"{self._address}/{name}"
-
     def exists(self) -> bool:
         """True: a web server does not say whether it has a folder."""
         return True
 
-    def size(self, name: str) -> int | None:
-        """The bytes of a file by a HEAD request, or None where the server has none."""
-        check_name(self, name)
-        return persist(self.place(name), lambda: self._ask_size(name))
-
-    def read(self, name: str, start: int, size: int) -> bytes:
-        """`size` bytes from byte `start` on, by one range request."""
-        check_name(self, name)
-        return persist(self.place(name), lambda: self._ask_range(name, start, size)) if size else b""
+    def _connect(self) -> urllib3.PoolManager:
+        return urllib3.PoolManager(maxsize=32, retries=False)
 
     def _ask_size(self, name: str) -> int | None:
         with self._ask("HEAD", name) as answer:
@@ -155,14 +129,13 @@ class HttpStore:
             raise Stumble(_reason(failure)) from failure
 
     def _send(self, method: str, url: str, headers: dict[str, str]) -> BaseHTTPResponse:
-        if self._pid != os.getpid():  # forked: the parent goes on using its connections
-            self._pool, self._pid = urllib3.PoolManager(maxsize=32, retries=False), os.getpid()
         headers = {"Accept-Encoding": "identity", "User-Agent": "sakuga"} | headers
         if self._address.user and _server(url) == _server(str(self._address)):
             pair = f"{self._address.user}:{self._address.password}".encode()
             headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
         timeout = urllib3.Timeout(connect=retry.CONNECT_TIMEOUT_S, read=retry.READ_TIMEOUT_S)
-        return self._pool.request(
+        pool: urllib3.PoolManager = self._connection
+        return pool.request(
             method, url, headers=headers, timeout=timeout, redirect=False, preload_content=False, decode_content=False
         )
 

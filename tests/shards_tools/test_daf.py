@@ -13,6 +13,7 @@ from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
 from shards_tools.sources.daf import DETECTION, scan
 from shards_tools.splits import SPLIT_NAMES, split_in_file_order
+from tests.shards_tools.refusal import refusal
 
 REAL_DATA = os.environ.get("SAKUGA_REAL_DATA", "")
 SURE = "0.448534, 0.441995, 0.584106, 0.654420 0.937403"
@@ -50,10 +51,7 @@ def append(tree: Path, row: str) -> None:
 
 
 def refused(folder: Path) -> str:
-    with pytest.raises(Error) as mistake:
-        scan(folder)
-    assert "\n" not in str(mistake.value)
-    return str(mistake.value)
+    return refusal(scan, folder)
 
 
 @pytest.mark.parametrize("place", ["faces", "."])

@@ -11,6 +11,7 @@ from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
 from shards_tools.sources.dafre import scan
 from shards_tools.splits import TEST, TRAIN, VAL
+from tests.shards_tools.refusal import refusal
 
 LISTS = {
     "train": ["2,0001/1001.jpg", "0,0002/1002.jpg", "2,0003/1003.jpg", "1,0001/2001.jpg", "0,0004/1004.jpg"],
@@ -48,11 +49,7 @@ def plant(root: Path, make_picture, labels: str, images: str) -> Path:
 
 
 def refused(folder: Path) -> str:
-    with pytest.raises(Error) as mistake:
-        scan(folder)
-    message = str(mistake.value)
-    assert "\n" not in message
-    return message
+    return refusal(scan, folder)
 
 
 def test_every_row_is_an_image_with_its_class_and_split(tree, version):

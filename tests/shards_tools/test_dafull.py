@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shards_tools.build import build
-from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
 from shards_tools.sources.dafull import parse_tags, scan
+from tests.shards_tools.refusal import refusal
 
 HEADER = "id,dir,class_id,tags_cat0,tags_cat3,tags_cat4"
 ROWS = {
@@ -38,10 +38,7 @@ def tree(tmp_path, make_picture) -> Path:
 
 
 def refused(folder: Path) -> str:
-    with pytest.raises(Error) as mistake:
-        scan(folder)
-    assert "\n" not in str(mistake.value)
-    return str(mistake.value)
+    return refusal(scan, folder)
 
 
 def test_images_come_with_their_description_tags(tree, tmp_path):

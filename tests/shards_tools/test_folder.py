@@ -15,6 +15,7 @@ from shards_tools.sources import lsasrd
 from shards_tools.sources.folder import scan
 from shards_tools.splits import SPLIT_NAMES
 from shards_tools.verify import verify
+from tests.shards_tools.refusal import refusal
 
 Counts = dict[str, int]
 
@@ -37,10 +38,7 @@ def plant_folders(tmp_path, make_picture):
 
 
 def refused(folder: Path) -> str:
-    with pytest.raises(Error) as mistake:
-        scan(folder)
-    assert "\n" not in str(mistake.value)
-    return str(mistake.value)
+    return refusal(scan, folder)
 
 
 def splits(folder: Path, out: Path) -> Counter[tuple[str, str]]:

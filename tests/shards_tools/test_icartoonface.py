@@ -13,6 +13,7 @@ from shards_tools.labels import label_columns, roles_of
 from shards_tools.sources.icartoonface import double, scan
 from shards_tools.splits import TEST_GALLERY, TEST_QUERY, TRAIN, VAL_GALLERY, VAL_QUERY, cut_identities
 from shards_tools.verify import verify
+from tests.shards_tools.refusal import refusal
 
 TRAIN_FOLDER = Path("personai_icartoonface_rectrain/icartoonface_rectrain")
 TEST_FOLDER = Path("personai_icartoonface_rectest/icartoonface_rectest")
@@ -69,10 +70,7 @@ def lists(tmp_path, make_picture) -> Path:
 
 
 def refused(folder: Path) -> str:
-    with pytest.raises(Error) as mistake:
-        scan(folder)
-    assert "\n" not in str(mistake.value)
-    return str(mistake.value)
+    return refusal(scan, folder)
 
 
 def append(file: Path, row: str) -> None:

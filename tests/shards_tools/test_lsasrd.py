@@ -6,17 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from shards_tools.errors import Error
 from shards_tools.sources.lsasrd import scan
 from shards_tools.splits import TEST_GALLERY, TEST_QUERY, TRAIN
+from tests.shards_tools.refusal import refusal
 
 
 def refused(folder: Path) -> str:
-    with pytest.raises(Error) as mistake:
-        scan(folder)
-    message = str(mistake.value)
-    assert "\n" not in message
-    return message
+    return refusal(scan, folder)
 
 
 def test_a_plain_tree_gives_every_image_its_labels(plain_tree):

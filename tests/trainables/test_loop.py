@@ -132,7 +132,7 @@ def test_images_of_other_sizes_are_evaluated_at_the_recipes_size(small_recipe, m
     train(recipe, mixed_sizes, report=reports)
     assert np.isfinite(reports.metrics[0]["loss"])
     training = prepare(recipe, mixed_sizes, fold=0, seed=0, device="cpu")
-    assert training.pixels[np.array([0])].shape == (1, 24, 24, 3)
+    assert training.evaluation_images[np.array([0])].shape == (1, 24, 24, 3)
 
 
 def test_a_resumed_training_first_reports_the_checkpoints_own_metrics_and_writes_it_again(
@@ -213,7 +213,9 @@ def test_the_reported_metrics_are_those_of_the_saved_model_by_hand(small_recipe,
     training = prepare(info.recipe, manifest, fold=0, seed=0, device="cpu")
     query, gallery = training.split.val_query, training.split.val_gallery
     with torch.inference_mode():
-        features = [model(torch.from_numpy(training.pixels[[index]])).numpy()[0] for index in (*query, *gallery)]
+        features = [
+            model(torch.from_numpy(training.evaluation_images[[index]])).numpy()[0] for index in (*query, *gallery)
+        ]
     scores = cross_role_metrics(
         np.stack(features[: len(query)]),
         np.stack(features[len(query) :]),
@@ -224,7 +226,7 @@ def test_the_reported_metrics_are_those_of_the_saved_model_by_hand(small_recipe,
     )
     assert reports.metrics[0]["mAP"] == pytest.approx(scores.mAP, abs=1e-6)
     assert reports.metrics[0]["cmc_1"] == scores.cmc[1]
-    whole = evaluate_split(model, training.pixels, manifest, query, gallery, "cpu")
+    whole = evaluate_split(model, training.evaluation_images, manifest, query, gallery, "cpu")
     assert (whole.mAP, whole.mINP) == (info.metrics["mAP"], info.metrics["mINP"])
 
 
@@ -232,8 +234,8 @@ def test_features_do_not_depend_on_the_batch_and_the_models_mode_is_kept(small_r
     training = prepare(small_recipe(), manifest, fold=0, seed=0, device="cpu")
     training.model.train()
     indices = np.arange(7)
-    whole_ND = extract_features(training.model, training.pixels, indices, "cpu")
-    parts_ND = extract_features(training.model, training.pixels, indices, "cpu", batch_size=3)
+    whole_ND = extract_features(training.model, training.evaluation_images, indices, "cpu")
+    parts_ND = extract_features(training.model, training.evaluation_images, indices, "cpu", batch_size=3)
     np.testing.assert_allclose(whole_ND, parts_ND, atol=1e-6)
     assert training.model.training
-    assert extract_features(training.model, training.pixels, indices[:0], "cpu").shape == (0, 64)
+    assert extract_features(training.model, training.evaluation_images, indices[:0], "cpu").shape == (0, 64)
