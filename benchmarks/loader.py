@@ -1,7 +1,8 @@
 """Images per CPU-second of the loaders, beside a TransReID-style folder loader, webdataset and litdata, at two sizes.
 
 User and system time of all processes, interleaved in one run, medians of ratios; `float` loaders give normalised and
-erased float32, `uint8` ones what the device gets. Then four processes on one cache beside one alone, and their memory.
+erased float32, `uint8` ones what the device gets. Then four processes on one cache beside one alone, as far as the
+machine's memory serves four that only copy the images, and what they copied.
 Run: python benchmarks/loader.py. Ends with 1 where a limit is broken.
 """
 
@@ -209,10 +210,12 @@ def main() -> None:
         os.environ["SAKUGA_CACHE"] = str(folder / "cache")
         results = [measure(size, folder / str(size)) for size in NUM_IMAGES]
         holds = all(result for result, _ in results)
-        ratio, copies = four_beside_one(results[0][1], 256)
-        print(f"four processes on one cache: {ratio:.2f} of one's images per CPU-second (limit {MIN_OF_FOUR})")
-        print(f"memory of their own that reading all pixels took: {copies:.2f} of the pixels (limit 0.5)")
-    sys.exit(0 if holds and ratio >= MIN_OF_FOUR and copies <= 0.5 else 1)
+        four = four_beside_one(results[0][1], 256)
+        least = min(MIN_OF_FOUR, four.copies)
+        print(f"four processes on one cache: {four.batches:.2f} of one's images per CPU-second (limit {MIN_OF_FOUR})")
+        print(f"four that only copy the images: {four.copies:.2f}; where this is below the limit it is the limit")
+        print(f"memory of their own that reading all pixels took: {four.copied:.2f} of the pixels (limit 0.5)")
+    sys.exit(0 if holds and four.batches >= least and four.copied <= 0.5 else 1)
 
 
 if __name__ == "__main__":

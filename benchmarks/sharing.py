@@ -1,66 +1,110 @@
 """Several processes that read one decoded cache, as the trials of a machine do."""
 
 import multiprocessing
-import os
+import resource
 import statistics
-from collections.abc import Iterable
-from multiprocessing.queues import Queue
-from multiprocessing.synchronize import Barrier
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from shards_tools.images import open_images
+from shards_tools.images import Images, open_images
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
 from trainables.batches import training_batches
 from trainables.recipes import get_recipe
 from trainables.recipes.recipe import override
 
-NUM_PASSES = 24
-NUM_TURNS = 5
+NUM_READERS = 4
+NUM_PASSES = 6  # half a second
+NUM_TURNS = 25
+BATCH = 64
 processes = multiprocessing.get_context("spawn")
 
 
-def four_beside_one(manifest: Manifest, size: int) -> tuple[float, float]:
-    """Throughput per CPU-second of four at once over one's, and the largest share of the pixels that one copied."""
-    pixel_bytes = manifest.num_images * size * size * 3
-    ratios, copies = [], []
-    for _ in range(NUM_TURNS):
-        (alone, _), *_ = _run(manifest, size, 1)
-        four = _run(manifest, size, 4)
-        ratios.append(statistics.mean(speed for speed, _ in four) / alone)
-        copies += [grown / pixel_bytes for _, grown in four]
-    return statistics.median(ratios), max(copies)
+@dataclass(frozen=True)
+class Sharing:
+    """Four readers at once beside one alone."""
+
+    batches: float  # throughput per CPU-second over one's
+    copies: float  # the same of readers that copy the images and do nothing else: what the memory allows
+    copied: float  # the largest share of the pixels that a reader has in memory of its own
 
 
-def _run(manifest: Manifest, size: int, number: int) -> list[tuple[float, int]]:
-    barrier, results = processes.Barrier(number), processes.Queue()
-    arguments = (str(manifest.store), size, barrier, results)
-    readers = [processes.Process(target=_read_all, args=arguments) for _ in range(number)]
+def four_beside_one(manifest: Manifest, size: int) -> Sharing:
+    """Medians over turns of half a second, in which one reads alone and then all four.
+
+    The readers stay alive from turn to turn: what else the machine does, and how fast its clock runs just then, falls
+    on both sides of a ratio.
+    """
+    readers = [_start(manifest, size) for _ in range(NUM_READERS)]
+    ratios: dict[str, list[float]] = {"batches": [], "copies": []}
+    for turn in range(NUM_TURNS):
+        for work, found in ratios.items():
+            (alone,) = _ask([readers[turn % NUM_READERS]], work)
+            found.append(statistics.mean(_ask(readers, work)) / alone)
+    grown = max(_ask(readers, "end"))
+    medians = {work: statistics.median(found) for work, found in ratios.items()}
+    return Sharing(**medians, copied=grown / (manifest.num_images * size * size * 3))
+
+
+def _start(manifest: Manifest, size: int) -> Connection:
+    here, there = processes.Pipe()
+    processes.Process(target=_serve, args=(str(manifest.store), size, there), daemon=True).start()
+    return here
+
+
+def _ask(readers: list[Connection], work: str) -> list[float]:
     for reader in readers:
-        reader.start()
-    found = [results.get() for _ in readers]
-    for reader in readers:
-        reader.join()
-    return found
+        reader.send(work)
+    return [reader.recv() for reader in readers]
 
 
-def _read_all(address: str, size: int, barrier: Barrier, results: "Queue[tuple[float, int]]") -> None:
+def _serve(address: str, size: int, parent: Connection) -> None:
+    """Do what the parent asks for, and say how many images per CPU-second; at the end the memory that it took."""
     torch.set_num_threads(1)
     manifest = read_manifest(address)
-    recipe = override(get_recipe("transreid-vit-base"), {"image_size": size, "pretrained": False})
     images = open_images(manifest, size, size, "decoded")
-    indices, works = np.arange(manifest.num_images), manifest.work.astype(np.int64)
-    barrier.wait()
-    own_before, before, num_images = _own_bytes(), os.times(), 0
+    before = _own_bytes()
+    works: dict[str, Callable[[], int]] = {
+        "batches": lambda: _read_batches(manifest, images, size),
+        "copies": lambda: _copy_images(manifest, images, size),
+    }
+    works["batches"]()  # the first pass finds the pixels on disk
+    while (work := parent.recv()) != "end":
+        parent.send(_images_per_cpu_second(works[work]))
+    parent.send(_own_bytes() - before)
+
+
+def _read_batches(manifest: Manifest, images: Images, size: int) -> int:
+    """Batches as a training gets them; gives back how many images they held."""
+    recipe = override(get_recipe("transreid-vit-base"), {"image_size": size, "pretrained": False})
+    indices, works, num_images = np.arange(manifest.num_images), manifest.work.astype(np.int64), 0
     for epoch in range(1, NUM_PASSES + 1):
         batches = training_batches(images, indices, works, manifest.role, recipe, seed=0, epoch=epoch)
         num_images += sum(len(works_B) for _, works_B in batches)
-    after = os.times()
-    results.put((num_images / (after.user + after.system - before.user - before.system), _own_bytes() - own_before))
-    barrier.wait()
+    return num_images
+
+
+def _copy_images(manifest: Manifest, images: Images, size: int) -> int:
+    """Each image copied to where a batch would stand, in random order."""
+    assert hasattr(images, "views")
+    rooms = np.empty((3 * BATCH, size, size, 3), np.uint8)
+    draw = np.random.default_rng(0)
+    for _ in range(NUM_PASSES):
+        for place, image_HWC in enumerate(images.views(draw.permutation(manifest.num_images))):
+            rooms[place % len(rooms)] = image_HWC
+    return NUM_PASSES * manifest.num_images
+
+
+def _images_per_cpu_second(work: Callable[[], int]) -> float:
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    num_images = work()
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    return num_images / (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
 def _own_bytes() -> int:

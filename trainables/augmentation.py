@@ -12,6 +12,7 @@ import torchvision.transforms.v2.functional as colour
 
 from shards_tools.decode import resize
 from trainables.recipes.recipe import Recipe
+from trainables.rooms import Rooms
 
 GEOMETRY, CROPS, COLOURS = 1, 2, 3  # name their random streams beside the plan's
 MAX_TRIES = 10  # of a resized crop, before its fallback
@@ -26,6 +27,7 @@ class Augmentation:
         highest = 2 * recipe.pad_px + recipe.enlarge_px
         self._tops, self._lefts = random.integers(0, highest + 1, (2, *plan_shape))
         self._recipe, self._place = recipe, (seed, epoch)
+        self._rooms = Rooms()
 
     def __call__(self, images: np.ndarray | Sequence[np.ndarray], batch: int) -> np.ndarray:
         """The images of batch number `batch` of the plan, uint8 BHWC, as the model gets them.
@@ -36,7 +38,8 @@ class Augmentation:
         recipe, flips_B = self._recipe, self._flips[batch]
         if recipe.crop_area is None:
             size, tops_B, lefts_B = recipe.image_size, self._tops[batch], self._lefts[batch]
-            images_BHWC = crop_and_flip(images, recipe.pad_px, flips_B, tops_B, lefts_B, size)
+            room_BHWC = self._rooms.take((len(images), size, size, 3))
+            images_BHWC = crop_and_flip(images, recipe.pad_px, flips_B, tops_B, lefts_B, room_BHWC)
         else:
             random = np.random.default_rng((*self._place, CROPS, batch))
             sizes = np.array([image.shape[:2] for image in images])
@@ -53,17 +56,16 @@ def crop_and_flip(
     flips_B: np.ndarray,
     tops_B: np.ndarray,
     lefts_B: np.ndarray,
-    size: int | None = None,
+    cut_BHWC: np.ndarray,
 ) -> np.ndarray:
     """Each image mirrored where its flip is set, then cut from a zero border of `pad_px` at its top and left.
 
     The border is never made: what of the cut lies in the image is copied, and the rest is set to zero.
 
     Args:
-        size: height and width in px of the cut; None is the images' own.
+        cut_BHWC: where the cuts are written; their height and width.
     """
     height, width = images[0].shape[:2]
-    cut_BHWC = np.empty((len(images), size or height, size or width, 3), np.uint8)
     for image, (flip, top, left) in enumerate(zip(flips_B, tops_B - pad_px, lefts_B - pad_px, strict=True)):
         rows, place_rows = _overlap(int(top), cut_BHWC.shape[1], height)
         columns, place_columns = _overlap(int(left), cut_BHWC.shape[2], width)

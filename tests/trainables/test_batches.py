@@ -84,7 +84,7 @@ def test_short_epochs_come_to_every_image_in_turn(small_recipe):
 def test_cropping_and_flipping_move_the_pixels_where_the_parameters_say():
     images_BHWC = PIXELS[:4]
     flips, tops, lefts = np.array([False, True, False, True]), np.array([2, 0, 4, 3]), np.array([2, 1, 0, 4])
-    cut_BHWC = crop_and_flip(images_BHWC, 2, flips, tops, lefts)
+    cut_BHWC = crop_and_flip(images_BHWC, 2, flips, tops, lefts, np.empty_like(images_BHWC))
     for image in range(4):
         for row in range(24):
             for column in range(24):
