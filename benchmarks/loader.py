@@ -31,10 +31,11 @@ from shards_tools.build import build
 from shards_tools.images import open_images
 from shards_tools.manifest import Manifest
 from shards_tools.sources import lsasrd
-from trainables.batches import training_batches
+from trainables.batches import EpochBatches, TrainingSet
 from trainables.models.input_step import InputStep
 from trainables.recipes import get_recipe
-from trainables.recipes.recipe import Recipe, override
+from trainables.recipes.recipe import Recipe
+from trainables.recipes.settings import override
 
 NUM_IMAGES = {256: 1280, 128: 3840}
 NUM_ROUNDS = 5
@@ -154,8 +155,9 @@ def our_batches(manifest: Manifest, recipe: Recipe, reading: str, as_float: bool
     images = open_images(manifest, recipe.image_size, recipe.image_size, reading)
     works = manifest.work.astype(np.int64)
     step = InputStep(recipe).train()
-    for images_BHWC, _ in training_batches(images, indices, works, manifest.role, recipe, seed=0, epoch=1):
-        yield step(images_BHWC) if as_float else images_BHWC
+    data = TrainingSet(images, indices, works, manifest.role)
+    for batch in EpochBatches(data, recipe, seed=0, epoch=1).start():
+        yield step(batch.images) if as_float else batch.images
 
 
 def images_per_cpu_second(batches: Callable[[], Iterator[torch.Tensor]]) -> float:

@@ -14,9 +14,9 @@ import torch
 from shards_tools.images import Images, open_images
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
-from trainables.batches import training_batches
+from trainables.batches import EpochBatches, TrainingSet
 from trainables.recipes import get_recipe
-from trainables.recipes.recipe import override
+from trainables.recipes.settings import override
 
 NUM_READERS = 4
 NUM_PASSES = 6  # half a second
@@ -82,11 +82,9 @@ def _serve(address: str, size: int, parent: Connection) -> None:
 def _read_batches(manifest: Manifest, images: Images, size: int) -> int:
     """Batches as a training gets them; gives back how many images they held."""
     recipe = override(get_recipe("transreid-vit-base"), {"image_size": size, "pretrained": False})
-    indices, works, num_images = np.arange(manifest.num_images), manifest.work.astype(np.int64), 0
-    for epoch in range(1, NUM_PASSES + 1):
-        batches = training_batches(images, indices, works, manifest.role, recipe, seed=0, epoch=epoch)
-        num_images += sum(len(works_B) for _, works_B in batches)
-    return num_images
+    data = TrainingSet(images, np.arange(manifest.num_images), manifest.work.astype(np.int64), manifest.role)
+    epochs = [EpochBatches(data, recipe, seed=0, epoch=epoch) for epoch in range(1, NUM_PASSES + 1)]
+    return sum(len(batch.labels) for epoch in epochs for batch in epoch.start())
 
 
 def _copy_images(manifest: Manifest, images: Images, size: int) -> int:

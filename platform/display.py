@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -13,10 +13,17 @@ from rich.table import Table
 from platform.plan import Plan
 from platform.study import best_trial
 from shards_tools.command import say
-from trainables.batches import effective_batch
 
-# What the papers print, in their order and in percent.
-COLUMNS = {"mAP": "mAP %", "mINP": "mINP %", "cmc_1": "R1 %", "cmc_5": "R5 %"}
+# What the papers print, in their order and in percent: of works, or of classes.
+COLUMNS = {
+    "mAP": "mAP %",
+    "mINP": "mINP %",
+    "cmc_1": "R1 %",
+    "cmc_5": "R5 %",
+    "top1": "top-1 %",
+    "top5": "top-5 %",
+    "top1_mean_class": "mean of classes %",
+}
 
 
 class Display:
@@ -66,12 +73,11 @@ def print_header(plan: Plan, num_finished: int, num_running: int) -> None:
         f"chance {100 * plan.chance[plan.objective]:.2f} %."
     )
     recipes = [plan.space.recipe(optuna.trial.FixedTrial(row), plan.epochs) for row in plan.space.baselines.values()]
-    for asked in {(recipe.works_per_batch, recipe.images_per_work): recipe for recipe in recipes}.values():
-        works, images = effective_batch(asked, plan.num_train_works)
-        if works < asked.works_per_batch:
+    for asked, given in {(recipe.batch_shape(10**9), recipe.batch_shape(plan.num_train_works)) for recipe in recipes}:
+        if asked != given:
             say(
-                f"Batches of {asked.works_per_batch} works x {asked.images_per_work} images become {works} x {images}: "
-                f"there are {works} works to train on."
+                f"Batches of {asked[0]} works x {asked[1]} images become {given[0]} x {given[1]}: "
+                f"there are {given[0]} works to train on."
             )
     state = f"{num_finished} of {plan.trials} trials are done"
     if num_running:
@@ -82,22 +88,23 @@ def print_header(plan: Plan, num_finished: int, num_running: int) -> None:
 def print_summary(study: optuna.Study, plan: Plan, footer: list[str]) -> None:
     """The table of the study: the best found beside the rows set by hand, the papers' rows and chance."""
     table = Table(title=f"Study {plan.study}", title_justify="left")
-    for column in ("", "trial", *COLUMNS.values(), "epochs"):
+    keys = [key for key in COLUMNS if key in plan.chance]
+    for column in ("", "trial", *(COLUMNS[key] for key in keys), "epochs"):
         table.add_column(column, justify="left" if column == "" else "right")
     best = best_trial(study)
     if best:
-        table.add_row(*_row("best found", best), style="bold")
+        table.add_row(*_row("best found", best, keys), style="bold")
     baselines = [trial for trial in study.get_trials(deepcopy=False) if "baseline" in trial.user_attrs]
     for trial in sorted(baselines, key=lambda trial: (trial.user_attrs["baseline"].startswith("paper"), trial.number)):
         if trial.intermediate_values:
-            table.add_row(*_row(trial.user_attrs["baseline"], trial))
-    table.add_row("chance", "", *(f"{100 * plan.chance[key]:.2f}" for key in COLUMNS), "")
+            table.add_row(*_row(trial.user_attrs["baseline"], trial, keys))
+    table.add_row("chance", "", *(f"{100 * plan.chance[key]:.2f}" for key in keys), "")
     console = Console(stderr=True, width=None if Console(stderr=True).is_terminal else 100)
     console.print(table)
     for line in footer:
         say(line)
 
 
-def _row(name: str, trial: FrozenTrial) -> list[str]:
+def _row(name: str, trial: FrozenTrial, keys: Sequence[str]) -> list[str]:
     metrics: dict[str, Any] = trial.user_attrs["metrics"]
-    return [name, str(trial.number), *(f"{100 * metrics[key]:.2f}" for key in COLUMNS), str(trial.last_step)]
+    return [name, str(trial.number), *(f"{100 * metrics[key]:.2f}" for key in keys), str(trial.last_step)]

@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint: the cross-role metrics of its features on the validation or the test split."""
+"""Evaluate a checkpoint on the validation or the test split: how it ranks works, or names classes."""
 
 from __future__ import annotations
 
@@ -6,16 +6,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from shards_tools.command import Parser, print_json, run, say
 from shards_tools.errors import Error
-from shards_tools.images import open_images
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
-from trainables.checkpoint import load_model
-from trainables.evaluation import chance_on_split, evaluate_split
+from trainables.checkpoint import CheckpointInfo, load_model
+from trainables.evaluation import Evaluation
+from trainables.reading import evaluation_images
+
+SPOKEN = {
+    **{f"cmc_{rank}": f"R{rank}" for rank in (1, 5, 10, 20)},
+    "top1_mean_class": "top1, mean of classes",
+    "top1_few": "top1, < 20 images",
+    "top1_medium": "top1, 20 to 100",
+    "top1_many": "top1, > 100 images",
+    "pairs_rank1": "iCartoonFace Rank@1",
+}
 
 EXAMPLE = """example:
   python -m platform.evaluate runs/STUDY/start-001/trial-0007-1/checkpoint_000008 --data shards/lsasrd
@@ -32,40 +40,51 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of standard output")
     options = parser.parse_args(arguments)
     result = evaluate(options.checkpoint, read_manifest(options.data), split=options.split, fold=options.fold)
-    for name in ("mAP", "mINP"):
-        say(f"{name:<5} {100 * result[name]:6.2f} %   chance {100 * result['chance'][name]:6.2f} %")
-    for rank, value in result["cmc"].items():
-        say(f"R{rank:<4} {100 * value:6.2f} %   chance {100 * result['chance']['cmc'][rank]:6.2f} %")
-    say(f"{result['num_valid_queries']} queries with a positive in the gallery")
+    for name, value in result["metrics"].items():
+        say(f"{SPOKEN.get(name, name):<22} {100 * value:6.2f} %   chance {100 * result['chance'][name]:6.2f} %")
+    if "num_valid_queries" in result:
+        say(f"{result['num_valid_queries']} queries with a positive in the gallery")
     if options.json:
-        print_json(result)
+        chance = _as_json(result["chance"])
+        counted = {name: value for name, value in result.items() if name == "num_valid_queries"}
+        print_json({**_as_json(result["metrics"]), **counted, "chance": chance})
 
 
 def evaluate(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | None) -> dict[str, Any]:
-    """The metrics of a checkpoint on a split, as fractions, and the same for random features under `chance`."""
+    """The `metrics` of a checkpoint on a split, as fractions, and the same for random features under `chance`."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, info = load_model(checkpoint, device)
     # Sums of floats depend on how they are shared out: with the training's threads the training's numbers come back.
     torch.set_num_threads(info.num_threads)
-    query, gallery = _indices(manifest, split, info.fold if fold is None else fold)
-    pixels = open_images(manifest, info.recipe.image_size, info.recipe.image_size, threads=info.num_threads)
-    metrics = evaluate_split(model, pixels, manifest, query, gallery, device)
-    chance = chance_on_split(manifest, query, gallery)
-    return {
-        "mAP": metrics.mAP,
-        "mINP": metrics.mINP,
-        "cmc": metrics.cmc,
-        "num_valid_queries": metrics.num_valid_queries,
-        "chance": {"mAP": chance.mAP, "mINP": chance.mINP, "cmc": chance.cmc},
-    }
-
-
-def _indices(manifest: Manifest, split: str, fold: int) -> tuple[np.ndarray, np.ndarray]:
-    parts = manifest.split(fold)
-    query, gallery = (parts.val_query, parts.val_gallery) if split == "val" else (parts.test_query, parts.test_gallery)
-    if not len(query):
+    evaluation = Evaluation(manifest, split, info.fold if fold is None else fold)
+    if not len(evaluation.query):
         raise Error(f"{manifest.store} has no {split} split: in a {manifest.layout} layout use --split val --fold K.")
-    return query, gallery
+    chance = evaluation.chance()
+    _refuse_other_classes(info, evaluation)
+    images = evaluation_images(info.recipe, manifest, "auto", threads=info.num_threads)
+    metrics = evaluation.of(model, images, device)
+    counted = {name: int(metrics.pop(name)) for name in ("num_valid_queries",) if name in metrics}
+    return {"metrics": metrics, **counted, "chance": chance}
+
+
+def _refuse_other_classes(info: CheckpointInfo, evaluation: Evaluation) -> None:
+    """A classifier names the classes that it was trained on, and no others."""
+    if evaluation.ranks:
+        return
+    trained, asked = info.works, evaluation.trained_works
+    if trained != asked:
+        strange = next((name for name in asked if name not in trained), "fewer or in another order")
+        raise Error(
+            f"{evaluation.manifest.store} has other classes than the checkpoint was trained on ({strange}). Name the"
+            " data of its training, or train on these from it, with --set weights_file=CHECKPOINT pretrained=true."
+        )
+
+
+def _as_json(metrics: dict[str, float]) -> dict[str, Any]:
+    """The metrics with the ranks of CMC under one key."""
+    plain = {name: value for name, value in metrics.items() if not name.startswith("cmc_")}
+    cmc = {name.removeprefix("cmc_"): value for name, value in metrics.items() if name.startswith("cmc_")}
+    return {**plain, "cmc": cmc} if cmc else plain
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ from shards_tools.processes import num_cpus
 from shards_tools.sample import sample_set
 from shards_tools.stores.address import Address, parse_address
 from shards_tools.verify import verify_shards
-from trainables.evaluation import by_name, chance_on_split
+from trainables.evaluation import CLASSIFYING, RANKING, Evaluation
 
-OBJECTIVES = ("mAP", "mINP", "cmc_1", "cmc_5", "cmc_10", "cmc_20")
+OBJECTIVES = (*RANKING, *CLASSIFYING)
 DEFAULT_TRIALS = {"paper": 60, "tiny": 24}
 SEARCH_FOLD = 0  # of five-fold data; a plain tree has one split
 TRACKING_SCHEMES = ("sqlite:///", "postgresql", "http://", "https://")
@@ -82,7 +82,7 @@ class Plan:
 
 def make_plan(options: argparse.Namespace) -> Plan:
     """The plan that the command line asks for; Error for the first thing in it that cannot be done."""
-    if options.objective not in OBJECTIVES:
+    if options.objective and options.objective not in OBJECTIVES:
         raise unknown("objective", options.objective, OBJECTIVES)
     num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     scale = options.scale if options.scale != "auto" else ("paper" if num_gpus else "tiny")
@@ -92,7 +92,8 @@ def make_plan(options: argparse.Namespace) -> Plan:
     manifest = read_manifest(data)
     # Every byte of a local set is looked at; of a remote one each image is, when it arrives.
     verify_shards(manifest, "full" if manifest.store.is_local else "quick")
-    chance = chance_of(manifest, SEARCH_FOLD)
+    evaluation = Evaluation(manifest, "val", SEARCH_FOLD)
+    chance = evaluation.chance()
     runs = options.runs.absolute()
     concurrency, cpus, gpus = _resources(options, scale, num_gpus)
     return Plan(
@@ -102,7 +103,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
         data=str(manifest.store),
         manifest=manifest,
         fold=SEARCH_FOLD,
-        objective=options.objective,
+        objective=_objective(options.objective, evaluation),
         seed=options.seed,
         reading=options.reading,
         epochs=options.epochs,
@@ -118,6 +119,17 @@ def make_plan(options: argparse.Namespace) -> Plan:
     )
 
 
+def _objective(asked: str | None, evaluation: Evaluation) -> str:
+    """What is maximised; the data decide what there is."""
+    if asked and asked not in evaluation.objectives:
+        what = "works or identities" if evaluation.ranks else "classes that train and val share"
+        raise Error(
+            f"--objective {asked}: {evaluation.manifest.store} holds {what}. Take one of"
+            f" {', '.join(evaluation.objectives)}."
+        )
+    return asked or evaluation.objectives[0]
+
+
 def _refuse_password(data: str | Path) -> None:
     """A search tells its trials the address through files, and MLflow shows it."""
     place = parse_address(str(data))
@@ -126,23 +138,6 @@ def _refuse_password(data: str | Path) -> None:
             f"--data {place} came with a password, which the search would write to its files. Use a store that needs"
             " none, or s3:// or gs:// with keys in the environment."
         )
-
-
-def chance_of(manifest: Manifest, fold: int) -> dict[str, float]:
-    """The validation metrics of random features; Error where the split has no query that can be answered."""
-    split = manifest.split(fold)
-    metrics = chance_on_split(manifest, split.val_query, split.val_gallery)
-    if manifest.layout == "classes":
-        raise Error(
-            f"{manifest.store} holds classes that train and val share; cross-role metrics rank works or identities. "
-            "Name shards of lsasrd, icartoonface, or a folder of works and roles."
-        )
-    if not metrics.num_valid_queries:
-        raise Error(
-            f"{manifest.store}: no validation query has a positive in the gallery. "
-            "A work must have at least two roles in validation; build the shards from more roles."
-        )
-    return by_name(metrics)
 
 
 def _resources(options: argparse.Namespace, scale: str, num_gpus: int) -> tuple[int, int, float]:

@@ -77,7 +77,7 @@ def parser() -> Parser:
     add("--hours", type=positive_float, metavar="H", help="end this start after H hours; what runs is gone on with")
     add("--epochs", type=positive_int, metavar="N", help="of each trial; default: what the recipes say")
     add("--scale", choices=("auto", "paper", "tiny"), default="auto", help="auto: paper where there is a GPU")
-    add("--objective", default="mAP", metavar="NAME", help=f"what is maximised: {', '.join(OBJECTIVES)}; default: mAP")
+    add("--objective", metavar="NAME", help=f"what is maximised: {', '.join(OBJECTIVES)}; default: mAP, or top1")
     add("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where everything is kept; default: runs")
     add("--storage", metavar="URL", help="Optuna's database; default: DIR/optuna.db")
     add("--tracking", metavar="URI", help="MLflow's store; default: DIR/mlflow.db")

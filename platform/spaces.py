@@ -18,7 +18,8 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 import search_spaces
 from shards_tools.errors import Error, unknown
 from trainables.recipes import get_recipe
-from trainables.recipes.recipe import Recipe, override
+from trainables.recipes.recipe import Recipe
+from trainables.recipes.settings import override
 
 # Draws that show which keys and ranges a space has. Its rarest branch of the seeds' spaces has probability 1/6.
 NUM_PROBES = 60

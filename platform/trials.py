@@ -23,14 +23,17 @@ from platform.pruning import should_stop
 from platform.sampling import reseed
 from platform.study import num_finished
 from shards_tools.errors import Error
-from trainables.recipes.recipe import Recipe, settings_of
+from trainables.evaluation import CLASSIFYING, RANKING
+from trainables.losses.total import NAMES as LOSS_NAMES
+from trainables.recipes.recipe import Recipe
+from trainables.recipes.settings import settings_of
 
 MAX_ATTEMPTS_WITHOUT_PROGRESS = 3
 MAX_FAILURES_IN_A_ROW = 5
 # What is kept of a report; Ray adds entries of its own to it.
 METRIC_KEYS = (
-    "mAP", "mINP", "cmc_1", "cmc_5", "cmc_10", "cmc_20", "num_valid_queries", "loss", "id_loss", "triplet_loss", "lr",
-    "seconds", "images_per_second", "rss_mb", "gpu_mb",
+    *RANKING, *CLASSIFYING, "num_valid_queries", "loss", *LOSS_NAMES, "lr", "seconds", "images_per_second", "rss_mb",
+    "gpu_mb",
 )  # fmt: skip
 
 
@@ -127,7 +130,7 @@ class Trials:
         self._note_reading(trial, result)
         if step in self._frozen(trial).intermediate_values:
             return True
-        values = {key: float(result[key]) for key in METRIC_KEYS if key in result}
+        values = {key: float(value) for key, value in result.items() if key in METRIC_KEYS}
         if not math.isfinite(values[self._plan.objective]):
             attempt.ending, attempt.failed = f"{self._plan.objective} is {values[self._plan.objective]}", True
             return False

@@ -94,7 +94,7 @@ BASELINES = {
             "optimiser": "adamw",
             "adamw_lr": 1e-3,
             "weight_decay": 0.05,
-            "warmup_epochs": 1,
+            "warmup_epochs": 0,
             "drop_path": 0.0,
             "flip_probability": 0.0,
             "erase_probability": 0.0,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shards_tools.decode import decode, resize
+from shards_tools.decode import FITS, decode
 from shards_tools.errors import Error
 from shards_tools.folders import build_once
 from shards_tools.manifest import Manifest
@@ -28,17 +28,22 @@ def cache_folder() -> Path:
     return Path(os.environ.get("SAKUGA_CACHE") or Path.home() / ".cache" / "sakuga")
 
 
-def decoded(manifest: Manifest, height: int, width: int, folder: Path | None = None) -> np.ndarray:
+def decoded(
+    manifest: Manifest, height: int, width: int, folder: Path | None = None, fit: str = "stretch"
+) -> np.ndarray:
     """All images as a read-only uint8 memory map [num_images, height, width, 3], RGB, bilinear and antialiased.
 
     Made by the first caller, under a lock, and kept in `folder` (`cache_folder()` if None) under a name that says all
     that the pixels depend on. The processes of a machine share one copy in the page cache. What was used longest ago
     goes when the quota is full; who has mapped it keeps it.
+
+    Args:
+        fit: one of FITS of decode.py.
     """
     folder = folder or cache_folder()
-    target = pixels_place(manifest, height, width, folder)
+    target = pixels_place(manifest, height, width, folder, fit)
     while True:
-        place = build_once(target, lambda room: _decode_all(manifest, height, width, room))
+        place = build_once(target, lambda room: _decode_all(manifest, height, width, fit, room))
         try:
             pixels: np.ndarray = np.load(place / "pixels.npy", mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:  # another process has made room between the two lines above
@@ -47,13 +52,14 @@ def decoded(manifest: Manifest, height: int, width: int, folder: Path | None = N
         return pixels
 
 
-def pixels_place(manifest: Manifest, height: int, width: int, folder: Path | None = None) -> Path:
+def pixels_place(manifest: Manifest, height: int, width: int, folder: Path | None = None, fit: str = "stretch") -> Path:
     """Where the decoded images of this size stand once somebody has asked for them."""
-    name = f"pixels-{manifest.fingerprint}-{height}x{width}-bilinear-v{PIXELS_VERSION}"
+    law = "bilinear" if fit == "stretch" else f"bilinear-{fit}"
+    name = f"pixels-{manifest.fingerprint}-{height}x{width}-{law}-v{PIXELS_VERSION}"
     return (folder or cache_folder()) / name
 
 
-def _decode_all(manifest: Manifest, height: int, width: int, room: Path) -> None:
+def _decode_all(manifest: Manifest, height: int, width: int, fit: str, room: Path) -> None:
     log.info("decoding %s images to %d x %d px, once for this machine", f"{manifest.num_images:,}", height, width)
     shape = (manifest.num_images, height, width, 3)
     _refuse_full_disk(math.prod(shape), room)
@@ -61,7 +67,7 @@ def _decode_all(manifest: Manifest, height: int, width: int, room: Path) -> None
 
     def fill(span: np.ndarray) -> None:
         for index, data in zip(span, read_span(manifest, span), strict=True):
-            pixels[index] = resize(decode(data, str(manifest.keys[index])), height, width)
+            pixels[index] = FITS[fit](decode(data, str(manifest.keys[index])), height, width)
 
     # by all CPUs, as everybody else on this machine waits for it
     for _ in in_order((partial(fill, span) for span in spans(manifest)), num_cpus()):

@@ -59,6 +59,21 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
+def cover(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The middle of the uint8 image [H, W, 3], made just large enough to cover height x width px, its shape kept.
+
+    PaddleClas's law for square targets: the short side is resized, the long one rounded.
+    """
+    scale = max(height / image.shape[0], width / image.shape[1])
+    rows, columns = (max(round(side * scale), least) for side, least in zip(image.shape, (height, width), strict=False))
+    whole = resize(image, rows, columns)
+    top, left = (rows - height) // 2, (columns - width) // 2
+    return whole[top : top + height, left : left + width]
+
+
+FITS = {"stretch": resize, "cover": cover}  # how an image of any shape comes to a size
+
+
 def _decode_with_turbo(data: bytes) -> np.ndarray | None:
     """The pixels of a JPEG, or None where PIL is to judge."""
     try:

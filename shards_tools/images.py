@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 
 from shards_tools.cache import cache_folder, decoded, pixels_place
-from shards_tools.decode import decode, resize
+from shards_tools.decode import FITS, decode
 from shards_tools.errors import unknown
 from shards_tools.manifest import Manifest
 from shards_tools.quota import quota_bytes
@@ -42,8 +42,8 @@ class DecodedImages:
 
     reading = "decoded"
 
-    def __init__(self, manifest: Manifest, height: int, width: int) -> None:
-        self._pixels = np.asarray(decoded(manifest, height, width))
+    def __init__(self, manifest: Manifest, height: int, width: int, *, fit: str = "stretch") -> None:
+        self._pixels = np.asarray(decoded(manifest, height, width, fit=fit))
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
         images_BHWC: np.ndarray = self._pixels[indices]
@@ -80,9 +80,9 @@ class NativeImages:
 class OffsetImages(NativeImages):
     """The pixels of DecodedImages, but each image is read, checked and decoded when it is asked for."""
 
-    def __init__(self, manifest: Manifest, height: int, width: int, *, threads: int = 1) -> None:
+    def __init__(self, manifest: Manifest, height: int, width: int, *, fit: str = "stretch", threads: int = 1) -> None:
         super().__init__(manifest, threads=threads)
-        self._size = height, width
+        self._size, self._fit = (height, width), FITS[fit]
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
         images_BHWC = np.empty((len(indices), *self._size, 3), np.uint8)
@@ -91,29 +91,32 @@ class OffsetImages(NativeImages):
         return images_BHWC
 
     def _read(self, index: int) -> np.ndarray:
-        return resize(super()._read(index), *self._size)
+        return self._fit(super()._read(index), *self._size)
 
     def batches(self, plan: np.ndarray) -> Iterator[np.ndarray]:
         return (self[row] for row in plan)
 
 
-def open_images(manifest: Manifest, height: int, width: int, reading: str = "auto", *, threads: int = 1) -> Images:
+def open_images(
+    manifest: Manifest, height: int, width: int, reading: str = "auto", *, fit: str = "stretch", threads: int = 1
+) -> Images:
     """The images at one size, bilinear and antialiased: the same pixels by whichever of READINGS.
 
     `auto` takes decoded images where they fit into half of the available memory, and onto the disk of the cache; else
     JPEG by offset, from a copy of the shards where these are remote; else, where the copy does not fit, a stream.
 
     Args:
+        fit: one of FITS of decode.py: how images of another shape come to this one.
         threads: how many decode at a time where each image is decoded when it is asked for.
     """
     if reading == "auto":
-        reading = _fitting_reading(manifest, height, width)
+        reading = _fitting_reading(manifest, height, width, fit)
     if reading == "decoded":
-        return DecodedImages(manifest, height, width)
+        return DecodedImages(manifest, height, width, fit=fit)
     if reading == "offset":
-        return OffsetImages(cached(manifest), height, width, threads=threads)
+        return OffsetImages(cached(manifest), height, width, fit=fit, threads=threads)
     if reading == "stream":
-        return StreamedImages(manifest, height, width, threads=threads)
+        return StreamedImages(manifest, height, width, fit=fit, threads=threads)
     raise unknown("reading", reading, READINGS)
 
 
@@ -124,17 +127,17 @@ def one_shape(manifest: Manifest) -> tuple[int, int] | None:
     return int(manifest.height[0]), int(manifest.width[0])
 
 
-def _fitting_reading(manifest: Manifest, height: int, width: int) -> str:
-    if _decoded_fits(manifest, height, width):
+def _fitting_reading(manifest: Manifest, height: int, width: int, fit: str) -> str:
+    if _decoded_fits(manifest, height, width, fit):
         return "decoded"
     return "offset" if manifest.store.is_local or copy_fits(manifest) else "stream"
 
 
-def _decoded_fits(manifest: Manifest, height: int, width: int) -> bool:
+def _decoded_fits(manifest: Manifest, height: int, width: int, fit: str) -> bool:
     num_bytes = math.prod((manifest.num_images, height, width, 3))
     if num_bytes > MEMORY_FRACTION * psutil.virtual_memory().available:
         return False
-    if pixels_place(manifest, height, width).exists():
+    if pixels_place(manifest, height, width, fit=fit).exists():
         return True
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)

@@ -29,6 +29,7 @@ OTHERS = {
         "timm",
         "torch",
         "torchvision",
+        "tqdm",
     },
     "shards_tools": {"PIL", "gcsfs", "numpy", "psutil", "s3fs", "simplejpeg", "urllib3", "webdataset"},
     "search_spaces": set(),

@@ -16,37 +16,42 @@ from trainables.rooms import Rooms
 
 GEOMETRY, CROPS, COLOURS = 1, 2, 3  # name their random streams beside the plan's
 MAX_TRIES = 10  # of a resized crop, before its fallback
+ADJUST = (colour.adjust_brightness, colour.adjust_contrast, colour.adjust_saturation, colour.adjust_hue)
 
 
 class Augmentation:
     """The augmentation of one epoch: what befalls an image is up to seed, epoch and its place in the plan alone."""
 
-    def __init__(self, recipe: Recipe, plan_shape: tuple[int, ...], *, seed: int, epoch: int) -> None:
+    def __init__(self, recipe: Recipe, plan_shape: tuple[int, ...], places: slice, *, seed: int, epoch: int) -> None:
         random = np.random.default_rng((seed, epoch, GEOMETRY))
         self._flips = random.random(plan_shape) < recipe.flip_probability
         highest = 2 * recipe.pad_px + recipe.enlarge_px
         self._tops, self._lefts = random.integers(0, highest + 1, (2, *plan_shape))
-        self._recipe, self._place = recipe, (seed, epoch)
+        self._recipe, self._moment = recipe, (seed, epoch)
+        self._batch_size, self._places = plan_shape[1], places
         self._rooms = Rooms()
 
     def __call__(self, images: np.ndarray | Sequence[np.ndarray], batch: int) -> np.ndarray:
-        """The images of batch number `batch` of the plan, uint8 BHWC, as the model gets them.
+        """The images at this process's places of batch number `batch` of the plan, uint8 BHWC, as the model gets them.
 
         Args:
             images: HWC each, all image_size + enlarge_px high and wide or, with crop_area, of any size.
         """
-        recipe, flips_B = self._recipe, self._flips[batch]
+        recipe, places = self._recipe, self._places
+        flips_B = self._flips[batch, places]
         if recipe.crop_area is None:
-            size, tops_B, lefts_B = recipe.image_size, self._tops[batch], self._lefts[batch]
+            size, tops_B, lefts_B = recipe.image_size, self._tops[batch, places], self._lefts[batch, places]
             room_BHWC = self._rooms.take((len(images), size, size, 3))
             images_BHWC = crop_and_flip(images, recipe.pad_px, flips_B, tops_B, lefts_B, room_BHWC)
         else:
-            random = np.random.default_rng((*self._place, CROPS, batch))
-            sizes = np.array([image.shape[:2] for image in images])
-            boxes_B4 = draw_boxes(sizes, recipe.crop_area, recipe.crop_aspect, random)
+            random = np.random.default_rng((*self._moment, CROPS, batch))
+            crops = draw_crops(self._batch_size, recipe.crop_area, recipe.crop_aspect, random)[places]
+            boxes_B4 = fit_boxes(crops, np.array([image.shape[:2] for image in images]), recipe.crop_aspect)
             images_BHWC = resized_crops(images, boxes_B4, flips_B, recipe.image_size)
         if any(strengths := _colour_strengths(recipe)):
-            jitter_colours(images_BHWC, strengths, np.random.default_rng((*self._place, COLOURS, batch)))
+            random = np.random.default_rng((*self._moment, COLOURS, batch))
+            factors, orders = draw_colours(self._batch_size, strengths, random)
+            jitter_colours(images_BHWC, strengths, factors[places], orders[places])
         return images_BHWC
 
 
@@ -79,26 +84,31 @@ def crop_and_flip(
     return cut_BHWC
 
 
-def draw_boxes(
-    sizes: np.ndarray, area: tuple[float, float], aspect: tuple[float, float], random: np.random.Generator
+def draw_crops(
+    num_images: int, area: tuple[float, float], aspect: tuple[float, float], random: np.random.Generator
 ) -> np.ndarray:
-    """Top, left, height and width in px of a random crop of each image, int64 [B, 4].
+    """What a resized crop of each image is drawn by, whatever its size: [B, MAX_TRIES + 1, 2].
 
-    The law of torchvision's RandomResizedCrop: an area between these fractions of the image's, a ratio of width to
-    height log-uniform between these, ten tries to fit it in, and then the largest crop in the middle with a ratio that
-    is allowed.
-
-    Args:
-        sizes: height and width of the images in px, [B, 2].
+    Of each try the fraction of the area, between these, and the ratio of width to height, log-uniform between these;
+    last where the crop lies, as fractions of the room that it has.
     """
-    num_images = len(sizes)
     fractions = random.uniform(*area, (num_images, MAX_TRIES))
     ratios = np.exp(random.uniform(math.log(aspect[0]), math.log(aspect[1]), (num_images, MAX_TRIES)))
-    places = random.random((num_images, 2))
+    places = random.random((num_images, 1, 2))
+    return np.concatenate([np.stack([fractions, ratios], axis=2), places], axis=1)
+
+
+def fit_boxes(crops: np.ndarray, sizes: np.ndarray, aspect: tuple[float, float]) -> np.ndarray:
+    """Top, left, height and width in px of the crops, int64 [B, 4], in images of these sizes, height and width.
+
+    The law of torchvision's RandomResizedCrop: of ten tries the first that fits, else the largest crop in the middle
+    with a ratio that is allowed.
+    """
+    fractions, ratios, places = crops[:, :-1, 0], crops[:, :-1, 1], crops[:, -1]
     areas = fractions * sizes.prod(axis=1, keepdims=True)
     widths, heights = np.rint(np.sqrt(areas * ratios)), np.rint(np.sqrt(areas / ratios))
     fits = (heights > 0) & (heights <= sizes[:, :1]) & (widths > 0) & (widths <= sizes[:, 1:])
-    first = np.arange(num_images), fits.argmax(axis=1)
+    first = np.arange(len(sizes)), fits.argmax(axis=1)
     extents = np.stack([heights[first], widths[first]], axis=1)
     boxes = np.concatenate([np.floor(places * (sizes - extents + 1)), extents], axis=1).astype(np.int64)
     for image in np.flatnonzero(~fits.any(axis=1)):
@@ -118,24 +128,32 @@ def resized_crops(
     return cut_BHWC
 
 
-def jitter_colours(images_BHWC: np.ndarray, strengths: Sequence[float], random: np.random.Generator) -> None:
-    """Change the images in place: torchvision's ColorJitter on uint8, the order drawn for each image.
+def draw_colours(
+    num_images: int, strengths: Sequence[float], random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """The factor of brightness, contrast, saturation and hue for each image, and the order of the four, [B, 4] each.
 
     Args:
-        strengths: of brightness, contrast, saturation and hue; 0 leaves one as it is.
+        strengths: of the four, as torchvision's ColorJitter has them; 0 leaves one as it is.
     """
-    adjust = (colour.adjust_brightness, colour.adjust_contrast, colour.adjust_saturation, colour.adjust_hue)
     middles = np.array([1.0, 1.0, 1.0, 0.0])
     lowest = np.maximum(middles - strengths, [0.0, 0.0, 0.0, -0.5])
-    factors = random.uniform(lowest, middles + strengths, (len(images_BHWC), len(adjust)))
-    orders = random.permuted(np.tile(np.arange(len(adjust)), (len(images_BHWC), 1)), axis=1)
+    factors = random.uniform(lowest, middles + strengths, (num_images, len(ADJUST)))
+    orders = random.permuted(np.tile(np.arange(len(ADJUST)), (num_images, 1)), axis=1)
+    return factors, orders
+
+
+def jitter_colours(
+    images_BHWC: np.ndarray, strengths: Sequence[float], factors_B4: np.ndarray, orders_B4: np.ndarray
+) -> None:
+    """Change the images in place by what `draw_colours` drew: torchvision's ColorJitter on uint8."""
     for image_CHW, factor, order in zip(
-        torch.from_numpy(images_BHWC).permute(0, 3, 1, 2), factors, orders, strict=True
+        torch.from_numpy(images_BHWC).permute(0, 3, 1, 2), factors_B4, orders_B4, strict=True
     ):
         changed = image_CHW
         for kind in order:
             if strengths[kind] > 0:
-                changed = adjust[kind](changed, float(factor[kind]))
+                changed = ADJUST[kind](changed, float(factor[kind]))
         image_CHW.copy_(changed)
 
 

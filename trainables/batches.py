@@ -3,8 +3,9 @@
 B batch, H W pixels, C channels.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -12,91 +13,98 @@ import torch
 from torch import Tensor
 
 from shards_tools.errors import Error
-from shards_tools.images import DecodedImages, Images, NativeImages, one_shape, open_images
-from shards_tools.manifest import Manifest
+from shards_tools.images import DecodedImages
 from shards_tools.plans import PLANS
 from shards_tools.plans.draw import Draw
-from shards_tools.plans.ranks import batches_of_rank
+from shards_tools.plans.ranks import places_of_rank
 from shards_tools.plans.stream import LAWS, stream_batches
-from shards_tools.stores.shard_cache import cached
 from shards_tools.streaming.images import StreamedImages
 from shards_tools.threads import in_order
 from trainables.augmentation import Augmentation
+from trainables.reading import Pictures, TrainingImages
 from trainables.recipes.recipe import Recipe
 
-TrainingImages = Images | NativeImages
-Pictures = np.ndarray | Sequence[np.ndarray]  # BHWC, or HWC each
+
+@dataclass(frozen=True)
+class Batch:
+    """What a step is made from, or a rank's part of it."""
+
+    images: Tensor  # uint8 BHWC
+    labels: Tensor  # int64 B, the works' numbers
+    words: Tensor | None = None  # int64 B x text length; None: the recipe has no text
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device."""
+        words = None if self.words is None else self.words.to(device)
+        return Batch(self.images.to(device), self.labels.to(device), words)
+
+    def split(self, size: int) -> list["Batch"]:
+        """Pieces of so many images, the last one maybe smaller."""
+        pieces = [slice(start, start + size) for start in range(0, len(self.labels), size)]
+        words = self.words
+        return [Batch(self.images[at], self.labels[at], None if words is None else words[at]) for at in pieces]
 
 
-def effective_batch(recipe: Recipe, num_works: int) -> tuple[int, int]:
-    """Works per batch and images per work for so many works to train on.
+@dataclass(frozen=True)
+class TrainingSet:
+    """The images of one split that are trained on."""
 
-    Where there are fewer works than the recipe asks for, all are taken and the images of each raised, so that the
-    batch keeps its size, to the last full group.
-    """
-    if num_works < 2:
-        raise Error(f"{num_works} work to train on gives no negatives. Build shards with at least 2 works in train.")
-    if num_works >= recipe.works_per_batch:
-        return recipe.works_per_batch, recipe.images_per_work
-    return num_works, recipe.works_per_batch * recipe.images_per_work // num_works
+    images: TrainingImages | np.ndarray  # all images of the manifest, as reading.py opens them
+    indices: np.ndarray  # which of them are trained on
+    labels: np.ndarray  # their works, numbered 0..N-1, one per index
+    roles: np.ndarray  # their roles, one per index
 
 
-def training_images(recipe: Recipe, manifest: Manifest, reading: str, *, threads: int = 1) -> TrainingImages:
-    """The images as the recipe's crops want them: somewhat larger, or as they are where crops are resized."""
-    if recipe.crop_area is None:
-        size = recipe.image_size + recipe.enlarge_px
-        return open_images(manifest, size, size, reading, threads=threads)
-    shape = one_shape(manifest)
-    if shape is not None:
-        return open_images(manifest, *shape, reading, threads=threads)
-    if reading not in ("auto", "offset"):
-        raise Error(
-            f"{recipe.name}: crop_area={recipe.crop_area} reads images at the sizes they have, and those of"
-            f" {manifest.store} differ: reading={reading} does not do. Take reading offset."
-        )
-    return NativeImages(cached(manifest), threads=threads)
-
-
-def training_batches(
-    images: TrainingImages | np.ndarray,
-    indices: np.ndarray,
-    labels: np.ndarray,
-    roles: np.ndarray,
-    recipe: Recipe,
-    *,
-    seed: int,
-    epoch: int,
-    rank: int = 0,
-    world: int = 1,
-    workers: int = 1,
-    first: int = 0,
-) -> Generator[tuple[Tensor, Tensor]]:
-    """A rank's batches of the epoch, uint8 images BHWC and int64 works B, made ahead while others are used.
+class EpochBatches:
+    """The batches of an epoch, or a rank's part of each.
 
     Args:
-        images: all images of the manifest, as `training_images` opens them.
-        indices: which of them to train on.
-        labels: their works, numbered 0..N-1, one per index.
-        roles: their roles, one per index.
         epoch: counted from 1.
-        rank: of `world` that share the epoch, each with the same number of batches. No environment variable counts.
-        workers: threads that make batches; 0 makes each when it is asked for. The batches are the same.
-        first: how many of the rank's batches to leave out: a training that stopped there goes on with the others.
+        rank: of `world` that share every batch. No environment variable counts.
     """
-    draw = _draw(labels, recipe, seed, epoch)
-    if isinstance(images, StreamedImages) and recipe.plan in LAWS:  # in an order that reads each shard once
-        shard, offset = images.places(indices)
-        plan = stream_batches(recipe.plan, labels, roles, draw, shard=shard, offset=offset, world=world)
-    else:
-        plan = PLANS[recipe.plan](labels, roles, draw)
-    augment = Augmentation(recipe, plan.shape, seed=seed, epoch=epoch)
-    numbers = batches_of_rank(len(plan), rank, world)[first:]
 
-    def make(batch: int, read: Callable[[], Pictures]) -> tuple[Tensor, Tensor]:
-        return torch.from_numpy(augment(read(), batch)), torch.from_numpy(labels[plan[batch]])
+    def __init__(
+        self, data: TrainingSet, recipe: Recipe, *, seed: int, epoch: int, rank: int = 0, world: int = 1
+    ) -> None:
+        plan = _plan(data, recipe, seed=seed, epoch=epoch, world=world)
+        places = places_of_rank(plan.shape[1], rank, world)
+        self._augment = Augmentation(recipe, plan.shape, places, seed=seed, epoch=epoch)
+        self._data, self._own = data, plan[:, places]
+        self.batch_size = plan.shape[1]  # of all ranks together
 
-    with closing(_reads(images, indices[plan[numbers]])) as reads:
-        yield from in_order((partial(make, batch, read) for batch, read in zip(numbers, reads, strict=True)), workers)
+    def __len__(self) -> int:
+        return len(self._own)
+
+    def start(self, first: int = 0, workers: int = 1) -> Generator[Batch]:
+        """Batches from number `first` on, made ahead while others are used.
+
+        Args:
+            workers: threads that make batches; 0 makes each when it is asked for. The batches are the same.
+        """
+        own = self._own[first:]
+        with closing(_reads(self._data.images, self._data.indices[own])) as reads:
+            of_batches = zip(range(first, len(self)), own, reads, strict=True)
+            yield from in_order((partial(self._make, *of_batch) for of_batch in of_batches), workers)
+
+    def _make(self, number: int, positions: np.ndarray, read: Callable[[], Pictures]) -> Batch:
+        images_BHWC = torch.from_numpy(self._augment(read(), number))
+        return Batch(images_BHWC, torch.from_numpy(self._data.labels[positions]))
+
+
+def _plan(data: TrainingSet, recipe: Recipe, *, seed: int, epoch: int, world: int) -> np.ndarray:
+    """The epoch's plan; that of a stream goes through the shards in an order that reads each once."""
+    draw = _draw(data.labels, recipe, seed, epoch)
+    if not (isinstance(data.images, StreamedImages) and recipe.plan in LAWS):
+        return PLANS[recipe.plan](data.labels, data.roles, draw)
+    if draw.works_per_batch % world:
+        raise Error(
+            f"{recipe.name}: {world} ranks that stream cannot share batches of {draw.works_per_batch} works. Take a"
+            " number of ranks that divides it, or reading decoded or offset."
+        )
+    shard, offset = data.images.places(data.indices)
+    of_rank = replace(draw, works_per_batch=draw.works_per_batch // world)
+    rows = stream_batches(recipe.plan, data.labels, data.roles, of_rank, shard=shard, offset=offset, world=world)
+    return rows.reshape(-1, draw.batch_size)  # each rank's row beside those of the others
 
 
 def _reads(images: TrainingImages | np.ndarray, rows: np.ndarray) -> Generator[Callable[[], Pictures]]:
@@ -112,7 +120,7 @@ def _reads(images: TrainingImages | np.ndarray, rows: np.ndarray) -> Generator[C
 def _draw(labels: np.ndarray, recipe: Recipe, seed: int, epoch: int) -> Draw:
     """What the epoch's plan is drawn by."""
     num_works = int(labels.max()) + 1 if len(labels) else 0
-    works_per_batch, images_per_work = effective_batch(recipe, num_works)
+    works_per_batch, images_per_work = recipe.batch_shape(num_works)
     return Draw(
         works_per_batch=works_per_batch,
         images_per_work=images_per_work,

@@ -1,34 +1,34 @@
-"""A checkpoint is a folder of three files: weights, training state, and what they are; a fourth within an epoch.
+"""A checkpoint is a folder: weights, training state, and what they are; more within an epoch, and of running means.
 
-`weights.safetensors` holds the model, `state.pt` the optimiser (tensors and numbers alone, read with
-`weights_only=True`), `epoch.pt` how far an epoch has come where one is under way, and `checkpoint.json` the rest:
-written last, so that a folder without it is no checkpoint.
+`weights.safetensors` holds the model that is evaluated, `state.pt` optimiser and losses (tensors and numbers alone,
+read with `weights_only=True`), `trained.safetensors` the model that is trained where the evaluated one is its running
+mean, `epoch.pt` how far an epoch has come where one is under way, and `checkpoint.json` the rest: written last, so that
+a folder without it is no checkpoint.
 """
 
 import dataclasses
 import json
 import math
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import safetensors
 import timm
 import torch
-from safetensors.torch import load_file, save_file
-from torch import nn
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from shards_tools.errors import Error
 from trainables.models import build_model
-from trainables.progress import Progress, save_progress
+from trainables.models.model import Model
 from trainables.recipes import recipe_from_dict
 from trainables.recipes.recipe import Recipe
 
-FORMAT = 2
+FORMAT = 3
 WEIGHTS_NAME = "weights.safetensors"
+TRAINED_NAME = "trained.safetensors"
 STATE_NAME = "state.pt"
 INFO_NAME = "checkpoint.json"
 
@@ -59,23 +59,6 @@ def versions() -> dict[str, str]:
     }
 
 
-def save_checkpoint(
-    folder: Path,
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    info: CheckpointInfo,
-    progress: Progress | None = None,
-) -> None:
-    """Write the checkpoint into `folder`, which the caller owns; `progress` is that of the epoch after `info.epoch`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, folder / WEIGHTS_NAME)
-    torch.save(optimiser.state_dict(), folder / STATE_NAME)
-    if progress is not None:
-        save_progress(folder, progress)
-    (folder / INFO_NAME).write_text(json.dumps({"format": FORMAT, **_as_json(info)}, indent=1) + "\n", encoding="utf-8")
-
-
 def read_info(folder: Path) -> CheckpointInfo:
     """What the checkpoint in `folder` is."""
     path = folder / INFO_NAME
@@ -94,23 +77,24 @@ def read_info(folder: Path) -> CheckpointInfo:
     return CheckpointInfo(**{**values, "recipe": recipe, "metrics": metrics, "works": tuple(values["works"])})
 
 
-def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[nn.Module, CheckpointInfo]:
+def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Model, CheckpointInfo]:
     """The checkpoint's model in evaluation mode, and what it is."""
     info = read_info(folder)
     # its weights are in the checkpoint: none are fetched
-    recipe = dataclasses.replace(info.recipe, pretrained=False)
+    recipe = dataclasses.replace(info.recipe, pretrained=False, weights_file=None)
     model = build_model(recipe, len(info.works))
-    load_weights(model, folder)
+    load_weights(model, folder / WEIGHTS_NAME)
     return model.to(device).eval(), info
 
 
-def load_weights(model: nn.Module, folder: Path) -> None:
-    """Fill the model from the checkpoint; refuses by name what is missing, too much, or of another shape."""
-    path = folder / WEIGHTS_NAME
-    try:
-        weights = load_file(path)
-    except (OSError, safetensors.SafetensorError) as failure:
-        raise Error(f"{path} could not be read ({failure}). Take another checkpoint.") from failure
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights of the checkpoint's evaluated model, by name."""
+    return _read_tensors(folder / WEIGHTS_NAME)
+
+
+def load_weights(model: nn.Module, file: Path) -> None:
+    """Fill the model from a checkpoint's file; refuses by name what is missing, too much, or of another shape."""
+    weights = _read_tensors(file)
     expected = model.state_dict()
     misfits = [f"{name} is missing" for name in expected.keys() - weights.keys()]
     misfits += [f"{name} is too much" for name in weights.keys() - expected.keys()]
@@ -121,21 +105,20 @@ def load_weights(model: nn.Module, folder: Path) -> None:
     ]
     if misfits:
         more = f", and {len(misfits) - 3} more" if len(misfits) > 3 else ""
-        raise Error(f"{path} does not fit the recipe's model: {'; '.join(sorted(misfits)[:3])}{more}.")
+        raise Error(f"{file} does not fit the recipe's model: {'; '.join(sorted(misfits)[:3])}{more}.")
     model.load_state_dict(weights)
 
 
-def load_training_state(folder: Path, optimiser: torch.optim.Optimizer) -> None:
-    """Put the optimiser back to where the checkpoint was written."""
-    path = folder / STATE_NAME
+def _read_tensors(file: Path) -> dict[str, Tensor]:
     try:
-        optimiser.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as failure:  # a damaged file raises nearly anything
-        raise Error(f"{path} holds no state of the optimiser ({failure}). Take another checkpoint.") from failure
+        return load_file(file)
+    except (OSError, safetensors.SafetensorError) as failure:
+        raise Error(f"{file} could not be read ({failure}). Take another checkpoint.") from failure
 
 
-def _as_json(info: CheckpointInfo) -> Mapping[str, Any]:
+def as_json(info: CheckpointInfo) -> str:
+    """The text of `checkpoint.json`."""
     values = dataclasses.asdict(info)
     # JSON has no NaN: null stands for it
     values["metrics"] = {name: value if math.isfinite(value) else None for name, value in info.metrics.items()}
-    return values
+    return json.dumps({"format": FORMAT, **values}, indent=1) + "\n"

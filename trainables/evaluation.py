@@ -1,74 +1,183 @@
-"""How good a model is on a split: features of its query and gallery, and the cross-role metrics of these.
+"""How good a model is on a split: it ranks works and identities, and names classes.
 
-N images, D width.
+N images, D width, C classes.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor
 
+from shards_tools.errors import Error
 from shards_tools.images import Images
 from shards_tools.manifest import Manifest
 from trainables.metrics.chance import chance_metrics
+from trainables.metrics.classification import chance_of_classes, classification_metrics, places_of_classes
 from trainables.metrics.cross_role import CrossRoleMetrics, cross_role_metrics
+from trainables.models.model import Model
+from trainables.ranks import ALONE, Ranks
+from trainables.reading import MiddleOf
 
 IMAGES_AT_ONCE = 256  # TEST.IMS_PER_BATCH of the papers' code
+RANKING = ("mAP", "mINP", "cmc_1", "cmc_5", "cmc_10", "cmc_20")
+CLASSIFYING = ("top1", "top5", "top1_mean_class", "top1_few", "top1_medium", "top1_many")
+
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is asked of a model: the images of one split, and what they are."""
+
+    manifest: Manifest
+    split: str  # val or test
+    fold: int = 0
+
+    @property
+    def ranks(self) -> bool:
+        """Whether works or identities are ranked; else classes are named."""
+        return self.manifest.layout != "classes"
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """The metrics that a search may maximise, the usual one first."""
+        return RANKING if self.ranks else CLASSIFYING
+
+    @property
+    def query(self) -> np.ndarray:
+        """The images that ask, or are to be named."""
+        split = self.manifest.split(self.fold)
+        if self.ranks:
+            return split.val_query if self.split == "val" else split.test_query
+        return split.val if self.split == "val" else split.test
+
+    @property
+    def gallery(self) -> np.ndarray:
+        """The images that are ranked."""
+        split = self.manifest.split(self.fold)
+        return split.val_gallery if self.split == "val" else split.test_gallery
+
+    def chance(self) -> Metrics:
+        """What a model gives on average that knows nothing; Error where there is nothing to ask."""
+        if self.ranks:
+            metrics = chance_metrics(*self._works(), *self._roles())
+            if not metrics.num_valid_queries:
+                raise Error(
+                    f"{self.manifest.store}: no {self.split} query has a positive in the gallery. A work must have at"
+                    f" least two roles in {self.split}; build the shards from more roles."
+                )
+            return by_name(metrics)
+        if not len(self.query):
+            raise Error(f"{self.manifest.store} has no {self.split} images. Build the shards with some.")
+        classes, images_of_class = self._classes()
+        return chance_of_classes(len(images_of_class), classes, images_of_class)
+
+    def of(self, model: Model, images: Images | MiddleOf, device: torch.device | str, ranks: Ranks = ALONE) -> Metrics:
+        """The model's metrics; the ranks share the images and all get them."""
+        if self.ranks:
+            both = ranks.share(np.concatenate([self.query, self.gallery]))
+            features_ND = ranks.gather(extract_features(model, images, both, device)).cpu().numpy()
+            query_ND, gallery_ND = np.split(features_ND, [len(self.query)])
+            return by_name(self._rank(query_ND, gallery_ND), counted=True)
+        classes, images_of_class = self._classes()
+        own, own_classes = ranks.share(self.query), torch.from_numpy(ranks.share(classes))
+        places_N = ranks.gather(_places_of_classes(model, images, own, own_classes, device)).cpu().numpy()
+        return classification_metrics(places_N, classes, images_of_class)
+
+    def _rank(self, query_ND: np.ndarray, gallery_ND: np.ndarray) -> CrossRoleMetrics:
+        (query_works, gallery_works), (query_roles, gallery_roles) = self._works(), self._roles()
+        return cross_role_metrics(
+            query_ND,
+            gallery_ND,
+            query_works=query_works,
+            gallery_works=gallery_works,
+            query_roles=query_roles,
+            gallery_roles=gallery_roles,
+        )
+
+    @property
+    def trained_works(self) -> tuple[str, ...]:
+        """The names of the works that are trained on, in the order of a classifier's rows."""
+        return tuple(self.manifest.works[work] for work in np.unique(self._trained))
+
+    @property
+    def _trained(self) -> np.ndarray:
+        """The works of the images that are trained on."""
+        works: np.ndarray = self.manifest.work[self.manifest.split(self.fold).train]
+        return works
+
+    def _works(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.manifest.work[self.query], self.manifest.work[self.gallery]
+
+    def _roles(self) -> tuple[np.ndarray, np.ndarray]:
+        """The roles of queries and gallery; identities have none, and no image of the query's own is junk."""
+        if self.manifest.layout == "identities":
+            return np.zeros(len(self.query), np.int64), np.ones(len(self.gallery), np.int64)
+        return self.manifest.role[self.query], self.manifest.role[self.gallery]
+
+    def _classes(self) -> tuple[np.ndarray, np.ndarray]:
+        """The classes of the images to be named, as rows of the classifier, and how many images each is trained on."""
+        works, counts = np.unique(self._trained, return_counts=True)
+        asked = self.manifest.work[self.query]
+        rows = np.searchsorted(works, asked)
+        strange = np.flatnonzero(works[np.minimum(rows, len(works) - 1)] != asked)
+        if len(strange):
+            name = self.manifest.works[asked[strange[0]]]
+            raise Error(
+                f"{self.manifest.store}: class {name} has images in {self.split} and none in train. Build the shards"
+                " with some in train, or without the class."
+            )
+        return rows, counts
 
 
 def extract_features(
-    model: nn.Module,
-    pixels: Images,
+    model: Model,
+    images: Images | MiddleOf,
     indices: np.ndarray,
     device: torch.device | str,
     batch_size: int = IMAGES_AT_ONCE,
-) -> np.ndarray:
+) -> Tensor:
     """The test features of these images in evaluation mode, float32 N x D; the model's mode is put back."""
+    empty = torch.empty(0, model.num_features, device=device)
+    with _evaluating(model):
+        return torch.cat([empty, *(model.embed(part) for _, part in _batches(images, indices, device, batch_size))])
+
+
+def _places_of_classes(
+    model: Model, images: Images | MiddleOf, indices: np.ndarray, classes_N: Tensor, device: torch.device | str
+) -> Tensor:
+    """The place of the right class among all for each image, from 1; the logits are not kept."""
+    empty = torch.empty(0, dtype=torch.int64, device=device)
+    with _evaluating(model):
+        return torch.cat(
+            [empty]
+            + [
+                places_of_classes(model.classify(part), classes_N[start : start + len(part)].to(device))
+                for start, part in _batches(images, indices, device, IMAGES_AT_ONCE)
+            ]
+        )
+
+
+def _batches(
+    images: Images | MiddleOf, indices: np.ndarray, device: torch.device | str, batch_size: int
+) -> Iterator[tuple[int, Tensor]]:
+    for start in range(0, len(indices), batch_size):
+        yield start, torch.from_numpy(images[indices[start : start + batch_size]]).to(device)
+
+
+@contextmanager
+def _evaluating(model: Model) -> Iterator[None]:
     was_training = model.training
     model.eval()
-    features = []
     with torch.inference_mode():
-        for start in range(0, len(indices), batch_size):
-            images_BHWC = torch.from_numpy(pixels[indices[start : start + batch_size]]).to(device)
-            features.append(model(images_BHWC).float().cpu().numpy())
+        yield
     model.train(was_training)
-    return np.concatenate(features) if features else np.empty((0, int(model.num_features)), np.float32)  # type: ignore[arg-type]
 
 
-def evaluate_split(
-    model: nn.Module,
-    pixels: Images,
-    manifest: Manifest,
-    query_indices: np.ndarray,
-    gallery_indices: np.ndarray,
-    device: torch.device | str,
-) -> CrossRoleMetrics:
-    """The cross-role metrics of ranking these gallery images for these query images."""
-    features_ND = extract_features(model, pixels, np.concatenate([query_indices, gallery_indices]), device)
-    num_queries = len(query_indices)
-    query_roles, gallery_roles = _roles(manifest, query_indices, gallery_indices)
-    return cross_role_metrics(
-        features_ND[:num_queries],
-        features_ND[num_queries:],
-        query_works=manifest.work[query_indices],
-        gallery_works=manifest.work[gallery_indices],
-        query_roles=query_roles,
-        gallery_roles=gallery_roles,
-    )
-
-
-def chance_on_split(manifest: Manifest, query_indices: np.ndarray, gallery_indices: np.ndarray) -> CrossRoleMetrics:
-    """What `evaluate_split` gives on average for features that say nothing."""
-    works, (query_roles, gallery_roles) = manifest.work, _roles(manifest, query_indices, gallery_indices)
-    return chance_metrics(works[query_indices], works[gallery_indices], query_roles, gallery_roles)
-
-
-def _roles(manifest: Manifest, query_indices: np.ndarray, gallery_indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The roles of queries and gallery; identities have none, and no image of the query's own is junk."""
-    if manifest.layout == "identities":
-        return np.zeros(len(query_indices), np.int64), np.ones(len(gallery_indices), np.int64)
-    return manifest.role[query_indices], manifest.role[gallery_indices]
-
-
-def by_name(metrics: CrossRoleMetrics) -> dict[str, float]:
+def by_name(metrics: CrossRoleMetrics, *, counted: bool = False) -> Metrics:
     """The metrics under the names that reports and stores use: mAP, mINP, cmc_1 and so on."""
-    return {"mAP": metrics.mAP, "mINP": metrics.mINP, **{f"cmc_{rank}": value for rank, value in metrics.cmc.items()}}
+    named = {"mAP": metrics.mAP, "mINP": metrics.mINP, **{f"cmc_{rank}": value for rank, value in metrics.cmc.items()}}
+    return {**named, "num_valid_queries": metrics.num_valid_queries} if counted else named

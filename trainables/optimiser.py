@@ -1,25 +1,55 @@
-"""The optimiser and its parameter groups: weights, and biases with a learning rate of their own."""
+"""The optimiser and its parameter groups, each with a learning rate and a decay of its own."""
+
+from collections import defaultdict
+from collections.abc import Callable
 
 import torch
+from timm.models import group_parameters
 from torch import nn
 
+from trainables.models.model import Model
 from trainables.recipes.recipe import Recipe
-from trainables.schedule import learning_rate
+from trainables.schedule import Moment, learning_rate
+
+KINDS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
 
 
-def build_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD or AdamW over all that trains; each group's `lr_factor` is its learning rate over the recipe's."""
-    trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
-    groups = [
-        {"params": [weight for name, weight in trained if not name.endswith("bias")], "lr_factor": 1.0},
-        {"params": [weight for name, weight in trained if name.endswith("bias")], "lr_factor": recipe.bias_lr_factor},
-    ]
-    if recipe.optimiser == "sgd":
-        return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
-    return torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
+def build_optimiser(model: Model, recipe: Recipe) -> torch.optim.Optimizer:
+    """SGD, Adam or AdamW over all that trains; each group's `lr_factor` is its learning rate over the recipe's."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
+    depths = depths_below_head(model) if recipe.layer_lr_decay < 1 else {}
+    for name, weight in model.named_parameters():
+        if not weight.requires_grad:
+            continue
+        factor = recipe.bias_lr_factor if name.endswith("bias") else 1.0
+        factor *= recipe.layer_lr_decay ** depths.get(name, 0)
+        decays = recipe.decay_vectors or weight.ndim > 1
+        groups[factor, recipe.weight_decay if decays else 0.0].append(weight)
+    settings = {"momentum": recipe.momentum} if recipe.optimiser == "sgd" else {}
+    return KINDS[recipe.optimiser](
+        [
+            {"params": weights, "lr_factor": factor, "weight_decay": decay}
+            for (factor, decay), weights in groups.items()
+        ],
+        lr=recipe.lr,
+        fused=True,  # one pass over all weights instead of one for each
+        **settings,
+    )
 
 
-def set_learning_rate(optimiser: torch.optim.Optimizer, recipe: Recipe, epoch: int) -> None:
-    """Give every group its learning rate of this epoch, counted from 1."""
+def depths_below_head(model: Model) -> dict[str, int]:
+    """How many layers each weight of the backbone stands below the head, from 1 on; timm's grouping into layers."""
+    matcher = model.backbone.group_matcher()  # type: ignore[operator]
+    layers: dict[str, int] = group_parameters(model.backbone, matcher, reverse=True)
+    num_layers = max(layers.values()) + 1
+    return {f"backbone.{name}": num_layers - layer for name, layer in layers.items()}
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, recipe: Recipe, moment: Moment) -> None:
+    """Give every group its learning rate of this moment."""
     for group in optimiser.param_groups:
-        group["lr"] = learning_rate(recipe, epoch, group["lr_factor"])
+        group["lr"] = learning_rate(recipe, moment, group["lr_factor"])

@@ -20,6 +20,7 @@ class Progress:
     """The batches of an epoch that are done, and what they gave."""
 
     num_batches: int = 0
+    of: int = 0  # batches that the epoch has; 0: not begun
     num_images: int = 0
     sums: dict[str, float] = field(default_factory=dict)  # of each loss times the batch's images
     random: dict[str, Any] | None = None  # the states of the random numbers; None: not begun, or not looked at
@@ -33,7 +34,7 @@ class Progress:
 
     def now(self, device: torch.device) -> "Progress":
         """A copy that stays as it is, with the random numbers as they stand."""
-        return Progress(self.num_batches, self.num_images, dict(self.sums), random_states(device))
+        return dataclasses.replace(self, sums=dict(self.sums), random=random_states(device))
 
 
 def random_states(device: torch.device) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from ray import tune
 from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
 from trainables.checkpoint import read_info
-from trainables.loop import NonFiniteLoss, train
+from trainables.loop import train
 from trainables.recipes import get_recipe
-from trainables.recipes.recipe import override
+from trainables.recipes.settings import override
+from trainables.step import NonFiniteLoss
 
 # What a cluster's launcher may have left in the environment; a trial of one process must not believe it.
 LAUNCHER_VARIABLES = (

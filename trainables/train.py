@@ -7,19 +7,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from shards_tools.command import Parser, positive_int, print_json, run, say
 from shards_tools.errors import Error
 from shards_tools.images import READINGS
-from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
-from trainables.batches import effective_batch
-from trainables.evaluation import by_name, chance_on_split
-from trainables.listing import list_recipes
-from trainables.loop import Metrics, NonFiniteLoss, train
+from trainables.bar import EpochBar
+from trainables.evaluation import Evaluation, Metrics
+from trainables.listing import list_recipes, print_list
+from trainables.loop import train
 from trainables.out_folder import OutFolder
 from trainables.recipes import get_recipe
-from trainables.recipes.recipe import Recipe, override, parse_settings
+from trainables.recipes.recipe import Recipe
+from trainables.recipes.settings import override, parse_settings
+from trainables.step import NonFiniteLoss
 
 EXAMPLE = """example:
   python -m trainables.train --recipe transreid-tiny --data shards/lsasrd --out runs/one --set lr=0.001"""
@@ -29,7 +31,10 @@ def main(arguments: Sequence[str] | None) -> None:
     """Train one recipe, or list them all."""
     options = _parser().parse_args(arguments)
     if options.list:
-        _list(options.json)
+        recipes = list_recipes()
+        print_list(recipes)
+        if options.json:
+            print_json({"recipes": recipes})
         return
     for name in ("recipe", "data", "out"):
         if getattr(options, name) is None:
@@ -37,14 +42,15 @@ def main(arguments: Sequence[str] | None) -> None:
     start = time.perf_counter()
     recipe = _chosen_recipe(options)
     manifest = read_manifest(options.data)
-    split = manifest.split(options.fold)
-    chance = by_name(chance_on_split(manifest, split.val_query, split.val_gallery))
+    evaluation = Evaluation(manifest, "val", options.fold)
+    chance = evaluation.chance()
     out = OutFolder(options.out, recipe, manifest, fold=options.fold, seed=options.seed)
-    _say_what_starts(recipe, manifest, options, chance)
+    _say_what_starts(recipe, evaluation, options, chance)
     if len(out.metrics) < recipe.epochs:
-        _train(recipe, manifest, out, options)
-    metrics = out.metrics[-1]
-    say(f"mAP {metrics['mAP']:.4f} after {recipe.epochs} epochs (chance {chance['mAP']:.4f}). Checkpoint: {out.last}")
+        _train(recipe, evaluation, out, options)
+    metrics, objective = out.metrics[-1], evaluation.objectives[0]
+    what = f"{objective} {metrics[objective]:.4f} after {recipe.epochs} epochs (chance {chance[objective]:.4f})"
+    say(f"{what}. Checkpoint: {out.last}")
     if options.json:
         result = {"recipe": recipe.name, "data": str(options.data), "epochs": recipe.epochs, "metrics": metrics}
         seconds = time.perf_counter() - start
@@ -68,48 +74,50 @@ def _parser() -> Parser:
     return parser
 
 
-def _list(as_json: bool) -> None:
-    recipes = list_recipes()
-    for entry in recipes:
-        row = f"{entry['table']}, {entry['row']}" if entry["table"] else "no paper's row"
-        size = f"{entry['num_parameters'] / 1e6:.2f} M parameters, {entry['tokens']} tokens"
-        say(f"{entry['name']:28}{entry['backbone']:24}{size:36}{row}")
-    if as_json:
-        print_json({"recipes": recipes})
-
-
 def _chosen_recipe(options: Namespace) -> Recipe:
     recipe = get_recipe(options.recipe)
     recipe = override(recipe, parse_settings(options.set, recipe))
     return recipe if options.epochs is None else dataclasses.replace(recipe, epochs=options.epochs)
 
 
-def _say_what_starts(recipe: Recipe, manifest: Manifest, options: Namespace, chance: dict[str, float]) -> None:
-    num_works = len(np.unique(manifest.work[manifest.split(options.fold).train]))
-    works, images = effective_batch(recipe, num_works)
+def _say_what_starts(recipe: Recipe, evaluation: Evaluation, options: Namespace, chance: Metrics) -> None:
+    manifest = evaluation.manifest
+    works, images = recipe.batch_shape(len(np.unique(manifest.work[manifest.split(options.fold).train])))
+    batches = f"{works} works x {images} images" if images > 1 else f"{works} images"
     what = f"{recipe.name} on {options.data}, fold {options.fold}: {recipe.epochs} epochs"
-    say(f"{what}, batches of {works} works x {images} images, chance mAP {chance['mAP']:.4f}")
+    objective = evaluation.objectives[0]
+    say(f"{what}, batches of {batches}, chance {objective} {chance[objective]:.4f}")
 
 
-def _train(recipe: Recipe, manifest: Manifest, out: OutFolder, options: Namespace) -> None:
-    def report(metrics: Metrics, save: Callable[[Path], None]) -> None:
-        out.report(metrics, save)
-        speed = f"{metrics['images_per_second']:.0f} images/s"
-        say(f"epoch {metrics['epoch']:.0f}: mAP {metrics['mAP']:.4f}, loss {metrics['loss']:.3f}, {speed}")
+def _train(recipe: Recipe, evaluation: Evaluation, out: OutFolder, options: Namespace) -> None:
+    objective = evaluation.objectives[0]
+    with EpochBar(recipe.epochs) as bar:
 
-    try:
-        train(
-            recipe,
-            manifest,
-            report=report,
-            save_partial=out.save_partial,
-            fold=options.fold,
-            seed=options.seed,
-            resume=out.checkpoint(),
-            reading=options.reading,
-        )
-    except NonFiniteLoss as end:
-        raise Error(f"{end} Set a lower lr, or a longer warm-up.") from end
+        def report(metrics: Metrics, save: Callable[[Path], None]) -> None:
+            out.report(metrics, save)
+            speed = f"{metrics['images_per_second']:.0f} images/s"
+            epoch, value = int(metrics["epoch"]), metrics[objective]
+            bar.epoch_done(f"epoch {epoch}: {objective} {value:.4f}, loss {metrics['loss']:.3f}, {speed}", epoch)
+
+        try:
+            train(
+                recipe,
+                evaluation.manifest,
+                report=report,
+                save_partial=out.save_partial,
+                fold=options.fold,
+                seed=options.seed,
+                resume=out.checkpoint(),
+                reading=options.reading,
+                watch=bar.batch_done,
+            )
+        except NonFiniteLoss as end:
+            raise Error(f"{end} Set a lower lr, or a longer warm-up.") from end
+        except torch.OutOfMemoryError as end:
+            raise Error(
+                f"{recipe.name} does not fit the GPU's memory ({str(end).splitlines()[0]}) Set a smaller batch, or"
+                " checkpointing=true, or micro_batch."
+            ) from end
 
 
 if __name__ == "__main__":

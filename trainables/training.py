@@ -4,18 +4,27 @@ import dataclasses
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
+from timm.utils import ModelEmaV3
 from torch import nn
 
-from shards_tools.images import Images, open_images
-from shards_tools.manifest import Manifest, Split
-from trainables.batches import TrainingImages, effective_batch, training_images
+from shards_tools.images import Images
+from shards_tools.manifest import Manifest
+from trainables.batches import TrainingSet
+from trainables.evaluation import Evaluation
+from trainables.losses import Losses
 from trainables.models import build_model
+from trainables.models.model import Model
 from trainables.optimiser import build_optimiser
 from trainables.progress import Progress
+from trainables.ranks import ALONE, Ranks
+from trainables.reading import MiddleOf, evaluation_images, training_images
 from trainables.recipes.recipe import Recipe
+from trainables.step import Step
+from trainables.transfer import start_from_checkpoint
 
 
 @dataclass(kw_only=True)
@@ -24,19 +33,30 @@ class Training:
 
     recipe: Recipe
     manifest: Manifest
-    split: Split
     fold: int
     seed: int
     device: torch.device
-    evaluation_images: Images  # every image of the manifest as it is evaluated
-    training_images: TrainingImages  # and as it is trained on, before augmentation
-    works: np.ndarray  # ids of the works trained on, ascending
-    labels: np.ndarray  # of the images trained on: places in `works`
-    roles: np.ndarray  # of the images trained on
-    model: nn.Module
+    ranks: Ranks
+    data: TrainingSet
+    reading: str  # how its images are read; see shards_tools/images.py
+    evaluation: Evaluation  # on val
+    evaluation_images: Images | MiddleOf  # every image of the manifest as it is evaluated
+    works: np.ndarray  # ids of the works trained on, ascending; the labels of `data` are places in it
+    model: Model
+    losses: Losses
     optimiser: torch.optim.Optimizer
+    step: Step
+    averaged: ModelEmaV3 | None  # the running mean of the weights, where the recipe wants one
     progress: Progress = field(default_factory=Progress)  # of the epoch under way
     keep: Callable[[Progress], None] = lambda progress: None  # called after every batch
+
+    @property
+    def evaluated_model(self) -> Model:
+        """The one whose weights are evaluated and kept."""
+        if self.averaged is None:
+            return self.model
+        assert isinstance(self.averaged.module, Model)
+        return self.averaged.module
 
 
 def prepare(
@@ -48,38 +68,65 @@ def prepare(
     device: str | None = None,
     fresh: bool = True,
     reading: str = "auto",
+    ranks: Ranks = ALONE,
 ) -> Training:
     """A training before its first epoch; unless `fresh` no pretrained weights are fetched: others replace them."""
     split = manifest.split(fold)
     works, labels = np.unique(manifest.work[split.train], return_inverse=True)
-    effective_batch(recipe, len(works))  # refuses data that give no batch before anything is decoded
+    recipe.batch_shape(len(works))  # refuses data that give no batch before anything is decoded
+    evaluation = Evaluation(manifest, "val", fold)
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     seed_everything(seed, 0)
-    start = recipe if fresh else dataclasses.replace(recipe, pretrained=False)
-    model = build_model(start, len(works)).to(where)
+    model = _first_model(recipe, [manifest.works[work] for work in works], fresh=fresh).to(where)
+    if recipe.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    if ranks.world > 1 and where.type == "cuda":  # batch norms see the whole batch
+        model.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)  # type: ignore[no-untyped-call]
+    losses = Losses(recipe, len(works), int(model.backbone.width)).to(where)  # type: ignore[arg-type]
+    optimiser = build_optimiser(model, recipe)
     threads = torch.get_num_threads()
-    images = open_images(manifest, recipe.image_size, recipe.image_size, reading, threads=threads)
-    same = recipe.enlarge_px == 0 and recipe.crop_area is None
+    evaluated = evaluation_images(recipe, manifest, reading, threads=threads)
+    same = not recipe.varied_in_size and not isinstance(evaluated, MiddleOf)
+    trained = evaluated if same else training_images(recipe, manifest, reading, threads=threads)
+    assert not isinstance(trained, MiddleOf)
     return Training(
         recipe=recipe,
         manifest=manifest,
-        split=split,
         fold=fold,
         seed=seed,
         device=where,
-        evaluation_images=images,
-        training_images=images if same else training_images(recipe, manifest, reading, threads=threads),
+        ranks=ranks,
+        reading=trained.reading,
+        data=TrainingSet(trained, split.train, labels.astype(np.int64), manifest.role[split.train]),
+        evaluation=evaluation,
+        evaluation_images=evaluated,
         works=works,
-        labels=labels.astype(np.int64),
-        roles=manifest.role[split.train],
         model=model,
-        optimiser=build_optimiser(model, recipe),
+        losses=losses,
+        optimiser=optimiser,
+        step=Step(recipe, model, losses, optimiser, ranks),
+        averaged=None if recipe.ema_decay is None else ModelEmaV3(model, decay=recipe.ema_decay),
     )
 
 
-def seed_everything(seed: int, epoch: int) -> None:
-    """Seed torch, numpy and random from (seed, epoch): timm's erasing and drop path draw from them."""
-    state = int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
+def _first_model(recipe: Recipe, works: list[str], *, fresh: bool) -> Model:
+    """With the weights that the recipe starts from."""
+    if not fresh:
+        return build_model(dataclasses.replace(recipe, pretrained=False, weights_file=None), len(works))
+    if recipe.weights_file is None or not Path(recipe.weights_file).is_dir():
+        return build_model(recipe, len(works))
+    model = build_model(dataclasses.replace(recipe, pretrained=False, weights_file=None), len(works))
+    start_from_checkpoint(model, Path(recipe.weights_file), works)
+    return model
+
+
+def seed_everything(seed: int, epoch: int, rank: int = 0) -> None:
+    """Seed torch, numpy and random from (seed, epoch): timm's erasing and drop path draw from them.
+
+    The other ranks have numbers of their own, as they have images of their own.
+    """
+    entropy = (seed, epoch) if rank == 0 else (seed, epoch, rank)
+    state = int(np.random.SeedSequence(entropy).generate_state(1)[0])
     torch.manual_seed(state)
     np.random.seed(state)
     random.seed(state)

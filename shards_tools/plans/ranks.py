@@ -1,12 +1,13 @@
-"""Which batches of a plan a rank takes, so that all ranks have the same number of them."""
+"""Which part of every batch a rank takes, so that all ranks have the same number of batches."""
 
 import numpy as np
 
 
-def batches_of_rank(num_batches: int, rank: int, world: int) -> np.ndarray:
-    """Numbers of the batches that rank `rank` of `world` takes, int64 and ascending: every `world`-th.
+def places_of_rank(batch_size: int, rank: int, world: int) -> slice:
+    """The places in a batch that rank `rank` of `world` takes: neighbours, as many as any other rank to one.
 
-    Each rank has num_batches // world, whatever rank or shard the images came from: a rank with one more would wait
-    for the others for ever. The last num_batches % world batches of the plan are left out.
+    A batch is what the losses see, so ranks share it; each goes through as many batches as there are, and none waits
+    for another for ever.
     """
-    return np.arange(rank, num_batches, world, dtype=np.int64)[: num_batches // world]
+    ends = np.cumsum([0, *map(len, np.array_split(np.empty(batch_size), world))])
+    return slice(int(ends[rank]), int(ends[rank + 1]))

@@ -8,7 +8,7 @@ import pytest
 from platform.spaces import load_space, space_names
 from shards_tools.errors import Error
 from trainables.recipes import RECIPES, get_recipe
-from trainables.recipes.recipe import settings_of
+from trainables.recipes.settings import settings_of
 
 
 @pytest.mark.parametrize("scale", ["paper", "tiny"])

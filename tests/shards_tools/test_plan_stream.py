@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from shards_tools.errors import Error
 from shards_tools.plans import pool
 from shards_tools.plans.draw import Draw
-from shards_tools.plans.ranks import batches_of_rank
 from shards_tools.plans.stream import LAWS, stream_batches
 from shards_tools.writer import MAX_SHARD_BYTES, blocks_in_shards
 
@@ -103,7 +102,7 @@ def test_an_lsasrd_like_set_is_covered_by_equally_many_batches_of_every_rank(wor
     data = lsasrd_like()
     assert data.shard.max() == 9
     plan = data.plan(world=world)
-    ranks = [plan[batches_of_rank(len(plan), rank, world)] for rank in range(world)]
+    ranks = [plan[rank::world] for rank in range(world)]
     assert len({len(rank) for rank in ranks}) == 1
     assert len(np.unique(np.concatenate(ranks))) == len(data.labels)
     check_groups(data, plan, (16, 4))

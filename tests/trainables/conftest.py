@@ -10,7 +10,8 @@ from PIL import Image
 from shards_tools.build import build
 from shards_tools.manifest import Manifest
 from shards_tools.sources import lsasrd
-from trainables.recipes import get_recipe, override
+from trainables.recipes import get_recipe
+from trainables.recipes.settings import override
 from trainables.recipes.transreid import TransReIDRecipe
 
 SMALL = {

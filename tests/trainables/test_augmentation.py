@@ -11,9 +11,24 @@ from torchvision.transforms import functional as on_pictures
 
 from shards_tools.decode import resize
 from shards_tools.errors import Error
-from trainables.augmentation import Augmentation, draw_boxes, jitter_colours, resized_crops
+from trainables.augmentation import (
+    Augmentation,
+    draw_colours,
+    draw_crops,
+    fit_boxes,
+    jitter_colours,
+    resized_crops,
+)
 
 ASPECT = (3 / 4, 4 / 3)
+
+
+def draw_boxes(sizes, area, aspect, random):
+    return fit_boxes(draw_crops(len(sizes), area, aspect, random), sizes, aspect)
+
+
+def jitter(images_BHWC, strengths, random):
+    jitter_colours(images_BHWC, strengths, *draw_colours(len(images_BHWC), strengths, random))
 
 
 @pytest.mark.parametrize(
@@ -57,7 +72,7 @@ def test_jittered_colours_are_torchvisions_on_pictures_in_one_of_all_orders():
     before = ramp.astype(np.uint8)
     after = before.copy()
     strengths = (0.3, 0.3, 0.5, 0.1)
-    jitter_colours(after, strengths, np.random.default_rng(9))
+    jitter(after, strengths, np.random.default_rng(9))
     random = np.random.default_rng(9)  # the same draws
     middles = np.array([1, 1, 1, 0])
     factors = random.uniform(middles - strengths, middles + strengths, (30, 4))
@@ -83,9 +98,9 @@ def test_strengths_of_zero_change_nothing_and_factors_stay_in_their_ranges():
     # grey has no contrast, saturation or hue, but torchvision rounds its shades
     for strengths, most in (((0.0, 0.0, 0.0, 0.0), 0), ((0.0, 0.7, 0.9, 0.5), 3)):
         after = grey.copy()
-        jitter_colours(after, strengths, np.random.default_rng(0))
+        jitter(after, strengths, np.random.default_rng(0))
         np.testing.assert_allclose(after, grey, atol=most)
-    jitter_colours(grey, (0.2, 0.0, 0.0, 0.0), np.random.default_rng(0))
+    jitter(grey, (0.2, 0.0, 0.0, 0.0), np.random.default_rng(0))
     assert 80 <= grey.min() < 84
     assert 116 < grey.max() <= 120
 
@@ -99,7 +114,7 @@ def test_what_befalls_an_image_is_up_to_seed_epoch_and_place_alone(small_recipe,
     images = np.random.default_rng(0).integers(0, 256, (4, size, size, 3), np.uint8)
 
     def augmented(batch, **place):
-        return Augmentation(recipe, (6, 4), **{"seed": 1, "epoch": 1, **place})(images, batch)
+        return Augmentation(recipe, (6, 4), slice(0, 4), **{"seed": 1, "epoch": 1, **place})(images, batch)
 
     np.testing.assert_array_equal(augmented(3), augmented(3))
     for other in (augmented(2), augmented(3, seed=2), augmented(3, epoch=2)):

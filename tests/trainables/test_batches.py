@@ -3,6 +3,7 @@
 import threading
 import time
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,20 +14,22 @@ from shards_tools.plans import PLANS
 from shards_tools.plans.draw import Draw
 from shards_tools.threads import in_order
 from trainables.augmentation import crop_and_flip
-from trainables.batches import effective_batch, training_batches, training_images
+from trainables.batches import EpochBatches, TrainingSet
+from trainables.reading import training_images
 
 NUM_WORKS, PER_WORK = 6, 12
 LABELS = np.repeat(np.arange(NUM_WORKS), PER_WORK)
 ROLES = np.arange(len(LABELS)) // 2  # six of each work
 PIXELS = np.random.default_rng(0).integers(0, 256, (100, 24, 24, 3), dtype=np.uint8)
 INDICES = np.arange(100)[-len(LABELS) :]  # the training images are not the first of the file
+DATA = TrainingSet(PIXELS, INDICES, LABELS, ROLES)
 
 
 def all_batches(recipe, **changes):
     settings = {"seed": 3, "epoch": 2, **changes}
-    batches = list(training_batches(PIXELS, INDICES, LABELS, ROLES, recipe, **settings))
-    images = np.concatenate([images_BHWC.numpy() for images_BHWC, _ in batches])
-    return images, np.concatenate([works_B.numpy() for _, works_B in batches])
+    batches = list(EpochBatches(DATA, recipe, **settings).start())
+    images = np.concatenate([batch.images.numpy() for batch in batches])
+    return images, np.concatenate([batch.labels.numpy() for batch in batches])
 
 
 def test_equal_seed_and_epoch_give_equal_batches_and_others_give_others(small_recipe):
@@ -39,8 +42,8 @@ def test_equal_seed_and_epoch_give_equal_batches_and_others_give_others(small_re
 
 
 def test_batches_are_made_alike_when_no_one_looks_at_all_of_them(small_recipe):
-    batches = training_batches(PIXELS, INDICES, LABELS, ROLES, small_recipe(), seed=3, epoch=2)
-    images_BHWC, _ = next(batches)
+    batches = EpochBatches(DATA, small_recipe(), seed=3, epoch=2).start()
+    images_BHWC = next(batches).images
     batches.close()
     assert np.array_equal(images_BHWC.numpy(), all_batches(small_recipe())[0][: len(images_BHWC)])
 
@@ -57,14 +60,14 @@ def test_without_flips_and_borders_an_epoch_holds_every_training_image_with_its_
 
 def test_a_batch_holds_p_works_with_k_images_each(small_recipe):
     recipe = small_recipe(works_per_batch=3, images_per_work=5)
-    for images_BHWC, works_B in training_batches(PIXELS, INDICES, LABELS, ROLES, recipe, seed=0, epoch=1):
-        assert images_BHWC.shape == (15, 24, 24, 3)
-        _, counts = np.unique(works_B.numpy(), return_counts=True)
+    for batch in EpochBatches(DATA, recipe, seed=0, epoch=1).start():
+        assert batch.images.shape == (15, 24, 24, 3)
+        _, counts = np.unique(batch.labels.numpy(), return_counts=True)
         assert counts.tolist() == [5, 5, 5]
 
 
 def test_the_plan_that_a_recipe_names_forms_its_batches_from_works_and_roles(small_recipe):
-    shape = {"works_per_batch": 3, "images_per_work": 4, "flip_probability": 0.0, "pad_px": 0, "triplet_weight": 0.0}
+    shape = {"works_per_batch": 3, "images_per_work": 4, "flip_probability": 0.0, "pad_px": 0, "metric_weight": 0.0}
     draw = Draw(works_per_batch=3, images_per_work=4, seed=3, epoch=1)
     for name, plan in PLANS.items():
         expected = plan(LABELS, ROLES, draw)
@@ -101,8 +104,8 @@ def test_half_of_the_images_are_flipped_and_every_offset_occurs(small_recipe):
     recipe = small_recipe(flip_probability=0.5, pad_px=2)
     places, flipped = set(), 0
     for epoch in range(1, 21):
-        for images_BHWC, _ in training_batches(marked, INDICES, LABELS, ROLES, recipe, seed=0, epoch=epoch):
-            for _, row, column, _ in np.argwhere(images_BHWC.numpy()[..., :1]):
+        for batch in EpochBatches(replace(DATA, images=marked), recipe, seed=0, epoch=epoch).start():
+            for _, row, column, _ in np.argwhere(batch.images.numpy()[..., :1]):
                 flipped += column > 12
                 places.add((int(row), int(column if column < 12 else 23 - column)))
     assert places == {(row, column) for row in range(10, 15) for column in range(4, 9)}
@@ -114,17 +117,17 @@ def test_half_of_the_images_are_flipped_and_every_offset_occurs(small_recipe):
 )
 def test_with_few_works_the_images_of_each_are_raised(small_recipe, num_works, expected):
     recipe = small_recipe(works_per_batch=16, images_per_work=4)
-    assert effective_batch(recipe, num_works) == expected
+    assert recipe.batch_shape(num_works) == expected
 
 
 def test_a_single_work_is_refused(small_recipe):
     with pytest.raises(Error, match="1 work to train on gives no negatives"):
-        effective_batch(small_recipe(), 1)
+        small_recipe().batch_shape(1)
 
 
-def some_batches(recipe, **options):
-    batches = training_batches(PIXELS, INDICES, LABELS, ROLES, recipe, seed=3, epoch=2, **options)
-    return [(images_BHWC.numpy(), works_B.numpy()) for images_BHWC, works_B in batches]
+def some_batches(recipe, first=0, workers=1, **ranks):
+    batches = EpochBatches(DATA, recipe, seed=3, epoch=2, **ranks).start(first, workers)
+    return [(batch.images.numpy(), batch.labels.numpy()) for batch in batches]
 
 
 def assert_same_batches(first, second):
@@ -138,14 +141,16 @@ JITTER = {"jitter_brightness": 0.2, "jitter_hue": 0.1, "enlarge_px": 0}
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
 @pytest.mark.parametrize("world", [1, 2, 3, 8])
-def test_every_rank_has_as_many_batches_and_together_they_are_those_of_one(small_recipe, world, workers):
-    recipe = small_recipe(works_per_batch=2, images_per_work=2, **JITTER)
+@pytest.mark.parametrize("changes", [{}, {"crop_area": (0.3, 1.0), "pad_px": 0}], ids=["cropped", "resized"])
+def test_every_rank_has_as_many_batches_and_together_they_are_those_of_one(small_recipe, world, workers, changes):
+    recipe = small_recipe(works_per_batch=3, images_per_work=4, **{**JITTER, **changes})
     alone = some_batches(recipe, workers=0)
-    assert len(alone) >= 2 * world
     ranks = [some_batches(recipe, rank=rank, world=world, workers=workers) for rank in range(world)]
-    assert {len(batches) for batches in ranks} == {len(alone) // world}
-    for rank, batches in enumerate(ranks):
-        assert_same_batches(batches, alone[rank::world][: len(alone) // world])
+    assert {len(batches) for batches in ranks} == {len(alone)}
+    together = [tuple(map(np.concatenate, zip(*parts, strict=True))) for parts in zip(*ranks, strict=True)]
+    assert_same_batches(together, alone)
+    sizes = {len(labels) for batches in ranks for _, labels in batches}
+    assert max(sizes) - min(sizes) <= 1
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
@@ -210,10 +215,9 @@ def test_larger_images_are_cropped_to_the_recipes_size_at_every_offset(small_rec
     larger = images[split.train]
     assert larger.shape[1:] == (26, 26, 3)
     windows = np.lib.stride_tricks.sliding_window_view(larger, (24, 24), axis=(1, 2))  # N 3 3 C 24 24
-    for images_BHWC, _ in training_batches(
-        images, split.train, labels, manifest.role[split.train], recipe, seed=0, epoch=1
-    ):
-        for image_HWC in images_BHWC.numpy()[:4]:
+    data = TrainingSet(images, split.train, labels, manifest.role[split.train])
+    for batch in EpochBatches(data, recipe, seed=0, epoch=1).start():
+        for image_HWC in batch.images.numpy()[:4]:
             same = (windows == image_HWC.transpose(2, 0, 1)).all(axis=(3, 4, 5))
             assert same.any()
             offsets.add(tuple(np.argwhere(same)[0][1:]))
@@ -225,9 +229,9 @@ def test_resized_crops_are_cut_from_images_at_the_sizes_they_have(small_recipe, 
     images = training_images(recipe, mixed_sizes, "auto")
     split = mixed_sizes.split(0)
     labels = np.unique(mixed_sizes.work[split.train], return_inverse=True)[1]
-    roles = mixed_sizes.role[split.train]
-    (first, _), *_ = training_batches(images, split.train, labels, roles, recipe, seed=0, epoch=1)
-    assert first.shape == (4, 24, 24, 3)
+    data = TrainingSet(images, split.train, labels, mixed_sizes.role[split.train])
+    first = next(EpochBatches(data, recipe, seed=0, epoch=1).start(workers=0))
+    assert first.images.shape == (4, 24, 24, 3)
     with pytest.raises(Error, match="reading=decoded does not do"):
         training_images(recipe, mixed_sizes, "decoded")
 

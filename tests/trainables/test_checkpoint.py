@@ -9,9 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from shards_tools.errors import Error
-from trainables.checkpoint import load_model, load_training_state, read_info
+from trainables.checkpoint import load_model, read_info
 from trainables.loop import train
-from trainables.optimiser import build_optimiser
+from trainables.resume import load_training
+from trainables.training import prepare
 
 
 @pytest.fixture
@@ -71,9 +72,12 @@ def test_nan_metrics_survive(checkpoint):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda weights: weights.pop("cls_token"), "cls_token is missing"),
+        (lambda weights: weights.pop("backbone.cls_token"), "cls_token is missing"),
         (lambda weights: weights.update(extra=torch.zeros(1)), "extra is too much"),
-        (lambda weights: weights.update(cls_token=torch.zeros(1, 1, 3)), r"cls_token is \(1, 1, 3\), not \(1, 1, 64\)"),
+        (
+            lambda weights: weights.update({"backbone.cls_token": torch.zeros(1, 1, 3)}),
+            r"cls_token is \(1, 1, 3\), not \(1, 1, 64\)",
+        ),
     ],
 )
 def test_weights_that_do_not_fit_are_refused_by_name(checkpoint, change, message):
@@ -86,23 +90,24 @@ def test_a_folder_without_a_checkpoint_and_one_of_another_format_are_refused(che
     with pytest.raises(Error, match="holds no checkpoint"):
         load_model(tmp_path)
     change_info(checkpoint, format=99)
-    with pytest.raises(Error, match="has format 99, not 2"):
+    with pytest.raises(Error, match="has format 99, not 3"):
         load_model(checkpoint)
 
 
-def test_damaged_files_are_named(checkpoint, small_recipe):
-    for name in ("weights.safetensors", "state.pt"):
-        (checkpoint / name).write_bytes((checkpoint / name).read_bytes()[:50])
+def test_damaged_files_are_named(checkpoint, small_recipe, manifest):
+    training = prepare(small_recipe(), manifest, fold=2, seed=5)
+    (checkpoint / "state.pt").write_bytes((checkpoint / "state.pt").read_bytes()[:50])
+    with pytest.raises(Error, match=r"state\.pt holds no state"):
+        load_training(training, checkpoint)
+    (checkpoint / "weights.safetensors").write_bytes((checkpoint / "weights.safetensors").read_bytes()[:50])
     with pytest.raises(Error, match=r"weights\.safetensors could not be read"):
         load_model(checkpoint)
-    with pytest.raises(Error, match=r"state\.pt holds no state"):
-        load_training_state(checkpoint, build_optimiser(torch.nn.Linear(2, 2), small_recipe()))
     (checkpoint / "checkpoint.json").write_text("{")
     with pytest.raises(Error, match=r"checkpoint\.json is not readable"):
         read_info(checkpoint)
 
 
-def test_a_state_file_that_could_run_code_is_not_run(checkpoint, small_recipe, tmp_path):
+def test_a_state_file_that_could_run_code_is_not_run(checkpoint, small_recipe, manifest, tmp_path):
     ran = tmp_path / "ran"
 
     class Malice:
@@ -111,5 +116,5 @@ def test_a_state_file_that_could_run_code_is_not_run(checkpoint, small_recipe, t
 
     torch.save({"state": Malice()}, checkpoint / "state.pt")
     with pytest.raises(Error, match=r"state\.pt holds no state"):
-        load_training_state(checkpoint, build_optimiser(torch.nn.Linear(2, 2), small_recipe()))
+        load_training(prepare(small_recipe(), manifest, fold=2, seed=5), checkpoint)
     assert not ran.exists()

@@ -11,9 +11,11 @@ import torch
 
 from shards_tools.errors import Error
 from trainables.checkpoint import load_model, read_info
-from trainables.evaluation import evaluate_split, extract_features
-from trainables.loop import NonFiniteLoss, prepare, train, train_one_epoch
+from trainables.evaluation import Evaluation, extract_features
+from trainables.loop import train, train_one_epoch
 from trainables.metrics.cross_role import cross_role_metrics
+from trainables.step import NonFiniteLoss
+from trainables.training import prepare
 
 OF_THE_MOMENT = {"time", "seconds", "images_per_second", "rss_mb"}
 
@@ -162,25 +164,22 @@ def test_a_report_holds_what_the_search_reads(small_recipe, manifest, tmp_path):
     train(small_recipe(epochs=1), manifest, report=reports)
     (metrics,) = reports.metrics
     names = {"epoch", "mAP", "mINP", "cmc_1", "cmc_5", "cmc_10", "cmc_20", "num_valid_queries", "loss", "id_loss"}
-    assert set(metrics) >= names | {"triplet_loss", "lr", "seconds", "images_per_second", "rss_mb", "time"}
+    assert set(metrics) >= names | {"metric_loss", "lr", "seconds", "images_per_second", "rss_mb", "time"}
     assert all(isinstance(value, int | float) and math.isfinite(value) for value in metrics.values())
     assert metrics["num_valid_queries"] == 2 * 2 * 4  # fold 0: 2 works, 2 of 5 roles each, 4 images
 
 
 def test_the_loop_learns_a_few_works_by_heart(small_recipe, manifest):
-    recipe = small_recipe(epochs=30, lr=1e-3, warmup_epochs=0, flip_probability=0.0, pad_px=0)
+    recipe = small_recipe(epochs=30, lr=1e-3, warmup_epochs=0, schedule="multistep", flip_probability=0.0, pad_px=0)
     training = prepare(recipe, manifest, fold=0, seed=0, device="cpu")
-    four = training.labels < 4
-    training = dataclasses.replace(
-        training,
-        split=dataclasses.replace(training.split, train=training.split.train[four]),
-        labels=training.labels[four],
-    )
+    four = training.data.labels < 4
+    of_four = {name: getattr(training.data, name)[four] for name in ("indices", "labels", "roles")}
+    training.data = dataclasses.replace(training.data, **of_four)
     for epoch in range(1, recipe.epochs + 1):
         losses, num_images = train_one_epoch(training, epoch)
     assert num_images == 80
     assert losses["id_loss"] < 0.1
-    assert losses["triplet_loss"] < 0.1
+    assert losses["metric_loss"] < 0.1
 
 
 def test_a_loss_that_is_not_finite_is_named(small_recipe, manifest):
@@ -211,10 +210,11 @@ def test_the_reported_metrics_are_those_of_the_saved_model_by_hand(small_recipe,
     train(small_recipe(epochs=1, jpm=True, stride_px=6), manifest, report=reports)
     model, info = load_model(tmp_path / "1")
     training = prepare(info.recipe, manifest, fold=0, seed=0, device="cpu")
-    query, gallery = training.split.val_query, training.split.val_gallery
+    query, gallery = training.evaluation.query, training.evaluation.gallery
     with torch.inference_mode():
         features = [
-            model(torch.from_numpy(training.evaluation_images[[index]])).numpy()[0] for index in (*query, *gallery)
+            model.embed(torch.from_numpy(training.evaluation_images[[index]])).numpy()[0]
+            for index in (*query, *gallery)
         ]
     scores = cross_role_metrics(
         np.stack(features[: len(query)]),
@@ -226,8 +226,8 @@ def test_the_reported_metrics_are_those_of_the_saved_model_by_hand(small_recipe,
     )
     assert reports.metrics[0]["mAP"] == pytest.approx(scores.mAP, abs=1e-6)
     assert reports.metrics[0]["cmc_1"] == scores.cmc[1]
-    whole = evaluate_split(model, training.evaluation_images, manifest, query, gallery, "cpu")
-    assert (whole.mAP, whole.mINP) == (info.metrics["mAP"], info.metrics["mINP"])
+    whole = Evaluation(manifest, "val").of(model, training.evaluation_images, "cpu")
+    assert (whole["mAP"], whole["mINP"]) == (info.metrics["mAP"], info.metrics["mINP"])
 
 
 def test_features_do_not_depend_on_the_batch_and_the_models_mode_is_kept(small_recipe, manifest):

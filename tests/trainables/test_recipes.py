@@ -9,7 +9,8 @@ import pytest
 from shards_tools.errors import Error
 from shards_tools.plans import PLANS
 from trainables.recipes import RECIPES, get_recipe, recipe_from_dict
-from trainables.recipes.recipe import IDENTITY_FIELDS, override, parse_settings, settable
+from trainables.recipes.recipe import IDENTITY_FIELDS
+from trainables.recipes.settings import override, parse_settings, settable
 
 TINY = RECIPES["transreid-tiny"]
 
@@ -59,11 +60,11 @@ def test_what_a_recipe_is_cannot_be_set(key):
         ({"epochs": 2.5}, "epochs=2.5 is float, not a whole number"),
         ({"jpm": 1}, "jpm=1 is int, not true or false"),
         ({"erase_probability": 1.5}, "erase_probability=1.5 .* probability"),
-        ({"optimiser": "adam"}, "optimiser='adam' is none of sgd, adamw. Did you mean 'adamw'"),
+        ({"optimiser": "adan"}, "optimiser='adan' is none of sgd, adam, adamw. Did you mean 'adam'"),
         ({"backbone": "vit_96x5"}, "'vit_96x5' is not a known backbone"),
         ({"plan": "ful"}, "plan='ful' is none of full, papers, .* Did you mean 'full'"),
-        ({"plan": "shuffle"}, "plan='shuffle' .* no positive, and triplet_weight=1.0 needs one"),
-        ({"plan": "balanced", "triplet_weight": 0.1}, "plan='balanced' .* triplet_weight=0.1 needs one"),
+        ({"plan": "shuffle"}, "plan='shuffle' .* no positive, and metric_loss=soft_triplet needs one"),
+        ({"plan": "balanced", "metric_weight": 0.1}, "plan='balanced' .* metric_loss=soft_triplet needs one"),
         ({"images_per_work": 1}, "images_per_work=1 .* no image has a positive"),
         ({"works_per_batch": 1}, "works_per_batch=1 .* no image has a negative"),
         ({"images_per_epoch": 8}, "images_per_epoch=8 .* one batch of 64"),
@@ -85,7 +86,7 @@ def test_a_value_that_does_not_do_is_named(values, message):
 def test_every_plan_can_be_named_and_without_a_triplet_term_taken():
     assert get_args(settable(TINY)["plan"]) == tuple(PLANS)
     for plan in PLANS:
-        assert override(TINY, {"plan": plan, "triplet_weight": 0.0}).plan == plan
+        assert override(TINY, {"plan": plan, "metric_weight": 0.0}).plan == plan
 
 
 def test_settings_from_the_command_line_are_read_as_their_fields_types():

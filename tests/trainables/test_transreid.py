@@ -11,7 +11,8 @@ from timm.models.vision_transformer import VisionTransformer
 
 from trainables.listing import describe, list_recipes
 from trainables.models import build_model
-from trainables.models.transreid import TransReID, shuffle_patches
+from trainables.models.model import Model
+from trainables.models.transreid import shuffle_patches
 from trainables.recipes import RECIPES, get_recipe
 from trainables.recipes.backbones import BACKBONES
 
@@ -57,13 +58,14 @@ def test_with_an_odd_number_of_patches_the_one_before_the_last_is_doubled():
 
 
 @pytest.mark.parametrize("jpm", [False, True])
-def test_training_gives_logits_and_features_of_each_branch_and_evaluation_one_feature(small_recipe, images, jpm):
+def test_a_model_gives_logits_and_features_of_each_branch_and_one_test_feature(small_recipe, images, jpm):
     model = build_model(small_recipe(jpm=jpm, stride_px=4), NUM_WORKS)
     branches = 5 if jpm else 1
     outputs = model.train()(images)
-    assert [tuple(logits.shape) for logits in outputs["logits"]] == [(6, NUM_WORKS)] * branches
-    assert [tuple(features.shape) for features in outputs["features"]] == [(6, 64)] * branches
-    features_BD = model.eval()(images)
+    assert [tuple(logits.shape) for logits in outputs.logits] == [(6, NUM_WORKS)] * branches
+    assert [tuple(features.shape) for features in outputs.features] == [(6, 64)] * branches
+    assert torch.equal(model.eval().classify(images), model(images).logits[0])
+    features_BD = model.embed(images)
     assert features_BD.shape == (6, 64 * branches) == (6, model.num_features)
     torch.testing.assert_close(features_BD.norm(dim=1), torch.ones(6))
 
@@ -72,9 +74,9 @@ def test_training_gives_logits_and_features_of_each_branch_and_evaluation_one_fe
 def test_gradients_reach_all_that_trains_and_the_neck_s_bias_stays_0(name, images):
     model = build_model(dataclasses.replace(RECIPES[name], image_size=24), NUM_WORKS).train()
     outputs = model(images)
-    sum(value.square().sum() for values in outputs.values() for value in values).backward()
+    sum(value.square().sum() for value in (*outputs.logits, *outputs.features)).backward()
     untrained = {name for name, weight in model.named_parameters() if not weight.requires_grad}
-    assert untrained == {f"necks.{branch}.norm.bias" for branch in range(len(model.necks))}
+    assert untrained == {f"head.necks.{branch}.bias" for branch in range(len(model.head.necks))}
     for name, weight in model.named_parameters():
         if name in untrained:
             assert not weight.any()
@@ -83,19 +85,23 @@ def test_gradients_reach_all_that_trains_and_the_neck_s_bias_stays_0(name, image
             assert weight.grad.any(), name
 
 
-def as_plain_vit(model: TransReID, recipe) -> VisionTransformer:
+def as_plain_vit(model: Model, recipe) -> VisionTransformer:
     """timm's own transformer with the weights of the model's trunk and global branch."""
     shape = BACKBONES[recipe.backbone]
     size = {"img_size": recipe.image_size, "patch_size": shape.patch_px, "num_classes": 0}
     vit = VisionTransformer(**size, embed_dim=shape.width, depth=shape.depth, num_heads=shape.num_heads)
     weights = {}
-    for name, tensor in model.state_dict().items():
+    for name, tensor in model.backbone.state_dict().items():
         name = name.replace("trunk.", "blocks.").replace("global_branch.norm.", "norm.")
         name = name.replace("global_branch.block.", f"blocks.{shape.depth - 1}.")
-        if not name.startswith(("necks.", "local_branch.")):
+        if not name.startswith("local_branch."):
             weights[name] = tensor
     vit.load_state_dict(weights)
     return vit.eval()
+
+
+def branches_of(model: Model, images: torch.Tensor) -> list[torch.Tensor]:
+    return list(model.backbone(images)["branches"].unbind(1))
 
 
 def test_the_global_feature_is_timms_class_token(small_recipe, images):
@@ -103,48 +109,50 @@ def test_the_global_feature_is_timms_class_token(small_recipe, images):
     model = build_model(recipe, NUM_WORKS).eval()
     pixels_BCHW = (images.float() / 255 - 0.5).permute(0, 3, 1, 2) / 0.5
     expected_BD = as_plain_vit(model, recipe).forward_features(pixels_BCHW)[:, 0]
-    torch.testing.assert_close(model.branch_features(images)[0], expected_BD, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(branches_of(model, images)[0], expected_BD, rtol=1e-4, atol=1e-5)
 
 
 def test_the_local_features_are_the_whole_shared_block_over_each_quarter(small_recipe, images):
     recipe = small_recipe(jpm=True, stride_px=4)  # 5 x 5 patches: an odd number, of which parts of 6 are taken
     model = build_model(recipe, NUM_WORKS).eval()
+    backbone = model.backbone
     with torch.no_grad():
-        for weight in model.local_branch.parameters():
+        for weight in backbone.local_branch.parameters():
             weight += 0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
-    patches_BTD = model.patch_embed(model.input_step(images))
-    tokens_BTD = model.trunk(torch.cat([model.cls_token.expand(6, -1, -1), patches_BTD], 1) + model.pos_embed)
+    patches_BTD = backbone.patch_embed(backbone.input_step(images))
+    cls_BTD = backbone.cls_token.expand(6, -1, -1)
+    tokens_BTD = backbone.trunk(torch.cat([cls_BTD, patches_BTD], 1) + backbone.pos_embed)
     order = restated_shuffle(list(range(26)), 5, 2)
-    features = model.branch_features(images)
+    features = branches_of(model, images)
     for part in range(4):
         chosen = [0, *order[part * 6 : part * 6 + 6]]
-        whole_BTD = model.local_branch.norm(model.local_branch.block(tokens_BTD[:, chosen]))
+        whole_BTD = backbone.local_branch.norm(backbone.local_branch.block(tokens_BTD[:, chosen]))
         torch.testing.assert_close(features[1 + part], whole_BTD[:, 0], rtol=1e-4, atol=1e-5)
 
 
 def test_the_test_feature_is_before_batch_norm_with_the_local_parts_divided(small_recipe, images):
     model = build_model(small_recipe(jpm=True, stride_px=4), NUM_WORKS).eval()
-    first, *local = model.branch_features(images)
+    first, *local = branches_of(model, images)
     joined_BD = torch.cat([first, *(feature / 4 for feature in local)], dim=1)
-    torch.testing.assert_close(model(images), joined_BD / joined_BD.norm(dim=1, keepdim=True))
+    torch.testing.assert_close(model.embed(images), joined_BD / joined_BD.norm(dim=1, keepdim=True))
 
 
 def test_the_branches_start_equal_and_do_not_share_weights(small_recipe):
-    model = build_model(small_recipe(jpm=True), NUM_WORKS)
-    ours, theirs = dict(model.global_branch.named_parameters()), dict(model.local_branch.named_parameters())
+    backbone = build_model(small_recipe(jpm=True), NUM_WORKS).backbone
+    ours, theirs = dict(backbone.global_branch.named_parameters()), dict(backbone.local_branch.named_parameters())
     for name, weight in ours.items():
         assert torch.equal(weight, theirs[name])
         assert weight is not theirs[name]
 
 
 def test_drop_path_grows_linearly_to_the_recipes(small_recipe):
-    model = build_model(small_recipe(drop_path=0.2), NUM_WORKS)
-    rates = [getattr(block.drop_path1, "drop_prob", 0.0) for block in (*model.trunk, model.global_branch.block)]
+    backbone = build_model(small_recipe(drop_path=0.2), NUM_WORKS).backbone
+    rates = [getattr(block.drop_path1, "drop_prob", 0.0) for block in (*backbone.trunk, backbone.global_branch.block)]
     assert rates == pytest.approx([0, 0.1, 0.2])
 
 
 def test_the_neck_is_the_bnneck_of_the_papers(small_recipe):
-    classifier = build_model(small_recipe(), 500).necks[0].classifier
+    classifier = build_model(small_recipe(), 500).head.classifiers[0]
     assert classifier.bias is None
     assert classifier.weight.std().item() == pytest.approx(0.001, rel=0.05)
 
@@ -169,16 +177,15 @@ def test_the_listed_sizes_are_the_models(name):
     recipe = RECIPES[name]
     model = build_model(recipe, NUM_WORKS)
     entry = describe(recipe)
-    classifiers = sum(neck.classifier.weight.numel() for neck in model.necks)
+    classifiers = sum(weight.numel() for weight in model.head.classifiers.parameters())
     assert entry["num_parameters"] == sum(weight.numel() for weight in model.parameters()) - classifiers
-    assert entry["tokens"] == model.pos_embed.shape[1] - 1
     pixels = torch.zeros(1, recipe.image_size, recipe.image_size, 3, dtype=torch.uint8)
-    assert model.eval()(pixels).shape[1] == entry["feature_dim"]
+    assert model.eval().embed(pixels).shape[1] == entry["feature_dim"]
 
 
 def test_one_image_goes_through_the_papers_largest_model():
     recipe = dataclasses.replace(get_recipe("transreid-vit-stride"), pretrained=False)
     model = build_model(recipe, 3).eval()
-    assert model.patch_embed.grid_size == (21, 21)
+    assert model.backbone.patch_embed.grid_size == (21, 21)
     with torch.inference_mode():
-        assert model(torch.zeros(1, 256, 256, 3, dtype=torch.uint8)).shape == (1, 3840)
+        assert model.embed(torch.zeros(1, 256, 256, 3, dtype=torch.uint8)).shape == (1, 3840)

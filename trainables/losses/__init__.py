@@ -1,13 +1,5 @@
-"""The losses, one file per system; LOSSES is the registry."""
+"""The losses, one thing per file; a recipe says which and how much of each."""
 
-from collections.abc import Callable
-from typing import Any
+from trainables.losses.total import Losses
 
-from torch import Tensor
-
-from trainables.losses import transreid
-
-# system -> (model outputs, works_B, recipe) -> losses by name; "loss" is the one that is minimised
-LOSSES: dict[str, Callable[[dict[str, list[Tensor]], Tensor, Any], dict[str, Tensor]]] = {
-    "transreid": transreid.transreid_losses,
-}
+__all__ = ["Losses"]

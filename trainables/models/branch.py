@@ -23,6 +23,7 @@ class ClassTokenBranch(nn.Module):
         self.norm = norm
 
     def forward(self, tokens_BTD: Tensor) -> Tensor:
+        """The class token's feature, B x D."""
         block = self.block
         cls_B1D = tokens_BTD[:, :1]
         assert isinstance(block.attn, Attention)
@@ -37,11 +38,12 @@ def class_attention(attention: Attention, tokens_BTD: Tensor) -> Tensor:
     """What `attention` gives for the first token, B x 1 x D."""
     batch, _, width = tokens_BTD.shape
     weight, bias = attention.qkv.weight, attention.qkv.bias
-    query = functional.linear(tokens_BTD[:, :1], weight[:width], bias[:width])
-    key, value = functional.linear(tokens_BTD, weight[width:], bias[width:]).chunk(2, dim=-1)
+    query = functional.linear(tokens_BTD[:, :1], weight[:width], None if bias is None else bias[:width])
+    both = functional.linear(tokens_BTD, weight[width:], None if bias is None else bias[width:])
+    key, value = both.chunk(2, dim=-1)
     query, key, value = (
         part.view(batch, -1, attention.num_heads, attention.head_dim).transpose(1, 2) for part in (query, key, value)
     )
-    mixed_B1D = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(batch, 1, width)
-    output_B1D: Tensor = attention.proj(mixed_B1D)
+    mixed_BHTD = functional.scaled_dot_product_attention(query, key, value, scale=attention.scale)
+    output_B1D: Tensor = attention.proj(mixed_BHTD.transpose(1, 2).reshape(batch, 1, width))
     return output_B1D

@@ -7,6 +7,7 @@ import torch
 from timm.data.random_erasing import RandomErasing
 from torch import Tensor, nn
 
+from trainables.models.erasing import erase_as_agw
 from trainables.recipes.recipe import Recipe
 
 TIMM_MODES = {"pixel": "pixel", "constant": "const"}
@@ -24,19 +25,27 @@ class InputStep(nn.Module):
         self.register_buffer("mean", torch.tensor(recipe.pixel_mean) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(recipe.pixel_std) * 255, persistent=False)
         self.erase_probability = recipe.erase_probability
-        self.erase_mode = TIMM_MODES[recipe.erase_fill]
+        self.erase_fill = recipe.erase_fill
+        self.channels_last = recipe.channels_last
         self._room: Tensor | None = None
 
     def forward(self, images_BHWC: Tensor) -> Tensor:
+        """Float images, B x C x H x W."""
         # as few passes over float pixels as there can be: on a CPU they cost more than all that comes before
         pixels_BCHW = self._room_for(images_BHWC).copy_(images_BHWC.permute(0, 3, 1, 2))
         pixels_BCHW = pixels_BCHW.sub_(self.mean[:, None, None]).div_(self.std[:, None, None])
         if self.training and self.erase_probability > 0:
-            # what TransReID imports: one rectangle of 2 to 33 % of the area
-            device, mode = str(pixels_BCHW.device), self.erase_mode
-            erase = RandomErasing(self.erase_probability, mode=mode, max_count=1, device=device)  # type: ignore[no-untyped-call]
-            pixels_BCHW = erase(pixels_BCHW)
+            return self._erase(pixels_BCHW)
         return pixels_BCHW
+
+    def _erase(self, pixels_BCHW: Tensor) -> Tensor:
+        if self.erase_fill == "agw":
+            return erase_as_agw(pixels_BCHW, self.erase_probability)
+        # what TransReID imports: one rectangle of 2 to 33 % of the area
+        device, mode = str(pixels_BCHW.device), TIMM_MODES[self.erase_fill]
+        erase = RandomErasing(self.erase_probability, mode=mode, max_count=1, device=device)  # type: ignore[no-untyped-call]
+        erased_BCHW: Tensor = erase(pixels_BCHW)
+        return erased_BCHW
 
     def _room_for(self, images_BHWC: Tensor) -> Tensor:
         """Memory for the float pixels; while training on a CPU that of the last batch, which is written over.
@@ -46,8 +55,9 @@ class InputStep(nn.Module):
         """
         batch, height, width, channels = images_BHWC.shape
         shape, device = (batch, channels, height, width), images_BHWC.device
+        order = torch.channels_last if self.channels_last else torch.contiguous_format
         if not self.training or device.type != "cpu" or torch.is_inference_mode_enabled():
-            return torch.empty(shape, device=device)
+            return torch.empty(shape, device=device, memory_format=order)
         if self._room is None or self._room.shape != shape:
-            self._room = torch.empty(shape)
+            self._room = torch.empty(shape, memory_format=order)
         return self._room

@@ -1,71 +1,88 @@
 """TransReID: a transformer's class token as global feature and, with JPM, four local ones over shuffled patches.
 
-B batch, T tokens, D width, N works.
+B batch, T tokens, D width, R branches.
 """
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from trainables.models.bnneck import BNNeck
 from trainables.models.branch import ClassTokenBranch
+from trainables.models.checkpointing import remake_activations
+from trainables.models.head import BranchHead
 from trainables.models.input_step import InputStep
-from trainables.models.vit import build_vit
+from trainables.models.model import Features, Model
+from trainables.models.vit import ViTSettings, build_vit
 from trainables.recipes.backbones import get_backbone
 from trainables.recipes.transreid import TransReIDRecipe
 
+SIDE_STD = 0.02  # of fresh side information embeddings
+GREY_SPREAD = 4.0  # of 255, between an image's channels: more than JPEG's noise, less than any colouring
 
-class TransReID(nn.Module):
-    """He et al. 2021 (arXiv 2102.04378), from timm's blocks.
 
-    All blocks but the last are shared. The global branch goes on with the last block and the final norm, the local ones
-    with a copy of both. Upstream keeps a third one and ImageNet's classifier as dead weights; here all there is trains.
+def build_transreid(recipe: TransReIDRecipe, num_works: int) -> Model:
+    """He et al. 2021 (arXiv 2102.04378), from timm's blocks."""
+    backbone = TransReIDBackbone(recipe)
+    head = BranchHead(recipe, backbone.width, backbone.num_branches, num_works, neck_feature=recipe.neck_feature)
+    return Model(backbone, head)
+
+
+class TransReIDBackbone(nn.Module):
+    """All blocks but the last are shared; each branch goes on with a last block and a final norm of its own.
+
+    The local branches share theirs, a copy of the global one's. Upstream keeps a third one and ImageNet's classifier as
+    dead weights; here all there is trains.
     """
 
-    def __init__(self, recipe: TransReIDRecipe, num_works: int) -> None:
+    def __init__(self, recipe: TransReIDRecipe) -> None:
         super().__init__()
-        vit = build_vit(recipe)
+        vit = build_vit(
+            ViTSettings(
+                backbone=recipe.backbone,
+                pretrained=recipe.pretrained,
+                weights_file=recipe.weights_file,
+                image_size=recipe.image_size,
+                stride_px=recipe.stride_px,
+                drop_path=recipe.drop_path,
+            )
+        )
         self.input_step = InputStep(recipe)
         self.patch_embed = vit.patch_embed
         assert vit.cls_token is not None
         assert vit.pos_embed is not None  # as timm's settings allow
         self.cls_token = vit.cls_token
         self.pos_embed = vit.pos_embed
+        self.side_information = SideInformation(recipe) if recipe.sie_weight else None
         self.trunk = vit.blocks[:-1]
         self.global_branch = ClassTokenBranch(vit.blocks[-1], vit.norm)
         # one copy, shared by the local branches
         self.local_branch = copy.deepcopy(self.global_branch) if recipe.jpm else None
         self.shift, self.groups, self.parts = recipe.jpm_shift, recipe.jpm_groups, recipe.jpm_parts
-        width = get_backbone(recipe.backbone).width
-        num_branches = 1 + (recipe.jpm_parts if recipe.jpm else 0)
-        self.necks = nn.ModuleList(BNNeck(width, num_works) for _ in range(num_branches))
-        self.num_features = width * num_branches
+        self.width = get_backbone(recipe.backbone).width
+        self.num_branches = 1 + (recipe.jpm_parts if recipe.jpm else 0)
         self.num_tokens = recipe.num_patches
+        if recipe.checkpointing:
+            remake_activations(self.trunk)
 
-    def forward(self, images_BHWC: Tensor) -> Tensor | dict[str, list[Tensor]]:
-        """The test feature; in training mode each branch's logits and feature before batch norm, the global first.
-
-        The test feature is the papers': the branches before batch norm, the local ones divided by their number, as one
-        vector of length 1.
-        """
-        features = self.branch_features(images_BHWC)
-        if self.training:
-            logits = [neck(feature) for neck, feature in zip(self.necks, features, strict=True)]
-            return {"logits": logits, "features": features}
-        weighted = [features[0], *(feature / self.parts for feature in features[1:])]
-        return functional.normalize(torch.cat(weighted, dim=1), dim=1)
-
-    def branch_features(self, images_BHWC: Tensor) -> list[Tensor]:
-        """The class token of each branch, the global one first, B x D each."""
+    def forward(self, images_BHWC: Tensor, words_BL: Tensor | None = None) -> Features:
+        """The class token of each branch, the global one first."""
         patches_BTD = self.patch_embed(self.input_step(images_BHWC))
         cls_BTD = self.cls_token.expand(len(patches_BTD), -1, -1)
-        tokens_BTD = self.trunk(torch.cat([cls_BTD, patches_BTD], dim=1) + self.pos_embed)
-        features = [self.global_branch(tokens_BTD)]
+        tokens_BTD = torch.cat([cls_BTD, patches_BTD], dim=1) + self.pos_embed
+        if self.side_information is not None:
+            tokens_BTD = tokens_BTD + self.side_information(in_grey(images_BHWC).long())
+        tokens_BTD = self.trunk(tokens_BTD)
+        branches = [self.global_branch(tokens_BTD)]
         if self.local_branch is not None:
-            features += self._local_features(tokens_BTD)
-        return features
+            branches += self._local_features(tokens_BTD)
+        return {"branches": torch.stack(branches, dim=1)}
+
+    def group_matcher(self) -> dict[str, Any]:
+        """Its layers from the images on, as timm's models tell theirs."""
+        stem = r"^(?:cls_token|pos_embed|patch_embed|side_information)"
+        return {"stem": stem, "blocks": [(r"^trunk\.(\d+)", None), (r"^(?:global|local)_branch", (9999,))]}
 
     def _local_features(self, tokens_BTD: Tensor) -> list[Tensor]:
         assert self.local_branch is not None
@@ -76,6 +93,29 @@ class TransReID(nn.Module):
         parts = [torch.cat([cls_BTD, shuffled_BTD[:, start : start + length]], dim=1) for start in starts]
         # the parts go through their shared block as one batch
         return list(self.local_branch(torch.cat(parts)).chunk(self.parts))
+
+
+class SideInformation(nn.Module):
+    """SIE (TransReID, section 3.3): an embedding of where an image comes from, added to every token.
+
+    The paper's sides are cameras. Works have none; theirs is what a drawing is made with: colours, or black and white.
+    """
+
+    def __init__(self, recipe: TransReIDRecipe) -> None:
+        super().__init__()
+        self.embedding = nn.Parameter(torch.empty(2, get_backbone(recipe.backbone).width))
+        nn.init.trunc_normal_(self.embedding, std=SIDE_STD)
+        self.weight = recipe.sie_weight
+
+    def forward(self, sides_B: Tensor) -> Tensor:
+        """B x 1 x D for the numbers of the images' sides."""
+        return self.weight * self.embedding[sides_B, None]
+
+
+def in_grey(images_BHWC: Tensor) -> Tensor:
+    """Whether each uint8 image is drawn without colour, B bools: its channels hardly differ."""
+    spread_BHW = images_BHWC.amax(dim=3) - images_BHWC.amin(dim=3)
+    return spread_BHW.flatten(1).float().mean(dim=1) < GREY_SPREAD
 
 
 def shuffle_patches(tokens_BTD: Tensor, shift: int, groups: int) -> Tensor:

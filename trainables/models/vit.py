@@ -1,88 +1,126 @@
 """timm's vision transformer with a stride between patches of its own, fresh or pretrained."""
 
-import textwrap
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
-import timm
-from timm.layers.pos_embed import resample_abs_pos_embed
+import torch
+from timm.layers import Attention, Mlp
 from timm.models.vision_transformer import VisionTransformer
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from shards_tools.errors import Error
-from trainables.recipes.backbones import get_backbone
-from trainables.recipes.transreid import TransReIDRecipe
+from trainables.recipes.backbones import Transformer, get_backbone
+from trainables.weights import States, file_weights, hub_weights, take
 
-PRETRAINED_PX = 224  # image size of timm's weights: a grid of 14 x 14 patches of 16 px
+PRETRAINED_PX = 224  # image size of timm's weights
 POSITION_STD = 0.02  # of fresh position embeddings
 
 
-def build_vit(recipe: TransReIDRecipe) -> VisionTransformer:
-    """The recipe's transformer without a head, for its image size and stride."""
-    if recipe.pretrained:
-        vit = _pretrained(recipe)
-        set_stride(vit, recipe.image_size, recipe.stride_px)
+@dataclass(frozen=True, kw_only=True)
+class ViTSettings:
+    """What of a recipe decides a transformer."""
+
+    backbone: str
+    pretrained: bool
+    weights_file: str | None
+    image_size: int
+    stride_px: int
+    drop_path: float = 0.0
+    dropout: float = 0.0  # after the position embedding, the attention and the MLP
+    norm_eps: float = 1e-6
+    corner_aligned: bool = False  # position embeddings are resized with their corners kept in place
+    fresh_init: Literal["jax", "jax_nlhb"] = "jax"  # timm's weight_init
+
+
+class ScaledAttention(Attention):
+    """timm's attention with its `scale` heeded by the fused kernel too, which timm leaves at 1 / sqrt(channels)."""
+
+    def forward(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
+        """B x T x D in and out."""
+        batch, length, width = x.shape
+        parts = self.qkv(x).reshape(batch, length, 3, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4)
+        query, key, value = parts.unbind(0)
+        mixed = functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=attn_mask, is_causal=is_causal, scale=self.scale
+        )
+        output: Tensor = self.proj_drop(self.proj(mixed.transpose(1, 2).reshape(batch, length, width)))
+        return output
+
+
+def build_vit(settings: ViTSettings) -> VisionTransformer:
+    """The transformer without a classifier, for this image size and stride."""
+    shape = get_backbone(settings.backbone)
+    if not isinstance(shape, Transformer):
+        raise Error(f"backbone={settings.backbone!r} is no vision transformer. Take one whose name begins with vit.")
+    if settings.pretrained:
+        vit = _bare(settings, shape, PRETRAINED_PX)
+        take(vit, _weights(vit, settings, shape), settings.weights_file or str(shape.pretrained_name))
+        set_stride(vit, settings.image_size, settings.stride_px, corner_aligned=settings.corner_aligned)
         return vit
-    vit = _fresh(recipe)
-    set_stride(vit, recipe.image_size, recipe.stride_px)
+    vit = _bare(settings, shape, settings.image_size)
+    set_stride(vit, settings.image_size, settings.stride_px)
     assert vit.pos_embed is not None
     nn.init.trunc_normal_(vit.pos_embed, std=POSITION_STD)  # resizing has smoothed them
     return vit
 
 
-def set_stride(vit: VisionTransformer, image_size: int, stride_px: int) -> None:
+def set_stride(vit: VisionTransformer, image_size: int, stride_px: int, *, corner_aligned: bool = False) -> None:
     """Let `vit` cut images of this size into patches this far apart; its position embedding is resized to fit.
 
-    Bilinearly and not antialiased, as TransReID does; timm's own way is bicubic.
+    Bilinearly and not antialiased, as TransReID does, or with the corners aligned, as Animesion does
+    (`scipy.ndimage.zoom` of order 1); timm's own way is bicubic.
     """
     patches = vit.patch_embed
     grid = (image_size - patches.patch_size[0]) // stride_px + 1
     assert vit.pos_embed is not None
-    positions = resample_abs_pos_embed(
-        vit.pos_embed.detach(),
-        new_size=[grid, grid],
-        old_size=list(patches.grid_size),
-        interpolation="bilinear",
-        antialias=False,
-    )
-    vit.pos_embed = nn.Parameter(positions)
+    prefix, places = vit.pos_embed.detach()[:, :1], vit.pos_embed.detach()[:, 1:]
+    square = places.transpose(1, 2).reshape(1, -1, *patches.grid_size)
+    if tuple(square.shape[2:]) != (grid, grid):
+        square = functional.interpolate(square, (grid, grid), mode="bilinear", align_corners=corner_aligned)
+    vit.pos_embed = nn.Parameter(torch.cat([prefix, square.flatten(2).transpose(1, 2)], dim=1))
     patches.proj.stride = (stride_px, stride_px)
     patches.img_size = (image_size, image_size)
     patches.grid_size = (grid, grid)
     patches.num_patches = grid * grid
 
 
-def _fresh(recipe: TransReIDRecipe) -> VisionTransformer:
-    shape = get_backbone(recipe.backbone)
-    return VisionTransformer(
-        img_size=recipe.image_size,
+def _bare(settings: ViTSettings, shape: Transformer, image_size: int) -> VisionTransformer:
+    vit = VisionTransformer(
+        img_size=image_size,
         patch_size=shape.patch_px,
         embed_dim=shape.width,
         depth=shape.depth,
         num_heads=shape.num_heads,
+        mlp_ratio=shape.mlp_ratio,
+        qkv_bias=shape.qkv_bias,
         num_classes=0,
-        drop_path_rate=recipe.drop_path,
+        drop_path_rate=settings.drop_path,
+        pos_drop_rate=settings.dropout,
+        proj_drop_rate=settings.dropout,
+        norm_layer=partial(nn.LayerNorm, eps=settings.norm_eps),
+        attn_layer=Attention if shape.attention_scale is None else ScaledAttention,
         # Xavier: the usual normal of 0.02 suits a width of 768 and is far too small for narrow networks
-        weight_init="jax",
+        weight_init=settings.fresh_init,
     )
-
-
-def _pretrained(recipe: TransReIDRecipe) -> VisionTransformer:
-    name = get_backbone(recipe.backbone).pretrained_name
-    assert name is not None  # the recipe has checked it
-    source: dict[str, Any] = {}
-    if recipe.weights_file is not None:
-        source = {"pretrained_cfg_overlay": {"file": recipe.weights_file}}
-    try:
-        # with the weights' own classifier, which is not used: without it timm would take a file that lacks weights
-        vit = timm.create_model(
-            name, pretrained=True, img_size=PRETRAINED_PX, drop_path_rate=recipe.drop_path, **source
-        )
-    except (OSError, RuntimeError, ValueError, KeyError) as failure:
-        place = recipe.weights_file or "the Hugging Face hub"
-        reason = " ".join(f"{type(failure).__name__}: {failure}".split())
-        raise Error(
-            f"The weights {name} could not be read from {place} ({textwrap.shorten(reason, 160)})."
-            " Set weights_file to a local copy, or pretrained=false."
-        ) from failure
-    assert isinstance(vit, VisionTransformer)
+    for module in vit.modules():
+        if isinstance(module, Mlp):
+            module.drop1.p = 0.0  # the papers drop what a block adds, not what its MLP has in the middle
+        if isinstance(module, ScaledAttention) and shape.attention_scale is not None:
+            module.scale = shape.attention_scale
     return vit
+
+
+def _weights(vit: VisionTransformer, settings: ViTSettings, shape: Transformer) -> States:
+    if settings.weights_file is not None:
+        return file_weights(vit, settings.weights_file, clean=without_classifier)
+    return without_classifier(hub_weights(settings.backbone, shape))
+
+
+def without_classifier(states: States) -> States:
+    """The weights of the transformer alone: no head, and no distillation token, as TransReID reads DeiT."""
+    if "dist_token" in states:
+        positions = states["pos_embed"]
+        states = {**states, "pos_embed": torch.cat([positions[:, :1], positions[:, 2:]], dim=1)}
+    return {name: value for name, value in states.items() if not name.startswith(("head", "dist_token", "pre_logits"))}

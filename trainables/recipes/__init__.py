@@ -5,11 +5,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from shards_tools.errors import Error, unknown
-from trainables.recipes import transreid
-from trainables.recipes.recipe import IDENTITY_FIELDS, Recipe, override
+from trainables.recipes import agw, transreid
+from trainables.recipes.recipe import IDENTITY_FIELDS, Recipe
+from trainables.recipes.settings import override
+from trainables.recipes.tiny import tiny_form
 
-FAMILIES: dict[str, type[Recipe]] = {"transreid": transreid.TransReIDRecipe}
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*transreid.RECIPES,)}
+FAMILIES: dict[str, type[Recipe]] = {"transreid": transreid.TransReIDRecipe, "agw": agw.AGWRecipe}
+AT_BOTH_SCALES = (*transreid.RECIPES, *agw.RECIPES)
+# every recipe of the papers' networks has a tiny twin, NAME-tiny
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (*AT_BOTH_SCALES, *(tiny_form(recipe) for recipe in AT_BOTH_SCALES if recipe.scale == "paper"))
+}
 
 
 def get_recipe(name: str) -> Recipe:

@@ -1,40 +1,132 @@
-"""The backbones that recipes may name, as plain numbers: reading a recipe needs no torch."""
+"""The backbones that recipes may name, as plain numbers: reading a recipe needs no torch.
 
-from dataclasses import dataclass
+`pretrained_name` is timm's name of the weights, or that of a file which no registry has; None: there are none.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
 
 from shards_tools.errors import unknown
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """The shape of a vision transformer."""
+    """A network whose feature is `width` wide."""
 
     width: int
+    pretrained_name: str | None = None
+    in_registry: bool = True  # whether these weights can be fetched; else only weights_file brings them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transformer(Backbone):
+    """A vision transformer with a class token, learned positions and norms before each part."""
+
     depth: int
     num_heads: int
     patch_px: int
-    pretrained_name: str | None = None  # timm's name of its ImageNet weights; None: there are none
+    mlp_ratio: float = 4.0
+    qkv_bias: bool = True
+    attention_scale: float | None = None  # of query times key; None: 1 / sqrt(channels of a head)
 
 
-BACKBONES = {
-    # jx_vit_base_p16_224-80ecf9dd, the weights of TransReID and of LSASRD Table 5
-    "vit_base_patch16_224": Backbone(
-        width=768, depth=12, num_heads=12, patch_px=16, pretrained_name="vit_base_patch16_224.orig_in21k_ft_in1k"
-    ),
+@dataclass(frozen=True, kw_only=True)
+class ConvNet(Backbone):
+    """A convolutional network of timm's: `architecture` is its name there, `arguments` what makes it smaller."""
+
+    architecture: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    ibn: bool = False  # instance norms in the first three stages (IBN-a)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnyNetwork(Backbone):
+    """A network of timm's that is taken as it is: its own pooling gives the feature."""
+
+    architecture: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    grid_px: int  # image pixels per token, or per place of the last map
+
+
+def _vit(width: int, depth: int, patch_px: int, channels_per_head: int = 64, **more: Any) -> Transformer:
+    return Transformer(width=width, depth=depth, num_heads=width // channels_per_head, patch_px=patch_px, **more)
+
+
+def _tiny_vit(width: int, depth: int) -> Transformer:
+    return _vit(width, depth, 8, channels_per_head=32)
+
+
+def _resnet(architecture: str, weights: str | None, width: int = 2048) -> ConvNet:
+    return ConvNet(width=width, architecture=architecture, pretrained_name=weights and f"{architecture}.{weights}")
+
+
+def _tiny_resnet(architecture: str, channels: int, ibn: bool = False) -> ConvNet:
+    stages = tuple(channels * 2**stage for stage in range(4))
+    return ConvNet(
+        width=stages[-1] * (4 if architecture == "resnet50" else 1),
+        architecture=architecture,
+        arguments={"layers": (1, 1, 1, 1), "channels": stages},
+        ibn=ibn,
+    )
+
+
+TRANSFORMERS = {
+    # jx_vit_base_p16_224-80ecf9dd, the weights of TransReID and of LSASRD's Table 5
+    "vit_base_patch16_224": _vit(768, 12, 16, pretrained_name="vit_base_patch16_224.orig_in21k_ft_in1k"),
     # DeiT-Small's shape; the weights that timm's authors recommend for it
-    "vit_small_patch16_224": Backbone(
-        width=384, depth=12, num_heads=6, patch_px=16, pretrained_name="vit_small_patch16_224.augreg_in21k_ft_in1k"
+    "vit_small_patch16_224": _vit(384, 12, 16, pretrained_name="vit_small_patch16_224.augreg_in21k_ft_in1k"),
+    # DeiT without its distillation token
+    "deit_small_patch16_224": _vit(384, 12, 16, pretrained_name="deit_small_distilled_patch16_224.fb_in1k"),
+    "deit_base_patch16_224": _vit(768, 12, 16, pretrained_name="deit_base_distilled_patch16_224.fb_in1k"),
+    # TransReID's own ViT-Small, whose attention is scaled by all channels; timm has its weights no more
+    "vit_small_transreid": _vit(
+        768, 8, 16, channels_per_head=96, mlp_ratio=3.0, qkv_bias=False, attention_scale=768**-0.5,
+        pretrained_name="vit_small_p16_224-15ec54c9", in_registry=False,
     ),
+    # Animesion's ViTs, from ImageNet-21k
+    "vit_base_patch16_in21k": _vit(768, 12, 16, pretrained_name="vit_base_patch16_224.orig_in21k"),
+    "vit_base_patch32_in21k": _vit(768, 12, 32, pretrained_name="vit_base_patch32_224.orig_in21k"),
+    "vit_large_patch16_in21k": _vit(1024, 24, 16, pretrained_name="vit_large_patch16_224.orig_in21k"),
+    "vit_large_patch32_in21k": _vit(1024, 24, 32, pretrained_name="vit_large_patch32_224.orig_in21k"),
     # the tiny scale: the same blocks, WIDTHxDEPTH, 32 channels per head, patches of 8 px
-    "vit_64x2": Backbone(width=64, depth=2, num_heads=2, patch_px=8),
-    "vit_64x3": Backbone(width=64, depth=3, num_heads=2, patch_px=8),
-    "vit_96x2": Backbone(width=96, depth=2, num_heads=3, patch_px=8),
-    "vit_96x4": Backbone(width=96, depth=4, num_heads=3, patch_px=8),
-    "vit_96x6": Backbone(width=96, depth=6, num_heads=3, patch_px=8),
-    "vit_128x2": Backbone(width=128, depth=2, num_heads=4, patch_px=8),
-    "vit_128x4": Backbone(width=128, depth=4, num_heads=4, patch_px=8),
-    "vit_192x4": Backbone(width=192, depth=4, num_heads=6, patch_px=8),
+    **{f"vit_{width}x{depth}": _tiny_vit(width, depth) for width, depth in (
+        (64, 2), (64, 3), (96, 2), (96, 4), (96, 6), (128, 2), (128, 4), (192, 4),
+    )},
+    "vit_96x4_transreid": _vit(
+        96, 4, 8, channels_per_head=32, mlp_ratio=3.0, qkv_bias=False, attention_scale=96**-0.5
+    ),
+    "vit_96x4_patch16": _vit(96, 4, 16, channels_per_head=32),
+}  # fmt: skip
+
+CONV_NETS = {
+    # torchvision's first weights, those of AGW and of LSASRD's Table 4
+    "resnet18": _resnet("resnet18", "tv_in1k", width=512),
+    "resnet50": _resnet("resnet50", "tv_in1k"),
+    "resnet101": _resnet("resnet101", "tv_in1k"),
+    "resnet152": _resnet("resnet152", "tv_in1k"),
+    # IBN-Net's release; its first norms are half instance norms
+    "resnet50_ibn_a": ConvNet(
+        width=2048, architecture="resnet50", pretrained_name="resnet50_ibn_a-d9d0bb7b", in_registry=False, ibn=True
+    ),
+    # Caffe's squeeze-and-excitation networks, with the stride in the first convolution of a block
+    "legacy_seresnet50": _resnet("legacy_seresnet50", "in1k"),
+    "legacy_seresnet101": _resnet("legacy_seresnet101", "in1k"),
+    "legacy_seresnet152": _resnet("legacy_seresnet152", "in1k"),
+    "legacy_seresnext50": _resnet("legacy_seresnext50_32x4d", "in1k"),
+    "legacy_seresnext101": _resnet("legacy_seresnext101_32x4d", "in1k"),
+    # the tiny scale: one block in each stage, WIDTH channels in the first; basic or bottleneck blocks as in 18 and 50
+    "resnet18_32": _tiny_resnet("resnet18", 32),
+    "resnet50_16": _tiny_resnet("resnet50", 16),
+    "resnet50_32": _tiny_resnet("resnet50", 32),
+    "resnet50_16_ibn_a": _tiny_resnet("resnet50", 16, ibn=True),
+    "legacy_seresnet_tiny": ConvNet(width=2048, architecture="legacy_seresnet50", arguments={"layers": (1, 1, 1, 1)}),
+    "legacy_seresnext_tiny": ConvNet(
+        width=2048, architecture="legacy_seresnext50_32x4d", arguments={"layers": (1, 1, 1, 1)}
+    ),
 }
+
+
+BACKBONES: dict[str, Backbone] = {**TRANSFORMERS, **CONV_NETS}
 
 
 def get_backbone(name: str) -> Backbone:

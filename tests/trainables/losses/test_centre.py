@@ -1,0 +1,37 @@
+"""The centre loss against a slow loop and the optimiser step of AGW's code."""
+
+import pytest
+import torch
+from torch import nn
+
+from trainables.losses.centre import CentreLoss
+
+
+def test_it_is_the_mean_squared_distance_to_the_own_centre():
+    torch.manual_seed(0)
+    loss, features_BD, works_B = CentreLoss(5, 3), torch.randn(7, 3), torch.tensor([0, 1, 1, 4, 4, 4, 2])
+    rows = zip(features_BD.tolist(), works_B.tolist(), strict=True)
+    slow = sum(sum((a - b) ** 2 for a, b in zip(row, loss.centres[work].tolist(), strict=True)) for row, work in rows)
+    assert loss.eval()(features_BD, works_B).item() == pytest.approx(slow / 7, rel=1e-5)
+
+
+def test_the_centres_move_as_sgd_at_a_half_moves_them_in_agws_code():
+    torch.manual_seed(0)
+    loss, works_B = CentreLoss(5, 3), torch.tensor([0, 1, 1, 4, 4, 4, 2])
+    centres, weight = nn.Parameter(loss.centres.clone()), 5e-4
+    optimiser = torch.optim.SGD([centres], lr=0.5)
+    for _ in range(3):
+        features_BD = torch.randn(7, 3)
+        optimiser.zero_grad()
+        (weight * (features_BD - centres[works_B]).square().sum(dim=1).mean()).backward()
+        centres.grad.mul_(1 / weight)  # as AGW's trainer does
+        loss.train()(features_BD, works_B)
+        optimiser.step()
+        torch.testing.assert_close(loss.centres, centres.data)
+
+
+def test_in_evaluation_mode_they_stay():
+    loss = CentreLoss(2, 3).eval()
+    before = loss.centres.clone()
+    loss(torch.randn(4, 3), torch.tensor([0, 0, 1, 1]))
+    assert torch.equal(loss.centres, before)

@@ -1,0 +1,88 @@
+"""Ranks share every batch, and learn what one process learns alone. Real processes, torch's gloo on this machine."""
+
+import multiprocessing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+
+from shards_tools.manifest_file import read_manifest
+from trainables.checkpoint import load_model
+from trainables.loop import train
+from trainables.ranks import Ranks, ranks_of_group
+from trainables.recipes.recipe import Recipe
+
+processes = multiprocessing.get_context("spawn")
+# what cannot be equal is off: erasing and drop path draw other numbers on every rank
+ALIKE = {"erase_probability": 0.0, "drop_path": 0.0}
+
+
+def train_as(rank: int, world: int, folder: Path, recipe: Recipe, address: str, settings: dict[str, Any]) -> None:
+    torch.set_num_threads(1)
+    if world > 1:
+        wait = timedelta(seconds=60)
+        dist.init_process_group("gloo", f"file://{folder}/meeting", timeout=wait, rank=rank, world_size=world)
+    ranks = ranks_of_group() if world > 1 else Ranks()
+    reports: list[dict[str, float]] = []
+
+    def report(metrics, save) -> None:
+        save(folder / str(metrics["epoch"]))
+        reports.append(metrics)
+
+    train(recipe, read_manifest(address), report=report, device="cpu", ranks=ranks, **settings)
+    assert bool(reports) == (rank == 0), "the first rank alone reports"
+    np.save(folder / f"reports-{rank}.npy", [[entry[key] for key in ("mAP", "loss")] for entry in reports])
+    if world > 1:
+        dist.destroy_process_group()
+
+
+def trained(world: int, folder: Path, recipe: Recipe, manifest, **settings):
+    folder.mkdir()
+    arguments = [(rank, world, folder, recipe, str(manifest.store), settings) for rank in range(world)]
+    running = [processes.Process(target=train_as, args=each) for each in arguments]
+    for process in running:
+        process.start()
+    for process in running:
+        process.join(120)
+    assert [process.exitcode for process in running] == [0] * world
+    model, _ = load_model(folder / str(recipe.epochs))
+    return np.load(folder / "reports-0.npy"), model.state_dict()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("changes", "world", "settings"),
+    [
+        ({"jpm": True, "stride_px": 6, "images_per_work": 5}, 3, {}),  # 20 images: 7, 7 and 6
+        ({"metric_loss": "wrt", "centre_weight": 0.01, "micro_batch": 3}, 2, {}),
+        ({"ema_decay": 0.8}, 2, {"reading": "offset"}),
+    ],
+    ids=["jpm-of-3", "micro-batches-and-centres", "running-mean"],
+)
+def test_ranks_learn_what_one_learns_alone(small_recipe, manifest, tmp_path, changes, world, settings):
+    recipe = small_recipe(epochs=2, optimiser="sgd", lr=0.01, **ALIKE, **changes)
+    alone, expected = trained(1, tmp_path / "alone", recipe, manifest, **settings)
+    together, found = trained(world, tmp_path / "together", recipe, manifest, **settings)
+    np.testing.assert_allclose(together, alone, rtol=1e-4)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_training_of_ranks_goes_on_from_its_checkpoint(small_recipe, manifest, tmp_path):
+    recipe = small_recipe(epochs=2, **ALIKE)
+    whole, expected = trained(2, tmp_path / "whole", recipe, manifest)
+    again, found = trained(2, tmp_path / "again", recipe, manifest, resume=tmp_path / "whole" / "1")
+    np.testing.assert_array_equal(again, whole)
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def test_shares_are_neighbours_and_together_everything():
+    for world in (1, 2, 3, 7):
+        parts = [Ranks(rank, world).share(np.arange(10)) for rank in range(world)]
+        assert np.concatenate(parts).tolist() == list(range(10))
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1

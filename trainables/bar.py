@@ -1,0 +1,38 @@
+"""The progress bar of a single training, on standard error: the batches of the epoch under way, with time left."""
+
+import sys
+from types import TracebackType
+
+from tqdm import tqdm
+
+from trainables.progress import Progress
+
+
+class EpochBar:
+    """One bar that begins anew with each epoch; where there is no terminal, the lines alone."""
+
+    def __init__(self, num_epochs: int) -> None:
+        self._num_epochs, self._epoch = num_epochs, 1
+        self._bar = tqdm(file=sys.stderr, disable=None, unit="batch", leave=False, dynamic_ncols=True)
+
+    def __enter__(self) -> "EpochBar":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+
+    def batch_done(self, progress: Progress) -> None:
+        """Move on by what has been done since."""
+        if self._bar.total != progress.of or progress.num_batches < self._bar.n:
+            self._bar.reset(progress.of)
+            self._bar.set_description(f"epoch {self._epoch}/{self._num_epochs}")
+        self._bar.set_postfix(loss=f"{progress.sums['loss'] / progress.num_images:.3f}", refresh=False)
+        self._bar.update(progress.num_batches - self._bar.n)
+
+    def epoch_done(self, line: str, epoch: int) -> None:
+        """Print the epoch's line above the bar, which begins anew."""
+        tqdm.write(line, file=sys.stderr)
+        self._epoch = epoch + 1
+        self._bar.reset()

@@ -1,0 +1,62 @@
+"""Which work is it? Cross-entropy over logits, and its forms with a margin over cosines.
+
+B batch, N works.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from trainables.recipes.recipe import Recipe
+
+
+def identity_loss(logits_BN: Tensor, works_B: Tensor, recipe: Recipe) -> Tensor:
+    """The recipe's `id_loss`, the mean over the batch."""
+    if recipe.id_loss == "softmax":
+        return functional.cross_entropy(logits_BN, works_B, label_smoothing=recipe.label_smoothing)
+    return functional.cross_entropy(MARGINS[recipe.id_loss](logits_BN, works_B, recipe), works_B)
+
+
+def arcface_logits(cosines_BN: Tensor, works_B: Tensor, recipe: Recipe) -> Tensor:
+    """s cos(theta + m) for the own work, s cos(theta) for the others.
+
+    Deng et al. 2019 (arXiv 1801.07698), eq. 3. Where theta + m passes pi, the own cosine is lowered by m sin(m), as in
+    its authors' code, so that it keeps falling.
+    """
+    own_B1, margin = _own(cosines_BN, works_B), torch.tensor(recipe.id_margin)
+    angle_B1 = torch.acos(own_B1.clamp(-1 + 1e-7, 1 - 1e-7))
+    moved_B1 = torch.where(
+        angle_B1 + margin <= torch.pi, torch.cos(angle_B1 + margin), own_B1 - margin * torch.sin(margin)
+    )
+    return recipe.id_scale * cosines_BN.scatter(1, works_B[:, None], moved_B1)
+
+
+def cosface_logits(cosines_BN: Tensor, works_B: Tensor, recipe: Recipe) -> Tensor:
+    """s (cos(theta) - m) for the own work (Wang et al. 2018, arXiv 1801.09414, eq. 4)."""
+    moved_B1 = _own(cosines_BN, works_B) - recipe.id_margin
+    return recipe.id_scale * cosines_BN.scatter(1, works_B[:, None], moved_B1)
+
+
+def circle_logits(cosines_BN: Tensor, works_B: Tensor, recipe: Recipe) -> Tensor:
+    """Each cosine weighted by how far it is from where it should be (Sun et al. 2020, arXiv 2002.10857, section 3.3).
+
+    Own: s [1 + m - cos]+ (cos - (1 - m)); others: s [cos + m]+ (cos - m). The weights have no gradient.
+    """
+    margin = recipe.id_margin
+    own_B1 = _own(cosines_BN, works_B)
+    moved_B1 = (1 + margin - own_B1.detach()).clamp(min=0) * (own_B1 - (1 - margin))
+    others_BN = (cosines_BN.detach() + margin).clamp(min=0) * (cosines_BN - margin)
+    return recipe.id_scale * others_BN.scatter(1, works_B[:, None], moved_B1)
+
+
+def _own(cosines_BN: Tensor, works_B: Tensor) -> Tensor:
+    return cosines_BN.gather(1, works_B[:, None])
+
+
+MARGINS: dict[str, Callable[[Tensor, Tensor, Recipe], Tensor]] = {
+    "arcface": arcface_logits,
+    "cosface": cosface_logits,
+    "circle": circle_logits,
+}

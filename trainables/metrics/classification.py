@@ -1,0 +1,54 @@
+"""How often is the right class the first, or among the first five? Also by how many images a class was learned from.
+
+Q images, N classes.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Liu et al. 2019 (arXiv 1904.05160): classes with fewer than 20 training images, up to 100, and more
+SIZES = {"few": (0, 19), "medium": (20, 100), "many": (101, np.inf)}
+
+
+def classification_metrics(
+    places_Q: np.ndarray, classes_Q: np.ndarray, images_of_class_N: np.ndarray
+) -> dict[str, float]:
+    """top1 and top5, top1 as the mean over classes, and top1 of the images of few-, medium- and many-shot classes.
+
+    Fractions in 0..1; a group without images is left out.
+
+    Args:
+        places_Q: the place of the right class in the order of the logits, from 1.
+        classes_Q: the right classes.
+        images_of_class_N: how many images each class was trained on.
+    """
+    right_Q = places_Q == 1
+    counts_N = np.bincount(classes_Q, minlength=len(images_of_class_N))
+    of_class_N = np.bincount(classes_Q, right_Q, len(images_of_class_N))
+    there = counts_N > 0
+    metrics = {
+        "top1": float(right_Q.mean()),
+        "top5": float((places_Q <= 5).mean()),
+        "top1_mean_class": float((of_class_N[there] / counts_N[there]).mean()),
+    }
+    trained_Q = images_of_class_N[classes_Q]
+    for name, (least, most) in SIZES.items():
+        in_group = (trained_Q >= least) & (trained_Q <= most)
+        if in_group.any():
+            metrics[f"top1_{name}"] = float(right_Q[in_group].mean())
+    return metrics
+
+
+def places_of_classes(logits_QN: Tensor, classes_Q: Tensor) -> Tensor:
+    """The place of the right class in the order of the logits, from 1; of equal logits the first class stands first."""
+    own_Q1 = logits_QN.gather(1, classes_Q[:, None])
+    before_QN = torch.arange(logits_QN.shape[1], device=logits_QN.device) < classes_Q[:, None]
+    return ((logits_QN > own_Q1) | ((logits_QN == own_Q1) & before_QN)).sum(dim=1) + 1
+
+
+def chance_of_classes(num_classes: int, classes_Q: np.ndarray, images_of_class_N: np.ndarray) -> dict[str, float]:
+    """What `classification_metrics` gives on average for logits that say nothing."""
+    first, fifth = 1 / num_classes, min(5, num_classes) / num_classes
+    names = classification_metrics(np.ones(len(classes_Q)), classes_Q, images_of_class_N)
+    return {name: fifth if name == "top5" else first for name in names}

@@ -1,0 +1,56 @@
+"""timm's residual networks as the papers change them, fresh or pretrained."""
+
+import copy
+import math
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from trainables.models.ibn import set_ibn
+from trainables.recipes.backbones import ConvNet, get_backbone
+from trainables.weights import States, file_weights, hub_weights, take
+
+STAGES = ("layer1", "layer2", "layer3", "layer4")
+
+
+def build_conv(backbone: str, *, pretrained: bool, weights_file: str | None) -> nn.Module:
+    """The network without pooling and classifier; `forward_features` gives its last map."""
+    shape = get_backbone(backbone)
+    assert isinstance(shape, ConvNet)  # the recipe has checked it
+    network: nn.Module = timm.create_model(shape.architecture, num_classes=0, global_pool="", **shape.arguments)
+    if shape.ibn:
+        set_ibn(network)
+    if pretrained and weights_file is not None:
+        take(network, file_weights(network, weights_file, clean=without_classifier), weights_file)
+    elif pretrained:
+        take(network, without_classifier(hub_weights(backbone, shape)), str(shape.pretrained_name))
+    return network
+
+
+def without_classifier(states: States) -> States:
+    """The weights of the network alone."""
+    return {
+        name: value for name, value in states.items() if not name.startswith(("fc.", "last_linear.", "classifier."))
+    }
+
+
+def unstride_last_stage(network: nn.Module) -> None:
+    """Let the last stage keep the size of its map, undilated; timm's own output_stride would dilate it."""
+    block = network.get_submodule("layer4.0")
+    strided = [module for module in block.modules() if isinstance(module, nn.Conv2d) and module.stride == (2, 2)]
+    for module in strided:
+        module.stride = (1, 1)
+
+
+def count_places(network: nn.Module, image_size: int) -> int:
+    """The places of the last map of an image of this size, worked out without a number."""
+    shapes_alone = copy.deepcopy(network).to("meta").eval()
+    images_BCHW = torch.empty(1, 3, image_size, image_size, device="meta")
+    map_BCHW: Tensor = shapes_alone.forward_features(images_BCHW)  # type: ignore[operator]
+    return math.prod(map_BCHW.shape[2:])
+
+
+def channels_of(network: nn.Module, stage: str) -> int:
+    """The channels of the map that a stage gives."""
+    return next(int(info["num_chs"]) for info in network.feature_info if info["module"] == stage)  # type: ignore[union-attr]

@@ -1,0 +1,35 @@
+"""Random erasing as AGW's and LSASRD's code does it.
+
+B batch, C channels, H W pixels.
+"""
+
+import math
+
+import numpy as np
+from torch import Tensor
+
+AREA = (0.02, 0.4)  # fraction of the image
+ASPECT = (0.3, 1 / 0.3)  # height / width, uniform and not log-uniform
+# what the code writes over the normalised pixels: ImageNet's mean colour, as if they were not normalised
+FILL = (0.485, 0.456, 0.406)
+MAX_TRIES = 100
+
+
+def erase_as_agw(pixels_BCHW: Tensor, probability: float) -> Tensor:
+    """Write over one rectangle of each chosen image, in place; numpy's global numbers choose.
+
+    Zhong et al. 2020 (arXiv 1708.04896) in the code of AGW: a rectangle that does not fit is drawn again, and a
+    rectangle must be smaller than the image on both sides.
+    """
+    height, width = pixels_BCHW.shape[2:]
+    for image_CHW in pixels_BCHW:
+        if np.random.random() >= probability:
+            continue
+        for _ in range(MAX_TRIES):
+            area, aspect = np.random.uniform(*AREA) * height * width, np.random.uniform(*ASPECT)
+            rows, columns = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+            if rows < height and columns < width:
+                top, left = np.random.randint(0, height - rows + 1), np.random.randint(0, width - columns + 1)
+                image_CHW[:, top : top + rows, left : left + columns] = image_CHW.new_tensor(FILL)[:, None, None]
+                break
+    return pixels_BCHW

@@ -1,0 +1,93 @@
+"""The head of every system: a classifier for each branch, and the test feature.
+
+B batch, R branches, D width, N works, K sub-centres.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainables.models.model import Features, Outputs
+from trainables.recipes.recipe import Recipe
+
+
+class BranchHead(nn.Module):
+    """One classifier per branch, with a neck or without.
+
+    A neck (Luo et al. 2019, arXiv 1903.07071) is a batch norm whose bias stays 0 between feature and classifier.
+
+    Args:
+        neck: whether there is one.
+        neck_feature: "before" or "after": where at the neck the test feature is taken.
+        bias: of the classifiers.
+        std: of the classifiers' fresh weights; None: torch's own.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        width: int,
+        num_branches: int,
+        num_works: int,
+        *,
+        neck: bool = True,
+        neck_feature: str = "before",
+        bias: bool = False,
+        std: float | None = 0.001,
+    ) -> None:
+        super().__init__()
+        self.necks = nn.ModuleList(_neck(width) if neck else nn.Identity() for _ in range(num_branches))
+        self.classifiers = nn.ModuleList(_classifier(recipe, width, num_works, bias, std) for _ in range(num_branches))
+        self.after_neck = neck_feature == "after"
+
+    def forward(self, features: Features) -> Outputs:
+        """Logits and features of each branch, the global one first."""
+        branches = list(features["branches"].float().unbind(1))
+        necked = [neck(feature_BD) for neck, feature_BD in zip(self.necks, branches, strict=True)]
+        logits = [classifier(feature_BD) for classifier, feature_BD in zip(self.classifiers, necked, strict=True)]
+        return Outputs(logits, branches, {name: value for name, value in features.items() if name != "branches"})
+
+    def embed(self, features: Features) -> Tensor:
+        """The branches as one vector of length 1; the local ones divided by their number, as in TransReID."""
+        branches = list(features["branches"].float().unbind(1))
+        if self.after_neck:
+            branches = [neck(feature_BD) for neck, feature_BD in zip(self.necks, branches, strict=True)]
+        num_local = len(branches) - 1
+        weighted = [branches[0], *(feature_BD / num_local for feature_BD in branches[1:])]
+        return functional.normalize(torch.cat(weighted, dim=1), dim=1)
+
+
+class CosineClassifier(nn.Module):
+    """The cosine between a feature and the nearest of each work's sub-centres; K = 1 is ArcFace's classifier.
+
+    Deng et al. 2020, Sub-center ArcFace (ECCV), section 3.2.
+    """
+
+    def __init__(self, width: int, num_works: int, sub_centres: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_works, sub_centres, width))
+        nn.init.xavier_uniform_(self.weight.view(num_works * sub_centres, width))
+
+    def forward(self, features_BD: Tensor) -> Tensor:
+        """Cosines, B x N."""
+        num_works, sub_centres, width = self.weight.shape
+        centres = functional.normalize(self.weight.view(-1, width), dim=1)
+        cosines = functional.normalize(features_BD, dim=1) @ centres.T
+        return cosines.view(len(features_BD), num_works, sub_centres).amax(dim=2)
+
+
+def _neck(width: int) -> nn.BatchNorm1d:
+    neck = nn.BatchNorm1d(width)
+    neck.bias.requires_grad_(False)
+    return neck
+
+
+def _classifier(recipe: Recipe, width: int, num_works: int, bias: bool, std: float | None) -> nn.Module:
+    if recipe.id_loss != "softmax":
+        return CosineClassifier(width, num_works, recipe.sub_centres)
+    classifier = nn.Linear(width, num_works, bias=bias)
+    if std is not None:
+        nn.init.normal_(classifier.weight, std=std) if std else nn.init.zeros_(classifier.weight)
+        if bias:
+            nn.init.zeros_(classifier.bias)
+    return classifier

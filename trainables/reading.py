@@ -1,0 +1,55 @@
+"""The images of a manifest as a recipe wants them: for evaluation, and for training before augmentation."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from shards_tools.errors import Error
+from shards_tools.images import Images, NativeImages, one_shape, open_images
+from shards_tools.manifest import Manifest
+from shards_tools.stores.shard_cache import cached
+from trainables.recipes.images import ImageSettings
+from trainables.recipes.recipe import Recipe
+
+TrainingImages = Images | NativeImages
+Pictures = np.ndarray | Sequence[np.ndarray]  # BHWC, or HWC each
+
+
+class MiddleOf:
+    """The middle of other images, `size` px high and wide."""
+
+    def __init__(self, images: Images, size: int, read_px: int) -> None:
+        self._images, self.reading = images, images.reading
+        start = (read_px - size) // 2
+        self._middle = slice(start, start + size)
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        """[n] -> [n, size, size, 3]."""
+        return self._images[indices][:, self._middle, self._middle]
+
+
+def evaluation_images(
+    recipe: ImageSettings, manifest: Manifest, reading: str, *, threads: int = 1
+) -> Images | MiddleOf:
+    """Every image as it is evaluated: stretched to the recipe's size, or the middle of it at its own shape."""
+    size, read_px = recipe.image_size, recipe.evaluation_px
+    if not read_px:
+        return open_images(manifest, size, size, reading, threads=threads)
+    whole = open_images(manifest, read_px, read_px, reading, fit="cover", threads=threads)
+    return MiddleOf(whole, size, read_px)
+
+
+def training_images(recipe: Recipe, manifest: Manifest, reading: str, *, threads: int = 1) -> TrainingImages:
+    """The images as the recipe's crops want them: somewhat larger, or as they are where crops are resized."""
+    if recipe.crop_area is None:
+        size = recipe.image_size + recipe.enlarge_px
+        return open_images(manifest, size, size, reading, threads=threads)
+    shape = one_shape(manifest)
+    if shape is not None:
+        return open_images(manifest, *shape, reading, threads=threads)
+    if reading not in ("auto", "offset"):
+        raise Error(
+            f"{recipe.name}: crop_area={recipe.crop_area} reads images at the sizes they have, and those of"
+            f" {manifest.store} differ: reading={reading} does not do. Take reading offset."
+        )
+    return NativeImages(cached(manifest), threads=threads)

@@ -1,0 +1,143 @@
+"""AGW (Ye et al. 2021, arXiv 2001.04193) as LSASRD's Table 4 trains it, as its code does, and as upstream does."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from trainables.recipes.backbones import ConvNet, get_backbone
+from trainables.recipes.checks import one_of, require
+from trainables.recipes.ranking import RankingRecipe
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AGWRecipe(RankingRecipe):
+    """A residual network with a fine last map, non-local blocks and generalised mean pooling."""
+
+    pooling: Literal["avg", "gem"] = "gem"  # gem: the mean of the powers, with a power that is learned
+    last_stride: Literal["1", "2"] = "1"  # of the last stage; 1 doubles the last map, as in AGW
+    non_local: Literal["none", "dot", "narrow"] = "none"  # dot: C/16 channels inside; narrow: 1, as upstream's code has
+    stem_relu: bool = True  # after the first batch norm; the papers' plain ResNets leave it out
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            self, "backbone", isinstance(get_backbone(self.backbone), ConvNet), "a residual network, as resnet50 is"
+        )
+        one_of(self, "pooling", "avg", "gem")
+        one_of(self, "last_stride", "1", "2")
+        one_of(self, "non_local", "none", "dot", "narrow")
+
+
+def _paper(row: str, name: str, **values: Any) -> AGWRecipe:
+    """A row of LSASRD's Table 4, as its text and its figure have it: 16 works x 4 images, SGD, a fall at 40 and 80.
+
+    256 px, ImageNet weights, label smoothing and the weighted regularised triplet; the learning rate rises from 1e-4 to
+    1e-2 in ten epochs.
+    """
+    settings: dict[str, Any] = {
+        "name": name,
+        "system": "agw",
+        "table": "LSASRD Table 4",
+        "row": row,
+        "preset": "paper",
+        "scale": "paper",
+        "pretrained": True,
+        "image_size": 256,
+        "plan": "papers",
+        "pixel_mean": IMAGENET_MEAN,
+        "pixel_std": IMAGENET_STD,
+        "erase_fill": "agw",
+        "label_smoothing": 0.1,
+        "metric_loss": "wrt",
+        "neck_feature": "after",
+        "lr": 0.01,
+        "weight_decay": 5e-4,
+        "schedule": "multistep",
+        "warmup_epochs": 10,
+        "milestones": (40, 80),
+        "precision": "bf16",
+        "channels_last": True,
+    }
+    return AGWRecipe(**{**settings, **values})
+
+
+def _code(recipe: AGWRecipe) -> AGWRecipe:
+    """As LSASRD's released code trains the row: plain shuffling, average pooling, the triplet in upstream's arithmetic.
+
+    ResNet50 falls at 30 and 60. The file of ResNet50 IBN A names SE ResNet50 and IBN's weights, and cannot run as it
+    is; here the row keeps the network that it is called after.
+    """
+    quirks: dict[str, dict[str, Any]] = {"agw-resnet50": {"milestones": (30, 60)}}
+    return dataclasses.replace(
+        recipe,
+        name=f"{recipe.name}-code",
+        table=None,
+        row=None,
+        preset="code",
+        plan="shuffle",
+        pooling="avg",
+        metric_loss="wrt_agw",
+        **quirks.get(recipe.name, {}),
+    )
+
+
+def _upstream(recipe: AGWRecipe) -> AGWRecipe:
+    """As AGW's authors train: Adam at 3.5e-4, 120 epochs, a centre loss, non-local blocks of one channel, float32."""
+    return dataclasses.replace(
+        recipe,
+        name=f"{recipe.name}-upstream",
+        table=None,
+        row=None,
+        preset="upstream",
+        metric_loss="wrt_agw",
+        centre_weight=5e-4,
+        non_local="none" if recipe.non_local == "none" else "narrow",
+        optimiser="adam",
+        lr=3.5e-4,
+        milestones=(40, 70),
+        epochs=120,
+        precision="float32",
+    )
+
+
+ROWS = (
+    _paper("ResNet50", "agw-resnet50", backbone="resnet50", stem_relu=False),
+    _paper("ResNet50 NL", "agw-resnet50-nl", backbone="resnet50", stem_relu=False, non_local="dot"),
+    _paper("ResNet101", "agw-resnet101", backbone="resnet101", stem_relu=False),
+    _paper("ResNet152", "agw-resnet152", backbone="resnet152", stem_relu=False),
+    _paper("SE ResNet50", "agw-se-resnet50", backbone="legacy_seresnet50"),
+    _paper("SE ResNet101", "agw-se-resnet101", backbone="legacy_seresnet101"),
+    _paper("SE ResNet152", "agw-se-resnet152", backbone="legacy_seresnet152"),
+    _paper("SE ResNext50", "agw-se-resnext50", backbone="legacy_seresnext50"),
+    _paper("SE ResNext101", "agw-se-resnext101", backbone="legacy_seresnext101"),
+    _paper("ResNet50 IBN A", "agw-resnet50-ibn-a", backbone="resnet50_ibn_a"),
+)
+
+
+def _hand_set() -> AGWRecipe:
+    """The baseline of the tiny scale, set by hand: basic blocks and a high learning rate learn from scratch."""
+    return AGWRecipe(
+        name="agw-tiny",
+        system="agw",
+        scale="tiny",
+        backbone="resnet18_32",
+        pretrained=False,
+        image_size=48,
+        images_per_epoch=2048,
+        flip_probability=0.0,
+        pad_px=2,
+        erase_probability=0.0,
+        label_smoothing=0.1,
+        metric_loss="wrt",
+        neck_feature="after",
+        lr=0.1,
+        weight_decay=5e-4,
+        schedule="cosine",
+        warmup_epochs=1,
+        epochs=9,
+    )
+
+
+RECIPES = (*ROWS, *map(_code, ROWS), *map(_upstream, ROWS), _hand_set())

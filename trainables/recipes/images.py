@@ -1,0 +1,55 @@
+"""How a recipe's images are read, varied and normalised."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from trainables.recipes.checks import at_least_zero, one_of, probabilities, require
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSettings:
+    """From the image as it lies in a shard to what the network sees."""
+
+    image_size: int  # height and width in px
+    evaluation_px: int = 0  # evaluated images: short side in px, of which the middle is cut; 0: stretched to image_size
+    flip_probability: float = 0.5
+    pad_px: int = 10  # zero border before the random crop
+    enlarge_px: int = 0  # training images are read so much larger and cropped to image_size
+    crop_area: tuple[float, float] | None = None  # fractions of the area that a resized crop takes; None: no such crop
+    crop_aspect: tuple[float, float] = (3 / 4, 4 / 3)  # width / height of a resized crop
+    jitter_brightness: float = 0.0  # as in torchvision's ColorJitter; 0 is off
+    jitter_contrast: float = 0.0
+    jitter_saturation: float = 0.0
+    jitter_hue: float = 0.0
+    erase_probability: float = 0.5
+    erase_fill: Literal["pixel", "constant", "agw"] = "pixel"  # normal noise, the pixel_mean, or erasing by AGW's law
+    pixel_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    pixel_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+    @property
+    def varied_in_size(self) -> bool:
+        """Whether training reads images at another size than evaluation."""
+        return self.enlarge_px > 0 or self.crop_area is not None or self.evaluation_px > 0
+
+
+def check_images(recipe: Any) -> None:
+    """Refuse image settings that nothing can be read with."""
+    require(recipe, "pixel_std", len(recipe.pixel_mean) == 3 == len(recipe.pixel_std), "one value per channel")
+    require(recipe, "pixel_std", min(recipe.pixel_std) > 0, "above 0")
+    require(recipe, "image_size", recipe.image_size > 0, "above 0")
+    at_least_zero(recipe, "pad_px", "enlarge_px")
+    probabilities(recipe, "flip_probability", "erase_probability")
+    one_of(recipe, "erase_fill", "pixel", "constant", "agw")
+    rule = f"0, or at least image_size, which is {recipe.image_size}"
+    require(recipe, "evaluation_px", recipe.evaluation_px == 0 or recipe.evaluation_px >= recipe.image_size, rule)
+    for key in ("jitter_brightness", "jitter_contrast", "jitter_saturation", "jitter_hue"):
+        value, most = getattr(recipe, key), 0.5 if key == "jitter_hue" else math.inf
+        require(recipe, key, math.isfinite(value) and 0 <= value <= most, f"a finite number in 0..{most:g}")
+    low, high = recipe.crop_aspect if len(recipe.crop_aspect) == 2 else (0, 0)
+    require(recipe, "crop_aspect", 0 < low <= high < math.inf, "two finite numbers above 0, the lower first")
+    if recipe.crop_area is not None:
+        low, high = recipe.crop_area if len(recipe.crop_area) == 2 else (0, 0)
+        require(recipe, "crop_area", 0 < low <= high <= 1, "none, or two fractions above 0, the lower first")
+        for key in ("pad_px", "enlarge_px"):
+            require(recipe, key, getattr(recipe, key) == 0, "0 where crop_area is set, which crops by itself")

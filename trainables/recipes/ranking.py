@@ -1,0 +1,55 @@
+"""What recipes share whose features are ranked: batches of P works x K images, and a loss between images."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from shards_tools.errors import Error
+from trainables.recipes.checks import above_zero, at_least_zero, one_of, require
+from trainables.recipes.recipe import Recipe, refuse_single_work
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankingRecipe(Recipe):
+    """Re-identification: which work an image is from, and which images are from the same."""
+
+    works_per_batch: int = 16  # P
+    images_per_work: int = 4  # K
+
+    metric_loss: Literal["soft_triplet", "triplet", "wrt", "wrt_agw", "circle", "supcon"] = "soft_triplet"
+    metric_weight: float = 1.0  # 0 is off
+    metric_margin: float = 0.3  # of triplet, a distance, and of circle
+    metric_scale: float = 64.0  # of circle, the paper's gamma
+    temperature: float = 0.1  # of supcon
+    centre_weight: float = 0.0  # of the distance to the centre of the image's work; 0 is off
+    neck_feature: Literal["before", "after"] = "before"  # where at the batch norm the test feature is taken
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        above_zero(self, "works_per_batch", "images_per_work", "metric_scale", "temperature")
+        at_least_zero(self, "metric_weight", "metric_margin", "centre_weight")
+        one_of(self, "metric_loss", "soft_triplet", "triplet", "wrt", "wrt_agw", "circle", "supcon")
+        one_of(self, "neck_feature", "before", "after")
+        require(self, "images_per_work", self.images_per_work >= 2, "at least 2, or no image has a positive")
+        require(self, "works_per_batch", self.works_per_batch >= 2, "at least 2, or no image has a negative")
+        # an image is a positive of its own in AGW's triplet, which therefore takes any batch
+        if self.metric_weight > 0 and self.plan in ("shuffle", "balanced") and not self.metric_loss.startswith("wrt"):
+            raise Error(
+                f"{self.name}: plan={self.plan!r} may form batches in which an image has no positive, and"
+                f" metric_loss={self.metric_loss} needs one. Set plan=full, or metric_weight=0."
+            )
+
+    @property
+    def batch_size(self) -> int:
+        """P x K."""
+        return self.works_per_batch * self.images_per_work
+
+    def batch_shape(self, num_works: int) -> tuple[int, int]:
+        """P and K where there are so many works to train on.
+
+        Where there are fewer works than the recipe asks for, all are taken and the images of each raised, so that the
+        batch keeps its size, to the last full group.
+        """
+        refuse_single_work(num_works)
+        if num_works >= self.works_per_batch:
+            return self.works_per_batch, self.images_per_work
+        return num_works, self.batch_size // num_works

@@ -1,0 +1,68 @@
+"""The tiny twin of a recipe: the same architecture narrow and shallow, small images, short epochs and few of them.
+
+What the papers print for learning rate, losses and noise stays.
+"""
+
+import dataclasses
+from typing import Any
+
+from trainables.recipes.backbones import Transformer, get_backbone
+from trainables.recipes.recipe import Recipe
+
+IMAGE_PX = 48
+NUM_EPOCHS = 9
+IMAGES_PER_EPOCH = 2048
+LARGEST_BATCH = 64
+TINY_BACKBONES = {
+    "vit_small_transreid": "vit_96x4_transreid",
+    "vit_base_patch32_in21k": "vit_96x4_patch16",
+    "vit_large_patch32_in21k": "vit_96x4_patch16",
+    "resnet18": "resnet18_32",
+    "resnet50_ibn_a": "resnet50_16_ibn_a",
+    "legacy_seresnet50": "legacy_seresnet_tiny",
+    "legacy_seresnet101": "legacy_seresnet_tiny",
+    "legacy_seresnet152": "legacy_seresnet_tiny",
+    "legacy_seresnext50": "legacy_seresnext_tiny",
+    "legacy_seresnext101": "legacy_seresnext_tiny",
+}
+
+
+def tiny_form(recipe: Recipe) -> Recipe:
+    """The recipe at tiny scale, called NAME-tiny."""
+    shrink = IMAGE_PX / recipe.image_size
+    changes: dict[str, Any] = {
+        "name": f"{recipe.name}-tiny",
+        "table": None,
+        "row": None,
+        "scale": "tiny",
+        "backbone": _tiny_backbone(recipe.backbone),
+        "pretrained": False,
+        "frozen_backbone": False,  # a frozen backbone without weights would learn nothing
+        "image_size": IMAGE_PX,
+        "pad_px": round(shrink * recipe.pad_px),
+        "enlarge_px": round(shrink * recipe.enlarge_px),
+        "evaluation_px": round(shrink * recipe.evaluation_px),
+        "images_per_epoch": IMAGES_PER_EPOCH,
+        "epochs": NUM_EPOCHS,
+        "warmup_epochs": _in_proportion(recipe.warmup_epochs, recipe.epochs),
+        "milestones": tuple(sorted({_in_proportion(epoch, recipe.epochs) for epoch in recipe.milestones})),
+        "precision": "float32",
+    }
+    fields = {field.name for field in dataclasses.fields(recipe)}
+    if "stride_px" in fields:
+        patches = get_backbone(recipe.backbone), get_backbone(changes["backbone"])
+        assert isinstance(patches[0], Transformer)
+        assert isinstance(patches[1], Transformer)
+        changes["stride_px"] = recipe.stride_px * patches[1].patch_px // patches[0].patch_px  # type: ignore[attr-defined]
+    if "works_per_batch" not in fields:
+        changes["batch_size"] = min(recipe.batch_size, LARGEST_BATCH)
+    return dataclasses.replace(recipe, **changes)
+
+
+def _tiny_backbone(name: str) -> str:
+    return TINY_BACKBONES.get(name, "vit_96x4" if isinstance(get_backbone(name), Transformer) else "resnet50_16")
+
+
+def _in_proportion(epoch: int, epochs: int) -> int:
+    """The same part of the tiny epochs, at least 1 where it is anything; a warm-up beyond the end stays beyond it."""
+    return -(-epoch * NUM_EPOCHS // epochs)

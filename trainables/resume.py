@@ -1,0 +1,75 @@
+"""How a training is written to a checkpoint, and gone on with from one."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from shards_tools.errors import Error
+from trainables.checkpoint import (
+    INFO_NAME,
+    STATE_NAME,
+    TRAINED_NAME,
+    WEIGHTS_NAME,
+    CheckpointInfo,
+    as_json,
+    load_weights,
+    versions,
+)
+from trainables.progress import Progress, save_progress
+from trainables.training import Training
+
+
+def save_checkpoint(
+    training: Training, epoch: int, metrics: dict[str, float], progress: Progress | None, folder: Path
+) -> None:
+    """Write the checkpoint into `folder`, which the caller owns.
+
+    Args:
+        epoch: the last whole one.
+        metrics: as they were reported after it.
+        progress: of the epoch after it, where one is under way.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _save_weights(training.evaluated_model, folder / WEIGHTS_NAME)
+    if training.averaged is not None:
+        _save_weights(training.model, folder / TRAINED_NAME)
+    state = {"optimiser": training.optimiser.state_dict(), "losses": training.losses.state_dict()}
+    torch.save(state, folder / STATE_NAME)
+    if progress is not None:
+        save_progress(folder, progress)
+    (folder / INFO_NAME).write_text(as_json(_info(training, epoch, metrics)), encoding="utf-8")
+
+
+def load_training(training: Training, folder: Path) -> None:
+    """Put a training back to where the checkpoint was written."""
+    load_weights(training.evaluated_model, folder / WEIGHTS_NAME)
+    if training.averaged is not None:
+        load_weights(training.model, folder / TRAINED_NAME)
+    path = folder / STATE_NAME
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        training.optimiser.load_state_dict(state["optimiser"])
+        training.losses.load_state_dict(state["losses"])
+    except Exception as failure:  # a damaged file raises nearly anything
+        raise Error(f"{path} holds no state of the training ({failure}). Take another checkpoint.") from failure
+
+
+def _info(training: Training, epoch: int, metrics: dict[str, float]) -> CheckpointInfo:
+    return CheckpointInfo(
+        recipe=training.recipe,
+        fingerprint=training.manifest.fingerprint,
+        fold=training.fold,
+        seed=training.seed,
+        epoch=epoch,
+        metrics=metrics,
+        works=tuple(training.manifest.works[work] for work in training.works),
+        num_threads=torch.get_num_threads(),
+        reading=training.reading,
+        versions=versions(),
+    )
+
+
+def _save_weights(model: nn.Module, file: Path) -> None:
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, file)

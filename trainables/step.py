@@ -1,0 +1,114 @@
+"""One step: a batch through backbone, head and losses, back through them, and the weights moved.
+
+Where a batch is cut to pieces, or shared by ranks, each part of it goes through the backbone by itself. Head and losses
+see the features of all of it, so that a loss between images means the same whatever the parts are.
+
+B batch, H W pixels, C channels, L text length.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from shards_tools.errors import Error
+from trainables.batches import Batch
+from trainables.losses import Losses
+from trainables.models.model import Features, Model
+from trainables.progress import random_states, restore_random_states
+from trainables.ranks import ALONE, Ranks
+from trainables.recipes.recipe import Recipe
+
+
+class NonFiniteLoss(ArithmeticError):
+    """The loss became infinite or NaN: these settings do not train."""
+
+
+class Step:
+    """Everything that a batch passes; called once per batch."""
+
+    def __init__(
+        self, recipe: Recipe, model: Model, losses: Losses, optimiser: torch.optim.Optimizer, ranks: Ranks = ALONE
+    ) -> None:
+        self._recipe, self._model, self._losses, self._optimiser, self._ranks = recipe, model, losses, optimiser, ranks
+        self._wrapped = ranks.wrap(model.backbone)
+        self._backbone: Callable[..., Features] = torch.compile(self._wrapped) if recipe.compiled else self._wrapped
+        self._trained = [weight for weight in model.parameters() if weight.requires_grad]
+        self._device = next(model.parameters()).device
+        if recipe.micro_batch is not None:
+            _refuse_batch_norms(model.backbone, recipe)
+
+    def __call__(self, batch: Batch, place: str) -> dict[str, float]:
+        """Move the weights by one batch, or this rank's part of one; gives back the losses of all of it.
+
+        Args:
+            place: where this is, for the message of a loss that is not finite.
+        """
+        self._optimiser.zero_grad()
+        losses = self._in_parts(batch) if self._recipe.micro_batch or self._ranks.world > 1 else self._whole(batch)
+        values = {name: float(loss.item()) for name, loss in losses.items()}
+        if not math.isfinite(values["loss"]):
+            raise NonFiniteLoss(f"The loss is {values['loss']} {place}, with lr={self._recipe.lr}.")
+        if self._recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._trained, self._recipe.clip_norm)
+        self._optimiser.step()
+        return values
+
+    def _whole(self, batch: Batch) -> dict[str, Tensor]:
+        losses: dict[str, Tensor] = self._losses(self._model.head(self._features(batch)), batch.labels)
+        losses["loss"].backward()  # type: ignore[no-untyped-call]
+        return losses
+
+    def _in_parts(self, batch: Batch) -> dict[str, Tensor]:
+        """The same gradient from features made part by part: first those, then the losses, then back part by part.
+
+        Gao et al. 2021 (arXiv 2101.06983, gradient caching). With `micro_batch` each part goes through the backbone
+        twice, by the same random numbers.
+        """
+        again = self._recipe.micro_batch is not None
+        parts = batch.split(self._recipe.micro_batch or len(batch.labels))
+        first, before = [], []
+        for part in parts:
+            before.append(random_states(self._device))
+            with torch.set_grad_enabled(not again):
+                first.append(self._features(part))
+        own = {name: torch.cat([features[name].detach() for features in first]) for name in first[0]}
+        whole = {name: self._ranks.gather(value).requires_grad_() for name, value in own.items()}
+        losses: dict[str, Tensor] = self._losses(self._model.head(whole), self._ranks.gather(batch.labels))
+        losses["loss"].backward()  # type: ignore[no-untyped-call]
+        self._ranks.average_gradients(self._model.head)
+        gradients = {name: self._ranks.own_gradient(value, len(batch.labels)) for name, value in whole.items()}
+        after, start = random_states(self._device), 0
+        for number, part in enumerate(parts):
+            with self._ranks.apart(self._wrapped, unless=part is parts[-1]):
+                if again:
+                    restore_random_states(before[number], self._device)
+                features = self._features(part) if again else first[number]
+                end = start + len(part.labels)
+                _go_back(features, {name: value[start:end] for name, value in gradients.items()})
+            start = end
+        restore_random_states(after, self._device)
+        return losses
+
+    def _features(self, batch: Batch) -> Features:
+        bf16 = self._recipe.precision == "bf16"
+        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=bf16):
+            features = self._backbone(batch.images, batch.words)
+        # losses are float32: distances cancel in bfloat16
+        return {name: value.float() if value.is_floating_point() else value for name, value in features.items()}
+
+
+def _go_back(features: Features, gradients: Features) -> None:
+    ways = [(value, gradients[name]) for name, value in features.items() if value.requires_grad]
+    if ways:  # there is none through a frozen backbone
+        values, of_values = zip(*ways, strict=True)
+        torch.autograd.backward(values, of_values)
+
+
+def _refuse_batch_norms(backbone: nn.Module, recipe: Recipe) -> None:
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in backbone.modules()):
+        raise Error(
+            f"{recipe.name}: micro_batch={recipe.micro_batch} would let the batch norms of {recipe.backbone} see parts"
+            " of a batch, which trains another network. Set checkpointing=true to save memory, or take a transformer."
+        )

@@ -1,0 +1,112 @@
+"""Weights to start from: timm's from the Hugging Face hub and its cache, or a file, read without running code."""
+
+import logging
+import sys
+import textwrap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+from timm.models import load_state_dict
+from torch import Tensor, nn
+
+from shards_tools.errors import Error
+from trainables.recipes.backbones import Backbone
+
+log = logging.getLogger(__name__)
+
+States = dict[str, Tensor]
+BROKEN = (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError)  # what a damaged or missing file raises
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What of a file a network took, by name and shape."""
+
+    source: str
+    num_taken: int
+    left_out: tuple[str, ...]  # of the file: no place for it, or one of another shape
+    fresh: tuple[str, ...]  # of the network: not in the file
+
+    def __str__(self) -> str:
+        text = f"{self.num_taken} tensors of {self.source} were taken"
+        for what, names in (("left out", self.left_out), ("not in it and fresh", self.fresh)):
+            if names:
+                more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+                text += f"; {what}: {', '.join(names[:5])}{more}"
+        return f"{text}."
+
+
+def hub_weights(backbone: str, shape: Backbone) -> States:
+    """The weights that timm has of a backbone, in its own names.
+
+    They are read with their own classifier, which is strict: without it timm would take a file that lacks weights.
+    """
+    name = shape.pretrained_name
+    if name is None or not shape.in_registry:
+        raise Error(
+            f"backbone={backbone!r} starts from {name or 'weights of your own'}, which no registry has. Set"
+            " weights_file to a copy, or pretrained=false."
+        )
+    try:
+        return timm.create_model(name, pretrained=True).state_dict()
+    except BROKEN as failure:
+        raise _unreadable(name, "the Hugging Face hub", failure) from failure
+
+
+def file_weights(network: nn.Module, file: str, clean: Callable[[States], States] = dict) -> States:
+    """The weights in a file (.safetensors, .pth, .npz), in the names of timm's `network`, whose format it is turned to.
+
+    Nothing in the file is run: pickled objects other than tensors are refused.
+
+    Args:
+        clean: removes what has no place in the network, before anything is turned.
+    """
+    if not Path(file).is_file():
+        raise Error(
+            f"weights_file={file} is no file. Name a .safetensors, .pth or .npz file, or a checkpoint's folder."
+        )
+    try:
+        if file.endswith((".npz", ".npy")):
+            network.load_pretrained(file)  # type: ignore[operator]
+            return network.state_dict()
+        states = clean(_tensors(load_state_dict(file)))
+        convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+        return _tensors(convert(states, network) if convert else states)
+    except BROKEN as failure:
+        raise _unreadable(file, "the disk", failure) from failure
+
+
+def take(network: nn.Module, states: Mapping[str, Tensor], source: str) -> LoadReport:
+    """Load what fits by name and shape, and say what did not; Error where that is less than half of the network."""
+    own = network.state_dict()
+    fitting = {name: value for name, value in states.items() if name in own and own[name].shape == value.shape}
+    missing = sorted(own.keys() - fitting.keys())
+    left_out = sorted(
+        f"{name} {tuple(value.shape)}" + (f", not {tuple(own[name].shape)}" if name in own else "")
+        for name, value in states.items()
+        if name not in fitting
+    )
+    report = LoadReport(source, len(fitting), tuple(left_out), tuple(missing))
+    if 2 * len(fitting) < len(own):
+        raise Error(f"{source} holds other weights than this network's: {report} Name the weights of this backbone.")
+    network.load_state_dict(fitting, strict=False)
+    if left_out or missing:
+        log.info("%s", report)
+    return report
+
+
+def _tensors(states: Mapping[str, Any]) -> States:
+    if not states or not all(isinstance(value, Tensor) for value in states.values()):
+        raise ValueError("it holds no table of tensors by name")
+    return dict(states)
+
+
+def _unreadable(name: str, place: str, failure: Exception) -> Error:
+    reason = textwrap.shorten(" ".join(f"{type(failure).__name__}: {failure}".split()), 160)
+    return Error(
+        f"The weights {name} could not be read from {place} ({reason})."
+        " Set weights_file to a local copy, or pretrained=false."
+    )
