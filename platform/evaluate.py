@@ -14,7 +14,7 @@ from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
 from trainables.checkpoint import CheckpointInfo, load_model
 from trainables.evaluation import Evaluation
-from trainables.reading import evaluation_images
+from trainables.reading import evaluation_inputs
 
 SPOKEN = {
     **{f"cmc_{rank}": f"R{rank}" for rank in (1, 5, 10, 20)},
@@ -61,8 +61,8 @@ def evaluate(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | No
         raise Error(f"{manifest.store} has no {split} split: in a {manifest.layout} layout use --split val --fold K.")
     chance = evaluation.chance()
     _refuse_other_classes(info, evaluation)
-    images = evaluation_images(info.recipe, manifest, "auto", threads=info.num_threads)
-    metrics = evaluation.of(model, images, device)
+    inputs = evaluation_inputs(info.recipe, manifest, info.vocabulary, "auto", threads=info.num_threads)
+    metrics = evaluation.of(model, inputs, device)
     counted = {name: int(metrics.pop(name)) for name in ("num_valid_queries",) if name in metrics}
     return {"metrics": metrics, **counted, "chance": chance}
 

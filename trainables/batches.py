@@ -3,6 +3,7 @@
 B batch, H W pixels, C channels.
 """
 
+import operator
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -22,7 +23,9 @@ from shards_tools.streaming.images import StreamedImages
 from shards_tools.threads import in_order
 from trainables.augmentation import Augmentation
 from trainables.reading import Pictures, TrainingImages
+from trainables.recipes.animesion import AnimesionRecipe
 from trainables.recipes.recipe import Recipe
+from trainables.text import HIDDEN_STREAM, hide
 
 
 @dataclass(frozen=True)
@@ -31,18 +34,21 @@ class Batch:
 
     images: Tensor  # uint8 BHWC
     labels: Tensor  # int64 B, the works' numbers
-    words: Tensor | None = None  # int64 B x text length; None: the recipe has no text
+    words: Tensor | None = None  # int64 B x text length, some hidden; None: the recipe reads no tags
+    asked: Tensor | None = None  # the hidden ones, -100 elsewhere
 
     def to(self, device: torch.device) -> "Batch":
         """The same on a device."""
-        words = None if self.words is None else self.words.to(device)
-        return Batch(self.images.to(device), self.labels.to(device), words)
+        return self._each(lambda part: part.to(device))
 
     def split(self, size: int) -> list["Batch"]:
         """Pieces of so many images, the last one maybe smaller."""
         pieces = [slice(start, start + size) for start in range(0, len(self.labels), size)]
-        words = self.words
-        return [Batch(self.images[at], self.labels[at], None if words is None else words[at]) for at in pieces]
+        return [self._each(operator.itemgetter(piece)) for piece in pieces]
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        words, asked = (None if part is None else change(part) for part in (self.words, self.asked))
+        return Batch(change(self.images), change(self.labels), words, asked)
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,8 @@ class TrainingSet:
     indices: np.ndarray  # which of them are trained on
     labels: np.ndarray  # their works, numbered 0..N-1, one per index
     roles: np.ndarray  # their roles, one per index
+    words: np.ndarray | None = None  # of every image of the manifest, int64 [num_images, L]
+    num_words: int = 0  # of the vocabulary
 
 
 class EpochBatches:
@@ -66,14 +74,14 @@ class EpochBatches:
     def __init__(
         self, data: TrainingSet, recipe: Recipe, *, seed: int, epoch: int, rank: int = 0, world: int = 1
     ) -> None:
-        plan = _plan(data, recipe, seed=seed, epoch=epoch, world=world)
-        places = places_of_rank(plan.shape[1], rank, world)
-        self._augment = Augmentation(recipe, plan.shape, places, seed=seed, epoch=epoch)
-        self._data, self._own = data, plan[:, places]
-        self.batch_size = plan.shape[1]  # of all ranks together
+        self._plan = _plan(data, recipe, seed=seed, epoch=epoch, world=world)
+        self.batch_size = self._plan.shape[1]  # of all ranks together
+        self._places = places_of_rank(self.batch_size, rank, world)
+        self._augment = Augmentation(recipe, self._plan.shape, self._places, seed=seed, epoch=epoch)
+        self._data, self._recipe, self._moment = data, recipe, (seed, epoch)
 
     def __len__(self) -> int:
-        return len(self._own)
+        return len(self._plan)
 
     def start(self, first: int = 0, workers: int = 1) -> Generator[Batch]:
         """Batches from number `first` on, made ahead while others are used.
@@ -81,14 +89,26 @@ class EpochBatches:
         Args:
             workers: threads that make batches; 0 makes each when it is asked for. The batches are the same.
         """
-        own = self._own[first:]
+        own = self._plan[first:, self._places]
         with closing(_reads(self._data.images, self._data.indices[own])) as reads:
-            of_batches = zip(range(first, len(self)), own, reads, strict=True)
+            of_batches = zip(range(first, len(self)), reads, strict=True)
             yield from in_order((partial(self._make, *of_batch) for of_batch in of_batches), workers)
 
-    def _make(self, number: int, positions: np.ndarray, read: Callable[[], Pictures]) -> Batch:
-        images_BHWC = torch.from_numpy(self._augment(read(), number))
-        return Batch(images_BHWC, torch.from_numpy(self._data.labels[positions]))
+    def _make(self, number: int, read: Callable[[], Pictures]) -> Batch:
+        labels_B = torch.from_numpy(self._data.labels[self._plan[number, self._places]])
+        return Batch(torch.from_numpy(self._augment(read(), number)), labels_B, *self._words(number))
+
+    def _words(self, number: int) -> tuple[Tensor, Tensor] | tuple[()]:
+        """The words of this rank's part of a batch, some hidden, and those that are; drawn for the whole batch."""
+        if self._data.words is None:
+            return ()
+        seed, epoch = self._moment
+        assert isinstance(self._recipe, AnimesionRecipe)
+        progress = (epoch - 1 + number / len(self)) / self._recipe.epochs
+        words_BL = self._data.words[self._data.indices[self._plan[number]]]
+        random = np.random.default_rng((seed, epoch, HIDDEN_STREAM, number))
+        words_BL, asked_BL = hide(words_BL, self._recipe, progress, self._data.num_words, random)
+        return torch.from_numpy(words_BL[self._places]), torch.from_numpy(asked_BL[self._places])
 
 
 def _plan(data: TrainingSet, recipe: Recipe, *, seed: int, epoch: int, world: int) -> np.ndarray:

@@ -44,6 +44,7 @@ class CheckpointInfo:
     epoch: int  # the last whole one
     metrics: dict[str, float]  # as they were reported
     works: tuple[str, ...]  # trained on, in the order of the classifier's rows
+    vocabulary: tuple[str, ...]  # the words of tags, in the order of their embeddings; none where no tags are read
     num_threads: int
     reading: str  # how the training images were read; see shards_tools/images.py
     versions: dict[str, str]
@@ -74,7 +75,8 @@ def read_info(folder: Path) -> CheckpointInfo:
     values.pop("format")
     metrics = {name: math.nan if value is None else value for name, value in values["metrics"].items()}
     recipe = recipe_from_dict(values["recipe"])
-    return CheckpointInfo(**{**values, "recipe": recipe, "metrics": metrics, "works": tuple(values["works"])})
+    labels = {name: tuple(values[name]) for name in ("works", "vocabulary")}
+    return CheckpointInfo(**{**values, "recipe": recipe, "metrics": metrics, **labels})
 
 
 def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Model, CheckpointInfo]:
@@ -82,7 +84,7 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Model,
     info = read_info(folder)
     # its weights are in the checkpoint: none are fetched
     recipe = dataclasses.replace(info.recipe, pretrained=False, weights_file=None)
-    model = build_model(recipe, len(info.works))
+    model = build_model(recipe, len(info.works), len(info.vocabulary))
     load_weights(model, folder / WEIGHTS_NAME)
     return model.to(device).eval(), info
 

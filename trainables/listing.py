@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -9,7 +10,25 @@ import torch
 from shards_tools.command import say
 from trainables.models import build_model
 from trainables.recipes import RECIPES
-from trainables.recipes.recipe import Recipe
+from trainables.recipes.images import ImageSettings
+from trainables.recipes.optimisation import OptimiserSettings
+from trainables.recipes.ranking import RankingRecipe
+from trainables.recipes.recipe import IDENTITY_FIELDS, Recipe
+from trainables.text import MARKS
+
+
+def _names(family: type) -> set[str]:
+    return {field.name for field in dataclasses.fields(family)}
+
+
+# Fields that no model's size depends on: recipes that differ in these alone are counted once.
+NOT_OF_SIZES = (
+    {*IDENTITY_FIELDS, "plan", "images_per_epoch", "batch_size", "label_smoothing", "precision", "channels_last"}
+    | {"pretrained", "weights_file", "frozen_backbone"}
+    | _names(OptimiserSettings)
+    | (_names(ImageSettings) - {"image_size"})
+    | (_names(RankingRecipe) - _names(Recipe))
+) - {"system"}
 
 
 def list_recipes() -> list[dict[str, Any]]:
@@ -33,15 +52,25 @@ def describe(recipe: Recipe) -> dict[str, Any]:
     """Names and sizes of a recipe.
 
     `num_parameters` leaves out the classifiers, whose size the data decide; `feature_dim` is that of the test feature;
-    `tokens` are the patches, without the class token.
+    `tokens` are the patches, without the class token, or the places of the last map.
     """
-    with torch.device("meta"):
-        model = build_model(dataclasses.replace(recipe, pretrained=False, weights_file=None), num_works=2)
-    sizes = [weight.numel() for name, weight in model.named_parameters() if "classifiers" not in name]
+    settings = tuple((key, value) for key, value in vars(recipe).items() if key not in NOT_OF_SIZES)
+    sizes = _sizes(settings, type(recipe))  # type: ignore[arg-type]  # a class is hashable
     return {
         **{name: getattr(recipe, name) for name in ("name", "system", "table", "row", "backbone")},
-        "num_parameters": sum(sizes),
-        "feature_dim": model.num_features,
+        "num_parameters": sizes[0],
+        "feature_dim": sizes[1],
         "image_size": recipe.image_size,
-        "tokens": model.num_tokens,
+        "tokens": sizes[2],
     }
+
+
+@cache
+def _sizes(settings: tuple[tuple[str, Any], ...], family: type[Recipe]) -> tuple[int, int, int]:
+    """Parameters, width of the test feature and tokens of a model with these settings."""
+    values = dict(settings)
+    recipe = family(name="any", scale="tiny", lr=1.0, pretrained=False, **values)
+    with torch.device("meta"):
+        model = build_model(recipe, num_works=2, num_words=len(MARKS) if values.get("text_tokens") else 0)
+    counted = (weight.numel() for name, weight in model.named_parameters() if "classifiers" not in name)
+    return sum(counted), model.num_features, model.num_tokens

@@ -88,9 +88,7 @@ def run_epoch(training: Training, epoch: int) -> Metrics:
     num_images_before = training.progress.num_images
     losses, num_images = train_one_epoch(training, epoch)
     images_per_second = (num_images - num_images_before) / (time.perf_counter() - start)
-    scores = training.evaluation.of(
-        training.evaluated_model, training.evaluation_images, training.device, training.ranks
-    )
+    scores = training.evaluation.of(training.evaluated_model, training.inputs, training.device, training.ranks)
     return {
         "epoch": epoch,
         **scores,

@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Callable
 
 import torch
-from timm.models import group_parameters
 from torch import nn
 
 from trainables.models.model import Model
@@ -42,9 +41,8 @@ def build_optimiser(model: Model, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def depths_below_head(model: Model) -> dict[str, int]:
-    """How many layers each weight of the backbone stands below the head, from 1 on; timm's grouping into layers."""
-    matcher = model.backbone.group_matcher()  # type: ignore[operator]
-    layers: dict[str, int] = group_parameters(model.backbone, matcher, reverse=True)
+    """How many layers each weight of the backbone stands below the head, from 1 on."""
+    layers: dict[str, int] = model.backbone.layers()  # type: ignore[operator]
     num_layers = max(layers.values()) + 1
     return {f"backbone.{name}": num_layers - layer for name, layer in layers.items()}
 

@@ -1,15 +1,20 @@
 """The images of a manifest as a recipe wants them: for evaluation, and for training before augmentation."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from shards_tools.errors import Error
 from shards_tools.images import Images, NativeImages, one_shape, open_images
 from shards_tools.manifest import Manifest
 from shards_tools.stores.shard_cache import cached
+from trainables.recipes.animesion import AnimesionRecipe
 from trainables.recipes.images import ImageSettings
 from trainables.recipes.recipe import Recipe
+from trainables.text import evaluated_words, read_words
 
 TrainingImages = Images | NativeImages
 Pictures = np.ndarray | Sequence[np.ndarray]  # BHWC, or HWC each
@@ -26,6 +31,30 @@ class MiddleOf:
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
         """[n] -> [n, size, size, 3]."""
         return self._images[indices][:, self._middle, self._middle]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a model is evaluated with: images and, where it reads tags, their words."""
+
+    images: Images | MiddleOf
+    words: np.ndarray | None = None  # int64 [num_images, L]
+
+    def at(self, indices: np.ndarray, device: torch.device | str) -> tuple[Tensor, Tensor | None]:
+        """Some of them on a device, as a model takes them."""
+        words_BL = None if self.words is None else torch.from_numpy(self.words[indices]).to(device)
+        return torch.from_numpy(self.images[indices]).to(device), words_BL
+
+
+def evaluation_inputs(
+    recipe: Recipe, manifest: Manifest, vocabulary: Sequence[str], reading: str, *, threads: int = 1
+) -> Inputs:
+    """Every image of the manifest as the recipe's model is evaluated with it."""
+    images = evaluation_images(recipe, manifest, reading, threads=threads)
+    if not vocabulary:
+        return Inputs(images)
+    assert isinstance(recipe, AnimesionRecipe)
+    return Inputs(images, evaluated_words(read_words(manifest, vocabulary, recipe.text_tokens), recipe))
 
 
 def evaluation_images(

@@ -65,6 +65,7 @@ def _info(training: Training, epoch: int, metrics: dict[str, float]) -> Checkpoi
         epoch=epoch,
         metrics=metrics,
         works=tuple(training.manifest.works[work] for work in training.works),
+        vocabulary=training.vocabulary,
         num_threads=torch.get_num_threads(),
         reading=training.reading,
         versions=versions(),

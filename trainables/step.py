@@ -29,9 +29,16 @@ class Step:
     """Everything that a batch passes; called once per batch."""
 
     def __init__(
-        self, recipe: Recipe, model: Model, losses: Losses, optimiser: torch.optim.Optimizer, ranks: Ranks = ALONE
+        self,
+        recipe: Recipe,
+        model: Model,
+        losses: Losses,
+        optimiser: torch.optim.Optimizer,
+        ranks: Ranks = ALONE,
+        teacher: Model | None = None,
     ) -> None:
         self._recipe, self._model, self._losses, self._optimiser, self._ranks = recipe, model, losses, optimiser, ranks
+        self._teacher = teacher
         self._wrapped = ranks.wrap(model.backbone)
         self._backbone: Callable[..., Features] = torch.compile(self._wrapped) if recipe.compiled else self._wrapped
         self._trained = [weight for weight in model.parameters() if weight.requires_grad]
@@ -56,7 +63,7 @@ class Step:
         return values
 
     def _whole(self, batch: Batch) -> dict[str, Tensor]:
-        losses: dict[str, Tensor] = self._losses(self._model.head(self._features(batch)), batch.labels)
+        losses: dict[str, Tensor] = self._losses(self._model.head(self._features(batch)), batch.labels, batch.asked)
         losses["loss"].backward()  # type: ignore[no-untyped-call]
         return losses
 
@@ -75,7 +82,8 @@ class Step:
                 first.append(self._features(part))
         own = {name: torch.cat([features[name].detach() for features in first]) for name in first[0]}
         whole = {name: self._ranks.gather(value).requires_grad_() for name, value in own.items()}
-        losses: dict[str, Tensor] = self._losses(self._model.head(whole), self._ranks.gather(batch.labels))
+        asked = None if batch.asked is None else self._ranks.gather(batch.asked)
+        losses: dict[str, Tensor] = self._losses(self._model.head(whole), self._ranks.gather(batch.labels), asked)
         losses["loss"].backward()  # type: ignore[no-untyped-call]
         self._ranks.average_gradients(self._model.head)
         gradients = {name: self._ranks.own_gradient(value, len(batch.labels)) for name, value in whole.items()}
@@ -95,6 +103,9 @@ class Step:
         bf16 = self._recipe.precision == "bf16"
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=bf16):
             features = self._backbone(batch.images, batch.words)
+            if self._teacher is not None:
+                with torch.no_grad():
+                    features = {**features, "teacher_logits": self._teacher.classify(batch.images)}
         # losses are float32: distances cancel in bfloat16
         return {name: value.float() if value.is_floating_point() else value for name, value in features.items()}
 

@@ -11,7 +11,6 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import nn
 
-from shards_tools.images import Images
 from shards_tools.manifest import Manifest
 from trainables.batches import TrainingSet
 from trainables.evaluation import Evaluation
@@ -21,10 +20,12 @@ from trainables.models.model import Model
 from trainables.optimiser import build_optimiser
 from trainables.progress import Progress
 from trainables.ranks import ALONE, Ranks
-from trainables.reading import MiddleOf, evaluation_images, training_images
+from trainables.reading import Inputs, MiddleOf, evaluation_inputs, training_images
+from trainables.recipes.animesion import AnimesionRecipe
 from trainables.recipes.recipe import Recipe
 from trainables.step import Step
-from trainables.transfer import start_from_checkpoint
+from trainables.text import make_vocabulary, read_words
+from trainables.transfer import load_teacher, start_from_checkpoint
 
 
 @dataclass(kw_only=True)
@@ -40,8 +41,9 @@ class Training:
     data: TrainingSet
     reading: str  # how its images are read; see shards_tools/images.py
     evaluation: Evaluation  # on val
-    evaluation_images: Images | MiddleOf  # every image of the manifest as it is evaluated
+    inputs: Inputs  # every image of the manifest as it is evaluated
     works: np.ndarray  # ids of the works trained on, ascending; the labels of `data` are places in it
+    vocabulary: tuple[str, ...]  # of tags; none where the recipe reads none
     model: Model
     losses: Losses
     optimiser: torch.optim.Optimizer
@@ -76,19 +78,24 @@ def prepare(
     recipe.batch_shape(len(works))  # refuses data that give no batch before anything is decoded
     evaluation = Evaluation(manifest, "val", fold)
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    vocabulary = _vocabulary(recipe, manifest, split.train)
     seed_everything(seed, 0)
-    model = _first_model(recipe, [manifest.works[work] for work in works], fresh=fresh).to(where)
+    names = [manifest.works[work] for work in works]
+    model = _first_model(recipe, names, len(vocabulary), fresh=fresh).to(where)
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
     if ranks.world > 1 and where.type == "cuda":  # batch norms see the whole batch
         model.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)  # type: ignore[no-untyped-call]
     losses = Losses(recipe, len(works), int(model.backbone.width)).to(where)  # type: ignore[arg-type]
     optimiser = build_optimiser(model, recipe)
+    teacher = load_teacher(recipe, names, where)
     threads = torch.get_num_threads()
-    evaluated = evaluation_images(recipe, manifest, reading, threads=threads)
-    same = not recipe.varied_in_size and not isinstance(evaluated, MiddleOf)
-    trained = evaluated if same else training_images(recipe, manifest, reading, threads=threads)
+    inputs = evaluation_inputs(recipe, manifest, vocabulary, reading, threads=threads)
+    same = not recipe.varied_in_size and not isinstance(inputs.images, MiddleOf)
+    trained = inputs.images if same else training_images(recipe, manifest, reading, threads=threads)
     assert not isinstance(trained, MiddleOf)
+    words = _trained_words(recipe, manifest, vocabulary)
+    roles = manifest.role[split.train]
     return Training(
         recipe=recipe,
         manifest=manifest,
@@ -97,27 +104,40 @@ def prepare(
         device=where,
         ranks=ranks,
         reading=trained.reading,
-        data=TrainingSet(trained, split.train, labels.astype(np.int64), manifest.role[split.train]),
+        data=TrainingSet(trained, split.train, labels.astype(np.int64), roles, words, len(vocabulary)),
         evaluation=evaluation,
-        evaluation_images=evaluated,
+        inputs=inputs,
         works=works,
+        vocabulary=vocabulary,
         model=model,
         losses=losses,
         optimiser=optimiser,
-        step=Step(recipe, model, losses, optimiser, ranks),
+        step=Step(recipe, model, losses, optimiser, ranks, teacher),
         averaged=None if recipe.ema_decay is None else ModelEmaV3(model, decay=recipe.ema_decay),
     )
 
 
-def _first_model(recipe: Recipe, works: list[str], *, fresh: bool) -> Model:
+def _first_model(recipe: Recipe, works: list[str], num_words: int, *, fresh: bool) -> Model:
     """With the weights that the recipe starts from."""
+    bare = dataclasses.replace(recipe, pretrained=False, weights_file=None)
     if not fresh:
-        return build_model(dataclasses.replace(recipe, pretrained=False, weights_file=None), len(works))
+        return build_model(bare, len(works), num_words)
     if recipe.weights_file is None or not Path(recipe.weights_file).is_dir():
-        return build_model(recipe, len(works))
-    model = build_model(dataclasses.replace(recipe, pretrained=False, weights_file=None), len(works))
+        return build_model(recipe, len(works), num_words)
+    model = build_model(bare, len(works), num_words)
     start_from_checkpoint(model, Path(recipe.weights_file), works)
     return model
+
+
+def _vocabulary(recipe: Recipe, manifest: Manifest, trained: np.ndarray) -> tuple[str, ...]:
+    reads = isinstance(recipe, AnimesionRecipe) and recipe.text_tokens > 0
+    return make_vocabulary(manifest, trained) if reads else ()
+
+
+def _trained_words(recipe: Recipe, manifest: Manifest, vocabulary: tuple[str, ...]) -> np.ndarray | None:
+    if not isinstance(recipe, AnimesionRecipe) or not vocabulary:
+        return None
+    return read_words(manifest, vocabulary, recipe.text_tokens)
 
 
 def seed_everything(seed: int, epoch: int, rank: int = 0) -> None:

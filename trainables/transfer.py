@@ -1,13 +1,17 @@
-"""From a checkpoint to other data: its weights onto a model whose classes are others."""
+"""What one training takes from another's checkpoint: weights to start from, also for other classes, or a teacher."""
 
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from trainables.checkpoint import read_info, read_weights
+from shards_tools.errors import Error
+from trainables.checkpoint import load_model, read_info, read_weights
 from trainables.models.model import Model
+from trainables.recipes.classifying import ClassifierRecipe
+from trainables.recipes.recipe import Recipe
 from trainables.weights import LoadReport, take
 
 log = logging.getLogger(__name__)
@@ -29,6 +33,24 @@ def start_from_checkpoint(model: Model, folder: Path, works: Sequence[str]) -> L
             states[name] = _with_rows(value, states, name, shared)
     log.info("%d of %d classes stand in the checkpoint %s", len(shared), len(works), folder)
     return take(model, states, str(folder))
+
+
+def load_teacher(recipe: Recipe, works: Sequence[str], device: torch.device) -> Model | None:
+    """The recipe's teacher in evaluation mode, if it has one: of the same classes, and for the same image size."""
+    if not isinstance(recipe, ClassifierRecipe) or recipe.teacher is None:
+        return None
+    teacher, info = load_model(Path(recipe.teacher), device)
+    if info.works != tuple(works):
+        raise Error(
+            f"{recipe.name}: the teacher {recipe.teacher} names {len(info.works)} classes, not the {len(works)} of"
+            " this training. Name one that was trained on the same data."
+        )
+    if info.recipe.image_size != recipe.image_size:
+        raise Error(
+            f"{recipe.name}: the teacher {recipe.teacher} sees {info.recipe.image_size} px, this training"
+            f" {recipe.image_size}. Set image_size={info.recipe.image_size}."
+        )
+    return teacher.requires_grad_(False)
 
 
 def _with_rows(value: Tensor, states: Mapping[str, Tensor], name: str, shared: Sequence[tuple[int, int]]) -> Tensor:

@@ -3,7 +3,8 @@
 import logging
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,10 +51,8 @@ def hub_weights(backbone: str, shape: Backbone) -> States:
             f"backbone={backbone!r} starts from {name or 'weights of your own'}, which no registry has. Set"
             " weights_file to a copy, or pretrained=false."
         )
-    try:
-        return timm.create_model(name, pretrained=True).state_dict()
-    except BROKEN as failure:
-        raise _unreadable(name, "the Hugging Face hub", failure) from failure
+    with readable(name, "the Hugging Face hub"):
+        return dict(timm.create_model(name, pretrained=True).state_dict())
 
 
 def file_weights(network: nn.Module, file: str, clean: Callable[[States], States] = dict) -> States:
@@ -68,15 +67,30 @@ def file_weights(network: nn.Module, file: str, clean: Callable[[States], States
         raise Error(
             f"weights_file={file} is no file. Name a .safetensors, .pth or .npz file, or a checkpoint's folder."
         )
-    try:
+    with readable(file, "the disk"):
         if file.endswith((".npz", ".npy")):
             network.load_pretrained(file)  # type: ignore[operator]
-            return network.state_dict()
-        states = clean(_tensors(load_state_dict(file)))
-        convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
-        return _tensors(convert(states, network) if convert else states)
+            return dict(network.state_dict())
+        return converted(clean(_tensors(load_state_dict(file))), network)
+
+
+def converted(states: States, network: nn.Module) -> States:
+    """Weights in any form that a network of timm's knows, in this one's: its names, and positions of its size."""
+    convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+    return _tensors(convert(states, network) if convert else states)
+
+
+@contextmanager
+def readable(name: str, place: str) -> Iterator[None]:
+    """While inside, whatever a missing or damaged file raises is an Error that says so."""
+    try:
+        yield
     except BROKEN as failure:
-        raise _unreadable(file, "the disk", failure) from failure
+        reason = textwrap.shorten(" ".join(f"{type(failure).__name__}: {failure}".split()), 160)
+        raise Error(
+            f"The weights {name} could not be read from {place} ({reason})."
+            " Set weights_file to a local copy, or pretrained=false."
+        ) from failure
 
 
 def take(network: nn.Module, states: Mapping[str, Tensor], source: str) -> LoadReport:
@@ -102,11 +116,3 @@ def _tensors(states: Mapping[str, Any]) -> States:
     if not states or not all(isinstance(value, Tensor) for value in states.values()):
         raise ValueError("it holds no table of tensors by name")
     return dict(states)
-
-
-def _unreadable(name: str, place: str, failure: Exception) -> Error:
-    reason = textwrap.shorten(" ".join(f"{type(failure).__name__}: {failure}".split()), 160)
-    return Error(
-        f"The weights {name} could not be read from {place} ({reason})."
-        " Set weights_file to a local copy, or pretrained=false."
-    )

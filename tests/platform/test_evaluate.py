@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from platform import evaluate
+from shards_tools.build import build
 from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
+from shards_tools.sources import folder
 from trainables import train
 
 SMALL = ["backbone=vit_64x3", "stride_px=8", "works_per_batch=4", "images_per_epoch=64", "warmup_epochs=0"]
@@ -67,3 +70,25 @@ def test_a_checkpoint_that_lacks_a_file_is_named(
 def test_a_fold_that_does_not_exist_is_named(checkpoint: Path, shards: Path) -> None:
     with pytest.raises(Error, match="Fold 3 does not exist"):
         evaluate.main([str(checkpoint), "--data", str(shards), "--fold", "3"])
+
+
+def test_a_classifier_is_evaluated_by_the_classes_that_it_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in range(4):
+        for number in range(20):
+            file = tmp_path / "source" / f"c{name}" / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (60 * name, 10 * number, name + number)).save(file)
+    build(folder.scan(tmp_path / "source"), tmp_path / "shards")
+    out = tmp_path / "out"
+    words = ["--recipe", "dafre-tiny", "--data", str(tmp_path / "shards"), "--out", str(out), "--epochs", "1"]
+    train.main([*words, "--set", "image_size=24", "batch_size=16", "images_per_epoch=none"])
+    found = result(capsys, str(out / "last"), "--data", str(tmp_path / "shards"))
+    reported = json.loads((out / "metrics.jsonl").read_text())
+    assert found["top1"] == pytest.approx(reported["top1"], abs=1e-6)
+    assert (found["chance"]["top1"], found["chance"]["top5"]) == (0.25, 1.0)
+    (tmp_path / "source" / "c3").rename(tmp_path / "source" / "other")
+    build(folder.scan(tmp_path / "source"), tmp_path / "others")
+    with pytest.raises(Error, match=r"has other classes than the checkpoint was trained on \(other\)"):
+        evaluate.main([str(out / "last"), "--data", str(tmp_path / "others")])

@@ -10,31 +10,13 @@ import pytest
 import torch
 
 from shards_tools.errors import Error
+from tests.trainables.reports import Reports
 from trainables.checkpoint import load_model, read_info
 from trainables.evaluation import Evaluation, extract_features
 from trainables.loop import train, train_one_epoch
 from trainables.metrics.cross_role import cross_role_metrics
 from trainables.step import NonFiniteLoss
 from trainables.training import prepare
-
-OF_THE_MOMENT = {"time", "seconds", "images_per_second", "rss_mb"}
-
-
-class Reports:
-    """Keeps every report and its checkpoint."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.metrics: list[dict[str, float]] = []
-
-    def __call__(self, metrics, save) -> None:
-        save(self.folder / str(metrics["epoch"]))
-        self.metrics.append(metrics)
-        random.random()  # a listener may draw numbers of its own
-        torch.rand(3)
-
-    def lasting(self) -> list[dict[str, float]]:
-        return [{key: value for key, value in entry.items() if key not in OF_THE_MOMENT} for entry in self.metrics]
 
 
 def state_of(folder: Path):
@@ -134,7 +116,7 @@ def test_images_of_other_sizes_are_evaluated_at_the_recipes_size(small_recipe, m
     train(recipe, mixed_sizes, report=reports)
     assert np.isfinite(reports.metrics[0]["loss"])
     training = prepare(recipe, mixed_sizes, fold=0, seed=0, device="cpu")
-    assert training.evaluation_images[np.array([0])].shape == (1, 24, 24, 3)
+    assert training.inputs.images[np.array([0])].shape == (1, 24, 24, 3)
 
 
 def test_a_resumed_training_first_reports_the_checkpoints_own_metrics_and_writes_it_again(
@@ -213,8 +195,7 @@ def test_the_reported_metrics_are_those_of_the_saved_model_by_hand(small_recipe,
     query, gallery = training.evaluation.query, training.evaluation.gallery
     with torch.inference_mode():
         features = [
-            model.embed(torch.from_numpy(training.evaluation_images[[index]])).numpy()[0]
-            for index in (*query, *gallery)
+            model.embed(torch.from_numpy(training.inputs.images[[index]])).numpy()[0] for index in (*query, *gallery)
         ]
     scores = cross_role_metrics(
         np.stack(features[: len(query)]),
@@ -226,7 +207,7 @@ def test_the_reported_metrics_are_those_of_the_saved_model_by_hand(small_recipe,
     )
     assert reports.metrics[0]["mAP"] == pytest.approx(scores.mAP, abs=1e-6)
     assert reports.metrics[0]["cmc_1"] == scores.cmc[1]
-    whole = Evaluation(manifest, "val").of(model, training.evaluation_images, "cpu")
+    whole = Evaluation(manifest, "val").of(model, training.inputs, "cpu")
     assert (whole["mAP"], whole["mINP"]) == (info.metrics["mAP"], info.metrics["mINP"])
 
 
@@ -234,8 +215,8 @@ def test_features_do_not_depend_on_the_batch_and_the_models_mode_is_kept(small_r
     training = prepare(small_recipe(), manifest, fold=0, seed=0, device="cpu")
     training.model.train()
     indices = np.arange(7)
-    whole_ND = extract_features(training.model, training.evaluation_images, indices, "cpu")
-    parts_ND = extract_features(training.model, training.evaluation_images, indices, "cpu", batch_size=3)
-    np.testing.assert_allclose(whole_ND, parts_ND, atol=1e-6)
+    whole_ND = extract_features(training.model, training.inputs, indices, "cpu")
+    parts_ND = extract_features(training.model, training.inputs, indices, "cpu", batch_size=3)
+    torch.testing.assert_close(whole_ND, parts_ND, rtol=0, atol=1e-6)
     assert training.model.training
-    assert extract_features(training.model, training.evaluation_images, indices[:0], "cpu").shape == (0, 64)
+    assert extract_features(training.model, training.inputs, indices[:0], "cpu").shape == (0, 64)

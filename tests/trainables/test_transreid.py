@@ -9,10 +9,11 @@ import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
-from trainables.listing import describe, list_recipes
+from shards_tools.errors import Error
 from trainables.models import build_model
+from trainables.models.branch import ClassTokenBranch
 from trainables.models.model import Model
-from trainables.models.transreid import shuffle_patches
+from trainables.models.transreid import in_grey, shuffle_patches
 from trainables.recipes import RECIPES, get_recipe
 from trainables.recipes.backbones import BACKBONES
 
@@ -157,35 +158,47 @@ def test_the_neck_is_the_bnneck_of_the_papers(small_recipe):
     assert classifier.weight.std().item() == pytest.approx(0.001, rel=0.05)
 
 
-def test_the_rows_of_the_paper_have_its_sizes():
-    sizes = {entry["name"]: entry for entry in list_recipes()}
-    base, stride = sizes["transreid-vit-base"], sizes["transreid-vit-stride"]
-    assert (base["tokens"], base["feature_dim"], base["image_size"]) == (256, 768, 256)
-    assert (stride["tokens"], stride["feature_dim"], stride["image_size"]) == (441, 3840, 256)
-    # ViT-B/16 by hand: 12 blocks of 12 d^2 + 13 d, patches, norm, class token, positions, and the neck's norm
-    d = 768
-    block, norm = 12 * d * d + 13 * d, 2 * d
-    rest = (3 * 16 * 16 + 1) * d + d + 2 * d
-    assert base["num_parameters"] == 12 * block + norm + rest + 257 * d
-    assert base["num_parameters"] / 1e6 == pytest.approx(85.8, abs=0.05)
-    # JPM adds one block, one norm and four necks; upstream's unused block is not there
-    assert stride["num_parameters"] == 13 * block + 2 * norm + rest + 4 * 2 * d + 442 * d
-
-
-@pytest.mark.parametrize("name", [recipe.name for recipe in RECIPES.values() if recipe.scale == "tiny"])
-def test_the_listed_sizes_are_the_models(name):
-    recipe = RECIPES[name]
-    model = build_model(recipe, NUM_WORKS)
-    entry = describe(recipe)
-    classifiers = sum(weight.numel() for weight in model.head.classifiers.parameters())
-    assert entry["num_parameters"] == sum(weight.numel() for weight in model.parameters()) - classifiers
-    pixels = torch.zeros(1, recipe.image_size, recipe.image_size, 3, dtype=torch.uint8)
-    assert model.eval().embed(pixels).shape[1] == entry["feature_dim"]
-
-
 def test_one_image_goes_through_the_papers_largest_model():
     recipe = dataclasses.replace(get_recipe("transreid-vit-stride"), pretrained=False)
     model = build_model(recipe, 3).eval()
     assert model.backbone.patch_embed.grid_size == (21, 21)
     with torch.inference_mode():
         assert model.embed(torch.zeros(1, 256, 256, 3, dtype=torch.uint8)).shape == (1, 3840)
+
+
+def test_side_information_is_added_to_every_token_by_what_the_image_is_drawn_with(small_recipe):
+    torch.manual_seed(0)
+    with_sides = build_model(small_recipe(sie_weight=3.0), NUM_WORKS).eval()
+    without = build_model(small_recipe(), NUM_WORKS).eval()
+    without.load_state_dict({key: v for key, v in with_sides.state_dict().items() if "side_information" not in key})
+    coloured = torch.randint(0, 256, (2, 24, 24, 3), dtype=torch.uint8)
+    grey = coloured[..., :1].expand(-1, -1, -1, 3).contiguous()
+    assert in_grey(torch.cat([coloured, grey])).tolist() == [False, False, True, True]
+    for images, side in ((coloured, 0), (grey, 1)):
+        backbone = without.backbone
+        positions = backbone.pos_embed.data.clone()
+        backbone.pos_embed.data += 3.0 * with_sides.backbone.side_information.embedding[side]
+        torch.testing.assert_close(with_sides.embed(images), without.embed(images))
+        backbone.pos_embed.data = positions
+
+
+def test_upstreams_small_transformer_scales_its_attention_by_all_channels():
+    recipe = dataclasses.replace(get_recipe("transreid-vit-small-tiny"), drop_path=0.0)
+    backbone = build_model(recipe, NUM_WORKS).backbone.eval()
+    block, tokens_BTD = backbone.trunk[0], torch.randn(2, 5, 96, generator=torch.Generator().manual_seed(0))
+    assert block.attn.qkv.bias is None
+    assert block.mlp.fc1.out_features == 3 * 96
+    query, key, value = block.attn.qkv(tokens_BTD).view(2, 5, 3, 3, 32).permute(2, 0, 3, 1, 4)
+    mixed = torch.softmax(query @ key.transpose(-2, -1) * 96**-0.5, dim=-1) @ value
+    expected = block.attn.proj(mixed.transpose(1, 2).reshape(2, 5, 96))
+    torch.testing.assert_close(block.attn(tokens_BTD), expected, rtol=1e-4, atol=1e-5)
+    whole = block(tokens_BTD)
+    last = ClassTokenBranch(block, torch.nn.Identity())
+    torch.testing.assert_close(last(tokens_BTD), whole[:, 0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("id_loss", ["arcface", "cosface", "circle"])
+def test_margins_with_jpm_are_refused_by_name(small_recipe, id_loss):
+    small_recipe(id_loss=id_loss, jpm=False)
+    with pytest.raises(Error, match=f"id_loss='{id_loss}' with jpm=true has no local classifiers"):
+        small_recipe(id_loss=id_loss, jpm=True)

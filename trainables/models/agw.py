@@ -5,6 +5,7 @@ B batch, D width, C channels, H W places of the map.
 
 from typing import Any
 
+from timm.models import group_parameters
 from torch import Tensor, nn
 
 from trainables.models.checkpointing import remake_activations
@@ -22,7 +23,7 @@ NON_LOCAL_REDUCTION = 16
 POOLINGS = {"avg": Average, "gem": GeM}
 
 
-def build_agw(recipe: AGWRecipe, num_works: int) -> Model:
+def build_agw(recipe: AGWRecipe, num_works: int, num_words: int = 0) -> Model:
     """Ye et al. 2021 (arXiv 2001.04193), from timm's blocks."""
     backbone = AGWBackbone(recipe)
     return Model(backbone, BranchHead(recipe, backbone.width, 1, num_works, neck_feature=recipe.neck_feature))
@@ -59,12 +60,14 @@ class AGWBackbone(nn.Module):
         map_BCHW = self.network.forward_features(self.input_step(images_BHWC))  # type: ignore[operator]
         return {"branches": self.pooling(map_BCHW)[:, None]}
 
-    def group_matcher(self) -> dict[str, Any]:
-        """Its layers from the images on, as timm's models tell theirs; a stage is a layer."""
-        return {
+    def layers(self) -> dict[str, int]:
+        """The layer of each of its weights, counted from the images on. A stage is a layer."""
+        matcher: dict[str, Any] = {
             "stem": r"^network\.(?:conv1|bn1|layer0)",
             "blocks": [(r"^network\.layer(\d+)", None), (r"^pooling", (4,))],
         }
+        layers: dict[str, int] = group_parameters(self, matcher, reverse=True)
+        return layers
 
     def _look_around(self, *, narrow: bool) -> None:
         for stage, num_blocks in NON_LOCAL_BLOCKS.items():

@@ -3,12 +3,20 @@
 B batch, R branches, D width, N works, K sub-centres.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.models.model import Features, Outputs
 from trainables.recipes.recipe import Recipe
+
+
+def draw_small(weight: Tensor) -> None:
+    """The papers' fresh classifiers: a normal of 0.001."""
+    nn.init.normal_(weight, std=0.001)
 
 
 class BranchHead(nn.Module):
@@ -20,7 +28,7 @@ class BranchHead(nn.Module):
         neck: whether there is one.
         neck_feature: "before" or "after": where at the neck the test feature is taken.
         bias: of the classifiers.
-        std: of the classifiers' fresh weights; None: torch's own.
+        draw: fills the classifiers' fresh weights, biases are then 0; None: torch's own weights and biases.
     """
 
     def __init__(
@@ -33,11 +41,11 @@ class BranchHead(nn.Module):
         neck: bool = True,
         neck_feature: str = "before",
         bias: bool = False,
-        std: float | None = 0.001,
+        draw: Callable[[Tensor], Any] | None = draw_small,
     ) -> None:
         super().__init__()
         self.necks = nn.ModuleList(_neck(width) if neck else nn.Identity() for _ in range(num_branches))
-        self.classifiers = nn.ModuleList(_classifier(recipe, width, num_works, bias, std) for _ in range(num_branches))
+        self.classifiers = nn.ModuleList(_classifier(recipe, width, num_works, bias, draw) for _ in range(num_branches))
         self.after_neck = neck_feature == "after"
 
     def forward(self, features: Features) -> Outputs:
@@ -82,12 +90,14 @@ def _neck(width: int) -> nn.BatchNorm1d:
     return neck
 
 
-def _classifier(recipe: Recipe, width: int, num_works: int, bias: bool, std: float | None) -> nn.Module:
+def _classifier(
+    recipe: Recipe, width: int, num_works: int, bias: bool, draw: Callable[[Tensor], Any] | None
+) -> nn.Module:
     if recipe.id_loss != "softmax":
         return CosineClassifier(width, num_works, recipe.sub_centres)
     classifier = nn.Linear(width, num_works, bias=bias)
-    if std is not None:
-        nn.init.normal_(classifier.weight, std=std) if std else nn.init.zeros_(classifier.weight)
+    if draw is not None:
+        draw(classifier.weight)
         if bias:
             nn.init.zeros_(classifier.bias)
     return classifier

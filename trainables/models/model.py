@@ -30,6 +30,9 @@ class Backbone(Protocol):
     num_branches: int
     num_tokens: int  # patches of an image, or places of the last map
 
+    def layers(self) -> dict[str, int]:
+        """The layer of each of its weights, counted from the images on."""
+
     def __call__(self, images_BHWC: Tensor, words_BL: Tensor | None = None) -> Features:
         """The features of uint8 images, and of the words beside them where the recipe has text."""
 

@@ -7,6 +7,7 @@ import copy
 from typing import Any
 
 import torch
+from timm.models import group_parameters
 from torch import Tensor, nn
 
 from trainables.models.branch import ClassTokenBranch
@@ -22,7 +23,7 @@ SIDE_STD = 0.02  # of fresh side information embeddings
 GREY_SPREAD = 4.0  # of 255, between an image's channels: more than JPEG's noise, less than any colouring
 
 
-def build_transreid(recipe: TransReIDRecipe, num_works: int) -> Model:
+def build_transreid(recipe: TransReIDRecipe, num_works: int, num_words: int = 0) -> Model:
     """He et al. 2021 (arXiv 2102.04378), from timm's blocks."""
     backbone = TransReIDBackbone(recipe)
     head = BranchHead(recipe, backbone.width, backbone.num_branches, num_works, neck_feature=recipe.neck_feature)
@@ -79,10 +80,14 @@ class TransReIDBackbone(nn.Module):
             branches += self._local_features(tokens_BTD)
         return {"branches": torch.stack(branches, dim=1)}
 
-    def group_matcher(self) -> dict[str, Any]:
-        """Its layers from the images on, as timm's models tell theirs."""
-        stem = r"^(?:cls_token|pos_embed|patch_embed|side_information)"
-        return {"stem": stem, "blocks": [(r"^trunk\.(\d+)", None), (r"^(?:global|local)_branch", (9999,))]}
+    def layers(self) -> dict[str, int]:
+        """The layer of each of its weights, counted from the images on."""
+        matcher: dict[str, Any] = {
+            "stem": r"^(?:cls_token|pos_embed|patch_embed|side_information)",
+            "blocks": [(r"^trunk\.(\d+)", None), (r"^(?:global|local)_branch", (9999,))],
+        }
+        layers: dict[str, int] = group_parameters(self, matcher, reverse=True)
+        return layers
 
     def _local_features(self, tokens_BTD: Tensor) -> list[Tensor]:
         assert self.local_branch is not None

@@ -5,13 +5,27 @@ from collections.abc import Mapping
 from typing import Any
 
 from shards_tools.errors import Error, unknown
-from trainables.recipes import agw, transreid
+from trainables.recipes import agw, animesion, dafre, icartoonface, open_networks, transreid
 from trainables.recipes.recipe import IDENTITY_FIELDS, Recipe
 from trainables.recipes.settings import override
 from trainables.recipes.tiny import tiny_form
 
-FAMILIES: dict[str, type[Recipe]] = {"transreid": transreid.TransReIDRecipe, "agw": agw.AGWRecipe}
-AT_BOTH_SCALES = (*transreid.RECIPES, *agw.RECIPES)
+FAMILIES: dict[str, type[Recipe]] = {
+    "transreid": transreid.TransReIDRecipe,
+    "agw": agw.AGWRecipe,
+    "dafre": dafre.DAFreRecipe,
+    "animesion": animesion.AnimesionRecipe,
+    "icartoonface": icartoonface.CartoonRecipe,
+    "open": open_networks.OpenRecipe,
+}
+AT_BOTH_SCALES = (
+    *transreid.RECIPES,
+    *agw.RECIPES,
+    *dafre.RECIPES,
+    *animesion.RECIPES,
+    *icartoonface.RECIPES,
+    *open_networks.RECIPES,
+)
 # every recipe of the papers' networks has a tiny twin, NAME-tiny
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe

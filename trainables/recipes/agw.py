@@ -6,9 +6,8 @@ from typing import Any, Literal
 
 from trainables.recipes.backbones import ConvNet, get_backbone
 from trainables.recipes.checks import one_of, require
+from trainables.recipes.images import IMAGENET_MEAN, IMAGENET_STD
 from trainables.recipes.ranking import RankingRecipe
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, kw_only=True)

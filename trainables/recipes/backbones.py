@@ -46,6 +46,15 @@ class AnyNetwork(Backbone):
     architecture: str
     arguments: dict[str, Any] = field(default_factory=dict)
     grid_px: int  # image pixels per token, or per place of the last map
+    sized: bool = True  # whether it is built for one image size
+    reads_bgr: bool = False  # whether its weights were trained on blue, green, red
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shallow(Backbone):
+    """The network of two convolutions and two linear layers that DAF:re's tables call SN."""
+
+    channels: tuple[int, int]
 
 
 def _vit(width: int, depth: int, patch_px: int, channels_per_head: int = 64, **more: Any) -> Transformer:
@@ -126,7 +135,58 @@ CONV_NETS = {
 }
 
 
-BACKBONES: dict[str, Backbone] = {**TRANSFORMERS, **CONV_NETS}
+TINY_TOKENS: dict[str, Any] = {"embed_dim": 64, "depth": 2, "num_heads": 2, "patch_size": 8}
+TINY_STAGES = {"depths": (1, 1, 1, 1), "dims": (16, 32, 64, 128)}
+
+
+def _any(width: int, name: str, grid_px: int, **more: Any) -> AnyNetwork:
+    return AnyNetwork(width=width, architecture=name.partition(".")[0], pretrained_name=name, grid_px=grid_px, **more)
+
+
+def _tagger(width: int, architecture: str, name: str, grid_px: int, **more: Any) -> AnyNetwork:
+    """One of SmilingWolf's taggers, trained on Danbooru's drawings; characters and works are among their tags."""
+    hub = f"hf-hub:SmilingWolf/{name}"
+    settings = {"pretrained_name": hub, "grid_px": grid_px, "reads_bgr": True, **more}
+    return AnyNetwork(width=width, architecture=architecture, **settings)
+
+
+def _tiny_any(architecture: str, width: int = 64, grid_px: int = 8, **more: Any) -> AnyNetwork:
+    settings = {"arguments": TINY_TOKENS, "grid_px": grid_px, **more}
+    return AnyNetwork(width=width, architecture=architecture, **settings)
+
+
+OPEN_NETWORKS = {
+    "dinov2_small": _any(384, "vit_small_patch14_dinov2.lvd142m", 14),
+    "dinov2_base": _any(768, "vit_base_patch14_dinov2.lvd142m", 14),
+    "dinov3_small": _any(384, "vit_small_patch16_dinov3.lvd1689m", 16),
+    "dinov3_base": _any(768, "vit_base_patch16_dinov3.lvd1689m", 16),
+    "dinov3_convnext_base": _any(1024, "convnext_base.dinov3_lvd1689m", 32, sized=False),
+    "siglip2_base": _any(768, "vit_base_patch16_siglip_256.v2_webli", 16),
+    "convnext_base": _any(1024, "convnext_base.fb_in22k", 32, sized=False),
+    "eva02_base": _any(768, "eva02_base_patch14_224.mim_in22k", 14),
+    "wd_vit_tagger": _tagger(
+        768, "vit_base_patch16_224", "wd-vit-tagger-v3", 16,
+        arguments={"class_token": False, "global_pool": "avg", "fc_norm": False},
+    ),
+    "wd_convnext_tagger": _tagger(1024, "convnext_base", "wd-convnext-tagger-v3", 32, sized=False),
+    "wd_eva02_large_tagger": _tagger(1024, "eva02_large_patch14_448", "wd-eva02-large-tagger-v3", 14),
+    # the tiny scale: two blocks, or one in each stage
+    "dinov2_tiny": _tiny_any("vit_small_patch14_dinov2"),
+    "dinov3_tiny": _tiny_any("vit_small_patch16_dinov3"),
+    "siglip2_tiny": _tiny_any("vit_base_patch16_siglip_256"),
+    "eva02_tiny": _tiny_any("eva02_base_patch14_224"),
+    "wd_vit_tiny": _tiny_any(
+        "vit_base_patch16_224", arguments={**TINY_TOKENS, "class_token": False, "global_pool": "avg", "fc_norm": False}
+    ),
+    "convnext_tiny": _tiny_any("convnext_base", 128, 32, arguments=TINY_STAGES, sized=False),
+}  # fmt: skip
+
+SHALLOW_NETS = {
+    "shallownet": Shallow(width=512, channels=(16, 32)),
+    "shallownet_64": Shallow(width=64, channels=(16, 32)),  # the tiny scale
+}
+
+BACKBONES: dict[str, Backbone] = {**TRANSFORMERS, **CONV_NETS, **OPEN_NETWORKS, **SHALLOW_NETS}
 
 
 def get_backbone(name: str) -> Backbone:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from trainables.recipes.checks import above_zero, one_of
+from trainables.recipes.checks import above_zero, at_least_zero, one_of
 from trainables.recipes.recipe import Recipe, refuse_single_work
 
 
@@ -12,11 +12,15 @@ class ClassifierRecipe(Recipe):
     """Classification: which of the classes is it? In data of works a work is a class."""
 
     batch_size: int = 64  # images
+    teacher: str | None = None  # a checkpoint of the same classes to learn from beside the labels; None: no teacher
+    distillation_weight: float = 1.0  # of being like the teacher
+    distillation_temperature: float = 4.0  # that softens both, Hinton's T
     plan: Literal["full", "papers", "shuffle", "balanced", "cross_role"] = "shuffle"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        above_zero(self, "batch_size")
+        above_zero(self, "batch_size", "distillation_temperature")
+        at_least_zero(self, "distillation_weight")
         one_of(self, "plan", "shuffle", "balanced")
 
     def batch_shape(self, num_works: int) -> tuple[int, int]:

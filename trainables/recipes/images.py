@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from trainables.recipes.checks import at_least_zero, one_of, probabilities, require
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSettings:

@@ -1,0 +1,25 @@
+"""What a training reports, kept with its checkpoints."""
+
+import random
+from pathlib import Path
+
+import torch
+
+OF_THE_MOMENT = {"time", "seconds", "images_per_second", "rss_mb"}
+
+
+class Reports:
+    """Keeps every report, and its checkpoint in the folder of its epoch."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.metrics: list[dict[str, float]] = []
+
+    def __call__(self, metrics, save) -> None:
+        save(self.folder / str(metrics["epoch"]))
+        self.metrics.append(metrics)
+        random.random()  # a listener may draw numbers of its own
+        torch.rand(3)
+
+    def lasting(self) -> list[dict[str, float]]:
+        return [{key: value for key, value in entry.items() if key not in OF_THE_MOMENT} for entry in self.metrics]

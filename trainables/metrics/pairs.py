@@ -1,0 +1,32 @@
+"""iCartoonFace's official Rank@1: is an image's partner nearer than every stranger?
+
+N pairs, M distractors, D width.
+"""
+
+import numpy as np
+
+from trainables.metrics.cross_role import Floats
+
+PAIRS_AT_ONCE = 1024
+
+
+def rank1_of_pairs(probe_ND: Floats, partner_ND: Floats, distractors_MD: Floats) -> float:
+    """The fraction of pairs whose second image is nearer to the first, by cosine, than any distractor.
+
+    Other labelled images take no place, so that each probe looks for one image among the distractors; one that is as
+    near as the partner comes first. From a copy of the evaluation script of its authors.
+    """
+    probe_ND, partner_ND, distractors_MD = map(_of_length_1, (probe_ND, partner_ND, distractors_MD))
+    right = 0
+    for start in range(0, len(probe_ND), PAIRS_AT_ONCE):
+        probe_BD = probe_ND[start : start + PAIRS_AT_ONCE]
+        partner_B = np.einsum("bd,bd->b", probe_BD, partner_ND[start : start + PAIRS_AT_ONCE])
+        nearest_B = (probe_BD @ distractors_MD.T).max(axis=1, initial=-np.inf)
+        right += int((partner_B > nearest_B).sum())
+    return right / len(probe_ND)
+
+
+def _of_length_1(features_ND: Floats) -> Floats:
+    lengths_N1 = np.linalg.norm(features_ND, axis=1, keepdims=True)
+    normalised: Floats = features_ND / np.maximum(lengths_N1, np.finfo(features_ND.dtype).tiny)
+    return normalised

@@ -1,0 +1,49 @@
+"""A residual network of timm's as a backbone, with nothing changed.
+
+B batch, D width, C channels, H W pixels.
+"""
+
+from typing import Any
+
+from timm.models import group_parameters
+from torch import Tensor, nn
+
+from trainables.models.checkpointing import remake_activations
+from trainables.models.conv import STAGES, build_conv, count_places
+from trainables.models.input_step import InputStep
+from trainables.models.model import Features
+from trainables.models.pooling import Average
+from trainables.recipes.backbones import get_backbone
+from trainables.recipes.recipe import Recipe
+
+
+class ConvBackbone(nn.Module):
+    """A residual network as it is, and the mean of its last map."""
+
+    num_branches = 1
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.input_step = InputStep(recipe)
+        self.network = build_conv(recipe.backbone, pretrained=recipe.pretrained, weights_file=recipe.weights_file)
+        self.pooling = Average()
+        self.width = get_backbone(recipe.backbone).width
+        self.image_size = recipe.image_size
+        if recipe.checkpointing:
+            remake_activations(self.network.get_submodule(stage) for stage in STAGES)
+
+    @property
+    def num_tokens(self) -> int:
+        """Places of the last map."""
+        return count_places(self.network, self.image_size)
+
+    def forward(self, images_BHWC: Tensor, words_BL: Tensor | None = None) -> Features:
+        """The one branch, B x 1 x D."""
+        map_BCHW = self.network.forward_features(self.input_step(images_BHWC))  # type: ignore[operator]
+        return {"branches": self.pooling(map_BCHW)[:, None]}
+
+    def layers(self) -> dict[str, int]:
+        """The layer of each of its weights, counted from the images on. A stage is a layer."""
+        matcher: dict[str, Any] = {"stem": r"^network\.(?:conv1|bn1|layer0)", "blocks": r"^network\.layer(\d+)"}
+        layers: dict[str, int] = group_parameters(self, matcher, reverse=True)
+        return layers

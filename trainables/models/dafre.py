@@ -1,0 +1,30 @@
+"""The classifiers of DAF:re: a network of any kind, and one linear layer."""
+
+from torch import nn
+
+from trainables.models.animesion import AnimesionBackbone
+from trainables.models.conv_backbone import ConvBackbone
+from trainables.models.head import BranchHead
+from trainables.models.initial import init_as_animesion
+from trainables.models.model import Model
+from trainables.models.shallow import ShallowBackbone
+from trainables.recipes.backbones import ConvNet, Shallow, Transformer, get_backbone
+from trainables.recipes.dafre import DAFreRecipe
+
+
+def build_dafre(recipe: DAFreRecipe, num_works: int, num_words: int = 0) -> Model:
+    """Rios et al. 2021 (arXiv 2101.08674): transformers with a classifier that begins at 0, others with torch's own."""
+    shape = get_backbone(recipe.backbone)
+    if isinstance(shape, Transformer):
+        backbone: nn.Module = AnimesionBackbone(recipe, num_words=0)
+        return Model(
+            backbone, BranchHead(recipe, shape.width, 1, num_works, neck=False, bias=True, draw=nn.init.zeros_)
+        )
+    if isinstance(shape, Shallow):
+        backbone = ShallowBackbone(recipe, shape)
+    else:
+        assert isinstance(shape, ConvNet)
+        backbone = ConvBackbone(recipe)
+        if not recipe.pretrained:
+            init_as_animesion(backbone)
+    return Model(backbone, BranchHead(recipe, shape.width, 1, num_works, neck=False, bias=True, draw=None))

@@ -1,0 +1,15 @@
+"""PaddleClas's RecModel: a residual network, no neck, one linear layer with a bias."""
+
+from torch import nn
+
+from trainables.models.conv_backbone import ConvBackbone
+from trainables.models.head import BranchHead
+from trainables.models.model import Model
+from trainables.recipes.icartoonface import CartoonRecipe
+
+
+def build_icartoonface(recipe: CartoonRecipe, num_works: int, num_words: int = 0) -> Model:
+    """Its classifier begins with Xavier's normal weights."""
+    backbone = ConvBackbone(recipe)
+    head = BranchHead(recipe, backbone.width, 1, num_works, neck=False, bias=True, draw=nn.init.xavier_normal_)
+    return Model(backbone, head)

@@ -1,0 +1,57 @@
+"""DAF:re's shallow network: two convolutions and two linear layers, the second of them the classifier.
+
+B batch, D width, C channels, H W pixels.
+"""
+
+from typing import Any
+
+from timm.models import group_parameters
+from torch import Tensor, nn
+
+from trainables.models.input_step import InputStep
+from trainables.models.model import Features
+from trainables.recipes.backbones import Shallow
+from trainables.recipes.recipe import Recipe
+
+KERNEL = 5
+DROPOUT = 0.2
+
+
+class ShallowBackbone(nn.Module):
+    """Twice convolution, batch norm, ReLU and pooling; then a linear layer, ReLU and dropout.
+
+    The linear layer is as long as the map it sees: another image size is another network.
+    """
+
+    num_branches = 1
+
+    def __init__(self, recipe: Recipe, shape: Shallow) -> None:
+        super().__init__()
+        first, second = shape.channels
+        size = _halved(_halved(recipe.image_size))
+        self.input_step = InputStep(recipe)
+        self.convolutions = nn.Sequential(_stage(3, first), _stage(first, second))
+        self.linear = nn.Sequential(nn.Linear(second * size * size, shape.width), nn.ReLU(), nn.Dropout(DROPOUT))
+        self.width = shape.width
+        self.num_tokens = size * size
+
+    def forward(self, images_BHWC: Tensor, words_BL: Tensor | None = None) -> Features:
+        """The one branch, B x 1 x D."""
+        map_BCHW = self.convolutions(self.input_step(images_BHWC))
+        return {"branches": self.linear(map_BCHW.flatten(1))[:, None]}
+
+    def layers(self) -> dict[str, int]:
+        """The layer of each of its weights, counted from the images on."""
+        matcher: dict[str, Any] = {"stem": r"^convolutions\.0", "blocks": r"^(?:convolutions\.1|linear)"}
+        layers: dict[str, int] = group_parameters(self, matcher, reverse=True)
+        return layers
+
+
+def _stage(channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, out_channels, KERNEL), nn.BatchNorm2d(out_channels), nn.ReLU(), nn.MaxPool2d(2)
+    )
+
+
+def _halved(size: int) -> int:
+    return (size - KERNEL + 1) // 2

@@ -1,0 +1,47 @@
+"""The words beside an image: how they enter the transformer, and how hidden ones are guessed.
+
+B batch, D width, L text length, V words.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+EPS = 1e-12
+STD = 0.02  # of BERT's fresh weights
+LONGEST = 512  # places that have an embedding, as in BERT
+
+
+class WordEmbedding(nn.Module):
+    """BERT's input (Devlin et al. 2019): word, place and kind of token added, a norm, dropout. It begins fresh."""
+
+    def __init__(self, num_words: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.words = nn.Embedding(num_words, width, padding_idx=0)
+        self.places = nn.Embedding(LONGEST, width)
+        self.kind = nn.Parameter(torch.empty(width))
+        for weight in (self.words.weight, self.places.weight, self.kind):
+            nn.init.normal_(weight, std=STD)
+        with torch.no_grad():
+            self.words.weight[0] = 0
+        self.norm = nn.LayerNorm(width, eps=EPS)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, words_BL: Tensor) -> Tensor:
+        """B x L x D."""
+        places_LD = self.places.weight[: words_BL.shape[1]]
+        tokens_BLD: Tensor = self.dropout(self.norm(self.words(words_BL) + places_LD + self.kind))
+        return tokens_BLD
+
+
+class TagDecoder(nn.Module):
+    """BERT's guess of each word: linear, GELU, norm, and the words' own embeddings as classifier."""
+
+    def __init__(self, num_words: int, width: int) -> None:
+        super().__init__()
+        self.transform = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width, eps=EPS))
+        self.bias = nn.Parameter(torch.zeros(num_words))
+
+    def forward(self, tokens_BLD: Tensor, words_VD: Tensor) -> Tensor:
+        """Logits, B x L x V, by the embeddings with which the words came in."""
+        return functional.linear(self.transform(tokens_BLD), words_VD, self.bias)

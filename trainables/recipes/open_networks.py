@@ -1,0 +1,101 @@
+"""The family `open`: backbones that one would start from today, trained as re-identification does it now.
+
+No paper's rows: DINOv2 and v3, SigLIP 2, ConvNeXt, EVA-02, and taggers that were trained on Danbooru's drawings.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from trainables.recipes.backbones import AnyNetwork, get_backbone
+from trainables.recipes.checks import require
+from trainables.recipes.images import IMAGENET_MEAN, IMAGENET_STD
+from trainables.recipes.ranking import RankingRecipe
+
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenRecipe(RankingRecipe):
+    """Any network of timm's with a neck; its own pooling gives the feature."""
+
+    drop_path: float = 0.0  # stochastic depth of the last block, growing linearly from 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shape = get_backbone(self.backbone)
+        require(self, "backbone", isinstance(shape, AnyNetwork), "an open network, as dinov2_base is")
+        assert isinstance(shape, AnyNetwork)
+        require(self, "drop_path", 0 <= self.drop_path < 1, "a probability below 1")
+        rule = f"a multiple of {shape.grid_px}, which is a patch"
+        require(self, "image_size", not shape.sized or self.image_size % shape.grid_px == 0, rule)
+
+
+def _open(name: str, backbone: str, image_size: int, **values: Any) -> OpenRecipe:
+    """AdamW, each layer slower than the one above it, 40 epochs; softmax with smoothing and a soft-margin triplet."""
+    settings: dict[str, Any] = {
+        "name": f"open-{name}",
+        "system": "open",
+        "scale": "paper",
+        "backbone": backbone,
+        "pretrained": True,
+        "image_size": image_size,
+        "pixel_mean": IMAGENET_MEAN,
+        "pixel_std": IMAGENET_STD,
+        "label_smoothing": 0.1,
+        "neck_feature": "after",
+        "optimiser": "adamw",
+        "lr": 1e-4,
+        "weight_decay": 0.05,
+        "decay_vectors": False,
+        "layer_lr_decay": 0.75,
+        "clip_norm": 1.0,
+        "ema_decay": 0.999,
+        "epochs": 40,
+        "drop_path": 0.1,
+        "precision": "bf16",
+    }
+    return OpenRecipe(**{**settings, **values})
+
+
+HALF = {"pixel_mean": (0.5, 0.5, 0.5), "pixel_std": (0.5, 0.5, 0.5)}
+CLIP = {"pixel_mean": CLIP_MEAN, "pixel_std": CLIP_STD}
+CONV = {"channels_last": True}
+
+
+def _hand_set() -> OpenRecipe:
+    """The baseline of the tiny scale, set by hand: a small ConvNeXt, which learns from scratch."""
+    return OpenRecipe(
+        name="open-tiny",
+        system="open",
+        scale="tiny",
+        backbone="convnext_tiny",
+        pretrained=False,
+        image_size=64,
+        images_per_epoch=2048,
+        flip_probability=0.0,
+        pad_px=2,
+        erase_probability=0.0,
+        neck_feature="after",
+        optimiser="adamw",
+        lr=2e-3,
+        weight_decay=0.05,
+        decay_vectors=False,
+        warmup_epochs=1,
+        epochs=9,
+    )
+
+
+RECIPES = (
+    _open("dinov2-small", "dinov2_small", 224),
+    _open("dinov2-base", "dinov2_base", 224),
+    _open("dinov3-small", "dinov3_small", 256),
+    _open("dinov3-base", "dinov3_base", 256),
+    _open("dinov3-convnext-base", "dinov3_convnext_base", 256, **CONV),
+    _open("siglip2-base", "siglip2_base", 256, **HALF),
+    _open("convnext-base", "convnext_base", 256, **CONV),
+    _open("eva02-base", "eva02_base", 224, **CLIP),
+    _open("wd-vit-tagger", "wd_vit_tagger", 256, **HALF),
+    _open("wd-convnext-tagger", "wd_convnext_tagger", 256, **HALF, **CONV),
+    _open("wd-eva02-large-tagger", "wd_eva02_large_tagger", 224, **HALF),
+    _hand_set(),
+)
