@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -68,6 +69,17 @@ def _finite(value: Any) -> Any:
 def say(text: str = "") -> None:
     """Print one line for people: to standard error, so that standard output stays JSON alone."""
     print(text, file=sys.stderr, flush=True)
+
+
+def show_log(*packages: str) -> None:
+    """Let what these packages log at level INFO be read, a line each on standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    for package in packages:
+        log = logging.getLogger(package)
+        log.setLevel(logging.INFO)
+        log.handlers = [handler]
+        log.propagate = False
 
 
 def run(main: Callable[[Sequence[str] | None], None]) -> NoReturn:

@@ -11,9 +11,10 @@ from trainables.progress import Progress
 class EpochBar:
     """One bar that begins anew with each epoch; where there is no terminal, the lines alone."""
 
-    def __init__(self, num_epochs: int) -> None:
-        self._num_epochs, self._epoch = num_epochs, 1
+    def __init__(self, num_epochs: int, epoch: int) -> None:
+        self._num_epochs = num_epochs
         self._bar = tqdm(file=sys.stderr, disable=None, unit="batch", leave=False, dynamic_ncols=True)
+        self._begin(epoch)
 
     def __enter__(self) -> "EpochBar":
         return self
@@ -25,14 +26,15 @@ class EpochBar:
 
     def batch_done(self, progress: Progress) -> None:
         """Move on by what has been done since."""
-        if self._bar.total != progress.of or progress.num_batches < self._bar.n:
-            self._bar.reset(progress.of)
-            self._bar.set_description(f"epoch {self._epoch}/{self._num_epochs}")
+        self._bar.total = progress.of
         self._bar.set_postfix(loss=f"{progress.sums['loss'] / progress.num_images:.3f}", refresh=False)
         self._bar.update(progress.num_batches - self._bar.n)
 
     def epoch_done(self, line: str, epoch: int) -> None:
         """Print the epoch's line above the bar, which begins anew."""
         tqdm.write(line, file=sys.stderr)
-        self._epoch = epoch + 1
+        self._begin(epoch + 1)
+
+    def _begin(self, epoch: int) -> None:
         self._bar.reset()
+        self._bar.set_description(f"epoch {min(epoch, self._num_epochs)}/{self._num_epochs}", refresh=False)

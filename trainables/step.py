@@ -54,7 +54,8 @@ class Step:
         """
         self._optimiser.zero_grad()
         losses = self._in_parts(batch) if self._recipe.micro_batch or self._ranks.world > 1 else self._whole(batch)
-        values = {name: float(loss.item()) for name, loss in losses.items()}
+        numbers = torch.stack([loss.detach() for loss in losses.values()]).tolist()  # one wait for the device
+        values = dict(zip(losses, numbers, strict=True))
         if not math.isfinite(values["loss"]):
             raise NonFiniteLoss(f"The loss is {values['loss']} {place}, with lr={self._recipe.lr}.")
         if self._recipe.clip_norm is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from shards_tools.command import Parser, positive_int, print_json, run, say
+from shards_tools.command import Parser, positive_int, print_json, run, say, show_log
 from shards_tools.errors import Error
 from shards_tools.images import READINGS
 from shards_tools.manifest_file import read_manifest
@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None) -> None:
     for name in ("recipe", "data", "out"):
         if getattr(options, name) is None:
             raise Error(f"--{name} is missing. See: python -m trainables.train --help.")
+    show_log("shards_tools", "trainables")
     start = time.perf_counter()
     recipe = _chosen_recipe(options)
     manifest = read_manifest(options.data)
@@ -91,7 +92,7 @@ def _say_what_starts(recipe: Recipe, evaluation: Evaluation, options: Namespace,
 
 def _train(recipe: Recipe, evaluation: Evaluation, out: OutFolder, options: Namespace) -> None:
     objective = evaluation.objectives[0]
-    with EpochBar(recipe.epochs) as bar:
+    with EpochBar(recipe.epochs, len(out.metrics) + 1) as bar:
 
         def report(metrics: Metrics, save: Callable[[Path], None]) -> None:
             out.report(metrics, save)

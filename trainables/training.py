@@ -78,6 +78,7 @@ def prepare(
     recipe.batch_shape(len(works))  # refuses data that give no batch before anything is decoded
     evaluation = Evaluation(manifest, "val", fold)
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    torch.backends.cudnn.benchmark = True  # batches have one shape: the fastest convolutions are found out once
     vocabulary = _vocabulary(recipe, manifest, split.train)
     seed_everything(seed, 0)
     names = [manifest.works[work] for work in works]

@@ -1,35 +1,32 @@
-"""Batch-hard triplet losses, from pytorch-metric-learning.
+"""Batch-hard triplet losses: each image against its farthest positive and its nearest negative.
+
+Hermans et al. 2017 (arXiv 1703.07737), eq. 5, Euclidean distances of the features as they come. An image without a
+negative in the batch counts as 0; one without another of its work is a positive of its own, as in TransReID and AGW.
 
 B batch, D width.
 """
 
-from pytorch_metric_learning.distances import LpDistance
-from pytorch_metric_learning.losses import TripletMarginLoss
-from pytorch_metric_learning.miners import BatchHardMiner
-from pytorch_metric_learning.reducers import MeanReducer
+import torch
 from torch import Tensor
+from torch.nn import functional
+
+from trainables.losses.distances import pairwise_distances
 
 
 def soft_margin_triplet(features_BD: Tensor, works_B: Tensor) -> Tensor:
-    """Mean over the batch of log(1 + exp(farthest positive - nearest negative)), Euclidean, features as they come.
-
-    Hermans et al. 2017 (arXiv 1703.07737), eq. 5 with the soft margin: equals TransReID's and AGW's own. The library's
-    defaults would normalise the features.
-    """
-    return _batch_hard(features_BD, works_B, margin=0.0, smooth=True)
+    """Mean over the batch of log(1 + exp(farthest positive - nearest negative))."""
+    return functional.softplus(_gaps(features_BD, works_B)).mean()
 
 
 def hard_margin_triplet(features_BD: Tensor, works_B: Tensor, margin: float) -> Tensor:
-    """Mean over the batch of max(0, farthest positive - nearest negative + margin).
-
-    Hermans et al. 2017, eq. 5, over all images: the library's own mean leaves out those that are 0 already.
-    """
-    return _batch_hard(features_BD, works_B, margin=margin, smooth=False)
+    """Mean over the batch of max(0, farthest positive - nearest negative + margin)."""
+    return (_gaps(features_BD, works_B) + margin).clamp(min=0).mean()
 
 
-def _batch_hard(features_BD: Tensor, works_B: Tensor, *, margin: float, smooth: bool) -> Tensor:
-    distance = LpDistance(normalize_embeddings=False)
-    triplets = BatchHardMiner(distance=distance)(features_BD, works_B)
-    triplet_loss = TripletMarginLoss(margin=margin, smooth_loss=smooth, distance=distance, reducer=MeanReducer())
-    loss: Tensor = triplet_loss(features_BD, works_B, triplets)
-    return loss
+def _gaps(features_BD: Tensor, works_B: Tensor) -> Tensor:
+    """The distance of the farthest positive less that of the nearest negative, B; -infinity without a negative."""
+    distances_BB = pairwise_distances(features_BD)
+    same_BB = works_B[:, None] == works_B
+    farthest_B = torch.where(same_BB, distances_BB, 0.0).amax(dim=1)
+    nearest_B = torch.where(same_BB, torch.inf, distances_BB).amin(dim=1)
+    return farthest_B - nearest_B

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from trainables.losses.distances import pairwise_distances
+
 EPSILON = 1e-6  # of upstream's weights
 
 
@@ -18,13 +20,13 @@ def weighted_triplet(features_BD: Tensor, works_B: Tensor) -> Tensor:
     """
     distances_BB = pairwise_distances(features_BD)
     same_BB = works_B[:, None] == works_B
-    valid_B = ~same_BB.all(dim=1)
-    away = distances_BB.new_tensor(-torch.inf)
-    near_BB = torch.softmax(torch.where(same_BB, distances_BB, away), dim=1)
-    far_BB = torch.softmax(torch.where(same_BB, away, -distances_BB)[valid_B], dim=1)
-    positive_B = (near_BB * distances_BB).sum(dim=1)[valid_B]
-    negative_B = (far_BB * distances_BB[valid_B]).sum(dim=1)
-    return functional.softplus(positive_B - negative_B).mean()
+    alone_B = same_BB.all(dim=1)
+    near_BB = torch.softmax(torch.where(same_BB, distances_BB, -torch.inf), dim=1)
+    # a row of minus infinities would be no number, and its gradient neither
+    others_BB = torch.where(same_BB & ~alone_B[:, None], -torch.inf, -distances_BB)
+    gaps_B = ((near_BB - torch.softmax(others_BB, dim=1)) * distances_BB).sum(dim=1)
+    losses_B = torch.where(alone_B, 0.0, functional.softplus(gaps_B))
+    return losses_B.sum() / (~alone_B).sum().clamp(min=1)
 
 
 def weighted_triplet_as_agw(features_BD: Tensor, works_B: Tensor) -> Tensor:
@@ -39,13 +41,6 @@ def weighted_triplet_as_agw(features_BD: Tensor, works_B: Tensor) -> Tensor:
     other_BB = 1 - same_BB
     negative_B = (_upstream_weights(-distances_BB * other_BB, other_BB) * distances_BB).sum(dim=1)
     return functional.softplus(positive_B - negative_B).mean()
-
-
-def pairwise_distances(features_BD: Tensor) -> Tensor:
-    """Euclidean distances of all pairs, B x B, none below 1e-6: the root has no gradient at 0."""
-    norms_B = features_BD.square().sum(dim=1)
-    squares_BB = norms_B[:, None] + norms_B - 2 * features_BD @ features_BD.T
-    return squares_BB.clamp(min=1e-12).sqrt()
 
 
 def _upstream_weights(masked_BB: Tensor, mask_BB: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ def erase_as_agw(pixels_BCHW: Tensor, probability: float) -> Tensor:
     rectangle must be smaller than the image on both sides.
     """
     height, width = pixels_BCHW.shape[2:]
+    fill_C11 = pixels_BCHW.new_tensor(FILL)[:, None, None]
     for image_CHW in pixels_BCHW:
         if np.random.random() >= probability:
             continue
@@ -30,6 +31,6 @@ def erase_as_agw(pixels_BCHW: Tensor, probability: float) -> Tensor:
             rows, columns = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
             if rows < height and columns < width:
                 top, left = np.random.randint(0, height - rows + 1), np.random.randint(0, width - columns + 1)
-                image_CHW[:, top : top + rows, left : left + columns] = image_CHW.new_tensor(FILL)[:, None, None]
+                image_CHW[:, top : top + rows, left : left + columns] = fill_C11
                 break
     return pixels_BCHW

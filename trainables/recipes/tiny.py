@@ -68,6 +68,7 @@ def tiny_form(recipe: Recipe) -> Recipe:
         changes["stride_px"] = recipe.stride_px * patches[1].patch_px // patches[0].patch_px  # type: ignore[attr-defined]
     if "works_per_batch" not in fields:
         changes["batch_size"] = min(recipe.batch_size, LARGEST_BATCH)
+        changes["warmup_steps"] = min(recipe.warmup_steps, IMAGES_PER_EPOCH // changes["batch_size"])
     return dataclasses.replace(recipe, **changes)
 
 
