@@ -1,4 +1,4 @@
-"""A residual network of timm's as a backbone, with nothing changed.
+"""A residual network as a backbone.
 
 B batch, D width, C channels, H W pixels.
 """
@@ -9,24 +9,23 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 
 from trainables.models.checkpointing import remake_activations
-from trainables.models.conv import STAGES, build_conv, count_places
+from trainables.models.conv import STAGES, count_places
 from trainables.models.input_step import InputStep
 from trainables.models.model import Features
-from trainables.models.pooling import Average
 from trainables.recipes.backbones import get_backbone
 from trainables.recipes.recipe import Recipe
 
 
 class ConvBackbone(nn.Module):
-    """A residual network as it is, and the mean of its last map."""
+    """One branch: the pooled last map."""
 
     num_branches = 1
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, network: nn.Module, pooling: nn.Module) -> None:
         super().__init__()
         self.input_step = InputStep(recipe)
-        self.network = build_conv(recipe.backbone, pretrained=recipe.pretrained, weights_file=recipe.weights_file)
-        self.pooling = Average()
+        self.network = network
+        self.pooling = pooling
         self.width = get_backbone(recipe.backbone).width
         self.image_size = recipe.image_size
         if recipe.checkpointing:
@@ -44,6 +43,9 @@ class ConvBackbone(nn.Module):
 
     def layers(self) -> dict[str, int]:
         """The layer of each of its weights, counted from the images on. A stage is a layer."""
-        matcher: dict[str, Any] = {"stem": r"^network\.(?:conv1|bn1|layer0)", "blocks": r"^network\.layer(\d+)"}
+        matcher: dict[str, Any] = {
+            "stem": r"^network\.(?:conv1|bn1|layer0)",
+            "blocks": [(r"^network\.layer(\d+)", None), (r"^pooling", (4,))],
+        }
         layers: dict[str, int] = group_parameters(self, matcher, reverse=True)
         return layers

@@ -3,10 +3,12 @@
 from torch import nn
 
 from trainables.models.animesion import AnimesionBackbone
+from trainables.models.conv import build_conv
 from trainables.models.conv_backbone import ConvBackbone
 from trainables.models.head import BranchHead
 from trainables.models.initial import init_as_animesion
 from trainables.models.model import Model
+from trainables.models.pooling import Average
 from trainables.models.shallow import ShallowBackbone
 from trainables.recipes.backbones import ConvNet, Shallow, Transformer, get_backbone
 from trainables.recipes.dafre import DAFreRecipe
@@ -24,7 +26,8 @@ def build_dafre(recipe: DAFreRecipe, num_works: int, num_words: int = 0) -> Mode
         backbone = ShallowBackbone(recipe, shape)
     else:
         assert isinstance(shape, ConvNet)
-        backbone = ConvBackbone(recipe)
+        network = build_conv(recipe.backbone, pretrained=recipe.pretrained, weights_file=recipe.weights_file)
         if not recipe.pretrained:
-            init_as_animesion(backbone)
+            init_as_animesion(network)
+        backbone = ConvBackbone(recipe, network, Average())
     return Model(backbone, BranchHead(recipe, shape.width, 1, num_works, neck=False, bias=True, draw=None))

@@ -2,14 +2,17 @@
 
 from torch import nn
 
+from trainables.models.conv import build_conv
 from trainables.models.conv_backbone import ConvBackbone
 from trainables.models.head import BranchHead
 from trainables.models.model import Model
+from trainables.models.pooling import Average
 from trainables.recipes.icartoonface import CartoonRecipe
 
 
 def build_icartoonface(recipe: CartoonRecipe, num_works: int, num_words: int = 0) -> Model:
     """Its classifier begins with Xavier's normal weights."""
-    backbone = ConvBackbone(recipe)
+    network = build_conv(recipe.backbone, pretrained=recipe.pretrained, weights_file=recipe.weights_file)
+    backbone = ConvBackbone(recipe, network, Average())
     head = BranchHead(recipe, backbone.width, 1, num_works, neck=False, bias=True, draw=nn.init.xavier_normal_)
     return Model(backbone, head)
