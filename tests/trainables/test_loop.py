@@ -15,6 +15,8 @@ from trainables.checkpoint import load_model, read_info
 from trainables.evaluation import Evaluation, extract_features
 from trainables.loop import train, train_one_epoch
 from trainables.metrics.cross_role import cross_role_metrics
+from trainables.recipes import RECIPES, get_recipe
+from trainables.recipes.settings import override
 from trainables.step import NonFiniteLoss
 from trainables.training import prepare
 
@@ -39,18 +41,34 @@ def assert_equal(first, second) -> None:
         assert first == second
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"optimiser": "adamw", "jpm": True, "stride_px": 6, "drop_path": 0.3, "erase_probability": 0.5},
-        {"optimiser": "sgd", "images_per_epoch": 48},
-    ],
-    ids=["adamw-jpm", "sgd-short-epochs"],
-)
-def test_a_training_resumed_from_any_epoch_equals_the_uninterrupted_one_bit_for_bit(
-    small_recipe, manifest, tmp_path, changes
-):
-    recipe = small_recipe(**changes)
+SIZES = {"image_size": 24, "images_per_epoch": None, "epochs": 3, "warmup_epochs": 2}
+PK = {"works_per_batch": 4, "images_per_work": 4}
+# a training of each family, with what it has to remember
+FAMILIES = {
+    "transreid-tiny": {
+        **PK, "backbone": "vit_64x3", "jpm": True, "stride_px": 6, "drop_path": 0.3, "erase_probability": 0.5,
+        "micro_batch": 5,
+    },
+    "agw-resnet50-nl-upstream-tiny": {**PK, "ema_decay": 0.9, "clip_norm": 1.0},  # Adam, centres, erasing by numpy
+    "dafre-224-sn-tiny": {"batch_size": 16, "enlarge_px": 2},  # dropout in the first epoch alone, jitter
+    "icartoonface-resnet50-tiny": {"batch_size": 16, "evaluation_px": 28},
+    "animesion-l16-ifa-tiny": {"batch_size": 16, "enlarge_px": 2, "warmup_steps": 7, "warmup_epochs": 0},
+    "open-tiny": {**PK, "image_size": 32, "pad_px": 1, "layer_lr_decay": 0.7, "drop_path": 0.2},
+}  # fmt: skip
+
+
+@pytest.fixture(params=FAMILIES)
+def family_recipe(request):
+    """A small recipe of each family."""
+    return override(get_recipe(request.param), {**SIZES, **FAMILIES[request.param]})
+
+
+def test_every_family_is_resumed():
+    assert {get_recipe(name).system for name in FAMILIES} == {recipe.system for recipe in RECIPES.values()}
+
+
+def test_a_training_resumed_from_any_epoch_equals_the_uninterrupted_one_bit_for_bit(family_recipe, manifest, tmp_path):
+    recipe = family_recipe
     whole = Reports(tmp_path / "whole")
     train(recipe, manifest, report=whole, fold=1, seed=7)
     assert [entry["epoch"] for entry in whole.metrics] == [1, 2, 3]
@@ -63,9 +81,9 @@ def test_a_training_resumed_from_any_epoch_equals_the_uninterrupted_one_bit_for_
 
 @pytest.mark.parametrize("reading", ["decoded", "offset"])
 def test_a_training_resumed_within_any_epoch_equals_the_uninterrupted_one_bit_for_bit(
-    small_recipe, manifest, tmp_path, monkeypatch, reading
+    family_recipe, manifest, tmp_path, monkeypatch, reading
 ):
-    recipe = small_recipe(epochs=2, jpm=True, stride_px=6, drop_path=0.3, erase_probability=0.5, jitter_hue=0.1)
+    recipe = dataclasses.replace(family_recipe, epochs=2)
     whole = Reports(tmp_path / "whole")
     train(recipe, manifest, report=whole)
     monkeypatch.setattr("trainables.loop.PARTIAL_CHECKPOINT_SECONDS", 0.0)

@@ -1,0 +1,98 @@
+"""What each family learns from scratch in the same CPU time, by its hand-set recipe at tiny scale.
+
+Every family trains on one thread for whole passes over the training images, as many as fit into the given minutes,
+which its first pass tells; its schedule spans just these. Works are ranked, classes are named; chance stands beside it.
+
+Run: python benchmarks/families.py [SHARDS] [--minutes 5] [--families agw transreid]; without shards on the drawn sample
+set. The tables of docs/benchmarks.md are of Omniglot's fold 0, of its characters as classes, and of a drawn DAF:re.
+"""
+
+import argparse
+import dataclasses
+import multiprocessing
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from shards_tools.manifest_file import read_manifest
+from shards_tools.sample import sample_set
+from trainables.evaluation import Evaluation, Metrics
+from trainables.loop import train
+from trainables.recipes import get_recipe
+from trainables.recipes.recipe import Recipe
+
+RECIPES = {
+    "transreid": "transreid-tiny",
+    "agw": "agw-tiny",
+    "dafre": "dafre-tiny",
+    "animesion": "animesion-tiny",
+    "icartoonface": "icartoonface-tiny",
+    "open": "open-tiny",
+}
+processes = multiprocessing.get_context("spawn")
+
+
+class FirstPassIsOver(Exception):
+    """Raised to end the pass that tells how long one takes."""
+
+
+def cpu_seconds() -> float:
+    """User and system time of this process so far."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def train_for(minutes: float, family: str, address: str) -> list[Metrics]:
+    """The reports of as many passes as fit into so much CPU time; `cpu` is what each pass had taken since the start."""
+    torch.set_num_threads(1)
+    manifest = read_manifest(address)
+    recipe = dataclasses.replace(get_recipe(RECIPES[family]), images_per_epoch=None)
+    reports: list[Metrics] = []
+
+    def one(metrics: Metrics, save: Callable[[Path], None]) -> None:
+        raise FirstPassIsOver
+
+    def keep(metrics: Metrics, save: Callable[[Path], None]) -> None:
+        reports.append({**metrics, "cpu": cpu_seconds() - start})
+
+    start = cpu_seconds()
+    try:
+        train(dataclasses.replace(recipe, epochs=1, warmup_epochs=0), manifest, report=one, device="cpu")
+    except FirstPassIsOver:
+        num_passes = max(2, int(60 * minutes / (cpu_seconds() - start)))
+    start = cpu_seconds()
+    train(_of_passes(recipe, num_passes), manifest, report=keep, device="cpu")
+    return reports
+
+
+def _of_passes(recipe: Recipe, num_passes: int) -> Recipe:
+    warmup_epochs = min(recipe.warmup_epochs, num_passes - 1)
+    return dataclasses.replace(recipe, epochs=num_passes, warmup_epochs=warmup_epochs)
+
+
+def main() -> None:
+    """Print a table with the learning curve of each family."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("shards", nargs="?")
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--families", nargs="+", choices=RECIPES, default=list(RECIPES))
+    options = parser.parse_args()
+    shards = options.shards or str(sample_set())
+    evaluation = Evaluation(read_manifest(shards), "val")
+    keys = [key for key in ("mAP", "mINP", "cmc_1", "cmc_5", "top1", "top5") if key in evaluation.objectives]
+    chance = evaluation.chance()
+    print(f"{shards}: {options.minutes:g} CPU minutes each, one thread")
+    print(f"{'family':14}" + "".join(f"{key:>8}" for key in keys) + "  passes  s/pass   CPU s  curve of " + keys[0])
+    print(f"{'chance':14}" + "".join(f"{100 * chance[key]:8.2f}" for key in keys))
+    for family in options.families:
+        with processes.Pool(1) as pool:  # a fresh process each: nothing of one is in the other's time
+            reports = pool.apply(train_for, (options.minutes, family, shards))
+        last, curve = reports[-1], " ".join(f"{100 * report[keys[0]]:.1f}" for report in reports)
+        row = f"{family:14}" + "".join(f"{100 * last[key]:8.2f}" for key in keys)
+        print(f"{row}{len(reports):8}{last['seconds']:8.1f}{last['cpu']:8.0f}  {curve}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
