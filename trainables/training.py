@@ -90,6 +90,7 @@ def prepare(
     losses = Losses(recipe, len(works), int(model.backbone.width)).to(where)  # type: ignore[arg-type]
     optimiser = build_optimiser(model, recipe)
     teacher = load_teacher(recipe, names, where)
+    step = Step(recipe, model, losses, optimiser, ranks, teacher)
     threads = torch.get_num_threads()
     inputs = evaluation_inputs(recipe, manifest, vocabulary, reading, threads=threads)
     same = not recipe.varied_in_size and not isinstance(inputs.images, MiddleOf)
@@ -113,7 +114,7 @@ def prepare(
         model=model,
         losses=losses,
         optimiser=optimiser,
-        step=Step(recipe, model, losses, optimiser, ranks, teacher),
+        step=step,
         averaged=None if recipe.ema_decay is None else ModelEmaV3(model, decay=recipe.ema_decay),
     )
 

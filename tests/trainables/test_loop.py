@@ -4,6 +4,7 @@ import dataclasses
 import math
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def assert_equal(first, second) -> None:
 SIZES = {"image_size": 24, "images_per_epoch": None, "epochs": 3, "warmup_epochs": 2}
 PK = {"works_per_batch": 4, "images_per_work": 4}
 # a training of each family, with what it has to remember
-FAMILIES = {
+FAMILIES: dict[str, dict[str, Any]] = {
     "transreid-tiny": {
         **PK, "backbone": "vit_64x3", "jpm": True, "stride_px": 6, "drop_path": 0.3, "erase_probability": 0.5,
         "micro_batch": 5,

@@ -58,6 +58,8 @@ class Recipe(ImageSettings, OptimiserSettings):
         if self.images_per_epoch is not None:
             rule = f"none, or at least one batch of {self.batch_size} images"
             require(self, "images_per_epoch", self.images_per_epoch >= self.batch_size, rule)
+        rule = "none where pretrained=false, which starts from fresh weights"
+        require(self, "weights_file", self.pretrained or self.weights_file is None, rule)
         named = get_backbone(self.backbone).pretrained_name
         if self.pretrained and named is None and self.weights_file is None:
             raise Error(f"{self.name}: backbone {self.backbone!r} has no pretrained weights. Set pretrained=false.")
