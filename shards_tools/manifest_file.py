@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import re
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,8 @@ def _read_columns(store: Store, sha256: str) -> dict[str, Any]:
         raise Error(f"{place} is missing. {REBUILD}")
     if hashlib.sha256(data).hexdigest() != sha256:
         raise Error(f"{place} is damaged: its checksum differs from the one in {JSON_NAME}. {REBUILD}")
-    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+    with warnings.catch_warnings(), np.load(io.BytesIO(data), allow_pickle=False) as file:
+        warnings.simplefilter("error")  # a header of another Python's is damage, and no second line for people
         if sum(member.file_size for member in file.zip.infolist()) > MAX_MANIFEST_BYTES:
             raise ValueError("the columns are packed, and larger than they look")
         columns = {name: file[name] for name in ("keys", *COLUMN_TYPES)}
