@@ -86,14 +86,14 @@ def main() -> None:
     keys = [key for key in ("mAP", "mINP", "cmc_1", "cmc_5", "top1", "top5") if key in evaluation.objectives]
     chance = evaluation.chance()
     print(f"{shards}: {options.minutes:g} CPU minutes each, one thread")
-    print(f"{'family':14}" + "".join(f"{key:>8}" for key in keys) + "  passes  s/pass   CPU s  curve of " + keys[0])
+    print(f"{'family':14}" + "".join(f"{key:>8}" for key in keys) + "  passes   CPU s  s/pass  curve of " + keys[0])
     print(f"{'chance':14}" + "".join(f"{100 * chance[key]:8.2f}" for key in keys))
     for family in options.families:
         with processes.Pool(1) as pool:  # a fresh process each: nothing of one is in the other's time
             reports = pool.apply(train_for, (options.minutes, family, shards))
         last, curve = reports[-1], " ".join(f"{100 * report[keys[0]]:.1f}" for report in reports)
         row = f"{family:14}" + "".join(f"{100 * last[key]:8.2f}" for key in keys)
-        print(f"{row}{len(reports):8}{last['seconds']:8.1f}{last['cpu']:8.0f}  {curve}", flush=True)
+        print(f"{row}{len(reports):8}{last['cpu']:8.0f}{last['cpu'] / len(reports):8.1f}  {curve}", flush=True)
 
 
 if __name__ == "__main__":

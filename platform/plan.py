@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from platform.grid import num_points
 from platform.spaces import Space, load_space
 from shards_tools.errors import Error, unknown
 from shards_tools.manifest import Manifest
@@ -43,6 +44,8 @@ class Plan:
     epochs: int | None  # None: what each recipe says
     trials: int
     hours: float | None  # None: no limit
+    sampler: str
+    pruner: str
     concurrency: int
     cpus_per_trial: int
     gpus_per_trial: float
@@ -77,6 +80,8 @@ class Plan:
             "objective": self.objective,
             "seed": self.seed,
             "reading": self.reading,
+            "sampler": self.sampler,
+            "pruner": self.pruner,
         }
 
 
@@ -107,8 +112,10 @@ def make_plan(options: argparse.Namespace) -> Plan:
         seed=options.seed,
         reading=options.reading,
         epochs=options.epochs,
-        trials=options.trials or DEFAULT_TRIALS[scale],
+        trials=_num_trials(options, space, scale),
         hours=options.hours,
+        sampler=_sampler(options),
+        pruner=options.pruner,
         concurrency=concurrency,
         cpus_per_trial=cpus,
         gpus_per_trial=gpus,
@@ -128,6 +135,22 @@ def _objective(asked: str | None, evaluation: Evaluation) -> str:
             f" {', '.join(evaluation.objectives)}."
         )
     return asked or evaluation.objectives[0]
+
+
+def _sampler(options: argparse.Namespace) -> str:
+    """Under halving the one that learns from its rungs, else Optuna's default."""
+    if options.sampler == "rungwise" and options.pruner != "halving":
+        raise Error(
+            f"--sampler rungwise learns from the rungs of --pruner halving, and --pruner is {options.pruner}. Take"
+            " another sampler, such as tpe."
+        )
+    return str(options.sampler or ("rungwise" if options.pruner == "halving" else "tpe"))
+
+
+def _num_trials(options: argparse.Namespace, space: Space, scale: str) -> int:
+    """As many as asked for; of a grid no more than its points and the rows by hand."""
+    asked = options.trials or DEFAULT_TRIALS[scale]
+    return min(asked, len(space.baselines) + num_points(space)) if options.sampler == "grid" else asked
 
 
 def _refuse_password(data: str | Path) -> None:

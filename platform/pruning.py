@@ -2,21 +2,52 @@
 
 from __future__ import annotations
 
+import math
+import warnings
+from collections.abc import Callable
+
 import optuna
+from optuna import pruners
+from optuna.pruners import BasePruner
 
 from platform.plan import Plan
 
 REDUCTION_FACTOR = 3  # of successive halving: the best third of a rung goes on; Li et al. 2020 (ASHA), section 3.2
-NUM_RUNGS = 2
+LARGEST_NUM_RUNGS = 3
+SHORTEST_START = 2  # epochs; after one, little but the warm-up is over
 
 
-def make_pruner(plan: Plan) -> optuna.pruners.BasePruner:
-    """Successive halving with two rungs before the last epoch, the first at a ninth of the epochs, but not before 2.
+def rungs_of(plan: Plan) -> list[int]:
+    """The epochs at which halving compares trials: thirds of one another, and none at the end of a training.
 
-    Rungs lie behind the warm-up (a tenth of the epochs at most), where losses of metric learning say little yet.
+    The first lies at a 27th of the epochs, but behind the warm-up, where losses of metric learning say little yet.
     """
-    first_rung = max(2, -(-plan.longest_epochs // REDUCTION_FACTOR**NUM_RUNGS))
-    return optuna.pruners.SuccessiveHalvingPruner(min_resource=first_rung, reduction_factor=REDUCTION_FACTOR)
+    epochs = plan.longest_epochs
+    first = max(SHORTEST_START, plan.space.longest_warmup, math.ceil(epochs / REDUCTION_FACTOR**LARGEST_NUM_RUNGS))
+    rungs = [first * REDUCTION_FACTOR**number for number in range(LARGEST_NUM_RUNGS + 1)]
+    return [rung for rung in rungs if rung < epochs]
+
+
+def make_pruner(plan: Plan) -> BasePruner:
+    """The pruner that the plan names."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # Optuna's of Wilcoxon and patience
+        return PRUNERS[plan.pruner](plan)
+
+
+def _first_rung(plan: Plan) -> int:
+    return min([plan.longest_epochs, *rungs_of(plan)])
+
+
+# Name on the command line -> the pruner of a plan. Each leaves a trial alone until the first rung of halving.
+PRUNERS: dict[str, Callable[[Plan], BasePruner]] = {
+    "halving": lambda plan: pruners.SuccessiveHalvingPruner(_first_rung(plan), REDUCTION_FACTOR),
+    "hyperband": lambda plan: pruners.HyperbandPruner(_first_rung(plan), plan.longest_epochs, REDUCTION_FACTOR),
+    "median": lambda plan: pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=_first_rung(plan)),
+    "wilcoxon": lambda plan: pruners.WilcoxonPruner(n_startup_steps=max(_first_rung(plan), 2)),
+    "patient": lambda plan: pruners.PatientPruner(None, patience=max(_first_rung(plan), 2)),
+    "none": lambda plan: pruners.NopPruner(),
+}
 
 
 def should_stop(trial: optuna.Trial, step: int, last_step: int) -> bool:

@@ -18,6 +18,8 @@ from platform.execution import local_cluster, run_trials
 from platform.journal import Journal
 from platform.lock import only_driver
 from platform.plan import OBJECTIVES, Plan, make_plan
+from platform.pruning import PRUNERS
+from platform.sampling import SAMPLERS
 from platform.spaces import space_names
 from platform.study import best_trial, num_finished, open_storage, open_study, without_password
 from platform.tracking import Tracker
@@ -78,6 +80,8 @@ def parser() -> Parser:
     add("--epochs", type=positive_int, metavar="N", help="of each trial; default: what the recipes say")
     add("--scale", choices=("auto", "paper", "tiny"), default="auto", help="auto: paper where there is a GPU")
     add("--objective", metavar="NAME", help=f"what is maximised: {', '.join(OBJECTIVES)}; default: mAP, or top1")
+    add("--sampler", choices=tuple(SAMPLERS), help="default: rungwise under halving, else tpe")
+    add("--pruner", choices=tuple(PRUNERS), default="halving", help="default: halving")
     add("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where everything is kept; default: runs")
     add("--storage", metavar="URL", help="Optuna's database; default: DIR/optuna.db")
     add("--tracking", metavar="URI", help="MLflow's store; default: DIR/mlflow.db")

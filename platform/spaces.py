@@ -34,6 +34,7 @@ class Space:
     baselines: Mapping[str, dict[str, Any]]  # name of the row -> values of Optuna's parameters
     distributions: Mapping[str, str]  # Optuna parameter -> its distribution as JSON
     longest_epochs: int  # of the recipes that draws reach
+    longest_warmup: int
 
     def recipe(self, trial: Any, epochs: int | None) -> Recipe:
         """The full training configuration that `trial` stands for; `epochs` where the recipe's own are not wanted."""
@@ -74,12 +75,13 @@ def load_space(name: str, scale: str) -> Space:
         baselines=_baselines(module, Path(name).stem, scale),
         distributions={},
         longest_epochs=0,
+        longest_warmup=0,
     )
-    distributions, longest_epochs = _probe(space)
+    distributions, longest_epochs, longest_warmup = _probe(space)
     for row, values in space.baselines.items():
         _check_baseline(space, row, values, distributions)
     as_json = {key: distribution_to_json(distributions[key]) for key in sorted(distributions)}
-    return replace(space, distributions=as_json, longest_epochs=longest_epochs)
+    return replace(space, distributions=as_json, longest_epochs=longest_epochs, longest_warmup=longest_warmup)
 
 
 def _module_by_name(name: str) -> ModuleType:
@@ -112,29 +114,31 @@ def _baselines(module: ModuleType, name: str, scale: str) -> dict[str, dict[str,
     return {row: dict(values) for row, values in rows.items()}
 
 
-def _probe(space: Space) -> tuple[dict[str, BaseDistribution], int]:
-    """The distribution of every parameter that random draws reach, and the most epochs of their recipes.
+def _probe(space: Space) -> tuple[dict[str, BaseDistribution], int, int]:
+    """The distribution of every parameter that random draws reach; the most epochs of their recipes, and of warm-up.
 
     Each draw must be a valid recipe.
     """
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     found: dict[str, BaseDistribution] = {}
-    longest_epochs = 0
+    longest_epochs = longest_warmup = 0
     for _ in range(NUM_PROBES):
         trial = study.ask()
         try:
-            longest_epochs = max(longest_epochs, space.recipe(trial, None).epochs)
+            recipe = space.recipe(trial, None)
         except Error:
             raise
         except Exception as mistake:
             raise Error(f"Space {space.name}: suggest() fails: {type(mistake).__name__}: {mistake}.") from mistake
+        longest_epochs = max(longest_epochs, recipe.epochs)
+        longest_warmup = max(longest_warmup, recipe.warmup_epochs)
         for key, distribution in trial.distributions.items():
             if found.setdefault(key, distribution) != distribution:
                 raise Error(
                     f"Space {space.name}: parameter {key!r} has two ranges, {found[key]} and {distribution}. "
                     "Give each range a parameter of its own."
                 )
-    return found, longest_epochs
+    return found, longest_epochs, longest_warmup
 
 
 def _check_baseline(

@@ -72,9 +72,9 @@ def _check_same_search(study: optuna.Study, plan: Plan) -> None:
         study.set_user_attr("search", wanted)
         return
     for key, value in plan.identity().items():
-        if stored[key] != value:
+        if stored.get(key) != value:
             raise Error(
-                f"--{key} is {value}, but study {plan.study} was started with {stored[key]}. "
+                f"--{key} is {value}, but study {plan.study} was started with {stored.get(key)}. "
                 f"Go on with the same, or start another study with --study NAME."
             )
     for key in sorted(stored["distributions"].keys() | wanted["distributions"].keys()):

@@ -204,11 +204,11 @@ class Trials:
                 shutil.rmtree(checkpoint, ignore_errors=True)
 
     def _ask(self) -> optuna.Trial:
-        reseed(self._study, self._plan.seed)
+        reseed(self._study, self._plan)
         return self._study.ask()
 
     def _adopt(self, trial: optuna.trial.FrozenTrial) -> optuna.Trial:
-        reseed(self._study, self._plan.seed, trial.number)
+        reseed(self._study, self._plan, trial.number)
         return optuna.Trial(self._study, trial._trial_id)
 
     def _was_pruned(self, trial: optuna.Trial) -> bool:

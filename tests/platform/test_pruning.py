@@ -1,9 +1,12 @@
 """Who is asked to stop, and when: decisions of the study's own pruner, with the rows by hand protected."""
 
+import dataclasses
+
 import optuna
 import pytest
 
-from platform.pruning import should_stop
+from platform.plan import Plan
+from platform.pruning import PRUNERS, make_pruner, rungs_of, should_stop
 
 NUM_EPOCHS = 9
 
@@ -55,3 +58,47 @@ def test_nobody_is_asked_at_the_last_epoch() -> None:
         trial = study.ask()
         trial.report(value, 6)
         assert not should_stop(trial, 6, last_step=6)
+
+
+def plan_with(plan: Plan, *, epochs: int, warmup: int = 0, pruner: str = "halving") -> Plan:
+    space = dataclasses.replace(plan.space, longest_epochs=epochs, longest_warmup=warmup)
+    return dataclasses.replace(plan, space=space, epochs=None, pruner=pruner)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "warmup", "rungs"),
+    [(52, 0, [2, 6, 18]), (120, 10, [10, 30, 90]), (9, 2, [2, 6]), (4, 0, [2]), (2, 0, []), (3, 5, [])],
+)
+def test_rungs_are_thirds_behind_the_warm_up_and_none_is_the_end(
+    epochs: int, warmup: int, rungs: list[int], plan: Plan
+) -> None:
+    assert rungs_of(plan_with(plan, epochs=epochs, warmup=warmup)) == rungs
+
+
+@pytest.mark.parametrize("name", sorted(set(PRUNERS) - {"none"}))
+def test_every_pruner_ends_a_bad_trial_and_leaves_the_best_alone(name: str, plan: Plan) -> None:
+    """A bad trial is far below the others and gets worse; hyperband may put one into a bracket that waits longer."""
+    plan = plan_with(plan, epochs=30, pruner=name)
+    study = optuna.create_study(direction="maximize", study_name="s", pruner=make_pruner(plan))
+    ends = {}
+    for number in range(12):
+        trial = study.ask()
+        bad = number >= 6
+        for epoch in range(1, 31):
+            value = -epoch / 100 if bad else 0.5 + number / 100 + epoch / 100
+            trial.report(value, epoch)
+            if should_stop(trial, epoch, 30):
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                break
+        else:
+            study.tell(trial, value)
+        ends[number] = epoch
+    assert ends[5] == 30
+    assert any(ends[number] < 30 for number in range(6, 12))
+    assert all(ends[number] >= min(rungs_of(plan)) for number in ends)
+
+
+def test_no_pruner_ends_nothing(plan: Plan) -> None:
+    plan = plan_with(plan, epochs=NUM_EPOCHS, pruner="none")
+    study = optuna.create_study(direction="maximize", pruner=make_pruner(plan))
+    assert [run(study, value) for value in (0.5, 0.4, 0.3)] == [NUM_EPOCHS] * 3
