@@ -6,14 +6,14 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.distributions import BaseDistribution, CategoricalDistribution, distribution_to_json
 
 import search_spaces
 from shards_tools.errors import Error, unknown
@@ -21,8 +21,10 @@ from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import override
 
-# Draws that show which keys and ranges a space has. Its rarest branch of the seeds' spaces has probability 1/6.
-NUM_PROBES = 60
+# Draws that show which parameters and choices a space has end when so many in a row have shown none that is new: a
+# branch that one draw in 50 takes is then missed once in 400 times.
+PATIENCE = 300
+MOST_PROBES = 3000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +34,12 @@ class Space:
     name: str
     suggest: Callable[[Any], dict[str, Any]]
     baselines: Mapping[str, dict[str, Any]]  # name of the row -> values of Optuna's parameters
-    distributions: Mapping[str, str]  # Optuna parameter -> its distribution as JSON
-    longest_epochs: int  # of the recipes that draws reach
-    longest_warmup: int
+    distributions: Mapping[str, str] = field(default_factory=dict)  # Optuna parameter -> its distribution as JSON
+    about: str = ""  # the first line of the space's docstring
+    draws: Sequence[Mapping[str, Any]] = ()  # Optuna's parameters of random draws, each in the order of asking
+    longest_epochs: int = 0  # of the recipes that draws reach
+    longest_warmup: int = 0  # epochs of it
+    reads_tags: bool = False  # whether some draw trains on an image's tags
 
     def recipe(self, trial: Any, epochs: int | None) -> Recipe:
         """The full training configuration that `trial` stands for; `epochs` where the recipe's own are not wanted."""
@@ -73,15 +78,19 @@ def load_space(name: str, scale: str) -> Space:
         name=Path(name).stem,
         suggest=at_scale,
         baselines=_baselines(module, Path(name).stem, scale),
-        distributions={},
-        longest_epochs=0,
-        longest_warmup=0,
+        about=(inspect.getdoc(module) or "").partition("\n")[0],
     )
-    distributions, longest_epochs, longest_warmup = _probe(space)
+    seen = _probe(space)
     for row, values in space.baselines.items():
-        _check_baseline(space, row, values, distributions)
-    as_json = {key: distribution_to_json(distributions[key]) for key in sorted(distributions)}
-    return replace(space, distributions=as_json, longest_epochs=longest_epochs, longest_warmup=longest_warmup)
+        _check_baseline(space, row, values, seen.distributions)
+    return replace(
+        space,
+        distributions={key: distribution_to_json(seen.distributions[key]) for key in sorted(seen.distributions)},
+        draws=seen.draws,
+        longest_epochs=max(recipe.epochs for recipe in seen.recipes),
+        longest_warmup=max(recipe.warmup_epochs for recipe in seen.recipes),
+        reads_tags=any(getattr(recipe, "text_tokens", 0) > 0 for recipe in seen.recipes),
+    )
 
 
 def _module_by_name(name: str) -> ModuleType:
@@ -114,15 +123,44 @@ def _baselines(module: ModuleType, name: str, scale: str) -> dict[str, dict[str,
     return {row: dict(values) for row, values in rows.items()}
 
 
-def _probe(space: Space) -> tuple[dict[str, BaseDistribution], int, int]:
-    """The distribution of every parameter that random draws reach; the most epochs of their recipes, and of warm-up.
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """What random draws of a space have shown."""
 
-    Each draw must be a valid recipe.
-    """
+    distributions: dict[str, BaseDistribution] = field(default_factory=dict)
+    draws: list[dict[str, Any]] = field(default_factory=list)
+    recipes: list[Recipe] = field(default_factory=list)
+    _known: set[tuple[str, str]] = field(default_factory=set)  # parameters, each with each choice that was drawn
+
+    def add(self, space: Space, trial: optuna.Trial, recipe: Recipe) -> bool:
+        """Take a draw in; whether it has shown a parameter or a choice that none before it had."""
+        params, distributions = trial.params, trial.distributions  # Optuna copies both whenever it is asked
+        for key, distribution in distributions.items():
+            known = self.distributions.setdefault(key, distribution)
+            if known != distribution:
+                raise Error(
+                    f"Space {space.name}: parameter {key!r} has two ranges, {known} and {distribution}. "
+                    "Give each range a parameter of its own."
+                )
+        self.draws.append(params)
+        self.recipes.append(recipe)
+        shown = {
+            (key, repr(value) if isinstance(distributions[key], CategoricalDistribution) else "")
+            for key, value in params.items()
+        }
+        is_new = not shown <= self._known
+        self._known.update(shown)
+        return is_new
+
+
+def _probe(space: Space) -> _Seen:
+    """What random draws show, each of which must be a valid recipe."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    found: dict[str, BaseDistribution] = {}
-    longest_epochs = longest_warmup = 0
-    for _ in range(NUM_PROBES):
+    seen = _Seen()
+    last_new = 0
+    for number in range(MOST_PROBES):
+        if number - last_new > PATIENCE:
+            break
         trial = study.ask()
         try:
             recipe = space.recipe(trial, None)
@@ -130,15 +168,9 @@ def _probe(space: Space) -> tuple[dict[str, BaseDistribution], int, int]:
             raise
         except Exception as mistake:
             raise Error(f"Space {space.name}: suggest() fails: {type(mistake).__name__}: {mistake}.") from mistake
-        longest_epochs = max(longest_epochs, recipe.epochs)
-        longest_warmup = max(longest_warmup, recipe.warmup_epochs)
-        for key, distribution in trial.distributions.items():
-            if found.setdefault(key, distribution) != distribution:
-                raise Error(
-                    f"Space {space.name}: parameter {key!r} has two ranges, {found[key]} and {distribution}. "
-                    "Give each range a parameter of its own."
-                )
-    return found, longest_epochs, longest_warmup
+        if seen.add(space, trial, recipe):
+            last_new = number
+    return seen
 
 
 def _check_baseline(

@@ -1,0 +1,109 @@
+"""AGW on cross-role retrieval: backbone, last stride, pooling, non-local blocks, triplets, batches, optimiser, noise.
+
+The baselines are rows of Table 4 of the LSASRD paper; at tiny scale the same rows narrowed and shortened, and a set of
+values chosen by hand that learns from scratch. ResNet50 IBN A is offered at tiny scale alone: no registry has its
+weights any more.
+"""
+
+RECIPES = {"paper": "agw-resnet50", "tiny": "agw-resnet50-tiny"}
+BACKBONES = {
+    "paper": (
+        "resnet50",
+        "resnet101",
+        "resnet152",
+        "legacy_seresnet50",
+        "legacy_seresnet101",
+        "legacy_seresnet152",
+        "legacy_seresnext50",
+        "legacy_seresnext101",
+    ),
+    "tiny": ("resnet18_32", "resnet50_16", "resnet50_16_ibn_a"),
+}
+# The paper's plain ResNets have no ReLU in their stem.
+WITHOUT_STEM_RELU = {"resnet50", "resnet101", "resnet152", "resnet50_16"}
+# Image size -> a zero border before the random crop, the papers' 10 px of 256.
+PAD_PX = {"paper": {224: 9, 256: 10, 288: 11}, "tiny": {32: 1, 48: 2, 64: 2}}
+
+# Paper, code and upstream have batches of 64: 16 works x 4 images, or what the same memory holds.
+IMAGES_PER_BATCH = 64
+# The ranges hold the paper's SGD at 0.01, upstream's Adam at 3.5e-4, and what small networks need from scratch.
+LEARNING_RATES = {
+    "paper": {"sgd": (1e-3, 1e-1), "adam": (5e-5, 2e-3)},
+    "tiny": {"sgd": (3e-3, 3e-1), "adam": (2e-4, 1e-2)},
+}
+MILESTONES = {"paper": (40, 80), "tiny": (4, 8)}
+
+
+def suggest(trial, scale):
+    """The settings of one trial at `scale`: a recipe and the keys of it that differ."""
+    backbone = trial.suggest_categorical("backbone", BACKBONES[scale])
+    image_size = trial.suggest_categorical("image_size", tuple(PAD_PX[scale]))
+    works_per_batch = trial.suggest_categorical("works_per_batch", (4, 8, 16))
+    optimiser = trial.suggest_categorical("optimiser", ("sgd", "adam"))
+    schedule = trial.suggest_categorical("schedule", ("multistep", "cosine"))
+    settings = {
+        "recipe": RECIPES[scale],
+        "backbone": backbone,
+        "stem_relu": backbone not in WITHOUT_STEM_RELU,
+        "image_size": image_size,
+        "pad_px": PAD_PX[scale][image_size],
+        "last_stride": trial.suggest_categorical("last_stride", ("1", "2")),
+        "pooling": trial.suggest_categorical("pooling", ("avg", "gem")),
+        "non_local": trial.suggest_categorical("non_local", ("none", "dot")),
+        "metric_loss": trial.suggest_categorical("metric_loss", ("wrt", "soft_triplet", "triplet")),
+        "metric_weight": trial.suggest_float("metric_weight", 0.1, 2.0, log=True),
+        "works_per_batch": works_per_batch,
+        "images_per_work": IMAGES_PER_BATCH // works_per_batch,
+        "plan": trial.suggest_categorical("plan", ("full", "papers", "cross_role")),
+        "optimiser": optimiser,
+        "lr": trial.suggest_float(f"{optimiser}_lr", *LEARNING_RATES[scale][optimiser], log=True),
+        "schedule": schedule,
+        "milestones": MILESTONES[scale] if schedule == "multistep" else (),
+        "flip_probability": trial.suggest_categorical("flip_probability", (0.0, 0.5)),
+        "erase_probability": trial.suggest_float("erase_probability", 0.0, 0.8),
+    }
+    if settings["metric_loss"] == "triplet":
+        settings["metric_margin"] = trial.suggest_float("triplet_margin", 0.1, 0.5)
+    return settings
+
+
+def _row(scale, *, non_local):
+    """ResNet50 as Table 4 has it: 16 works x 4 images of the papers' plan, SGD at 0.01 that falls twice, its noise."""
+    return {
+        "backbone": {"paper": "resnet50", "tiny": "resnet50_16"}[scale],
+        "image_size": {"paper": 256, "tiny": 48}[scale],
+        "works_per_batch": 16,
+        "optimiser": "sgd",
+        "schedule": "multistep",
+        "last_stride": "1",
+        "pooling": "gem",
+        "non_local": non_local,
+        "metric_loss": "wrt",
+        "metric_weight": 1.0,
+        "plan": "papers",
+        "sgd_lr": 0.01,
+        "flip_probability": 0.5,
+        "erase_probability": 0.5,
+    }
+
+
+BASELINES = {
+    "paper": {
+        "paper ResNet50": _row("paper", non_local="none"),
+        "paper ResNet50 NL": _row("paper", non_local="dot"),
+    },
+    "tiny": {
+        "paper ResNet50": _row("tiny", non_local="none"),
+        "paper ResNet50 NL": _row("tiny", non_local="dot"),
+        "hand-set": {
+            **_row("tiny", non_local="none"),
+            "backbone": "resnet18_32",
+            "schedule": "cosine",
+            "metric_weight": 0.3,
+            "plan": "full",
+            "sgd_lr": 0.1,
+            "flip_probability": 0.0,
+            "erase_probability": 0.0,
+        },
+    },
+}

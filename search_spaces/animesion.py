@@ -1,0 +1,110 @@
+"""Animesion on images alone: backbone, last or all blocks' class tokens (IFA), exclusion, batches, optimiser, noise.
+
+The baselines are the headlines of its authors' README; at tiny scale the same narrowed and shortened, and a set of
+values chosen by hand that learns from scratch. With tags beside the image: the space animesion_vilt.
+"""
+
+RECIPES = {"paper": "animesion-l16", "tiny": "animesion-l16-tiny"}
+# Each has at least 4 blocks: the exclusion loss compares blocks up to 3 apart.
+BACKBONES = {
+    "paper": (
+        "vit_large_patch16_in21k",
+        "vit_base_patch16_in21k",
+        "vit_large_patch32_in21k",
+        "vit_base_patch32_in21k",
+    ),
+    "tiny": ("vit_96x4", "vit_128x4", "vit_96x6"),
+}
+IMAGE_SIZES = {"paper": (96, 128, 160), "tiny": (32, 48)}
+BATCH_SIZES = (16, 32, 64)
+
+# The ranges hold the authors' SGD at 0.001 without decay, and what small transformers need from scratch.
+LEARNING_RATES = {
+    "paper": {"sgd": (3e-4, 3e-2), "adamw": (1e-5, 5e-4)},
+    "tiny": {"sgd": (1e-3, 2e-1), "adamw": (2e-4, 1e-2)},
+}
+WEIGHT_DECAYS = {"sgd": (0.0, 1e-3), "adamw": (0.0, 0.3)}
+WARMUP_EPOCHS = {"paper": 5, "tiny": 1}  # of the cosine from epoch to epoch
+# of ColorJitter: the authors have 0.1 of each
+JITTER_KEYS = ("jitter_brightness", "jitter_contrast", "jitter_saturation", "jitter_hue")
+
+
+def suggest(trial, scale):
+    """The settings of one trial at `scale`: a recipe and the keys of it that differ."""
+    batch_size = trial.suggest_categorical("batch_size", BATCH_SIZES)
+    optimiser = trial.suggest_categorical("optimiser", ("sgd", "adamw"))
+    schedule = trial.suggest_categorical("schedule", ("step_cosine", "cosine"))
+    jitter = trial.suggest_float("jitter", 0.0, 0.3)
+    settings = {
+        "recipe": RECIPES[scale],
+        "backbone": trial.suggest_categorical("backbone", BACKBONES[scale]),
+        "image_size": trial.suggest_categorical("image_size", IMAGE_SIZES[scale]),
+        "head": trial.suggest_categorical("head", ("last", "ifa")),
+        "batch_size": batch_size,
+        "dropout": trial.suggest_float("dropout", 0.0, 0.3),
+        "optimiser": optimiser,
+        "lr": trial.suggest_float(f"{optimiser}_lr", *LEARNING_RATES[scale][optimiser], log=True),
+        "weight_decay": trial.suggest_float(f"{optimiser}_weight_decay", *WEIGHT_DECAYS[optimiser]),
+        "schedule": schedule,
+        **_warmup(schedule, scale, batch_size),
+        "label_smoothing": trial.suggest_categorical("label_smoothing", (0.0, 0.1)),
+        **dict.fromkeys(JITTER_KEYS, jitter),
+        "erase_probability": trial.suggest_float("erase_probability", 0.0, 0.8),
+    }
+    if trial.suggest_categorical("exclusion", (False, True)):
+        settings["exclusion_weight"] = trial.suggest_float("exclusion_weight", 1e-3, 3e-2, log=True)
+        settings["exclusion_distance"] = trial.suggest_int("exclusion_distance", 1, 3)
+    return settings
+
+
+def _warmup(schedule, scale, batch_size):
+    """The authors' 1,000 steps, which is one epoch at tiny scale; or epochs."""
+    if schedule == "cosine":
+        return {"warmup_epochs": WARMUP_EPOCHS[scale], "warmup_steps": 0}
+    return {"warmup_epochs": 0, "warmup_steps": 1000 if scale == "paper" else 2048 // batch_size}
+
+
+def _row(backbone, scale, *, batch_size, head):
+    """A headline: 128 px, SGD at 0.001 that rises for 1,000 steps and falls along a cosine, dropout, coloured noise."""
+    return {
+        "batch_size": batch_size,
+        "optimiser": "sgd",
+        "schedule": "step_cosine",
+        "jitter": 0.1,
+        "backbone": backbone,
+        "image_size": {"paper": 128, "tiny": 48}[scale],
+        "head": head,
+        "dropout": 0.1,
+        "sgd_lr": 0.001,
+        "sgd_weight_decay": 0.0,
+        "label_smoothing": 0.0,
+        "erase_probability": 0.0,
+        "exclusion": False,
+    }
+
+
+BASELINES = {
+    "paper": {
+        "paper L-16": _row("vit_large_patch16_in21k", "paper", batch_size=16, head="last"),
+        "paper L-16 + IFA": _row("vit_large_patch16_in21k", "paper", batch_size=16, head="ifa"),
+    },
+    "tiny": {
+        "paper L-16": _row("vit_96x4", "tiny", batch_size=16, head="last"),
+        "paper L-16 + IFA": _row("vit_96x4", "tiny", batch_size=16, head="ifa"),
+        "hand-set": {
+            "batch_size": 64,
+            "optimiser": "adamw",
+            "schedule": "cosine",
+            "jitter": 0.0,
+            "backbone": "vit_96x4",
+            "image_size": 48,
+            "head": "ifa",
+            "dropout": 0.0,
+            "adamw_lr": 1e-3,
+            "adamw_weight_decay": 0.05,
+            "label_smoothing": 0.0,
+            "erase_probability": 0.0,
+            "exclusion": False,
+        },
+    },
+}

@@ -1,0 +1,140 @@
+"""Classifiers of DAF:re: backbone, pretraining, batch and image size, margin, class balance, optimiser, noise.
+
+The baselines are rows of Table 1 of the DAF:re paper; at tiny scale the same rows narrowed and shortened, and a set of
+values chosen by hand that learns from scratch. Every trial has Table 1's 50 epochs; Table 3's rows take 200.
+"""
+
+RECIPES = {"paper": "dafre-128-r18", "tiny": "dafre-128-r18-tiny"}
+TRANSFORMERS = {
+    "paper": (
+        "vit_base_patch16_in21k",
+        "vit_base_patch32_in21k",
+        "vit_large_patch16_in21k",
+        "vit_large_patch32_in21k",
+    ),
+    "tiny": ("vit_96x4", "vit_96x4_patch16"),
+}
+RESNETS = {"paper": ("resnet18", "resnet152"), "tiny": ("resnet18_32", "resnet50_16")}
+SHALLOW = {"paper": "shallownet", "tiny": "shallownet_64"}
+# The paper gives batches of 1,024 and images of 224 px to its light networks alone, and so does memory.
+HEAVY = {"resnet152", "vit_base_patch16_in21k", "vit_large_patch16_in21k", "vit_large_patch32_in21k"}
+IMAGE_SIZES = {"paper": (128, 224), "tiny": (32, 48)}
+HEAVY_IMAGE_SIZE = 128
+BATCH_SIZES = {
+    "paper": {"heavy": (16, 64, 128), "light": (64, 256, 1024)},
+    "tiny": {"light": (32, 64, 128)},
+}
+
+IMAGENET = {"pixel_mean": (0.485, 0.456, 0.406), "pixel_std": (0.229, 0.224, 0.225)}
+HALF = {"pixel_mean": (0.5, 0.5, 0.5), "pixel_std": (0.5, 0.5, 0.5)}
+
+# The ranges hold the paper's SGD at 0.001 without decay, and what networks need from scratch.
+LEARNING_RATES = {
+    "paper": {"sgd": (3e-4, 1e-1), "adamw": (1e-5, 1e-3)},
+    "tiny": {"sgd": (1e-3, 3e-1), "adamw": (2e-4, 1e-2)},
+}
+WEIGHT_DECAYS = {"sgd": (0.0, 1e-3), "adamw": (0.0, 0.3)}
+LONGEST_WARMUP_EPOCHS = {"paper": 5, "tiny": 2}
+MILESTONES = {"paper": (20, 40), "tiny": (4, 8)}
+# of ColorJitter: the paper's code has 0.1 of each
+JITTER_KEYS = ("jitter_brightness", "jitter_contrast", "jitter_saturation", "jitter_hue")
+
+
+def suggest(trial, scale):
+    """The settings of one trial at `scale`: a recipe and the keys of it that differ."""
+    optimiser = trial.suggest_categorical("optimiser", ("sgd", "adamw"))
+    schedule = trial.suggest_categorical("schedule", ("multistep", "cosine"))
+    jitter = trial.suggest_float("jitter", 0.0, 0.3)
+    return {
+        "recipe": RECIPES[scale],
+        **_suggest_network(trial, scale),
+        **_suggest_loss(trial),
+        "plan": trial.suggest_categorical("plan", ("shuffle", "balanced")),
+        "optimiser": optimiser,
+        "lr": trial.suggest_float(f"{optimiser}_lr", *LEARNING_RATES[scale][optimiser], log=True),
+        "weight_decay": trial.suggest_float(f"{optimiser}_weight_decay", *WEIGHT_DECAYS[optimiser]),
+        "schedule": schedule,
+        "milestones": MILESTONES[scale] if schedule == "multistep" else (),
+        "warmup_epochs": trial.suggest_int("warmup_epochs", 0, LONGEST_WARMUP_EPOCHS[scale]),
+        # 1: dropout and batch statistics stop after the first epoch, as in the paper's code
+        "train_mode_epochs": trial.suggest_categorical("train_mode_epochs", (None, 1)),
+        **dict.fromkeys(JITTER_KEYS, jitter),
+    }
+
+
+def _suggest_network(trial, scale):
+    """The backbone, what it starts from, and the sizes of batch and image that it is offered."""
+    backbone = trial.suggest_categorical("backbone", (SHALLOW[scale], *RESNETS[scale], *TRANSFORMERS[scale]))
+    is_vit, kind = backbone in TRANSFORMERS[scale], "heavy" if backbone in HEAVY else "light"
+    settings = {
+        "backbone": backbone,
+        "channels_last": not is_vit,
+        **(IMAGENET if backbone in RESNETS[scale] else HALF),
+        "batch_size": trial.suggest_categorical(f"batch_size_of_{kind}", BATCH_SIZES[scale][kind]),
+        "image_size": HEAVY_IMAGE_SIZE,
+    }
+    if kind == "light":
+        settings["image_size"] = trial.suggest_categorical("image_size", IMAGE_SIZES[scale])
+    if is_vit:
+        settings["dropout"] = trial.suggest_float("dropout", 0.0, 0.3)
+    if scale == "paper" and backbone != SHALLOW[scale]:
+        settings["pretrained"] = trial.suggest_categorical("pretrained", (False, True))
+        if settings["pretrained"]:
+            settings["frozen_backbone"] = trial.suggest_categorical("frozen_backbone", (False, True))
+    return settings
+
+
+def _suggest_loss(trial):
+    """Softmax with smoothing, or ArcFace with its margin."""
+    id_loss = trial.suggest_categorical("id_loss", ("softmax", "arcface"))
+    if id_loss == "softmax":
+        return {"id_loss": id_loss, "label_smoothing": trial.suggest_categorical("label_smoothing", (0.0, 0.1))}
+    return {"id_loss": id_loss, "id_margin": trial.suggest_float("arcface_margin", 0.1, 0.6)}
+
+
+def _row(backbone, **values):
+    """A row of Table 1: batches of 64, SGD at 0.001 that falls to a third twice, and the noise of its code."""
+    return {
+        "backbone": backbone,
+        "optimiser": "sgd",
+        "schedule": "multistep",
+        "jitter": 0.1,
+        "id_loss": "softmax",
+        "label_smoothing": 0.0,
+        "plan": "shuffle",
+        "sgd_lr": 0.001,
+        "sgd_weight_decay": 0.0,
+        "warmup_epochs": 0,
+        "train_mode_epochs": 1,
+        **values,
+    }
+
+
+TINY_SIZES = {"batch_size_of_light": 64, "image_size": 48}
+BASELINES = {
+    "paper": {
+        "paper R-18": _row("resnet18", batch_size_of_light=64, image_size=128, pretrained=False),
+        "paper R-18, pretrained": _row(
+            "resnet18", batch_size_of_light=64, image_size=128, pretrained=True, frozen_backbone=True
+        ),
+        "paper B-16, pretrained": _row(
+            "vit_base_patch16_in21k", batch_size_of_heavy=64, dropout=0.1, pretrained=True, frozen_backbone=False
+        ),
+        "paper L-16, pretrained": _row(
+            "vit_large_patch16_in21k", batch_size_of_heavy=64, dropout=0.1, pretrained=True, frozen_backbone=False
+        ),
+    },
+    "tiny": {
+        "paper R-18": _row("resnet18_32", **TINY_SIZES),
+        "paper B-16": _row("vit_96x4", **TINY_SIZES, dropout=0.1),
+        "hand-set": {
+            **_row("resnet18_32", **TINY_SIZES),
+            "schedule": "cosine",
+            "jitter": 0.0,
+            "sgd_lr": 0.1,
+            "sgd_weight_decay": 5e-4,
+            "warmup_epochs": 1,
+            "train_mode_epochs": None,
+        },
+    },
+}

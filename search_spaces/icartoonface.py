@@ -1,0 +1,111 @@
+"""PaddleClas's classifier on iCartoonFace: backbone, crops, batch and image size, margin losses, optimiser, noise.
+
+The baseline is PaddleClas's ResNet50; at tiny scale the same narrowed and shortened, and a set of values chosen by hand
+that learns from scratch. A teacher is a checkpoint of the data at hand, so none is offered.
+"""
+
+RECIPES = {"paper": "icartoonface-resnet50", "tiny": "icartoonface-resnet50-tiny"}
+BACKBONES = {
+    "paper": ("resnet50", "resnet101", "legacy_seresnet50", "legacy_seresnext50"),
+    "tiny": ("resnet18_32", "resnet50_16", "resnet50_16_ibn_a"),
+}
+IMAGE_SIZES = {"paper": (160, 192, 224), "tiny": (32, 48)}
+EVALUATED_PART = 7 / 8  # of an image's short side, where crops are resized: PaddleClas's 224 of 256
+PX_PER_PAD_PX = 24  # a border of 2 px at 48
+
+BATCH_SIZES = {"paper": (64, 128, 256), "tiny": (32, 64, 128)}
+# The ranges hold PaddleClas's SGD at 0.1 for batches of 256.
+LEARNING_RATES = {
+    "paper": {"sgd": (3e-3, 3e-1), "adamw": (3e-5, 3e-3)},
+    "tiny": {"sgd": (3e-3, 3e-1), "adamw": (2e-4, 1e-2)},
+}
+WEIGHT_DECAYS = {"sgd": (1e-5, 1e-3), "adamw": (1e-3, 0.3)}
+LONGEST_WARMUP_EPOCHS = {"paper": 10, "tiny": 2}
+MILESTONES = {"paper": (30, 60, 90), "tiny": (3, 5, 7)}
+
+
+def suggest(trial, scale):
+    """The settings of one trial at `scale`: a recipe and the keys of it that differ."""
+    optimiser = trial.suggest_categorical("optimiser", ("sgd", "adamw"))
+    schedule = trial.suggest_categorical("schedule", ("multistep", "cosine"))
+    return {
+        "recipe": RECIPES[scale],
+        "backbone": trial.suggest_categorical("backbone", BACKBONES[scale]),
+        **_suggest_images(trial, scale),
+        **_suggest_loss(trial),
+        "batch_size": trial.suggest_categorical("batch_size", BATCH_SIZES[scale]),
+        "plan": trial.suggest_categorical("plan", ("shuffle", "balanced")),
+        "optimiser": optimiser,
+        "lr": trial.suggest_float(f"{optimiser}_lr", *LEARNING_RATES[scale][optimiser], log=True),
+        "weight_decay": trial.suggest_float(f"{optimiser}_weight_decay", *WEIGHT_DECAYS[optimiser], log=True),
+        "schedule": schedule,
+        "milestones": MILESTONES[scale] if schedule == "multistep" else (),
+        "warmup_epochs": trial.suggest_int("warmup_epochs", 0, LONGEST_WARMUP_EPOCHS[scale]),
+        "flip_probability": trial.suggest_categorical("flip_probability", (0.0, 0.5)),
+        "erase_probability": trial.suggest_float("erase_probability", 0.0, 0.8),
+    }
+
+
+def _suggest_images(trial, scale):
+    """Image size and crops: resized ones, of which the middle is evaluated, or ones of a padded image."""
+    image_size = trial.suggest_categorical("image_size", IMAGE_SIZES[scale])
+    if trial.suggest_categorical("crops", ("resized", "padded")) == "padded":
+        pad_px = image_size // PX_PER_PAD_PX
+        return {"image_size": image_size, "pad_px": pad_px, "crop_area": None, "evaluation_px": 0}
+    least_area = trial.suggest_float("least_crop_area", 0.08, 0.8)
+    evaluation_px = round(image_size / EVALUATED_PART)
+    return {"image_size": image_size, "pad_px": 0, "crop_area": (least_area, 1.0), "evaluation_px": evaluation_px}
+
+
+def _suggest_loss(trial):
+    """Softmax with smoothing, or a loss with a margin of its own."""
+    id_loss = trial.suggest_categorical("id_loss", ("softmax", "arcface", "cosface"))
+    if id_loss == "softmax":
+        return {"id_loss": id_loss, "label_smoothing": trial.suggest_categorical("label_smoothing", (0.0, 0.1))}
+    high = {"arcface": 0.6, "cosface": 0.5}[id_loss]
+    return {"id_loss": id_loss, "id_margin": trial.suggest_float(f"{id_loss}_margin", 0.1, high)}
+
+
+def _row(scale):
+    """PaddleClas's ResNet50: resized crops, SGD at 0.1 that falls three times, no warm-up and no erasing."""
+    return {
+        "optimiser": "sgd",
+        "schedule": "multistep",
+        "backbone": {"paper": "resnet50", "tiny": "resnet50_16"}[scale],
+        "image_size": {"paper": 224, "tiny": 48}[scale],
+        "crops": "resized",
+        "least_crop_area": 0.08,
+        "id_loss": "softmax",
+        "label_smoothing": 0.0,
+        "batch_size": {"paper": 256, "tiny": 64}[scale],
+        "plan": "shuffle",
+        "sgd_lr": 0.1,
+        "sgd_weight_decay": 1e-4,
+        "warmup_epochs": 0,
+        "flip_probability": 0.5,
+        "erase_probability": 0.0,
+    }
+
+
+BASELINES = {
+    "paper": {"paper ResNet50": _row("paper")},
+    "tiny": {
+        "paper ResNet50": _row("tiny"),
+        "hand-set": {
+            "optimiser": "sgd",
+            "schedule": "cosine",
+            "backbone": "resnet18_32",
+            "image_size": 48,
+            "crops": "padded",
+            "id_loss": "softmax",
+            "label_smoothing": 0.0,
+            "batch_size": 64,
+            "plan": "shuffle",
+            "sgd_lr": 0.1,
+            "sgd_weight_decay": 5e-4,
+            "warmup_epochs": 1,
+            "flip_probability": 0.0,
+            "erase_probability": 0.0,
+        },
+    },
+}
