@@ -95,6 +95,8 @@ def make_plan(options: argparse.Namespace) -> Plan:
     data = options.data or sample_set()
     _refuse_password(data)
     manifest = read_manifest(data)
+    if space.reads_tags and manifest.tags is None:
+        raise Error(f"--space {options.space} reads tags, and {manifest.store} has none. Build shards of dafull.")
     # Every byte of a local set is looked at; of a remote one each image is, when it arrives.
     verify_shards(manifest, "full" if manifest.store.is_local else "quick")
     evaluation = Evaluation(manifest, "val", SEARCH_FOLD)

@@ -24,6 +24,7 @@ LEARNING_RATES = {
     "tiny": {"sgd": (1e-3, 2e-1), "adamw": (2e-4, 1e-2)},
 }
 WEIGHT_DECAYS = {"sgd": (0.0, 1e-3), "adamw": (0.0, 0.3)}
+IMAGES_PER_TINY_EPOCH = 2048
 WARMUP_EPOCHS = {"paper": 5, "tiny": 1}  # of the cosine from epoch to epoch
 # of ColorJitter: the authors have 0.1 of each
 JITTER_KEYS = ("jitter_brightness", "jitter_contrast", "jitter_saturation", "jitter_hue")
@@ -31,24 +32,15 @@ JITTER_KEYS = ("jitter_brightness", "jitter_contrast", "jitter_saturation", "jit
 
 def suggest(trial, scale):
     """The settings of one trial at `scale`: a recipe and the keys of it that differ."""
-    batch_size = trial.suggest_categorical("batch_size", BATCH_SIZES)
-    optimiser = trial.suggest_categorical("optimiser", ("sgd", "adamw"))
-    schedule = trial.suggest_categorical("schedule", ("step_cosine", "cosine"))
-    jitter = trial.suggest_float("jitter", 0.0, 0.3)
     settings = {
         "recipe": RECIPES[scale],
         "backbone": trial.suggest_categorical("backbone", BACKBONES[scale]),
         "image_size": trial.suggest_categorical("image_size", IMAGE_SIZES[scale]),
         "head": trial.suggest_categorical("head", ("last", "ifa")),
-        "batch_size": batch_size,
         "dropout": trial.suggest_float("dropout", 0.0, 0.3),
-        "optimiser": optimiser,
-        "lr": trial.suggest_float(f"{optimiser}_lr", *LEARNING_RATES[scale][optimiser], log=True),
-        "weight_decay": trial.suggest_float(f"{optimiser}_weight_decay", *WEIGHT_DECAYS[optimiser]),
-        "schedule": schedule,
-        **_warmup(schedule, scale, batch_size),
+        **_suggest_optimisation(trial, scale),
         "label_smoothing": trial.suggest_categorical("label_smoothing", (0.0, 0.1)),
-        **dict.fromkeys(JITTER_KEYS, jitter),
+        **dict.fromkeys(JITTER_KEYS, trial.suggest_float("jitter", 0.0, 0.3)),
         "erase_probability": trial.suggest_float("erase_probability", 0.0, 0.8),
     }
     if trial.suggest_categorical("exclusion", (False, True)):
@@ -57,11 +49,23 @@ def suggest(trial, scale):
     return settings
 
 
-def _warmup(schedule, scale, batch_size):
-    """The authors' 1,000 steps, which is one epoch at tiny scale; or epochs."""
-    if schedule == "cosine":
-        return {"warmup_epochs": WARMUP_EPOCHS[scale], "warmup_steps": 0}
-    return {"warmup_epochs": 0, "warmup_steps": 1000 if scale == "paper" else 2048 // batch_size}
+def _suggest_optimisation(trial, scale):
+    """Batches, the optimiser with a learning rate and a decay of its own, and a cosine after one of two warm-ups."""
+    batch_size = trial.suggest_categorical("batch_size", BATCH_SIZES)
+    optimiser = trial.suggest_categorical("optimiser", ("sgd", "adamw"))
+    schedule = trial.suggest_categorical("schedule", ("step_cosine", "cosine"))
+    by_steps = schedule == "step_cosine"
+    # the authors' 1,000 steps; at tiny scale those of the first epoch
+    steps = {"paper": 1000, "tiny": IMAGES_PER_TINY_EPOCH // batch_size}[scale]
+    return {
+        "batch_size": batch_size,
+        "optimiser": optimiser,
+        "lr": trial.suggest_float(f"{optimiser}_lr", *LEARNING_RATES[scale][optimiser], log=True),
+        "weight_decay": trial.suggest_float(f"{optimiser}_weight_decay", *WEIGHT_DECAYS[optimiser]),
+        "schedule": schedule,
+        "warmup_steps": steps if by_steps else 0,
+        "warmup_epochs": 0 if by_steps else WARMUP_EPOCHS[scale],
+    }
 
 
 def _row(backbone, scale, *, batch_size, head):

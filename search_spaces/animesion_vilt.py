@@ -18,6 +18,7 @@ LEARNING_RATES = {
     "tiny": {"sgd": (1e-3, 2e-1), "adamw": (2e-4, 1e-2)},
 }
 WEIGHT_DECAYS = {"sgd": (0.0, 1e-3), "adamw": (0.0, 0.3)}
+IMAGES_PER_TINY_EPOCH = 2048
 WARMUP_EPOCHS = {"paper": 5, "tiny": 1}  # of the cosine from epoch to epoch
 # of ColorJitter: the authors have 0.1 of each
 JITTER_KEYS = ("jitter_brightness", "jitter_contrast", "jitter_saturation", "jitter_hue")
@@ -25,10 +26,6 @@ JITTER_KEYS = ("jitter_brightness", "jitter_contrast", "jitter_saturation", "jit
 
 def suggest(trial, scale):
     """The settings of one trial at `scale`: a recipe and the keys of it that differ."""
-    batch_size = trial.suggest_categorical("batch_size", BATCH_SIZES)
-    optimiser = trial.suggest_categorical("optimiser", ("sgd", "adamw"))
-    schedule = trial.suggest_categorical("schedule", ("step_cosine", "cosine"))
-    jitter = trial.suggest_float("jitter", 0.0, 0.3)
     return {
         "recipe": RECIPES[scale],
         "backbone": trial.suggest_categorical("backbone", BACKBONES[scale]),
@@ -36,14 +33,9 @@ def suggest(trial, scale):
         "head": trial.suggest_categorical("head", ("last", "ifa")),
         "text_tokens": trial.suggest_categorical("text_tokens", (8, 16, 32)),
         **_suggest_masking(trial),
-        "batch_size": batch_size,
         "dropout": trial.suggest_float("dropout", 0.0, 0.3),
-        "optimiser": optimiser,
-        "lr": trial.suggest_float(f"{optimiser}_lr", *LEARNING_RATES[scale][optimiser], log=True),
-        "weight_decay": trial.suggest_float(f"{optimiser}_weight_decay", *WEIGHT_DECAYS[optimiser]),
-        "schedule": schedule,
-        **_warmup(schedule, scale, batch_size),
-        **dict.fromkeys(JITTER_KEYS, jitter),
+        **_suggest_optimisation(trial, scale),
+        **dict.fromkeys(JITTER_KEYS, trial.suggest_float("jitter", 0.0, 0.3)),
     }
 
 
@@ -63,11 +55,23 @@ def _suggest_masking(trial):
     return settings
 
 
-def _warmup(schedule, scale, batch_size):
-    """The authors' 1,000 steps, which is one epoch at tiny scale; or epochs."""
-    if schedule == "cosine":
-        return {"warmup_epochs": WARMUP_EPOCHS[scale], "warmup_steps": 0}
-    return {"warmup_epochs": 0, "warmup_steps": 1000 if scale == "paper" else 2048 // batch_size}
+def _suggest_optimisation(trial, scale):
+    """Batches, the optimiser with a learning rate and a decay of its own, and a cosine after one of two warm-ups."""
+    batch_size = trial.suggest_categorical("batch_size", BATCH_SIZES)
+    optimiser = trial.suggest_categorical("optimiser", ("sgd", "adamw"))
+    schedule = trial.suggest_categorical("schedule", ("step_cosine", "cosine"))
+    by_steps = schedule == "step_cosine"
+    # the authors' 1,000 steps; at tiny scale those of the first epoch
+    steps = {"paper": 1000, "tiny": IMAGES_PER_TINY_EPOCH // batch_size}[scale]
+    return {
+        "batch_size": batch_size,
+        "optimiser": optimiser,
+        "lr": trial.suggest_float(f"{optimiser}_lr", *LEARNING_RATES[scale][optimiser], log=True),
+        "weight_decay": trial.suggest_float(f"{optimiser}_weight_decay", *WEIGHT_DECAYS[optimiser]),
+        "schedule": schedule,
+        "warmup_steps": steps if by_steps else 0,
+        "warmup_epochs": 0 if by_steps else WARMUP_EPOCHS[scale],
+    }
 
 
 def _row(scale):

@@ -26,8 +26,6 @@ MILESTONES = {"paper": (30, 60, 90), "tiny": (3, 5, 7)}
 
 def suggest(trial, scale):
     """The settings of one trial at `scale`: a recipe and the keys of it that differ."""
-    optimiser = trial.suggest_categorical("optimiser", ("sgd", "adamw"))
-    schedule = trial.suggest_categorical("schedule", ("multistep", "cosine"))
     return {
         "recipe": RECIPES[scale],
         "backbone": trial.suggest_categorical("backbone", BACKBONES[scale]),
@@ -35,12 +33,7 @@ def suggest(trial, scale):
         **_suggest_loss(trial),
         "batch_size": trial.suggest_categorical("batch_size", BATCH_SIZES[scale]),
         "plan": trial.suggest_categorical("plan", ("shuffle", "balanced")),
-        "optimiser": optimiser,
-        "lr": trial.suggest_float(f"{optimiser}_lr", *LEARNING_RATES[scale][optimiser], log=True),
-        "weight_decay": trial.suggest_float(f"{optimiser}_weight_decay", *WEIGHT_DECAYS[optimiser], log=True),
-        "schedule": schedule,
-        "milestones": MILESTONES[scale] if schedule == "multistep" else (),
-        "warmup_epochs": trial.suggest_int("warmup_epochs", 0, LONGEST_WARMUP_EPOCHS[scale]),
+        **_suggest_optimisation(trial, scale),
         "flip_probability": trial.suggest_categorical("flip_probability", (0.0, 0.5)),
         "erase_probability": trial.suggest_float("erase_probability", 0.0, 0.8),
     }
@@ -64,6 +57,20 @@ def _suggest_loss(trial):
         return {"id_loss": id_loss, "label_smoothing": trial.suggest_categorical("label_smoothing", (0.0, 0.1))}
     high = {"arcface": 0.6, "cosface": 0.5}[id_loss]
     return {"id_loss": id_loss, "id_margin": trial.suggest_float(f"{id_loss}_margin", 0.1, high)}
+
+
+def _suggest_optimisation(trial, scale):
+    """The optimiser with a learning rate and a decay of its own, and how the learning rate falls."""
+    optimiser = trial.suggest_categorical("optimiser", ("sgd", "adamw"))
+    schedule = trial.suggest_categorical("schedule", ("multistep", "cosine"))
+    return {
+        "optimiser": optimiser,
+        "lr": trial.suggest_float(f"{optimiser}_lr", *LEARNING_RATES[scale][optimiser], log=True),
+        "weight_decay": trial.suggest_float(f"{optimiser}_weight_decay", *WEIGHT_DECAYS[optimiser], log=True),
+        "schedule": schedule,
+        "milestones": MILESTONES[scale] if schedule == "multistep" else (),
+        "warmup_epochs": trial.suggest_int("warmup_epochs", 0, LONGEST_WARMUP_EPOCHS[scale]),
+    }
 
 
 def _row(scale):

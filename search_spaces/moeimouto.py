@@ -43,22 +43,14 @@ JITTER_KEYS = ("jitter_brightness", "jitter_contrast", "jitter_saturation", "jit
 
 def suggest(trial, scale):
     """The settings of one trial at `scale`: a recipe and the keys of it that differ."""
-    optimiser = trial.suggest_categorical("optimiser", ("sgd", "adamw"))
-    schedule = trial.suggest_categorical("schedule", ("multistep", "cosine"))
-    jitter = trial.suggest_float("jitter", 0.0, 0.4)
     return {
         "recipe": RECIPES[scale],
         **_suggest_network(trial, scale),
-        "optimiser": optimiser,
-        "lr": trial.suggest_float(f"{optimiser}_lr", *LEARNING_RATES[scale][optimiser], log=True),
-        "weight_decay": trial.suggest_float(f"{optimiser}_weight_decay", *WEIGHT_DECAYS[optimiser]),
-        "schedule": schedule,
-        "milestones": MILESTONES[scale] if schedule == "multistep" else (),
-        "warmup_epochs": trial.suggest_int("warmup_epochs", 0, LONGEST_WARMUP_EPOCHS[scale]),
+        **_suggest_optimisation(trial, scale),
         # 1: dropout and batch statistics stop after the first epoch, as in the paper's code
         "train_mode_epochs": trial.suggest_categorical("train_mode_epochs", (None, 1)),
         "label_smoothing": trial.suggest_categorical("label_smoothing", (0.0, 0.1, 0.2)),
-        **dict.fromkeys(JITTER_KEYS, jitter),
+        **dict.fromkeys(JITTER_KEYS, trial.suggest_float("jitter", 0.0, 0.4)),
         "erase_probability": trial.suggest_float("erase_probability", 0.0, 0.8),
     }
 
@@ -83,6 +75,20 @@ def _suggest_network(trial, scale):
         if settings["pretrained"]:
             settings["frozen_backbone"] = trial.suggest_categorical("frozen_backbone", (False, True))
     return settings
+
+
+def _suggest_optimisation(trial, scale):
+    """The optimiser with a learning rate and a decay of its own, and how the learning rate falls."""
+    optimiser = trial.suggest_categorical("optimiser", ("sgd", "adamw"))
+    schedule = trial.suggest_categorical("schedule", ("multistep", "cosine"))
+    return {
+        "optimiser": optimiser,
+        "lr": trial.suggest_float(f"{optimiser}_lr", *LEARNING_RATES[scale][optimiser], log=True),
+        "weight_decay": trial.suggest_float(f"{optimiser}_weight_decay", *WEIGHT_DECAYS[optimiser]),
+        "schedule": schedule,
+        "milestones": MILESTONES[scale] if schedule == "multistep" else (),
+        "warmup_epochs": trial.suggest_int("warmup_epochs", 0, LONGEST_WARMUP_EPOCHS[scale]),
+    }
 
 
 def _row(backbone, **values):

@@ -1,7 +1,7 @@
 """Today's backbones on cross-role retrieval: what is trained of them, AdamW, margins, metric losses, running means.
 
-No paper prints rows of these; the baselines are the family's recipes, at tiny scale narrowed and shortened, and a set of
-values chosen by hand that learns from scratch.
+No paper prints rows of these; the baselines are the family's recipes, at tiny scale narrowed and shortened, and a set
+of values chosen by hand that learns from scratch.
 """
 
 RECIPES = {"paper": "open-dinov2-base", "tiny": "open-dinov2-base-tiny"}
