@@ -5,10 +5,12 @@ from pathlib import Path
 import optuna
 import pytest
 
+from platform import spaces
+from platform.plan import make_plan
+from platform.search import parser
 from platform.spaces import load_space, space_names
 from shards_tools.errors import Error
-from trainables.recipes import RECIPES, get_recipe
-from trainables.recipes.settings import settings_of
+from trainables.recipes import RECIPES
 
 
 @pytest.mark.parametrize("scale", ["paper", "tiny"])
@@ -20,23 +22,6 @@ def test_every_draw_of_every_space_is_a_recipe_of_its_scale(name: str, scale: st
         assert space.recipe(study.ask(), epochs=None).scale == scale
 
 
-@pytest.mark.parametrize("scale", ["paper", "tiny"])
-def test_the_baselines_of_transreid_are_the_recipes_of_the_same_rows(scale: str) -> None:
-    rows = {
-        "paper": {"paper ViT-Base": "transreid-vit-base", "paper ViT-Stride": "transreid-vit-stride"},
-        "tiny": {
-            "paper ViT-Base": "transreid-vit-base-tiny",
-            "paper ViT-Stride": "transreid-vit-stride-tiny",
-            "hand-set": "transreid-tiny",
-        },
-    }[scale]
-    space = load_space("transreid", scale)
-    assert set(space.baselines) == set(rows)
-    for row, recipe in rows.items():
-        drawn = space.recipe(optuna.trial.FixedTrial(space.baselines[row]), epochs=None)
-        assert settings_of(drawn) == settings_of(get_recipe(recipe))
-
-
 def test_the_first_paper_row_of_both_scales_has_the_papers_learning_rate() -> None:
     for scale in ("paper", "tiny"):
         assert load_space("transreid", scale).baselines["paper ViT-Base"]["sgd_lr"] == 0.008
@@ -45,6 +30,53 @@ def test_the_first_paper_row_of_both_scales_has_the_papers_learning_rate() -> No
 
 def test_a_file_without_scales_is_the_same_space_at_each(small_space: Path) -> None:
     assert load_space(str(small_space), "paper").distributions == load_space(str(small_space), "tiny").distributions
+
+
+RARE_BRANCH = """
+def suggest(trial):
+    settings = {"recipe": "agw-tiny"}
+    if trial.suggest_categorical("door", tuple(range(40))) == 17:
+        settings["weight_decay"] = trial.suggest_float("decay_behind_the_door", 0.0, 0.1)
+    return settings
+
+
+BASELINES = {"behind the door": {"door": 17, "decay_behind_the_door": 0.05}}
+"""
+
+
+def test_a_branch_that_few_draws_take_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(RARE_BRANCH)
+    assert set(load_space(str(path), "tiny").distributions) == {"door", "decay_behind_the_door"}
+
+
+def test_a_fault_in_a_branch_that_few_draws_take_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(RARE_BRANCH.replace('"weight_decay"]', '"weight_dekay"]'))
+    with pytest.raises(Error, match=r"Did you mean 'weight_decay'\?"):
+        load_space(str(path), "tiny")
+
+
+def test_draws_end_where_nothing_new_comes_and_at_the_latest_at_a_bound(
+    small_space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = len(load_space(str(small_space), "tiny").draws)
+    assert spaces.PATIENCE < few < spaces.PATIENCE + 50
+    monkeypatch.setattr(spaces, "MOST_PROBES", 400)
+    endless = tmp_path / "endless.py"
+    endless.write_text(
+        "def suggest(trial):\n"
+        '    lr = trial.suggest_categorical("lr", tuple(number / 1e4 for number in range(1, 999)))\n'
+        '    return {"recipe": "agw-tiny", "lr": lr}\n'
+    )
+    assert len(load_space(str(endless), "tiny").draws) == 400
+
+
+def test_a_space_that_reads_tags_is_refused_on_data_without_any(shards: Path, tmp_path: Path) -> None:
+    words = ["--space", "animesion_vilt", "--data", str(shards), "--scale", "tiny", "--runs", str(tmp_path / "runs")]
+    with pytest.raises(Error, match=r"--space animesion_vilt reads tags, and .* has none"):
+        make_plan(parser().parse_args(words))
+    assert not (tmp_path / "runs").exists()
 
 
 def test_an_unknown_space_names_the_nearest() -> None:
