@@ -9,7 +9,7 @@ CHOICES: dict[str, list[Any]] = {"colour": ["red", "green", "blue"], "size": [1,
 
 
 def draw(colour: str, size: int) -> dict[str, Any]:
-    """Red asks for shade; green and blue of size 2 ask whether deep, and that for depth."""
+    """Red asks for shade."""
     asked: dict[str, Any] = {"colour": colour}
     if colour == "red":
         asked["shade"] = 0.5
@@ -18,11 +18,14 @@ def draw(colour: str, size: int) -> dict[str, Any]:
 
 
 def deeper(colour: str, size: int, deep: bool) -> dict[str, Any]:
+    """Green and blue of size 2 ask whether deep, and that for depth; all of size 2 ask for an end."""
     asked = draw(colour, size)
     if colour != "red" and size == 2:
         asked["deep"] = deep
         if deep:
             asked["depth"] = 3
+    if size == 2:
+        asked["end"] = 0
     return asked
 
 
@@ -49,7 +52,11 @@ def test_the_nearest_choice_is_enough() -> None:
 
 
 def test_parameters_stand_in_the_order_of_asking() -> None:
-    assert list(conditions_of(DRAWS[::-1], CHOICES)) == ["colour", "shade", "size", "deep", "depth"]
+    assert list(conditions_of(DRAWS[::-1], CHOICES)) == ["colour", "shade", "size", "deep", "depth", "end"]
+
+
+def test_a_choice_that_is_not_always_made_before_it_tells_nothing() -> None:
+    assert conditions_of(DRAWS[::-1], CHOICES)["end"] == {"size": [2]}
 
 
 def test_either_of_two_choices_is_not_told_by_one() -> None:
