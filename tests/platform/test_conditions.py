@@ -18,14 +18,12 @@ def draw(colour: str, size: int) -> dict[str, Any]:
 
 
 def deeper(colour: str, size: int, deep: bool) -> dict[str, Any]:
-    """Green and blue of size 2 ask whether deep, and that for depth; all of size 2 ask for an end."""
+    """Green and blue of size 2 ask whether deep, and that for depth."""
     asked = draw(colour, size)
     if colour != "red" and size == 2:
         asked["deep"] = deep
         if deep:
             asked["depth"] = 3
-    if size == 2:
-        asked["end"] = 0
     return asked
 
 
@@ -52,11 +50,12 @@ def test_the_nearest_choice_is_enough() -> None:
 
 
 def test_parameters_stand_in_the_order_of_asking() -> None:
-    assert list(conditions_of(DRAWS[::-1], CHOICES)) == ["colour", "shade", "size", "deep", "depth", "end"]
+    assert list(conditions_of(DRAWS[::-1], CHOICES)) == ["colour", "shade", "size", "deep", "depth"]
 
 
 def test_a_choice_that_is_not_always_made_before_it_tells_nothing() -> None:
-    assert conditions_of(DRAWS[::-1], CHOICES)["end"] == {"size": [2]}
+    draws = [{"deep": True, "size": 2, "end": 0}, {"size": 2, "end": 0}, {"deep": False, "size": 1}, {"size": 1}]
+    assert conditions_of(draws, CHOICES)["end"] == {"size": [2]}
 
 
 def test_either_of_two_choices_is_not_told_by_one() -> None:
