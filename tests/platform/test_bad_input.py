@@ -8,6 +8,7 @@ from PIL import Image
 
 from platform.plan import Plan
 from platform.search import main
+from platform.spaces import space_names
 from platform.study import open_storage, open_study
 from shards_tools.build import build
 from shards_tools.errors import Error
@@ -99,7 +100,8 @@ def test_data_that_is_no_folder_is_named(tmp_path: Path) -> None:
 
 def test_the_command_ends_with_2_and_one_line(tmp_path: Path) -> None:
     _, screen = run_search("--space", "transried", "--runs", tmp_path / "runs", expect=2)
-    assert screen == "error: 'transried' is not a known space. Did you mean 'transreid'? Known: transreid.\n"
+    known = ", ".join(space_names())
+    assert screen == f"error: 'transried' is not a known space. Did you mean 'transreid'? Known: {known}.\n"
 
 
 def test_another_number_of_epochs_on_a_stored_study_is_refused(
