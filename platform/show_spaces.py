@@ -11,7 +11,7 @@ import optuna
 
 from platform.conditions import conditions_of
 from platform.spaces import Space, load_space, space_names
-from shards_tools.command import Parser, print_json, run, say
+from shards_tools.command import Parser, print_json, say
 
 SCALES = ("paper", "tiny")
 WIDTH = 120
@@ -145,7 +145,3 @@ def _value(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-if __name__ == "__main__":
-    run(main)

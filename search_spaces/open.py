@@ -42,6 +42,7 @@ PAD_PX = {"paper": 10, "tiny": 2}
 
 IMAGES_PER_BATCH = 64
 LEARNING_RATES = {"paper": (1e-5, 1e-3), "tiny": (1e-4, 1e-2)}
+FROZEN_LEARNING_RATES = (1e-4, 3e-2)  # of a head alone, above weights that stay as they are
 EMA_DECAYS = {"paper": (None, 0.99, 0.999, 0.9999), "tiny": (None, 0.9, 0.99, 0.999)}
 
 
@@ -63,7 +64,6 @@ def suggest(trial, scale):
         "works_per_batch": works_per_batch,
         "images_per_work": IMAGES_PER_BATCH // works_per_batch,
         "plan": trial.suggest_categorical("plan", ("full", "papers", "cross_role")),
-        "lr": trial.suggest_float("lr", *LEARNING_RATES[scale], log=True),
         "weight_decay": trial.suggest_float("weight_decay", 1e-3, 0.3, log=True),
         "ema_decay": trial.suggest_categorical("ema_decay", EMA_DECAYS[scale]),
         "flip_probability": trial.suggest_categorical("flip_probability", (0.0, 0.5)),
@@ -74,10 +74,12 @@ def suggest(trial, scale):
 def _suggest_depth(trial, scale):
     """Whether pretrained weights are left as they are; if not, how much slower each layer is than the one above it."""
     if scale == "paper" and trial.suggest_categorical("frozen_backbone", (False, True)):
-        return {"frozen_backbone": True, "drop_path": 0.0, "layer_lr_decay": 1.0}
+        lr = trial.suggest_float("lr_of_frozen", *FROZEN_LEARNING_RATES, log=True)
+        return {"frozen_backbone": True, "lr": lr, "drop_path": 0.0, "layer_lr_decay": 1.0}
     return {
-        "drop_path": trial.suggest_float("drop_path", 0.0, 0.3),
+        "lr": trial.suggest_float("lr", *LEARNING_RATES[scale], log=True),
         "layer_lr_decay": trial.suggest_float("layer_lr_decay", 0.5, 1.0),
+        "drop_path": trial.suggest_float("drop_path", 0.0, 0.3),
     }
 
 
