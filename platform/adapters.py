@@ -6,14 +6,33 @@ Tune writes its parts to files that are never read here, so each of them pickles
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
+from platform.room import needs_room
 from platform.trials import Trials
+from shards_tools.errors import Error
+
+Answer = TypeVar("Answer")
+
+
+def asked(trials: Trials, call: Callable[[], Answer], otherwise: Answer) -> Answer:
+    """The answer of `call`; an Error ends the start in good order, and from there on the answer is `otherwise`.
+
+    Tune would make a traceback of it, or log it and go on.
+    """
+    if trials.failure is None:
+        try:
+            with needs_room(trials.runs):
+                return call()
+        except Error as failure:
+            trials.failure = failure
+    return otherwise
 
 
 class StudySearcher(Searcher):
@@ -25,12 +44,12 @@ class StudySearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """The next attempt's config, None where there is none now, FINISHED where there will be none."""
-        if self._trials.done:
+        if asked(self._trials, lambda: self._trials.done, True):
             return Searcher.FINISHED
-        return self._trials.start(trial_id)
+        return asked(self._trials, lambda: self._trials.start(trial_id), None)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        self._trials.finish(trial_id, died=error)
+        asked(self._trials, lambda: self._trials.finish(trial_id, died=error), None)
 
     def save(self, checkpoint_path: str) -> None:
         """Tune asks for a file; nothing is ever read from it."""
@@ -51,7 +70,7 @@ class StudyScheduler(FIFOScheduler):
         self._trials = trials
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        goes_on = self._trials.report(trial.trial_id, result)
+        goes_on = asked(self._trials, lambda: self._trials.report(trial.trial_id, result), False)
         return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
 
     def __getstate__(self) -> dict[str, Any]:
@@ -65,7 +84,7 @@ class KeepCheckpoint(tune.Callback):
         self._trials = trials
 
     def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **_: Any) -> None:
-        self._trials.checkpoint(trial.trial_id, checkpoint.path)
+        asked(self._trials, lambda: self._trials.checkpoint(trial.trial_id, checkpoint.path), None)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

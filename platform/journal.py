@@ -25,7 +25,8 @@ class Journal:
         self._epochs = {(event["trial"], event["step"]) for event in events if event["kind"] == "metrics"}
         states = [event for event in events if event["kind"] == "study"]
         self._state = {key: value for key, value in states[-1].items() if key not in ("kind", "time")} if states else {}
-        self._file = path.open("ab")
+        # Unbuffered: what could not be written must not come back when the file is closed.
+        self._file = path.open("ab", buffering=0)
 
     def append(self, kind: str, **fields: Any) -> None:
         """Write one event; it survives the death of this process from here on."""
@@ -33,15 +34,28 @@ class Journal:
             epoch = (fields["trial"], fields["step"])
             if epoch in self._epochs:
                 return
+            self._write(kind, fields)
             self._epochs.add(epoch)
         elif kind == "study":
             state = {key: value for key, value in fields.items() if key != "time"}
             if state == self._state:
                 return
+            self._write(kind, fields)
             self._state = state
-        self._file.write(json.dumps({"kind": kind, **fields}).encode() + b"\n")
-        self._file.flush()
+        else:
+            self._write(kind, fields)
         self.appended.set()
+
+    def _write(self, kind: str, fields: Event) -> None:
+        """Write one whole line, or none."""
+        line = json.dumps({"kind": kind, **fields}).encode() + b"\n"
+        end = self.size()
+        try:
+            while line:
+                line = line[self._file.write(line) :]
+        except OSError:
+            os.truncate(self.path, end)
+            raise
 
     def read(self, offset: int = 0, limit: int | None = None) -> tuple[list[Event], int]:
         """At most `limit` whole events from the byte `offset` on, all for None, and the offset behind them."""

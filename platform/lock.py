@@ -1,16 +1,59 @@
-"""One driver per study: a lock that dies with its process."""
+"""One driver per study: locks that die with their process, or with its connection to the database."""
+
+from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import sqlalchemy
+from sqlalchemy import text
+from sqlalchemy.engine import Connection
+
+from platform.plan import Plan
+from platform.storage import SERVER_OPTIONS, DatabaseAway, PatientStorage, raise_away
 from shards_tools.errors import Error
+
+# What the server tells of a lock of 64 bits, and of the session that holds it.
+HOLDER = text(
+    "SELECT a.pid, a.backend_start, a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+    " WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted AND l.database = (SELECT oid FROM pg_database"
+    " WHERE datname = current_database()) AND (l.classid::bigint << 32 | l.objid::bigint) = :key"
+)
 
 
 @contextmanager
-def only_driver(path: Path, study: str) -> Iterator[None]:
+def only_driver(plan: Plan, storage: PatientStorage) -> Iterator[None]:
+    """Be the only driver of the plan's study, in its folder and in its database; Error where another one is."""
+    with ExitStack() as locks:
+        locks.enter_context(locked_file(plan.folder / "driver.lock", plan.study))
+        file = storage.engine.url.database if storage.engine.name == "sqlite" else None
+        if file and Path(file).absolute().parent != plan.runs:  # drivers with other --runs may write to it
+            locks.enter_context(locked_file(Path(f"{file}.{plan.study}.lock"), plan.study))
+        if storage.engine.name == "postgresql":
+            locks.enter_context(locked_study(storage, plan.study))
+        yield
+
+
+@contextmanager
+def locked_study(storage: PatientStorage, study: str) -> Iterator[None]:
+    """Hold the study's lock in a PostgreSQL database, and let every call of the storage make sure of it."""
+    lock, open_to_all = ServerLock(storage, study), storage.fence
+    try:
+        lock.hold(again=False)
+        storage.fence = lock.hold
+        yield
+    finally:
+        storage.fence = open_to_all
+        lock.release()
+
+
+@contextmanager
+def locked_file(path: Path, study: str) -> Iterator[None]:
     """Hold the lock file `path`; Error where another process holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
@@ -18,11 +61,86 @@ def only_driver(path: Path, study: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            holder = file.read().strip() or "another process"
-            raise Error(
-                f"Study {study} is being run by {holder}. Wait for it, stop it, or name another with --study."
-            ) from None
+            raise _taken(study, file.read().strip() or "another process") from None
         file.truncate(0)
         file.write(f"process {os.getpid()}")
         file.flush()
         yield
+
+
+class ServerLock:
+    """An advisory lock of PostgreSQL on a connection of its own: the server frees it when the connection ends."""
+
+    def __init__(self, storage: PatientStorage, study: str) -> None:
+        self._study, self._guarded = study, storage.name
+        digest = hashlib.sha256(f"driver of study {study}".encode()).digest()
+        self._key = int.from_bytes(digest[:8], "big", signed=True)
+        me = f"process {os.getpid()} on {socket.gethostname()}"
+        self._engine = sqlalchemy.create_engine(
+            storage.engine.url,
+            poolclass=sqlalchemy.NullPool,
+            isolation_level="AUTOCOMMIT",
+            connect_args={**SERVER_OPTIONS, "application_name": me[:63]},  # the server keeps no more
+        )
+        sqlalchemy.event.listen(self._engine, "handle_error", raise_away)
+        self._connection: Connection | None = None
+        self._session: tuple[object, ...] = ()  # the server's names for that connection
+
+    def hold(self, again: bool) -> None:
+        """Make sure that the lock is held, taking it again where its connection was lost.
+
+        Raises DatabaseAway where the server does not answer, Error where another driver has the study.
+
+        Args:
+            again: end what the storage's lost connections may still be doing at the server, so that it is either done
+                or undone.
+        """
+        connection = self._connected()
+        if again:
+            end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = :name"
+            connection.execute(text(end), {"name": self._guarded})
+
+    def _connected(self) -> Connection:
+        if self._connection is not None:
+            try:
+                self._connection.execute(text("SELECT 1"))
+                return self._connection
+            except DatabaseAway:
+                self.release()
+        connection = self._engine.connect()
+        try:
+            self._take(connection)
+        except BaseException:
+            _end(connection)
+            raise
+        self._connection = connection
+        return connection
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._connection is not None:
+            _end(self._connection)
+            self._connection = None
+
+    def _take(self, connection: Connection) -> None:
+        take = text("SELECT pg_try_advisory_lock(:key)")
+        while not connection.execute(take, {"key": self._key}).scalar():
+            holder = connection.execute(HOLDER, {"key": self._key}).first()
+            if holder is None:
+                continue  # it was given back between the two lines
+            if self._session and tuple(holder[:2]) == self._session:
+                # Our own connection from before: the line broke, and the server has not noticed yet.
+                connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": holder[0]})
+                continue
+            raise _taken(self._study, holder[2] or "another driver")
+        mine = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+        self._session = tuple(connection.execute(text(mine)).one())
+
+
+def _end(connection: Connection) -> None:
+    connection.invalidate()  # closing alone would say goodbye to a server that may be gone
+    connection.close()
+
+
+def _taken(study: str, holder: str) -> Error:
+    return Error(f"Study {study} is being run by {holder}. Wait for it, stop it, or name another with --study.")

@@ -19,9 +19,11 @@ from platform.journal import Journal
 from platform.lock import only_driver
 from platform.plan import OBJECTIVES, Plan, make_plan
 from platform.pruning import PRUNERS
+from platform.room import needs_room
 from platform.sampling import SAMPLERS
 from platform.spaces import space_names
-from platform.study import best_trial, num_finished, open_storage, open_study, without_password
+from platform.storage import without_password
+from platform.study import best_trial, num_finished, open_storage, open_study
 from platform.tracking import Tracker
 from platform.trials import Trials
 from shards_tools.command import Parser, positive_float, positive_int, print_json, run, say
@@ -44,7 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     plan = make_plan(options)
     storage = open_storage(plan.storage)
-    with only_driver(plan.folder / "driver.lock", plan.study), Journal(plan.folder / "journal.jsonl") as journal:
+    with (
+        needs_room(plan.runs),
+        only_driver(plan, storage),
+        Journal(plan.folder / "journal.jsonl") as journal,
+    ):
         study = open_study(plan, storage)
         tracker = Tracker(
             journal,
@@ -55,11 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             tags=study_tags(plan),
         )
         tracker.start()
-        trials = Trials(study, plan, journal, Display(study, plan))
-        if not trials.done:
-            search(study, plan, trials, tracker)
-        journal.append("study", **study_event(study, plan), time=time.time())
-        tracker.close(LONGEST_WAIT_FOR_MLFLOW_S)
+        try:
+            trials = Trials(study, plan, journal, Display(study, plan))
+            storage.interrupted = lambda: trials.interrupted
+            if not trials.done:
+                search(study, plan, trials, tracker)
+            journal.append("study", **study_event(study, plan), time=time.time())
+        finally:
+            tracker.close(LONGEST_WAIT_FOR_MLFLOW_S)
     print_summary(study, plan, next_steps(study, plan, tracker))
     if options.json:
         print_json(summary(study, plan, tracker, time.monotonic() - started))
@@ -107,14 +116,18 @@ def search(study: optuna.Study, plan: Plan, trials: Trials, tracker: Tracker) ->
                 "The search goes on; what it is to be told waits on disk."
             )
         run_trials(plan, trials, start)
+    if trials.failure:
+        raise trials.failure
 
 
 def study_tags(plan: Plan) -> dict[str, str]:
     """What the parent run says of the start that made it."""
+    words = [word.partition("=") if word.startswith("--") else ("", "", word) for word in sys.argv[1:]]
+    given = [f"{option}{sign}{without_password(value)}" for option, sign, value in words]
     return {
         "data_folder": str(plan.data),
         "code_version": code_version(),
-        "mlflow.source.name": shlex.join(["python", "-m", "platform.search", *sys.argv[1:]]),
+        "mlflow.source.name": shlex.join(["python", "-m", "platform.search", *given]),
         "mlflow.source.type": "LOCAL",
     }
 

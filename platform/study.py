@@ -8,16 +8,18 @@ from typing import Any
 
 import optuna
 import sqlalchemy.exc
+from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 
 from platform.plan import Plan
 from platform.pruning import make_pruner
+from platform.storage import PatientStorage, open_database, without_password
 from shards_tools.errors import Error
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-def open_study(plan: Plan, storage: optuna.storages.RDBStorage) -> optuna.Study:
+def open_study(plan: Plan, storage: PatientStorage) -> optuna.Study:
     """The study of `plan`, made with its baselines waiting where there was none; Error where it is another search."""
     study = optuna.create_study(
         study_name=plan.study,
@@ -31,26 +33,19 @@ def open_study(plan: Plan, storage: optuna.storages.RDBStorage) -> optuna.Study:
     return study
 
 
-def open_storage(url: str) -> optuna.storages.RDBStorage:
+def open_storage(url: str) -> PatientStorage:
     """The database at `url`; the folder of an SQLite file is made where it is missing."""
     try:
         if url.startswith("sqlite:///"):
             Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        return optuna.storages.RDBStorage(url)
-    except (OSError, ImportError, ValueError, sqlalchemy.exc.SQLAlchemyError) as error:
-        cause = str(getattr(error, "orig", None) or error).splitlines()[0].rstrip(".")
+        return PatientStorage(open_database(url))
+    except (OSError, ImportError, ValueError, sqlalchemy.exc.SQLAlchemyError, StorageInternalError) as error:
+        known = error.__cause__ if isinstance(error, StorageInternalError) else error
+        cause = str(getattr(known, "orig", None) or known).strip().splitlines()[0].rstrip(".")
         raise Error(
             f"--storage {without_password(url)} cannot be used: {cause}. "
             "Give sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."
         ) from None
-
-
-def without_password(url: str) -> str:
-    """The address with its password left out, for people and logs."""
-    try:
-        return sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
-    except sqlalchemy.exc.ArgumentError:
-        return url
 
 
 def best_trial(study: optuna.Study) -> optuna.trial.FrozenTrial | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from platform.journal import Event, Journal
+from platform.storage import without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -65,7 +66,8 @@ class Tracker(threading.Thread):
                 more = self._send(client)
                 self.trouble, pause_s = "", 0.5
             except Exception as error:  # the store may fail in any way it likes: the search goes on
-                self.trouble, more = f"{type(error).__name__}: {error}", False
+                self.trouble, more = f"{type(error).__name__}: {error}".splitlines()[0], False
+                client = None  # what it may have done without an answer is looked up, not done again
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             if not more:
                 if self._closing.is_set() and not self.unsent:
@@ -93,6 +95,8 @@ class Tracker(threading.Thread):
 
     def _connect(self) -> MlflowClient:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        # Its own repetition of a call whose answer was lost would make a run twice.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         from mlflow import MlflowClient  # here: its import takes seconds that the search need not wait for
         from mlflow.entities import Param, ViewType
 
@@ -201,10 +205,10 @@ class Tracker(threading.Thread):
         if not self._sent_file.exists():
             return 0
         sent: dict[str, Any] = json.loads(self._sent_file.read_text())
-        return int(sent["offset"]) if sent["uri"] == self._uri else 0
+        return int(sent["offset"]) if sent["uri"] == without_password(self._uri) else 0
 
     def _save_offset(self, offset: int) -> None:
         temporary = self._sent_file.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"uri": self._uri, "offset": offset}))
+        temporary.write_text(json.dumps({"uri": without_password(self._uri), "offset": offset}))
         os.replace(temporary, self._sent_file)
         self._offset = offset

@@ -20,6 +20,7 @@ from platform.display import Display
 from platform.journal import Journal
 from platform.plan import Plan
 from platform.pruning import should_stop
+from platform.room import is_full, no_room
 from platform.sampling import reseed
 from platform.study import num_finished
 from shards_tools.errors import Error
@@ -56,6 +57,7 @@ class Trials:
         self._failures_in_a_row = 0
         self.interrupted = False  # by Ctrl-C or SIGTERM
         self.out_of_time = False
+        self.failure: Error | None = None  # a store that is gone for good, a full disk: what the user must mend
         self._last_failure, self._last_traceback = "", ""
         self._to_adopt = [self._adopt(trial) for trial in study.get_trials(states=(TrialState.RUNNING,))]
         self._to_adopt = [trial for trial in self._to_adopt if not self._was_pruned(trial)]
@@ -63,8 +65,14 @@ class Trials:
     @property
     def done(self) -> bool:
         """Nothing is left to start."""
-        nothing_left = not self._attempts and not self._to_adopt and self._num_left() == 0
-        return self.stopping or self.gave_up or nothing_left
+        if self.stopping or self.gave_up:
+            return True
+        return not self._attempts and not self._to_adopt and self._num_left() == 0
+
+    @property
+    def runs(self) -> Path:
+        """Where everything of the search is kept."""
+        return self._plan.runs
 
     @property
     def gave_up(self) -> bool:
@@ -74,7 +82,7 @@ class Trials:
     @property
     def stopping(self) -> bool:
         """This start ends now; its running trials stay RUNNING, and the next start adopts them."""
-        return self.interrupted or self.out_of_time
+        return self.interrupted or self.out_of_time or self.failure is not None
 
     def raise_if_it_gave_up(self) -> None:
         """Error where every trial fails for a reason that the user can mend, RuntimeError where it is a bug."""
@@ -119,6 +127,8 @@ class Trials:
         attempt = self._attempts.get(attempt_id)
         if attempt is None:
             return False
+        if "no_room" in result:
+            raise no_room(result["place"] or self.runs, result["no_room"])
         if "infeasible" in result or "failure" in result:
             attempt.ending = result.get("infeasible") or result["failure"]
             attempt.failed = "failure" in result
@@ -160,6 +170,8 @@ class Trials:
             return
         trial = self._frozen(attempt.trial)
         if died:
+            if is_full(self.runs):
+                raise no_room(self.runs, "no space is left")
             self._attempt_died(attempt, trial)
         elif attempt.failed:
             self._tell(attempt.trial, TrialState.FAIL, attempt.ending)

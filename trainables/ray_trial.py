@@ -1,9 +1,12 @@
 """A trial of the search: the training loop, with Tune as the one it reports to. The only file here that knows Ray."""
 
+import errno
 import os
+import shutil
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import torch
 from ray import tune
 
 from shards_tools.errors import Error
+from shards_tools.folders import DISK_ERRORS
 from shards_tools.manifest_file import read_manifest
 from trainables.checkpoint import read_info
 from trainables.loop import train
@@ -18,6 +22,7 @@ from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
 from trainables.step import NonFiniteLoss
 
+LEAST_FREE_BYTES = 2**16  # less than the smallest file of a checkpoint; file systems keep some blocks back
 # What a cluster's launcher may have left in the environment; a trial of one process must not believe it.
 LAUNCHER_VARIABLES = (
     "RANK",
@@ -38,7 +43,7 @@ def run_trial(config: dict[str, Any]) -> None:
             `num_threads`, `reading` (of images), and `resume` (the checkpoint folder to go on from, or None).
 
     What ends a training for good is reported rather than raised, so that a death of the process, which is worth
-    another attempt, can be told from it: `infeasible` is the settings' fault, `failure` a bug.
+    another attempt, can be told from it: `infeasible` is the settings' fault, `no_room` a full disk's, `failure` a bug.
     """
     for name in LAUNCHER_VARIABLES:
         os.environ.pop(name, None)
@@ -63,19 +68,34 @@ def run_trial(config: dict[str, Any]) -> None:
     except Error as mistake:
         tune.report({"failure": str(mistake)})
     except Exception as bug:
-        tune.report({"failure": f"{type(bug).__name__}: {bug}", "traceback": traceback.format_exc()})
+        if isinstance(bug, OSError) and bug.errno in DISK_ERRORS:
+            tune.report({"no_room": bug.strerror, "place": bug.filename or ""})
+        else:
+            tune.report({"failure": f"{type(bug).__name__}: {bug}", "traceback": traceback.format_exc()})
 
 
 def report_to_tune(metrics: dict[str, float], save: Callable[[Path], None]) -> None:
     """Report one epoch, and how its images were read; Tune copies the checkpoint into the attempt's own folder."""
-    with tempfile.TemporaryDirectory() as folder:
-        save(Path(folder))
-        reading = read_info(Path(folder)).reading
+    with passing_folder() as folder:
+        save(folder)
+        reading = read_info(folder).reading
         tune.report({**metrics, "reading": reading}, checkpoint=tune.Checkpoint.from_directory(folder))
 
 
 def partial_to_tune(save: Callable[[Path], None]) -> None:
     """Hand over a checkpoint within an epoch: a report without numbers, which is no step of the study."""
-    with tempfile.TemporaryDirectory() as folder:
-        save(Path(folder))
+    with passing_folder() as folder:
+        save(folder)
         tune.report({"partial": True}, checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+@contextmanager
+def passing_folder() -> Iterator[Path]:
+    """A folder for as long as the context lasts; whatever fails for want of room there is an OSError that names it."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            yield Path(folder)
+        except Exception as failure:
+            if shutil.disk_usage(folder).free < LEAST_FREE_BYTES:  # torch and safetensors have errors of their own
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), tempfile.gettempdir()) from failure
+            raise

@@ -13,6 +13,7 @@ from typing import Any
 
 import optuna
 import psutil
+from optuna.trial import TrialState
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -71,18 +72,37 @@ def wait_until(true: Callable[[], bool], timeout_s: float, what: str) -> None:
         time.sleep(0.05)
 
 
-def stored_trials(database: Path) -> list[optuna.trial.FrozenTrial]:
+def address_of(database: Path | str) -> str:
+    """The address of a database: a file of SQLite's, or an address already."""
+    return f"sqlite:///{database}" if isinstance(database, Path) else database
+
+
+def stored_trials(database: Path | str) -> list[optuna.trial.FrozenTrial]:
     """The trials of the only study in an Optuna database."""
-    storage = f"sqlite:///{database}"
+    storage = address_of(database)
     (name,) = optuna.get_all_study_names(storage)
     return optuna.load_study(study_name=name, storage=storage).trials
 
 
-def mlflow_runs(database: Path) -> list[Any]:
+def mlflow_runs(database: Path | str) -> list[Any]:
     """Every run of an MLflow database."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     from mlflow import MlflowClient
 
-    client = MlflowClient(f"sqlite:///{database}")
+    client = MlflowClient(address_of(database))
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     return list(client.search_runs(experiments))
+
+
+def assert_whole(storage: Path | str, tracking: Path | str, summary: dict[str, Any], num_trials: int) -> None:
+    """Every trial once in Optuna, in MLflow and in the summary; none runs; one parent."""
+    trials = stored_trials(storage)
+    ended = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    assert len(ended) == len(trials) == num_trials
+    states = [trial.state.name for trial in trials]
+    assert summary["trials"] == {"complete": states.count("COMPLETE"), "pruned": states.count("PRUNED"), "failed": 0}
+    rows = mlflow_runs(tracking)
+    children = {int(run.data.tags["trial"]): run for run in rows if "trial" in run.data.tags}
+    assert len(rows) == num_trials + 1
+    assert {number: run.data.tags["state"] for number, run in children.items()} == dict(enumerate(states))
+    assert all(run.info.status != "RUNNING" for run in rows)

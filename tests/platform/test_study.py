@@ -9,7 +9,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from platform.lock import only_driver
+from platform.lock import locked_file
 from platform.plan import Plan
 from platform.study import open_storage, open_study
 from shards_tools.errors import Error
@@ -80,7 +80,7 @@ def test_a_storage_that_cannot_be_used_is_named(url: str) -> None:
 
 
 def _hold(path: Path, held: Event, free: Event) -> None:
-    with only_driver(path, "s"):
+    with locked_file(path, "s"):
         held.set()
         free.wait(30)
 
@@ -91,9 +91,9 @@ def test_a_second_driver_is_refused_and_the_first_one_named(tmp_path: Path) -> N
     first = context.Process(target=_hold, args=(tmp_path / "lock", held, free))
     first.start()
     assert held.wait(30)
-    with pytest.raises(Error, match=f"is being run by process {first.pid}"), only_driver(tmp_path / "lock", "s"):
+    with pytest.raises(Error, match=f"is being run by process {first.pid}"), locked_file(tmp_path / "lock", "s"):
         pass
     free.set()
     first.join()
-    with only_driver(tmp_path / "lock", "s"):
+    with locked_file(tmp_path / "lock", "s"):
         pass

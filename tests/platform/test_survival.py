@@ -10,8 +10,8 @@ import pytest
 from optuna.trial import TrialState
 
 from tests.platform.driver import (
+    assert_whole,
     family_of,
-    mlflow_runs,
     run_search,
     started_search,
     stored_trials,
@@ -30,20 +30,6 @@ def options(small_space: Path, shards: Path, tmp_path: Path) -> list[object]:
     return ["--space", small_space, "--data", shards, "--runs", tmp_path / "runs", "--trials", NUM_TRIALS]
 
 
-def assert_whole(runs: Path, summary: dict[str, object]) -> None:
-    """Every trial once in Optuna, in MLflow and in the summary; none runs; one parent."""
-    trials = stored_trials(runs / "optuna.db")
-    ended = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    assert len(ended) == len(trials) == NUM_TRIALS
-    states = [trial.state.name for trial in trials]
-    assert summary["trials"] == {"complete": states.count("COMPLETE"), "pruned": states.count("PRUNED"), "failed": 0}
-    rows = mlflow_runs(runs / "mlflow.db")
-    children = {int(run.data.tags["trial"]): run for run in rows if "trial" in run.data.tags}
-    assert len(rows) == NUM_TRIALS + 1
-    assert {number: run.data.tags["state"] for number, run in children.items()} == dict(enumerate(states))
-    assert all(run.info.status != "RUNNING" for run in rows)
-
-
 def test_a_driver_killed_before_any_checkpoint_loses_nothing(options: list[object], tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     with started_search(*options) as search:
@@ -55,7 +41,7 @@ def test_a_driver_killed_before_any_checkpoint_loses_nothing(options: list[objec
         assert not list(runs.glob("*/start-001/*/checkpoint_*"))
         wait_until(lambda: not any(member.is_running() for member in family), 60, "the end of every process")
     summary, _ = run_search(*options)
-    assert_whole(runs, summary)
+    assert_whole(runs / "optuna.db", runs / "mlflow.db", summary, NUM_TRIALS)
 
 
 def test_a_driver_killed_with_two_trials_at_a_time_loses_nothing(options: list[object], tmp_path: Path) -> None:
@@ -66,7 +52,7 @@ def test_a_driver_killed_with_two_trials_at_a_time_loses_nothing(options: list[o
         search.wait()
     summary, screen = run_search(*options, "--concurrency", 2)
     assert "left running by an earlier start" in screen
-    assert_whole(runs, summary)
+    assert_whole(runs / "optuna.db", runs / "mlflow.db", summary, NUM_TRIALS)
 
 
 def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(options: list[object], tmp_path: Path) -> None:
@@ -77,7 +63,7 @@ def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(options: li
         trainings_of(search)[-1].kill()
         out, screen = search.communicate(timeout=300)
     assert "its process died; attempt 2 goes on" in screen
-    assert_whole(runs, json.loads(out.splitlines()[-1]))
+    assert_whole(runs / "optuna.db", runs / "mlflow.db", json.loads(out.splitlines()[-1]), NUM_TRIALS)
     attempts = [trial.user_attrs["attempts"] for trial in stored_trials(runs / "optuna.db")]
     assert sorted(attempts) == [1] * (NUM_TRIALS - 1) + [2]
 
@@ -95,7 +81,7 @@ def test_ctrl_c_leaves_running_trials_to_be_gone_on_with(options: list[object], 
         gone = psutil.wait_procs(family, timeout=60)[1]
         assert gone == []
     summary, _ = run_search(*options)
-    assert_whole(runs, summary)
+    assert_whole(runs / "optuna.db", runs / "mlflow.db", summary, NUM_TRIALS)
 
 
 def test_hours_that_end_in_the_middle_leave_the_rest_to_the_next_start(options: list[object], tmp_path: Path) -> None:
@@ -103,7 +89,7 @@ def test_hours_that_end_in_the_middle_leave_the_rest_to_the_next_start(options: 
     assert "the same command goes on with them" in screen
     assert any(trial.state == TrialState.RUNNING for trial in stored_trials(tmp_path / "runs" / "optuna.db"))
     summary, _ = run_search(*options)
-    assert_whole(tmp_path / "runs", summary)
+    assert_whole(tmp_path / "runs" / "optuna.db", tmp_path / "runs" / "mlflow.db", summary, NUM_TRIALS)
 
 
 def test_settings_that_do_not_train_are_pruned_with_the_reason(shards: Path, tmp_path: Path) -> None:

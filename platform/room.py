@@ -1,0 +1,35 @@
+"""A disk without room: one line, whoever meets it, and the same command goes on once there is room."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from shards_tools.errors import Error
+from shards_tools.folders import DISK_ERRORS
+
+LEAST_BYTES = 2**16  # less than the smallest of what a search writes; file systems keep some blocks back
+
+
+def no_room(place: object, cause: str) -> Error:
+    """The error for a `place` that cannot be written."""
+    return Error(
+        f"{place} cannot be written: {cause.rstrip('.')}. Make room on that disk; the same command then goes on, "
+        "and running trials at their last checkpoint."
+    )
+
+
+@contextmanager
+def needs_room(folder: Path) -> Iterator[None]:
+    """While the context lasts, a full disk is an Error that names `folder`."""
+    try:
+        yield
+    except OSError as failure:
+        if failure.errno not in DISK_ERRORS:
+            raise
+        raise no_room(folder, failure.strerror or str(failure)) from None
+
+
+def is_full(folder: Path) -> bool:
+    """Whether nothing more can be written there."""
+    return shutil.disk_usage(folder).free < LEAST_BYTES
