@@ -75,6 +75,9 @@ def local_cluster(plan: Plan) -> Iterator[None]:
         logging_level=logging.ERROR,
         log_to_driver=False,
     )
+    # Of Tune's snapshots, which nobody reads, none needs to be heard that found no room.
+    for name in ("ray.tune.tune", "ray.tune.execution.experiment_state"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         with reaped():
             yield

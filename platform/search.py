@@ -37,6 +37,7 @@ The same command again goes on where the last one ended, or prints the summary w
 """
 # A store that is away delays a start and an end by no more than this; what is unsent goes with the next start.
 LONGEST_WAIT_FOR_MLFLOW_S = 60.0
+LONGEST_WAIT_AFTER_AN_ERROR_S = 2.0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -61,14 +62,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             tags=study_tags(plan),
         )
         tracker.start()
+        wait_s = LONGEST_WAIT_AFTER_AN_ERROR_S
         try:
             trials = Trials(study, plan, journal, Display(study, plan))
             storage.interrupted = lambda: trials.interrupted
             if not trials.done:
                 search(study, plan, trials, tracker)
             journal.append("study", **study_event(study, plan), time=time.time())
+            wait_s = LONGEST_WAIT_FOR_MLFLOW_S
         finally:
-            tracker.close(LONGEST_WAIT_FOR_MLFLOW_S)
+            tracker.close(wait_s)
     print_summary(study, plan, next_steps(study, plan, tracker))
     if options.json:
         print_json(summary(study, plan, tracker, time.monotonic() - started))

@@ -79,9 +79,12 @@ def address_of(database: Path | str) -> str:
 
 def stored_trials(database: Path | str) -> list[optuna.trial.FrozenTrial]:
     """The trials of the only study in an Optuna database."""
-    storage = address_of(database)
-    (name,) = optuna.get_all_study_names(storage)
-    return optuna.load_study(study_name=name, storage=storage).trials
+    storage = optuna.storages.RDBStorage(address_of(database))
+    try:
+        (name,) = optuna.get_all_study_names(storage)
+        return optuna.load_study(study_name=name, storage=storage).trials
+    finally:
+        storage.engine.dispose()
 
 
 def mlflow_runs(database: Path | str) -> list[Any]:

@@ -12,7 +12,6 @@ import pytest
 
 from platform.lock import locked_study, only_driver
 from platform.plan import Plan
-from platform.study import open_storage
 from shards_tools.errors import Error
 from tests.platform.broken_line import broken_line
 from tests.platform.postgres import Server, running_server
@@ -116,10 +115,10 @@ def test_the_end_of_a_driver_frees_the_storage(database: str) -> None:
 def test_drivers_of_one_file_exclude_one_another(plan_of: Callable[..., Plan], tmp_path: Path) -> None:
     plan = plan_of("--storage", f"sqlite:///{tmp_path}/shared/optuna.db")
     elsewhere = dataclasses.replace(plan, runs=tmp_path / "elsewhere")
-    first, second = open_storage(plan.storage), open_storage(plan.storage)
-    with only_driver(plan, first):
-        named = f"is being run by process {os.getpid()}"
-        with pytest.raises(Error, match=named), only_driver(elsewhere, second):
+    with opened(plan.storage) as first, opened(plan.storage) as second:
+        with only_driver(plan, first):
+            named = f"is being run by process {os.getpid()}"
+            with pytest.raises(Error, match=named), only_driver(elsewhere, second):
+                pass
+        with only_driver(elsewhere, second):
             pass
-    with only_driver(elsewhere, second):
-        pass

@@ -127,7 +127,9 @@ def test_a_server_that_stays_away_is_one_error_and_then_the_same_at_once(
         assert second.value is first.value
         assert time.monotonic() - started < 1.0
     server.start()
-    assert [trial.state for trial in optuna.load_study(study_name="s", storage=database).trials] == [TrialState.RUNNING]
+    with opened(database) as storage:
+        trials = optuna.load_study(study_name="s", storage=storage).trials
+        assert [trial.state for trial in trials] == [TrialState.RUNNING]
 
 
 def test_somebody_who_interrupts_does_not_wait(server: Server, database: str) -> None:

@@ -1,0 +1,87 @@
+"""A disk that fills up under a search: one line that names it, and the same command goes on once there is room."""
+
+import contextlib
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from platform.journal import Journal
+from platform.room import is_full
+from tests.platform.driver import assert_whole, run_search, started_search, stored_trials, wait_until
+
+NUM_TRIALS = 4
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(disk)]
+    if os.getuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        pytest.skip("mounting a disk of its own needs root")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """A file that takes all the room there is."""
+    path = disk / "filler"
+    with contextlib.suppress(OSError), open(path, "ab", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    return path
+
+
+def test_a_line_of_the_journal_that_finds_no_room_is_not_there_at_all(small_disk: Path) -> None:
+    with Journal(small_disk / "journal.jsonl") as journal:
+        journal.append("tag", trial=0, value="short")
+        filler = fill(small_disk)
+        assert is_full(small_disk)
+        values = {"mAP": 0.5, "much": "x" * 10_000}
+        with pytest.raises(OSError, match="No space left"):
+            journal.append("metrics", trial=0, step=1, values=values)
+        assert [event["kind"] for event in journal.read()[0]] == ["tag"]
+        filler.unlink()
+        journal.append("metrics", trial=0, step=1, values=values)
+        assert [event["kind"] for event in journal.read()[0]] == ["tag", "metrics"]
+
+
+def test_a_search_that_starts_on_a_full_disk_says_so_in_one_line(
+    small_space: Path, shards: Path, small_disk: Path
+) -> None:
+    fill(small_disk)
+    _, screen = run_search("--space", small_space, "--data", shards, "--runs", small_disk / "runs", expect=2)
+    assert len(screen.splitlines()) == 1
+    assert str(small_disk / "runs") in screen
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_in_the_middle_costs_nothing(small_space: Path, shards: Path, small_disk: Path) -> None:
+    runs = small_disk / "runs"
+    options = ["--space", small_space, "--data", shards, "--runs", runs, "--trials", NUM_TRIALS, "--concurrency", 2]
+    with started_search(*options) as search:
+        wait_until(lambda: any(runs.glob("*/start-001/*/checkpoint_000001")), 600, "a second checkpoint")
+        before = {trial.number: trial.intermediate_values for trial in stored_trials(runs / "optuna.db")}
+        filler = fill(small_disk)
+        out, screen = search.communicate(timeout=600)
+    assert search.returncode == 2, screen
+    assert out == ""
+    assert "Traceback" not in screen, screen
+    last = screen.splitlines()[-1]
+    assert str(small_disk) in last
+    assert "Make room on that disk" in last
+    filler.unlink()
+    summary, screen = run_search(*options)
+    assert "left running by an earlier start" in screen
+    assert_whole(runs / "optuna.db", runs / "mlflow.db", summary, NUM_TRIALS)
+    after = {trial.number: trial.intermediate_values for trial in stored_trials(runs / "optuna.db")}
+    for number, values in before.items():
+        assert values.items() <= after[number].items()
+    assert json.dumps(summary["best"])
