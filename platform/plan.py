@@ -21,6 +21,8 @@ from shards_tools.sample import sample_set
 from shards_tools.stores.address import Address, parse_address
 from shards_tools.verify import verify_shards
 from trainables.evaluation import CLASSIFYING, RANKING, Evaluation
+from trainables.recipes.recipe import Recipe
+from trainables.recipes.settings import settings_of
 
 OBJECTIVES = (*RANKING, *CLASSIFYING)
 DEFAULT_TRIALS = {"paper": 60, "tiny": 24}
@@ -68,6 +70,18 @@ class Plan:
     def folder(self) -> Path:
         """Where this study keeps its checkpoints, its journal and its lock."""
         return self.runs / self.study
+
+    def config(self, recipe: Recipe) -> dict[str, Any]:
+        """What the process of a trial is told of its training; see `run_trial`."""
+        return {
+            "recipe": recipe.name,
+            "settings": settings_of(recipe),
+            "data": self.data,
+            "fold": self.fold,
+            "seed": self.seed,
+            "num_threads": self.cpus_per_trial,
+            "reading": self.reading,
+        }
 
     def identity(self) -> dict[str, Any]:
         """What makes two starts the same search; each entry is named as the option that sets it."""

@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 
 from platform.code_version import code_version
 from platform.display import Display, print_header, print_summary
+from platform.dry_run import dry_run
 from platform.execution import local_cluster, run_trials
 from platform.journal import Journal
 from platform.lock import only_driver
@@ -31,6 +32,7 @@ from shards_tools.images import READINGS
 
 EXAMPLE = """example:
   python -m platform.search --space transreid --trials 20
+  python -m platform.search --space transreid --data shards/lsasrd --trials 60 --dry-run
   python -m platform.search --space transreid --data shards/lsasrd --trials 60 --hours 12
 
 The same command again goes on where the last one ended, or prints the summary where all is done.
@@ -46,6 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     options = parser().parse_args(arguments)
     plan = make_plan(options)
+    if options.dry_run:
+        foreseen = dry_run(plan)
+        if options.json:
+            print_json(foreseen)
+        return
     storage = open_storage(plan.storage)
     with (
         needs_room(plan.runs),
@@ -101,6 +108,9 @@ def parser() -> Parser:
     add("--gpus-per-trial", type=positive_float, metavar="F", help="default: 1 where there is a GPU")
     add("--concurrency", type=positive_int, metavar="N", help="trials at a time; default: what the machine holds")
     add("--seed", type=int, default=0, metavar="N", help="of the sampler and of every training; default: 0")
+    add(
+        "--dry-run", action="store_true", help="check everything, take one step, say what the search will take, and end"
+    )
     add("--json", action="store_true", help="print one JSON object as the last line of standard output")
     return arguments
 

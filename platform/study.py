@@ -28,7 +28,7 @@ def open_study(plan: Plan, storage: PatientStorage) -> optuna.Study:
         load_if_exists=True,
         pruner=make_pruner(plan),
     )
-    _check_same_search(study, plan)
+    check_same_search(study, plan)
     _enqueue_baselines(study, plan)
     return study
 
@@ -59,7 +59,7 @@ def num_finished(study: optuna.Study) -> int:
     return len(study.get_trials(deepcopy=False, states=FINISHED))
 
 
-def _check_same_search(study: optuna.Study, plan: Plan) -> None:
+def check_same_search(study: optuna.Study, plan: Plan) -> None:
     """Record what this search is on its first start; on every other, refuse what differs."""
     wanted: dict[str, Any] = {**plan.identity(), "distributions": dict(plan.space.distributions)}
     stored = study.user_attrs.get("search")

@@ -110,15 +110,9 @@ class Trials:
         trial.set_user_attr("attempts", attempt)
         checkpoint = trial.user_attrs.get("checkpoint")
         return {
+            **self._plan.config(recipe),
             "trial": trial.number,
             "attempt": attempt,
-            "recipe": recipe.name,
-            "settings": settings_of(recipe),
-            "data": str(self._plan.data),
-            "fold": self._plan.fold,
-            "seed": self._plan.seed,
-            "num_threads": self._plan.cpus_per_trial,
-            "reading": self._plan.reading,
             "resume": checkpoint if checkpoint and Path(checkpoint).is_dir() else None,
         }
 

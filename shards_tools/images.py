@@ -128,12 +128,13 @@ def one_shape(manifest: Manifest) -> tuple[int, int] | None:
 
 
 def _fitting_reading(manifest: Manifest, height: int, width: int, fit: str) -> str:
-    if _decoded_fits(manifest, height, width, fit):
+    if decoded_fits(manifest, height, width, fit):
         return "decoded"
     return "offset" if manifest.store.is_local or copy_fits(manifest) else "stream"
 
 
-def _decoded_fits(manifest: Manifest, height: int, width: int, fit: str) -> bool:
+def decoded_fits(manifest: Manifest, height: int, width: int, fit: str) -> bool:
+    """Whether the decoded images fit into half of the available memory, and onto the disk of the cache."""
     num_bytes = math.prod((manifest.num_images, height, width, 3))
     if num_bytes > MEMORY_FRACTION * psutil.virtual_memory().available:
         return False

@@ -7,6 +7,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from shards_tools.folders import DISK_ERRORS
 from shards_tools.manifest_file import read_manifest
 from trainables.checkpoint import read_info
 from trainables.loop import train
+from trainables.one_step import measure
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
 from trainables.step import NonFiniteLoss
@@ -45,9 +47,7 @@ def run_trial(config: dict[str, Any]) -> None:
     What ends a training for good is reported rather than raised, so that a death of the process, which is worth
     another attempt, can be told from it: `infeasible` is the settings' fault, `no_room` a full disk's, `failure` a bug.
     """
-    for name in LAUNCHER_VARIABLES:
-        os.environ.pop(name, None)
-    torch.set_num_threads(config["num_threads"])
+    _set_up(config)
     try:
         recipe = override(get_recipe(config["recipe"]), config["settings"])
         resume = Path(config["resume"]) if config["resume"] else None
@@ -72,6 +72,34 @@ def run_trial(config: dict[str, Any]) -> None:
             tune.report({"no_room": bug.strerror, "place": bug.filename or ""})
         else:
             tune.report({"failure": f"{type(bug).__name__}: {bug}", "traceback": traceback.format_exc()})
+
+
+def run_one_step(job: dict[str, Any]) -> list[dict[str, Any]]:
+    """What one step and one evaluation batch of some trials take in a process such as theirs; see OneStep.
+
+    Args:
+        job: `configs` (each as of `run_trial`), `memory_bytes` and `gpu_fraction` (what one trial may have).
+    """
+    steps = []
+    for config in job["configs"]:
+        _set_up(config)
+        step = measure(
+            override(get_recipe(config["recipe"]), config["settings"]),
+            read_manifest(config["data"]),
+            fold=config["fold"],
+            seed=config["seed"],
+            reading=config["reading"],
+            memory_bytes=job["memory_bytes"],
+            gpu_fraction=job["gpu_fraction"],
+        )
+        steps.append(asdict(step))
+    return steps
+
+
+def _set_up(config: dict[str, Any]) -> None:
+    for name in LAUNCHER_VARIABLES:
+        os.environ.pop(name, None)
+    torch.set_num_threads(config["num_threads"])
 
 
 def report_to_tune(metrics: dict[str, float], save: Callable[[Path], None]) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from shards_tools.errors import Error
-from shards_tools.images import Images, NativeImages, one_shape, open_images
+from shards_tools.images import Images, NativeImages, decoded_fits, one_shape, open_images
 from shards_tools.manifest import Manifest
 from shards_tools.stores.shard_cache import cached
 from trainables.recipes.animesion import AnimesionRecipe
@@ -82,3 +82,17 @@ def training_images(recipe: Recipe, manifest: Manifest, reading: str, *, threads
             f" {manifest.store} differ: reading={reading} does not do. Take reading offset."
         )
     return NativeImages(cached(manifest), threads=threads)
+
+
+def decoded_bytes(recipe: Recipe, manifest: Manifest, reading: str) -> int:
+    """Bytes of the decoded images that a training maps and shares with others; 0: it decodes each when it is asked."""
+    size = recipe.image_size + recipe.enlarge_px
+    trained = (size, size) if recipe.crop_area is None else one_shape(manifest)
+    if trained is None:
+        return 0
+    evaluated_px, fit = recipe.evaluation_px or recipe.image_size, "cover" if recipe.evaluation_px else "stretch"
+    shapes = {(*trained, "stretch"), (evaluated_px, evaluated_px, fit)}
+    fits = reading == "auto" and all(decoded_fits(manifest, *shape) for shape in shapes)
+    if reading != "decoded" and not fits:
+        return 0
+    return sum(manifest.num_images * height * width * 3 for height, width, _ in shapes)

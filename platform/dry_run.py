@@ -1,0 +1,111 @@
+"""`--dry-run`: all that can be known of a search before it starts. The first thing that would fail ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+from ray import cloudpickle
+
+from platform.draws import Draw, Draws
+from platform.dry_run_display import as_json, gigabytes, print_plan
+from platform.plan import Plan
+from platform.projection import RAY_BYTES, Projection, free_memory
+from platform.stores import try_stores
+from platform.study import num_finished
+from shards_tools.command import say
+from shards_tools.errors import Error
+from shards_tools.processes import in_processes
+from trainables.one_step import OneStep
+from trainables.ray_trial import run_one_step, run_trial
+from trainables.reading import decoded_bytes
+
+SMALLER = "Leave the largest choices out of the space"
+
+
+def dry_run(plan: Plan) -> dict[str, Any]:
+    """Check everything, print the plan and give it back for --json; Error for the first thing that would fail later.
+
+    `make_plan` has checked options, space, baselines, shards and the validation split already.
+    """
+    memory_free = free_memory()
+    study = try_stores(plan)
+    draws = Draws(plan)
+    largest, usual = draws.largest(), draws.usual()
+    pixels = decoded_bytes(largest.recipe, plan.manifest, plan.reading)
+    say(f"Trying a step of the largest training of space {plan.space.name}, then of a usual one.")
+    steps = measure_steps(plan, [largest, usual], memory_free - pixels - RAY_BYTES)
+    finished, running = (num_finished(study), _num_running(study)) if study else (0, 0)
+    projection = Projection(
+        plan=plan,
+        num_finished=finished,
+        num_running=running,
+        largest=steps[0],
+        usual=steps[1],
+        pixel_bytes=pixels,
+        memory_free_bytes=memory_free,
+    )
+    refuse_what_does_not_fit(projection, largest)
+    print_plan(projection, draws, largest)
+    return as_json(projection, largest)
+
+
+def measure_steps(plan: Plan, draws: Sequence[Draw], memory_bytes: int) -> list[OneStep]:
+    """One step of each, one after another in a process of their own, which is told of them as Ray tells a trial.
+
+    Args:
+        memory_bytes: of host memory that the process may take.
+    """
+    configs = [plan.config(draw.recipe) for draw in draws]
+    _, configs = cloudpickle.loads(cloudpickle.dumps((run_trial, configs)))
+    job = {"configs": configs, "memory_bytes": memory_bytes, "gpu_fraction": plan.gpus_per_trial}
+    with closing(in_processes(run_one_step, [job], 2)) as answers:  # 2: for one job, a process that is not this one
+        ((_, measured),) = answers
+    steps = [OneStep(**step) for step in measured]
+    for draw, step in zip(draws, steps, strict=True):
+        _refuse_what_ran_out(plan, draw, step, memory_bytes)
+    return steps
+
+
+def _refuse_what_ran_out(plan: Plan, draw: Draw, step: OneStep, memory_bytes: int) -> None:
+    what = f"Space {plan.space.name} offers {draw}"
+    if step.out_of == "memory":
+        raise Error(
+            f"{what}: a step of it needs more than the {gigabytes(memory_bytes)} of memory that are free. {SMALLER}, or"
+            " take a machine with more memory."
+        )
+    if step.out_of == "gpu memory":
+        raise Error(
+            f"{what}: a step of it does not fit --gpus-per-trial {plan.gpus_per_trial:g}, that part of a GPU's memory."
+            f" {SMALLER}, or give more of a GPU."
+        )
+
+
+def refuse_what_does_not_fit(projection: Projection, largest: Draw) -> None:
+    """Error for the first of memory, GPU memory and disk that is too small for the measured steps."""
+    plan = projection.plan
+    what = f"Space {plan.space.name} offers {largest}"
+    if projection.memory_bytes > projection.memory_free_bytes:
+        raise Error(
+            f"{what}: {plan.concurrency} at a time need {gigabytes(projection.memory_bytes)} of memory,"
+            f" {gigabytes(projection.memory_free_bytes)} are free. Give less than --concurrency {plan.concurrency}, or"
+            f" {SMALLER[0].lower()}{SMALLER[1:]}."
+        )
+    if projection.largest.gpu_bytes > projection.gpu_share_bytes:
+        raise Error(
+            f"{what}: a step of it takes {gigabytes(projection.largest.gpu_bytes)} of GPU memory, --gpus-per-trial"
+            f" {plan.gpus_per_trial:g} is {gigabytes(projection.gpu_share_bytes)}. {SMALLER}, or give more of a GPU."
+        )
+    if projection.disk_bytes > projection.disk_free_bytes:
+        raise Error(
+            f"--runs {plan.runs}: the checkpoints need about {gigabytes(projection.disk_bytes)}"
+            f" ({gigabytes(projection.largest.checkpoint_bytes)} each), {gigabytes(projection.disk_free_bytes)} are"
+            " free. Free some room, or name a folder on a larger disk."
+        )
+
+
+def _num_running(study: optuna.Study) -> int:
+    return len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))

@@ -1,0 +1,119 @@
+"""Whether a search can write to its stores and read from them. What is written is taken back at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import uuid
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy
+
+from platform.plan import Plan
+from platform.study import check_same_search, open_storage, without_password
+from shards_tools.errors import Error
+
+# A server that does not answer is named after so many seconds, not after MLflow's own several minutes.
+SERVER_ENVIRONMENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+WAY_OUT = {
+    "--runs": "Give a folder that this user may write to.",
+    "--storage": "Give sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME, where this user may write.",
+    "--tracking": "Give sqlite:///FILE, postgresql://USER@HOST/NAME or http://HOST:PORT, where this user may write.",
+}
+
+
+def try_stores(plan: Plan) -> optuna.Study | None:
+    """Write to the folder of runs, Optuna's database and MLflow's store, and read; the study, where there is one."""
+    _try_folder("--runs", plan.runs, plan.runs)
+    study = _stored_study(plan) if _try_database("--storage", plan.storage, "studies") else None
+    if plan.tracking.startswith("http"):
+        _try_mlflow(plan, writes=True)
+    elif _try_database("--tracking", plan.tracking, "experiments"):
+        _try_mlflow(plan, writes=False)
+    return study
+
+
+def existing_folder(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
+    return next(place for place in (folder, *folder.parents) if place.exists())
+
+
+def _try_folder(option: str, asked: Any, folder: Path) -> None:
+    """Write a file where the folder is or will be, and read it."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".dry-run-", dir=existing_folder(folder)) as room:
+            (Path(room) / "file").write_text("written")
+            (Path(room) / "file").read_text()
+    except OSError as failure:
+        raise _refused(option, asked, failure.strerror or str(failure)) from failure
+
+
+def _try_database(option: str, url: str, table: str) -> bool:
+    """Write to the database and take it back; whether the store's tables stand in it."""
+    try:
+        place = sqlalchemy.engine.make_url(url)
+        if place.get_backend_name() == "sqlite" and not Path(place.database or "").exists():
+            _try_folder(option, url, Path(place.database or "").absolute().parent)
+            return False
+        engine = sqlalchemy.create_engine(url)
+        try:
+            # Transactions are begun by hand: Python's sqlite3 would begin none before a table is made.
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                _write_and_take_back(connection)
+            return sqlalchemy.inspect(engine).has_table(table)
+        finally:
+            engine.dispose()
+    except (ImportError, ValueError, sqlalchemy.exc.SQLAlchemyError) as failure:
+        raise _refused(option, without_password(url), str(getattr(failure, "orig", None) or failure)) from None
+
+
+def _write_and_take_back(connection: sqlalchemy.Connection) -> None:
+    table = f"dry_run_{uuid.uuid4().hex}"
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.dialect.name == "sqlite" else "BEGIN")
+    try:
+        connection.exec_driver_sql(f"CREATE TABLE {table} (number INTEGER)")
+        connection.exec_driver_sql(f"INSERT INTO {table} VALUES (1)")
+        connection.exec_driver_sql(f"SELECT number FROM {table}").one()
+    finally:
+        connection.exec_driver_sql("ROLLBACK")
+
+
+def _stored_study(plan: Plan) -> optuna.Study | None:
+    storage = open_storage(plan.storage)
+    try:
+        study = optuna.load_study(study_name=plan.study, storage=storage)
+    except KeyError:
+        return None
+    if "search" in study.user_attrs:
+        check_same_search(study, plan)
+    return study
+
+
+def _try_mlflow(plan: Plan, *, writes: bool) -> None:
+    """Ask MLflow for the study's experiment, as the search will, and, through a server, try to write."""
+    for name, value in {**SERVER_ENVIRONMENT, "MLFLOW_DISABLE_TELEMETRY": "true"}.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient  # here: its import takes seconds
+    from mlflow.entities import ViewType
+    from mlflow.exceptions import MlflowException
+
+    for name in ("mlflow", "alembic", "urllib3"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        client = MlflowClient(tracking_uri=plan.tracking)
+        client.get_experiment_by_name(plan.study)
+        known = client.search_experiments(view_type=ViewType.ALL, max_results=1)
+        if writes and known:
+            # A name that there is already: the server tries to write it, and its database refuses.
+            client.create_experiment(known[0].name)
+    except MlflowException as failure:
+        if failure.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise _refused("--tracking", without_password(plan.tracking), failure.message) from None
+
+
+def _refused(option: str, asked: Any, cause: str) -> Error:
+    cause = (cause.strip().splitlines() or ["no reason given"])[0].rstrip(".")
+    return Error(f"{option} {asked} cannot be written: {cause}. {WAY_OUT[option]}")

@@ -1,0 +1,178 @@
+"""One real training step and one evaluation batch, measured: what a training takes in time, memory and disk."""
+
+import contextlib
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import psutil
+import torch
+
+from shards_tools.errors import Error
+from shards_tools.manifest import Manifest
+from trainables.batches import Batch, EpochBatches
+from trainables.evaluation import IMAGES_AT_ONCE
+from trainables.recipes.recipe import Recipe
+from trainables.resume import save_checkpoint
+from trainables.step import NonFiniteLoss
+from trainables.training import Training, prepare, seed_everything
+
+MEASURED_S = 2.0  # steps are repeated for so long; where the first one takes longer it stays the only one
+# What torch and numpy say where memory ends; they have no exception of their own for it.
+OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "start new thread")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneStep:
+    """What one training took."""
+
+    out_of: Literal["", "memory", "gpu memory"] = ""  # what there was too little of; nothing else was measured then
+    start_s: float = 0.0  # from the start of the process to the first batch
+    step_s: float = 0.0  # on a batch that is there
+    load_s: float = 0.0  # to read, decode and vary the images of a batch
+    batch_images: int = 0
+    epoch_images: int = 0
+    evaluate_s: float = 0.0  # one batch of evaluation
+    evaluate_load_s: float = 0.0
+    evaluate_images: int = 0  # in that batch
+    val_images: int = 0  # in all of them
+    peak_bytes: int = 0  # of host memory, the whole process
+    gpu_bytes: int = 0  # of GPU memory at the peak; 0: on a CPU
+    gpu_total_bytes: int = 0
+    checkpoint_bytes: int = 0
+
+
+def measure(
+    recipe: Recipe, manifest: Manifest, *, fold: int, seed: int, reading: str, memory_bytes: int, gpu_fraction: float
+) -> OneStep:
+    """Take a step of the recipe, evaluate a batch, both on images of the manifest, and write a checkpoint for a moment.
+
+    Images are decoded when they are asked for, so that nothing stays in the cache. To be called in a process of its
+    own, whose memory is limited from here on.
+
+    Args:
+        reading: as it will be asked for; only where the recipe reads images at the sizes they have it is used here.
+        memory_bytes: of host memory, on a CPU; whoever needs more has found out without harm to others.
+        gpu_fraction: of the GPU's memory.
+    """
+    if torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(min(gpu_fraction, 1.0))
+    else:
+        _limit_memory(memory_bytes)
+    try:
+        return _measure(recipe, manifest, fold, seed, reading)
+    except torch.cuda.OutOfMemoryError:
+        return OneStep(out_of="gpu memory")
+    except (MemoryError, RuntimeError) as failure:
+        if isinstance(failure, MemoryError) or any(sign in str(failure) for sign in OUT_OF_MEMORY):
+            return OneStep(out_of="memory")
+        raise
+
+
+def _measure(recipe: Recipe, manifest: Manifest, fold: int, seed: int, reading: str) -> OneStep:
+    if recipe.crop_area is None:
+        reading = "offset" if manifest.store.is_local else "stream"
+    training = prepare(recipe, manifest, fold=fold, seed=seed, reading=reading)
+    seed_everything(seed, 1)
+    start_s = time.time() - psutil.Process().create_time()
+    batches = EpochBatches(training.data, recipe, seed=seed, epoch=1)
+    load_s, step_s = _steps(training, batches)
+    evaluate_load_s, evaluate_s, evaluate_images = _evaluation_batch(training)
+    on_gpu = training.device.type == "cuda"
+    return OneStep(
+        start_s=start_s,
+        step_s=step_s,
+        load_s=load_s,
+        batch_images=batches.batch_size,
+        epoch_images=len(batches) * batches.batch_size,
+        evaluate_s=evaluate_s,
+        evaluate_load_s=evaluate_load_s,
+        evaluate_images=evaluate_images,
+        val_images=len(_val(training)),
+        checkpoint_bytes=_checkpoint_bytes(training),
+        gpu_bytes=torch.cuda.max_memory_reserved(training.device) if on_gpu else 0,
+        gpu_total_bytes=torch.cuda.get_device_properties(training.device).total_memory if on_gpu else 0,
+        peak_bytes=_own_memory("VmHWM"),
+    )
+
+
+def _steps(training: Training, batches: EpochBatches) -> tuple[float, float]:
+    """Seconds to load a batch and to take a step with it: the means of all but the first, which warms up."""
+    if not len(batches):
+        raise Error(
+            f"{training.recipe.name}: an epoch on {training.manifest.store} has no batch of {batches.batch_size}"
+            " images. Take smaller batches, or build shards with more images in train."
+        )
+    training.model.train()
+    training.losses.train()
+    seconds = []
+    begun = time.perf_counter()
+    with contextlib.closing(batches.start(workers=0)) as own:
+        for number in range(1, len(batches) + 1):
+            load_s, batch = _timed(lambda: next(own).to(training.device))
+            step_s, _ = _timed(partial(_step, training, batch, number))
+            seconds.append((load_s, step_s))
+            if time.perf_counter() - begun > MEASURED_S:
+                break
+    load_s, step_s = np.mean(seconds[1:] or seconds, axis=0)
+    return float(load_s), float(step_s)
+
+
+def _step(training: Training, batch: Batch, number: int) -> None:
+    # a search ends such a trial and goes on; here its memory and time are what is asked for
+    with contextlib.suppress(NonFiniteLoss):
+        training.step(batch, f"in step {number}")
+
+
+def _evaluation_batch(training: Training) -> tuple[float, float, int]:
+    """Seconds to load one batch of val and to evaluate it, and its images."""
+    model = training.evaluated_model.eval()
+    indices = _val(training)[:IMAGES_AT_ONCE]
+    load_s, (images_BHWC, words_BL) = _timed(lambda: training.inputs.at(indices, training.device))
+    with torch.inference_mode():
+        evaluate = model.embed if training.evaluation.ranks else model.classify
+        evaluate_s, _ = _timed(lambda: evaluate(images_BHWC, words_BL).cpu())
+    return load_s, evaluate_s, len(indices)
+
+
+def _val(training: Training) -> np.ndarray:
+    evaluation = training.evaluation
+    return np.concatenate([evaluation.query, evaluation.gallery]) if evaluation.ranks else evaluation.query
+
+
+def _checkpoint_bytes(training: Training) -> int:
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            save_checkpoint(training, 1, {}, None, Path(folder))
+            return sum(file.stat().st_size for file in Path(folder).iterdir())
+    except OSError as failure:
+        raise Error(
+            f"{tempfile.gettempdir()} takes no checkpoint of {training.recipe.name} ({failure.strerror}). Free some"
+            " room there, or set TMPDIR to another folder."
+        ) from failure
+
+
+def _timed(act: Callable[[], Any]) -> tuple[float, Any]:
+    start = time.perf_counter()
+    result = act()
+    return time.perf_counter() - start, result
+
+
+def _limit_memory(num_bytes: int) -> None:
+    """Let this process have so much memory in all: what it asks for beyond that fails, and nothing else is in want."""
+    room = max(num_bytes - _own_memory("VmRSS"), 0)
+    _, hardest = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = _own_memory("VmData") + room
+    resource.setrlimit(resource.RLIMIT_DATA, (limit if hardest < 0 else min(limit, hardest), hardest))
+
+
+def _own_memory(name: str) -> int:
+    """A number of bytes from the process's status. Not ru_maxrss, which begins with what the parent had."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
