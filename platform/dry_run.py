@@ -36,7 +36,7 @@ def dry_run(plan: Plan) -> dict[str, Any]:
     draws = Draws(plan)
     largest, usual = draws.largest(), draws.usual()
     pixels = decoded_bytes(largest.recipe, plan.manifest, plan.reading)
-    say(f"Trying a step of the largest training of space {plan.space.name}, then of a usual one.")
+    say(f"Taking a step of the largest training that space {plan.space.name} offers ({largest}), then of a usual one.")
     steps = measure_steps(plan, [largest, usual], memory_free - pixels - RAY_BYTES)
     finished, running = (num_finished(study), _num_running(study)) if study else (0, 0)
     projection = Projection(

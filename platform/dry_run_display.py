@@ -125,7 +125,7 @@ def _expected(projection: Projection) -> list[tuple[str, str]]:
     if plan.hours and plan.hours < projection.hours:
         enough = f" --hours {plan.hours:g} is less: the same command goes on then."
     return [
-        ("Trials", f"{done}{running}. {cut} early, if the best after one epoch is the best after all."),
+        ("Trials", f"{done}{running}. {cut} early, if their order after one epoch stays as it is."),
         (
             "Time",
             f"About {_duration(projection.hours)}, if all are as fast as the median draw;"

@@ -57,8 +57,9 @@ class Projection:
 
     @property
     def most_hours(self) -> float:
-        """Until the end, were every trial as slow as the largest one and none pruned."""
-        return self._hours(self.largest, self.num_left * self.plan.longest_epochs)
+        """Until the end, were every trial as slow as the slower of the two and none pruned."""
+        num_epochs = self.num_left * self.plan.longest_epochs
+        return max(self._hours(step, num_epochs) for step in (self.largest, self.usual))
 
     @property
     def memory_bytes(self) -> int:

@@ -214,8 +214,12 @@ def test_the_checkpoint_and_the_speed_are_those_of_a_real_training(
         save(tmp_path / "checkpoint")
         speeds.append(metrics["images_per_second"])
 
+    num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    train(recipe, read_manifest(plan.data), report=report)
+    try:
+        train(recipe, read_manifest(plan.data), report=report)
+    finally:
+        torch.set_num_threads(num_threads)
     real = sum(os.path.getsize(file) for file in (tmp_path / "checkpoint").iterdir())
     assert dry[1]["disk_gb"]["checkpoint"] * 1e9 == pytest.approx(real, rel=0.2)
     assert 1 / 4 < dry[1]["step"]["images_per_second"] / max(speeds) < 4
