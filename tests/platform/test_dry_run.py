@@ -27,6 +27,7 @@ from shards_tools.sources.lsasrd import scan
 from tests.conftest import draw_tree
 from tests.platform.driver import run_search
 from tests.platform.test_bad_input import truncate
+from tests.shards_tools.stores.servers import Web
 from trainables.loop import train
 from trainables.one_step import OneStep
 
@@ -282,3 +283,19 @@ def test_a_dry_run_with_a_mistake_ends_with_2_and_one_line(small_space: Path, sh
     assert json.dumps(foreseen) == "{}"
     assert screen.count("\n") == 1
     assert screen.startswith("error: --runs /proc/runs cannot be written: ")
+
+
+@pytest.mark.slow
+def test_a_dry_run_on_remote_shards_copies_nothing(
+    small_space: Path, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SAKUGA_CACHE", str(tmp_path / "cache"))
+    with Web() as server:
+        server.files = {f"/set/{file.name}": file.read_bytes() for file in shards.iterdir()}
+        words = ["--space", small_space, "--data", f"{server.address}/set", "--runs", tmp_path / "runs", "--dry-run"]
+        foreseen, _ = run_search(*words)
+    assert foreseen["step"]["images"] == 16
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix in (".npy", ".tar")] == []
+    assert not (tmp_path / "runs").exists()

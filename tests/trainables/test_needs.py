@@ -1,0 +1,68 @@
+"""The largest of many recipes is told from the shapes of its model, and really takes the most."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shards_tools.errors import Error
+from shards_tools.processes import in_processes
+from trainables.needs import bytes_held
+from trainables.one_step import OneStep
+from trainables.ray_trial import run_one_step
+from trainables.recipes import RECIPES, get_recipe
+from trainables.recipes.recipe import Recipe
+from trainables.recipes.settings import settings_of
+
+LIMIT_BYTES = 8 * 10**9
+
+
+def one_step(recipe: Recipe, shards: Path) -> OneStep:
+    """A step of the recipe in a process of its own."""
+    config: dict[str, Any] = {"recipe": recipe.name, "settings": settings_of(recipe), "data": str(shards)}
+    config |= {"fold": 0, "seed": 0, "num_threads": 1, "reading": "auto"}
+    job = {"configs": [config], "memory_bytes": LIMIT_BYTES, "gpu_fraction": 1.0}
+    ((_, (step,)),) = in_processes(run_one_step, [job], 2)
+    return OneStep(**step)
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name.endswith("-tiny")])
+def test_every_family_is_counted_and_holds_more_than_its_weights(name: str) -> None:
+    recipe = get_recipe(name)
+    assert bytes_held(recipe, num_works=6) > 10**6
+    assert bytes_held(replace(recipe, checkpointing=True), num_works=6) <= bytes_held(recipe, num_works=6)
+
+
+def test_adam_holds_one_number_per_weight_more_than_sgd() -> None:
+    """ViT-Base has 85.8 M weights (Dosovitskiy et al. 2021, table 1, says 86 M), of four bytes each."""
+    recipe = get_recipe("transreid-vit-base")
+    more = bytes_held(replace(recipe, optimiser="adamw"), 100) - bytes_held(replace(recipe, optimiser="sgd"), 100)
+    assert more == pytest.approx(4 * 85.8e6, rel=0.01)
+
+
+def test_a_micro_batch_holds_the_activations_of_its_images_alone() -> None:
+    recipe = get_recipe("transreid-tiny")
+    whole, part = bytes_held(recipe, 100), bytes_held(replace(recipe, micro_batch=8), 100)
+    assert whole - part == pytest.approx((64 - 8) / 64 * whole, rel=0.05)
+
+
+@pytest.mark.slow
+def test_what_a_larger_batch_really_takes_is_what_was_counted(shards: Path) -> None:
+    small = replace(get_recipe("transreid-tiny"), works_per_batch=4, images_per_work=4, jpm=True)
+    large = replace(small, images_per_work=64)
+    took = one_step(large, shards).peak_bytes - one_step(small, shards).peak_bytes
+    assert 0.5 < took / (bytes_held(large, 6) - bytes_held(small, 6)) < 2
+
+
+def test_batches_that_the_images_do_not_fill_are_refused(shards: Path) -> None:
+    recipe = replace(get_recipe("dafre-224-r18-tiny"), batch_size=10_000, images_per_epoch=None)
+    with pytest.raises(Error, match=r"images to train on do not fill one batch of 10000"):
+        one_step(recipe, shards)
+
+
+def test_a_step_that_finds_no_memory_says_so_and_measures_nothing(shards: Path) -> None:
+    config: dict[str, Any] = {"recipe": "transreid-tiny", "settings": {}, "data": str(shards), "fold": 0, "seed": 0}
+    job = {"configs": [{**config, "num_threads": 1, "reading": "auto"}], "memory_bytes": 1, "gpu_fraction": 1.0}
+    ((_, (step,)),) = in_processes(run_one_step, [job], 2)
+    assert step == asdict(OneStep(out_of="memory"))
