@@ -27,8 +27,10 @@ import optuna
 from numpy.typing import NDArray
 from optuna.distributions import FloatDistribution, IntDistribution
 
-sys.path.insert(0, str(Path(__file__).parent))  # a process that is spawned for a run finds the methods too
-from search_methods import METHODS, OURS, Params, Space
+# At the end, since `platform` is the standard library's before it is ours.
+sys.path.append(str(Path(__file__).parents[1]))
+
+from benchmarks.search_methods import METHODS, OURS, Params, Space
 
 EPOCHS = 52
 BUDGETS = (5, 10, 20, 40)  # full trainings

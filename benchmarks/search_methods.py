@@ -90,7 +90,7 @@ def optuna_alone(
                 break
 
 
-def tune(laboratory: Laboratory, seed: int, **asha: int) -> None:
+def tune(laboratory: Laboratory, seed: int, **asha: Any) -> None:
     """Ray Tune's ASHA beside its OptunaSearch: the real two, called as Tune's controller calls them."""
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
@@ -98,8 +98,8 @@ def tune(laboratory: Laboratory, seed: int, **asha: int) -> None:
     def space(trial: optuna.Trial) -> None:
         _suggest(trial, laboratory.space)
 
-    scheduler = ASHAScheduler(metric="value", mode="max", max_t=laboratory.epochs, **asha)
-    searcher = OptunaSearch(space, metric="value", mode="max", seed=seed)
+    scheduler: Any = ASHAScheduler(metric="value", mode="max", max_t=laboratory.epochs, **asha)
+    searcher: Any = OptunaSearch(space, metric="value", mode="max", seed=seed)
     number = 0
     while True:
         trial = types.SimpleNamespace(trial_id=f"{number:05d}")

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from platform.draws import NUM_DRAWS, Draw, Draws
 from platform.projection import Projection
-from platform.study import without_password
+from platform.storage import without_password
 from shards_tools.command import say
 
 

@@ -13,7 +13,8 @@ import optuna
 import sqlalchemy
 
 from platform.plan import Plan
-from platform.study import check_same_search, open_storage, without_password
+from platform.storage import without_password
+from platform.study import check_same_search, open_storage
 from shards_tools.errors import Error
 
 # A server that does not answer is named after so many seconds, not after MLflow's own several minutes.
