@@ -46,6 +46,9 @@ class Plan:
     epochs: int | None  # None: what each recipe says
     trials: int
     hours: float | None  # None: no limit
+    gpu_hours: float | None  # of the whole study; None: no limit
+    target: float | None  # of the objective, from which on no trial is started
+    patience: int | None  # finished trials without a better one
     sampler: str
     pruner: str
     concurrency: int
@@ -130,6 +133,9 @@ def make_plan(options: argparse.Namespace) -> Plan:
         epochs=options.epochs,
         trials=_num_trials(options, space, scale),
         hours=options.hours,
+        gpu_hours=_gpu_hours(options, gpus),
+        target=_target(options),
+        patience=options.patience,
         sampler=_sampler(options),
         pruner=options.pruner,
         concurrency=concurrency,
@@ -161,6 +167,20 @@ def _sampler(options: argparse.Namespace) -> str:
             " another sampler, such as tpe."
         )
     return str(options.sampler or ("rungwise" if options.pruner == "halving" else "tpe"))
+
+
+def _gpu_hours(options: argparse.Namespace, gpus: float) -> float | None:
+    if options.gpu_hours and not gpus:
+        raise Error(f"--gpu-hours {options.gpu_hours:g}: trials of this search have no GPU. Use --hours.")
+    hours: float | None = options.gpu_hours
+    return hours
+
+
+def _target(options: argparse.Namespace) -> float | None:
+    target: float | None = options.target
+    if target is not None and not 0 < target <= 1:  # NaN too
+        raise Error(f"--target {target:g} is no value of the objective. Give a fraction above 0 and up to 1.")
+    return target
 
 
 def _num_trials(options: argparse.Namespace, space: Space, scale: str) -> int:

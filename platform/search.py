@@ -12,6 +12,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
+from platform.budgets import budget_met
 from platform.code_version import code_version
 from platform.display import Display, print_header, print_summary
 from platform.dry_run import dry_run
@@ -96,6 +97,11 @@ def parser() -> Parser:
     add("--study", metavar="NAME", help="default: space, data fingerprint and scale")
     add("--trials", type=positive_int, metavar="N", help="finished trials of the study in all")
     add("--hours", type=positive_float, metavar="H", help="end this start after H hours; what runs is gone on with")
+    add("--gpu-hours", type=positive_float, metavar="H", help="end when the study's trials have had so many of GPUs")
+    add("--target", type=float, metavar="VALUE", help="start no trial once the objective is this high, from 0 to 1")
+    add(
+        "--patience", type=positive_int, metavar="N", help="start no trial once N in a row were no better than the best"
+    )
     add("--epochs", type=positive_int, metavar="N", help="of each trial; default: what the recipes say")
     add("--scale", choices=("auto", "paper", "tiny"), default="auto", help="auto: paper where there is a GPU")
     add("--objective", metavar="NAME", help=f"what is maximised: {', '.join(OBJECTIVES)}; default: mAP, or top1")
@@ -202,6 +208,9 @@ def next_steps(study: optuna.Study, plan: Plan, tracker: Tracker) -> list[str]:
         lines.append(f"{running} trials wait at their last checkpoint: the same command goes on with them.")
     if tracker.unsent:
         lines.append(f"MLflow has not taken everything ({tracker.trouble}): the same command sends the rest.")
+    met = budget_met(study, plan)
+    if met:
+        lines.append(f"{met[0].upper()}{met[1:]}: the same command with more goes on.")
     best = best_trial(study)
     if best:
         lines.append(f"Best weights: {best.user_attrs['checkpoint']}")

@@ -16,6 +16,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
+from platform.budgets import budget_met, gpu_hours
 from platform.display import Display
 from platform.journal import Journal
 from platform.plan import Plan
@@ -61,6 +62,7 @@ class Trials:
         self._last_failure, self._last_traceback = "", ""
         self._to_adopt = [self._adopt(trial) for trial in study.get_trials(states=(TrialState.RUNNING,))]
         self._to_adopt = [trial for trial in self._to_adopt if not self._was_pruned(trial)]
+        self._spend()
 
     @property
     def done(self) -> bool:
@@ -135,11 +137,13 @@ class Trials:
         if step in self._frozen(trial).intermediate_values:
             return True
         values = {key: float(value) for key, value in result.items() if key in METRIC_KEYS}
+        values["total_seconds"] = self._seconds_before(trial) + values.get("seconds", 0.0)
         if not math.isfinite(values[self._plan.objective]):
             attempt.ending, attempt.failed = f"{self._plan.objective} is {values[self._plan.objective]}", True
             return False
         self._journal.append("metrics", trial=trial.number, step=step, time=result["time"], values=values)
         trial.set_user_attr("metrics", values)
+        self._spend()
         trial.report(values[self._plan.objective], step)
         stops = should_stop(trial, step, attempt.recipe.epochs)
         self._display.report(trial, step, attempt.recipe.epochs, values, stops)
@@ -225,7 +229,16 @@ class Trials:
         return True
 
     def _num_left(self) -> int:
-        return max(0, self._plan.trials - num_finished(self._study))
+        return 0 if budget_met(self._study, self._plan) else max(0, self._plan.trials - num_finished(self._study))
+
+    def _seconds_before(self, trial: optuna.Trial) -> float:
+        seconds: float = trial.user_attrs.get("metrics", {}).get("total_seconds", 0.0)
+        return seconds
+
+    def _spend(self) -> None:
+        """Hours of GPUs end a start as hours do: trials that run wait at their last checkpoint."""
+        if self._plan.gpu_hours is not None and gpu_hours(self._study, self._plan) >= self._plan.gpu_hours:
+            self.out_of_time = True
 
     def _frozen(self, trial: optuna.Trial) -> optuna.trial.FrozenTrial:
         return self._study.get_trials(deepcopy=False)[trial.number]

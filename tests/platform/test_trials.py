@@ -10,6 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from platform.budgets import budget_met, gpu_hours
 from platform.display import Display
 from platform.journal import Journal
 from platform.plan import Plan
@@ -197,3 +198,52 @@ def test_how_a_trial_reads_its_images_is_noted_once(trials: Trials, study: optun
     assert study.trials[0].user_attrs["reading"] == "offset"
     tags = [event for event in journal.read()[0] if event["kind"] == "tag"]
     assert [(event["trial"], event["key"], event["value"]) for event in tags] == [(0, "reading", "offset")]
+
+
+def ended_by(study: optuna.Study, plan: Plan, journal: Journal, values: list[float]) -> int:
+    """Runs trials of these values to their end, one at a time, until none is started; how many there were."""
+    trials = next_start(study, replace(plan, concurrency=1, pruner="none", trials=99), journal)
+    for number, value in enumerate(values):
+        if trials.start(f"attempt {number}") is None:
+            return number
+        for step in range(1, NUM_EPOCHS + 1):
+            trials.report(f"attempt {number}", epoch(step, value))
+        trials.finish(f"attempt {number}", died=False)
+    return len(values)
+
+
+def test_no_trial_is_started_once_the_target_is_reached(study: optuna.Study, plan: Plan, journal: Journal) -> None:
+    study.pruner = optuna.pruners.NopPruner()
+    plan = replace(plan, target=0.6)
+    assert ended_by(study, plan, journal, [0.5, 0.59, 0.6, 0.9]) == 3
+    assert budget_met(study, plan) == "trial 2 has reached --target 0.6"
+    assert budget_met(study, replace(plan, target=0.7)) is None
+
+
+def test_no_trial_is_started_once_patience_is_over(study: optuna.Study, plan: Plan, journal: Journal) -> None:
+    study.pruner = optuna.pruners.NopPruner()
+    plan = replace(plan, patience=3)
+    assert ended_by(study, plan, journal, [0.5, 0.4, 0.6, 0.6, 0.5, 0.55, 0.9]) == 6
+    assert "since trial 2 were no better" in str(budget_met(study, plan))
+
+
+def test_hours_of_gpus_are_counted_over_starts_and_end_a_trial_in_its_middle(
+    study: optuna.Study, plan: Plan, journal: Journal
+) -> None:
+    """Two GPUs for each trial, half an hour an epoch: one hour of GPUs each."""
+    plan = replace(plan, gpus_per_trial=2.0, gpu_hours=6.0, concurrency=1)
+    for number, steps in enumerate(((1, 2), (3, 4))):
+        trials = next_start(study, plan, journal)
+        assert trials.start(f"attempt {number}") is not None
+        for step in steps:
+            trials.report(f"attempt {number}", {**epoch(step), "seconds": 1800.0})
+        assert not trials.stopping
+        if step == NUM_EPOCHS:
+            trials.finish(f"attempt {number}", died=False)
+    assert gpu_hours(study, plan) == 4.0
+    trials.start("attempt 2")
+    for step in (1, 2):
+        trials.report("attempt 2", {**epoch(step), "seconds": 1800.0})
+    assert trials.stopping
+    assert next_start(study, plan, journal).done
+    assert not next_start(study, replace(plan, gpu_hours=7.0), journal).done

@@ -1,0 +1,35 @@
+"""When a search has had enough before its trials are done: a target, no improvement, or the hours of its GPUs."""
+
+from __future__ import annotations
+
+import optuna
+
+from platform.plan import Plan
+from platform.study import FINISHED, best_trial
+
+
+def budget_met(study: optuna.Study, plan: Plan) -> str | None:
+    """Which of the plan's budgets ends the search, in words; None while none does."""
+    best = best_trial(study)
+    if plan.target is not None and best and best.values[0] >= plan.target:
+        return f"trial {best.number} has reached --target {plan.target:g}"
+    if plan.patience is not None and best and num_finished_after(study, best) >= plan.patience:
+        return (
+            f"{num_finished_after(study, best)} trials since trial {best.number} were no better, and --patience is over"
+        )
+    if plan.gpu_hours is not None and gpu_hours(study, plan) >= plan.gpu_hours:
+        return f"--gpu-hours {plan.gpu_hours:g} are spent"
+    return None
+
+
+def gpu_hours(study: optuna.Study, plan: Plan) -> float:
+    """What the epochs of all trials took, those of trials that run and failed too, times the GPUs of a trial."""
+    trials = study.get_trials(deepcopy=False)
+    seconds = sum(trial.user_attrs.get("metrics", {}).get("total_seconds", 0.0) for trial in trials)
+    return seconds * plan.gpus_per_trial / 3600
+
+
+def num_finished_after(study: optuna.Study, best: optuna.trial.FrozenTrial) -> int:
+    """How many trials have finished since `best` did."""
+    ends = [trial.datetime_complete for trial in study.get_trials(deepcopy=False, states=FINISHED)]
+    return sum(end is not None and best.datetime_complete is not None and end > best.datetime_complete for end in ends)
