@@ -100,8 +100,8 @@ class Tracker(threading.Thread):
         from mlflow import MlflowClient  # here: its import takes seconds that the search need not wait for
         from mlflow.entities import Param, ViewType
 
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.ERROR)
+        for name in ("mlflow", "alembic"):  # trouble with the store is told in one line, see `trouble`
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         client = MlflowClient(tracking_uri=self._uri)
         experiment = client.get_experiment_by_name(self._study)
         if experiment is None:
