@@ -41,8 +41,8 @@ def killed(tmp_path_factory: pytest.TempPathFactory, space: Path, shards: Path) 
     """The same search, its driver killed when a running trial had a checkpoint, and the same command given again."""
     runs = tmp_path_factory.mktemp("killed")
     with started_search(*options(space, shards, runs)) as search:
-        # With the second checkpoint on disk, the study knows of the first.
-        wait_until(lambda: any(runs.glob("*/start-001/trial-0002-1/checkpoint_000001")), 240, "a checkpoint of trial 2")
+        # With the second checkpoint on disk, the study knows of the first. A baseline is not pruned there.
+        wait_until(lambda: any(runs.glob("*/start-001/trial-0001-1/checkpoint_000001")), 240, "a checkpoint of trial 1")
         family = family_of(search)
         search.kill()
         search.wait()
