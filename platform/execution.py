@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,14 +31,17 @@ QUIET_ENVIRONMENT = {
 }
 
 
-def run_trials(plan: Plan, trials: Trials, start: int) -> None:
+def run_trials(
+    plan: Plan, trials: Trials, start: int, trainable: Callable[[dict[str, Any]], None] = run_trial
+) -> None:
     """Run until the study has its trials, the hours are over, or somebody asks for the end.
 
     Args:
         start: which start of the study this is; its attempts' folders lie under `start-NNN`.
+        trainable: what a trial's process runs; it reports as `run_trial` does.
     """
     tuner = tune.Tuner(
-        tune.with_resources(run_trial, {"cpu": plan.cpus_per_trial, "gpu": plan.gpus_per_trial}),
+        tune.with_resources(trainable, {"cpu": plan.cpus_per_trial, "gpu": plan.gpus_per_trial}),
         tune_config=tune.TuneConfig(
             search_alg=StudySearcher(trials),
             scheduler=StudyScheduler(trials),

@@ -1,0 +1,219 @@
+"""What a search costs beside its trainings, and how it grows with the study.
+
+Trials that do no work, on two slots: the platform's own path beside stock Ray Tune with OptunaSearch, ASHA and
+MLflowLoggerCallback, in turn, each block of trials in a process of its own. Both have the same space, rungs, reports and
+checkpoints, SQLite for Optuna and SQLite for MLflow. Counted from Ray's start to the last write: CPU seconds of the
+driver's process and wall time. Then a study of thousands of trials without Ray.
+
+Run: python benchmarks/search_overhead.py [--full]. It ends with 1 where a limit does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+# At the end, since `platform` is the standard library's before it is ours.
+sys.path.append(str(Path(__file__).parents[1]))
+
+NUM_SLOTS = 2
+EPOCHS = 4  # one rung, at 2
+RATIO_LIMIT = 0.5  # of stock Tune's driver, CPU and wall
+
+
+def suggest(trial: Any) -> dict[str, Any]:
+    """The space of both: eight parameters, which the platform turns into a recipe."""
+    return {
+        "recipe": "transreid-tiny",
+        "image_size": trial.suggest_categorical("image_size", (32, 48)),
+        "jpm": trial.suggest_categorical("jpm", (False, True)),
+        "works_per_batch": trial.suggest_categorical("works_per_batch", (8, 16)),
+        "optimiser": trial.suggest_categorical("optimiser", ("sgd", "adamw")),
+        "lr": trial.suggest_float("lr", 1e-4, 1e-2, log=True),
+        "weight_decay": trial.suggest_float("weight_decay", 1e-5, 1e-1, log=True),
+        "drop_path": trial.suggest_float("drop_path", 0.0, 0.3),
+        "erase_probability": trial.suggest_float("erase_probability", 0.0, 0.8),
+        "warmup_epochs": 0,
+    }
+
+
+def train_nothing(config: dict[str, Any]) -> None:
+    """Reports what a trial does, each time with a checkpoint of a few bytes, and takes no time for it."""
+    lr = config.get("settings", config)["lr"]
+    names = ("mINP", "cmc_1", "cmc_5", "cmc_10", "cmc_20", "num_valid_queries", "loss", "id_loss", "metric_loss")
+    for epoch in range(1, EPOCHS + 1):
+        numbers = dict.fromkeys((*names, "seconds", "images_per_second", "rss_mb"), 1.0 + lr)
+        value = (1 - abs(lr - 3e-3)) * (1 - 0.5**epoch)
+        report = {**numbers, "epoch": epoch, "mAP": value, "lr": lr, "time": time.time(), "reading": "decoded"}
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "checkpoint.json").write_text(json.dumps(report))
+            tune.report(report, checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+@contextmanager
+def measured(found: dict[str, float]) -> Iterator[None]:
+    """Put into `found` what the context takes: wall time and this process's CPU time."""
+    wall, own = time.perf_counter(), _own_seconds()
+    yield
+    found["wall"] = time.perf_counter() - wall
+    found["driver"] = _own_seconds() - own
+
+
+def _own_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def ours(folder: Path, num_trials: int) -> dict[str, float]:
+    """The platform's own path, from the plan to the last event that MLflow has taken."""
+    import optuna
+
+    from platform import search
+    from platform.display import Display
+    from platform.execution import local_cluster, run_trials
+    from platform.journal import Journal
+    from platform.lock import only_driver
+    from platform.plan import make_plan
+    from platform.study import open_storage, open_study
+    from platform.tracking import Tracker
+    from platform.trials import Trials
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    space = folder / "nothing.py"
+    space.write_text("from typing import Any\n\n" + inspect.getsource(suggest))
+    words = ["--space", space, "--runs", folder, "--trials", num_trials, "--epochs", EPOCHS, "--scale", "tiny"]
+    plan = make_plan(search.parser().parse_args([*map(str, words), "--concurrency", str(NUM_SLOTS)]))
+    storage = open_storage(plan.storage)
+    found: dict[str, float] = {}
+    with ExitStack() as stack:
+        stack.enter_context(only_driver(plan, storage))
+        journal = stack.enter_context(Journal(plan.folder / "journal.jsonl"))
+        study = open_study(plan, storage)
+        tracker = Tracker(
+            journal,
+            uri=plan.tracking,
+            artifacts=folder / "artifacts",
+            study=plan.study,
+            params=plan.identity(),
+            tags={},
+        )
+        tracker.start()
+        trials = Trials(study, plan, journal, Display(study, plan))
+        stack.enter_context(local_cluster(plan))
+        assert tracker.ready.wait(120), tracker.trouble
+        with measured(found):
+            run_trials(plan, trials, 1, train_nothing)
+            tracker.close(120)
+    assert not tracker.unsent, tracker.trouble
+    found["reports"] = sum(len(trial.intermediate_values) for trial in study.get_trials(deepcopy=False))
+    assert len(study.trials) == num_trials
+    return found
+
+
+def stock(folder: Path, num_trials: int) -> dict[str, float]:
+    """Ray Tune as its documentation puts it together, on the same rungs as ours."""
+    import mlflow
+    import optuna
+    import ray
+    from ray.air.integrations.mlflow import MLflowLoggerCallback
+    from ray.tune.schedulers import ASHAScheduler
+    from ray.tune.search.optuna import OptunaSearch
+
+    mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db").create_experiment(
+        "stock", artifact_location=(folder / "artifacts").as_uri()
+    )
+    searcher: Any = OptunaSearch(
+        suggest, study_name="stock", storage=optuna.storages.RDBStorage(f"sqlite:///{folder}/optuna.db"),
+        metric="mAP", mode="max", seed=0,
+    )  # fmt: skip
+    logger: Any = MLflowLoggerCallback(tracking_uri=f"sqlite:///{folder}/mlflow.db", experiment_name="stock")
+    tuner = tune.Tuner(
+        train_nothing,
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            # grace_period and reduction_factor are those of the platform's first rung
+            scheduler=ASHAScheduler(metric="mAP", mode="max", max_t=EPOCHS, grace_period=2, reduction_factor=3),
+            num_samples=num_trials,
+            max_concurrent_trials=NUM_SLOTS,
+        ),
+        run_config=tune.RunConfig(name="stock", storage_path=str(folder), callbacks=[logger]),
+    )
+    ray.init(address="local", num_cpus=NUM_SLOTS, include_dashboard=False)
+    found: dict[str, float] = {}
+    with measured(found):
+        results = tuner.fit()
+    found["reports"] = sum(result.metrics["epoch"] for result in results)
+    assert len(results) == num_trials
+    ray.shutdown()
+    return found
+
+
+SEARCHES = {"ours": ours, "stock": stock}
+
+
+def block(name: str, num_trials: int) -> dict[str, float]:
+    """One search in a process of its own: seconds per trial, and reports per trial."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, __file__, "--search", name, "--folder", folder, "--trials", str(num_trials)]
+        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "RAY_USAGE_STATS_ENABLED": "0"}
+        result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if result.returncode:
+        raise RuntimeError(f"{name} failed:\n{result.stderr[-4000:]}")
+    found: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
+    return {key: value / num_trials for key, value in found.items()}
+
+
+def main() -> int:
+    """Print seconds per trial and their ratios; 1 where a limit does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="3 blocks of 100 trials, and a study of 10,000")
+    parser.add_argument("--search", choices=SEARCHES, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--trials", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--blocks", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.search:
+        print(json.dumps(SEARCHES[options.search](options.folder, options.trials)))
+        return 0
+    num_blocks, num_trials = (3, 100) if options.full else (1, 20)
+    return 0 if overhead(num_blocks, num_trials) else 1
+
+
+def overhead(num_blocks: int, num_trials: int) -> bool:
+    """Our searches and the stock ones in turn; whether the limits hold."""
+    blocks: dict[str, list[dict[str, float]]] = {name: [] for name in SEARCHES}
+    for _ in range(num_blocks):
+        for name in SEARCHES:
+            blocks[name].append(block(name, num_trials))
+            print(name, {key: round(value, 3) for key, value in blocks[name][-1].items()}, file=sys.stderr, flush=True)
+    print(f"{num_blocks} x {num_trials} trials of no work on {NUM_SLOTS} slots, seconds per trial, medians of blocks")
+    print(f"{'':8}{'driver CPU':>12}{'wall':>8}{'reports':>9}")
+    medians = {}
+    for name, found in blocks.items():
+        row = {key: statistics.median(one[key] for one in found) for key in found[0]}
+        medians[name] = row
+        print(f"{name:8}{row['driver']:12.2f}{row['wall']:8.2f}{row['reports']:9.1f}")
+    holds = True
+    for key, what in (("driver", "driver CPU"), ("wall", "wall")):
+        ratio = medians["ours"][key] / medians["stock"][key]
+        holds &= ratio <= RATIO_LIMIT
+        print(f"{what}: {ratio:.2f} of stock Tune's, the limit is {RATIO_LIMIT}")
+    return holds
+
+
+if __name__ == "__main__":
+    sys.exit(main())
