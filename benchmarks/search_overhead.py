@@ -1,9 +1,9 @@
 """What a search costs beside its trainings, and how it grows with the study.
 
 Trials that do no work, on two slots: the platform's own path beside stock Ray Tune with OptunaSearch, ASHA and
-MLflowLoggerCallback, in turn, each block of trials in a process of its own. Both have the same space, rungs, reports and
-checkpoints, SQLite for Optuna and SQLite for MLflow. Counted from Ray's start to the last write: CPU seconds of the
-driver's process and wall time. Then a study of thousands of trials without Ray.
+MLflowLoggerCallback, in turn, each block of trials in a process of its own. Both have the same space, rungs, reports
+and checkpoints, SQLite for Optuna and SQLite for MLflow. Counted from Ray's start to the last write: CPU seconds of
+the driver's process and wall time. Then a study of thousands of trials without Ray.
 
 Run: python benchmarks/search_overhead.py [--full]. It ends with 1 where a limit does not hold.
 """
@@ -20,12 +20,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ray import tune
+
+if TYPE_CHECKING:
+    from platform.plan import Plan
 
 # At the end, since `platform` is the standard library's before it is ours.
 sys.path.append(str(Path(__file__).parents[1]))
@@ -33,6 +36,10 @@ sys.path.append(str(Path(__file__).parents[1]))
 NUM_SLOTS = 2
 EPOCHS = 4  # one rung, at 2
 RATIO_LIMIT = 0.5  # of stock Tune's driver, CPU and wall
+ASK_LIMIT_MS = 150
+SMALL_STUDY = 1000
+BYTES_LIMIT = 1.2  # bytes per trial of the largest study, times those of the small one
+COLUMNS = {"ask": 8, "ask_95": 8, "ask_cpu": 9, "report": 8, "end": 8, "bytes": 8}
 
 
 def suggest(trial: Any) -> dict[str, Any]:
@@ -78,25 +85,31 @@ def _own_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+def plan_in(folder: Path, num_trials: int, epochs: int) -> Plan:
+    """The plan of a search of the space, everything of it under `folder`."""
+    from platform.plan import make_plan
+    from platform.search import parser
+
+    space = folder / "nothing.py"
+    space.write_text("from typing import Any\n\n" + inspect.getsource(suggest))
+    words = ["--space", space, "--runs", folder, "--trials", num_trials, "--epochs", epochs, "--scale", "tiny"]
+    return make_plan(parser().parse_args([*map(str, words), "--concurrency", str(NUM_SLOTS)]))
+
+
 def ours(folder: Path, num_trials: int) -> dict[str, float]:
     """The platform's own path, from the plan to the last event that MLflow has taken."""
     import optuna
 
-    from platform import search
     from platform.display import Display
     from platform.execution import local_cluster, run_trials
     from platform.journal import Journal
     from platform.lock import only_driver
-    from platform.plan import make_plan
     from platform.study import open_storage, open_study
     from platform.tracking import Tracker
     from platform.trials import Trials
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    space = folder / "nothing.py"
-    space.write_text("from typing import Any\n\n" + inspect.getsource(suggest))
-    words = ["--space", space, "--runs", folder, "--trials", num_trials, "--epochs", EPOCHS, "--scale", "tiny"]
-    plan = make_plan(search.parser().parse_args([*map(str, words), "--concurrency", str(NUM_SLOTS)]))
+    plan = plan_in(folder, num_trials, EPOCHS)
     storage = open_storage(plan.storage)
     found: dict[str, float] = {}
     with ExitStack() as stack:
@@ -183,14 +196,16 @@ def main() -> int:
     parser.add_argument("--full", action="store_true", help="3 blocks of 100 trials, and a study of 10,000")
     parser.add_argument("--search", choices=SEARCHES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--trials", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--blocks", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--blocks", type=int, help="of each search")
+    parser.add_argument("--trials", type=int, help="of a block")
+    parser.add_argument("--sizes", type=int, nargs="*", help="of the study without Ray")
     options = parser.parse_args()
     if options.search:
         print(json.dumps(SEARCHES[options.search](options.folder, options.trials)))
         return 0
-    num_blocks, num_trials = (3, 100) if options.full else (1, 20)
-    return 0 if overhead(num_blocks, num_trials) else 1
+    blocks, trials, sizes = (3, 100, (100, 1000, 4000, 10_000)) if options.full else (1, 20, (100, 1000))
+    holds = overhead(options.blocks or blocks, options.trials or trials)
+    return 0 if large_study(sizes if options.sizes is None else options.sizes) and holds else 1
 
 
 def overhead(num_blocks: int, num_trials: int) -> bool:
@@ -212,6 +227,29 @@ def overhead(num_blocks: int, num_trials: int) -> bool:
         ratio = medians["ours"][key] / medians["stock"][key]
         holds &= ratio <= RATIO_LIMIT
         print(f"{what}: {ratio:.2f} of stock Tune's, the limit is {RATIO_LIMIT}")
+    return holds
+
+
+def large_study(sizes: Sequence[int]) -> bool:
+    """A study of each of `sizes`, one growing into the next; whether the limits hold."""
+    import optuna
+
+    from benchmarks.large_study import EPOCHS, grow
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with tempfile.TemporaryDirectory() as folder:
+        found = grow(plan_in(Path(folder), max(sizes, default=1), EPOCHS), sizes)
+    print("one study without Ray; milliseconds, medians of the last 100 trials, and bytes of the database per trial")
+    print(f"{'trials':>8}{'ask':>8}{'95 %':>8}{'its CPU':>9}{'report':>8}{'end':>8}{'bytes':>8}")
+    for size, row in found.items():
+        times = "".join(f"{row[key]:{width}.0f}" for key, width in COLUMNS.items())
+        print(f"{size:8}{times}")
+    holds = all(row["ask"] <= ASK_LIMIT_MS for row in found.values())
+    if len(sizes) > 2:
+        growth = found[sizes[-1]]["bytes"] / found[SMALL_STUDY]["bytes"]
+        holds &= growth <= BYTES_LIMIT
+        print(f"bytes per trial: {growth:.2f} of those at {SMALL_STUDY} trials, the limit is {BYTES_LIMIT}")
+    print(f"the limit of an ask is {ASK_LIMIT_MS} ms")
     return holds
 
 

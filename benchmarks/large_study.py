@@ -1,0 +1,199 @@
+"""A study of thousands of trials without Ray, for `benchmarks/search_overhead.py`: what the driver takes per trial.
+
+Trials go through the platform's own books (`platform/trials.py`) into SQLite, told by hand what Ray would tell. Most of
+a study is filled in as trials that have ended, with parameters at random and curves pruned by the rule of halving; the
+last hundred before each size are real ones, from the ask to the end, and timed.
+"""
+
+from __future__ import annotations
+
+import bisect
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.distributions import distribution_to_json, json_to_distribution
+from optuna.storages._rdb.models import (
+    TrialIntermediateValueModel,
+    TrialModel,
+    TrialParamModel,
+    TrialSystemAttributeModel,
+    TrialUserAttributeModel,
+    TrialValueModel,
+)
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy import func, insert, select
+from sqlalchemy.orm import Session
+
+from platform.display import Display
+from platform.journal import Journal
+from platform.plan import Plan
+from platform.pruning import REDUCTION_FACTOR, rungs_of
+from platform.storage import PatientStorage
+from platform.study import open_storage, open_study
+from platform.trials import Trials
+
+NUM_TIMED = 100
+EPOCHS = 54  # rungs at 2, 6 and 18
+METRICS = (
+    "mAP", "mINP", "cmc_1", "cmc_5", "cmc_10", "cmc_20", "num_valid_queries", "loss", "id_loss", "metric_loss", "lr",
+    "seconds", "images_per_second", "rss_mb", "total_seconds",
+)  # fmt: skip
+
+
+class Curves:
+    """Learning curves: slower and higher where `lr` and `weight_decay` are nearer to their best, with noise."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = np.random.default_rng(seed)
+
+    def __call__(self, params: dict[str, Any]) -> NDArray[np.float64]:
+        """The objective after each epoch."""
+        miss = abs(np.log10(params["lr"]) + 3) + 0.3 * abs(np.log10(params["weight_decay"]) + 3)
+        epochs = np.arange(1, EPOCHS + 1)
+        noise = self._random.normal(0, 0.01, EPOCHS)
+        return (0.2 + 0.6 / (1 + miss)) * (1 - np.exp(-epochs / (8 + 4 / (1 + miss)))) + noise
+
+
+class Filler:
+    """Makes trials that have ended, as the platform leaves them in the database."""
+
+    def __init__(self, plan: Plan, curves: Curves) -> None:
+        self._plan, self._curves = plan, curves
+        self._sampler = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        self._space = {key: json_to_distribution(text) for key, text in plan.space.distributions.items()}
+
+    def trial(self, number: int, rungs: dict[str, list[float]]) -> FrozenTrial:
+        """One trial; `rungs` are the values, rising, at each of Optuna's names of a rung."""
+        params = self._sampler.ask(self._space).params
+        curve = self._curves(params)
+        end, reached = EPOCHS, {}
+        for (name, values), rung in zip(rungs.items(), rungs_of(self._plan), strict=True):
+            value = float(curve[rung - 1])
+            bisect.insort(values, value)
+            reached[name] = value
+            if value < values[-max(1, len(values) // REDUCTION_FACTOR)]:
+                end = rung
+                break
+        pruned = {"pruned_at": end, "reason": f"pruned at epoch {end}"} if end < EPOCHS else {}
+        folder = self._plan.folder / "start-001" / f"trial-{number:04d}-1"
+        now = dict.fromkeys(METRICS, 0.123456789012345)
+        return create_trial(
+            state=TrialState.PRUNED if pruned else TrialState.COMPLETE,
+            value=None if pruned else float(curve[-1]),
+            params=params,
+            distributions=self._space,
+            intermediate_values={epoch: float(curve[epoch - 1]) for epoch in range(1, end + 1)},
+            user_attrs={"attempts": 1, "checkpoint": f"{folder}/checkpoint_{end:06d}", "metrics": now, **pruned},
+            system_attrs=reached,
+        )
+
+
+def store(storage: PatientStorage, study: optuna.Study, trials: Sequence[FrozenTrial]) -> None:
+    """Write `trials` row for row as Optuna does, but all at once: one by one they would take an hour."""
+    first = len(study.get_trials(deepcopy=False))
+    rows: dict[Any, list[dict[str, Any]]] = {}
+    with Session(storage.engine) as session:
+        last = session.scalar(select(func.max(TrialModel.trial_id))) or 0
+        for place, trial in enumerate(trials):
+            head = {"trial_id": last + 1 + place, "number": first + place, "study_id": study._study_id}
+            for model, row in _rows(trial, head):
+                rows.setdefault(model, []).append(row)
+        for model, values in rows.items():
+            session.execute(insert(model), values)
+        session.commit()
+    stored = study.get_trials(deepcopy=False)[first:]
+    assert list(map(_content, stored)) == list(map(_content, trials))
+
+
+def _rows(trial: FrozenTrial, head: dict[str, Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The table and the columns of each row of a trial."""
+    now = datetime.now()
+    yield TrialModel, {**head, "state": trial.state, "_datetime_start_utc": now, "_datetime_complete_utc": now}
+    own = {"trial_id": head["trial_id"]}
+    for name, distribution in trial.distributions.items():
+        value = distribution.to_internal_repr(trial.params[name])
+        text = distribution_to_json(distribution)
+        yield TrialParamModel, {**own, "param_name": name, "param_value": value, "distribution_json": text}
+    finite = TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
+    for step, value in trial.intermediate_values.items():
+        number = {"intermediate_value": value, "intermediate_value_type": finite}
+        yield TrialIntermediateValueModel, {**own, "step": step, **number}
+    if trial.value is not None:
+        kind = TrialValueModel.TrialValueType.FINITE
+        yield TrialValueModel, {**own, "objective": 0, "value": trial.value, "value_type": kind}
+    for key, value in trial.user_attrs.items():
+        yield TrialUserAttributeModel, {**own, "key": key, "value_json": json.dumps(value)}
+    for key, value in trial.system_attrs.items():
+        yield TrialSystemAttributeModel, {**own, "key": key, "value_json": json.dumps(value)}
+
+
+def _content(trial: FrozenTrial) -> tuple[Any, ...]:
+    return trial.state, trial.params, trial.values, trial.intermediate_values, trial.user_attrs, trial.system_attrs
+
+
+def grow(plan: Plan, sizes: Sequence[int]) -> dict[int, dict[str, float]]:
+    """Size of the study -> ask in ms (median, 95th percentile, CPU), report and end in ms, bytes per trial."""
+    storage = open_storage(plan.storage)
+    study = open_study(plan, storage)
+    curves = Curves(0)
+    filler = Filler(plan, curves)
+    found = {}
+    with Journal(plan.folder / "journal.jsonl") as journal:
+        for size in sizes:
+            rungs = _rungs(study, plan)
+            numbers = range(len(study.get_trials(deepcopy=False)), size - NUM_TIMED)
+            store(storage, study, [filler.trial(number, rungs) for number in numbers])
+            trials = Trials(study, replace(plan, trials=size), journal, Display(study, plan))
+            found[size] = _timed(trials, curves)
+            found[size]["bytes"] = os.path.getsize(plan.storage.removeprefix("sqlite:///")) / size
+    return found
+
+
+def _rungs(study: optuna.Study, plan: Plan) -> dict[str, list[float]]:
+    names = [f"completed_rung_{number}" for number in range(len(rungs_of(plan)))]
+    done = [trial.system_attrs for trial in study.get_trials(deepcopy=False)]
+    return {name: sorted(attrs[name] for attrs in done if name in attrs) for name in names}
+
+
+def _timed(trials: Trials, curves: Curves) -> dict[str, float]:
+    """What the driver takes for NUM_TIMED trials, one after another."""
+    asks, cpus, reports, ends = [], [], [], []
+    for number in range(NUM_TIMED):
+        attempt = f"attempt {number}"
+        cpu = time.process_time()
+        config, seconds = _clocked(trials.start, attempt)
+        cpus.append(time.process_time() - cpu)
+        asks.append(seconds)
+        assert config is not None
+        settings = {"weight_decay": 1e-4, "lr": 1e-3, **config["settings"]}
+        for epoch, value in enumerate(curves(settings), 1):
+            numbers = dict.fromkeys(METRICS, 0.123456789012345)
+            report = {**numbers, "mAP": float(value), "epoch": epoch, "time": time.time(), "reading": "decoded"}
+            goes_on, seconds = _clocked(trials.report, attempt, report)
+            reports.append(seconds)
+            if not goes_on:
+                break
+        ends.append(_clocked(partial(trials.finish, died=False), attempt)[1])
+    return {
+        "ask": 1000 * statistics.median(asks),
+        "ask_95": 1000 * float(np.quantile(asks, 0.95)),
+        "ask_cpu": 1000 * statistics.median(cpus),
+        "report": 1000 * statistics.median(reports),
+        "end": 1000 * statistics.median(ends),
+    }
+
+
+def _clocked(call: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
+    start = time.perf_counter()
+    answer = call(*arguments)
+    return answer, time.perf_counter() - start
