@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState
 
 MIN_RESULTS = 10  # of a rung before it is learned from
 RANDOM_SHARE = 0.2  # of the trials, so that no corner stays unseen for good
@@ -68,22 +70,30 @@ class RungwiseSampler(BaseSampler):
                 break
         else:
             return None
-        results = optuna.create_study(direction=study.direction)
-        results.add_trials(
-            [
-                create_trial(params=trial.params, distributions=trial.distributions, **_outcome(values, trial))
-                for trial in trials
-                if trial.number in values or _counts_as_bad(trial)
-            ]
-        )
-        return results
+        told = [_as_told(trial, values) for trial in trials if trial.number in values or _counts_as_bad(trial)]
+        return optuna.create_study(direction=study.direction, storage=_Results(told))
 
 
-def _outcome(values: dict[int, float], trial: FrozenTrial) -> dict[str, Any]:
-    """State and value of `trial` in the study of a rung; TPE ranks a pruned trial without a value below all others."""
-    if trial.number in values:
-        return {"state": TrialState.COMPLETE, "value": values[trial.number]}
-    return {"state": TrialState.PRUNED}
+class _Results(InMemoryStorage):
+    """The storage of a study whose trials are given. Optuna's own copies each, longer than the estimator takes."""
+
+    def __init__(self, trials: list[FrozenTrial]) -> None:
+        super().__init__()
+        self._given = trials
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        return [trial for trial in self._given if states is None or trial.state in states]
+
+
+def _as_told(trial: FrozenTrial, values: dict[int, float]) -> FrozenTrial:
+    """`trial` as it stands in the study of a rung; TPE ranks a pruned trial without a value below all others."""
+    told = copy.copy(trial)
+    told.intermediate_values, told.system_attrs = {}, {}
+    told.state = TrialState.COMPLETE if trial.number in values else TrialState.PRUNED
+    told.value = values.get(trial.number)
+    return told
 
 
 def _value_at(trial: FrozenTrial, rung: int) -> float | None:
