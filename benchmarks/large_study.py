@@ -51,7 +51,7 @@ METRICS = (
 
 
 class Curves:
-    """Learning curves: slower and higher where `lr` and `weight_decay` are nearer to their best, with noise."""
+    """Learning curves: higher, and faster, where `lr` and `weight_decay` are nearer to their best, with noise."""
 
     def __init__(self, seed: int) -> None:
         self._random = np.random.default_rng(seed)
@@ -61,7 +61,8 @@ class Curves:
         miss = abs(np.log10(params["lr"]) + 3) + 0.3 * abs(np.log10(params["weight_decay"]) + 3)
         epochs = np.arange(1, EPOCHS + 1)
         noise = self._random.normal(0, 0.01, EPOCHS)
-        return (0.2 + 0.6 / (1 + miss)) * (1 - np.exp(-epochs / (8 + 4 / (1 + miss)))) + noise
+        curve: NDArray[np.float64] = (0.2 + 0.6 / (1 + miss)) * (1 - np.exp(-epochs / (8 + 4 / (1 + miss)))) + noise
+        return curve
 
 
 class Filler:

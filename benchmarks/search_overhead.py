@@ -39,7 +39,7 @@ RATIO_LIMIT = 0.5  # of stock Tune's driver, CPU and wall
 ASK_LIMIT_MS = 150
 SMALL_STUDY = 1000
 BYTES_LIMIT = 1.2  # bytes per trial of the largest study, times those of the small one
-COLUMNS = {"ask": 8, "ask_95": 8, "ask_cpu": 9, "report": 8, "end": 8, "bytes": 8}
+COLUMNS = {"ask": 8, "ask_95": 8, "ask_cpu": 9, "report": 8, "end": 8, "bytes": 8}  # name -> width
 
 
 def suggest(trial: Any) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def stock(folder: Path, num_trials: int) -> dict[str, float]:
     found: dict[str, float] = {}
     with measured(found):
         results = tuner.fit()
-    found["reports"] = sum(result.metrics["epoch"] for result in results)
+    found["reports"] = int(results.get_dataframe()["epoch"].sum())
     assert len(results) == num_trials
     ray.shutdown()
     return found
@@ -245,7 +245,7 @@ def large_study(sizes: Sequence[int]) -> bool:
         times = "".join(f"{row[key]:{width}.0f}" for key, width in COLUMNS.items())
         print(f"{size:8}{times}")
     holds = all(row["ask"] <= ASK_LIMIT_MS for row in found.values())
-    if len(sizes) > 2:
+    if SMALL_STUDY in found and sizes[-1] > SMALL_STUDY:
         growth = found[sizes[-1]]["bytes"] / found[SMALL_STUDY]["bytes"]
         holds &= growth <= BYTES_LIMIT
         print(f"bytes per trial: {growth:.2f} of those at {SMALL_STUDY} trials, the limit is {BYTES_LIMIT}")

@@ -31,9 +31,7 @@ QUIET_ENVIRONMENT = {
 }
 
 
-def run_trials(
-    plan: Plan, trials: Trials, start: int, trainable: Callable[[dict[str, Any]], None] = run_trial
-) -> None:
+def run_trials(plan: Plan, trials: Trials, start: int, trainable: Callable[[dict[str, Any]], None] = run_trial) -> None:
     """Run until the study has its trials, the hours are over, or somebody asks for the end.
 
     Args:
