@@ -10,7 +10,7 @@ from platform.study import FINISHED, best_trial
 
 def budget_met(study: optuna.Study, plan: Plan) -> str | None:
     """Which of the plan's budgets ends the search, in words; None while none does."""
-    best = best_trial(study)
+    best = best_trial(study) if plan.target is not None or plan.patience is not None else None
     if plan.target is not None and best and best.values[0] >= plan.target:
         return f"trial {best.number} has reached --target {plan.target:g}"
     if plan.patience is not None and best and num_finished_after(study, best) >= plan.patience:
@@ -25,7 +25,7 @@ def budget_met(study: optuna.Study, plan: Plan) -> str | None:
 def gpu_hours(study: optuna.Study, plan: Plan) -> float:
     """What the epochs of all trials took, those of trials that run and failed too, times the GPUs of a trial."""
     trials = study.get_trials(deepcopy=False)
-    seconds = sum(trial.user_attrs.get("metrics", {}).get("total_seconds", 0.0) for trial in trials)
+    seconds: float = sum(trial.user_attrs.get("metrics", {}).get("total_seconds", 0.0) for trial in trials)
     return seconds * plan.gpus_per_trial / 3600
 
 
