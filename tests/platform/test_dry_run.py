@@ -69,10 +69,12 @@ def projection_of(plan: Plan, **measured: Any) -> Projection:
     )
 
 
+@pytest.mark.slow
 def test_a_dry_run_leaves_nothing_behind(dry: tuple[Path, dict[str, Any], str]) -> None:
     assert sorted(path.name for path in dry[0].rglob("*") if "__pycache__" not in str(path)) == ["small.py"]
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_what_the_search_will_take(dry: tuple[Path, dict[str, Any], str]) -> None:
     _, foreseen, screen = dry
     for part in ("Space", "Data", "Stores", "Largest", "Memory", "Disk", "Trials", "Time"):
@@ -83,6 +85,7 @@ def test_a_dry_run_says_what_the_search_will_take(dry: tuple[Path, dict[str, Any
     assert foreseen["hours"]["most"] > foreseen["hours"]["expected"] > 0
 
 
+@pytest.mark.slow
 def test_a_dry_run_of_a_stored_study_says_how_much_is_left_and_changes_nothing(
     plan: Plan, small_space: Path, shards: Path, tmp_path: Path
 ) -> None:
@@ -174,6 +177,7 @@ def test_too_little_memory_for_one_training_is_found_without_taking_it(plan: Pla
         measure_steps(plan, [Draws(plan).largest()], 400 * 10**6)
 
 
+@pytest.mark.slow
 def test_too_little_memory_for_all_trainings_at_a_time_is_found(refused: Callable[..., str]) -> None:
     line = refused("--concurrency", 20_000)
     assert "20000 at a time need" in line
@@ -275,6 +279,7 @@ def test_the_memory_of_a_container_counts_where_it_is_less(tmp_path: Path) -> No
     assert free_memory(tmp_path) > 10**8
 
 
+@pytest.mark.slow
 def test_a_dry_run_with_a_mistake_ends_with_2_and_one_line(small_space: Path, shards: Path, tmp_path: Path) -> None:
     words = ["--space", small_space, "--data", shards, "--runs", "/proc/runs", "--dry-run"]
     foreseen, screen = run_search(*words, expect=2)

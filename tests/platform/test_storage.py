@@ -143,6 +143,7 @@ def test_somebody_who_interrupts_does_not_wait(server: Server, database: str) ->
         assert time.monotonic() < started + 60
 
 
+@pytest.mark.slow
 def test_a_database_that_is_locked_for_longer_than_sqlite_waits_is_waited_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

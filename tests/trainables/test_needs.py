@@ -55,6 +55,7 @@ def test_what_a_larger_batch_really_takes_is_what_was_counted(shards: Path) -> N
     assert 0.5 < took / (bytes_held(large, 6) - bytes_held(small, 6)) < 2
 
 
+@pytest.mark.slow
 def test_batches_that_the_images_do_not_fill_are_refused(shards: Path) -> None:
     recipe = replace(get_recipe("dafre-224-r18-tiny"), batch_size=10_000, images_per_epoch=None)
     with pytest.raises(Error, match=r"images to train on do not fill one batch of 10000"):
