@@ -16,7 +16,7 @@ import torch
 from platform.draws import Draws
 from platform.dry_run import measure_steps, refuse_what_does_not_fit
 from platform.plan import Plan
-from platform.projection import Projection, free_memory, simulate_pruning
+from platform.projection import Projection
 from platform.search import main
 from platform.spaces import load_space
 from platform.study import open_storage, open_study
@@ -236,14 +236,6 @@ def test_hours_are_epochs_by_their_length_over_the_trials_at_a_time(plan: Plan) 
     assert projection.hours == pytest.approx((sum(projection.lengths) * 6.8 + 6 * 5) / 2 / 3600)
 
 
-def test_pruning_is_foreseen_as_the_studys_own_pruner_has_it(plan: Plan) -> None:
-    lengths = simulate_pruning(replace(plan, trials=90, epochs=90))
-    assert lengths[:2] == [90, 90]  # the baselines
-    first, *more = sorted(set(lengths) - {90})
-    assert more == [first * 3**rung for rung in range(1, len(more) + 1)]  # successive halving's rungs
-    assert 2 < lengths.count(90) < 90 / 3
-
-
 def test_the_largest_training_is_the_largest_of_all_that_the_space_offers(plan_of: Callable[..., Plan]) -> None:
     """Against the choices that make a transformer large, taken to their ends by hand."""
     plan = replace(plan_of(), space=load_space("transreid", "tiny"))
@@ -269,14 +261,6 @@ def test_every_choice_of_a_space_is_drawn(plan_of: Callable[..., Plan], tmp_path
     )
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     assert Draws(plan_of("--space", tmp_path / "deep.py")).num_choices == 200 + 100 + 2
-
-
-def test_the_memory_of_a_container_counts_where_it_is_less(tmp_path: Path) -> None:
-    for name, text in (("memory.max", "5000000"), ("memory.current", "3000000"), ("memory.stat", "inactive_file 7")):
-        (tmp_path / name).write_text(f"{text}\n")
-    assert free_memory(tmp_path) == 2_000_007
-    (tmp_path / "memory.max").write_text("max\n")
-    assert free_memory(tmp_path) > 10**8
 
 
 @pytest.mark.slow
