@@ -1,14 +1,11 @@
 """A disk without room: one line, whoever meets it, and the same command goes on once there is room."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from shards_tools.errors import Error
 from shards_tools.folders import DISK_ERRORS
-
-LEAST_BYTES = 2**16  # less than the smallest of what a search writes; file systems keep some blocks back
 
 
 def no_room(place: object, cause: str) -> Error:
@@ -28,8 +25,3 @@ def needs_room(folder: Path) -> Iterator[None]:
         if failure.errno not in DISK_ERRORS:
             raise
         raise no_room(folder, failure.strerror or str(failure)) from None
-
-
-def is_full(folder: Path) -> bool:
-    """Whether nothing more can be written there."""
-    return shutil.disk_usage(folder).free < LEAST_BYTES

@@ -37,6 +37,8 @@ class RungwiseSampler(BaseSampler):
 
     def reseed_rng(self) -> None:
         self._seeds = np.random.default_rng()
+        self._random.reseed_rng()
+        self._tpe.reseed_rng()
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         explores = self._seeds.random() < RANDOM_SHARE

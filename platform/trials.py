@@ -21,10 +21,11 @@ from platform.display import Display
 from platform.journal import Journal
 from platform.plan import Plan
 from platform.pruning import should_stop
-from platform.room import is_full, no_room
+from platform.room import no_room
 from platform.sampling import reseed
 from platform.study import num_finished
 from shards_tools.errors import Error
+from shards_tools.folders import is_full
 from trainables.evaluation import CLASSIFYING, RANKING
 from trainables.losses.total import NAMES as LOSS_NAMES
 from trainables.recipes.recipe import Recipe

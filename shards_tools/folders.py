@@ -12,6 +12,7 @@ from pathlib import Path
 from shards_tools.errors import Error
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+LEAST_BYTES = 2**16  # less than the smallest of what is written; file systems keep some blocks back
 LOCK_PATIENCE_S = 1.0  # the processes of a killed build hold its lock until they end, which takes them milliseconds
 
 
@@ -49,6 +50,11 @@ def build_once(target: Path, fill: Callable[[Path], None]) -> Path:
                 fill(room)
                 _put_in_place(room, target)
     return target
+
+
+def is_full(folder: Path) -> bool:
+    """Whether nothing more can be written there."""
+    return shutil.disk_usage(folder).free < LEAST_BYTES
 
 
 def write_durably(path: Path, data: bytes) -> None:

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ import torch
 from ray import tune
 
 from shards_tools.errors import Error
-from shards_tools.folders import DISK_ERRORS
+from shards_tools.folders import DISK_ERRORS, is_full
 from shards_tools.manifest_file import read_manifest
 from trainables.checkpoint import read_info
 from trainables.loop import train
@@ -24,7 +23,6 @@ from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
 from trainables.step import NonFiniteLoss
 
-LEAST_FREE_BYTES = 2**16  # less than the smallest file of a checkpoint; file systems keep some blocks back
 # What a cluster's launcher may have left in the environment; a trial of one process must not believe it.
 LAUNCHER_VARIABLES = (
     "RANK",
@@ -124,6 +122,6 @@ def passing_folder() -> Iterator[Path]:
         try:
             yield Path(folder)
         except Exception as failure:
-            if shutil.disk_usage(folder).free < LEAST_FREE_BYTES:  # torch and safetensors have errors of their own
+            if is_full(Path(folder)):  # torch and safetensors have errors of their own
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), tempfile.gettempdir()) from failure
             raise

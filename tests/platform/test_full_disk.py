@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from platform.journal import Journal
-from platform.room import is_full
+from shards_tools.folders import is_full
 from tests.platform.driver import assert_whole, run_search, started_search, stored_trials, wait_until
 
 NUM_TRIALS = 4
