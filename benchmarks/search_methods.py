@@ -52,7 +52,7 @@ def ours(laboratory: Laboratory, seed: int) -> None:
         sampler="rungwise",
         pruner="halving",
         longest_epochs=laboratory.epochs,
-        space=types.SimpleNamespace(longest_warmup=0),
+        space=types.SimpleNamespace(longest_warmup=0, suggest=lambda trial: _suggest(trial, laboratory.space)),
     )
     study = optuna.create_study(direction="maximize", pruner=make_pruner(plan))
     while True:

@@ -1,101 +1,158 @@
-"""The sampler of a search that halves: Optuna's TPE on values of the same epoch."""
+"""The sampler of a search that halves: a Gaussian process of the values at one epoch."""
 
 from __future__ import annotations
 
-import copy
-import warnings
-from collections.abc import Container, Sequence
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.storages import InMemoryStorage
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from scipy.special import ndtr
+
+from platform.gaussian_process import Array, GaussianProcess
+from platform.points import Axes, Point, Suggest
 
 MIN_RESULTS = 10  # of a rung before it is learned from
 RANDOM_SHARE = 0.2  # of the trials, so that no corner stays unseen for good
+MOST_RESULTS = 100  # that are learned from: the better half, and the latest; the process takes their number cubed
+NUM_ANYWHERE = 500  # candidates
+NUM_NEAR = 30  # candidates near each of the best, at each spread
+NUM_BEST = 5
+SPREADS = (0.05, 0.15)  # of a parameter's range
+MOST_REPEATS = 100  # draws of points that were tried before, in a row: the space is exhausted then, or nearly
+
+Result = tuple[FrozenTrial, float]  # a trial and its value at a rung, the higher the better
 
 
 class RungwiseSampler(BaseSampler):
-    """Optuna's tree-structured Parzen estimator, learning from one rung of successive halving at a time.
+    """Expected improvement by a Gaussian process that learns from one rung of successive halving at a time.
 
-    Under halving most trials have a value at an early rung only. TPE as shipped ranks them below every trial that got
-    further, whatever their promise, and so stays near its survivors. Here all values that it compares are of the same
-    epoch: that of the highest rung which `MIN_RESULTS` trials have reached. Trials without a value there, still running
-    or ended because they could not train, count as bad. Until there is such a rung, points are random.
+    All values that are compared are of the same epoch: that of the highest rung which `MIN_RESULTS` trials have
+    reached. Trials that could not train count as the worst there. Those that run are believed to come out as
+    foreseen, so that several at a time spread. Until there is such a rung, and for a share of the trials always,
+    points are random. No point is tried twice as long as there are others.
+
+    Expected improvement: Jones et al. 1998, equation 15. Belief in what runs: the "kriging believer" of Ginsbourger et
+    al. 2010.
     """
 
-    def __init__(self, rungs: Sequence[int], *, seed: int) -> None:
+    def __init__(self, suggest: Suggest, rungs: Sequence[int], *, seed: int) -> None:
         """A sampler that learns from `rungs` (epochs, rising), the last of them the end of a training."""
-        self._rungs = tuple(rungs)
-        self._seeds = np.random.default_rng(seed)
-        self._random = RandomSampler(seed=self._seed())
-        self._tpe = _parzen_estimator(self._seed())
-        self._results: optuna.Study | None = None
+        self._suggest, self._rungs = suggest, tuple(rungs)
+        self._rng = np.random.default_rng(seed)
+        self._independent = RandomSampler(seed=seed)
+        self._point: Point | None = None
 
     def reseed_rng(self) -> None:
-        self._seeds = np.random.default_rng()
-        self._random.reseed_rng()
-        self._tpe.reseed_rng()
+        self._rng = np.random.default_rng()
+        self._independent.reseed_rng()
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        explores = self._seeds.random() < RANDOM_SHARE
-        self._results = None if explores else self._of_highest_rung(study, trial)
+        self._point = None if "fixed_params" in trial.system_attrs else self._next(study, trial)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self._tpe.infer_relative_search_space(self._results, trial) if self._results else {}
+        return dict(self._point.distributions) if self._point else {}
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return self._tpe.sample_relative(self._results, trial, search_space) if self._results else {}
+        return dict(self._point.params) if self._point else {}
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        if self._results:
-            return self._tpe.sample_independent(self._results, trial, param_name, param_distribution)
-        return self._random.sample_independent(study, trial, param_name, param_distribution)
+        return self._independent.sample_independent(study, trial, param_name, param_distribution)
 
-    def _seed(self) -> int:
-        return int(self._seeds.integers(2**31))
-
-    def _of_highest_rung(self, study: optuna.Study, asking: FrozenTrial) -> optuna.Study | None:
-        """A study in memory of the values at the highest rung with enough of them; None while there is none."""
-        states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-        trials = [trial for trial in study.get_trials(deepcopy=False, states=states) if trial.number != asking.number]
-        for rung in reversed(self._rungs):
-            values = {trial.number: value for trial in trials if (value := _value_at(trial, rung)) is not None}
-            if len(values) >= MIN_RESULTS:
+    def _next(self, study: optuna.Study, asking: FrozenTrial) -> Point:
+        trials = [trial for trial in study.get_trials(deepcopy=False) if trial.number != asking.number]
+        rung = self._highest_rung(trials)
+        learns = self._rng.random() >= RANDOM_SHARE
+        promising = self._promising(study, trials, rung) if rung is not None and learns else []
+        for point in itertools.chain(promising, (self._draw(Point(self._rng)) for _ in range(MOST_REPEATS))):
+            if all(trial.params != point.params for trial in trials):
                 break
-        else:
-            return None
-        told = [_as_told(trial, values) for trial in trials if trial.number in values or _counts_as_bad(trial)]
-        return optuna.create_study(direction=study.direction, storage=_Results(told))
+        return point
+
+    def _promising(self, study: optuna.Study, trials: Sequence[FrozenTrial], rung: int) -> list[Point]:
+        """Candidates, that of the highest expected improvement at `rung` first."""
+        sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
+        values = [(trial, _value_at(trial, rung)) for trial in trials]
+        results = _most_telling([(trial, sign * value) for trial, value in values if value is not None])
+        candidates = list(self._candidates(results))
+        order = np.argsort(-_improvement(results, trials, candidates), kind="stable")
+        return [candidates[index] for index in order]
+
+    def _draw(self, point: Point) -> Point:
+        self._suggest(point)
+        return point
+
+    def _highest_rung(self, trials: Sequence[FrozenTrial]) -> int | None:
+        for rung in reversed(self._rungs):
+            if sum(_value_at(trial, rung) is not None for trial in trials) >= MIN_RESULTS:
+                return rung
+        return None
+
+    def _candidates(self, results: Sequence[Result]) -> Iterator[Point]:
+        for _ in range(NUM_ANYWHERE):
+            yield self._draw(Point(self._rng))
+        for trial, _ in _best_first(results)[:NUM_BEST]:
+            for spread in SPREADS:
+                for _ in range(NUM_NEAR):
+                    yield self._draw(Point(self._rng, trial.params, spread))
 
 
-class _Results(InMemoryStorage):
-    """The storage of a study whose trials are given. Optuna's own copies each, longer than the estimator takes."""
+def _improvement(results: Sequence[Result], trials: Sequence[FrozenTrial], candidates: Sequence[Point]) -> Array:
+    """How far above the best result each candidate is expected to come out, where it does."""
+    running = [trial.params for trial in trials if trial.state == TrialState.RUNNING]
+    useless = [trial.params for trial in trials if _could_not_train(trial)][-MOST_RESULTS:]
+    known = [*[trial.params for trial, _ in results], *useless]
+    axes = Axes(_distributions([*[trial for trial, _ in results], *candidates]))
+    values = _with_a_floor(np.array([value for _, value in results]))
+    values = np.array([*values, *[values.min()] * len(useless)])
+    process = GaussianProcess(axes.rows(known), values, axes.starts)
+    if running:
+        rows = axes.rows(running)
+        believed = [*values, *process.predict(rows)[0]]
+        process = GaussianProcess(
+            axes.rows([*known, *running]), np.array(believed), axes.starts, hyperparameters=process.hyperparameters
+        )
+    means, sds = process.predict(axes.rows([candidate.params for candidate in candidates]))
+    above = (means - values.max()) / sds
+    improvement: Array = sds * (above * ndtr(above) + np.exp(-(above**2) / 2) / math.sqrt(2 * math.pi))
+    return improvement
 
-    def __init__(self, trials: list[FrozenTrial]) -> None:
-        super().__init__()
-        self._given = trials
 
-    def get_all_trials(
-        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
-    ) -> list[FrozenTrial]:
-        return [trial for trial in self._given if states is None or trial.state in states]
+def _distributions(points: Iterable[FrozenTrial | Point]) -> dict[str, BaseDistribution]:
+    return {name: distribution for point in points for name, distribution in point.distributions.items()}
 
 
-def _as_told(trial: FrozenTrial, values: dict[int, float]) -> FrozenTrial:
-    """`trial` as it stands in the study of a rung; TPE ranks a pruned trial without a value below all others."""
-    told = copy.copy(trial)
-    told.intermediate_values, told.system_attrs = {}, {}
-    told.state = TrialState.COMPLETE if trial.number in values else TrialState.PRUNED
-    told.value = values.get(trial.number)
-    return told
+def _with_a_floor(values: Array) -> Array:
+    """`values` about their median; those further below it than twice the worst tenth are as bad as that.
+
+    How bad the very bad are says nothing of the good, and bends the process between them.
+    """
+    centred = values - np.median(values)
+    return np.maximum(centred, 2 * min(np.quantile(centred, 0.1), 0.0))
+
+
+def _most_telling(results: list[Result]) -> list[Result]:
+    """At most `MOST_RESULTS`: the best half of so many, and the latest of the rest, in their order."""
+    if len(results) <= MOST_RESULTS:
+        return results
+    half = MOST_RESULTS // 2
+    best = {trial.number for trial, _ in _best_first(results)[:half]}
+    latest = [trial.number for trial, _ in results if trial.number not in best][-half:]
+    return [result for result in results if result[0].number in best.union(latest)]
+
+
+def _best_first(results: Sequence[Result]) -> list[Result]:
+    return sorted(results, key=lambda result: -result[1])
 
 
 def _value_at(trial: FrozenTrial, rung: int) -> float | None:
@@ -106,15 +163,6 @@ def _value_at(trial: FrozenTrial, rung: int) -> float | None:
     return value
 
 
-def _counts_as_bad(trial: FrozenTrial) -> bool:
-    """Whether `trial` is still running, or ended with a reason of its own and not because the pruner said so."""
-    return trial.state == TrialState.RUNNING or (
-        trial.state == TrialState.PRUNED and "pruned_at" not in trial.user_attrs
-    )
-
-
-def _parzen_estimator(seed: int) -> TPESampler:
-    with warnings.catch_warnings():
-        # Before version 5 the multivariate form, which is the default now, is announced as experimental.
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return TPESampler(seed=seed, multivariate=True, constant_liar=False, n_startup_trials=0)
+def _could_not_train(trial: FrozenTrial) -> bool:
+    """Whether `trial` ended with a reason of its own, and not because the pruner said so."""
+    return trial.state == TrialState.PRUNED and "pruned_at" not in trial.user_attrs

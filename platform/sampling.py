@@ -20,7 +20,7 @@ EARLIEST_SHARE = 0.1  # of the epochs: an earlier rung says too little of the en
 
 def _rungwise(plan: Plan, seed: int) -> BaseSampler:
     learned = [rung for rung in rungs_of(plan) if rung >= EARLIEST_SHARE * plan.longest_epochs]
-    return RungwiseSampler([*learned, plan.longest_epochs], seed=seed)
+    return RungwiseSampler(plan.space.suggest, [*learned, plan.longest_epochs], seed=seed)
 
 
 # Name on the command line -> the sampler of a plan, seeded for one trial. Sequences keep the seed of the study: each
