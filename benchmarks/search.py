@@ -1,12 +1,12 @@
-"""How good the best setting is that a search has found after so many epochs: ours beside random, Optuna, Tune and BOHB.
+"""How soon a search finds good settings, in epochs of training: ours beside random, Optuna, Tune and BOHB.
 
-The trainings are YAHPO's surrogate of LCBench: real learning curves of 52 epochs over seven hyperparameters (Pfisterer
-et al. 2022, Zimmer et al. 2021), on the ten tasks named in the data's README. Regret is (best known - best found) /
-(best known - median of random settings); a search that has finished no training yet has regret 1. Best known is the
-best of 3,000 random trainings and of all searches. Two methods are told apart by a paired bootstrap over (task, seed).
+Two kinds of work. Learning curves of others: LCBench's surrogate, ten tasks, mean normalised regret after the epochs of
+5, 10, 20 and 40 full trainings; see `benchmarks/lcbench.py`. Two methods are told apart by a paired bootstrap over
+(task, seed). And a recorded table of trainings on Omniglot: the median of the epochs until a full training came within
+1 % of the best; see `benchmarks/omniglot_table.py`.
 
-Run: SAKUGA_REAL_DATA=DIR python benchmarks/search.py [--seeds 10] [--record FILE] [--figure FILE.svg]; needs
-onnxruntime, and hpbandster with ConfigSpace for BOHB. What stands in the record is not run again.
+Run: SAKUGA_REAL_DATA=DIR python benchmarks/search.py [--seeds 10] [--record FILE] [--figure FILE.svg]; LCBench needs
+onnxruntime, BOHB hpbandster with ConfigSpace. What stands in the record is not run again.
 """
 
 from __future__ import annotations
@@ -25,133 +25,46 @@ from typing import Any
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna.distributions import FloatDistribution, IntDistribution
 
 # At the end, since `platform` is the standard library's before it is ours.
 sys.path.append(str(Path(__file__).parents[1]))
 
-from benchmarks.search_methods import METHODS, OURS, Params, Space
+from benchmarks import lcbench, omniglot_table
+from benchmarks.laboratory import BudgetSpent, Laboratory
+from benchmarks.lcbench import BUDGETS
+from benchmarks.omniglot_table import Table
+from benchmarks.search_methods import METHODS, OURS
 
-EPOCHS = 52
-BUDGETS = (5, 10, 20, 40)  # full trainings
-TASKS = (167161, 167190, 168329, 167184, 167104, 189865, 167149, 167201, 168910, 3945)
-NUM_RANDOM = 3000
 LIMITS = {20: 0.55, 40: 0.45}  # of random search's regret
-SPACE: Space = {
-    "batch_size": IntDistribution(16, 512, log=True),
-    "learning_rate": FloatDistribution(1e-4, 1e-1, log=True),
-    "momentum": FloatDistribution(0.1, 0.99),
-    "weight_decay": FloatDistribution(1e-5, 1e-1),
-    "num_layers": IntDistribution(1, 5),
-    "max_units": IntDistribution(64, 1024, log=True),
-    "max_dropout": FloatDistribution(0.0, 1.0),
-}
+TABLE_LIMIT = 0.5  # of random search's epochs
+NEAR = 0.01
+SEEDS_PER_SEED = 2  # on the table, whose searches are short
+TABLE_BUDGET = 4  # times the epochs of the whole table
+
+Job = tuple[str, str, str, int]  # folder of LCBench's surrogate, method, task, seed
+OMNIGLOT = "omniglot"  # the task of the table
 
 
-class BudgetSpent(Exception):
-    """There is no epoch left."""
-
-
-class Curves:
-    """The surrogate of one task."""
-
-    def __init__(self, folder: Path, task: int) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(folder / "model.onnx", options)
-        self._task = json.loads((folder / "encoding.json").read_text())["OpenML_task_id"][str(task)]
-
-    def __call__(self, params: Params) -> NDArray[np.float64]:
-        """Validation accuracy in percent after each of the epochs."""
-        inputs = np.tile(np.array([0, *(params[name] for name in SPACE)], np.float32), (EPOCHS, 1))
-        inputs[:, 0] = np.arange(1, EPOCHS + 1)
-        tasks = np.full((EPOCHS, 1), self._task, np.int32)
-        outputs: NDArray[np.float64] = self._session.run(None, {"x_cat": tasks, "x_cont": inputs})[0]
-        return outputs[:, 1].astype(float)
-
-
-class Lab:
-    """Counts the epochs of every training, and keeps what each full one gave."""
-
-    space, epochs = SPACE, EPOCHS
-
-    def __init__(self, curves: Curves, num_epochs: int) -> None:
-        self._curves, self._left = curves, num_epochs
-        self.num_trials, self.finished = 0, [(0, 0.0)][:0]
-
-    def start(self, params: Params) -> _Training:
-        self.num_trials += 1
-        return _Training(self, self._curves(params))
-
-    def spend(self) -> None:
-        """Take an epoch off the budget."""
-        if not self._left:
-            raise BudgetSpent
-        self._left -= 1
-
-    def finish(self, value: float) -> None:
-        """Note a full training."""
-        self.finished.append((BUDGETS[-1] * EPOCHS - self._left, value))
-
-
-class _Training:
-    def __init__(self, lab: Lab, values: NDArray[np.float64]) -> None:
-        self._lab, self._values, self.epoch = lab, values, 0
-
-    def advance(self) -> float:
-        self._lab.spend()
-        self.epoch += 1
-        value = float(self._values[self.epoch - 1])
-        if self.epoch == EPOCHS:
-            self._lab.finish(value)
-        return value
-
-
-def run(job: tuple[str, str, int, int]) -> dict[str, Any]:
+def run(job: Job) -> dict[str, Any]:
     """One search: after how many epochs each full training was over, and what it gave."""
     folder, method, task, seed = job
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    lab = Lab(Curves(Path(folder), task), BUDGETS[-1] * EPOCHS)
+    if task == OMNIGLOT:
+        table = Table()
+        epochs = omniglot_table.EPOCHS
+        laboratory = Laboratory(omniglot_table.SPACE, epochs, table, TABLE_BUDGET * len(table) * epochs)
+    else:
+        curves = lcbench.Curves(Path(folder), int(task))
+        laboratory = Laboratory(lcbench.SPACE, lcbench.EPOCHS, curves, BUDGETS[-1] * lcbench.EPOCHS)
     with contextlib.suppress(BudgetSpent):
-        METHODS[method](lab, seed)
-    return {"method": method, "task": task, "seed": seed, "trials": lab.num_trials, "finished": lab.finished}
-
-
-def references(folder: Path) -> dict[int, tuple[float, float]]:
-    """Task -> the best and the median of random full trainings."""
-    found = {}
-    for task in TASKS:
-        curves = Curves(folder, task)
-        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-        values = [curves(study.ask(SPACE).params)[-1] for _ in range(NUM_RANDOM)]
-        found[task] = (float(np.max(values)), float(np.median(values)))
-    return found
-
-
-def regrets(records: list[dict[str, Any]], folder: Path) -> dict[str, NDArray[np.float64]]:
-    """Method -> regret, runs (task, seed) x epochs."""
-    best_known = {}
-    for task, (best, median) in references(folder).items():
-        found = [value for record in records if record["task"] == task for _, value in record["finished"]]
-        best_known[task] = (max([best, *found]), median)
-    curves: dict[str, NDArray[np.float64]] = {}
-    for method in METHODS:
-        rows = sorted((record for record in records if record["method"] == method), key=_run_of)
-        curves[method] = np.array([_regret_curve(record, *best_known[record["task"]]) for record in rows])
-    return {method: curve for method, curve in curves.items() if len(curve)}
-
-
-def _run_of(record: dict[str, Any]) -> tuple[int, int]:
-    return record["task"], record["seed"]
-
-
-def _regret_curve(record: dict[str, Any], best: float, median: float) -> NDArray[np.float64]:
-    curve = np.ones(BUDGETS[-1] * EPOCHS + 1)
-    for epochs, value in record["finished"]:
-        curve[epochs:] = np.minimum(curve[epochs:], (best - value) / (best - median))
-    return curve
+        METHODS[method](laboratory, seed)
+    return {
+        "method": method,
+        "task": task,
+        "seed": seed,
+        "trials": laboratory.num_trials,
+        "finished": laboratory.finished,
+    }
 
 
 def worse_with(ours: NDArray[np.float64], other: NDArray[np.float64]) -> float:
@@ -161,11 +74,11 @@ def worse_with(ours: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     return float((differences[picks].mean(1) <= 0).mean())
 
 
-def print_table(curves: dict[str, NDArray[np.float64]], records: Iterable[dict[str, Any]]) -> bool:
+def print_regrets(curves: dict[str, NDArray[np.float64]], records: Iterable[dict[str, Any]]) -> bool:
     """Mean regret at each budget; whether the limits hold."""
     trials = {method: [record["trials"] for record in records if record["method"] == method] for method in curves}
-    print(f"{'method':28}" + "".join(f"{f'@{budget}':>8}" for budget in BUDGETS) + "   trials   runs")
-    at = {method: {budget: curve[:, budget * EPOCHS] for budget in BUDGETS} for method, curve in curves.items()}
+    print(f"{'LCBench: mean regret':28}" + "".join(f"{f'@{budget}':>8}" for budget in BUDGETS) + "   trials   runs")
+    at = {method: {budget: curve[:, budget * lcbench.EPOCHS] for budget in BUDGETS} for method, curve in curves.items()}
     for method, row in at.items():
         values = "".join(f"{row[budget].mean():8.3f}" for budget in BUDGETS)
         print(f"{method:28}{values}{np.mean(trials[method]):9.0f}{len(row[BUDGETS[0]]):7}")
@@ -184,6 +97,31 @@ def print_table(curves: dict[str, NDArray[np.float64]], records: Iterable[dict[s
     return holds
 
 
+def print_epochs(records: list[dict[str, Any]]) -> bool:
+    """Epochs until a training on Omniglot came near the best; whether the limit holds."""
+    table = Table()
+    near = table.num_within(NEAR)
+    print(f"\nOmniglot: {len(table)} settings, {near} of them within {NEAR:.0%} of the best mAP, {table.best:.4f}")
+    print(f"{'epochs until there':28}{'median':>8}{'quartiles':>16}   runs")
+    medians = {}
+    for method in dict.fromkeys(record["method"] for record in records):
+        spent = [_epochs_until_near(record, table) for record in records if record["method"] == method]
+        medians[method] = float(np.median(spent))
+        low, high = np.quantile(spent, (0.25, 0.75))
+        print(f"{method:28}{medians[method]:8.0f}{f'{low:.0f} to {high:.0f}':>16}{len(spent):7}")
+    if "random" not in medians or OURS not in medians:
+        return True
+    ratio = medians[OURS] / medians["random"]
+    print(f"{ratio:.2f} of random's epochs, the limit is {TABLE_LIMIT}")
+    return ratio <= TABLE_LIMIT
+
+
+def _epochs_until_near(record: dict[str, Any], table: Table) -> int:
+    """A search that never came near counts with its whole budget."""
+    budget = TABLE_BUDGET * len(table) * omniglot_table.EPOCHS
+    return next((epochs for epochs, value in record["finished"] if table.is_within(NEAR, value)), budget)
+
+
 def draw_figure(curves: dict[str, NDArray[np.float64]], path: Path) -> None:
     """Mean regret over the epochs spent, one line per method."""
     import matplotlib
@@ -195,7 +133,7 @@ def draw_figure(curves: dict[str, NDArray[np.float64]], path: Path) -> None:
     for method, curve in curves.items():
         ours = method == OURS
         axes.plot(
-            np.arange(curve.shape[1]) / EPOCHS, curve.mean(0), label=method, linewidth=3 if ours else 1.4,
+            np.arange(curve.shape[1]) / lcbench.EPOCHS, curve.mean(0), label=method, linewidth=3 if ours else 1.4,
             color="black" if ours else None, zorder=3 if ours else 2,
         )  # fmt: skip
     axes.set(xlabel="epochs spent, in full trainings", ylabel="normalised regret, mean", yscale="log", xlim=(1, 40))
@@ -204,35 +142,56 @@ def draw_figure(curves: dict[str, NDArray[np.float64]], path: Path) -> None:
     figure.savefig(path)
 
 
+def jobs_of(methods: list[str], num_seeds: int, folder: Path | None) -> list[Job]:
+    """All searches; those of LCBench where its surrogate lies in `folder`."""
+    jobs = [("", method, OMNIGLOT, seed) for seed in range(SEEDS_PER_SEED * num_seeds) for method in methods]
+    tasks = lcbench.TASKS if folder else ()
+    return jobs + [
+        (str(folder), method, str(task), seed) for seed in range(num_seeds) for method in methods for task in tasks
+    ]
+
+
+def lcbench_folder() -> Path | None:
+    """Where LCBench's surrogate lies, if it can be used."""
+    folder = Path(os.environ.get("SAKUGA_REAL_DATA", "")) / "yahpo_lcbench"
+    if (folder / "model.onnx").exists() and importlib.util.find_spec("onnxruntime"):
+        return folder
+    print("LCBench is left out: it needs $SAKUGA_REAL_DATA/yahpo_lcbench and onnxruntime")
+    return None
+
+
 def main() -> int:
-    """Run what the record lacks, print the table; 1 where a limit does not hold."""
+    """Run what the record lacks, print the tables; 1 where a limit does not hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=1, help="on LCBench; twice as many on the table")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--record", type=Path)
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args()
-    folder = Path(os.environ.get("SAKUGA_REAL_DATA", "")) / "yahpo_lcbench"
-    if not (folder / "model.onnx").exists() or not importlib.util.find_spec("onnxruntime"):
-        print("skipped: needs $SAKUGA_REAL_DATA/yahpo_lcbench and onnxruntime")
-        return 0
-    methods = [
-        name for name in options.methods if name != "BOHB (hpbandster)" or importlib.util.find_spec("hpbandster")
-    ]
+    folder = lcbench_folder()
+    bohb = importlib.util.find_spec("hpbandster")
+    methods = [name for name in options.methods if name != "BOHB (hpbandster)" or bohb]
+    jobs = jobs_of(methods, options.seeds, folder)
     records = [json.loads(line) for line in options.record.open()] if options.record and options.record.exists() else []
-    done = {(record["method"], *_run_of(record)) for record in records}
-    jobs = [(str(folder), method, task, seed) for seed in range(options.seeds) for method in methods for task in TASKS]
+    done = {(record["method"], record["task"], record["seed"]) for record in records}
     with multiprocessing.get_context("spawn").Pool() as pool:
         for record in pool.imap_unordered(run, [job for job in jobs if job[1:] not in done]):
             records.append(record)
             if options.record:
                 with options.record.open("a") as file:
                     file.write(json.dumps(record) + "\n")
-    records = [record for record in records if record["seed"] < options.seeds and record["method"] in methods]
-    curves = regrets(records, folder)
-    if options.figure:
-        draw_figure(curves, options.figure)
-    return 0 if print_table(curves, records) else 1
+    wanted = {job[1:] for job in jobs}
+    records = [record for record in records if (record["method"], record["task"], record["seed"]) in wanted]
+    records.sort(key=lambda record: methods.index(record["method"]))
+    holds = True
+    if folder:
+        of_lcbench = [record for record in records if record["task"] != OMNIGLOT]
+        curves = lcbench.regrets(of_lcbench, folder)
+        if options.figure:
+            draw_figure(curves, options.figure)
+        holds = print_regrets(curves, of_lcbench)
+    holds &= print_epochs([record for record in records if record["task"] == OMNIGLOT])
+    return 0 if holds else 1
 
 
 if __name__ == "__main__":

@@ -10,39 +10,19 @@ import math
 import types
 import warnings
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.trial import TrialState
 
+from benchmarks.laboratory import Laboratory, Params, RecordedTraining, Space
 from platform.plan import Plan
 from platform.pruning import make_pruner, should_stop
 from platform.sampling import reseed
 
-Params = dict[str, Any]
-Space = dict[str, BaseDistribution]
 OURS = "Sakuga"
-
-
-class Training(Protocol):
-    """One training."""
-
-    epoch: int  # how many are over
-
-    def advance(self) -> float:
-        """Train one epoch and give the value after it."""
-
-
-class Laboratory(Protocol):
-    """Where trainings are started."""
-
-    space: Space
-    epochs: int  # of a full training
-
-    def start(self, params: Params) -> Training:
-        """A training that has had no epoch yet."""
 
 
 def ours(laboratory: Laboratory, seed: int) -> None:
@@ -136,7 +116,7 @@ def bohb(laboratory: Laboratory, seed: int) -> None:
         depth = num_rungs - 1 - bracket % num_rungs
         bracket += 1
         first = int(num_rungs / (depth + 1)) * eta**depth
-        running: list[tuple[Params, Training]] = []
+        running: list[tuple[Params, RecordedTraining]] = []
         for number, budget in enumerate(budgets[-depth - 1 :]):
             width = max(int(first * eta**-number), 1)
             results = []

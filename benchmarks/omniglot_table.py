@@ -1,11 +1,10 @@
-"""Train every setting of a small grid of the `agw` space on Omniglot, and keep the mAP after each epoch.
+"""A recorded table of full trainings: every setting of a grid of the `agw` space on Omniglot, the mAP after each epoch.
 
-`benchmarks/search.py` lets searches look their trainings up in that table, so that a benchmark of whole searches takes
-minutes. It was recorded before the platform's sampler was tuned on anything. A row is appended when its training is
-over: stopped, the same command goes on.
+`benchmarks/search.py` lets searches look their trainings up in it, so that whole searches take seconds. It was recorded
+before anything was tuned on it. A row is appended when its training is over: stopped, the same command goes on.
 
-Run: python benchmarks/record_table.py SHARDS [--out benchmarks/omniglot_table.jsonl], SHARDS built of Omniglot by
-`python -m shards_tools build lsasrd`. Takes 28 s of one CPU a row, 168 rows.
+Run: python benchmarks/omniglot_table.py SHARDS, built of Omniglot by `python -m shards_tools build lsasrd`; trainings
+are of fold 0. A row takes 28 s of one CPU; there are 168.
 """
 
 from __future__ import annotations
@@ -18,25 +17,55 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
+from numpy.typing import NDArray
+from optuna.distributions import IntDistribution
 
 # At the end, since `platform` is the standard library's before it is ours.
 sys.path.append(str(Path(__file__).parents[1]))
 
+from benchmarks.laboratory import Params, Space
 from platform.spaces import load_space
 from shards_tools.manifest_file import read_manifest
 from trainables.loop import train
 
 TABLE = Path(__file__).with_name("omniglot_table.jsonl")
 EPOCHS = 9
-# Parameter of the space -> its levels, rising; whole ranges of the space, the rest of the point is the hand-set row.
+IMAGE_SIZE = 32
+# Parameter of the space -> its levels, rising: whole ranges of the space. The rest of a point is the hand-set row.
 LEVELS: dict[str, tuple[Any, ...]] = {
     "sgd_lr": (0.003, 0.0065, 0.0139, 0.03, 0.0646, 0.139, 0.3),
     "metric_weight": (0.1, 0.27, 0.74, 2.0),
     "works_per_batch": (4, 8, 16),
     "pooling": ("avg", "gem"),
 }
-IMAGE_SIZE = 32
+# What a search is asked for: the number of each level.
+SPACE: Space = {name: IntDistribution(0, len(levels) - 1) for name, levels in LEVELS.items()}
+
+
+class Table:
+    """The recorded trainings."""
+
+    def __init__(self, path: Path = TABLE) -> None:
+        rows = [json.loads(line) for line in path.open()]
+        self._curves = {tuple(row[name] for name in LEVELS): np.array(row["mAP"]) for row in rows}
+        self.best = max(curve[-1] for curve in self._curves.values())
+
+    def __len__(self) -> int:
+        return len(self._curves)
+
+    def __call__(self, params: Params) -> NDArray[np.float64]:
+        """The mAP after each epoch."""
+        return self._curves[tuple(levels[params[name]] for name, levels in LEVELS.items())]
+
+    def num_within(self, fraction: float) -> int:
+        """How many settings end within `fraction` of the best."""
+        return sum(self.is_within(fraction, curve[-1]) for curve in self._curves.values())
+
+    def is_within(self, fraction: float, value: float) -> bool:
+        """Whether `value` is so near to the best."""
+        return bool(value >= (1 - fraction) * self.best)
 
 
 def record(job: tuple[str, dict[str, Any]]) -> dict[str, Any]:
@@ -58,13 +87,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shards")
     parser.add_argument("--out", type=Path, default=TABLE)
-    parser.add_argument("--processes", type=int, default=multiprocessing.cpu_count())
     options = parser.parse_args()
     rows = [json.loads(line) for line in options.out.open()] if options.out.exists() else []
     done = {tuple(row[name] for name in LEVELS) for row in rows}
     left = [point for point in itertools.product(*LEVELS.values()) if point not in done]
     jobs = [(options.shards, dict(zip(LEVELS, point, strict=True))) for point in left]
-    with multiprocessing.get_context("spawn").Pool(options.processes) as pool, options.out.open("a") as file:
+    with multiprocessing.get_context("spawn").Pool() as pool, options.out.open("a") as file:
         for number, row in enumerate(pool.imap_unordered(record, jobs), start=len(done) + 1):
             file.write(json.dumps(row) + "\n")
             file.flush()
