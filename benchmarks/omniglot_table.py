@@ -10,6 +10,7 @@ are of fold 0. A row takes 28 s of one CPU; there are 168.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import multiprocessing
@@ -29,6 +30,7 @@ from benchmarks.laboratory import Params, Space
 from platform.spaces import load_space
 from shards_tools.manifest_file import read_manifest
 from trainables.loop import train
+from trainables.step import NonFiniteLoss
 
 TABLE = Path(__file__).with_name("omniglot_table.jsonl")
 EPOCHS = 9
@@ -69,7 +71,7 @@ class Table:
 
 
 def record(job: tuple[str, dict[str, Any]]) -> dict[str, Any]:
-    """One training: its levels, and the mAP after each epoch."""
+    """One training: its levels, and the mAP after each epoch; 0 from where its loss is not finite."""
     import torch
 
     torch.set_num_threads(1)
@@ -78,8 +80,9 @@ def record(job: tuple[str, dict[str, Any]]) -> dict[str, Any]:
     point = {**space.baselines["hand-set"], "image_size": IMAGE_SIZE, **levels}
     recipe = space.recipe(optuna.trial.FixedTrial(point), EPOCHS)
     values: list[float] = []
-    train(recipe, read_manifest(shards), report=lambda metrics, save: values.append(round(metrics["mAP"], 6)))
-    return {**levels, "mAP": values}
+    with contextlib.suppress(NonFiniteLoss):
+        train(recipe, read_manifest(shards), report=lambda metrics, save: values.append(round(metrics["mAP"], 6)))
+    return {**levels, "mAP": values + [0.0] * (EPOCHS - len(values))}
 
 
 def main() -> None:

@@ -168,6 +168,7 @@ def main() -> int:
     parser.add_argument("--record", type=Path)
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     folder = lcbench_folder()
     bohb = importlib.util.find_spec("hpbandster")
     methods = [name for name in options.methods if name != "BOHB (hpbandster)" or bohb]
