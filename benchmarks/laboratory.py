@@ -1,18 +1,16 @@
-"""A laboratory whose trainings are looked up, for the searches of `benchmarks/search_methods.py`: it counts epochs."""
+"""Where the searches of `benchmarks/search_methods.py` start their trainings: it counts epochs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 
 Params = dict[str, Any]
 Space = dict[str, BaseDistribution]
-Curves = Callable[[Params], NDArray[np.float64]]  # the values of a training after each of its epochs
+Curves = Callable[[Params], Iterable[float]]  # the values of a training after each of its epochs, one by one
 
 
 class BudgetSpent(Exception):
@@ -30,10 +28,10 @@ class Laboratory:
         self.num_trials = 0
         self.finished: list[tuple[int, float]] = []  # epochs spent by then, and the value after the last epoch
 
-    def start(self, params: Params) -> RecordedTraining:
+    def start(self, params: Params) -> Training:
         """A training that has had no epoch yet."""
         self.num_trials += 1
-        return RecordedTraining(self, self._curves(params))
+        return Training(self, iter(self._curves(params)))
 
     def spend(self) -> None:
         """Take an epoch off the budget."""
@@ -43,18 +41,18 @@ class Laboratory:
 
 
 @dataclass
-class RecordedTraining:
+class Training:
     """One training."""
 
     laboratory: Laboratory
-    values: NDArray[np.float64]
+    values: Iterator[float]
     epoch: int = 0
 
     def advance(self) -> float:
         """The value after one more epoch."""
         self.laboratory.spend()
         self.epoch += 1
-        value = float(self.values[self.epoch - 1])
+        value = float(next(self.values))
         if self.epoch == self.laboratory.epochs:
             self.laboratory.finished.append((self.laboratory.spent, value))
         return value

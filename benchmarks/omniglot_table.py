@@ -10,11 +10,11 @@ are of fold 0. A row takes 28 s of one CPU; there are 168.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import itertools
 import json
 import multiprocessing
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,9 @@ sys.path.append(str(Path(__file__).parents[1]))
 from benchmarks.laboratory import Params, Space
 from platform.spaces import load_space
 from shards_tools.manifest_file import read_manifest
-from trainables.loop import train
+from trainables.loop import run_epoch
 from trainables.step import NonFiniteLoss
+from trainables.training import prepare
 
 TABLE = Path(__file__).with_name("omniglot_table.jsonl")
 EPOCHS = 9
@@ -46,6 +47,11 @@ LEVELS: dict[str, tuple[Any, ...]] = {
 SPACE: Space = {name: IntDistribution(0, len(levels) - 1) for name, levels in LEVELS.items()}
 
 
+def levels_of(params: Params) -> dict[str, Any]:
+    """The values that the numbers of levels stand for."""
+    return {name: levels[params[name]] for name, levels in LEVELS.items()}
+
+
 class Table:
     """The recorded trainings."""
 
@@ -59,7 +65,7 @@ class Table:
 
     def __call__(self, params: Params) -> NDArray[np.float64]:
         """The mAP after each epoch."""
-        return self._curves[tuple(levels[params[name]] for name, levels in LEVELS.items())]
+        return self._curves[tuple(levels_of(params).values())]
 
     def num_within(self, fraction: float) -> int:
         """How many settings end within `fraction` of the best."""
@@ -70,19 +76,27 @@ class Table:
         return bool(value >= (1 - fraction) * self.best)
 
 
+def training(shards: str, levels: Mapping[str, Any]) -> Iterator[float]:
+    """The mAP after each epoch of the training itself, as far as it is asked; 0 from where its loss is not finite."""
+    space = load_space("agw", "tiny")
+    point = {**space.baselines["hand-set"], "image_size": IMAGE_SIZE, **levels}
+    recipe = space.recipe(optuna.trial.FixedTrial(point), EPOCHS)
+    running = prepare(recipe, read_manifest(shards), fold=0, seed=0)
+    for epoch in range(1, EPOCHS + 1):
+        try:
+            yield round(run_epoch(running, epoch)["mAP"], 6)
+        except NonFiniteLoss:
+            yield from [0.0] * (EPOCHS + 1 - epoch)
+            return
+
+
 def record(job: tuple[str, dict[str, Any]]) -> dict[str, Any]:
-    """One training: its levels, and the mAP after each epoch; 0 from where its loss is not finite."""
+    """One training: its levels, and the mAP after each epoch."""
     import torch
 
     torch.set_num_threads(1)
     shards, levels = job
-    space = load_space("agw", "tiny")
-    point = {**space.baselines["hand-set"], "image_size": IMAGE_SIZE, **levels}
-    recipe = space.recipe(optuna.trial.FixedTrial(point), EPOCHS)
-    values: list[float] = []
-    with contextlib.suppress(NonFiniteLoss):
-        train(recipe, read_manifest(shards), report=lambda metrics, save: values.append(round(metrics["mAP"], 6)))
-    return {**levels, "mAP": values + [0.0] * (EPOCHS - len(values))}
+    return {**levels, "mAP": list(training(shards, levels))}
 
 
 def main() -> None:

@@ -6,7 +6,8 @@ Two kinds of work. Learning curves of others: LCBench's surrogate, ten tasks, me
 1 % of the best; see `benchmarks/omniglot_table.py`.
 
 Run: SAKUGA_REAL_DATA=DIR python benchmarks/search.py [--seeds 10] [--record FILE] [--figure FILE.svg]; LCBench needs
-onnxruntime, BOHB hpbandster with ConfigSpace. What stands in the record is not run again.
+onnxruntime, BOHB hpbandster with ConfigSpace. What stands in the record is not run again. With --live SHARDS each
+method searches once with real trainings, whose values must be those of the table.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import json
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from numpy.typing import NDArray
 sys.path.append(str(Path(__file__).parents[1]))
 
 from benchmarks import lcbench, omniglot_table
-from benchmarks.laboratory import BudgetSpent, Laboratory
+from benchmarks.laboratory import BudgetSpent, Laboratory, Params
 from benchmarks.lcbench import BUDGETS
 from benchmarks.omniglot_table import Table
 from benchmarks.search_methods import METHODS, OURS
@@ -40,6 +41,9 @@ TABLE_LIMIT = 0.5  # of random search's epochs
 NEAR = 0.01
 SEEDS_PER_SEED = 2  # on the table, whose searches are short
 TABLE_BUDGET = 4  # times the epochs of the whole table
+
+LIVE_BUDGET = 30  # epochs
+LIVE_TOLERANCE = 2e-6  # the table is rounded
 
 Job = tuple[str, str, str, int]  # folder of LCBench's surrogate, method, task, seed
 OMNIGLOT = "omniglot"  # the task of the table
@@ -122,6 +126,31 @@ def _epochs_until_near(record: dict[str, Any], table: Table) -> int:
     return next((epochs for epochs, value in record["finished"] if table.is_within(NEAR, value)), budget)
 
 
+def live(methods: Iterable[str], shards: str) -> bool:
+    """One search per method that trains; whether each epoch gave what stands in the table."""
+    table = Table()
+    num_epochs, farthest = 0, 0.0
+
+    def curves(params: Params) -> Iterator[float]:
+        nonlocal num_epochs, farthest
+        trained = omniglot_table.training(shards, omniglot_table.levels_of(params))
+        for value, recorded in zip(trained, table(params), strict=True):
+            num_epochs, farthest = num_epochs + 1, max(farthest, abs(value - recorded))
+            yield value
+
+    for method in methods:
+        num_epochs, farthest = 0, 0.0
+        laboratory = Laboratory(omniglot_table.SPACE, omniglot_table.EPOCHS, curves, LIVE_BUDGET)
+        with contextlib.suppress(BudgetSpent):
+            METHODS[method](laboratory, 0)
+        print(
+            f"{method}: {num_epochs} epochs of {laboratory.num_trials} trainings, at most {farthest:.1e} from the table"
+        )
+        if farthest > LIVE_TOLERANCE:
+            return False
+    return True
+
+
 def draw_figure(curves: dict[str, NDArray[np.float64]], path: Path) -> None:
     """Mean regret over the epochs spent, one line per method."""
     import matplotlib
@@ -167,11 +196,14 @@ def main() -> int:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--record", type=Path)
     parser.add_argument("--figure", type=Path)
+    parser.add_argument("--live", metavar="SHARDS", help="of Omniglot: one search per method that trains, and no other")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     folder = lcbench_folder()
     bohb = importlib.util.find_spec("hpbandster")
     methods = [name for name in options.methods if name != "BOHB (hpbandster)" or bohb]
+    if options.live:
+        return 0 if live(methods, options.live) else 1
     jobs = jobs_of(methods, options.seeds, folder)
     records = [json.loads(line) for line in options.record.open()] if options.record and options.record.exists() else []
     done = {(record["method"], record["task"], record["seed"]) for record in records}

@@ -17,7 +17,7 @@ import optuna
 from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from benchmarks.laboratory import Laboratory, Params, RecordedTraining, Space
+from benchmarks.laboratory import Laboratory, Params, Space, Training
 from platform.plan import Plan
 from platform.pruning import make_pruner, should_stop
 from platform.sampling import reseed
@@ -116,7 +116,7 @@ def bohb(laboratory: Laboratory, seed: int) -> None:
         depth = num_rungs - 1 - bracket % num_rungs
         bracket += 1
         first = int(num_rungs / (depth + 1)) * eta**depth
-        running: list[tuple[Params, RecordedTraining]] = []
+        running: list[tuple[Params, Training]] = []
         for number, budget in enumerate(budgets[-depth - 1 :]):
             width = max(int(first * eta**-number), 1)
             results = []
