@@ -35,7 +35,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 NUM_SLOTS = 2
 EPOCHS = 4  # one rung, at 2
-RATIO_LIMIT = 0.5  # CPU seconds of the driver, times those of stock Tune's
+RATIO_LIMIT = 0.5  # of stock Tune's seconds, the driver's CPU and the wall's
 ASK_LIMIT_MS = 150
 SMALL_STUDY = 1000
 BYTES_LIMIT = 1.2  # bytes per trial of the largest study, times those of the small one
@@ -223,10 +223,10 @@ def overhead(num_blocks: int, num_trials: int) -> bool:
         medians[name] = row
         print(f"{name:8}{row['driver']:12.2f}{row['wall']:8.2f}{row['reports']:9.1f}")
     ratios = {key: medians["ours"][key] / medians["stock"][key] for key in ("driver", "wall")}
-    print(f"driver CPU: {ratios['driver']:.2f} of stock Tune's, the limit is {RATIO_LIMIT}")
-    print(f"wall: {ratios['wall']:.2f} of stock Tune's; each trial is a new process in both, and that has")
-    print(f"{process_seconds():.2f} CPU seconds behind it once it has imported Ray Tune")
-    return ratios["driver"] <= RATIO_LIMIT
+    print(f"of stock Tune's: driver CPU {ratios['driver']:.2f}, wall {ratios['wall']:.2f}; the limit is {RATIO_LIMIT}")
+    print(f"Stock starts a process for each trial, which has {process_seconds():.2f} CPU seconds behind it once it has")
+    print("imported Ray Tune; ours takes over that of an ended trial.")
+    return max(ratios.values()) <= RATIO_LIMIT
 
 
 def process_seconds() -> float:

@@ -45,6 +45,7 @@ def run_trials(plan: Plan, trials: Trials, start: int, trainable: Callable[[dict
             scheduler=StudyScheduler(trials),
             num_samples=-1,  # the searcher says when it is enough
             max_concurrent_trials=plan.concurrency,
+            reuse_actors=not plan.gpus_per_trial,
             trial_dirname_creator=lambda trial: f"trial-{trial.config['trial']:04d}-{trial.config['attempt']}",
         ),
         run_config=tune.RunConfig(

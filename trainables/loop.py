@@ -1,7 +1,5 @@
 """The training loop: trains, evaluates and reports epoch by epoch, and knows nothing of who listens."""
 
-import resource
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -17,6 +15,7 @@ from shards_tools.manifest import Manifest
 from trainables.batches import EpochBatches
 from trainables.checkpoint import read_info
 from trainables.evaluation import Metrics
+from trainables.memory import forget_peaks, peaks
 from trainables.optimiser import set_learning_rate
 from trainables.progress import Progress, load_progress, restore_random_states
 from trainables.ranks import ALONE, Ranks
@@ -62,8 +61,17 @@ def train(
     if seed < 0:
         raise Error(f"seed={seed} does not do: take a whole number of at least 0.")
     start = _start(resume, recipe, manifest, fold, seed, reading)
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    forget_peaks(where)
     training = prepare(
-        recipe, manifest, fold=fold, seed=seed, device=device, fresh=resume is None, reading=start.reading, ranks=ranks
+        recipe,
+        manifest,
+        fold=fold,
+        seed=seed,
+        device=str(where),
+        fresh=resume is None,
+        reading=start.reading,
+        ranks=ranks,
     )
     done, metrics = start.epoch, start.metrics
     first = ranks.rank == 0
@@ -97,7 +105,7 @@ def run_epoch(training: Training, epoch: int) -> Metrics:
         "seconds": time.perf_counter() - start,
         "images_per_second": images_per_second,
         "time": time.time(),
-        **memory(training.device),
+        **peaks(training.device),
     }
 
 
@@ -122,15 +130,6 @@ def train_one_epoch(training: Training, epoch: int) -> tuple[Metrics, int]:
             training.keep(progress)
     training.progress = Progress()
     return {name: total / progress.num_images for name, total in progress.sums.items()}, progress.num_images
-
-
-def memory(device: torch.device) -> Metrics:
-    """The process's largest resident memory so far in MB and, on a GPU, the largest memory taken there."""
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
-    sizes = {"rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6}
-    if device.type == "cuda":
-        sizes["gpu_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
-    return sizes
 
 
 @dataclass(frozen=True, kw_only=True)
