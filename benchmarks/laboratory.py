@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,16 +15,16 @@ Curves = Callable[[Params], Iterable[float]]  # the values of a training after e
 
 
 class BudgetSpent(Exception):
-    """There is no epoch left."""
+    """There is no epoch left, or no need for one."""
 
 
 class Laboratory:
     """Counts the epochs of every training, and keeps what each full one gave."""
 
-    def __init__(self, space: Space, epochs: int, curves: Curves, num_epochs: int) -> None:
-        """`epochs` of a full training, `num_epochs` of all together."""
+    def __init__(self, space: Space, epochs: int, curves: Curves, num_epochs: int, *, enough: float = math.inf) -> None:
+        """`epochs` of a full training, `num_epochs` of all together, and no more once one ends with `enough`."""
         self.space, self.epochs = space, epochs
-        self._curves, self._budget = curves, num_epochs
+        self._curves, self._budget, self._enough = curves, num_epochs, enough
         self.spent = 0
         self.num_trials = 0
         self.finished: list[tuple[int, float]] = []  # epochs spent by then, and the value after the last epoch
@@ -38,6 +39,12 @@ class Laboratory:
         if self.spent == self._budget:
             raise BudgetSpent
         self.spent += 1
+
+    def finish(self, value: float) -> None:
+        """Note a full training."""
+        self.finished.append((self.spent, value))
+        if value >= self._enough:
+            self._budget = self.spent
 
 
 @dataclass
@@ -54,5 +61,5 @@ class Training:
         self.epoch += 1
         value = float(next(self.values))
         if self.epoch == self.laboratory.epochs:
-            self.laboratory.finished.append((self.laboratory.spent, value))
+            self.laboratory.finish(value)
         return value

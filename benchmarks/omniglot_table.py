@@ -58,7 +58,7 @@ class Table:
     def __init__(self, path: Path = TABLE) -> None:
         rows = [json.loads(line) for line in path.open()]
         self._curves = {tuple(row[name] for name in LEVELS): np.array(row["mAP"]) for row in rows}
-        self.best = max(curve[-1] for curve in self._curves.values())
+        self.best = max(float(curve[-1]) for curve in self._curves.values())
 
     def __len__(self) -> int:
         return len(self._curves)
@@ -67,13 +67,9 @@ class Table:
         """The mAP after each epoch."""
         return self._curves[tuple(levels_of(params).values())]
 
-    def num_within(self, fraction: float) -> int:
-        """How many settings end within `fraction` of the best."""
-        return sum(self.is_within(fraction, curve[-1]) for curve in self._curves.values())
-
-    def is_within(self, fraction: float, value: float) -> bool:
-        """Whether `value` is so near to the best."""
-        return bool(value >= (1 - fraction) * self.best)
+    def num_from(self, value: float) -> int:
+        """How many settings end with at least `value`."""
+        return sum(bool(curve[-1] >= value) for curve in self._curves.values())
 
 
 def training(shards: str, levels: Mapping[str, Any]) -> Iterator[float]:
