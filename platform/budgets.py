@@ -5,17 +5,18 @@ from __future__ import annotations
 import optuna
 
 from platform.plan import Plan
-from platform.study import FINISHED, best_trial
+from platform.study import FINISHED, best_trial, last_improvement
 
 
 def budget_met(study: optuna.Study, plan: Plan) -> str | None:
     """Which of the plan's budgets ends the search, in words; None while none does."""
-    best = best_trial(study) if plan.target is not None or plan.patience is not None else None
+    best = best_trial(study) if plan.target is not None else None
     if plan.target is not None and best and best.values[0] >= plan.target:
         return f"trial {best.number} has reached --target {plan.target:g}"
-    if plan.patience is not None and best and num_finished_after(study, best) >= plan.patience:
+    last = last_improvement(study) if plan.patience is not None else None
+    if plan.patience is not None and last and num_finished_after(study, last) >= plan.patience:
         return (
-            f"{num_finished_after(study, best)} trials since trial {best.number} were no better, and --patience is over"
+            f"{num_finished_after(study, last)} trials since trial {last.number} were no better, and --patience is over"
         )
     if plan.gpu_hours is not None and gpu_hours(study, plan) >= plan.gpu_hours:
         return f"--gpu-hours {plan.gpu_hours:g} are spent"
@@ -29,7 +30,7 @@ def gpu_hours(study: optuna.Study, plan: Plan) -> float:
     return seconds * plan.gpus_per_trial / 3600
 
 
-def num_finished_after(study: optuna.Study, best: optuna.trial.FrozenTrial) -> int:
-    """How many trials have finished since `best` did."""
+def num_finished_after(study: optuna.Study, last: optuna.trial.FrozenTrial) -> int:
+    """How many trials have finished since `last` did."""
     ends = [trial.datetime_complete for trial in study.get_trials(deepcopy=False, states=FINISHED)]
-    return sum(end is not None and best.datetime_complete is not None and end > best.datetime_complete for end in ends)
+    return sum(end is not None and last.datetime_complete is not None and end > last.datetime_complete for end in ends)

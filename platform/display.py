@@ -10,8 +10,9 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.table import Table
 
+from platform.objectives import COSTS, last_epoch, written
 from platform.plan import Plan
-from platform.study import best_trial
+from platform.study import best_trial, front
 from shards_tools.command import say
 
 # What the papers print, in their order and in percent: of works, or of classes.
@@ -40,8 +41,9 @@ class Display:
         if self._best is None or value > self._best[0]:
             self._best = (value, trial.number)
         best_value, best_number = self._best
+        others = "".join(f"{name} {written(name, values[name])}  " for name in self._plan.objectives[1:])
         say(
-            f"{_label(trial):<26} epoch {step:>3}/{last_step}  {self._plan.objective} {100 * value:5.2f} %  "
+            f"{_label(trial):<26} epoch {step:>3}/{last_step}  {self._plan.objective} {100 * value:5.2f} %  {others}"
             f"loss {values['loss']:.3f}  {values['images_per_second']:.0f} images/s  "
             f"best {100 * best_value:.2f} % (trial {best_number}){'  pruned' if stops else ''}"
         )
@@ -66,8 +68,10 @@ def print_header(plan: Plan, num_finished: int, num_running: int) -> None:
     manifest = plan.manifest
     say(
         f"Study {plan.study}: space {plan.space.name} at {plan.scale} scale, {plan.longest_epochs} epochs, "
-        f"{plan.objective} on the validation split."
+        f"{' against '.join(plan.objectives)} on the validation split."
     )
+    if len(plan.objectives) > 1:
+        say("With several objectives nothing is pruned: every trial runs to its end.")
     say(
         f"Data {plan.data}: {manifest.num_images} images, {len(manifest.works)} works, {len(manifest.roles)} roles; "
         f"chance {100 * plan.chance[plan.objective]:.2f} %."
@@ -86,19 +90,25 @@ def print_header(plan: Plan, num_finished: int, num_running: int) -> None:
 
 
 def print_summary(study: optuna.Study, plan: Plan, footer: list[str]) -> None:
-    """The table of the study: the best found beside the rows set by hand, the papers' rows and chance."""
+    """The table of the study: the best found beside the rows set by hand, the papers' rows and chance.
+
+    With several objectives the whole front is shown, in bold.
+    """
     table = Table(title=f"Study {plan.study}", title_justify="left")
     keys = [key for key in COLUMNS if key in plan.chance]
-    for column in ("", "trial", *(COLUMNS[key] for key in keys), "epochs"):
+    keys += [name for name in plan.objectives if name not in keys]
+    for column in ("", "trial", *(COLUMNS.get(key, key) for key in keys), "epochs"):
         table.add_column(column, justify="left" if column == "" else "right")
-    best = best_trial(study)
-    if best:
+    if len(plan.objectives) > 1:
+        for trial in front(study):
+            table.add_row(*_row("front", trial, keys), style="bold")
+    elif best := best_trial(study):
         table.add_row(*_row("best found", best, keys), style="bold")
     baselines = [trial for trial in study.get_trials(deepcopy=False) if "baseline" in trial.user_attrs]
     for trial in sorted(baselines, key=lambda trial: (trial.user_attrs["baseline"].startswith("paper"), trial.number)):
-        if trial.intermediate_values:
+        if last_epoch(trial):
             table.add_row(*_row(trial.user_attrs["baseline"], trial, keys))
-    table.add_row("chance", "", *(f"{100 * plan.chance[key]:.2f}" for key in keys), "")
+    table.add_row("chance", "", *(_cell(key, plan.chance[key]) if key in plan.chance else "" for key in keys), "")
     console = Console(stderr=True, width=None if Console(stderr=True).is_terminal else 100)
     console.print(table)
     for line in footer:
@@ -107,4 +117,9 @@ def print_summary(study: optuna.Study, plan: Plan, footer: list[str]) -> None:
 
 def _row(name: str, trial: FrozenTrial, keys: Sequence[str]) -> list[str]:
     metrics: dict[str, Any] = trial.user_attrs["metrics"]
-    return [name, str(trial.number), *(f"{100 * metrics[key]:.2f}" for key in keys), str(trial.last_step)]
+    return [name, str(trial.number), *(_cell(key, metrics[key]) for key in keys), str(last_epoch(trial))]
+
+
+def _cell(key: str, value: float) -> str:
+    """A value under its heading, which names the percent of a metric."""
+    return written(key, value) if key in COSTS else f"{100 * value:.2f}"

@@ -34,7 +34,7 @@ def as_json(projection: Projection, largest: Draw) -> dict[str, Any]:
         "study": plan.study,
         "scale": plan.scale,
         "data": plan.data,
-        "objective": plan.objective,
+        "objective": list(plan.objectives) if len(plan.objectives) > 1 else plan.objective,
         "chance": plan.chance[plan.objective],
         "largest": {"recipe": largest.recipe.name, "params": largest.params},
         "step": {

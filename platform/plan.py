@@ -12,19 +12,19 @@ import numpy as np
 import torch
 
 from platform.grid import num_points
+from platform.objectives import check_names, objectives_of, sampler_and_pruner
 from platform.spaces import Space, load_space
-from shards_tools.errors import Error, unknown
+from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
 from shards_tools.processes import num_cpus
 from shards_tools.sample import sample_set
 from shards_tools.stores.address import Address, parse_address
 from shards_tools.verify import verify_shards
-from trainables.evaluation import CLASSIFYING, RANKING, Evaluation
+from trainables.evaluation import Evaluation
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import settings_of
 
-OBJECTIVES = (*RANKING, *CLASSIFYING)
 DEFAULT_TRIALS = {"paper": 60, "tiny": 24}
 SEARCH_FOLD = 0  # of five-fold data; a plain tree has one split
 TRACKING_SCHEMES = ("sqlite:///", "postgresql", "http://", "https://")
@@ -40,7 +40,7 @@ class Plan:
     data: str  # address of the shards
     manifest: Manifest
     fold: int  # the one that validates
-    objective: str
+    objectives: tuple[str, ...]  # one, or several: the first says which trial is best
     seed: int
     reading: str  # how trials read their images; "auto": each as its machine allows
     epochs: int | None  # None: what each recipe says
@@ -58,6 +58,11 @@ class Plan:
     storage: str
     tracking: str
     chance: dict[str, float]
+
+    @property
+    def objective(self) -> str:
+        """What is maximised; of several objectives the first."""
+        return self.objectives[0]
 
     @property
     def longest_epochs(self) -> int:
@@ -94,7 +99,7 @@ class Plan:
             "fold": self.fold,
             "scale": self.scale,
             "epochs": self.longest_epochs,
-            "objective": self.objective,
+            "objective": " ".join(self.objectives),
             "seed": self.seed,
             "reading": self.reading,
             "sampler": self.sampler,
@@ -104,8 +109,8 @@ class Plan:
 
 def make_plan(options: argparse.Namespace) -> Plan:
     """The plan that the command line asks for; Error for the first thing in it that cannot be done."""
-    if options.objective and options.objective not in OBJECTIVES:
-        raise unknown("objective", options.objective, OBJECTIVES)
+    check_names(options.objective)
+    sampler, pruner = sampler_and_pruner(options.sampler, options.pruner, len(options.objective))
     num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     scale = options.scale if options.scale != "auto" else ("paper" if num_gpus else "tiny")
     space = load_space(options.space, scale)
@@ -127,7 +132,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
         data=str(manifest.store),
         manifest=manifest,
         fold=SEARCH_FOLD,
-        objective=_objective(options.objective, evaluation),
+        objectives=objectives_of(options.objective, evaluation, num_gpus),
         seed=options.seed,
         reading=options.reading,
         epochs=options.epochs,
@@ -136,8 +141,8 @@ def make_plan(options: argparse.Namespace) -> Plan:
         gpu_hours=_gpu_hours(options, gpus),
         target=_target(options),
         patience=options.patience,
-        sampler=_sampler(options),
-        pruner=options.pruner,
+        sampler=sampler,
+        pruner=pruner,
         concurrency=concurrency,
         cpus_per_trial=cpus,
         gpus_per_trial=gpus,
@@ -146,27 +151,6 @@ def make_plan(options: argparse.Namespace) -> Plan:
         tracking=_checked_tracking(options.tracking or f"sqlite:///{runs / 'mlflow.db'}"),
         chance=chance,
     )
-
-
-def _objective(asked: str | None, evaluation: Evaluation) -> str:
-    """What is maximised; the data decide what there is."""
-    if asked and asked not in evaluation.objectives:
-        what = "works or identities" if evaluation.ranks else "classes that train and val share"
-        raise Error(
-            f"--objective {asked}: {evaluation.manifest.store} holds {what}. Take one of"
-            f" {', '.join(evaluation.objectives)}."
-        )
-    return asked or evaluation.objectives[0]
-
-
-def _sampler(options: argparse.Namespace) -> str:
-    """Under halving the one that learns from its rungs, else Optuna's default."""
-    if options.sampler == "rungwise" and options.pruner != "halving":
-        raise Error(
-            f"--sampler rungwise learns from the rungs of --pruner halving, and --pruner is {options.pruner}. Take"
-            " another sampler, such as tpe."
-        )
-    return str(options.sampler or ("rungwise" if options.pruner == "halving" else "tpe"))
 
 
 def _gpu_hours(options: argparse.Namespace, gpus: float) -> float | None:

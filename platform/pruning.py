@@ -54,8 +54,11 @@ def should_stop(trial: optuna.Trial, step: int, last_step: int) -> bool:
     """Whether the study's pruner ends `trial` at `step`, which it has just reported.
 
     Nobody is asked at the last step: a trial that ran to the end is complete. A baseline is asked until the first
-    "prune" and not any more: it runs to the end, and fills no rung that it did not earn.
+    "prune" and not any more: it runs to the end, and fills no rung that it did not earn. With several objectives
+    nobody is: Optuna knows no values of epochs then.
     """
+    if len(trial.study.directions) > 1:
+        return False
     if step >= last_step or "spared_at" in trial.user_attrs or not trial.should_prune():
         return False
     if "baseline" in trial.user_attrs:

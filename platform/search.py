@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from platform.budgets import budget_met
 from platform.code_version import code_version
@@ -19,13 +19,14 @@ from platform.dry_run import dry_run
 from platform.execution import local_cluster, run_trials
 from platform.journal import Journal
 from platform.lock import only_driver
-from platform.plan import OBJECTIVES, Plan, make_plan
+from platform.objectives import OBJECTIVES
+from platform.plan import Plan, make_plan
 from platform.pruning import PRUNERS
 from platform.room import needs_room
 from platform.sampling import SAMPLERS
 from platform.spaces import space_names
 from platform.storage import without_password
-from platform.study import best_trial, num_finished, open_storage, open_study
+from platform.study import best_trial, front, num_finished, open_storage, open_study
 from platform.tracking import Tracker
 from platform.trials import Trials
 from shards_tools.command import Parser, positive_float, positive_int, print_json, run, say
@@ -104,9 +105,15 @@ def parser() -> Parser:
     )
     add("--epochs", type=positive_int, metavar="N", help="of each trial; default: what the recipes say")
     add("--scale", choices=("auto", "paper", "tiny"), default="auto", help="auto: paper where there is a GPU")
-    add("--objective", metavar="NAME", help=f"what is maximised: {', '.join(OBJECTIVES)}; default: mAP, or top1")
+    add(
+        "--objective",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help=f"one, or several to weigh against each other: {', '.join(OBJECTIVES)}; default: mAP, or top1",
+    )
     add("--sampler", choices=tuple(SAMPLERS), help="default: rungwise under halving, else tpe")
-    add("--pruner", choices=tuple(PRUNERS), default="halving", help="default: halving")
+    add("--pruner", choices=tuple(PRUNERS), help="default: halving; none with several objectives")
     add("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where everything is kept; default: runs")
     add("--storage", metavar="URL", help="Optuna's database; default: DIR/optuna.db")
     add("--tracking", metavar="URI", help="MLflow's store; default: DIR/mlflow.db")
@@ -154,15 +161,21 @@ def study_tags(plan: Plan) -> dict[str, str]:
 def study_event(study: optuna.Study, plan: Plan) -> dict[str, Any]:
     """The state of the whole study, for the parent run."""
     best = best_trial(study)
-    chance = {f"chance_{plan.objective}": plan.chance[plan.objective]}
+    chance = {f"chance_{name}": plan.chance[name] for name in plan.objectives if name in plan.chance}
     if best is None:
         return {"trial": None, "checkpoint": None, "tags": counts(study), "metrics": chance}
     return {
         "trial": best.number,
         "checkpoint": best.user_attrs["checkpoint"],
-        "tags": {**counts(study), "best_trial": best.number},
+        "tags": {**counts(study), "best_trial": best.number, **front_tag(study)},
         "metrics": {**chance, **{f"best_{key}": value for key, value in best.user_attrs["metrics"].items()}},
     }
+
+
+def front_tag(study: optuna.Study) -> dict[str, str]:
+    """With several objectives, the numbers of the trials that no other beats."""
+    several = len(study.directions) > 1
+    return {"front": " ".join(str(trial.number) for trial in front(study))} if several else {}
 
 
 def counts(study: optuna.Study) -> dict[str, int]:
@@ -178,24 +191,32 @@ def counts(study: optuna.Study) -> dict[str, int]:
 def summary(study: optuna.Study, plan: Plan, tracker: Tracker, seconds: float) -> dict[str, Any]:
     """The JSON of the command."""
     best = best_trial(study)
+    chance = [plan.chance.get(name) for name in plan.objectives]
+    several = len(plan.objectives) > 1
     return {
         "study": plan.study,
         "scale": plan.scale,
         "data": str(plan.data),
-        "objective": plan.objective,
-        "chance": plan.chance[plan.objective],
-        "best": best
-        and {
-            "trial": best.number,
-            "value": best.values[0],
-            "params": best.params,
-            "checkpoint": best.user_attrs["checkpoint"],
-            "mlflow_run_id": tracker.run_id(best.number),
-        },
+        "objective": list(plan.objectives) if several else plan.objective,
+        "chance": chance if several else chance[0],
+        "best": best and found(best, tracker),
+        **({"front": [found(trial, tracker) for trial in front(study)]} if several else {}),
         "trials": counts(study),
         "tracking_uri": without_password(plan.tracking),
         "storage": without_password(plan.storage),
         "seconds": round(seconds, 1),
+    }
+
+
+def found(trial: FrozenTrial, tracker: Tracker) -> dict[str, Any]:
+    """A trial of the summary; `value` is the (first) objective, and with several of them `values` are all."""
+    return {
+        "trial": trial.number,
+        "value": trial.values[0],
+        **({"values": trial.values} if len(trial.values) > 1 else {}),
+        "params": trial.params,
+        "checkpoint": trial.user_attrs["checkpoint"],
+        "mlflow_run_id": tracker.run_id(trial.number),
     }
 
 
@@ -213,7 +234,8 @@ def next_steps(study: optuna.Study, plan: Plan, tracker: Tracker) -> list[str]:
         lines.append(f"{met[0].upper()}{met[1:]}: the same command with more goes on.")
     best = best_trial(study)
     if best:
-        lines.append(f"Best weights: {best.user_attrs['checkpoint']}")
+        what = f"Best weights by {plan.objective}" if len(plan.objectives) > 1 else "Best weights"
+        lines.append(f"{what}: {best.user_attrs['checkpoint']}")
         lines.append(f"Check them:   python -m platform.evaluate {best.user_attrs['checkpoint']} --data {plan.data}")
     lines.append(f"Compare runs: python -m platform.ui --runs {plan.runs}")
     return lines

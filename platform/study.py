@@ -9,8 +9,9 @@ from typing import Any
 import optuna
 import sqlalchemy.exc
 from optuna.exceptions import StorageInternalError
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
+from platform.objectives import directions
 from platform.plan import Plan
 from platform.pruning import make_pruner
 from platform.storage import PatientStorage, open_database, without_password
@@ -24,7 +25,7 @@ def open_study(plan: Plan, storage: PatientStorage) -> optuna.Study:
     study = optuna.create_study(
         study_name=plan.study,
         storage=storage,
-        direction="maximize",
+        directions=directions(plan.objectives),
         load_if_exists=True,
         pruner=make_pruner(plan),
     )
@@ -48,10 +49,30 @@ def open_storage(url: str) -> PatientStorage:
         ) from None
 
 
-def best_trial(study: optuna.Study) -> optuna.trial.FrozenTrial | None:
-    """The completed trial of the highest value, the earliest of equals; None while there is none."""
+def best_trial(study: optuna.Study) -> FrozenTrial | None:
+    """The completed trial of the highest value, the earliest of equals; None while there is none.
+
+    Of several objectives it is the one of the front that is highest in the first.
+    """
+    if len(study.directions) > 1:
+        return next(iter(front(study)), None)
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return max(complete, key=lambda trial: (trial.values[0], -trial.number), default=None)
+
+
+def front(study: optuna.Study) -> list[FrozenTrial]:
+    """The completed trials than which no other is as good in all objectives and better in one: Pareto's front.
+
+    The highest first objective comes first, of equals the earliest.
+    """
+    return sorted(study.best_trials, key=lambda trial: (-trial.values[0], trial.number))
+
+
+def last_improvement(study: optuna.Study) -> FrozenTrial | None:
+    """The trial since which there was no better one: the best, or, with several objectives, the newest of the front."""
+    if len(study.directions) == 1:
+        return best_trial(study)
+    return max(front(study), key=lambda trial: (trial.datetime_complete, trial.number), default=None)
 
 
 def num_finished(study: optuna.Study) -> int:

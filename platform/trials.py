@@ -19,6 +19,7 @@ from optuna.trial import TrialState
 from platform.budgets import budget_met, gpu_hours
 from platform.display import Display
 from platform.journal import Journal
+from platform.objectives import COSTS, METRICS, final_values, knows_epoch, last_epoch, num_parameters, tell_epoch
 from platform.plan import Plan
 from platform.pruning import should_stop
 from platform.room import no_room
@@ -26,7 +27,6 @@ from platform.sampling import reseed
 from platform.study import num_finished
 from shards_tools.errors import Error
 from shards_tools.folders import is_full
-from trainables.evaluation import CLASSIFYING, RANKING
 from trainables.losses.total import NAMES as LOSS_NAMES
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import settings_of
@@ -35,8 +35,7 @@ MAX_ATTEMPTS_WITHOUT_PROGRESS = 3
 MAX_FAILURES_IN_A_ROW = 5
 # What is kept of a report; Ray adds entries of its own to it.
 METRIC_KEYS = (
-    *RANKING, *CLASSIFYING, "num_valid_queries", "loss", *LOSS_NAMES, "lr", "seconds", "images_per_second", "rss_mb",
-    "gpu_mb",
+    *METRICS, *COSTS, "num_valid_queries", "loss", *LOSS_NAMES, "lr", "seconds", "images_per_second", "rss_mb",
 )  # fmt: skip
 
 
@@ -135,17 +134,20 @@ class Trials:
             return True
         trial, step = attempt.trial, int(result["epoch"])
         self._note_reading(trial, result)
-        if step in self._frozen(trial).intermediate_values:
+        if knows_epoch(self._frozen(trial), step):
             return True
         values = {key: float(value) for key, value in result.items() if key in METRIC_KEYS}
         values["total_seconds"] = self._seconds_before(trial) + values.get("seconds", 0.0)
-        if not math.isfinite(values[self._plan.objective]):
-            attempt.ending, attempt.failed = f"{self._plan.objective} is {values[self._plan.objective]}", True
-            return False
+        if "num_parameters" in self._plan.objectives:
+            values["num_parameters"] = num_parameters(attempt.recipe)
+        for name in self._plan.objectives:
+            if not math.isfinite(values[name]):
+                attempt.ending, attempt.failed = f"{name} is {values[name]}", True
+                return False
         self._journal.append("metrics", trial=trial.number, step=step, time=result["time"], values=values)
         trial.set_user_attr("metrics", values)
         self._spend()
-        trial.report(values[self._plan.objective], step)
+        tell_epoch(trial, step, values[self._plan.objective])
         stops = should_stop(trial, step, attempt.recipe.epochs)
         self._display.report(trial, step, attempt.recipe.epochs, values, stops)
         return not stops
@@ -179,7 +181,7 @@ class Trials:
             self._tell(attempt.trial, TrialState.PRUNED, attempt.ending)
         elif "pruned_at" in trial.user_attrs:
             self._tell(attempt.trial, TrialState.PRUNED, f"pruned at epoch {trial.user_attrs['pruned_at']}")
-        elif trial.last_step == attempt.recipe.epochs:
+        elif last_epoch(trial) == attempt.recipe.epochs:
             self._tell(attempt.trial, TrialState.COMPLETE, "")
         elif not self.stopping:
             self._attempt_died(attempt, trial)
@@ -187,13 +189,13 @@ class Trials:
     def _attempt_died(self, attempt: Attempt, trial: optuna.trial.FrozenTrial) -> None:
         """Try again from the last checkpoint, unless the trial has died too often at the same epoch."""
         deaths = trial.user_attrs.get("deaths", {"epoch": None, "count": 0})
-        count = deaths["count"] + 1 if deaths["epoch"] == trial.last_step else 1
-        attempt.trial.set_user_attr("deaths", {"epoch": trial.last_step, "count": count})
+        count = deaths["count"] + 1 if deaths["epoch"] == last_epoch(trial) else 1
+        attempt.trial.set_user_attr("deaths", {"epoch": last_epoch(trial), "count": count})
         if count < MAX_ATTEMPTS_WITHOUT_PROGRESS:
             self._display.died(attempt.trial, count)
             self._to_adopt.append(attempt.trial)
         else:
-            epoch = (trial.last_step or 0) + 1
+            epoch = (last_epoch(trial) or 0) + 1
             self._last_failure, self._last_traceback = f"Its process died {count} times in epoch {epoch}.", ""
             self._tell(attempt.trial, TrialState.FAIL, self._last_failure)
 
@@ -202,8 +204,8 @@ class Trials:
         if reason:
             trial.set_user_attr("reason", reason)
         frozen = self._frozen(trial)
-        value = frozen.intermediate_values[frozen.last_step or 0] if state == TrialState.COMPLETE else None
-        self._study.tell(trial, value, state=state)
+        values = final_values(frozen, self._plan.objectives) if state == TrialState.COMPLETE else None
+        self._study.tell(trial, values, state=state)
         self._failures_in_a_row = self._failures_in_a_row + 1 if state == TrialState.FAIL else 0
         self._display.end(trial, state, reason)
         self._clear(frozen, keep="" if state == TrialState.PRUNED else frozen.user_attrs.get("checkpoint", ""))

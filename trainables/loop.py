@@ -15,6 +15,7 @@ from shards_tools.manifest import Manifest
 from trainables.batches import EpochBatches
 from trainables.checkpoint import read_info
 from trainables.evaluation import Metrics
+from trainables.latency import ms_per_image
 from trainables.memory import forget_peaks, peaks
 from trainables.optimiser import set_learning_rate
 from trainables.progress import Progress, load_progress, restore_random_states
@@ -97,6 +98,7 @@ def run_epoch(training: Training, epoch: int) -> Metrics:
     losses, num_images = train_one_epoch(training, epoch)
     images_per_second = (num_images - num_images_before) / (time.perf_counter() - start)
     scores = training.evaluation.of(training.evaluated_model, training.inputs, training.device, training.ranks)
+    latency_ms = ms_per_image(training)
     return {
         "epoch": epoch,
         **scores,
@@ -104,6 +106,7 @@ def run_epoch(training: Training, epoch: int) -> Metrics:
         "lr": next(group["lr"] for group in training.optimiser.param_groups if group["lr_factor"] == 1),
         "seconds": time.perf_counter() - start,
         "images_per_second": images_per_second,
+        "ms_per_image": latency_ms,
         "time": time.time(),
         **peaks(training.device),
     }

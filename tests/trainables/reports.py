@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-OF_THE_MOMENT = {"time", "seconds", "images_per_second", "rss_mb"}
+OF_THE_MOMENT = {"time", "seconds", "images_per_second", "ms_per_image", "rss_mb"}
 
 
 class Reports:
