@@ -38,14 +38,14 @@ class Display:
     def report(self, trial: optuna.Trial, step: int, last_step: int, values: Mapping[str, float], stops: bool) -> None:
         """One line for one epoch of one trial."""
         value = values[self._plan.objective]
-        if self._best is None or value > self._best[0]:
+        if "over_limit" not in trial.user_attrs and (self._best is None or value > self._best[0]):
             self._best = (value, trial.number)
-        best_value, best_number = self._best
+        best = f"best {100 * self._best[0]:.2f} % (trial {self._best[1]})" if self._best else "none allowed yet"
         others = "".join(f"{name} {written(name, values[name])}  " for name in self._plan.objectives[1:])
         say(
             f"{_label(trial):<26} epoch {step:>3}/{last_step}  {self._plan.objective} {100 * value:5.2f} %  {others}"
             f"loss {values['loss']:.3f}  {values['images_per_second']:.0f} images/s  "
-            f"best {100 * best_value:.2f} % (trial {best_number}){'  pruned' if stops else ''}"
+            f"{best}{'  pruned' if stops else ''}"
         )
 
     def died(self, trial: optuna.Trial, count: int) -> None:
@@ -59,19 +59,22 @@ class Display:
 
 
 def _label(trial: optuna.Trial) -> str:
-    baseline = trial.user_attrs.get("baseline")
-    return f"trial {trial.number} ({baseline})" if baseline else f"trial {trial.number}"
+    origin = trial.user_attrs.get("baseline") or trial.user_attrs.get("warm_start")
+    return f"trial {trial.number} ({origin})" if origin else f"trial {trial.number}"
 
 
 def print_header(plan: Plan, num_finished: int, num_running: int) -> None:
     """What is about to be searched, and on what."""
     manifest = plan.manifest
+    limits = [f"{name} {written(name, most)}" for name, most in plan.at_most.items()]
     say(
         f"Study {plan.study}: space {plan.space.name} at {plan.scale} scale, {plan.longest_epochs} epochs, "
         f"{' against '.join(plan.objectives)} on the validation split."
     )
     if len(plan.objectives) > 1:
         say("With several objectives nothing is pruned: every trial runs to its end.")
+    if limits:
+        say(f"At most {', '.join(limits)}: a trial over that ends; a baseline runs to its end, and is never the best.")
     say(
         f"Data {plan.data}: {manifest.num_images} images, {len(manifest.works)} works, {len(manifest.roles)} roles; "
         f"chance {100 * plan.chance[plan.objective]:.2f} %."
@@ -86,7 +89,8 @@ def print_header(plan: Plan, num_finished: int, num_running: int) -> None:
     state = f"{num_finished} of {plan.trials} trials are done"
     if num_running:
         state += f", {num_running} left running by an earlier start are gone on with"
-    say(f"{state}; {plan.concurrency} at a time.")
+    why = f" ({plan.why_concurrency})" if plan.why_concurrency else ""
+    say(f"{state}; {plan.concurrency} at a time{why}.")
 
 
 def print_summary(study: optuna.Study, plan: Plan, footer: list[str]) -> None:
@@ -96,7 +100,7 @@ def print_summary(study: optuna.Study, plan: Plan, footer: list[str]) -> None:
     """
     table = Table(title=f"Study {plan.study}", title_justify="left")
     keys = [key for key in COLUMNS if key in plan.chance]
-    keys += [name for name in plan.objectives if name not in keys]
+    keys += [name for name in (*plan.objectives, *plan.at_most) if name not in keys]
     for column in ("", "trial", *(COLUMNS.get(key, key) for key in keys), "epochs"):
         table.add_column(column, justify="left" if column == "" else "right")
     if len(plan.objectives) > 1:
@@ -107,7 +111,8 @@ def print_summary(study: optuna.Study, plan: Plan, footer: list[str]) -> None:
     baselines = [trial for trial in study.get_trials(deepcopy=False) if "baseline" in trial.user_attrs]
     for trial in sorted(baselines, key=lambda trial: (trial.user_attrs["baseline"].startswith("paper"), trial.number)):
         if last_epoch(trial):
-            table.add_row(*_row(trial.user_attrs["baseline"], trial, keys))
+            over = ", over the limit" if "over_limit" in trial.user_attrs else ""
+            table.add_row(*_row(f"{trial.user_attrs['baseline']}{over}", trial, keys))
     table.add_row("chance", "", *(_cell(key, plan.chance[key]) if key in plan.chance else "" for key in keys), "")
     console = Console(stderr=True, width=None if Console(stderr=True).is_terminal else 100)
     console.print(table)

@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
+from platform.constraints import known_costs
 from platform.plan import Plan
 from shards_tools.errors import Error
 from trainables.needs import bytes_held
@@ -24,7 +25,7 @@ class Draw:
     params: dict[str, Any]
     distributions: dict[str, BaseDistribution]
     recipe: Recipe
-    num_bytes: int  # that the training is thought to hold in memory
+    num_bytes: int  # that the training is thought to hold in memory; 0: it is over a limit and not trained
     sizes: Mapping[str, Any] = field(default_factory=dict)  # of `params` those that make it large, where that is known
 
     def __str__(self) -> str:
@@ -39,7 +40,7 @@ class Draws:
         self._study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=plan.seed))
         self.random = [self._draw({}) for _ in range(NUM_DRAWS)]
         self.forced = list(self._until_every_choice_was_made())
-        self.baselines = [self._draw(values) for values in plan.space.baselines.values()]
+        self.baselines = [self._draw(values, runs=True) for values in plan.space.baselines.values()]
 
     @property
     def num_choices(self) -> int:
@@ -47,8 +48,9 @@ class Draws:
         return len(_made([*self.random, *self.forced]))
 
     def usual(self) -> Draw:
-        """The random draw of median size."""
-        return sorted(self.random, key=lambda draw: draw.num_bytes)[NUM_DRAWS // 2]
+        """The random draw of median size, of those that would be trained."""
+        trained = [draw for draw in self.random if draw.num_bytes] or self.baselines or self.random
+        return sorted(trained, key=lambda draw: draw.num_bytes)[len(trained) // 2]
 
     def largest(self) -> Draw:
         """The largest draw, made larger choice by choice until no other choice makes it so."""
@@ -74,12 +76,16 @@ class Draws:
                 yield draws[-1]
             asked |= left.keys()
 
-    def _draw(self, fixed: dict[str, Any]) -> Draw:
+    def _draw(self, fixed: dict[str, Any], *, runs: bool = False) -> Draw:
+        """The draw with these values; unless it `runs` whatever its size, one over a limit takes nothing."""
         self._study.enqueue_trial(fixed)
         trial = self._study.ask()
+        limits = self._plan.at_most
         try:
             recipe = self._plan.space.recipe(trial, self._plan.epochs)
-            return Draw(trial.params, trial.distributions, recipe, bytes_held(recipe, self._plan.num_train_works))
+            over = any(cost > limits[name] for name, cost in known_costs(recipe, limits).items())
+            num_bytes = bytes_held(recipe, self._plan.num_train_works) if runs or not over else 0
+            return Draw(trial.params, trial.distributions, recipe, num_bytes)
         except Error as mistake:
             raise Error(f"{mistake} This is what suggest() gives with {said(trial.params)}.") from None
 

@@ -16,6 +16,7 @@ from platform.plan import Plan
 from platform.projection import RAY_BYTES, Projection, free_memory
 from platform.stores import try_stores
 from platform.study import num_finished
+from platform.warm_start import earlier_settings
 from shards_tools.command import say
 from shards_tools.errors import Error
 from shards_tools.processes import in_processes
@@ -33,6 +34,7 @@ def dry_run(plan: Plan) -> dict[str, Any]:
     """
     memory_free = free_memory()
     study = try_stores(plan)
+    earlier_settings(plan)
     draws = Draws(plan)
     largest, usual = draws.largest(), draws.usual()
     pixels = decoded_bytes(largest.recipe, plan.manifest, plan.reading)

@@ -65,6 +65,8 @@ def as_json(projection: Projection, largest: Draw) -> dict[str, Any]:
         "concurrency": plan.concurrency,
         "epochs": {"longest": plan.longest_epochs, "expected": sum(projection.lengths)},
         "hours": {"expected": projection.hours, "most": projection.most_hours},
+        "gpu_hours": _hours_of(projection, plan.gpus_per_trial) if plan.gpus_per_trial else None,
+        "cpu_hours": _hours_of(projection, plan.cpus_per_trial),
         "storage": without_password(plan.storage),
         "tracking_uri": without_password(plan.tracking),
     }
@@ -131,7 +133,25 @@ def _expected(projection: Projection) -> list[tuple[str, str]]:
             f"About {_duration(projection.hours)}, if all are as fast as the median draw;"
             f" {_duration(projection.most_hours)} if all are as slow as the largest and none ends early.{enough}",
         ),
+        ("Cost", _cost(projection)),
     ]
+
+
+def _cost(projection: Projection) -> str:
+    """What is paid for a machine: the hours of its GPUs, or, without any, of its CPUs, that trials hold."""
+    plan = projection.plan
+    unit, number = ("GPU", plan.gpus_per_trial) if plan.gpus_per_trial else ("CPU", plan.cpus_per_trial)
+    hours = _hours_of(projection, number)
+    enough = ""
+    if plan.gpu_hours and plan.gpu_hours < hours["expected"]:
+        enough = f" --gpu-hours {plan.gpu_hours:g} is less: the search ends then."
+    each = f"{number:g} {unit}s for each trial" if number != 1 else f"a {unit} for each trial"
+    expected, most = (f"{value:.1f}" if value >= 1 else f"{value:.2g}" for value in hours.values())
+    return f"About {expected} {unit} hours, at most {most}: {each}.{enough}"
+
+
+def _hours_of(projection: Projection, number: float) -> dict[str, float]:
+    return {"expected": projection.trial_hours * number, "most": projection.most_trial_hours * number}
 
 
 def _duration(hours: float) -> str:

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from platform.constraints import check_reachable, limits_of
 from platform.grid import num_points
 from platform.objectives import check_names, objectives_of, sampler_and_pruner
+from platform.resources import resources
 from platform.spaces import Space, load_space
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
-from shards_tools.processes import num_cpus
 from shards_tools.sample import sample_set
 from shards_tools.stores.address import Address, parse_address
 from shards_tools.verify import verify_shards
@@ -41,6 +42,9 @@ class Plan:
     manifest: Manifest
     fold: int  # the one that validates
     objectives: tuple[str, ...]  # one, or several: the first says which trial is best
+    at_most: dict[str, float]  # cost -> the most that a trial may take of it
+    warm_start: str | None  # the study whose best settings this one begins with
+    warm_start_storage: str | None  # where that study is; None: in this one's storage
     seed: int
     reading: str  # how trials read their images; "auto": each as its machine allows
     epochs: int | None  # None: what each recipe says
@@ -52,6 +56,7 @@ class Plan:
     sampler: str
     pruner: str
     concurrency: int
+    why_concurrency: str = ""  # in words, where --concurrency auto has chosen it
     cpus_per_trial: int
     gpus_per_trial: float
     runs: Path
@@ -92,7 +97,7 @@ class Plan:
         }
 
     def identity(self) -> dict[str, Any]:
-        """What makes two starts the same search; each entry is named as the option that sets it."""
+        """What makes two starts the same search; each entry is named as the option that sets it, and may be None."""
         return {
             "space": self.space.name,
             "data": self.manifest.fingerprint,
@@ -104,6 +109,8 @@ class Plan:
             "reading": self.reading,
             "sampler": self.sampler,
             "pruner": self.pruner,
+            "at-most": " ".join(f"{name}={most:.12g}" for name, most in self.at_most.items()) or None,
+            "warm-start": self.warm_start,
         }
 
 
@@ -112,6 +119,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
     check_names(options.objective)
     sampler, pruner = sampler_and_pruner(options.sampler, options.pruner, len(options.objective))
     num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    at_most = limits_of(options.at_most, num_gpus)
     scale = options.scale if options.scale != "auto" else ("paper" if num_gpus else "tiny")
     space = load_space(options.space, scale)
     data = options.data or sample_set()
@@ -123,16 +131,22 @@ def make_plan(options: argparse.Namespace) -> Plan:
     verify_shards(manifest, "full" if manifest.store.is_local else "quick")
     evaluation = Evaluation(manifest, "val", SEARCH_FOLD)
     chance = evaluation.chance()
+    check_reachable(at_most, space)
     runs = options.runs.absolute()
-    concurrency, cpus, gpus = _resources(options, scale, num_gpus)
+    concurrency, cpus, gpus = resources(options, scale, num_gpus)
+    study = _checked_name(options.study) if options.study else f"{space.name}-{manifest.fingerprint[:8]}-{scale}"
+    _refuse_own_start(options, study)
     return Plan(
-        study=_checked_name(options.study) if options.study else f"{space.name}-{manifest.fingerprint[:8]}-{scale}",
+        study=study,
         space=space,
         scale=scale,
         data=str(manifest.store),
         manifest=manifest,
         fold=SEARCH_FOLD,
         objectives=objectives_of(options.objective, evaluation, num_gpus),
+        at_most=at_most,
+        warm_start=options.warm_start,
+        warm_start_storage=options.warm_start_storage,
         seed=options.seed,
         reading=options.reading,
         epochs=options.epochs,
@@ -183,18 +197,11 @@ def _refuse_password(data: str | Path) -> None:
         )
 
 
-def _resources(options: argparse.Namespace, scale: str, num_gpus: int) -> tuple[int, int, float]:
-    """Trials at a time, and the CPUs and GPUs of each."""
-    gpus = options.gpus_per_trial or (1.0 if num_gpus else 0.0)
-    if gpus > num_gpus:
-        raise Error(f"--gpus-per-trial {gpus:g}: this machine has {num_gpus} GPUs. Give less, or leave it out.")
-    # A tiny network gains nothing from a second thread; one of the papers' takes all there are.
-    num_at_once = int(num_gpus / gpus) if gpus else num_cpus() if scale == "tiny" else 1
-    concurrency = options.concurrency or num_at_once
-    if gpus and concurrency > num_at_once:
-        raise Error(f"--concurrency {concurrency}: with {gpus:g} GPUs per trial {num_at_once} fit. Give less of one.")
-    cpus = 1 if scale == "tiny" and not gpus else max(1, num_cpus() // concurrency)
-    return concurrency, cpus, gpus
+def _refuse_own_start(options: argparse.Namespace, study: str) -> None:
+    if options.warm_start_storage and not options.warm_start:
+        raise Error("--warm-start-storage says where a study is: name that study with --warm-start STUDY.")
+    if options.warm_start == study and not options.warm_start_storage:
+        raise Error(f"--warm-start {study} is this study itself. Give this one another name with --study NAME.")
 
 
 def _checked_name(name: str) -> str:

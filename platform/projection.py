@@ -53,13 +53,23 @@ class Projection:
     @property
     def hours(self) -> float:
         """Until the end: every trial as fast as the usual one, pruned as `lengths` says."""
-        return self._hours(self.usual, sum(self.lengths))
+        return self.trial_hours / self._at_a_time
 
     @property
     def most_hours(self) -> float:
         """Until the end, were every trial as slow as the slower of the two and none pruned."""
+        return self.most_trial_hours / self._at_a_time
+
+    @property
+    def trial_hours(self) -> float:
+        """Of all trials together, as `hours` takes them: what is paid for, times the GPUs of each."""
+        return self._trial_hours(self.usual, sum(self.lengths))
+
+    @property
+    def most_trial_hours(self) -> float:
+        """Of all trials together, as `most_hours` takes them."""
         num_epochs = self.num_left * self.plan.longest_epochs
-        return max(self._hours(step, num_epochs) for step in (self.largest, self.usual))
+        return max(self._trial_hours(step, num_epochs) for step in (self.largest, self.usual))
 
     @property
     def memory_bytes(self) -> int:
@@ -95,9 +105,12 @@ class Projection:
         # a GPU computes while the CPU decodes
         return max(compute_s, load_s) if step.gpu_bytes else compute_s + load_s
 
-    def _hours(self, step: OneStep, num_epochs: int) -> float:
-        at_a_time = max(1, min(self.plan.concurrency, self.num_left))
-        return (num_epochs * self.epoch_s(step) + self.num_left * step.start_s) / at_a_time / 3600
+    @property
+    def _at_a_time(self) -> int:
+        return max(1, min(self.plan.concurrency, self.num_left))
+
+    def _trial_hours(self, step: OneStep, num_epochs: int) -> float:
+        return (num_epochs * self.epoch_s(step) + self.num_left * step.start_s) / 3600
 
 
 def simulate_pruning(plan: Plan) -> list[int]:

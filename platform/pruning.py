@@ -55,9 +55,10 @@ def should_stop(trial: optuna.Trial, step: int, last_step: int) -> bool:
 
     Nobody is asked at the last step: a trial that ran to the end is complete. A baseline is asked until the first
     "prune" and not any more: it runs to the end, and fills no rung that it did not earn. With several objectives
-    nobody is: Optuna knows no values of epochs then.
+    nobody is: Optuna knows no values of epochs then. Nor is a baseline that is over a limit of --at-most, so that
+    nobody has to be better than what is not allowed.
     """
-    if len(trial.study.directions) > 1:
+    if len(trial.study.directions) > 1 or "over_limit" in trial.user_attrs:
         return False
     if step >= last_step or "spared_at" in trial.user_attrs or not trial.should_prune():
         return False

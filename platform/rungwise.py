@@ -15,6 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from scipy.special import ndtr
 
+from platform.constraints import is_over
 from platform.gaussian_process import Array, GaussianProcess
 from platform.points import Axes, Point, Suggest
 
@@ -34,7 +35,7 @@ class RungwiseSampler(BaseSampler):
     """Expected improvement by a Gaussian process that learns from one rung of successive halving at a time.
 
     All values that are compared are of the same epoch: that of the highest rung which `MIN_RESULTS` trials have
-    reached. Trials that could not train count as the worst there. Those that run are believed to come out as
+    reached. Trials that could not train, or took too much, count as the worst there. Those that run are believed to come out as
     foreseen, so that several at a time spread. Until there is such a rung, and for a share of the trials always,
     points are random. No point is tried twice as long as there are others.
 
@@ -110,7 +111,7 @@ class RungwiseSampler(BaseSampler):
 def _improvement(results: Sequence[Result], trials: Sequence[FrozenTrial], candidates: Sequence[Point]) -> Array:
     """How far above the best result each candidate is expected to come out, where it does."""
     running = [trial.params for trial in trials if trial.state == TrialState.RUNNING]
-    useless = [trial.params for trial in trials if _could_not_train(trial)][-MOST_RESULTS:]
+    useless = [trial.params for trial in trials if _is_useless(trial)][-MOST_RESULTS:]
     known = [*[trial.params for trial, _ in results], *useless]
     axes = Axes(_distributions([*[trial for trial, _ in results], *candidates]))
     values = _with_a_floor(np.array([value for _, value in results]))
@@ -157,12 +158,14 @@ def _best_first(results: Sequence[Result]) -> list[Result]:
 
 def _value_at(trial: FrozenTrial, rung: int) -> float | None:
     """The value of `trial` at epoch `rung`, or at its end where it was trained for fewer epochs."""
+    if is_over(trial):
+        return None
     value = trial.intermediate_values.get(rung)
     if value is None and trial.state == TrialState.COMPLETE:
         return trial.value
     return value
 
 
-def _could_not_train(trial: FrozenTrial) -> bool:
-    """Whether `trial` ended with a reason of its own, and not because the pruner said so."""
-    return trial.state == TrialState.PRUNED and "pruned_at" not in trial.user_attrs
+def _is_useless(trial: FrozenTrial) -> bool:
+    """Whether `trial` is over a limit, or ended for a reason of its own and not because the pruner said so."""
+    return is_over(trial) or (trial.state == TrialState.PRUNED and "pruned_at" not in trial.user_attrs)

@@ -7,28 +7,30 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
-from platform.budgets import budget_met
 from platform.code_version import code_version
+from platform.concurrency import fit_to_memory
 from platform.display import Display, print_header, print_summary
 from platform.dry_run import dry_run
 from platform.execution import local_cluster, run_trials
 from platform.journal import Journal
 from platform.lock import only_driver
-from platform.objectives import OBJECTIVES
+from platform.objectives import COSTS, OBJECTIVES
 from platform.plan import Plan, make_plan
 from platform.pruning import PRUNERS
+from platform.resources import AUTO, auto_or_number
 from platform.room import needs_room
 from platform.sampling import SAMPLERS
 from platform.spaces import space_names
 from platform.storage import without_password
-from platform.study import best_trial, front, num_finished, open_storage, open_study
+from platform.study import num_finished, open_storage, open_study
+from platform.summary import next_steps, study_event, summary
 from platform.tracking import Tracker
 from platform.trials import Trials
+from platform.warm_start import earlier_settings, enqueue
 from shards_tools.command import Parser, positive_float, positive_int, print_json, run, say
 from shards_tools.images import READINGS
 
@@ -50,11 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     options = parser().parse_args(arguments)
     plan = make_plan(options)
+    if options.concurrency == AUTO:
+        plan = fit_to_memory(plan)
     if options.dry_run:
         foreseen = dry_run(plan)
         if options.json:
             print_json(foreseen)
         return
+    settings = earlier_settings(plan)
     storage = open_storage(plan.storage)
     with (
         needs_room(plan.runs),
@@ -62,12 +67,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         Journal(plan.folder / "journal.jsonl") as journal,
     ):
         study = open_study(plan, storage)
+        enqueue(study, settings)
         tracker = Tracker(
             journal,
             uri=plan.tracking,
             artifacts=plan.runs / "artifacts",
             study=plan.study,
-            params=plan.identity(),
+            params={key: value for key, value in plan.identity().items() if value is not None},
             tags=study_tags(plan),
         )
         tracker.start()
@@ -112,6 +118,15 @@ def parser() -> Parser:
         metavar="NAME",
         help=f"one, or several to weigh against each other: {', '.join(OBJECTIVES)}; default: mAP, or top1",
     )
+    add(
+        "--at-most",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help=f"end trials that take more of {', '.join(COSTS)}; such as num_parameters=30e6",
+    )
+    add("--warm-start", metavar="STUDY", help="begin with the best settings of an earlier study of the same space")
+    add("--warm-start-storage", metavar="URL", help="the database of that study; default: this search's")
     add("--sampler", choices=tuple(SAMPLERS), help="default: rungwise under halving, else tpe")
     add("--pruner", choices=tuple(PRUNERS), help="default: halving; none with several objectives")
     add("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where everything is kept; default: runs")
@@ -119,7 +134,12 @@ def parser() -> Parser:
     add("--tracking", metavar="URI", help="MLflow's store; default: DIR/mlflow.db")
     add("--reading", choices=READINGS, default="auto", help="how trials read images; default: what fits the machine")
     add("--gpus-per-trial", type=positive_float, metavar="F", help="default: 1 where there is a GPU")
-    add("--concurrency", type=positive_int, metavar="N", help="trials at a time; default: what the machine holds")
+    add(
+        "--concurrency",
+        type=auto_or_number,
+        metavar="auto|N",
+        help="trials at a time; default: by CPUs or GPUs; auto: by memory too, of which a step is taken",
+    )
     add("--seed", type=int, default=0, metavar="N", help="of the sampler and of every training; default: 0")
     add(
         "--dry-run", action="store_true", help="check everything, take one step, say what the search will take, and end"
@@ -156,89 +176,6 @@ def study_tags(plan: Plan) -> dict[str, str]:
         "mlflow.source.name": shlex.join(["python", "-m", "platform.search", *given]),
         "mlflow.source.type": "LOCAL",
     }
-
-
-def study_event(study: optuna.Study, plan: Plan) -> dict[str, Any]:
-    """The state of the whole study, for the parent run."""
-    best = best_trial(study)
-    chance = {f"chance_{name}": plan.chance[name] for name in plan.objectives if name in plan.chance}
-    if best is None:
-        return {"trial": None, "checkpoint": None, "tags": counts(study), "metrics": chance}
-    return {
-        "trial": best.number,
-        "checkpoint": best.user_attrs["checkpoint"],
-        "tags": {**counts(study), "best_trial": best.number, **front_tag(study)},
-        "metrics": {**chance, **{f"best_{key}": value for key, value in best.user_attrs["metrics"].items()}},
-    }
-
-
-def front_tag(study: optuna.Study) -> dict[str, str]:
-    """With several objectives, the numbers of the trials that no other beats."""
-    several = len(study.directions) > 1
-    return {"front": " ".join(str(trial.number) for trial in front(study))} if several else {}
-
-
-def counts(study: optuna.Study) -> dict[str, int]:
-    """How many trials ended how."""
-    states = [trial.state for trial in study.get_trials(deepcopy=False)]
-    return {
-        "complete": states.count(TrialState.COMPLETE),
-        "pruned": states.count(TrialState.PRUNED),
-        "failed": states.count(TrialState.FAIL),
-    }
-
-
-def summary(study: optuna.Study, plan: Plan, tracker: Tracker, seconds: float) -> dict[str, Any]:
-    """The JSON of the command."""
-    best = best_trial(study)
-    chance = [plan.chance.get(name) for name in plan.objectives]
-    several = len(plan.objectives) > 1
-    return {
-        "study": plan.study,
-        "scale": plan.scale,
-        "data": str(plan.data),
-        "objective": list(plan.objectives) if several else plan.objective,
-        "chance": chance if several else chance[0],
-        "best": best and found(best, tracker),
-        **({"front": [found(trial, tracker) for trial in front(study)]} if several else {}),
-        "trials": counts(study),
-        "tracking_uri": without_password(plan.tracking),
-        "storage": without_password(plan.storage),
-        "seconds": round(seconds, 1),
-    }
-
-
-def found(trial: FrozenTrial, tracker: Tracker) -> dict[str, Any]:
-    """A trial of the summary; `value` is the (first) objective, and with several of them `values` are all."""
-    return {
-        "trial": trial.number,
-        "value": trial.values[0],
-        **({"values": trial.values} if len(trial.values) > 1 else {}),
-        "params": trial.params,
-        "checkpoint": trial.user_attrs["checkpoint"],
-        "mlflow_run_id": tracker.run_id(trial.number),
-    }
-
-
-def next_steps(study: optuna.Study, plan: Plan, tracker: Tracker) -> list[str]:
-    """The lines under the table: what is left to do, and how to look at what was found."""
-    number = counts(study)
-    lines = [f"{number['complete']} complete, {number['pruned']} pruned, {number['failed']} failed."]
-    running = len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
-    if running:
-        lines.append(f"{running} trials wait at their last checkpoint: the same command goes on with them.")
-    if tracker.unsent:
-        lines.append(f"MLflow has not taken everything ({tracker.trouble}): the same command sends the rest.")
-    met = budget_met(study, plan)
-    if met:
-        lines.append(f"{met[0].upper()}{met[1:]}: the same command with more goes on.")
-    best = best_trial(study)
-    if best:
-        what = f"Best weights by {plan.objective}" if len(plan.objectives) > 1 else "Best weights"
-        lines.append(f"{what}: {best.user_attrs['checkpoint']}")
-        lines.append(f"Check them:   python -m platform.evaluate {best.user_attrs['checkpoint']} --data {plan.data}")
-    lines.append(f"Compare runs: python -m platform.ui --runs {plan.runs}")
-    return lines
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def load_space(name: str, scale: str) -> Space:
     )
     seen = _probe(space)
     for row, values in space.baselines.items():
-        _check_baseline(space, row, values, seen.distributions)
+        check_point(space, f"Space {space.name}, baseline {row!r}", values, seen.distributions)
     return replace(
         space,
         distributions={key: distribution_to_json(seen.distributions[key]) for key in sorted(seen.distributions)},
@@ -173,10 +173,10 @@ def _probe(space: Space) -> _Seen:
     return seen
 
 
-def _check_baseline(
-    space: Space, row: str, values: dict[str, Any], distributions: Mapping[str, BaseDistribution]
+def check_point(
+    space: Space, place: str, values: dict[str, Any], distributions: Mapping[str, BaseDistribution]
 ) -> None:
-    place = f"Space {space.name}, baseline {row!r}"
+    """Error, which begins with `place`, where `values` of Optuna's parameters are no point of `space`."""
     for key, value in values.items():
         if key not in distributions:
             raise Error(f"{place}: {unknown('parameter', key, distributions)}")

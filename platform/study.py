@@ -11,6 +11,7 @@ import sqlalchemy.exc
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
+from platform.constraints import is_over
 from platform.objectives import directions
 from platform.plan import Plan
 from platform.pruning import make_pruner
@@ -52,18 +53,20 @@ def open_storage(url: str) -> PatientStorage:
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
     """The completed trial of the highest value, the earliest of equals; None while there is none.
 
-    Of several objectives it is the one of the front that is highest in the first.
+    What is over a limit of --at-most is never the best. Of several objectives it is the one of the front that is
+    highest in the first.
     """
     if len(study.directions) > 1:
         return next(iter(front(study)), None)
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return max(complete, key=lambda trial: (trial.values[0], -trial.number), default=None)
+    allowed = (trial for trial in complete if not is_over(trial))
+    return max(allowed, key=lambda trial: (trial.values[0], -trial.number), default=None)
 
 
 def front(study: optuna.Study) -> list[FrozenTrial]:
     """The completed trials than which no other is as good in all objectives and better in one: Pareto's front.
 
-    The highest first objective comes first, of equals the earliest.
+    The highest first objective comes first, of equals the earliest. Optuna leaves out what is over a limit.
     """
     return sorted(study.best_trials, key=lambda trial: (-trial.values[0], trial.number))
 
@@ -89,8 +92,9 @@ def check_same_search(study: optuna.Study, plan: Plan) -> None:
         return
     for key, value in plan.identity().items():
         if stored.get(key) != value:
+            now, before = ("not given" if one is None else one for one in (value, stored.get(key)))
             raise Error(
-                f"--{key} is {value}, but study {plan.study} was started with {stored.get(key)}. "
+                f"--{key} is {now}, but study {plan.study} was started with {before}. "
                 f"Go on with the same, or start another study with --study NAME."
             )
     for key in sorted(stored["distributions"].keys() | wanted["distributions"].keys()):

@@ -17,9 +17,11 @@ import optuna
 from optuna.trial import TrialState
 
 from platform.budgets import budget_met, gpu_hours
+from platform.constraints import judge, known_costs
 from platform.display import Display
+from platform.events import METRIC_KEYS, start_of
 from platform.journal import Journal
-from platform.objectives import COSTS, METRICS, final_values, knows_epoch, last_epoch, num_parameters, tell_epoch
+from platform.objectives import final_values, knows_epoch, last_epoch, num_parameters, tell_epoch
 from platform.plan import Plan
 from platform.pruning import should_stop
 from platform.room import no_room
@@ -27,16 +29,10 @@ from platform.sampling import reseed
 from platform.study import num_finished
 from shards_tools.errors import Error
 from shards_tools.folders import is_full
-from trainables.losses.total import NAMES as LOSS_NAMES
 from trainables.recipes.recipe import Recipe
-from trainables.recipes.settings import settings_of
 
 MAX_ATTEMPTS_WITHOUT_PROGRESS = 3
 MAX_FAILURES_IN_A_ROW = 5
-# What is kept of a report; Ray adds entries of its own to it.
-METRIC_KEYS = (
-    *METRICS, *COSTS, "num_valid_queries", "loss", *LOSS_NAMES, "lr", "seconds", "images_per_second", "rss_mb",
-)  # fmt: skip
 
 
 @dataclass
@@ -97,18 +93,12 @@ class Trials:
 
     def start(self, attempt_id: str) -> dict[str, Any] | None:
         """What the next attempt is to train; None while the running ones may be all that is needed."""
-        if len(self._attempts) >= self._plan.concurrency:
+        following = self._next() if len(self._attempts) < self._plan.concurrency else None
+        if following is None:
             return None
-        if self._to_adopt:
-            trial = self._to_adopt.pop(0)
-        elif len(self._attempts) < self._num_left():
-            trial = self._ask()
-        else:
-            return None
-        recipe = self._plan.space.recipe(trial, self._plan.epochs)
+        trial, recipe = following
         self._attempts[attempt_id] = Attempt(trial, recipe)
         attempt = trial.user_attrs.get("attempts", 0) + 1
-        self._journal_start(trial, recipe)
         trial.set_user_attr("attempts", attempt)
         checkpoint = trial.user_attrs.get("checkpoint")
         return {
@@ -117,6 +107,23 @@ class Trials:
             "attempt": attempt,
             "resume": checkpoint if checkpoint and Path(checkpoint).is_dir() else None,
         }
+
+    def _next(self) -> tuple[optuna.Trial, Recipe] | None:
+        """The next trial to train; those that are over a limit are ended on the way to it, and cost nothing."""
+        while self._to_adopt or len(self._attempts) < self._num_left():
+            trial = self._to_adopt.pop(0) if self._to_adopt else self._ask()
+            recipe = self._plan.space.recipe(trial, self._plan.epochs)
+            over = self._judge(trial, known_costs(recipe, self._plan.at_most))
+            self._journal.append("trial", **start_of(trial, recipe, self._plan), time=time.time())
+            if not over:
+                return trial, recipe
+            self._tell(trial, TrialState.PRUNED, over)
+        return None
+
+    def _judge(self, trial: optuna.Trial, costs: dict[str, float]) -> str:
+        """Why the trial ends for what it costs; empty where it may go on."""
+        limits = self._plan.at_most
+        return judge(trial, self._frozen(trial).constraints, costs, limits) if limits else ""
 
     def report(self, attempt_id: str, result: dict[str, Any]) -> bool:
         """Take one report of an attempt; False ends it. What an attempt that is no longer ours says is dropped."""
@@ -138,7 +145,7 @@ class Trials:
             return True
         values = {key: float(value) for key, value in result.items() if key in METRIC_KEYS}
         values["total_seconds"] = self._seconds_before(trial) + values.get("seconds", 0.0)
-        if "num_parameters" in self._plan.objectives:
+        if "num_parameters" in (*self._plan.objectives, *self._plan.at_most):
             values["num_parameters"] = num_parameters(attempt.recipe)
         for name in self._plan.objectives:
             if not math.isfinite(values[name]):
@@ -147,10 +154,11 @@ class Trials:
         self._journal.append("metrics", trial=trial.number, step=step, time=result["time"], values=values)
         trial.set_user_attr("metrics", values)
         self._spend()
+        attempt.ending = self._judge(trial, values)
         tell_epoch(trial, step, values[self._plan.objective])
-        stops = should_stop(trial, step, attempt.recipe.epochs)
+        stops = not attempt.ending and should_stop(trial, step, attempt.recipe.epochs)
         self._display.report(trial, step, attempt.recipe.epochs, values, stops)
-        return not stops
+        return not (stops or attempt.ending)
 
     def _note_reading(self, trial: optuna.Trial, result: dict[str, Any]) -> None:
         """Keep how the trial reads its images, where it says so and the study does not know it yet."""
@@ -246,11 +254,3 @@ class Trials:
     def _frozen(self, trial: optuna.Trial) -> optuna.trial.FrozenTrial:
         # Not the study's list: that costs more with every trial in it.
         return self._study._storage.get_trial(trial._trial_id)
-
-    def _journal_start(self, trial: optuna.Trial, recipe: Recipe) -> None:
-        tags = {"data": self._plan.manifest.fingerprint, "scale": self._plan.scale}
-        if "baseline" in trial.user_attrs:
-            tags["baseline"] = trial.user_attrs["baseline"]
-        name = trial.user_attrs.get("baseline", f"trial {trial.number}")
-        params = {"recipe": recipe.name, **settings_of(recipe), "fold": self._plan.fold, "seed": self._plan.seed}
-        self._journal.append("trial", trial=trial.number, name=name, params=params, tags=tags, time=time.time())

@@ -1,0 +1,100 @@
+"""What a study has found: the JSON of the search, the lines under its table, and what its run in MLflow shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from platform.budgets import budget_met
+from platform.constraints import is_over
+from platform.plan import Plan
+from platform.storage import without_password
+from platform.study import best_trial, front
+from platform.tracking import Tracker
+
+
+def study_event(study: optuna.Study, plan: Plan) -> dict[str, Any]:
+    """The state of the whole study, for the parent run."""
+    best = best_trial(study)
+    chance = {f"chance_{name}": plan.chance[name] for name in plan.objectives if name in plan.chance}
+    if best is None:
+        return {"trial": None, "checkpoint": None, "tags": counts(study), "metrics": chance}
+    return {
+        "trial": best.number,
+        "checkpoint": best.user_attrs["checkpoint"],
+        "tags": {**counts(study), "best_trial": best.number, **front_tag(study)},
+        "metrics": {**chance, **{f"best_{key}": value for key, value in best.user_attrs["metrics"].items()}},
+    }
+
+
+def front_tag(study: optuna.Study) -> dict[str, str]:
+    """With several objectives, the numbers of the trials that no other beats."""
+    several = len(study.directions) > 1
+    return {"front": " ".join(str(trial.number) for trial in front(study))} if several else {}
+
+
+def counts(study: optuna.Study) -> dict[str, int]:
+    """How many trials ended how."""
+    states = [trial.state for trial in study.get_trials(deepcopy=False)]
+    return {
+        "complete": states.count(TrialState.COMPLETE),
+        "pruned": states.count(TrialState.PRUNED),
+        "failed": states.count(TrialState.FAIL),
+    }
+
+
+def summary(study: optuna.Study, plan: Plan, tracker: Tracker, seconds: float) -> dict[str, Any]:
+    """The JSON of the command."""
+    best = best_trial(study)
+    chance = [plan.chance.get(name) for name in plan.objectives]
+    several = len(plan.objectives) > 1
+    return {
+        "study": plan.study,
+        "scale": plan.scale,
+        "data": str(plan.data),
+        "objective": list(plan.objectives) if several else plan.objective,
+        "chance": chance if several else chance[0],
+        "best": best and found(best, tracker),
+        **({"front": [found(trial, tracker) for trial in front(study)]} if several else {}),
+        "trials": counts(study),
+        "tracking_uri": without_password(plan.tracking),
+        "storage": without_password(plan.storage),
+        "seconds": round(seconds, 1),
+    }
+
+
+def found(trial: FrozenTrial, tracker: Tracker) -> dict[str, Any]:
+    """A trial of the summary; `value` is the (first) objective, and with several of them `values` are all."""
+    return {
+        "trial": trial.number,
+        "value": trial.values[0],
+        **({"values": trial.values} if len(trial.values) > 1 else {}),
+        "params": trial.params,
+        "checkpoint": trial.user_attrs["checkpoint"],
+        "mlflow_run_id": tracker.run_id(trial.number),
+    }
+
+
+def next_steps(study: optuna.Study, plan: Plan, tracker: Tracker) -> list[str]:
+    """The lines under the table: what is left to do, and how to look at what was found."""
+    number = counts(study)
+    over = sum(is_over(trial) for trial in study.get_trials(deepcopy=False))
+    limited = f" {over} of them were over --at-most {plan.identity()['at-most']}." if over else ""
+    lines = [f"{number['complete']} complete, {number['pruned']} pruned, {number['failed']} failed.{limited}"]
+    running = len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+    if running:
+        lines.append(f"{running} trials wait at their last checkpoint: the same command goes on with them.")
+    if tracker.unsent:
+        lines.append(f"MLflow has not taken everything ({tracker.trouble}): the same command sends the rest.")
+    met = budget_met(study, plan)
+    if met:
+        lines.append(f"{met[0].upper()}{met[1:]}: the same command with more goes on.")
+    best = best_trial(study)
+    if best:
+        what = f"Best weights by {plan.objective}" if len(plan.objectives) > 1 else "Best weights"
+        lines.append(f"{what}: {best.user_attrs['checkpoint']}")
+        lines.append(f"Check them:   python -m platform.evaluate {best.user_attrs['checkpoint']} --data {plan.data}")
+    lines.append(f"Compare runs: python -m platform.ui --runs {plan.runs}")
+    return lines
