@@ -31,10 +31,8 @@ def limited(plan: Plan, room_bytes: int, trial_bytes: int) -> Plan:
     """The plan with as many trials at a time as there is room for, at least one."""
     fit = max(1, room_bytes // trial_bytes)
     concurrency = min(plan.concurrency, fit)
-    units = f"{plan.gpus_per_trial:g} GPUs" if plan.gpus_per_trial else f"{plan.cpus_per_trial} CPUs"
-    why = (
-        f"{plan.concurrency} by {units} each, {fit} by {gigabytes(trial_bytes)} of memory each, of which"
-        f" {gigabytes(room_bytes)} are free"
-    )
+    units = "GPUs" if plan.gpus_per_trial else "CPUs"
+    free = gigabytes(room_bytes)
+    why = f"{units} hold {plan.concurrency}, memory {fit}: {gigabytes(trial_bytes)} each of the {free} that are free"
     cpus = cpus_of_each(concurrency, plan.scale, plan.gpus_per_trial)
     return replace(plan, concurrency=concurrency, cpus_per_trial=cpus, why_concurrency=why)

@@ -111,7 +111,7 @@ def print_summary(study: optuna.Study, plan: Plan, footer: list[str]) -> None:
     baselines = [trial for trial in study.get_trials(deepcopy=False) if "baseline" in trial.user_attrs]
     for trial in sorted(baselines, key=lambda trial: (trial.user_attrs["baseline"].startswith("paper"), trial.number)):
         if last_epoch(trial):
-            over = ", over the limit" if "over_limit" in trial.user_attrs else ""
+            over = " (over)" if "over_limit" in trial.user_attrs else ""
             table.add_row(*_row(f"{trial.user_attrs['baseline']}{over}", trial, keys))
     table.add_row("chance", "", *(_cell(key, plan.chance[key]) if key in plan.chance else "" for key in keys), "")
     console = Console(stderr=True, width=None if Console(stderr=True).is_terminal else 100)

@@ -19,7 +19,7 @@ GB = 10**9
 def test_memory_that_holds_two_lets_two_run_however_many_cpus_there_are(plan: Plan) -> None:
     found = limited(replace(plan, concurrency=8), 5 * GB, 2 * GB)
     assert found.concurrency == 2
-    assert found.why_concurrency == "8 by 1 CPUs each, 2 by 2.0 GB of memory each, of which 5.0 GB are free"
+    assert found.why_concurrency == "CPUs hold 8, memory 2: 2.0 GB each of the 5.0 GB that are free"
     assert limited(replace(plan, concurrency=8), 100 * GB, 2 * GB).concurrency == 8
 
 
@@ -31,7 +31,7 @@ def test_fewer_trials_of_the_papers_scale_have_more_cpus_each(plan: Plan) -> Non
     at_paper = replace(plan, scale="paper", gpus_per_trial=1.0, concurrency=4, cpus_per_trial=1)
     found = limited(at_paper, 3 * GB, 2 * GB)
     assert (found.concurrency, found.cpus_per_trial) == (1, num_cpus())
-    assert "4 by 1 GPUs each" in found.why_concurrency
+    assert "GPUs hold 4, memory 1:" in found.why_concurrency
 
 
 def test_auto_begins_with_what_the_default_is(plan_of: Callable[..., Plan]) -> None:
@@ -45,7 +45,7 @@ def test_the_header_says_why(plan: Plan, capsys: pytest.CaptureFixture[str]) -> 
     print_header(plan, 0, 0)
     assert f"{plan.concurrency} at a time.\n" in capsys.readouterr().err
     print_header(limited(replace(plan, concurrency=8), 5 * GB, 2 * GB), 0, 0)
-    assert "; 2 at a time (8 by 1 CPUs each, 2 by 2.0 GB" in capsys.readouterr().err
+    assert "; 2 at a time (CPUs hold 8, memory 2: 2.0 GB" in capsys.readouterr().err
 
 
 @pytest.mark.slow

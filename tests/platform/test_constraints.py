@@ -234,7 +234,7 @@ def test_a_search_with_a_limit_says_what_was_over_it(shards: Path, small_space: 
     over = [trial for trial in trials if is_over(trial)]
     assert found["best"]["params"]["backbone"] == "vit_64x3"
     assert f"{len(over)} of them were over --at-most num_parameters=200000." in screen
-    assert "large row, over the limit" in screen
+    assert "large row (over)" in screen
     states = {int(run.data.tags["trial"]): run.data.tags["state"] for run in mlflow_runs(tmp_path / "runs/mlflow.db")
               if "trial" in run.data.tags}  # fmt: skip
     assert states == {trial.number: trial.state.name for trial in trials}
