@@ -35,9 +35,9 @@ class RungwiseSampler(BaseSampler):
     """Expected improvement by a Gaussian process that learns from one rung of successive halving at a time.
 
     All values that are compared are of the same epoch: that of the highest rung which `MIN_RESULTS` trials have
-    reached. Trials that could not train, or took too much, count as the worst there. Those that run are believed to come out as
-    foreseen, so that several at a time spread. Until there is such a rung, and for a share of the trials always,
-    points are random. No point is tried twice as long as there are others.
+    reached. Trials that could not train, or took too much, count as the worst there. Those that run are believed to
+    come out as foreseen, so that several at a time spread. Until there is such a rung, and for a share of the trials
+    always, points are random. No point is tried twice as long as there are others.
 
     Expected improvement: Jones et al. 1998, equation 15. Belief in what runs: the "kriging believer" of Ginsbourger et
     al. 2010.
