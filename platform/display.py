@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -12,7 +12,7 @@ from rich.table import Table
 
 from platform.objectives import COSTS, last_epoch, written
 from platform.plan import Plan
-from platform.study import best_trial, front
+from platform.study import best_trial, chosen_trial, front
 from shards_tools.command import say
 
 # What the papers print, in their order and in percent: of works, or of classes.
@@ -25,6 +25,19 @@ COLUMNS = {
     "top5": "top-5 %",
     "top1_mean_class": "mean of classes %",
 }
+
+
+class Screen(Protocol):
+    """What is told how trials come on."""
+
+    def report(self, trial: optuna.Trial, step: int, last_step: int, values: Mapping[str, float], stops: bool) -> None:
+        """One epoch of one trial."""
+
+    def died(self, trial: optuna.Trial, count: int) -> None:
+        """An attempt whose process died."""
+
+    def end(self, trial: optuna.Trial, state: TrialState, reason: str) -> None:
+        """A trial that ended."""
 
 
 class Display:
@@ -93,10 +106,15 @@ def print_header(plan: Plan, num_finished: int, num_running: int) -> None:
     say(f"{state}; {plan.concurrency} at a time{why}.")
 
 
-def print_summary(study: optuna.Study, plan: Plan, footer: list[str]) -> None:
+def print_summary(
+    study: optuna.Study, plan: Plan, more: Sequence[tuple[Table, Sequence[str]]], footer: Sequence[str]
+) -> None:
     """The table of the study: the best found beside the rows set by hand, the papers' rows and chance.
 
     With several objectives the whole front is shown, in bold.
+
+    Args:
+        more: tables that follow it, each with the lines under it.
     """
     table = Table(title=f"Study {plan.study}", title_justify="left")
     keys = [key for key in COLUMNS if key in plan.chance]
@@ -106,7 +124,7 @@ def print_summary(study: optuna.Study, plan: Plan, footer: list[str]) -> None:
     if len(plan.objectives) > 1:
         for trial in front(study):
             table.add_row(*_row("front", trial, keys), style="bold")
-    elif best := best_trial(study):
+    elif best := chosen_trial(study):
         table.add_row(*_row("best found", best, keys), style="bold")
     baselines = [trial for trial in study.get_trials(deepcopy=False) if "baseline" in trial.user_attrs]
     for trial in sorted(baselines, key=lambda trial: (trial.user_attrs["baseline"].startswith("paper"), trial.number)):
@@ -116,6 +134,10 @@ def print_summary(study: optuna.Study, plan: Plan, footer: list[str]) -> None:
     table.add_row("chance", "", *(_cell(key, plan.chance[key]) if key in plan.chance else "" for key in keys), "")
     console = Console(stderr=True, width=None if Console(stderr=True).is_terminal else 100)
     console.print(table)
+    for further, lines in more:
+        console.print(further)
+        for line in lines:
+            say(line)
     for line in footer:
         say(line)
 

@@ -8,13 +8,23 @@ import json
 import os
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 Event = dict[str, Any]
 
 
+class Book(Protocol):
+    """What trials are written to."""
+
+    def append(self, kind: str, **fields: Any) -> None:
+        """Write one event."""
+
+
 class Journal:
-    """An append-only file of events. An epoch or a state of the study that it holds already is not written again."""
+    """An append-only file of events. An epoch or a state of the study that it holds already is not written again.
+
+    A trial may have several series of epochs: its own, and one for each `part`, such as another fold.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -22,7 +32,7 @@ class Journal:
         self.appended = threading.Event()
         _cut_torn_line(path)
         events, _ = self.read()
-        self._epochs = {(event["trial"], event["step"]) for event in events if event["kind"] == "metrics"}
+        self._epochs = {_epoch(event) for event in events if event["kind"] == "metrics"}
         states = [event for event in events if event["kind"] == "study"]
         self._state = {key: value for key, value in states[-1].items() if key not in ("kind", "time")} if states else {}
         # Unbuffered: what could not be written must not come back when the file is closed.
@@ -31,7 +41,7 @@ class Journal:
     def append(self, kind: str, **fields: Any) -> None:
         """Write one event; it survives the death of this process from here on."""
         if kind == "metrics":
-            epoch = (fields["trial"], fields["step"])
+            epoch = _epoch(fields)
             if epoch in self._epochs:
                 return
             self._write(kind, fields)
@@ -79,6 +89,10 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+
+def _epoch(event: Event) -> tuple[int, int, str]:
+    return event["trial"], event["step"], event.get("part", "")
 
 
 def _cut_torn_line(path: Path) -> None:

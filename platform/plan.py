@@ -14,6 +14,7 @@ import torch
 from platform.constraints import check_reachable, limits_of
 from platform.grid import num_points
 from platform.objectives import check_names, objectives_of, sampler_and_pruner
+from platform.protocol import checked_folds, checked_seeds, with_test_fold
 from platform.resources import resources
 from platform.spaces import Space, load_space
 from shards_tools.errors import Error
@@ -63,6 +64,9 @@ class Plan:
     storage: str
     tracking: str
     chance: dict[str, float]
+    folds: int = 1  # that the best trials are trained on, the search's own among them
+    finalists: int | None = None  # that are evaluated on the test split; None: it stays locked
+    final_seeds: int = 3  # that each finalist is trained with
 
     @property
     def objective(self) -> str:
@@ -91,6 +95,7 @@ class Plan:
             "settings": settings_of(recipe),
             "data": self.data,
             "fold": self.fold,
+            "test_fold": self.manifest.test_fold,
             "seed": self.seed,
             "num_threads": self.cpus_per_trial,
             "reading": self.reading,
@@ -124,7 +129,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
     space = load_space(options.space, scale)
     data = options.data or sample_set()
     _refuse_password(data)
-    manifest = read_manifest(data)
+    manifest = with_test_fold(read_manifest(data), options.finalists)
     if space.reads_tags and manifest.tags is None:
         raise Error(f"--space {options.space} reads tags, and {manifest.store} has none. Build shards of dafull.")
     # Every byte of a local set is looked at; of a remote one each image is, when it arrives.
@@ -164,6 +169,9 @@ def make_plan(options: argparse.Namespace) -> Plan:
         storage=options.storage or f"sqlite:///{runs / 'optuna.db'}",
         tracking=_checked_tracking(options.tracking or f"sqlite:///{runs / 'mlflow.db'}"),
         chance=chance,
+        folds=checked_folds(options.folds, manifest),
+        finalists=options.finalists,
+        final_seeds=checked_seeds(options.final_seeds),
     )
 
 

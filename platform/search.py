@@ -11,6 +11,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
+from platform.after_search import AfterSearch
 from platform.code_version import code_version
 from platform.concurrency import fit_to_memory
 from platform.display import Display, print_header, print_summary
@@ -79,20 +80,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tracker.start()
         wait_s = LONGEST_WAIT_AFTER_AN_ERROR_S
         try:
+            after = AfterSearch(study, plan, storage, journal)
             trials = Trials(study, plan, journal, Display(study, plan))
             storage.interrupted = lambda: trials.interrupted
             if not trials.done:
                 search(study, plan, trials, tracker)
+            if trials.over:
+                after.run()
             journal.append("study", **study_event(study, plan), time=time.time())
             wait_s = LONGEST_WAIT_FOR_MLFLOW_S
         finally:
             tracker.close(wait_s)
-    print_summary(study, plan, next_steps(study, plan, tracker))
+    print_summary(study, plan, after.tables(), next_steps(study, plan, tracker))
     if options.json:
-        print_json(summary(study, plan, tracker, time.monotonic() - started))
-    if trials.interrupted:
+        print_json({**summary(study, plan, tracker, time.monotonic() - started), **after.as_json()})
+    ran = after.ran or trials
+    if ran.interrupted:
         raise KeyboardInterrupt
-    trials.raise_if_it_gave_up()
+    ran.raise_if_it_gave_up()
 
 
 def parser() -> Parser:
@@ -111,6 +116,9 @@ def parser() -> Parser:
     )
     add("--epochs", type=positive_int, metavar="N", help="of each trial; default: what the recipes say")
     add("--scale", choices=("auto", "paper", "tiny"), default="auto", help="auto: paper where there is a GPU")
+    add("--folds", type=positive_int, metavar="K", help="train the best third on K folds in all, and rank by the mean")
+    add("--finalists", type=positive_int, metavar="N", help="evaluate the N best on the test split, once")
+    add("--final-seeds", type=positive_int, default=3, metavar="S", help="trainings of each finalist; default: 3")
     add(
         "--objective",
         nargs="+",

@@ -78,6 +78,12 @@ def last_improvement(study: optuna.Study) -> FrozenTrial | None:
     return max(front(study), key=lambda trial: (trial.datetime_complete, trial.number), default=None)
 
 
+def chosen_trial(study: optuna.Study) -> optuna.trial.FrozenTrial | None:
+    """The best trial by its mean over folds, where the search has gone there, else by its value."""
+    number = study.user_attrs.get("best_by_mean")
+    return best_trial(study) if number is None else study.get_trials(deepcopy=False)[number]
+
+
 def num_finished(study: optuna.Study) -> int:
     """How many trials count for --trials: complete and pruned."""
     return len(study.get_trials(deepcopy=False, states=FINISHED))

@@ -11,13 +11,13 @@ from platform.budgets import budget_met
 from platform.constraints import is_over
 from platform.plan import Plan
 from platform.storage import without_password
-from platform.study import best_trial, front
+from platform.study import chosen_trial, front
 from platform.tracking import Tracker
 
 
 def study_event(study: optuna.Study, plan: Plan) -> dict[str, Any]:
     """The state of the whole study, for the parent run."""
-    best = best_trial(study)
+    best = chosen_trial(study)
     chance = {f"chance_{name}": plan.chance[name] for name in plan.objectives if name in plan.chance}
     if best is None:
         return {"trial": None, "checkpoint": None, "tags": counts(study), "metrics": chance}
@@ -47,7 +47,7 @@ def counts(study: optuna.Study) -> dict[str, int]:
 
 def summary(study: optuna.Study, plan: Plan, tracker: Tracker, seconds: float) -> dict[str, Any]:
     """The JSON of the command."""
-    best = best_trial(study)
+    best = chosen_trial(study)
     chance = [plan.chance.get(name) for name in plan.objectives]
     several = len(plan.objectives) > 1
     return {
@@ -91,7 +91,7 @@ def next_steps(study: optuna.Study, plan: Plan, tracker: Tracker) -> list[str]:
     met = budget_met(study, plan)
     if met:
         lines.append(f"{met[0].upper()}{met[1:]}: the same command with more goes on.")
-    best = best_trial(study)
+    best = chosen_trial(study)
     if best:
         what = f"Best weights by {plan.objective}" if len(plan.objectives) > 1 else "Best weights"
         lines.append(f"{what}: {best.user_attrs['checkpoint']}")

@@ -18,9 +18,9 @@ from optuna.trial import TrialState
 
 from platform.budgets import budget_met, gpu_hours
 from platform.constraints import judge, known_costs
-from platform.display import Display
+from platform.display import Screen
 from platform.events import METRIC_KEYS, start_of
-from platform.journal import Journal
+from platform.journal import Book
 from platform.objectives import final_values, knows_epoch, last_epoch, num_parameters, tell_epoch
 from platform.plan import Plan
 from platform.pruning import should_stop
@@ -48,7 +48,7 @@ class Attempt:
 class Trials:
     """Every decision about trials: start, go on, stop, end. Tune's searcher, scheduler and callback only pass it on."""
 
-    def __init__(self, study: optuna.Study, plan: Plan, journal: Journal, display: Display) -> None:
+    def __init__(self, study: optuna.Study, plan: Plan, journal: Book, display: Screen) -> None:
         self._study, self._plan, self._journal, self._display = study, plan, journal, display
         self._attempts: dict[str, Attempt] = {}
         self._failures_in_a_row = 0
@@ -66,6 +66,11 @@ class Trials:
         if self.stopping or self.gave_up:
             return True
         return not self._attempts and not self._to_adopt and self._num_left() == 0
+
+    @property
+    def over(self) -> bool:
+        """All that was wanted has ended, and not for a failure: what follows a search may begin."""
+        return self._num_left() == 0 and not (self.interrupted or self.failure or self.gave_up)
 
     @property
     def runs(self) -> Path:
@@ -103,6 +108,7 @@ class Trials:
         checkpoint = trial.user_attrs.get("checkpoint")
         return {
             **self._plan.config(recipe),
+            **trial.user_attrs.get("training", {}),  # another fold or seed than the search's; see trainings.py
             "trial": trial.number,
             "attempt": attempt,
             "resume": checkpoint if checkpoint and Path(checkpoint).is_dir() else None,

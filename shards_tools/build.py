@@ -87,6 +87,7 @@ def write_shards(
         notes=(*source.notes, *([BOX_NOTE] if any(image.box for image in source.images) else [])),
         tags=tags,
         pairs=pairs,
+        test_fold=None,  # a search may keep one
         **columns,
     )
     write_foreign(shards, folder)

@@ -5,12 +5,20 @@ Readers take offsets and sizes from here and never from tar headers.
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from shards_tools.errors import Error
-from shards_tools.splits import SPLIT_NAMES, TRAIN, VAL_GALLERY, VAL_QUERY, query_roles_of_fold
+from shards_tools.splits import (
+    SPLIT_NAMES,
+    TEST_GALLERY,
+    TEST_QUERY,
+    TRAIN,
+    VAL_GALLERY,
+    VAL_QUERY,
+    query_roles_of_fold,
+)
 from shards_tools.stores.store import Store
 from shards_tools.tags import Tags
 
@@ -94,6 +102,7 @@ class Manifest:
     notes: tuple[str, ...] = ()  # what the build did to the source that a reader of results should know
     tags: Tags | None = None
     pairs: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.int64))  # official test pairs, [num_pairs, 2]
+    test_fold: int | None = None  # of five: neither trained nor validated on; None: there is no such fold
 
     @property
     def num_images(self) -> int:
@@ -106,17 +115,34 @@ class Manifest:
         return NUM_FOLDS[self.layout]
 
     def split(self, fold: int = 0) -> Split:
-        """The images of each split: as cut when built, or fold `fold` for validation and the others for training."""
+        """The images of each split: as cut when built, or fold `fold` for validation and the others for training.
+
+        A test fold is cut into query and gallery as a fold that validates is.
+        """
         if not 0 <= fold < self.num_folds:
             known = "fold 0 alone" if self.num_folds == 1 else f"folds 0 to {self.num_folds - 1}"
             raise Error(f"Fold {fold} does not exist: the {self.layout} layout of {self.store} has {known}.")
+        if fold == self.test_fold:
+            raise Error(f"Fold {fold} of {self.store} is kept for the test. Validate on another.")
         codes = self._codes_of_fold(fold) if self.layout == "five-fold" else self.split_code
         return Split(*(np.flatnonzero(codes == code) for code in range(len(SPLIT_NAMES))))
 
+    def with_test_fold(self, fold: int | None) -> "Manifest":
+        """The same images, fold `fold` of a five-fold layout kept for the test; None keeps none."""
+        if fold is not None and not (self.layout == "five-fold" and 0 <= fold < self.num_folds):
+            raise Error(f"Fold {fold} cannot be kept for the test: {self.store} has the {self.layout} layout.")
+        return replace(self, test_fold=fold)
+
     def _codes_of_fold(self, fold: int) -> np.ndarray:
-        in_fold = self.fold == fold
-        queries = query_roles_of_fold(self.roles, np.unique(self.role[in_fold]))
-        return np.where(in_fold, np.where(np.isin(self.role, queries), VAL_QUERY, VAL_GALLERY), TRAIN)
+        codes = np.full(self.num_images, TRAIN)
+        kept = {fold: (VAL_QUERY, VAL_GALLERY)}
+        if self.test_fold is not None:
+            kept[self.test_fold] = (TEST_QUERY, TEST_GALLERY)
+        for number, (query, gallery) in kept.items():
+            in_fold = self.fold == number
+            queries = query_roles_of_fold(self.roles, np.unique(self.role[in_fold]))
+            codes[in_fold] = np.where(np.isin(self.role[in_fold], queries), query, gallery)
+        return codes
 
 
 def fingerprint(

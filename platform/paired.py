@@ -1,0 +1,52 @@
+"""Whether a difference between two settings may be chance: statistics of a handful of pairs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """The exact sign-flip test of paired differences, two-sided."""
+
+    num_pairs: int
+    difference: float  # mean of the pairs' differences
+    p: float  # NaN where there is no pair
+
+    @property
+    def smallest_p(self) -> float:
+        """What p can be at least with so many pairs, whatever the differences are."""
+        return smallest_p(self.num_pairs)
+
+
+def smallest_p(num_pairs: int) -> float:
+    """The smallest two-sided p that so many pairs can give: two of all patterns of signs."""
+    return min(1.0, 2.0 ** (1 - num_pairs))
+
+
+def paired_test(values: Sequence[float], others: Sequence[float]) -> PairedTest:
+    """Test whether `values` differ from `others`, pair by pair.
+
+    Fisher's randomisation test (The Design of Experiments, 1935, section 21): were there no difference, each pair's
+    could as well have the other sign. p is the share of all 2^n patterns of signs whose mean lies at least as far from
+    zero as the one that was seen. At most 20 pairs are of use.
+    """
+    differences = np.subtract(values, others, dtype=np.float64)
+    if not len(differences):
+        return PairedTest(0, math.nan, math.nan)
+    sums = np.zeros(1)
+    for difference in differences:
+        sums = np.concatenate([sums + difference, sums - difference])
+    seen = abs(differences.sum())
+    # Equal sums may be rounded differently: what is as far but for rounding is as far.
+    as_far = np.abs(sums) >= seen - 1e-9 * np.abs(differences).sum()
+    return PairedTest(len(differences), float(differences.mean()), float(as_far.mean()))
+
+
+def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
+    """Mean, and standard deviation with n - 1 in the denominator; the second is NaN for a single value."""
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan

@@ -1,0 +1,73 @@
+"""What a search may look at beside its own fold: how many folds its best trials go to, and what its finalists' test is.
+
+A plain tree and data of classes or identities have a test split of their own. A five-fold tree has none: where
+finalists are asked for, fold 4 is kept out of every training and validation of the search, and is the test.
+"""
+
+from __future__ import annotations
+
+import optuna
+from optuna.trial import TrialState
+
+from shards_tools.errors import Error
+from shards_tools.manifest import Manifest
+from trainables.evaluation import Evaluation
+
+TEST_FOLD = 4  # of a five-fold tree
+MOST_SEEDS = 20  # the paired test looks at every sign of every difference: 2 to the power of their number
+
+
+def with_test_fold(manifest: Manifest, finalists: int | None) -> Manifest:
+    """The manifest as a search sees it: with finalists, five-fold data keep a fold for the test."""
+    if finalists is None:
+        return manifest
+    if manifest.layout == "five-fold":
+        return manifest.with_test_fold(TEST_FOLD)
+    Evaluation(manifest, "test").chance()  # refuses, by name, data without a test split
+    return manifest
+
+
+def checked_folds(asked: int | None, manifest: Manifest) -> int:
+    """How many folds the best trials are trained on, the search's own among them; 1 where none was asked for."""
+    folds = asked or 1
+    known = manifest.num_folds - (manifest.test_fold is not None)
+    if folds > known:
+        if manifest.num_folds == 1:
+            raise Error(
+                f"--folds {folds}: {manifest.store} has no folds. Leave the option out, or cut a tree of works into"
+                " five with: python -m shards_tools build lsasrd SOURCE --out SHARDS --five-fold."
+            )
+        kept = f", of which --finalists keeps fold {TEST_FOLD} for the test" if manifest.test_fold is not None else ""
+        raise Error(f"--folds {folds}: {manifest.store} has {manifest.num_folds} folds{kept}. Give at most {known}.")
+    return folds
+
+
+def checked_seeds(asked: int) -> int:
+    """How many seeds each finalist is trained with."""
+    if asked > MOST_SEEDS:
+        raise Error(f"--final-seeds {asked} is more than the paired test can look through. Give at most {MOST_SEEDS}.")
+    return asked
+
+
+def check_protocol(study: optuna.Study, folds: int, test_fold: int | None) -> None:
+    """Refuse fewer folds than the study has gone to, and another test than it was started for."""
+    gone_to = study.user_attrs.get("folds", 1)
+    if folds < gone_to:
+        raise Error(
+            f"--folds {folds}: the best trials of study {study.study_name} have gone to {gone_to} folds. Give at least"
+            f" {gone_to}, or start another study with --study NAME."
+        )
+    if all(trial.state == TrialState.WAITING for trial in study.get_trials(deepcopy=False)):
+        study.set_user_attr("test_fold", test_fold)
+        return
+    kept = study.user_attrs.get("test_fold")
+    if kept is None and test_fold is not None:
+        raise Error(
+            f"--finalists: study {study.study_name} has trained on fold {test_fold}, which they would be tested on."
+            " Start another study with --study NAME."
+        )
+    if kept is not None and test_fold is None:
+        raise Error(
+            f"Study {study.study_name} keeps fold {kept} for its finalists. Give --finalists N as its first start did,"
+            " or start another study with --study NAME."
+        )
