@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import optuna
@@ -31,11 +32,11 @@ class AfterSearch:
         self._finalists = Finalists(study, plan, storage, journal) if plan.finalists else None
         self.ran: Trainings | None = None  # the last ones
 
-    def run(self) -> None:
+    def run(self, start_ray: Callable[[], None]) -> None:
         """Run what is left of both, as far as the hours go."""
         if self._folds:
             self._folds.enlist()
-            if not self._run(self._folds):
+            if not self._run(self._folds, start_ray):
                 return
             best = self._ranked()
             if best:
@@ -43,7 +44,7 @@ class AfterSearch:
         if self._finalists:
             ranked = self._ranked()
             self._finalists.elect(ranked, best_paper_row(ranked))
-            if self._run(self._finalists):
+            if self._run(self._finalists, start_ray):
                 self._finalists.test()
 
     def tables(self) -> list[tuple[Table, list[str]]]:
@@ -70,12 +71,13 @@ class AfterSearch:
             "finalists": [{**one.as_json(), "checkpoints": own} for one, own in zip(final, weights, strict=True)],
         }
 
-    def _run(self, stage: Folds | Finalists) -> bool:
+    def _run(self, stage: Folds | Finalists, start_ray: Callable[[], None]) -> bool:
         """Run a stage's trainings; whether all of them are done."""
         self.ran = trainings = stage.make_trainings()
         self._storage.interrupted = lambda: trainings.interrupted
         hours = self._hours_left()
         if not trainings.done and (hours is None or hours > 0):
+            start_ray()
             stage.run(trainings, hours)
         return trainings.over
 

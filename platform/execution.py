@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,18 @@ def local_cluster(plan: Plan) -> Iterator[None]:
             yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def cluster_when_needed(plan: Plan) -> Iterator[Callable[[], None]]:
+    """A function that starts Ray when it is first called; it runs until the context ends."""
+    with ExitStack() as stack:
+
+        def start() -> None:
+            if not ray.is_initialized():
+                stack.enter_context(local_cluster(plan))
+
+        yield start
 
 
 @contextmanager

@@ -98,7 +98,7 @@ class Finalists:
 
     def run(self, trainings: Trainings, hours: float | None) -> None:
         """Train what waits."""
-        run_part(self._plan, self.study, trainings, hours, f"Finalists, {len(self.seeds)} seeds each")
+        run_part(self._plan, self.study, trainings, hours, f"Finalists; seeds of each: {len(self.seeds)}")
 
     def test(self) -> None:
         """Evaluate every finalist's checkpoint that has not been on the test split, once all of them are trained."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import optuna
@@ -16,7 +16,7 @@ from platform.code_version import code_version
 from platform.concurrency import fit_to_memory
 from platform.display import Display, print_header, print_summary
 from platform.dry_run import dry_run
-from platform.execution import local_cluster, run_trials
+from platform.execution import cluster_when_needed, run_trials
 from platform.journal import Journal
 from platform.lock import only_driver
 from platform.objectives import COSTS, OBJECTIVES
@@ -83,10 +83,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             after = AfterSearch(study, plan, storage, journal)
             trials = Trials(study, plan, journal, Display(study, plan))
             storage.interrupted = lambda: trials.interrupted
-            if not trials.done:
-                search(study, plan, trials, tracker)
-            if trials.over:
-                after.run()
+            with cluster_when_needed(plan) as start_ray:
+                if not trials.done:
+                    search(study, plan, trials, tracker, start_ray)
+                if trials.over:
+                    after.run(start_ray)
             journal.append("study", **study_event(study, plan), time=time.time())
             wait_s = LONGEST_WAIT_FOR_MLFLOW_S
         finally:
@@ -156,20 +157,20 @@ def parser() -> Parser:
     return arguments
 
 
-def search(study: optuna.Study, plan: Plan, trials: Trials, tracker: Tracker) -> None:
+def search(study: optuna.Study, plan: Plan, trials: Trials, tracker: Tracker, start_ray: Callable[[], None]) -> None:
     """Run the trials that are left."""
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     print_header(plan, num_finished(study), len(running))
     start = study.user_attrs.get("starts", 0) + 1
     study.set_user_attr("starts", start)
-    with local_cluster(plan):
-        # MLflow's store is made while Ray starts, and stands before any trial does.
-        if not tracker.ready.wait(LONGEST_WAIT_FOR_MLFLOW_S):
-            say(
-                f"MLflow's store {without_password(plan.tracking)} does not answer ({tracker.trouble or 'no reply'}). "
-                "The search goes on; what it is to be told waits on disk."
-            )
-        run_trials(plan, trials, start)
+    start_ray()
+    # MLflow's store is made while Ray starts, and stands before any trial does.
+    if not tracker.ready.wait(LONGEST_WAIT_FOR_MLFLOW_S):
+        say(
+            f"MLflow's store {without_password(plan.tracking)} does not answer ({tracker.trouble or 'no reply'}). "
+            "The search goes on; what it is to be told waits on disk."
+        )
+    run_trials(plan, trials, start)
     if trials.failure:
         raise trials.failure
 

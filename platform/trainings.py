@@ -16,7 +16,7 @@ import optuna
 from optuna.pruners import BasePruner, NopPruner
 from optuna.trial import FrozenTrial, TrialState
 
-from platform.execution import local_cluster, run_trials
+from platform.execution import run_trials
 from platform.journal import Journal
 from platform.plan import Plan
 from platform.storage import PatientStorage
@@ -133,11 +133,11 @@ def run_part(plan: Plan, study: optuna.Study, trainings: Trainings, hours: float
     states = [trial.state for trial in study.get_trials(deepcopy=False)]
     running = states.count(TrialState.RUNNING)
     left = f", {running} of them from where an earlier start left them" if running else ""
-    say(f"{what}: {states.count(TrialState.WAITING) + running} trainings{left}; {plan.concurrency} at a time.")
+    num_left = states.count(TrialState.WAITING) + running
+    say(f"{what}; trainings left: {num_left}{left}; {plan.concurrency} at a time.")
     start = study.user_attrs.get("starts", 0) + 1
     study.set_user_attr("starts", start)
-    with local_cluster(part):
-        run_trials(part, trainings, start)
+    run_trials(part, trainings, start)
     if trainings.failure:
         raise trainings.failure
 

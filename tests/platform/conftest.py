@@ -7,6 +7,10 @@ import pytest
 
 from platform.plan import Plan, make_plan
 from platform.search import parser
+from shards_tools.build import build
+from shards_tools.sources.folds import cut_into_folds
+from shards_tools.sources.lsasrd import scan
+from tests.conftest import draw_tree
 
 # Eight parameters are too many to wait for: one learning rate, one switch, and two rows by hand.
 SMALL_SPACE = """
@@ -40,6 +44,15 @@ def small_space(tmp_path: Path) -> Path:
     path = tmp_path / "small.py"
     path.write_text(SMALL_SPACE)
     return path
+
+
+@pytest.fixture(scope="session")
+def five_folds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards of fifteen works in five folds."""
+    out = tmp_path_factory.mktemp("five-folds") / "shards"
+    tree = draw_tree(tmp_path_factory.mktemp("five-folds-tree"), num_train=15, num_test=0, num_roles=4)
+    build(cut_into_folds(scan(tree), 0), out)
+    return out
 
 
 @pytest.fixture

@@ -1,0 +1,342 @@
+"""The best third of a search goes to other folds: which trials, in what order, and that no kill loses or doubles one.
+
+The fast tests tell by hand what trainings report; the slow ones run the command.
+"""
+
+import json
+import statistics
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from scipy.stats import wilcoxon
+
+from platform.after_search import AfterSearch
+from platform.folds import Folds, best_third
+from platform.journal import Journal
+from platform.plan import Plan
+from platform.storage import PatientStorage
+from platform.study import chosen_trial, open_storage, open_study
+from platform.trainings import newest, training_of
+from shards_tools.errors import Error
+from tests.platform.driver import address_of, family_of, mlflow_runs, run_search, started_search, wait_until
+from tests.platform.trainings_by_hand import Value, run_to_the_end, search_by_hand
+
+NUM_TRIALS = 6
+
+
+def value(of: int, fold: int, seed: int) -> float:
+    """Trial 3 leads on fold 0 by luck; trial 2 is the best on all others. Trial 0 is the paper's row."""
+    lucky = {0: 0.30, 1: 0.35, 2: 0.50, 3: 0.52, 4: 0.31, 5: 0.32}[of]
+    return lucky if fold == 0 else lucky - (0.2 if of == 3 else 0.01 * fold)
+
+
+@pytest.fixture
+def plan(plan_of: Callable[..., Plan], five_folds: Path) -> Plan:
+    options = ("--data", five_folds, "--trials", NUM_TRIALS, "--pruner", "none", "--sampler", "random")
+    return plan_of(*options, "--folds", 3, "--concurrency", 1)
+
+
+@pytest.fixture
+def storage(plan: Plan) -> PatientStorage:
+    return open_storage(plan.storage)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        yield journal
+
+
+@pytest.fixture
+def study(plan: Plan, storage: PatientStorage, journal: Journal, tmp_path: Path) -> optuna.Study:
+    """A search that is done."""
+    study = open_study(plan, storage)
+    search_by_hand(study, plan, journal, value, tmp_path / "search")
+    return study
+
+
+@pytest.fixture
+def go_on(study: optuna.Study, storage: PatientStorage, journal: Journal, tmp_path: Path) -> Callable[..., list[Any]]:
+    """One start of the folds of a plan, to its end; the configs of the trainings that it ran."""
+
+    def start(plan: Plan, value: Value = value) -> list[Any]:
+        folds = Folds(study, plan, storage, journal)
+        folds.enlist()
+        trainings = folds.make_trainings()
+        of = lambda config: training_of(folds.trainings.trials[config["trial"]]).of  # noqa: E731
+        told = lambda config: value(of(config), config["fold"], config["seed"])  # noqa: E731
+        return run_to_the_end(trainings, told, tmp_path / "trainings")
+
+    return start
+
+
+def candidates(storage: PatientStorage, plan: Plan) -> dict[int, FrozenTrial]:
+    study = optuna.load_study(study_name=f"{plan.study}-folds", storage=storage)
+    return {trial.user_attrs["trial"]: trial for trial in study.trials}
+
+
+def test_the_best_third_goes_on_and_the_best_paper_row_with_it() -> None:
+    study = optuna.create_study(direction="maximize")
+    rows = {0: "paper one", 1: "paper two", 5: "hand-set"}
+    for number, result in enumerate([0.1, 0.2, 0.8, 0.5, 0.9, 0.3, 0.4]):
+        row = {"baseline": rows[number]} if number in rows else {}
+        study.add_trial(create_trial(value=result, user_attrs=row))
+    study.add_trial(create_trial(value=0.99, state=TrialState.PRUNED))
+    assert [trial.number for trial in best_third(study)] == [4, 2, 3, 1]  # a third of seven is three
+
+
+def test_of_few_trials_two_go_on() -> None:
+    study = optuna.create_study(direction="maximize")
+    for result in (0.1, 0.2, 0.3):
+        study.add_trial(create_trial(value=result))
+    assert [trial.number for trial in best_third(study)] == [2, 1]
+
+
+def test_every_candidate_is_trained_once_on_each_other_fold_with_the_studys_seed(
+    go_on: Callable[..., list[Any]], plan: Plan, study: optuna.Study
+) -> None:
+    configs = go_on(plan)
+    assert [(config["fold"], config["seed"]) for config in configs] == [(1, 0), (2, 0)] * 3
+    settings = [config["settings"]["lr"] for config in configs[::2]]
+    assert settings == [study.trials[number].params["lr"] for number in (3, 2, 0)]  # the best first, then the row
+    assert go_on(plan) == []
+
+
+def test_the_ranking_is_by_the_mean_over_folds(
+    go_on: Callable[..., list[Any]], plan: Plan, study: optuna.Study, storage: PatientStorage, journal: Journal
+) -> None:
+    go_on(plan)
+    expected = {of: [value(of, fold, 0) for fold in range(3)] for of in (3, 2, 0)}
+    found = candidates(storage, plan)
+    assert {of: list(found[of].intermediate_values.values()) for of in found} == expected
+    assert {of: found[of].values[0] for of in found} == pytest.approx(
+        {of: statistics.fmean(values) for of, values in expected.items()}
+    )
+    after = AfterSearch(study, plan, storage, journal)
+    after.run(lambda: None)
+    best = chosen_trial(study)
+    assert best is not None
+    assert best.number == 2
+    assert [entry["trial"] for entry in after.as_json()["folds"]] == [2, 3, 0]
+    assert [entry["std"] for entry in after.as_json()["folds"]] == pytest.approx(
+        [statistics.stdev(expected[of]) for of in (2, 3, 0)]
+    )
+
+
+def test_checkpoints_of_other_folds_go_and_that_of_the_search_stays(
+    go_on: Callable[..., list[Any]], plan: Plan, study: optuna.Study, storage: PatientStorage
+) -> None:
+    go_on(plan)
+    trainings = optuna.load_study(study_name=f"{plan.study}-fold-trainings", storage=storage).trials
+    assert not any(Path(training.user_attrs["checkpoint"]).exists() for training in trainings)
+    assert all(Path(study.trials[number].user_attrs["checkpoint"]).exists() for number in (3, 2, 0))
+
+
+def test_mlflow_is_told_each_fold_and_the_mean_on_the_run_of_the_searchs_trial(
+    go_on: Callable[..., list[Any]], plan: Plan, journal: Journal
+) -> None:
+    go_on(plan)
+    told = [event for event in journal.read()[0] if event.get("part")]
+    assert {event["kind"] for event in told} == {"metrics"}
+    assert {event["trial"] for event in told} == {3, 2, 0}
+    of_best = [event for event in told if event["trial"] == 2]
+    fold = [(event["step"], event["values"]["fold_1_mAP"]) for event in of_best if event["part"] == "fold_1"]
+    assert fold == [(epoch, pytest.approx(0.49 * epoch / 4)) for epoch in (1, 2, 3, 4)]
+    mean = next(event["values"] for event in of_best if event["part"] == "folds")
+    values = [0.5, 0.49, 0.48]
+    assert mean["mean_mAP"] == pytest.approx(statistics.fmean(values))
+    assert mean["std_mAP"] == pytest.approx(statistics.stdev(values))
+    assert mean["mean_cmc_1"] == pytest.approx(statistics.fmean(values) / 2)
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.3, 0.45, 0.6, 0.8, 0.95])
+def test_a_start_that_ends_at_any_call_of_the_database_ends_as_the_undisturbed_one(
+    fraction: float,
+    plan_of: Callable[..., Plan],
+    plan: Plan,
+    study: optuna.Study,
+    storage: PatientStorage,
+    journal: Journal,
+    go_on: Callable[..., list[Any]],
+    tmp_path: Path,
+) -> None:
+    copy = tmp_path / "before.db"
+    copy.write_bytes((tmp_path / "runs" / "optuna.db").read_bytes())
+    num_calls = 0
+
+    def count(again: bool) -> None:
+        nonlocal num_calls
+        num_calls += 1
+
+    storage.fence = count
+    go_on(plan)
+    undisturbed = told_by(storage, plan)
+    events = parts_of(journal)
+
+    other = open_storage(address_of(copy))
+    left = round(fraction * num_calls)
+
+    def end(again: bool) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Killed
+
+    other.fence = end
+    with Journal(tmp_path / "other.jsonl") as second:
+        with pytest.raises(Killed):
+            start_over(study.study_name, plan, other, second, tmp_path)
+        other.fence = lambda again: None
+        start_over(study.study_name, plan, other, second, tmp_path)
+        assert told_by(other, plan) == undisturbed
+        assert parts_of(second) == events
+
+
+def start_over(name: str, plan: Plan, storage: PatientStorage, journal: Journal, folder: Path) -> None:
+    """A start of the folds on another database."""
+    folds = Folds(optuna.load_study(study_name=name, storage=storage), plan, storage, journal)
+    folds.enlist()
+    trainings = folds.make_trainings()
+    of = lambda config: training_of(folds.trainings.trials[config["trial"]]).of  # noqa: E731
+    run_to_the_end(trainings, lambda config: value(of(config), config["fold"], config["seed"]), folder / "again")
+
+
+def told_by(storage: PatientStorage, plan: Plan) -> list[Any]:
+    """What the two studies hold, each trial once: numbers, states, parameters and every value."""
+    told = []
+    for part in ("folds", "fold-trainings"):
+        trials = optuna.load_study(study_name=f"{plan.study}-{part}", storage=storage).trials
+        told += [(trial.number, trial.state, trial.params, trial.value, trial.intermediate_values) for trial in trials]
+    return told
+
+
+def parts_of(journal: Journal) -> list[Any]:
+    """What MLflow is told of folds, without the times of means."""
+    events = [event for event in journal.read()[0] if event.get("part")]
+    return sorted(({**event, "time": 0} for event in events), key=lambda event: json.dumps(event, sort_keys=True))
+
+
+def test_a_candidate_that_is_worse_on_four_folds_is_spared_the_fifth_but_no_baseline_is(
+    go_on: Callable[..., list[Any]], plan_of: Callable[..., Plan], five_folds: Path, storage: PatientStorage, plan: Plan
+) -> None:
+    five = plan_of(
+        *("--data", five_folds, "--trials", NUM_TRIALS, "--pruner", "none", "--sampler", "random"),
+        *("--folds", 5, "--concurrency", 1),
+    )
+    steady = lambda of, fold, seed: {0: 0.30, 2: 0.4, 3: 0.6}[of] - 0.01 * fold  # noqa: E731
+    go_on(five, lambda of, fold, seed: value(of, 0, 0) if fold == 0 else steady(of, fold, seed))
+    found = candidates(storage, five)
+    assert {of: (found[of].state.name, len(found[of].intermediate_values)) for of in found} == {
+        3: ("COMPLETE", 5),
+        2: ("PRUNED", 4),
+        0: ("COMPLETE", 5),
+    }
+    differences = [found[2].intermediate_values[fold] - found[3].intermediate_values[fold] for fold in range(4)]
+    assert wilcoxon(differences, alternative="less").pvalue < 0.1
+    assert found[2].user_attrs["reason"] == "worse on 4 folds than the best candidate"
+
+
+def test_a_training_that_fails_ends_its_candidate_and_the_next_start_tries_it_again(
+    study: optuna.Study, plan: Plan, storage: PatientStorage, journal: Journal, go_on: Callable[..., list[Any]]
+) -> None:
+    folds = Folds(study, plan, storage, journal)
+    folds.enlist()
+    trainings = folds.make_trainings()
+    trainings.start("a")
+    trainings.report("a", {"failure": "a broken disk"})
+    trainings.finish("a", died=False)
+    failed = candidates(storage, plan)[3]
+    assert (failed.state, failed.user_attrs["reason"]) == (TrialState.FAIL, "fold 1: a broken disk")
+    configs = go_on(plan)
+    assert len(configs) == 6
+    assert candidates(storage, plan)[3].state == TrialState.COMPLETE
+
+
+def test_more_folds_go_on_with_what_is_known(
+    go_on: Callable[..., list[Any]], plan: Plan, plan_of: Callable[..., Plan], five_folds: Path, storage: PatientStorage
+) -> None:
+    go_on(plan)
+    more = plan_of(
+        *("--data", five_folds, "--trials", NUM_TRIALS, "--pruner", "none", "--sampler", "random"),
+        *("--folds", 4, "--concurrency", 1),
+    )
+    assert [config["fold"] for config in go_on(more)] == [3] * 3
+    found = candidates(storage, more)
+    assert found[2].values[0] == pytest.approx(statistics.fmean(value(2, fold, 0) for fold in range(4)))
+
+
+def test_fewer_folds_than_the_study_has_gone_to_are_refused(
+    go_on: Callable[..., list[Any]],
+    plan: Plan,
+    plan_of: Callable[..., Plan],
+    five_folds: Path,
+    study: optuna.Study,
+    storage: PatientStorage,
+    journal: Journal,
+) -> None:
+    go_on(plan)
+    fewer = plan_of("--data", five_folds, "--trials", NUM_TRIALS, "--folds", 2)
+    with pytest.raises(Error, match=r"--folds 2: the best trials of study .* have gone to 3 folds\. Give at least 3"):
+        AfterSearch(study, fewer, storage, journal)
+
+
+def test_a_search_of_somebody_under_the_name_of_the_folds_is_not_touched(
+    plan_of: Callable[..., Plan], plan: Plan, study: optuna.Study, storage: PatientStorage, journal: Journal
+) -> None:
+    open_study(plan_of("--study", f"{plan.study}-folds"), storage)
+    with pytest.raises(Error, match="is a search of its own"):
+        Folds(study, plan, storage, journal)
+
+
+def test_more_folds_than_there_are_are_refused(plan_of: Callable[..., Plan], five_folds: Path) -> None:
+    with pytest.raises(Error, match=r"--folds 2: .* has no folds"):
+        plan_of("--folds", 2)
+    with pytest.raises(Error, match=r"--folds 6: .* has 5 folds\. Give at most 5"):
+        plan_of("--data", five_folds, "--folds", 6)
+    with pytest.raises(Error, match=r"5 folds, of which --finalists keeps fold 4 for the test\. Give at most 4"):
+        plan_of("--data", five_folds, "--folds", 5, "--finalists", 1)
+
+
+def options(space: Path, shards: Path, runs: Path) -> list[object]:
+    words = ["--space", space, "--data", shards, "--runs", runs, "--trials", 2, "--epochs", 2, "--folds", 3]
+    return [*words, "--concurrency", 1]
+
+
+@pytest.mark.slow
+def test_a_search_killed_in_the_middle_of_its_folds_ends_as_the_undisturbed_one(
+    small_space: Path, five_folds: Path, tmp_path: Path
+) -> None:
+    undisturbed, _ = run_search(*options(small_space, five_folds, tmp_path / "undisturbed"))
+    runs = tmp_path / "killed"
+    with started_search(*options(small_space, five_folds, runs)) as search:
+        second = lambda: any(runs.glob("*/fold-trainings/start-001/trial-0001-1/checkpoint_000000"))  # noqa: E731
+        wait_until(second, 400, "a checkpoint of the second training")
+        family = family_of(search)
+        search.kill()
+        search.wait()
+        wait_until(lambda: not any(member.is_running() for member in family), 60, "the end of every process")
+    killed, screen = run_search(*options(small_space, five_folds, runs))
+    assert "of them from where an earlier start left them" in screen
+    assert [entry["values"] for entry in killed["folds"]] == [entry["values"] for entry in undisturbed["folds"]]
+    assert killed["best"]["trial"] == undisturbed["best"]["trial"] == killed["folds"][0]["trial"]
+    for folder in ("undisturbed", "killed"):
+        rows = mlflow_runs(tmp_path / folder / "mlflow.db")
+        assert len(rows) == 3  # a parent and two trials: folds are numbers on these
+        for run in rows:
+            if "trial" in run.data.tags:
+                entry = next(one for one in killed["folds"] if one["trial"] == int(run.data.tags["trial"]))
+                assert run.data.metrics["mean_mAP"] == pytest.approx(entry["mean"])
+                assert run.data.metrics["fold_2_mAP"] == pytest.approx(entry["values"]["2"])
+    trainings = optuna.load_study(
+        study_name=f"{killed['study']}-fold-trainings", storage=f"sqlite:///{runs / 'optuna.db'}"
+    )
+    assert [trial.state for trial in trainings.trials] == [TrialState.COMPLETE] * 4
+    assert len(newest(trainings)) == 4

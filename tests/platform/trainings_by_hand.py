@@ -1,0 +1,53 @@
+"""Trials and trainings told by hand where Tune would tell them: what they report is a function of what they are."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from platform.display import Display
+from platform.journal import Journal
+from platform.plan import Plan
+from platform.trials import Trials
+
+NUM_EPOCHS = 4
+Value = Callable[[int, int, int], float]  # of the search's trial, fold and seed -> the objective at the last epoch
+
+
+def report(epoch: int, value: float) -> dict[str, Any]:
+    """What a training says after an epoch; it comes closer to its value with each."""
+    value *= epoch / NUM_EPOCHS
+    return {
+        "epoch": epoch,
+        "mAP": value,
+        "cmc_1": value / 2,
+        "loss": 1.0,
+        "images_per_second": 9.0,
+        "time": 1e9 + epoch,
+    }
+
+
+def run_to_the_end(trials: Trials, value_of: Callable[[dict[str, Any]], float], checkpoints: Path) -> list[Any]:
+    """Run all that is left, one at a time; the configs of what was run."""
+    configs = []
+    while not trials.done:
+        attempt = f"attempt {len(configs)}"
+        config = trials.start(attempt)
+        assert config is not None
+        configs.append(config)
+        folder = checkpoints / f"{id(trials)}-{len(configs)}"
+        folder.mkdir(parents=True)
+        for epoch in range(1, NUM_EPOCHS + 1):
+            goes_on = trials.report(attempt, report(epoch, value_of(config)))
+            trials.checkpoint(attempt, str(folder))
+            if not goes_on:
+                break
+        trials.finish(attempt, died=False)
+    return configs
+
+
+def search_by_hand(study: optuna.Study, plan: Plan, journal: Journal, value: Value, checkpoints: Path) -> None:
+    """A whole search of the plan, on its own fold with its own seed."""
+    trials = Trials(study, plan, journal, Display(study, plan))
+    run_to_the_end(trials, lambda config: value(config["trial"], config["fold"], config["seed"]), checkpoints)
