@@ -126,6 +126,8 @@ def _expected(projection: Projection) -> list[tuple[str, str]]:
     enough = ""
     if plan.hours and plan.hours < projection.hours:
         enough = f" --hours {plan.hours:g} is less: the same command goes on then."
+    if plan.folds > 1 or plan.finalists:
+        enough += " The trainings of --folds and --finalists come on top."
     return [
         ("Trials", f"{done}{running}. {cut} early, if their order after one epoch stays as it is."),
         (

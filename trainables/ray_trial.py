@@ -40,8 +40,8 @@ def run_trial(config: dict[str, Any]) -> None:
 
     Args:
         config: `recipe` (a name), `settings` (the fields that differ), `data` (folder of shards), `fold`, `test_fold`
-            (kept out of the training, or None), `seed`, `num_threads`, `reading` (of images), and `resume` (the
-            checkpoint folder to go on from, or None).
+            (kept out of the training; None or absent: none is), `seed`, `num_threads`, `reading` (of images), and
+            `resume` (the checkpoint folder to go on from, or None).
 
     What ends a training for good is reported rather than raised, so that a death of the process, which is worth
     another attempt, can be told from it: `infeasible` is the settings' fault, `no_room` a full disk's, `failure` a bug.
@@ -52,7 +52,7 @@ def run_trial(config: dict[str, Any]) -> None:
         resume = Path(config["resume"]) if config["resume"] else None
         train(
             recipe,
-            read_manifest(config["data"]).with_test_fold(config["test_fold"]),
+            read_manifest(config["data"]).with_test_fold(config.get("test_fold")),
             report=report_to_tune,
             save_partial=partial_to_tune,
             fold=config["fold"],
@@ -84,7 +84,7 @@ def run_one_step(job: dict[str, Any]) -> list[dict[str, Any]]:
         _set_up(config)
         step = measure(
             override(get_recipe(config["recipe"]), config["settings"]),
-            read_manifest(config["data"]).with_test_fold(config["test_fold"]),
+            read_manifest(config["data"]).with_test_fold(config.get("test_fold")),
             fold=config["fold"],
             seed=config["seed"],
             reading=config["reading"],

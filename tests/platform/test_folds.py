@@ -1,9 +1,8 @@
-"""The best third of a search goes to other folds: which trials, in what order, and that no kill loses or doubles one.
+"""The best third of a search goes to other folds: which trials, in what order, and how they are ranked.
 
-The fast tests tell by hand what trainings report; the slow ones run the command.
+What trainings report is told by hand; test_folds_killed.py runs the command.
 """
 
-import json
 import statistics
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,18 +19,11 @@ from platform.journal import Journal
 from platform.plan import Plan
 from platform.storage import PatientStorage
 from platform.study import chosen_trial, open_storage, open_study
-from platform.trainings import newest, training_of
+from platform.trainings import training_of
 from shards_tools.errors import Error
-from tests.platform.driver import address_of, family_of, mlflow_runs, run_search, started_search, wait_until
-from tests.platform.trainings_by_hand import Value, run_to_the_end, search_by_hand
+from tests.platform.trainings_by_hand import Value, lucky_third, run_to_the_end, search_by_hand
 
 NUM_TRIALS = 6
-
-
-def value(of: int, fold: int, seed: int) -> float:
-    """Trial 3 leads on fold 0 by luck; trial 2 is the best on all others. Trial 0 is the paper's row."""
-    lucky = {0: 0.30, 1: 0.35, 2: 0.50, 3: 0.52, 4: 0.31, 5: 0.32}[of]
-    return lucky if fold == 0 else lucky - (0.2 if of == 3 else 0.01 * fold)
 
 
 @pytest.fixture
@@ -55,7 +47,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 def study(plan: Plan, storage: PatientStorage, journal: Journal, tmp_path: Path) -> optuna.Study:
     """A search that is done."""
     study = open_study(plan, storage)
-    search_by_hand(study, plan, journal, value, tmp_path / "search")
+    search_by_hand(study, plan, journal, lucky_third, tmp_path / "search")
     return study
 
 
@@ -63,7 +55,7 @@ def study(plan: Plan, storage: PatientStorage, journal: Journal, tmp_path: Path)
 def go_on(study: optuna.Study, storage: PatientStorage, journal: Journal, tmp_path: Path) -> Callable[..., list[Any]]:
     """One start of the folds of a plan, to its end; the configs of the trainings that it ran."""
 
-    def start(plan: Plan, value: Value = value) -> list[Any]:
+    def start(plan: Plan, value: Value = lucky_third) -> list[Any]:
         folds = Folds(study, plan, storage, journal)
         folds.enlist()
         trainings = folds.make_trainings()
@@ -110,7 +102,7 @@ def test_the_ranking_is_by_the_mean_over_folds(
     go_on: Callable[..., list[Any]], plan: Plan, study: optuna.Study, storage: PatientStorage, journal: Journal
 ) -> None:
     go_on(plan)
-    expected = {of: [value(of, fold, 0) for fold in range(3)] for of in (3, 2, 0)}
+    expected = {of: [lucky_third(of, fold, 0) for fold in range(3)] for of in (3, 2, 0)}
     found = candidates(storage, plan)
     assert {of: list(found[of].intermediate_values.values()) for of in found} == expected
     assert {of: found[of].values[0] for of in found} == pytest.approx(
@@ -153,77 +145,6 @@ def test_mlflow_is_told_each_fold_and_the_mean_on_the_run_of_the_searchs_trial(
     assert mean["mean_cmc_1"] == pytest.approx(statistics.fmean(values) / 2)
 
 
-class Killed(BaseException):
-    """The process ends here."""
-
-
-@pytest.mark.parametrize("fraction", [0.05, 0.3, 0.45, 0.6, 0.8, 0.95])
-def test_a_start_that_ends_at_any_call_of_the_database_ends_as_the_undisturbed_one(
-    fraction: float,
-    plan_of: Callable[..., Plan],
-    plan: Plan,
-    study: optuna.Study,
-    storage: PatientStorage,
-    journal: Journal,
-    go_on: Callable[..., list[Any]],
-    tmp_path: Path,
-) -> None:
-    copy = tmp_path / "before.db"
-    copy.write_bytes((tmp_path / "runs" / "optuna.db").read_bytes())
-    num_calls = 0
-
-    def count(again: bool) -> None:
-        nonlocal num_calls
-        num_calls += 1
-
-    storage.fence = count
-    go_on(plan)
-    undisturbed = told_by(storage, plan)
-    events = parts_of(journal)
-
-    other = open_storage(address_of(copy))
-    left = round(fraction * num_calls)
-
-    def end(again: bool) -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise Killed
-
-    other.fence = end
-    with Journal(tmp_path / "other.jsonl") as second:
-        with pytest.raises(Killed):
-            start_over(study.study_name, plan, other, second, tmp_path)
-        other.fence = lambda again: None
-        start_over(study.study_name, plan, other, second, tmp_path)
-        assert told_by(other, plan) == undisturbed
-        assert parts_of(second) == events
-
-
-def start_over(name: str, plan: Plan, storage: PatientStorage, journal: Journal, folder: Path) -> None:
-    """A start of the folds on another database."""
-    folds = Folds(optuna.load_study(study_name=name, storage=storage), plan, storage, journal)
-    folds.enlist()
-    trainings = folds.make_trainings()
-    of = lambda config: training_of(folds.trainings.trials[config["trial"]]).of  # noqa: E731
-    run_to_the_end(trainings, lambda config: value(of(config), config["fold"], config["seed"]), folder / "again")
-
-
-def told_by(storage: PatientStorage, plan: Plan) -> list[Any]:
-    """What the two studies hold, each trial once: numbers, states, parameters and every value."""
-    told = []
-    for part in ("folds", "fold-trainings"):
-        trials = optuna.load_study(study_name=f"{plan.study}-{part}", storage=storage).trials
-        told += [(trial.number, trial.state, trial.params, trial.value, trial.intermediate_values) for trial in trials]
-    return told
-
-
-def parts_of(journal: Journal) -> list[Any]:
-    """What MLflow is told of folds, without the times of means."""
-    events = [event for event in journal.read()[0] if event.get("part")]
-    return sorted(({**event, "time": 0} for event in events), key=lambda event: json.dumps(event, sort_keys=True))
-
-
 def test_a_candidate_that_is_worse_on_four_folds_is_spared_the_fifth_but_no_baseline_is(
     go_on: Callable[..., list[Any]], plan_of: Callable[..., Plan], five_folds: Path, storage: PatientStorage, plan: Plan
 ) -> None:
@@ -232,7 +153,7 @@ def test_a_candidate_that_is_worse_on_four_folds_is_spared_the_fifth_but_no_base
         *("--folds", 5, "--concurrency", 1),
     )
     steady = lambda of, fold, seed: {0: 0.30, 2: 0.4, 3: 0.6}[of] - 0.01 * fold  # noqa: E731
-    go_on(five, lambda of, fold, seed: value(of, 0, 0) if fold == 0 else steady(of, fold, seed))
+    go_on(five, lambda of, fold, seed: lucky_third(of, 0, 0) if fold == 0 else steady(of, fold, seed))
     found = candidates(storage, five)
     assert {of: (found[of].state.name, len(found[of].intermediate_values)) for of in found} == {
         3: ("COMPLETE", 5),
@@ -270,7 +191,7 @@ def test_more_folds_go_on_with_what_is_known(
     )
     assert [config["fold"] for config in go_on(more)] == [3] * 3
     found = candidates(storage, more)
-    assert found[2].values[0] == pytest.approx(statistics.fmean(value(2, fold, 0) for fold in range(4)))
+    assert found[2].values[0] == pytest.approx(statistics.fmean(lucky_third(2, fold, 0) for fold in range(4)))
 
 
 def test_fewer_folds_than_the_study_has_gone_to_are_refused(
@@ -303,40 +224,3 @@ def test_more_folds_than_there_are_are_refused(plan_of: Callable[..., Plan], fiv
         plan_of("--data", five_folds, "--folds", 6)
     with pytest.raises(Error, match=r"5 folds, of which --finalists keeps fold 4 for the test\. Give at most 4"):
         plan_of("--data", five_folds, "--folds", 5, "--finalists", 1)
-
-
-def options(space: Path, shards: Path, runs: Path) -> list[object]:
-    words = ["--space", space, "--data", shards, "--runs", runs, "--trials", 2, "--epochs", 2, "--folds", 3]
-    return [*words, "--concurrency", 1]
-
-
-@pytest.mark.slow
-def test_a_search_killed_in_the_middle_of_its_folds_ends_as_the_undisturbed_one(
-    small_space: Path, five_folds: Path, tmp_path: Path
-) -> None:
-    undisturbed, _ = run_search(*options(small_space, five_folds, tmp_path / "undisturbed"))
-    runs = tmp_path / "killed"
-    with started_search(*options(small_space, five_folds, runs)) as search:
-        second = lambda: any(runs.glob("*/fold-trainings/start-001/trial-0001-1/checkpoint_000000"))  # noqa: E731
-        wait_until(second, 400, "a checkpoint of the second training")
-        family = family_of(search)
-        search.kill()
-        search.wait()
-        wait_until(lambda: not any(member.is_running() for member in family), 60, "the end of every process")
-    killed, screen = run_search(*options(small_space, five_folds, runs))
-    assert "of them from where an earlier start left them" in screen
-    assert [entry["values"] for entry in killed["folds"]] == [entry["values"] for entry in undisturbed["folds"]]
-    assert killed["best"]["trial"] == undisturbed["best"]["trial"] == killed["folds"][0]["trial"]
-    for folder in ("undisturbed", "killed"):
-        rows = mlflow_runs(tmp_path / folder / "mlflow.db")
-        assert len(rows) == 3  # a parent and two trials: folds are numbers on these
-        for run in rows:
-            if "trial" in run.data.tags:
-                entry = next(one for one in killed["folds"] if one["trial"] == int(run.data.tags["trial"]))
-                assert run.data.metrics["mean_mAP"] == pytest.approx(entry["mean"])
-                assert run.data.metrics["fold_2_mAP"] == pytest.approx(entry["values"]["2"])
-    trainings = optuna.load_study(
-        study_name=f"{killed['study']}-fold-trainings", storage=f"sqlite:///{runs / 'optuna.db'}"
-    )
-    assert [trial.state for trial in trainings.trials] == [TrialState.COMPLETE] * 4
-    assert len(newest(trainings)) == 4

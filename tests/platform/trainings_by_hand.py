@@ -51,3 +51,9 @@ def search_by_hand(study: optuna.Study, plan: Plan, journal: Journal, value: Val
     """A whole search of the plan, on its own fold with its own seed."""
     trials = Trials(study, plan, journal, Display(study, plan))
     run_to_the_end(trials, lambda config: value(config["trial"], config["fold"], config["seed"]), checkpoints)
+
+
+def lucky_third(of: int, fold: int, seed: int) -> float:
+    """Trial 3 leads on fold 0 by luck; trial 2 is the best on all others. Trial 0 is the paper's row."""
+    lucky = {0: 0.30, 1: 0.35, 2: 0.50, 3: 0.52, 4: 0.31, 5: 0.32}[of]
+    return lucky if fold == 0 else lucky - (0.2 if of == 3 else 0.01 * fold)
