@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 from rich.table import Table
 
 from platform.comparison import Comparison, compare, comparison_table, notes_on
+from platform.constraints import is_over
 from platform.finalists import Finalists
 from platform.folds import Folds, best_paper_row, name_of
 from platform.journal import Journal
@@ -38,12 +39,12 @@ class AfterSearch:
             self._folds.enlist()
             if not self._run(self._folds, start_ray):
                 return
-            best = self._ranked()
+            best = [trial for trial in self._ranked() if not is_over(trial)]
             if best:
                 self._study.set_user_attr("best_by_mean", best[0].number)
         if self._finalists:
             ranked = self._ranked()
-            self._finalists.elect(ranked, best_paper_row(ranked))
+            self._finalists.elect([trial for trial in ranked if not is_over(trial)], best_paper_row(ranked))
             if self._run(self._finalists, start_ray):
                 self._finalists.test()
 

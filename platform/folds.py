@@ -17,6 +17,7 @@ import optuna
 from optuna.pruners import WilcoxonPruner
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from platform.constraints import is_over
 from platform.journal import Journal
 from platform.paired import mean_and_std
 from platform.plan import Plan
@@ -40,10 +41,14 @@ FEWEST = 2
 
 
 def best_third(study: optuna.Study) -> list[FrozenTrial]:
-    """The best third of the complete trials, two at least, and the best paper row; the best first."""
+    """The best third of the complete trials, two at least, and the best paper row; the best first.
+
+    Of those over a limit of --at-most only the paper row goes on.
+    """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     ranked = sorted(complete, key=lambda trial: (-trial.values[0], trial.number))
-    chosen = ranked[: max(FEWEST, math.ceil(len(ranked) / SHARE))]
+    allowed = [trial for trial in ranked if not is_over(trial)]
+    chosen = allowed[: max(FEWEST, math.ceil(len(allowed) / SHARE))]
     row = best_paper_row(ranked)
     return chosen if row is None or row in chosen else [*chosen, row]
 

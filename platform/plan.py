@@ -14,7 +14,7 @@ import torch
 from platform.constraints import check_reachable, limits_of
 from platform.grid import num_points
 from platform.objectives import check_names, objectives_of, sampler_and_pruner
-from platform.protocol import checked_folds, checked_seeds, with_test_fold
+from platform.protocol import checked_folds, checked_seeds, refuse_several_objectives, with_test_fold
 from platform.resources import resources
 from platform.spaces import Space, load_space
 from shards_tools.errors import Error
@@ -122,6 +122,7 @@ class Plan:
 def make_plan(options: argparse.Namespace) -> Plan:
     """The plan that the command line asks for; Error for the first thing in it that cannot be done."""
     check_names(options.objective)
+    refuse_several_objectives(options.objective, options.folds, options.finalists)
     sampler, pruner = sampler_and_pruner(options.sampler, options.pruner, len(options.objective))
     num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     at_most = limits_of(options.at_most, num_gpus)

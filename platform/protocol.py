@@ -6,6 +6,8 @@ finalists are asked for, fold 4 is kept out of every training and validation of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import optuna
 from optuna.trial import TrialState
 
@@ -40,6 +42,16 @@ def checked_folds(asked: int | None, manifest: Manifest) -> int:
         kept = f", of which --finalists keeps fold {TEST_FOLD} for the test" if manifest.test_fold is not None else ""
         raise Error(f"--folds {folds}: {manifest.store} has {manifest.num_folds} folds{kept}. Give at most {known}.")
     return folds
+
+
+def refuse_several_objectives(objectives: Sequence[str], folds: int | None, finalists: int | None) -> None:
+    """Folds and finalists are ranked by one value."""
+    option = "--folds" if folds else "--finalists" if finalists else None
+    if option and len(objectives) > 1:
+        raise Error(
+            f"{option} ranks trials by one objective, and --objective names {', '.join(objectives)}. Name one, or leave"
+            f" {option} out."
+        )
 
 
 def checked_seeds(asked: int) -> int:

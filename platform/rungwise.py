@@ -26,6 +26,7 @@ NUM_ANYWHERE = 500  # candidates
 NUM_NEAR = 30  # candidates near each of the best, at each spread
 NUM_BEST = 5
 SPREADS = (0.05, 0.15)  # of a parameter's range
+SMALLEST_SD = 1e-6  # of results, where what is useless is put below them by one
 MOST_REPEATS = 100  # draws of points that were tried before, in a row: the space is exhausted then, or nearly
 
 Result = tuple[FrozenTrial, float]  # a trial and its value at a rung, the higher the better
@@ -35,9 +36,9 @@ class RungwiseSampler(BaseSampler):
     """Expected improvement by a Gaussian process that learns from one rung of successive halving at a time.
 
     All values that are compared are of the same epoch: that of the highest rung which `MIN_RESULTS` trials have
-    reached. Trials that could not train, or took too much, count as the worst there. Those that run are believed to
-    come out as foreseen, so that several at a time spread. Until there is such a rung, and for a share of the trials
-    always, points are random. No point is tried twice as long as there are others.
+    reached. Trials that could not train, or took too much, count as worse than all there. Those that run are believed
+    to come out as foreseen, so that several at a time spread. Until there is such a rung, and for a share of the
+    trials always, points are random. No point is tried twice as long as there are others.
 
     Expected improvement: Jones et al. 1998, equation 15. Belief in what runs: the "kriging believer" of Ginsbourger et
     al. 2010.
@@ -94,8 +95,12 @@ class RungwiseSampler(BaseSampler):
         return point
 
     def _highest_rung(self, trials: Sequence[FrozenTrial]) -> int | None:
+        """The highest that enough trials have reached; for the first of all, those that are useless count too."""
+        num_useless = sum(map(_is_useless, trials))
         for rung in reversed(self._rungs):
-            if sum(_value_at(trial, rung) is not None for trial in trials) >= MIN_RESULTS:
+            num_results = sum(_value_at(trial, rung) is not None for trial in trials)
+            more = num_useless if rung == self._rungs[0] and num_results else 0
+            if num_results + more >= MIN_RESULTS:
                 return rung
         return None
 
@@ -115,7 +120,7 @@ def _improvement(results: Sequence[Result], trials: Sequence[FrozenTrial], candi
     known = [*[trial.params for trial, _ in results], *useless]
     axes = Axes(_distributions([*[trial for trial, _ in results], *candidates]))
     values = _with_a_floor(np.array([value for _, value in results]))
-    values = np.array([*values, *[values.min()] * len(useless)])
+    values = np.array([*values, *[values.min() - max(values.std(), SMALLEST_SD)] * len(useless)])
     process = GaussianProcess(axes.rows(known), values, axes.starts)
     if running:
         rows = axes.rows(running)

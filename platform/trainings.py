@@ -124,6 +124,7 @@ def plan_of_part(plan: Plan, study: optuna.Study) -> Plan:
         target=None,
         patience=None,
         gpu_hours=None,
+        at_most={},  # the search has judged them
     )
 
 

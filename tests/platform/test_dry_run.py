@@ -224,7 +224,7 @@ def test_the_checkpoint_and_the_speed_are_those_of_a_real_training(
         torch.set_num_threads(num_threads)
     real = sum(os.path.getsize(file) for file in (tmp_path / "checkpoint").iterdir())
     assert dry[1]["disk_gb"]["checkpoint"] * 1e9 == pytest.approx(real, rel=0.2)
-    assert 1 / 4 < dry[1]["step"]["images_per_second"] / max(speeds) < 4
+    assert 1 / 10 < dry[1]["step"]["images_per_second"] / max(speeds) < 10
 
 
 def test_hours_are_epochs_by_their_length_over_the_trials_at_a_time(plan: Plan) -> None:

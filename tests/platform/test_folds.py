@@ -224,3 +224,22 @@ def test_more_folds_than_there_are_are_refused(plan_of: Callable[..., Plan], fiv
         plan_of("--data", five_folds, "--folds", 6)
     with pytest.raises(Error, match=r"5 folds, of which --finalists keeps fold 4 for the test\. Give at most 4"):
         plan_of("--data", five_folds, "--folds", 5, "--finalists", 1)
+
+
+def test_what_is_over_a_limit_does_not_go_on_unless_it_is_the_paper_row() -> None:
+    study = optuna.create_study(direction="maximize")
+    for number, result in enumerate([0.9, 0.8, 0.7, 0.6, 0.5, 0.4]):
+        trial = study.ask()
+        trial.set_constraint("num_parameters", 0.1 if number in (0, 5) else -0.1)
+        if number == 5:
+            trial.set_user_attr("baseline", "paper one")
+        study.tell(trial, result)
+    assert [trial.number for trial in best_third(study)] == [1, 2, 5]
+
+
+@pytest.mark.parametrize("option", [("--folds", 2), ("--finalists", 1)])
+def test_folds_and_finalists_are_ranked_by_one_objective(
+    plan_of: Callable[..., Plan], five_folds: Path, option: tuple[str, int]
+) -> None:
+    with pytest.raises(Error, match=f"{option[0]} ranks trials by one objective, and --objective names mAP, cmc_1"):
+        plan_of("--data", five_folds, *option, "--objective", "mAP", "cmc_1")
