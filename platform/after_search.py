@@ -55,7 +55,7 @@ class AfterSearch:
         folds = self._compared_folds()
         if folds:
             title = f"Folds 0 to {self._plan.folds - 1}, the validation split of each: {what} %"
-            notes = notes_on(folds, "folds that the search did not choose by")
+            notes = notes_on(folds, "the folds that the search did not choose by")
             shown.append((comparison_table(title, "fold", folds), notes))
         final = self._compared_finalists()
         if final and self._finalists:

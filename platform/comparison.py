@@ -120,10 +120,11 @@ def notes_on(compared: Sequence[Comparison], pairs: str) -> list[str]:
     tests = [one.test for one in compared if one.test and one.test.num_pairs]
     if tests:
         num = max(test.num_pairs for test in tests)
+        so_many = "1 pair" if num == 1 else f"{num} pairs"
         lines.append(
-            f"Difference: to {compared[0].reference}, mean over {num} {pairs}; p: exact paired sign-flip test of it,"
-            f" two-sided. With {num} pairs p is {smallest_p(num):.3g} at least, and it does not allow for how many rows"
-            " were compared."
+            f"Difference: to {compared[0].reference}, mean of {so_many} ({pairs}); p: exact paired sign-flip test of it,"
+            f" two-sided: with {so_many} {smallest_p(num):.3g} at least. It does not allow for how many rows were"
+            " compared."
         )
     elif len(compared) > 1:
         lines.append("There is nothing to compare with: no row set by hand has a mean.")
