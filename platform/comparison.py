@@ -122,8 +122,8 @@ def notes_on(compared: Sequence[Comparison], pairs: str) -> list[str]:
         num = max(test.num_pairs for test in tests)
         so_many = "1 pair" if num == 1 else f"{num} pairs"
         lines.append(
-            f"Difference: to {compared[0].reference}, mean of {so_many} ({pairs}); p: exact paired sign-flip test of it,"
-            f" two-sided: with {so_many} {smallest_p(num):.3g} at least. It does not allow for how many rows were"
+            f"Difference: to {compared[0].reference}, mean of {so_many} ({pairs}); p: exact paired sign-flip test of"
+            f" it, two-sided: with {so_many} {smallest_p(num):.3g} at least. It does not allow for how many rows were"
             " compared."
         )
     elif len(compared) > 1:

@@ -94,13 +94,7 @@ class Folds:
 
     def run(self, trainings: Trainings, hours: float | None) -> None:
         """Train what waits."""
-        run_part(
-            self._plan,
-            self.trainings,
-            trainings,
-            hours,
-            f"Folds other than {self._plan.fold}, up to {self._plan.folds - 1}",
-        )
+        run_part(self._plan, self.trainings, trainings, hours, f"The best third on {self._plan.folds} folds in all")
 
     def make_trainings(self) -> Trainings:
         """What runs the trainings, and settles after each what it means for its candidate."""
