@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
 from platform.plan import Plan
-from platform.storage import SERVER_OPTIONS, DatabaseAway, PatientStorage, raise_away
+from platform.storage import SERVER_OPTIONS, DatabaseAway, PatientStorage, Wait, patiently, raise_away
 from shards_tools.errors import Error
 
 # What the server tells of a lock of 64 bits, and of the session that holds it.
@@ -44,7 +44,7 @@ def locked_study(storage: PatientStorage, study: str) -> Iterator[None]:
     """Hold the study's lock in a PostgreSQL database, and let every call of the storage make sure of it."""
     lock, open_to_all = ServerLock(storage, study), storage.fence
     try:
-        lock.hold(again=False)
+        patiently(lock.hold, Wait(storage.url))
         storage.fence = lock.hold
         yield
     finally:

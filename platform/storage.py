@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import optuna
 import sqlalchemy
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import ExceptionContext
@@ -35,6 +36,9 @@ SERVER_OPTIONS = {
     "tcp_user_timeout": 60_000,  # milliseconds
 }
 TABLE_ATTEMPTS = 10
+AWAY = (OperationalError, InterfaceError, InternalError)
+# What a database says that no waiting mends, of the address it was given.
+MISTAKES = ("does not exist", "authentication", "pg_hba.conf", "failed to resolve", "unable to open", "not a database")
 Answer = TypeVar("Answer")
 
 
@@ -56,6 +60,7 @@ def open_database(url: str) -> RDBStorage:
     """Optuna's tables at `url`, made where they are missing.
 
     Several searches may start on an empty database at once: who is second finds a table that was not there before.
+    A database that is away is waited for, as in any later call.
     """
     address = sqlalchemy.engine.make_url(url)
     options: dict[str, Any] = {}
@@ -66,14 +71,82 @@ def open_database(url: str) -> RDBStorage:
         # By the name the lock finds the connections of this storage.
         connect = {**SERVER_OPTIONS, "application_name": f"sakuga {uuid.uuid4()}"}
         options = {"pool_pre_ping": True, "connect_args": connect}
+    return patiently(lambda again: _opened(address, options), Wait(without_password(url)))
+
+
+def _opened(address: sqlalchemy.URL, options: dict[str, Any]) -> RDBStorage:
     for left in reversed(range(TABLE_ATTEMPTS)):
         try:
             return RDBStorage(address.render_as_string(hide_password=False), engine_kwargs=options)
-        except SQLAlchemyError as failure:
-            if not left or not any(words in str(failure) for words in ("already exists", "duplicate key", "UNIQUE")):
-                raise
-            time.sleep(0.2)
+        except (SQLAlchemyError, StorageInternalError) as failure:
+            if left and any(words in str(failure) for words in ("already exists", "duplicate key", "UNIQUE")):
+                time.sleep(FIRST_PAUSE_S)
+                continue
+            if _is_away(failure):
+                raise DatabaseAway(cause_of(failure)) from None
+            raise
     raise AssertionError
+
+
+def _is_away(failure: Exception) -> bool:
+    """Whether a database that could not be opened may yet be, as it is."""
+    known = failure.__cause__ if isinstance(failure, StorageInternalError) else failure
+    return isinstance(known, AWAY) and not any(words in str(known) for words in MISTAKES)
+
+
+def cause_of(failure: Exception) -> str:
+    """The database's own words, in one line."""
+    known = failure.__cause__ if isinstance(failure, StorageInternalError) else failure
+    return str(getattr(known, "orig", None) or known).strip().splitlines()[0].rstrip(".")
+
+
+class Wait:
+    """A wait for a database that is away: what is said of it, and when it ends."""
+
+    def __init__(self, url: str, interrupted: Callable[[], bool] = lambda: False) -> None:
+        self._url, self._interrupted = url, interrupted
+        self._pause_s, self._since = FIRST_PAUSE_S, 0.0  # 0: it has not begun
+
+    def pause(self, cause: str) -> Error | None:
+        """Let some time pass, longer each time; an Error, at once, where there is no more to be waited for."""
+        now = time.monotonic()
+        begins = not self._since
+        self._since = self._since or now
+        if "disk is full" in cause:  # what SQLite says of its file's
+            return no_room(self._url, cause)
+        if now - self._since >= PATIENCE_S or self._interrupted():
+            return Error(
+                f"{self._url} has not answered for {now - self._since:.0f} s ({cause}). Once it does, the same command "
+                "goes on, and running trials at their last checkpoint."
+            )
+        if begins:
+            say(f"{self._url} does not answer ({cause}). The search waits, up to {PATIENCE_S / 60:.3g} minutes.")
+        while not self._interrupted() and time.monotonic() < now + self._pause_s:
+            time.sleep(min(self._pause_s, 0.2))
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+        return None
+
+    def is_over(self) -> None:
+        """The database answers, again or as ever."""
+        if self._since:
+            away_s = time.monotonic() - self._since
+            say(f"{self._url} answers again after {away_s:.0f} s; the search goes on.")
+
+
+def patiently(call: Callable[[bool], Answer], wait: Wait) -> Answer:
+    """The answer of `call`, which is told whether it is made again after a DatabaseAway."""
+    again = False
+    while True:
+        try:
+            answer = call(again)
+        except DatabaseAway as away:
+            again = True
+            end = wait.pause(str(away))
+            if end:
+                raise end from None
+        else:
+            wait.is_over()
+            return answer
 
 
 def raise_away(context: ExceptionContext) -> None:
@@ -81,8 +154,7 @@ def raise_away(context: ExceptionContext) -> None:
 
     Listens to `handle_error` of an engine. A dead connection found before it is lent is replaced by SQLAlchemy.
     """
-    away = (OperationalError, InterfaceError, InternalError)
-    if context.is_pre_ping or not isinstance(context.sqlalchemy_exception, away):
+    if context.is_pre_ping or not isinstance(context.sqlalchemy_exception, AWAY):
         return
     raise DatabaseAway(str(context.original_exception).strip().splitlines()[0].rstrip("."))
 
@@ -155,41 +227,17 @@ class PatientStorage(BaseStorage):
 
     def _patiently(self, call: Callable[[bool], Answer]) -> Answer:
         """The answer of `call`, which is told whether it is made again."""
-        pause_s, away_since = FIRST_PAUSE_S, None
-        while True:
-            if self._ended:
-                raise self._ended
-            try:
-                self.fence(away_since is not None)
-                answer = call(away_since is not None)
-            except DatabaseAway as away:
+
+        def fenced(again: bool) -> Answer:
+            if again:
                 self.engine.dispose()
-                first = away_since is None
-                away_since = away_since or time.monotonic()
-                self._ended = self._end(str(away), time.monotonic() - away_since)
-                if first and not self._ended:
-                    say(f"{self.url} does not answer ({away}). The search waits, up to {PATIENCE_S / 60:.3g} minutes.")
-                self._sleep(pause_s)
-                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-            except Error as end:
-                self._ended = end
-            else:
-                if away_since is not None:
-                    say(f"{self.url} answers again after {time.monotonic() - away_since:.0f} s; the search goes on.")
-                return answer
+            self.fence(again)
+            return call(again)
 
-    def _end(self, cause: str, away_s: float) -> Error | None:
-        """Why nothing more is to be tried; None where it is."""
-        if "disk is full" in cause:  # what SQLite says of its file's
-            return no_room(self.url, cause)
-        if away_s < PATIENCE_S and not self.interrupted():
-            return None
-        return Error(
-            f"{self.url} has not answered for {away_s:.0f} s ({cause}). Once it does, the same command goes on, and "
-            "running trials at their last checkpoint."
-        )
-
-    def _sleep(self, pause_s: float) -> None:
-        until = time.monotonic() + pause_s
-        while not self._ended and not self.interrupted() and time.monotonic() < until:
-            time.sleep(min(pause_s, 0.2))
+        if self._ended:
+            raise self._ended
+        try:
+            return patiently(fenced, Wait(self.url, self.interrupted))
+        except Error as end:
+            self._ended = end
+            raise

@@ -15,7 +15,7 @@ from platform.constraints import is_over
 from platform.objectives import directions
 from platform.plan import Plan
 from platform.pruning import make_pruner
-from platform.storage import PatientStorage, open_database, without_password
+from platform.storage import PatientStorage, cause_of, open_database, without_password
 from shards_tools.errors import Error
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -42,10 +42,8 @@ def open_storage(url: str) -> PatientStorage:
             Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         return PatientStorage(open_database(url))
     except (OSError, ImportError, ValueError, sqlalchemy.exc.SQLAlchemyError, StorageInternalError) as error:
-        known = error.__cause__ if isinstance(error, StorageInternalError) else error
-        cause = str(getattr(known, "orig", None) or known).strip().splitlines()[0].rstrip(".")
         raise Error(
-            f"--storage {without_password(url)} cannot be used: {cause}. "
+            f"--storage {without_password(url)} cannot be used: {cause_of(error)}. "
             "Give sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."
         ) from None
 

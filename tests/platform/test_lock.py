@@ -4,6 +4,7 @@ import dataclasses
 import multiprocessing
 import os
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -74,6 +75,16 @@ def test_a_killed_driver_leaves_no_lock(database: str) -> None:
 def end_sessions(server: Server) -> None:
     """End every session that holds a lock, as an administrator or a broken line does."""
     server.sql("SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory'")
+
+
+def test_a_start_waits_for_a_server_that_is_away(server: Server, database: str) -> None:
+    with opened(database) as storage:
+        server.stop()
+        again = threading.Timer(1.0, server.start)
+        again.start()
+        with locked_study(storage, "s"):
+            again.join()
+            assert server.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == "1"
 
 
 def test_a_lock_whose_connection_is_lost_is_taken_again(server: Server, database: str) -> None:

@@ -110,6 +110,42 @@ def test_a_server_that_is_started_again_is_waited_for(
     assert "answers again after" in back
 
 
+def test_a_server_that_is_away_at_the_start_is_waited_for(
+    server: Server, database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.stop()
+    again = threading.Timer(1.5, server.start)
+    again.start()
+    with opened(database) as storage:
+        assert [trial[0] for trial in a_small_search(storage)] == [0, 1, 2, 3]
+    again.join()
+    away, back = capsys.readouterr().err.splitlines()
+    assert "Connection refused). The search waits, up to 10 minutes" in away
+    assert "answers again after" in back
+
+
+@pytest.mark.parametrize("what", ["database", "role", "host"])
+def test_an_address_with_a_mistake_is_not_waited_for(server: Server, database: str, what: str) -> None:
+    wrong = {"database": f"{database}-none", "role": database.replace("sakuga@", "nobody@")}
+    wrong["host"] = database.replace("127.0.0.1", "nowhere.invalid")
+    started = time.monotonic()
+    with pytest.raises(Error, match=r"--storage .* cannot be used: .*(does not exist|failed to resolve)"):
+        open_storage(wrong[what])
+    assert time.monotonic() < started + 60
+
+
+def test_a_server_that_stays_away_at_the_start_is_one_error(
+    server: Server, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage_module, "PATIENCE_S", 1.0)
+    server.stop()
+    try:
+        with pytest.raises(Error, match=r"has not answered for \d+ s"):
+            open_storage(database)
+    finally:
+        server.start()
+
+
 def test_a_server_that_stays_away_is_one_error_and_then_the_same_at_once(
     server: Server, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
