@@ -103,7 +103,7 @@ class Budget(Stopper):
     def stop_all(self) -> bool:
         if self._deadline and time.monotonic() > self._deadline:
             self._trials.out_of_time = True
-        return self._trials.stopping
+        return self._trials.ends_now
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

@@ -101,10 +101,16 @@ def cluster_when_needed(plan: Plan) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def stop_on_signals(trials: Trials) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the run in good order: running trials stay in the study, to be gone on with."""
+    """Let Ctrl-C and SIGTERM end the run in good order: running trials stay in the study, to be gone on with.
+
+    After Ctrl-C they finish their epoch. Who sends SIGTERM, or Ctrl-C again, does not wait so long.
+    """
 
     def stop(number: int, frame: Any) -> None:
+        trials.hurried = trials.interrupted or number == signal.SIGTERM
         trials.interrupted = True
+        if not trials.hurried:  # past sys.stderr, which may be in the middle of a line
+            os.write(2, b"Epochs that run are finished first; Ctrl-C again ends at once.\n")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -53,6 +53,7 @@ class Trials:
         self._attempts: dict[str, Attempt] = {}
         self._failures_in_a_row = 0
         self.interrupted = False  # by Ctrl-C or SIGTERM
+        self.hurried = False  # by Ctrl-C once more or SIGTERM: epochs that run are not waited for
         self.out_of_time = False
         self.failure: Error | None = None  # a store that is gone for good, a full disk: what the user must mend
         self._last_failure, self._last_traceback = "", ""
@@ -86,6 +87,12 @@ class Trials:
     def stopping(self) -> bool:
         """This start ends now; its running trials stay RUNNING, and the next start adopts them."""
         return self.interrupted or self.out_of_time or self.failure is not None
+
+    @property
+    def ends_now(self) -> bool:
+        """Nothing that runs is waited for. After Ctrl-C the epochs that run are."""
+        waits = self.interrupted and not self.hurried and self._attempts
+        return self.stopping and (self.out_of_time or self.failure is not None or not waits)
 
     def raise_if_it_gave_up(self) -> None:
         """Error where every trial fails for a reason that the user can mend, RuntimeError where it is a bug."""
@@ -148,7 +155,7 @@ class Trials:
         trial, step = attempt.trial, int(result["epoch"])
         self._note_reading(trial, result)
         if knows_epoch(self._frozen(trial), step):
-            return True
+            return not self.interrupted
         values = {key: float(value) for key, value in result.items() if key in METRIC_KEYS}
         values["total_seconds"] = self._seconds_before(trial) + values.get("seconds", 0.0)
         if "num_parameters" in (*self._plan.objectives, *self._plan.at_most):
@@ -164,7 +171,7 @@ class Trials:
         tell_epoch(trial, step, values[self._plan.objective])
         stops = not attempt.ending and should_stop(trial, step, attempt.recipe.epochs)
         self._display.report(trial, step, attempt.recipe.epochs, values, stops)
-        return not (stops or attempt.ending)
+        return not (stops or attempt.ending or self.interrupted)
 
     def _note_reading(self, trial: optuna.Trial, result: dict[str, Any]) -> None:
         """Keep how the trial reads its images, where it says so and the study does not know it yet."""

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import psutil
@@ -69,19 +70,47 @@ def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(options: li
 
 
 def test_ctrl_c_leaves_running_trials_to_be_gone_on_with(options: list[object], tmp_path: Path) -> None:
+    """They finish their epoch first."""
     runs = tmp_path / "runs"
     with started_search(*options) as search:
         wait_until(lambda: any(runs.glob("*/start-001/*/checkpoint_000001")), START_TIMEOUT_S, "a checkpoint")
         family = family_of(search)
+        before = stored_trials(runs / "optuna.db")
         os.killpg(search.pid, signal.SIGINT)  # as a terminal does: to every process in the foreground
         out, screen = search.communicate(timeout=120)
         assert search.returncode == 130
+        assert "Epochs that run are finished first" in screen
         assert "wait at their last checkpoint: the same command goes on with them" in screen
         assert json.loads(out.splitlines()[-1])["trials"]["failed"] == 0
         gone = psutil.wait_procs(family, timeout=60)[1]
         assert gone == []
+    after = stored_trials(runs / "optuna.db")
+    for trial in before:
+        if trial.state == TrialState.RUNNING and trial.last_step:
+            assert after[trial.number].last_step > trial.last_step
+    for trial in after:
+        if trial.state == TrialState.RUNNING:
+            checkpoint = json.loads((Path(trial.user_attrs["checkpoint"]) / "checkpoint.json").read_text())
+            assert checkpoint["epoch"] == trial.last_step
     summary, _ = run_search(*options)
     assert_whole(runs / "optuna.db", runs / "mlflow.db", summary, NUM_TRIALS)
+
+
+def test_ctrl_c_twice_waits_for_no_epoch(shards: Path, tmp_path: Path) -> None:
+    space = tmp_path / "long.py"  # an epoch of many minutes
+    space.write_text(
+        'def suggest(trial):\n    trial.suggest_float("nothing", 0, 1)\n'
+        '    return {"recipe": "transreid-tiny", "images_per_epoch": 10**7, "epochs": 2}\n'
+    )
+    with started_search("--space", space, "--data", shards, "--runs", tmp_path / "runs", "--trials", 2) as search:
+        wait_until(lambda: bool(trainings_of(search)), START_TIMEOUT_S, "a training")
+        search.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            search.wait(5)
+        search.send_signal(signal.SIGINT)
+        _, screen = search.communicate(timeout=60)
+    assert search.returncode == 130
+    assert "Ctrl-C again ends at once" in screen
 
 
 def test_hours_that_end_in_the_middle_leave_the_rest_to_the_next_start(options: list[object], tmp_path: Path) -> None:

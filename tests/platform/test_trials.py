@@ -247,3 +247,22 @@ def test_hours_of_gpus_are_counted_over_starts_and_end_a_trial_in_its_middle(
     assert trials.stopping
     assert next_start(study, plan, journal).done
     assert not next_start(study, replace(plan, gpu_hours=7.0), journal).done
+
+
+def test_after_ctrl_c_attempts_finish_their_epoch_and_no_other_begins(trials: Trials, study: optuna.Study) -> None:
+    trials.start("a")
+    trials.report("a", epoch(1))
+    trials.interrupted = True
+    assert not trials.ends_now
+    assert trials.done
+    assert not trials.report("a", epoch(2))
+    trials.finish("a", died=False)
+    assert trials.ends_now
+    assert study.trials[0].state == TrialState.RUNNING
+    assert list(study.trials[0].intermediate_values) == [1, 2]
+
+
+def test_after_ctrl_c_twice_nothing_is_waited_for(trials: Trials) -> None:
+    trials.start("a")
+    trials.interrupted = trials.hurried = True
+    assert trials.ends_now
