@@ -64,10 +64,14 @@ def run_trial(config: dict[str, Any]) -> None:
         tune.report({"infeasible": str(end)})
     except torch.cuda.OutOfMemoryError as end:
         tune.report({"infeasible": f"out of GPU memory: {end}"})
+    except MemoryError as end:  # numpy's and Python's own
+        tune.report({"infeasible": f"out of memory: {end}"})
     except Error as mistake:
         tune.report({"failure": str(mistake)})
     except Exception as bug:
-        if isinstance(bug, OSError) and bug.errno in DISK_ERRORS:
+        if "DefaultCPUAllocator: can't allocate memory" in str(bug):  # torch has no class for it
+            tune.report({"infeasible": f"out of memory: {str(bug).partition('DefaultCPUAllocator: ')[2]}"})
+        elif isinstance(bug, OSError) and bug.errno in DISK_ERRORS:
             tune.report({"no_room": bug.strerror, "place": bug.filename or ""})
         else:
             tune.report({"failure": f"{type(bug).__name__}: {bug}", "traceback": traceback.format_exc()})

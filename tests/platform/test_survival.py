@@ -113,6 +113,19 @@ def test_ctrl_c_twice_waits_for_no_epoch(shards: Path, tmp_path: Path) -> None:
     assert "Ctrl-C again ends at once" in screen
 
 
+def test_settings_that_fit_into_no_memory_are_pruned_with_the_reason(shards: Path, tmp_path: Path) -> None:
+    space = tmp_path / "huge.py"
+    space.write_text(
+        'def suggest(trial):\n    trial.suggest_float("nothing", 0, 1)\n'
+        '    return {"recipe": "transreid-tiny", "id_loss": "arcface", "sub_centres": 10**10}\n'
+    )
+    words = ["--space", space, "--data", shards, "--runs", tmp_path / "runs", "--trials", 1]
+    summary, _ = run_search(*words)
+    assert summary["trials"] == {"complete": 0, "pruned": 1, "failed": 0}
+    (trial,) = stored_trials(tmp_path / "runs" / "optuna.db")
+    assert trial.user_attrs["reason"].startswith("out of memory: ")
+
+
 def test_hours_that_end_in_the_middle_leave_the_rest_to_the_next_start(options: list[object], tmp_path: Path) -> None:
     _, screen = run_search(*options, "--hours", 0.004)
     assert "the same command goes on with them" in screen
