@@ -16,6 +16,7 @@ from ray import tune
 from platform.adapters import Budget, KeepCheckpoint, StudyScheduler, StudySearcher
 from platform.plan import Plan
 from platform.reaper import reaped
+from platform.servers import watched_servers
 from platform.trials import Trials
 from trainables.ray_trial import run_trial
 
@@ -81,7 +82,7 @@ def local_cluster(plan: Plan) -> Iterator[None]:
     for name in ("ray.tune.tune", "ray.tune.execution.experiment_state"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
-        with reaped():
+        with reaped(), watched_servers():
             yield
     finally:
         ray.shutdown()

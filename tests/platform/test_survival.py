@@ -113,6 +113,23 @@ def test_ctrl_c_twice_waits_for_no_epoch(shards: Path, tmp_path: Path) -> None:
     assert "Ctrl-C again ends at once" in screen
 
 
+@pytest.mark.parametrize("server", ["raylet", "gcs_server"])
+def test_a_search_whose_ray_has_died_ends_in_one_line_and_the_same_command_goes_on(
+    options: list[object], tmp_path: Path, server: str
+) -> None:
+    runs = tmp_path / "runs"
+    with started_search(*options, "--concurrency", 1) as search:
+        wait_until(lambda: any(runs.glob("*/start-001/*/checkpoint_000001")), START_TIMEOUT_S, "a checkpoint")
+        (member,) = [member for member in family_of(search) if member.name() == server]
+        member.kill()
+        _, screen = search.communicate(timeout=120)
+    assert search.returncode == 2, screen
+    assert "Traceback" not in screen
+    assert f"(process {member.pid}) has died" in screen.splitlines()[-1]
+    summary, _ = run_search(*options)
+    assert_whole(runs / "optuna.db", runs / "mlflow.db", summary, NUM_TRIALS)
+
+
 def test_settings_that_fit_into_no_memory_are_pruned_with_the_reason(shards: Path, tmp_path: Path) -> None:
     space = tmp_path / "huge.py"
     space.write_text(
