@@ -18,6 +18,8 @@ from platform.plan import Plan
 from platform.reaper import reaped
 from platform.servers import watched_servers
 from platform.trials import Trials
+from shards_tools.command import say
+from shards_tools.errors import Error
 from trainables.ray_trial import run_trial
 
 # Tune's own loggers would write every report three times more, its own handler of Ctrl-C would end the run before the
@@ -30,6 +32,7 @@ QUIET_ENVIRONMENT = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "60",
 }
+RAY_START_ATTEMPTS = 3
 
 
 def run_trials(plan: Plan, trials: Trials, start: int, trainable: Callable[[dict[str, Any]], None] = run_trial) -> None:
@@ -71,13 +74,7 @@ def local_cluster(plan: Plan) -> Iterator[None]:
     if (project / "pyproject.toml").exists():
         # Workers find a checkout that is not installed where the driver found it.
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(project), os.environ.get("PYTHONPATH")]))
-    ray.init(
-        address="local",
-        num_cpus=plan.concurrency * plan.cpus_per_trial,
-        include_dashboard=False,
-        logging_level=logging.ERROR,
-        log_to_driver=False,
-    )
+    _start_ray(plan.concurrency * plan.cpus_per_trial)
     # Of Tune's snapshots, which nobody reads, none needs to be heard that found no room.
     for name in ("ray.tune.tune", "ray.tune.execution.experiment_state"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -86,6 +83,29 @@ def local_cluster(plan: Plan) -> Iterator[None]:
             yield
     finally:
         ray.shutdown()
+
+
+def _start_ray(num_cpus: int) -> None:
+    """Start Ray on this machine; it gives its own parts half a minute, which a busy machine may exceed."""
+    for left in reversed(range(RAY_START_ATTEMPTS)):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=num_cpus,
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
+            return
+        except Exception as failure:  # Ray has no class of its own for it
+            ray.shutdown()
+            cause = str(failure).strip().partition("\n")[0].rstrip(".")
+            if not left:
+                raise Error(
+                    f"Ray did not start on this machine in {RAY_START_ATTEMPTS} attempts ({cause}). The same command "
+                    "goes on once the machine is less busy."
+                ) from failure
+            say(f"Ray did not start ({cause}); it is started again.")
 
 
 @contextmanager

@@ -1,0 +1,42 @@
+"""Ray's start."""
+
+from typing import Any
+
+import pytest
+
+from platform import execution
+from platform.execution import RAY_START_ATTEMPTS, local_cluster
+from platform.plan import Plan
+from shards_tools.errors import Error
+
+TOO_LATE = "The current node timed out during startup.\nThis could happen because ..."
+
+
+def busy_for(attempts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Ray give up so often, as on a machine that is too busy; such a one cannot be had at will."""
+    left = iter(range(attempts))
+
+    def init(**options: Any) -> None:
+        if next(left, None) is not None:
+            raise Exception(TOO_LATE)
+
+    monkeypatch.setattr(execution.ray, "init", init)
+
+
+def test_ray_is_started_again_where_the_machine_was_too_busy_for_it(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    busy_for(RAY_START_ATTEMPTS - 1, monkeypatch)
+    capsys.readouterr()
+    with local_cluster(plan):
+        pass
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["Ray did not start (The current node timed out during startup); it is started again."] * len(said)
+    assert len(said) == RAY_START_ATTEMPTS - 1
+
+
+def test_a_ray_that_does_not_start_is_one_line(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy_for(RAY_START_ATTEMPTS, monkeypatch)
+    with pytest.raises(Error, match="Ray did not start on this machine in 3 attempts") as failure, local_cluster(plan):
+        pass
+    assert "\n" not in str(failure.value)
