@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from platform.servers import watched_servers
 from platform.trials import Trials
 from shards_tools.command import say
 from shards_tools.errors import Error
-from trainables.ray_trial import run_trial
+from trainables.ray_trial import PASSING_VARIABLE, run_trial
 
 # Tune's own loggers would write every report three times more, its own handler of Ctrl-C would end the run before the
 # study hears of it, and its progress output is not ours.
@@ -74,15 +75,17 @@ def local_cluster(plan: Plan) -> Iterator[None]:
     if (project / "pyproject.toml").exists():
         # Workers find a checkout that is not installed where the driver found it.
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(project), os.environ.get("PYTHONPATH")]))
-    _start_ray(plan.concurrency * plan.cpus_per_trial)
-    # Of Tune's snapshots, which nobody reads, none needs to be heard that found no room.
-    for name in ("ray.tune.tune", "ray.tune.execution.experiment_state"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    try:
-        with reaped(), watched_servers():
-            yield
-    finally:
-        ray.shutdown()
+    with tempfile.TemporaryDirectory(prefix="sakuga-", ignore_cleanup_errors=True) as passing:
+        os.environ[PASSING_VARIABLE] = passing
+        _start_ray(plan.concurrency * plan.cpus_per_trial)
+        # Of Tune's snapshots, which nobody reads, none needs to be heard that found no room.
+        for name in ("ray.tune.tune", "ray.tune.execution.experiment_state"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        try:
+            with reaped(Path(passing)), watched_servers():
+                yield
+        finally:
+            ray.shutdown()
 
 
 def _start_ray(num_cpus: int) -> None:

@@ -1,15 +1,17 @@
-"""Ends what Ray leaves behind when the driver is killed.
+"""Ends what Ray leaves behind when the driver is killed, and removes what trainings had not handed over yet.
 
 Workers end with their raylet within seconds, but Ray's agents try for a minute to tell a head that is gone. So a
 small process waits for the end of the driver and then ends, by process id, what the driver's Ray had started.
 """
 
 import contextlib
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 
@@ -18,12 +20,12 @@ GRACE_S = 5.0
 
 
 @contextmanager
-def reaped() -> Iterator[None]:
-    """While the context lasts, a killed driver takes with it every process that it had started before."""
+def reaped(folder: Path) -> Iterator[None]:
+    """While the context lasts, a killed driver takes with it every process that it had started before, and `folder`."""
     family = psutil.Process().children(recursive=True)
     names = "".join(f"{member.pid} {member.create_time()}\n" for member in family if member.is_running())
     reaper = subprocess.Popen(
-        [sys.executable, "-m", "platform.reaper"],
+        [sys.executable, "-m", "platform.reaper", str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -67,3 +69,4 @@ if __name__ == "__main__":
     listed = list(lines)
     sys.stdin.read()  # returns when the driver's end of the pipe is gone
     end(listed)
+    shutil.rmtree(sys.argv[1], ignore_errors=True)

@@ -33,6 +33,8 @@ LAUNCHER_VARIABLES = (
     "MASTER_ADDR",
     "MASTER_PORT",
 )
+# Names the folder where checkpoints stand until Tune has copied them; whoever starts Ray removes it in the end.
+PASSING_VARIABLE = "SAKUGA_PASSING"
 
 
 def run_trial(config: dict[str, Any]) -> None:
@@ -123,7 +125,9 @@ def partial_to_tune(save: Callable[[Path], None]) -> None:
 @contextmanager
 def passing_folder() -> Iterator[Path]:
     """A folder for as long as the context lasts; whatever fails for want of room there is an OSError that names it."""
-    with tempfile.TemporaryDirectory() as folder:
+    room = os.environ.get(PASSING_VARIABLE, tempfile.gettempdir())
+    os.makedirs(room, exist_ok=True)  # on another node than the driver's there is none
+    with tempfile.TemporaryDirectory(dir=room) as folder:
         try:
             yield Path(folder)
         except Exception as failure:
