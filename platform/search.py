@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ran = after.ran or trials
     if ran.interrupted:
         raise KeyboardInterrupt
-    ran.raise_if_it_gave_up()
+    ran.failed.raise_if_too_many()
 
 
 def parser() -> Parser:

@@ -20,6 +20,7 @@ from platform.budgets import budget_met, gpu_hours
 from platform.constraints import judge, known_costs
 from platform.display import Screen
 from platform.events import METRIC_KEYS, start_of
+from platform.failures import Failures
 from platform.journal import Book
 from platform.objectives import final_values, knows_epoch, last_epoch, num_parameters, tell_epoch
 from platform.plan import Plan
@@ -32,7 +33,6 @@ from shards_tools.folders import is_full
 from trainables.recipes.recipe import Recipe
 
 MAX_ATTEMPTS_WITHOUT_PROGRESS = 3
-MAX_FAILURES_IN_A_ROW = 5
 
 
 @dataclass
@@ -51,12 +51,11 @@ class Trials:
     def __init__(self, study: optuna.Study, plan: Plan, journal: Book, display: Screen) -> None:
         self._study, self._plan, self._journal, self._display = study, plan, journal, display
         self._attempts: dict[str, Attempt] = {}
-        self._failures_in_a_row = 0
         self.interrupted = False  # by Ctrl-C or SIGTERM
         self.hurried = False  # by Ctrl-C once more or SIGTERM: epochs that run are not waited for
         self.out_of_time = False
         self.failure: Error | None = None  # a store that is gone for good, a full disk: what the user must mend
-        self._last_failure, self._last_traceback = "", ""
+        self.failed = Failures()
         self._to_adopt = [self._adopt(trial) for trial in study.get_trials(states=(TrialState.RUNNING,))]
         self._to_adopt = [trial for trial in self._to_adopt if not self._was_pruned(trial)]
         self._spend()
@@ -64,24 +63,19 @@ class Trials:
     @property
     def done(self) -> bool:
         """Nothing is left to start."""
-        if self.stopping or self.gave_up:
+        if self.stopping or self.failed.are_too_many:
             return True
         return not self._attempts and not self._to_adopt and self._num_left() == 0
 
     @property
     def over(self) -> bool:
         """All that was wanted has ended, and not for a failure: what follows a search may begin."""
-        return self._num_left() == 0 and not (self.interrupted or self.failure or self.gave_up)
+        return self._num_left() == 0 and not (self.interrupted or self.failure or self.failed.are_too_many)
 
     @property
     def runs(self) -> Path:
         """Where everything of the search is kept."""
         return self._plan.runs
-
-    @property
-    def gave_up(self) -> bool:
-        """Too many trials failed in a row for the next one to be worth it."""
-        return self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW
 
     @property
     def stopping(self) -> bool:
@@ -93,15 +87,6 @@ class Trials:
         """Nothing that runs is waited for. After Ctrl-C the epochs that run are."""
         waits = self.interrupted and not self.hurried and self._attempts
         return self.stopping and (self.out_of_time or self.failure is not None or not waits)
-
-    def raise_if_it_gave_up(self) -> None:
-        """Error where every trial fails for a reason that the user can mend, RuntimeError where it is a bug."""
-        if not self.gave_up:
-            return
-        what = f"{MAX_FAILURES_IN_A_ROW} trials in a row failed."
-        if self._last_traceback:
-            raise RuntimeError(f"{what} The last one:\n{self._last_traceback}")
-        raise Error(f"{what} The last one: {self._last_failure}")
 
     def start(self, attempt_id: str) -> dict[str, Any] | None:
         """What the next attempt is to train; None while the running ones may be all that is needed."""
@@ -148,7 +133,7 @@ class Trials:
         if "infeasible" in result or "failure" in result:
             attempt.ending = result.get("infeasible") or result["failure"]
             attempt.failed = "failure" in result
-            self._last_failure, self._last_traceback = attempt.ending, result.get("traceback", "")
+            self.failed.note(attempt.ending, result.get("traceback", ""))
             return False
         if "partial" in result:  # a checkpoint within an epoch, which `checkpoint` keeps
             return True
@@ -217,8 +202,9 @@ class Trials:
             self._to_adopt.append(attempt.trial)
         else:
             epoch = (last_epoch(trial) or 0) + 1
-            self._last_failure, self._last_traceback = f"Its process died {count} times in epoch {epoch}.", ""
-            self._tell(attempt.trial, TrialState.FAIL, self._last_failure)
+            reason = f"Its process died {count} times in epoch {epoch}."
+            self.failed.note(reason)
+            self._tell(attempt.trial, TrialState.FAIL, reason)
 
     def _tell(self, trial: optuna.Trial, state: TrialState, reason: str) -> None:
         self._journal.append("end", trial=trial.number, state=state.name, reason=reason, time=time.time())
@@ -227,7 +213,7 @@ class Trials:
         frozen = self._frozen(trial)
         values = final_values(frozen, self._plan.objectives) if state == TrialState.COMPLETE else None
         self._study.tell(trial, values, state=state)
-        self._failures_in_a_row = self._failures_in_a_row + 1 if state == TrialState.FAIL else 0
+        self.failed.count(state)
         self._display.end(trial, state, reason)
         self._clear(frozen, keep="" if state == TrialState.PRUNED else frozen.user_attrs.get("checkpoint", ""))
 

@@ -12,10 +12,11 @@ from optuna.trial import TrialState
 
 from platform.budgets import budget_met, gpu_hours
 from platform.display import Display
+from platform.failures import MAX_FAILURES_IN_A_ROW
 from platform.journal import Journal
 from platform.plan import Plan
 from platform.study import open_storage, open_study
-from platform.trials import MAX_ATTEMPTS_WITHOUT_PROGRESS, MAX_FAILURES_IN_A_ROW, Trials
+from platform.trials import MAX_ATTEMPTS_WITHOUT_PROGRESS, Trials
 from shards_tools.errors import Error
 
 NUM_EPOCHS = 4
@@ -146,7 +147,7 @@ def test_failures_in_a_row_end_the_start_as_a_mistake_or_as_a_bug(
         trials.finish(f"attempt {number}", died=False)
     assert trials.done
     with pytest.raises(error, match="5 trials in a row failed"):
-        trials.raise_if_it_gave_up()
+        trials.failed.raise_if_too_many()
 
 
 def test_a_running_trial_is_gone_on_with_though_enough_have_finished(
