@@ -1,9 +1,6 @@
 """A disk that fills up under a search: one line that names it, and the same command goes on once there is room."""
 
-import contextlib
 import json
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +9,7 @@ import pytest
 from platform.journal import Journal
 from shards_tools.folders import is_full
 from tests.platform.driver import assert_whole, run_search, started_search, stored_trials, wait_until
+from tests.platform.small_disk import fill, mounted_disk
 
 NUM_TRIALS = 4
 
@@ -19,24 +17,8 @@ NUM_TRIALS = 4
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 64 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(disk)]
-    if os.getuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
-        pytest.skip("mounting a disk of its own needs root")
-    try:
+    with mounted_disk(tmp_path / "disk", megabytes=64) as disk:
         yield disk
-    finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
-
-def fill(disk: Path) -> Path:
-    """A file that takes all the room there is."""
-    path = disk / "filler"
-    with contextlib.suppress(OSError), open(path, "ab", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
-    return path
 
 
 def test_a_line_of_the_journal_that_finds_no_room_is_not_there_at_all(small_disk: Path) -> None:

@@ -127,6 +127,16 @@ def test_the_same_command_again_trains_nothing(
     assert sorted(path for path in runs.rglob("checkpoint.json")) == before
 
 
+@pytest.mark.slow
+def test_the_same_seed_and_budget_twice_are_identical(
+    undisturbed: tuple[Path, dict[str, Any], str], space: Path, shards: Path, tmp_path: Path
+) -> None:
+    summary, _ = run_search(*options(space, shards, tmp_path))
+    assert _told(stored_trials(tmp_path / "optuna.db")) == _told(stored_trials(undisturbed[0] / "optuna.db"))
+    for key in ("trial", "value", "params"):
+        assert summary["best"][key] == undisturbed[1]["best"][key]
+
+
 def test_a_killed_search_ends_as_the_undisturbed_one(
     undisturbed: tuple[Path, dict[str, Any], str], killed: tuple[Path, dict[str, Any], str]
 ) -> None:

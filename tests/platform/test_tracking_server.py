@@ -1,56 +1,17 @@
 """A real MLflow server that dies in the middle of a search: the search does not notice, and the server gets it all."""
 
 import json
-import os
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.platform.driver import assert_whole, started_search, wait_until
-from tests.platform.postgres import free_port
+from tests.platform.mlflow_server import MlflowServer
 
 pytestmark = pytest.mark.slow
 
 NUM_TRIALS = 4
-
-
-class MlflowServer:
-    """`mlflow server` on a file, which can be killed and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._port = folder, free_port()
-        self.uri = f"http://127.0.0.1:{self._port}"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        words = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self._port)]
-        words += ["--backend-store-uri", f"sqlite:///{self._folder / 'mlflow.db'}", "--workers", "1"]
-        words += ["--artifacts-destination", str(self._folder / "artifacts")]
-        quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        with open(self._folder / "server.log", "ab") as log:
-            self._process = subprocess.Popen(words, env={**os.environ, **quiet}, stdout=log, stderr=log)
-        wait_until(self._answers, 240, "an MLflow server")
-
-    def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.uri}/health", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
-    def kill(self) -> None:
-        """End it and its workers as a power cut does."""
-        if self._process is not None:
-            family = [*psutil.Process(self._process.pid).children(recursive=True), psutil.Process(self._process.pid)]
-            for member in family:
-                member.kill()
-            self._process.wait(30)
-            self._process = None
 
 
 @pytest.fixture

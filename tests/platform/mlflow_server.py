@@ -1,0 +1,57 @@
+"""A real MLflow server of the tests' own, which can be killed, frozen, and started again."""
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import psutil
+
+from tests.platform.driver import wait_until
+from tests.platform.postgres import free_port
+
+
+class MlflowServer:
+    """`mlflow server` on a database: a file in its folder, or the address of one."""
+
+    def __init__(self, folder: Path, store: str = "") -> None:
+        self._folder, self._port = folder, free_port()
+        self._store = store or f"sqlite:///{folder / 'mlflow.db'}"
+        self.uri = f"http://127.0.0.1:{self._port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, wait: bool = True) -> None:
+        words = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self._port)]
+        words += ["--backend-store-uri", self._store, "--workers", "1"]
+        words += ["--artifacts-destination", str(self._folder / "artifacts")]
+        quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        with open(self._folder / "server.log", "ab") as log:
+            self._process = subprocess.Popen(words, env={**os.environ, **quiet}, stdout=log, stderr=log)
+        if wait:
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait until it answers."""
+        wait_until(self._answers, 600, "an MLflow server")
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it and its workers a signal."""
+        assert self._process is not None
+        for member in (*psutil.Process(self._process.pid).children(recursive=True), psutil.Process(self._process.pid)):
+            member.send_signal(number)
+
+    def kill(self) -> None:
+        """End it and its workers as a power cut does."""
+        if self._process is not None:
+            self.signal(signal.SIGKILL)
+            self._process.wait(30)
+            self._process = None

@@ -1,0 +1,166 @@
+"""A hundred faults in one long search, which then equals an undisturbed one.
+
+`SAKUGA_FAULTS=10 SAKUGA_FAULTS_SEED=3 python -m pytest -s tests/platform/test_faults.py` is a quick check.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from optuna.trial import FrozenTrial
+
+from shards_tools.sample import sample_set
+from tests.platform.driver import ROOT, assert_whole, command, mlflow_runs, stored_trials, wait_until
+from tests.platform.faults import FAULTS, SPACE, TRIALS_PER_FAULT, Storm, processes_of, rage
+from tests.platform.mlflow_server import MlflowServer
+from tests.platform.postgres import running_server
+from tests.platform.small_disk import mounted_disk
+
+pytestmark = [
+    pytest.mark.slow,
+    # MLflow's client, with which the tests look at its database, cannot be told to close its connections.
+    pytest.mark.filterwarnings("ignore:Exception ignored in.*Connection:pytest.PytestUnraisableExceptionWarning"),
+]
+
+NUM_FAULTS = int(os.environ.get("SAKUGA_FAULTS", "100"))
+SEED = int(os.environ.get("SAKUGA_FAULTS_SEED", "0"))
+NUM_TRIALS = max(4, round(NUM_FAULTS * TRIALS_PER_FAULT))
+DISK_MB = 128
+# What a training measures of itself, which no two trainings share.
+MEASURED = ("seconds", "total_seconds", "images_per_second", "rss_mb", "gpu_mb", "ms_per_image")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search has left behind."""
+
+    summary: dict[str, Any]
+    trials: list[FrozenTrial]
+    points: dict[int, dict[str, list[tuple[int, float]]]]  # trial -> metric -> (epoch, value) of every point in MLflow
+    checkpoints: list[str]  # under --runs
+
+
+def outcome(storage: Path | str, tracking: Path | str, runs: Path, summary: dict[str, Any]) -> Outcome:
+    assert_whole(storage, tracking, summary, NUM_TRIALS)
+    client = MlflowClient(f"sqlite:///{tracking}" if isinstance(tracking, Path) else tracking)
+    assert sorted(found.name for found in client.search_experiments()) == sorted(["Default", summary["study"]])
+    points = {}
+    for run in mlflow_runs(tracking):
+        if "trial" in run.data.tags:
+            histories = {key: client.get_metric_history(run.info.run_id, key) for key in run.data.metrics}
+            points[int(run.data.tags["trial"])] = {
+                key: sorted((point.step, point.value) for point in history) for key, history in histories.items()
+            }
+    checkpoints = [str(path.parent) for path in runs.rglob("checkpoint.json") if "artifacts" not in path.parts]
+    return Outcome(summary, stored_trials(storage), points, checkpoints)
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """A folder with a short name, for the sockets of Ray."""
+    folder = Path(tempfile.mkdtemp(prefix="faults-"))
+    (folder / "space.py").write_text(SPACE)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def words(folder: Path, runs: Path) -> list[object]:
+    chosen = ["--space", folder / "space.py", "--data", sample_set(), "--runs", runs]
+    return [*chosen, "--trials", NUM_TRIALS, "--concurrency", 1]
+
+
+@pytest.fixture(scope="module")
+def stormy(folder: Path) -> Iterator[tuple[Outcome, Storm, Counter[str]]]:
+    """The search that met the faults."""
+    with running_server() as postgres, mounted_disk(folder / "disk", DISK_MB) as disk:
+        storage, store = postgres.new_database("optuna"), postgres.new_database("mlflow")
+        mlflow = MlflowServer(folder, store)
+        mlflow.start()
+        options = [*words(folder, disk / "runs"), "--storage", storage, "--tracking", mlflow.uri]
+        storm = Storm(options, folder=folder, disk=disk, database="optuna", postgres=postgres, mlflow=mlflow)
+        try:
+            counts = rage(storm, NUM_FAULTS, SEED)
+            wait_until(lambda: not processes_of(storm.mark), 60, "the end of every process of the search")
+            summary = json.loads(storm.screen.with_suffix(".json").read_text().splitlines()[-1])
+            yield outcome(storage, store, disk / "runs", summary), storm, counts
+        finally:
+            for process in processes_of(storm.mark):
+                process.kill()
+            mlflow.kill()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(folder: Path) -> Outcome:
+    """The same search in peace, its stores in files."""
+    runs = folder / "undisturbed"
+    result = subprocess.run(command(*words(folder, runs)), cwd=ROOT, capture_output=True, text=True, check=True)
+    summary = json.loads(result.stdout.splitlines()[-1])
+    return outcome(runs / "optuna.db", runs / "mlflow.db", runs, summary)
+
+
+def told(trial: FrozenTrial) -> tuple[object, ...]:
+    """What must not depend on what befell the search."""
+    kept = {key: trial.user_attrs.get(key) for key in ("baseline", "reason", "pruned_at", "spared_at", "reading")}
+    return trial.number, trial.state, trial.params, trial.value, trial.intermediate_values, kept
+
+
+def test_every_kind_of_fault_came(stormy: tuple[Outcome, Storm, Counter[str]]) -> None:
+    _, storm, counts = stormy
+    for name, count in counts.items():
+        print(f"{name:<32} {count:3d}")
+    print(f"{sum(counts.values())} faults with seed {SEED}, {storm.num_starts} starts")
+    assert sum(counts.values()) == NUM_FAULTS
+    assert len(counts) == min(NUM_FAULTS, len(FAULTS))
+
+
+def test_every_trial_is_the_undisturbed_one(stormy: tuple[Outcome, Storm, Counter[str]], undisturbed: Outcome) -> None:
+    assert [told(trial) for trial in stormy[0].trials] == [told(trial) for trial in undisturbed.trials]
+    reasons = " ".join(trial.user_attrs.get("reason", "") for trial in undisturbed.trials)
+    if NUM_FAULTS >= 100:
+        assert "The loss is" in reasons
+        assert "out of memory" in reasons
+
+
+def test_the_best_is_the_undisturbed_one(stormy: tuple[Outcome, Storm, Counter[str]], undisturbed: Outcome) -> None:
+    ours, theirs = stormy[0].summary["best"], undisturbed.summary["best"]
+    assert {key: ours[key] for key in ("trial", "value", "params")} == {
+        key: theirs[key] for key in ("trial", "value", "params")
+    }
+
+
+def test_no_finished_epoch_was_lost(stormy: tuple[Outcome, Storm, Counter[str]]) -> None:
+    ended, storm, _ = stormy
+    assert sum(map(len, storm.seen.values())) > 0
+    for number, values in storm.seen.items():
+        assert values.items() <= ended.trials[number].intermediate_values.items()
+
+
+def test_mlflow_has_every_point_once(stormy: tuple[Outcome, Storm, Counter[str]], undisturbed: Outcome) -> None:
+    for number, metrics in undisturbed.points.items():
+        ours = stormy[0].points[number]
+        assert ours.keys() == metrics.keys()
+        for key, points in metrics.items():
+            assert [step for step, _ in ours[key]] == [step for step, _ in points]
+            if key not in MEASURED:
+                assert ours[key] == points
+
+
+def test_a_complete_trial_keeps_its_last_checkpoint_and_any_other_none(
+    stormy: tuple[Outcome, Storm, Counter[str]],
+) -> None:
+    kept = [trial.user_attrs["checkpoint"] for trial in stormy[0].trials if trial.state.name == "COMPLETE"]
+    assert sorted(stormy[0].checkpoints) == sorted(kept)
+
+
+def test_no_checkpoint_is_left_on_its_way(stormy: tuple[Outcome, Storm, Counter[str]], folder: Path) -> None:
+    places = {path.relative_to(folder).parts[0] for path in folder.rglob("checkpoint.json")}
+    assert places <= {"disk", "artifacts", "undisturbed"}
