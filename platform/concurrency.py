@@ -9,7 +9,7 @@ from platform.dry_run import measure_steps
 from platform.dry_run_display import gigabytes
 from platform.plan import Plan
 from platform.projection import RAY_BYTES, free_memory
-from platform.resources import cpus_of_each
+from platform.resources import cpus_of_each, this_machine
 from shards_tools.command import say
 from trainables.reading import decoded_bytes
 
@@ -34,5 +34,5 @@ def limited(plan: Plan, room_bytes: int, trial_bytes: int) -> Plan:
     units = "GPUs" if plan.gpus_per_trial else "CPUs"
     free = gigabytes(room_bytes)
     why = f"{units} hold {plan.concurrency}, memory {fit}: {gigabytes(trial_bytes)} each of the {free} that are free"
-    cpus = cpus_of_each(concurrency, plan.scale, plan.gpus_per_trial)
+    cpus = cpus_of_each(concurrency, plan.scale, plan.gpus_per_trial, [this_machine()])
     return replace(plan, concurrency=concurrency, cpus_per_trial=cpus, why_concurrency=why)

@@ -15,6 +15,7 @@ import ray
 from ray import tune
 
 from platform.adapters import Budget, KeepCheckpoint, StudyScheduler, StudySearcher
+from platform.cluster import quieten
 from platform.plan import Plan
 from platform.reaper import reaped
 from platform.servers import watched_servers
@@ -23,16 +24,6 @@ from shards_tools.command import say
 from shards_tools.errors import Error
 from trainables.ray_trial import PASSING_VARIABLE, run_trial
 
-# Tune's own loggers would write every report three times more, its own handler of Ctrl-C would end the run before the
-# study hears of it, and its progress output is not ours.
-QUIET_ENVIRONMENT = {
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_WARN_THRESHOLD_S": "60",
-}
 RAY_START_ATTEMPTS = 3
 
 
@@ -70,7 +61,7 @@ def run_trials(plan: Plan, trials: Trials, start: int, trainable: Callable[[dict
 @contextmanager
 def local_cluster(plan: Plan) -> Iterator[None]:
     """Ray on this machine for as long as the context lasts."""
-    os.environ.update(QUIET_ENVIRONMENT)
+    quieten()
     project = Path(__file__).resolve().parent.parent
     if (project / "pyproject.toml").exists():
         # Workers find a checkout that is not installed where the driver found it.
@@ -78,9 +69,6 @@ def local_cluster(plan: Plan) -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="sakuga-", ignore_cleanup_errors=True) as passing:
         os.environ[PASSING_VARIABLE] = passing
         _start_ray(plan.concurrency * plan.cpus_per_trial)
-        # Of Tune's snapshots, which nobody reads, none needs to be heard that found no room.
-        for name in ("ray.tune.tune", "ray.tune.execution.experiment_state"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
             with reaped(Path(passing)), watched_servers():
                 yield
@@ -113,7 +101,7 @@ def _start_ray(num_cpus: int) -> None:
 
 @contextmanager
 def cluster_when_needed(plan: Plan) -> Iterator[Callable[[], None]]:
-    """A function that starts Ray when it is first called; it runs until the context ends."""
+    """A function that starts Ray when first called, unless a cluster was joined; Ray runs until the context ends."""
     with ExitStack() as stack:
 
         def start() -> None:

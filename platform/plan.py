@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from platform.constraints import check_reachable, limits_of
 from platform.grid import num_points
 from platform.objectives import check_names, objectives_of, sampler_and_pruner
 from platform.protocol import checked_folds, checked_seeds, refuse_several_objectives, with_test_fold
-from platform.resources import resources
+from platform.resources import Machine, resources, this_machine
 from platform.spaces import Space, load_space
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
@@ -119,12 +119,17 @@ class Plan:
         }
 
 
-def make_plan(options: argparse.Namespace) -> Plan:
-    """The plan that the command line asks for; Error for the first thing in it that cannot be done."""
+def make_plan(options: argparse.Namespace, nodes: Sequence[Machine] = ()) -> Plan:
+    """The plan that the command line asks for; Error for the first thing in it that cannot be done.
+
+    Args:
+        nodes: of the cluster that the trials run on; empty: they run on this machine.
+    """
     check_names(options.objective)
     refuse_several_objectives(options.objective, options.folds, options.finalists)
     sampler, pruner = sampler_and_pruner(options.sampler, options.pruner, len(options.objective))
-    num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    machines = nodes or [this_machine()]
+    num_gpus = int(sum(machine.gpus for machine in machines))
     at_most = limits_of(options.at_most, num_gpus)
     scale = options.scale if options.scale != "auto" else ("paper" if num_gpus else "tiny")
     space = load_space(options.space, scale)
@@ -139,7 +144,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
     chance = evaluation.chance()
     check_reachable(at_most, space)
     runs = options.runs.absolute()
-    concurrency, cpus, gpus = resources(options, scale, num_gpus)
+    concurrency, cpus, gpus = resources(options, scale, machines)
     study = _checked_name(options.study) if options.study else f"{space.name}-{manifest.fingerprint[:8]}-{scale}"
     _refuse_own_start(options, study)
     return Plan(

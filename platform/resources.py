@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
 
 from shards_tools.command import positive_int
 from shards_tools.errors import Error
@@ -16,19 +21,47 @@ def auto_or_number(text: str) -> int | str:
     return AUTO if text == AUTO else positive_int(text)
 
 
-def resources(options: argparse.Namespace, scale: str, num_gpus: int) -> tuple[int, int, float]:
-    """Trials at a time, and the CPUs and GPUs of each; `auto` may lower the first once a training was measured."""
-    gpus = options.gpus_per_trial or (1.0 if num_gpus else 0.0)
-    if gpus > num_gpus:
-        raise Error(f"--gpus-per-trial {gpus:g}: this machine has {num_gpus} GPUs. Give less, or leave it out.")
-    # A tiny network gains nothing from a second thread; one of the papers' takes all there are.
-    num_at_once = int(num_gpus / gpus) if gpus else num_cpus() if scale == "tiny" else 1
+class Machine(NamedTuple):
+    """What trials may use of one machine."""
+
+    cpus: int
+    gpus: float
+
+
+def this_machine() -> Machine:
+    """The one that this process runs on."""
+    return Machine(num_cpus(), torch.cuda.device_count() if torch.cuda.is_available() else 0)
+
+
+def resources(options: argparse.Namespace, scale: str, machines: Sequence[Machine]) -> tuple[int, int, float]:
+    """Trials at a time, and the CPUs and GPUs of each; `auto` may lower the first once a training was measured.
+
+    Args:
+        machines: this one, or the nodes of a cluster, to which others may come: there the first may be more than fits.
+    """
+    most_gpus = max(machine.gpus for machine in machines)
+    gpus = options.gpus_per_trial or (1.0 if most_gpus else 0.0)
+    if gpus > most_gpus:
+        place = "the largest node" if options.address else "this machine"
+        raise Error(f"--gpus-per-trial {gpus:g}: {place} has {most_gpus:g} GPUs. Give less, or leave it out.")
+    num_at_once = sum(_num_held(machine, scale, gpus) for machine in machines)
     concurrency = num_at_once if options.concurrency in (None, AUTO) else options.concurrency
-    if gpus and concurrency > num_at_once:
+    if gpus and concurrency > num_at_once and not options.address:
         raise Error(f"--concurrency {concurrency}: with {gpus:g} GPUs per trial {num_at_once} fit. Give less of one.")
-    return concurrency, cpus_of_each(concurrency, scale, gpus), gpus
+    return concurrency, cpus_of_each(concurrency, scale, gpus, machines), gpus
 
 
-def cpus_of_each(concurrency: int, scale: str, gpus: float) -> int:
-    """The CPUs of one trial where so many run at a time."""
-    return 1 if scale == "tiny" and not gpus else max(1, num_cpus() // concurrency)
+def cpus_of_each(concurrency: int, scale: str, gpus: float, machines: Sequence[Machine]) -> int:
+    """The CPUs of one trial where so many run at a time, spread over the machines that can hold one."""
+    if scale == "tiny" and not gpus:
+        return 1
+    able = [machine for machine in machines if _num_held(machine, scale, gpus)]
+    share = math.ceil(concurrency / len(able))
+    at_a_time = [min(share, _num_held(machine, scale, gpus)) if gpus else share for machine in able]
+    return max(1, min(machine.cpus // num for machine, num in zip(able, at_a_time, strict=True)))
+
+
+def _num_held(machine: Machine, scale: str, gpus: float) -> int:
+    """The trials that a machine runs at a time unless more are asked for."""
+    # A tiny network gains nothing from a second thread; one of the papers' takes all there are.
+    return int(machine.gpus / gpus) if gpus else machine.cpus if scale == "tiny" else 1

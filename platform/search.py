@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import sys
 import time
@@ -12,6 +13,7 @@ import optuna
 from optuna.trial import TrialState
 
 from platform.after_search import AfterSearch
+from platform.cluster import joined
 from platform.code_version import code_version
 from platform.concurrency import fit_to_memory
 from platform.display import Display, print_header, print_summary
@@ -22,9 +24,10 @@ from platform.lock import only_driver
 from platform.objectives import COSTS, OBJECTIVES
 from platform.plan import Plan, make_plan
 from platform.pruning import PRUNERS
-from platform.resources import AUTO, auto_or_number
+from platform.resources import AUTO, Machine, auto_or_number
 from platform.room import needs_room
 from platform.sampling import SAMPLERS
+from platform.sharing import prove_shared
 from platform.spaces import space_names
 from platform.storage import without_password
 from platform.study import num_finished, open_storage, open_study
@@ -52,7 +55,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     started = time.monotonic()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     options = parser().parse_args(arguments)
-    plan = make_plan(options)
+    with joined(options.address, options.concurrency) as nodes:
+        start_or_go_on(options, nodes, started)
+
+
+def start_or_go_on(options: argparse.Namespace, nodes: Sequence[Machine], started: float) -> None:
+    """Plan the search and run what is left of it, on this machine or on the nodes of a cluster that was joined.
+
+    Args:
+        started: when the command was, by the monotonic clock.
+    """
+    plan = make_plan(options, nodes)
+    if nodes:
+        prove_shared(plan)
     if options.concurrency == AUTO:
         plan = fit_to_memory(plan)
     if options.dry_run:
@@ -142,6 +157,7 @@ def parser() -> Parser:
     add("--storage", metavar="URL", help="Optuna's database; default: DIR/optuna.db")
     add("--tracking", metavar="URI", help="MLflow's store; default: DIR/mlflow.db")
     add("--reading", choices=READINGS, default="auto", help="how trials read images; default: what fits the machine")
+    add("--address", metavar="HOST:PORT", help="join the Ray cluster of this head; auto: the one this node belongs to")
     add("--gpus-per-trial", type=positive_float, metavar="F", help="default: 1 where there is a GPU")
     add(
         "--concurrency",

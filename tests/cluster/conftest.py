@@ -1,0 +1,167 @@
+"""A Ray cluster of two nodes in a network and among processes of its own: nothing of it is seen or left outside."""
+
+import contextlib
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ALONE = ("unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
+HEAD, WORKER = "10.99.0.1", "10.99.0.2"
+SMALL_SPACE = """
+def suggest(trial):
+    return {
+        "recipe": "transreid-tiny",
+        "backbone": "vit_64x3",
+        "image_size": 32,
+        "images_per_epoch": 64,
+        "works_per_batch": 4,
+        "images_per_work": 4,
+        "epochs": 2,
+        "lr": trial.suggest_float("lr", 1e-4, 1e-2, log=True),
+    }
+
+
+BASELINES = {"hand-set": {"lr": 1e-3}}
+"""
+# The worker sees another disk where the head has the folder `own`.
+NODES = """
+set -e
+ip link set lo up
+ip address add {head}/32 dev lo
+ip address add {worker}/32 dev lo
+node="ray start --num-cpus=1 --num-gpus=0 --object-store-memory=100000000"
+$node --head --node-ip-address={head} --port=6379 --dashboard-host={head} --temp-dir={short}/1
+unshare --mount sh -c 'mount -t tmpfs tmpfs {folder}/own && exec "$@"' sh \\
+    $node --address={head}:6379 --node-ip-address={worker} --temp-dir={short}/2
+echo both nodes are up
+exec sleep infinity
+"""
+
+
+@dataclass
+class Cluster:
+    """Two nodes of one CPU each, and the folders and the token that they have in common."""
+
+    process: subprocess.Popen[bytes]  # whose end is that of every process in the namespace
+    folder: Path  # seen by both nodes, but for `own`
+    temp: Path  # of Ray
+    token: str
+    environment: dict[str, str]
+
+    @property
+    def address(self) -> str:
+        """Of the head."""
+        return f"{HEAD}:6379"
+
+    @property
+    def url(self) -> str:
+        """Of the dashboard."""
+        return f"http://{HEAD}:8265"
+
+    def family(self) -> list[psutil.Process]:
+        """Every process of the namespace."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def inside(self, *words: object) -> list[str]:
+        """The command line of a command that runs in the namespace."""
+        first = psutil.Process(self.process.pid).children()[0]
+        enter = ["nsenter", "--target", str(first.pid), "--net", "--pid", "--mount"]
+        return [*enter, *map(str, words)]
+
+    def start(self, *words: object, **variables: str) -> subprocess.Popen[str]:
+        """A command of ours, `platform.search` say, or a script, that runs in the namespace."""
+        command = self.inside(sys.executable, *([] if isinstance(words[0], Path) else ["-m"]), *words)
+        environment = {**self.environment, **variables}
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def run(self, *words: object, expect: int = 0, **variables: str) -> tuple[str, str]:
+        """Run one to its end: what it printed, and what people read."""
+        process = self.start(*words, **variables)
+        out, screen = process.communicate(timeout=400)
+        assert process.returncode == expect, out + screen
+        assert self.token not in out + screen
+        return out, screen
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The cluster; at its end no process of the namespace is left."""
+    missing = [tool for tool in ("unshare", "nsenter", "ip", "ray") if not shutil.which(tool, path=search_path())]
+    if missing:
+        pytest.skip(f"a network of its own needs {', '.join(missing)}")
+    if subprocess.run([*ALONE, "ip", "link", "set", "lo", "up"], check=False, capture_output=True).returncode:
+        pytest.skip("this user cannot make a network namespace")
+    folder = tmp_path_factory.mktemp("cluster")
+    for name in ("own", "home/.ray", "cache"):
+        (folder / name).mkdir(parents=True)
+    token = secrets.token_hex(32)
+    (folder / "home/.ray/auth_token").write_text(token)
+    (folder / "small.py").write_text(SMALL_SPACE)
+    unset = {name for name in os.environ if name.startswith("RAY_")}
+    environment = {name: value for name, value in os.environ.items() if name not in unset} | {
+        "HOME": str(folder / "home"),
+        "PATH": search_path(),
+        "PYTHONPATH": str(ROOT),
+        "SAKUGA_CACHE": str(folder / "cache"),
+    }
+    # Ray's sockets lie under its folder, and the path of a socket has at most 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="ray-") as short:
+        script = NODES.format(head=HEAD, worker=WORKER, short=short, folder=folder)
+        log = folder / "nodes.log"
+        nodes = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*ALONE, "sh", "-c", script],
+                cwd=folder,
+                env={**nodes, "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"},
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        family: list[psutil.Process] = []
+        try:
+            wait_for_line(log, "both nodes are up", process)
+            yield Cluster(process, folder, Path(short), token, environment)
+            family = psutil.Process(process.pid).children(recursive=True)
+        finally:
+            process.kill()
+            process.wait()
+        assert psutil.wait_procs(family, timeout=30)[1] == []
+
+
+@pytest.fixture
+def search(cluster: Cluster, shards: Path) -> list[object]:
+    """The options of a small search on the cluster, but for `--runs` and `--trials`."""
+    return ["--space", cluster.folder / "small.py", "--data", shards, "--json"]
+
+
+def search_path() -> str:
+    """The commands of this environment first: a job runs the `python` that the head finds."""
+    return f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+
+def wait_for_line(log: Path, line: str, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the line stands in the log; fails with the log."""
+    deadline = time.monotonic() + 240
+    while line not in log.read_text(errors="replace"):
+        assert process.poll() is None, log.read_text(errors="replace")
+        assert time.monotonic() < deadline, log.read_text(errors="replace")
+        time.sleep(0.2)
+
+
+def names_of(process: psutil.Process) -> str:
+    """The command line of a process; empty where it has just ended."""
+    with contextlib.suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""
