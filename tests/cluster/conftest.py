@@ -73,6 +73,14 @@ class Cluster:
         """Every process of the namespace."""
         return psutil.Process(self.process.pid).children(recursive=True)
 
+    def command_lines(self) -> list[str]:
+        """Of every process of the namespace."""
+        return [names_of(process) for process in self.family()]
+
+    def commands_of(self, process: subprocess.Popen[str]) -> list[psutil.Process]:
+        """What a process that was started inside has become there."""
+        return psutil.Process(process.pid).children()
+
     def inside(self, *words: object) -> list[str]:
         """The command line of a command that runs in the namespace."""
         first = psutil.Process(self.process.pid).children()[0]

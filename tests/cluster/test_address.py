@@ -48,8 +48,11 @@ def test_the_nodes_run_the_package_of_the_driver(cluster: Cluster) -> None:
         "import ray\n"
         "from platform.cluster import joined\n"
         f"with joined('{cluster.address}', None):\n"
-        "    task = ray.remote(lambda: (__import__('trainables').__file__, __import__('platform.plan').plan.__file__))\n"
-        "    print(*ray.get(task.options(resources={'node:%s': 0.01}).remote()))\n" % WORKER
+        "    @ray.remote\n"
+        "    def where():\n"
+        "        import trainables, platform.plan\n"
+        "        return trainables.__file__, platform.plan.__file__\n"
+        "    print(*ray.get(where.options(resources={'node:%s': 0.01}).remote()))\n" % WORKER
     )
     out, _ = cluster.run(script)
     trainables, plan = map(Path, out.split()[-2:])

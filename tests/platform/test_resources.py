@@ -1,0 +1,44 @@
+"""How many trials run at a time on one machine and on the nodes of a cluster, and what each has."""
+
+from argparse import Namespace
+
+import pytest
+
+from platform.resources import Machine, resources
+from shards_tools.errors import Error
+
+
+def options(*, address: str | None = None, concurrency: int | None = None, gpus: float | None = None) -> Namespace:
+    return Namespace(address=address, concurrency=concurrency, gpus_per_trial=gpus)
+
+
+@pytest.mark.parametrize(
+    ("scale", "machines", "asked", "expected"),
+    [
+        ("tiny", [Machine(8, 0)], {}, (8, 1, 0.0)),
+        ("paper", [Machine(8, 0)], {}, (1, 8, 0.0)),
+        ("paper", [Machine(8, 4)], {}, (4, 2, 1.0)),
+        ("paper", [Machine(8, 4)], {"gpus": 0.5}, (8, 1, 0.5)),
+        ("paper", [Machine(8, 0)], {"concurrency": 3}, (3, 2, 0.0)),
+        ("tiny", [Machine(8, 0), Machine(4, 0)], {}, (12, 1, 0.0)),
+        ("paper", [Machine(8, 0), Machine(4, 0)], {}, (2, 4, 0.0)),
+        # Three GPUs in all, but no trial of two GPUs stands on both nodes.
+        ("paper", [Machine(8, 2), Machine(8, 1)], {"gpus": 2}, (1, 8, 2)),
+        ("paper", [Machine(16, 4), Machine(4, 1), Machine(64, 0)], {}, (5, 4, 1.0)),
+        # Nodes that join later are used.
+        ("paper", [Machine(8, 2)], {"concurrency": 6}, (6, 4, 1.0)),
+    ],
+)
+def test_as_many_run_as_the_machines_hold(
+    scale: str, machines: list[Machine], asked: dict[str, float], expected: tuple[int, int, float]
+) -> None:
+    assert resources(options(address="head:6379", **asked), scale, machines) == expected
+
+
+def test_more_gpus_than_there_are_is_refused() -> None:
+    with pytest.raises(Error, match="with 1 GPUs per trial 2 fit"):
+        resources(options(concurrency=6), "paper", [Machine(8, 2)])
+    with pytest.raises(Error, match="this machine has 2 GPUs"):
+        resources(options(gpus=3), "paper", [Machine(8, 2)])
+    with pytest.raises(Error, match="the largest node has 2 GPUs"):
+        resources(options(gpus=3, address="head:6379"), "paper", [Machine(8, 2), Machine(8, 1)])
