@@ -55,9 +55,9 @@ def cpus_of_each(concurrency: int, scale: str, gpus: float, machines: Sequence[M
     """The CPUs of one trial where so many run at a time, spread over the machines that can hold one."""
     if scale == "tiny" and not gpus:
         return 1
-    able = [machine for machine in machines if _num_held(machine, scale, gpus)]
+    able = [machine for machine in machines if machine.gpus >= gpus] or machines
     share = math.ceil(concurrency / len(able))
-    at_a_time = [min(share, _num_held(machine, scale, gpus)) if gpus else share for machine in able]
+    at_a_time = [min(share, _num_held(machine, scale, gpus) or share) if gpus else share for machine in able]
     return max(1, min(machine.cpus // num for machine, num in zip(able, at_a_time, strict=True)))
 
 
