@@ -164,7 +164,7 @@ def draw_figure(curves: dict[str, NDArray[np.float64]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(9, 4.5), layout="constrained")
     for method, curve in curves.items():
         ours = method == OURS
         axes.plot(
@@ -173,7 +173,7 @@ def draw_figure(curves: dict[str, NDArray[np.float64]], path: Path) -> None:
         )  # fmt: skip
     axes.set(xlabel="epochs spent, in full trainings", ylabel="normalised regret, mean", yscale="log", xlim=(1, 40))
     axes.grid(alpha=0.3, which="both")
-    axes.legend()
+    figure.legend(loc="outside right upper", frameon=False)
     figure.savefig(path)
 
 
