@@ -98,9 +98,12 @@ def record(job: tuple[str, dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     """Record the rows that are missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("shards")
+    parser.add_argument("shards", nargs="?")
     parser.add_argument("--out", type=Path, default=TABLE)
     options = parser.parse_args()
+    if options.shards is None:
+        print(f"skipped: the table is {options.out.name}; to record it, give shards of Omniglot")
+        return
     rows = [json.loads(line) for line in options.out.open()] if options.out.exists() else []
     done = {tuple(row[name] for name in LEVELS) for row in rows}
     left = [point for point in itertools.product(*LEVELS.values()) if point not in done]
