@@ -158,6 +158,7 @@ def test_a_trial_that_was_over_when_its_driver_was_killed_is_ended_by_the_next(
     assert study.trials[2].state == TrialState.PRUNED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "rungwise"])
 def test_samplers_keep_away_from_what_is_over(
     sampler: str, plan_of: Callable[..., Plan], journal: Journal, small_space: Path
