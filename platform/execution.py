@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,6 +18,7 @@ from platform.cluster import quieten
 from platform.plan import Plan
 from platform.reaper import reaped
 from platform.servers import watched_servers
+from platform.signals import stop_on_signals
 from platform.trials import Trials
 from shards_tools.command import say
 from shards_tools.errors import Error
@@ -109,24 +109,3 @@ def cluster_when_needed(plan: Plan) -> Iterator[Callable[[], None]]:
                 stack.enter_context(local_cluster(plan))
 
         yield start
-
-
-@contextmanager
-def stop_on_signals(trials: Trials) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the run in good order: running trials stay in the study, to be gone on with.
-
-    After Ctrl-C they finish their epoch. Who sends SIGTERM, or Ctrl-C again, does not wait so long.
-    """
-
-    def stop(number: int, frame: Any) -> None:
-        trials.hurried = trials.interrupted or number == signal.SIGTERM
-        trials.interrupted = True
-        if not trials.hurried:  # past sys.stderr, which may be in the middle of a line
-            os.write(2, b"Epochs that run are finished first; Ctrl-C again ends at once.\n")
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

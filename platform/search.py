@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before imports that take seconds
+    from platform.signals import leave_at_ctrl_c
+
+    leave_at_ctrl_c()
+
 import argparse
 import shlex
 import sys
@@ -28,6 +33,7 @@ from platform.resources import AUTO, Machine, auto_or_number
 from platform.room import needs_room
 from platform.sampling import SAMPLERS
 from platform.sharing import prove_shared
+from platform.signals import remember_ctrl_c
 from platform.spaces import space_names
 from platform.storage import without_password
 from platform.study import num_finished, open_storage, open_study
@@ -204,4 +210,5 @@ def study_tags(plan: Plan) -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    remember_ctrl_c()
     run(main)

@@ -50,7 +50,7 @@ class Tracker(threading.Thread):
         self._study, self._params, self._tags = study, dict(params), dict(tags)
         self._run_ids: dict[int, str] = {}
         self._parent = ""
-        self._closing = threading.Event()
+        self._imported, self._closing = threading.Event(), threading.Event()
         self._gave_up = threading.Event()
         self._sent_file = journal.path.with_suffix(".sent.json")
         self._offset = self._load_offset()
@@ -90,15 +90,20 @@ class Tracker(threading.Thread):
         """Send what is left, for at most `timeout_s` seconds."""
         self._closing.set()
         self._journal.appended.set()
+        self._imported.wait()  # an interpreter that ends in the middle of such an import may crash
         self.join(timeout_s)
         self._gave_up.set()
 
     def _connect(self) -> MlflowClient:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # that is JSON's alone
         # Its own repetition of a call whose answer was lost would make a run twice.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-        from mlflow import MlflowClient  # here: its import takes seconds that the search need not wait for
-        from mlflow.entities import Param, ViewType
+        try:
+            from mlflow import MlflowClient  # here: its import takes seconds that the search need not wait for
+            from mlflow.entities import Param, ViewType
+        finally:
+            self._imported.set()
 
         for name in ("mlflow", "alembic"):  # trouble with the store is told in one line, see `trouble`
             logging.getLogger(name).setLevel(logging.CRITICAL)
