@@ -88,7 +88,7 @@ def print_regrets(curves: dict[str, NDArray[np.float64]], records: Iterable[dict
         values = "".join(f"{row[budget].mean():8.3f}" for budget in BUDGETS)
         print(f"{method:28}{values}{np.mean(trials[method]):9.0f}{len(row[BUDGETS[0]]):7}")
     holds = True
-    for budget in BUDGETS:
+    for budget in BUDGETS if OURS in at else ():
         ours = at[OURS][budget]
         rivals = [method for method in at if method != OURS and len(at[method][budget]) == len(ours)]
         best = min(rivals, key=lambda method: at[method][budget].mean())

@@ -12,8 +12,9 @@ from rich.table import Table
 
 from platform.comparison import Comparison, compare, comparison_table, notes_on
 from platform.constraints import is_over
+from platform.display import label
 from platform.finalists import Finalists
-from platform.folds import Folds, best_paper_row, name_of
+from platform.folds import Folds, best_paper_row
 from platform.journal import Journal
 from platform.plan import Plan
 from platform.protocol import check_protocol
@@ -132,7 +133,7 @@ class AfterSearch:
         )
 
     def _names(self) -> dict[int, str]:
-        return {trial.number: name_of(trial) for trial in self._study.get_trials(deepcopy=False)}
+        return {trial.number: label(trial) for trial in self._study.get_trials(deepcopy=False)}
 
 
 def _reason(candidate: optuna.trial.FrozenTrial) -> str:

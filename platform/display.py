@@ -40,38 +40,59 @@ class Screen(Protocol):
         """A trial that ended."""
 
 
-class Display:
-    """Prints the progress of one study."""
+class Lines:
+    """Prints the progress of trials: a line for each epoch, each death, and each end that no report tells."""
 
-    def __init__(self, study: optuna.Study, plan: Plan) -> None:
-        self._study, self._plan = study, plan
-        best = best_trial(study)
-        self._best = (best.values[0], best.number) if best else None
+    def __init__(self, objectives: Sequence[str], width: int = 26) -> None:
+        """Of `width` characters are the labels of most trials."""
+        self._objectives, self._width = objectives, width
 
     def report(self, trial: optuna.Trial, step: int, last_step: int, values: Mapping[str, float], stops: bool) -> None:
         """One line for one epoch of one trial."""
-        value = values[self._plan.objective]
-        if "over_limit" not in trial.user_attrs and (self._best is None or value > self._best[0]):
-            self._best = (value, trial.number)
-        best = f"best {100 * self._best[0]:.2f} % (trial {self._best[1]})" if self._best else "none allowed yet"
-        others = "".join(f"{name} {written(name, values[name])}  " for name in self._plan.objectives[1:])
+        first, *others = self._objectives
+        more = "".join(f"{name} {written(name, values[name])}  " for name in others)
         say(
-            f"{_label(trial):<26} epoch {step:>3}/{last_step}  {self._plan.objective} {100 * value:5.2f} %  {others}"
-            f"loss {values['loss']:.3f}  {values['images_per_second']:.0f} images/s  "
-            f"{best}{'  pruned' if stops else ''}"
+            f"{self._head(trial)} epoch {step:>3}/{last_step}  {first} {100 * values[first]:5.2f} %  {more}"
+            f"loss {values['loss']:.3f}  {values['images_per_second']:.0f} images/s"
+            f"{self._standing(trial, values[first])}{'  pruned' if stops else ''}"
         )
 
     def died(self, trial: optuna.Trial, count: int) -> None:
         """One line for an attempt whose process died."""
-        say(f"{_label(trial):<26} its process died; attempt {count + 1} goes on from the last checkpoint")
+        say(f"{self._head(trial)} its process died; attempt {count + 1} goes on from the last checkpoint")
 
     def end(self, trial: optuna.Trial, state: TrialState, reason: str) -> None:
         """One line for a trial that ended otherwise than by its reports."""
         if state == TrialState.FAIL or (state == TrialState.PRUNED and "pruned_at" not in trial.user_attrs):
-            say(f"{_label(trial):<26} {'failed' if state == TrialState.FAIL else 'ended'}: {reason}")
+            say(f"{self._head(trial)} {'failed' if state == TrialState.FAIL else 'ended'}: {reason}")
+
+    def _head(self, trial: optuna.Trial) -> str:
+        return f"{label(trial):<{self._width}}"
+
+    def _standing(self, trial: optuna.Trial, value: float) -> str:
+        """How the value of `trial` stands among others; nothing where they are not rivals."""
+        return ""
 
 
-def _label(trial: optuna.Trial) -> str:
+class Display(Lines):
+    """Prints the progress of one study, and the best value so far."""
+
+    def __init__(self, study: optuna.Study, plan: Plan) -> None:
+        super().__init__(plan.objectives)
+        best = best_trial(study)
+        self._best = (best.values[0], best.number) if best else None
+
+    def _standing(self, trial: optuna.Trial, value: float) -> str:
+        """The best so far, which this may be."""
+        if "over_limit" not in trial.user_attrs and (self._best is None or value > self._best[0]):
+            self._best = (value, trial.number)
+        return f"  best {100 * self._best[0]:.2f} % (trial {self._best[1]})" if self._best else "  none allowed yet"
+
+
+def label(trial: optuna.Trial | FrozenTrial) -> str:
+    """A trial as people are told of it; a training says itself which fold or seed of which trial it is."""
+    if "label" in trial.user_attrs:
+        return str(trial.user_attrs["label"])
     origin = trial.user_attrs.get("baseline") or trial.user_attrs.get("warm_start")
     return f"trial {trial.number} ({origin})" if origin else f"trial {trial.number}"
 

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import optuna
+import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from platform.constraints import known_costs
 from platform.plan import Plan
+from platform.points import Point
 from shards_tools.errors import Error
 from trainables.needs import bytes_held
 from trainables.recipes.recipe import Recipe
@@ -37,7 +38,7 @@ class Draws:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=plan.seed))
+        self._rng = np.random.default_rng(plan.seed)
         self.random = [self._draw({}) for _ in range(NUM_DRAWS)]
         self.forced = list(self._until_every_choice_was_made())
         self.baselines = [self._draw(values, runs=True) for values in plan.space.baselines.values()]
@@ -78,8 +79,7 @@ class Draws:
 
     def _draw(self, fixed: dict[str, Any], *, runs: bool = False) -> Draw:
         """The draw with these values; unless it `runs` whatever its size, one over a limit takes nothing."""
-        self._study.enqueue_trial(fixed)
-        trial = self._study.ask()
+        trial = Point(self._rng, fixed)
         limits = self._plan.at_most
         try:
             recipe = self._plan.space.recipe(trial, self._plan.epochs)

@@ -12,8 +12,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from platform.display import label
 from platform.evaluate import evaluate
-from platform.folds import name_of
 from platform.journal import Journal
 from platform.paired import mean_and_std
 from platform.plan import Plan
@@ -21,7 +21,7 @@ from platform.storage import PatientStorage
 from platform.trainings import (
     Training,
     Trainings,
-    enqueue,
+    enqueue_training,
     is_to_run,
     leave_out,
     newest,
@@ -40,10 +40,8 @@ class Finalists:
     def __init__(self, search: optuna.Study, plan: Plan, storage: PatientStorage, journal: Journal) -> None:
         self._search, self._plan, self._journal = search, plan, journal
         self.study = open_part(plan, storage, "final")
-        elected = self.study.user_attrs.get("elected", {})
-        asked = {"finalists": plan.finalists, "final_seeds": plan.final_seeds}
-        if self.tested and elected["asked"] != asked:
-            before = elected["asked"]
+        before = self._elected.get("asked", {})
+        if self.tested and before != self._asked:
             raise Error(
                 f"--finalists {plan.finalists} with --final-seeds {plan.final_seeds}: the test split was read for"
                 f" {before['finalists']} finalists with {before['final_seeds']} seeds of study {plan.study}, and is not"
@@ -63,14 +61,24 @@ class Finalists:
     @property
     def numbers(self) -> list[int]:
         """The search's trials that are finalists, the best first; the paper row that is added comes last."""
-        numbers: list[int] = self.study.user_attrs.get("elected", {}).get("trials", [])
+        numbers: list[int] = self._elected.get("trials", [])
         return numbers
 
     @property
     def reference(self) -> int | None:
         """The paper row that the others are compared with."""
-        number: int | None = self.study.user_attrs.get("elected", {}).get("reference")
+        number: int | None = self._elected.get("reference")
         return number
+
+    @property
+    def _elected(self) -> dict[str, Any]:
+        """Who are the finalists, and what was asked for then; empty before the election."""
+        elected: dict[str, Any] = self.study.user_attrs.get("elected", {})
+        return elected
+
+    @property
+    def _asked(self) -> dict[str, int | None]:
+        return {"finalists": self._plan.finalists, "final_seeds": self._plan.final_seeds}
 
     def elect(self, ranked: list[FrozenTrial], reference: FrozenTrial | None) -> None:
         """Take the first of `ranked`, and the paper row, unless the test has been read; let their trainings wait."""
@@ -80,9 +88,8 @@ class Finalists:
         chosen = ranked[: self._plan.finalists]
         if reference is not None and reference not in chosen:
             chosen.append(reference)
-        asked = {"finalists": self._plan.finalists, "final_seeds": self._plan.final_seeds}
         row = None if reference is None else reference.number
-        elected = {"asked": asked, "trials": [trial.number for trial in chosen], "reference": row}
+        elected = {"asked": self._asked, "trials": [trial.number for trial in chosen], "reference": row}
         self.study.set_user_attr("elected", elected)
         known, own = newest(self.study), self._own_trainings()
         leave_out(self.study, (found for one, found in known.items() if one not in own))
@@ -90,7 +97,7 @@ class Finalists:
             for seed in self.seeds:
                 training = Training(of=trial.number, fold=self._plan.fold, seed=seed)
                 if is_to_run(known.get(training)):
-                    enqueue(self.study, trial, training, f"{name_of(trial)}, seed {seed}")
+                    enqueue_training(self.study, trial, training, f"{label(trial)}, seed {seed}")
 
     def make_trainings(self) -> Trainings:
         """What runs the trainings of the finalists."""

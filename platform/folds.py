@@ -18,6 +18,7 @@ from optuna.pruners import WilcoxonPruner
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from platform.constraints import is_over
+from platform.display import label
 from platform.journal import Journal
 from platform.paired import mean_and_std
 from platform.plan import Plan
@@ -26,7 +27,7 @@ from platform.trainings import (
     SCORES,
     Training,
     Trainings,
-    enqueue,
+    enqueue_training,
     is_left_out,
     is_to_run,
     leave_out,
@@ -143,7 +144,7 @@ class Folds:
             for fold in range(self._plan.folds):
                 training = Training(of=trial.number, fold=fold, seed=self._plan.seed)
                 if fold != self._plan.fold and is_to_run(known.get(training)):
-                    enqueue(self.trainings, trial, training, f"{name_of(trial)}, fold {fold}")
+                    enqueue_training(self.trainings, trial, training, f"{label(trial)}, fold {fold}")
 
     def _end(self, candidate: optuna.Trial, own: Mapping[int, FrozenTrial]) -> None:
         """Tell the study of a candidate that is over, once none of its trainings runs; those that wait are left out."""
@@ -195,9 +196,3 @@ class Folds:
             if all(key in scores for scores in folds):
                 named[f"mean_{key}"], named[f"std_{key}"] = mean_and_std([scores[key] for scores in folds])
         return named
-
-
-def name_of(trial: FrozenTrial) -> str:
-    """A trial of the search as people are told of it."""
-    row = trial.user_attrs.get("baseline")
-    return f"trial {trial.number} ({row})" if row else f"trial {trial.number}"

@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    check_distribution_compatibility,
+)
 
 Params = Mapping[str, Any]
 Suggest = Callable[[Any], Any]  # a space: asks the trial that it is given for its parameters
@@ -18,15 +24,21 @@ NUM_CHANGES = 3.0  # parameters of a neighbour that differ, in the mean
 
 
 class Point(optuna.trial.FixedTrial):
-    """A trial that answers a space at random, or near a given point, and keeps what it answered."""
+    """A trial that answers a space at random, at or near a given point, and keeps what it answered."""
 
-    def __init__(self, rng: np.random.Generator, centre: Params | None = None, spread: float = 0.0) -> None:
-        """A point anywhere; with a `centre`, one near it, `spread` of a range away in a few of its parameters."""
+    def __init__(self, rng: np.random.Generator, centre: Params | None = None, spread: float | None = None) -> None:
+        """A point anywhere; with a `centre`, one that has its parameters as far as the space asks for them.
+
+        Args:
+            spread: a few of these differ, by so much of their range; None: none does.
+        """
         super().__init__({})
         self._rng, self._centre, self._spread = rng, centre or {}, spread
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
-        if name not in self._suggested_params:
+        if name in self._distributions:
+            check_distribution_compatibility(self._distributions[name], distribution)
+        else:
             self._suggested_params[name] = self._drawn(name, distribution)
             self._distributions[name] = distribution
         return self._suggested_params[name]
@@ -35,7 +47,7 @@ class Point(optuna.trial.FixedTrial):
         if name not in self._centre:
             return value_at(distribution, self._rng.random())
         value = self._centre[name]
-        if self._rng.random() * len(self._centre) >= NUM_CHANGES:
+        if self._spread is None or self._rng.random() * len(self._centre) >= NUM_CHANGES:
             return value
         if isinstance(distribution, CategoricalDistribution):
             return value_at(distribution, self._rng.random())

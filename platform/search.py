@@ -40,7 +40,7 @@ from platform.study import num_finished, open_storage, open_study
 from platform.summary import next_steps, study_event, summary
 from platform.tracking import Tracker
 from platform.trials import Trials
-from platform.warm_start import earlier_settings, enqueue
+from platform.warm_start import earlier_settings, enqueue_settings
 from shards_tools.command import Parser, positive_float, positive_int, print_json, run, say
 from shards_tools.images import READINGS
 
@@ -89,7 +89,7 @@ def start_or_go_on(options: argparse.Namespace, nodes: Sequence[Machine], starte
         Journal(plan.folder / "journal.jsonl") as journal,
     ):
         study = open_study(plan, storage)
-        enqueue(study, settings)
+        enqueue_settings(study, settings)
         tracker = Tracker(
             journal,
             uri=plan.tracking,

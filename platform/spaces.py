@@ -12,10 +12,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, distribution_to_json
 
 import search_spaces
+from platform.points import Point
 from shards_tools.errors import Error, unknown
 from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe
@@ -132,9 +134,9 @@ class _Seen:
     recipes: list[Recipe] = field(default_factory=list)
     _known: set[tuple[str, str]] = field(default_factory=set)  # parameters, each with each choice that was drawn
 
-    def add(self, space: Space, trial: optuna.Trial, recipe: Recipe) -> bool:
+    def add(self, space: Space, trial: Point, recipe: Recipe) -> bool:
         """Take a draw in; whether it has shown a parameter or a choice that none before it had."""
-        params, distributions = trial.params, trial.distributions  # Optuna copies both whenever it is asked
+        params, distributions = trial.params, trial.distributions
         for key, distribution in distributions.items():
             known = self.distributions.setdefault(key, distribution)
             if known != distribution:
@@ -155,13 +157,13 @@ class _Seen:
 
 def _probe(space: Space) -> _Seen:
     """What random draws show, each of which must be a valid recipe."""
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    rng = np.random.default_rng(0)
     seen = _Seen()
     last_new = 0
     for number in range(MOST_PROBES):
         if number - last_new > PATIENCE:
             break
-        trial = study.ask()
+        trial = Point(rng)
         try:
             recipe = space.recipe(trial, None)
         except Error:

@@ -16,6 +16,7 @@ import optuna
 from optuna.pruners import BasePruner, NopPruner
 from optuna.trial import FrozenTrial, TrialState
 
+from platform.display import Lines
 from platform.execution import run_trials
 from platform.journal import Journal
 from platform.plan import Plan
@@ -54,7 +55,7 @@ def open_part(plan: Plan, storage: PatientStorage, name: str, pruner: BasePruner
     return study
 
 
-def enqueue(study: optuna.Study, trial: FrozenTrial, training: Training, label: str) -> None:
+def enqueue_training(study: optuna.Study, trial: FrozenTrial, training: Training, label: str) -> None:
     """Let a training of the search's `trial` wait in `study`."""
     attributes = {"of": training.of, "training": {"fold": training.fold, "seed": training.seed}, "label": label}
     study.enqueue_trial(trial.params, user_attrs=attributes)
@@ -101,7 +102,7 @@ class Trainings(Trials):
     ) -> None:
         book = _BookOfPart(journal, study, part)
         self._ended = ended
-        super().__init__(study, plan_of_part(plan, study), book, _Lines(plan.objective))
+        super().__init__(study, plan_of_part(plan, study), book, Lines(plan.objectives, width=34))
         ended()
 
     def finish(self, attempt_id: str, *, died: bool) -> None:
@@ -162,24 +163,3 @@ def note_scores(journal: Journal, number: int, step: int, part: str, scores: Map
     """Tell MLflow numbers about a trial of the search as a whole, such as means over folds."""
     finite = {key: value for key, value in scores.items() if math.isfinite(value)}
     journal.append("metrics", trial=number, step=step, time=time.time(), values=finite, part=part)
-
-
-class _Lines:
-    """Prints the progress of trainings."""
-
-    def __init__(self, objective: str) -> None:
-        self._objective = objective
-
-    def report(self, trial: optuna.Trial, step: int, last_step: int, values: Mapping[str, float], stops: bool) -> None:
-        say(
-            f"{trial.user_attrs['label']:<34} epoch {step:>3}/{last_step}  {self._objective} "
-            f"{100 * values[self._objective]:5.2f} %  loss {values['loss']:.3f}  "
-            f"{values['images_per_second']:.0f} images/s"
-        )
-
-    def died(self, trial: optuna.Trial, count: int) -> None:
-        say(f"{trial.user_attrs['label']:<34} its process died; attempt {count + 1} goes on from the last checkpoint")
-
-    def end(self, trial: optuna.Trial, state: TrialState, reason: str) -> None:
-        if reason:
-            say(f"{trial.user_attrs['label']:<34} {'failed' if state == TrialState.FAIL else 'ended'}: {reason}")

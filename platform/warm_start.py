@@ -62,7 +62,7 @@ def earlier_settings(plan: Plan) -> Settings:
     return fit
 
 
-def enqueue(study: optuna.Study, settings: Settings) -> None:
+def enqueue_settings(study: optuna.Study, settings: Settings) -> None:
     """Let the settings of an earlier study wait in `study`; those of a start that was killed in mid-way too."""
     if settings:
         study.set_user_attr("warm_start", settings)

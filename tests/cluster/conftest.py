@@ -15,25 +15,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.platform.conftest import SMALL_SPACE
+
 ROOT = Path(__file__).resolve().parents[2]
 ALONE = ("unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
 HEAD, WORKER = "10.99.0.1", "10.99.0.2"
-SMALL_SPACE = """
-def suggest(trial):
-    return {
-        "recipe": "transreid-tiny",
-        "backbone": "vit_64x3",
-        "image_size": 32,
-        "images_per_epoch": 64,
-        "works_per_batch": 4,
-        "images_per_work": 4,
-        "epochs": 2,
-        "lr": trial.suggest_float("lr", 1e-4, 1e-2, log=True),
-    }
-
-
-BASELINES = {"hand-set": {"lr": 1e-3}}
-"""
 # The worker sees another disk where the head has the folder `own`.
 NODES = """
 set -e
@@ -151,7 +137,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture
 def search(cluster: Cluster, shards: Path) -> list[object]:
     """The options of a small search on the cluster, but for `--runs` and `--trials`."""
-    return ["--space", cluster.folder / "small.py", "--data", shards, "--json"]
+    return ["--space", cluster.folder / "small.py", "--data", shards, "--epochs", 2, "--json"]
 
 
 def search_path() -> str:

@@ -1,12 +1,16 @@
 """A small space, and plans of searches of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import optuna
 import pytest
 
+from platform.journal import Journal
 from platform.plan import Plan, make_plan
 from platform.search import parser
+from platform.storage import PatientStorage
+from platform.study import open_storage, open_study
 from shards_tools.build import build
 from shards_tools.sources.folds import cut_into_folds
 from shards_tools.sources.lsasrd import scan
@@ -70,3 +74,22 @@ def plan_of(shards: Path, small_space: Path, tmp_path: Path) -> Callable[..., Pl
 def plan(plan_of: Callable[..., Plan]) -> Plan:
     """The plan of a search of six trials."""
     return plan_of("--trials", 6)
+
+
+@pytest.fixture
+def storage(plan: Plan) -> PatientStorage:
+    """Optuna's database of the plan."""
+    return open_storage(plan.storage)
+
+
+@pytest.fixture
+def study(plan: Plan, storage: PatientStorage) -> optuna.Study:
+    """The study of the plan, its rows by hand waiting."""
+    return open_study(plan, storage)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """An empty one."""
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        yield journal

@@ -1,7 +1,7 @@
 """Limits: who is over them ends, before training where that can be known, is learned from, and is never the best."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,6 @@ def small_space(tmp_path: Path) -> Path:
     path = tmp_path / "sizes.py"
     path.write_text(SPACE)
     return path
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    with Journal(tmp_path / "journal.jsonl") as journal:
-        yield journal
 
 
 def started(plan: Plan, journal: Journal) -> tuple[optuna.Study, Trials]:

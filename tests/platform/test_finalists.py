@@ -6,7 +6,7 @@ The fast tests tell by hand what trainings report; the slow ones run the command
 import hashlib
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,20 +46,8 @@ def plan(plan_of: Callable[..., Plan]) -> Plan:
 
 
 @pytest.fixture
-def storage(plan: Plan) -> PatientStorage:
-    return open_storage(plan.storage)
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    with Journal(tmp_path / "journal.jsonl") as journal:
-        yield journal
-
-
-@pytest.fixture
-def study(plan: Plan, storage: PatientStorage, journal: Journal, tmp_path: Path) -> optuna.Study:
+def study(study: optuna.Study, plan: Plan, journal: Journal, tmp_path: Path) -> optuna.Study:
     """A search that is done; its best are trials 2 and 3, its paper row trial 0."""
-    study = open_study(plan, storage)
     search_by_hand(study, plan, journal, value, tmp_path / "search")
     return study
 

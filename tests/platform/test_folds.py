@@ -4,7 +4,7 @@ What trainings report is told by hand; test_folds_killed.py runs the command.
 """
 
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from platform.folds import Folds, best_third
 from platform.journal import Journal
 from platform.plan import Plan
 from platform.storage import PatientStorage
-from platform.study import chosen_trial, open_storage, open_study
+from platform.study import chosen_trial, open_study
 from platform.trainings import training_of
 from shards_tools.errors import Error
 from tests.platform.trainings_by_hand import Value, lucky_third, run_to_the_end, search_by_hand
@@ -33,20 +33,8 @@ def plan(plan_of: Callable[..., Plan], five_folds: Path) -> Plan:
 
 
 @pytest.fixture
-def storage(plan: Plan) -> PatientStorage:
-    return open_storage(plan.storage)
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    with Journal(tmp_path / "journal.jsonl") as journal:
-        yield journal
-
-
-@pytest.fixture
-def study(plan: Plan, storage: PatientStorage, journal: Journal, tmp_path: Path) -> optuna.Study:
+def study(study: optuna.Study, plan: Plan, journal: Journal, tmp_path: Path) -> optuna.Study:
     """A search that is done."""
-    study = open_study(plan, storage)
     search_by_hand(study, plan, journal, lucky_third, tmp_path / "search")
     return study
 

@@ -1,17 +1,8 @@
 """The journal keeps every event, whole lines only, and an epoch once."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from platform.journal import Journal
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    with Journal(tmp_path / "journal.jsonl") as journal:
-        yield journal
 
 
 def test_what_was_appended_is_read_back_in_order(journal: Journal) -> None:

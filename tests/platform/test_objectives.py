@@ -1,7 +1,7 @@
 """Several objectives: what is kept of them, who is the best, and what cannot be asked for."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from platform.objectives import SAMPLERS_OF_SEVERAL, directions, num_parameters
 from platform.plan import Plan
 from platform.projection import simulate_pruning
 from platform.sampling import SAMPLERS, reseed
-from platform.study import best_trial, front, open_storage, open_study
+from platform.study import best_trial, front
 from platform.trials import Trials
 from tests.platform.driver import mlflow_runs, run_search
 from trainables.recipes import get_recipe
@@ -29,17 +29,6 @@ NUM_EPOCHS = 4
 @pytest.fixture
 def plan(plan_of: Callable[..., Plan]) -> Plan:
     return plan_of("--trials", 6, "--objective", *OBJECTIVES)
-
-
-@pytest.fixture
-def study(plan: Plan) -> optuna.Study:
-    return open_study(plan, open_storage(plan.storage))
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    with Journal(tmp_path / "journal.jsonl") as journal:
-        yield journal
 
 
 def books(study: optuna.Study, plan: Plan, journal: Journal) -> Trials:

@@ -1,7 +1,6 @@
 """The books of one start: attempts, reports and endings, told by hand where Tune would tell them."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,22 +14,10 @@ from platform.display import Display
 from platform.failures import MAX_FAILURES_IN_A_ROW
 from platform.journal import Journal
 from platform.plan import Plan
-from platform.study import open_storage, open_study
 from platform.trials import MAX_ATTEMPTS_WITHOUT_PROGRESS, Trials
 from shards_tools.errors import Error
 
 NUM_EPOCHS = 4
-
-
-@pytest.fixture
-def study(plan: Plan) -> optuna.Study:
-    return open_study(plan, open_storage(plan.storage))
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    with Journal(tmp_path / "journal.jsonl") as journal:
-        yield journal
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from platform.plan import Plan
 from platform.search import main
 from platform.study import open_storage, open_study
-from platform.warm_start import MOST, earlier_settings, enqueue
+from platform.warm_start import MOST, earlier_settings, enqueue_settings
 from shards_tools.errors import Error
 from tests.platform.driver import mlflow_runs, run_search, stored_trials
 
@@ -39,7 +39,7 @@ def earlier(plan_of: Callable[..., Plan], num_trials: int, *options: object) -> 
 def begun(plan: Plan) -> optuna.Study:
     settings = earlier_settings(plan)
     study = open_study(plan, open_storage(plan.storage))
-    enqueue(study, settings)
+    enqueue_settings(study, settings)
     return study
 
 
