@@ -1,5 +1,6 @@
 """Ray's start, and what a killed driver leaves."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -58,3 +59,63 @@ def test_what_trainings_had_not_handed_over_goes_with_a_killed_driver(tmp_path: 
         assert passing.is_dir()
         process.kill()
     wait_until(lambda: not passing.exists(), 60, "the end of the folder")
+
+
+# Trials that say which process they are in. The third dies in its first attempt, without a word.
+TRIALS = """
+import json, os, signal, sys, tempfile, time
+from pathlib import Path
+
+from ray import tune
+
+from platform.display import Display
+from platform.execution import local_cluster, run_trials
+from platform.journal import Journal
+from platform.plan import make_plan
+from platform.search import parser
+from platform.study import open_storage, open_study
+from platform.trials import Trials
+
+pids = Path(sys.argv[1])
+
+
+def train(config):
+    with pids.open("a") as file:
+        file.write(f"{config['trial']} {os.getpid()}\\n")
+    if config["trial"] == 2 and config["attempt"] == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    for epoch in range(1, 5):
+        numbers = {"epoch": epoch, "mAP": 0.9 / (1 + config["trial"]), "loss": 1.0, "images_per_second": 9.0}
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "numbers.json").write_text(json.dumps(numbers))
+            checkpoint = tune.Checkpoint.from_directory(folder)
+            tune.report({**numbers, "time": time.time()}, checkpoint=checkpoint)
+
+
+plan = make_plan(parser().parse_args(sys.argv[2:]))
+study = open_study(plan, open_storage(plan.storage))
+with Journal(plan.folder / "journal.jsonl") as journal, local_cluster(plan):
+    run_trials(plan, Trials(study, plan, journal, Display(study, plan)), 1, train)
+print([trial.state.name for trial in study.trials])
+"""
+
+
+@pytest.mark.slow
+def test_on_a_cpu_a_trial_takes_over_the_process_of_the_one_before(
+    small_space: Path, shards: Path, tmp_path: Path
+) -> None:
+    """Also of one that was pruned in its middle; after a death there is a fresh one."""
+    script, pids = tmp_path / "trials.py", tmp_path / "pids"
+    script.write_text(TRIALS)
+    options = ["--space", small_space, "--data", shards, "--runs", tmp_path / "runs", "--trials", 5]
+    words = [sys.executable, script, pids, *options, "--concurrency", 1, "--scale", "tiny", "--pruner", "halving"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(list(map(str, words)), env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("PRUNED") >= 2, result.stdout
+    told = [line.split() for line in pids.read_text().splitlines()]
+    assert [int(trial) for trial, _ in told] == [0, 1, 2, 2, 3, 4]
+    processes = [pid for _, pid in told]
+    assert len(set(processes[:3])) == 1
+    assert len(set(processes[3:])) == 1
+    assert processes[2] != processes[3]
