@@ -24,7 +24,7 @@ def fit_to_memory(plan: Plan) -> Plan:
     room = memory_free - decoded_bytes(largest.recipe, plan.manifest, plan.reading) - RAY_BYTES
     say(f"Taking a step of the largest training that space {plan.space.name} offers ({largest}), to see how many fit.")
     (step,) = measure_steps(plan, [largest], room)
-    return limited(plan, room, step.peak_bytes)
+    return limited(plan, room, plan.ranks_per_trial * step.peak_bytes)
 
 
 def limited(plan: Plan, room_bytes: int, trial_bytes: int) -> Plan:
@@ -34,5 +34,5 @@ def limited(plan: Plan, room_bytes: int, trial_bytes: int) -> Plan:
     units = "GPUs" if plan.gpus_per_trial else "CPUs"
     free = gigabytes(room_bytes)
     why = f"{units} hold {plan.concurrency}, memory {fit}: {gigabytes(trial_bytes)} each of the {free} that are free"
-    cpus = cpus_of_each(concurrency, plan.scale, plan.gpus_per_trial, [this_machine()])
-    return replace(plan, concurrency=concurrency, cpus_per_trial=cpus, why_concurrency=why)
+    cpus = cpus_of_each(concurrency * plan.ranks_per_trial, plan.scale, plan.gpus_per_rank, [this_machine()])
+    return replace(plan, concurrency=concurrency, cpus_per_rank=cpus, why_concurrency=why)

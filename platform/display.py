@@ -124,7 +124,8 @@ def print_header(plan: Plan, num_finished: int, num_running: int) -> None:
     if num_running:
         state += f", {num_running} left running by an earlier start are gone on with"
     why = f" ({plan.why_concurrency})" if plan.why_concurrency else ""
-    say(f"{state}; {plan.concurrency} at a time{why}.")
+    ranks = f", {plan.ranks_per_trial} ranks each" if plan.ranks_per_trial > 1 else ""
+    say(f"{state}; {plan.concurrency} at a time{ranks}{why}.")
 
 
 def print_summary(

@@ -63,7 +63,7 @@ def measure_steps(plan: Plan, draws: Sequence[Draw], memory_bytes: int) -> list[
     """
     configs = [plan.config(draw.recipe) for draw in draws]
     _, configs = cloudpickle.loads(cloudpickle.dumps((run_trial, configs)))
-    job = {"configs": configs, "memory_bytes": memory_bytes, "gpu_fraction": plan.gpus_per_trial}
+    job = {"configs": configs, "memory_bytes": memory_bytes, "gpu_fraction": plan.gpus_per_rank}
     with closing(in_processes(run_one_step, [job], 2)) as answers:  # 2: for one job, a process that is not this one
         ((_, measured),) = answers
     steps = [OneStep(**step) for step in measured]
@@ -81,7 +81,7 @@ def _refuse_what_ran_out(plan: Plan, draw: Draw, step: OneStep, memory_bytes: in
         )
     if step.out_of == "gpu memory":
         raise Error(
-            f"{what}: a step of it does not fit --gpus-per-trial {plan.gpus_per_trial:g}, that part of a GPU's memory."
+            f"{what}: a step of it does not fit --gpus-per-trial {plan.gpus_per_rank:g}, that part of a GPU's memory."
             f" {SMALLER}, or give more of a GPU."
         )
 
@@ -99,7 +99,7 @@ def refuse_what_does_not_fit(projection: Projection, largest: Draw) -> None:
     if projection.largest.gpu_bytes > projection.gpu_share_bytes:
         raise Error(
             f"{what}: a step of it takes {gigabytes(projection.largest.gpu_bytes)} of GPU memory, --gpus-per-trial"
-            f" {plan.gpus_per_trial:g} is {gigabytes(projection.gpu_share_bytes)}. {SMALLER}, or give more of a GPU."
+            f" {plan.gpus_per_rank:g} is {gigabytes(projection.gpu_share_bytes)}. {SMALLER}, or give more of a GPU."
         )
     if projection.disk_bytes > projection.disk_free_bytes:
         raise Error(

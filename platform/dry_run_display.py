@@ -63,6 +63,7 @@ def as_json(projection: Projection, largest: Draw) -> dict[str, Any]:
             "expected_complete": projection.num_complete,
         },
         "concurrency": plan.concurrency,
+        "ranks_per_trial": plan.ranks_per_trial,
         "epochs": {"longest": plan.longest_epochs, "expected": sum(projection.lengths)},
         "hours": {"expected": projection.hours, "most": projection.most_hours},
         "gpu_hours": _hours_of(projection, plan.gpus_per_trial) if plan.gpus_per_trial else None,
@@ -92,7 +93,8 @@ def _checked(projection: Projection, draws: Draws) -> list[tuple[str, str]]:
 
 
 def _needed(projection: Projection, largest: Draw) -> list[tuple[str, str]]:
-    step, at_a_time = projection.largest, projection.plan.concurrency
+    step, at_a_time, num_ranks = projection.largest, projection.plan.concurrency, projection.plan.ranks_per_trial
+    ranks = f"of {num_ranks} ranks, " if num_ranks > 1 else ""
     pixels = f", {gigabytes(projection.pixel_bytes)} of decoded images" if projection.pixel_bytes else ""
     lines = [
         (
@@ -103,12 +105,12 @@ def _needed(projection: Projection, largest: Draw) -> list[tuple[str, str]]:
         (
             "Memory",
             f"{gigabytes(projection.memory_bytes)} of the {gigabytes(projection.memory_free_bytes)} that are free:"
-            f" {at_a_time} at a time, {gigabytes(step.peak_bytes)} each{pixels}, and Ray.",
+            f" {at_a_time} at a time, {ranks}{gigabytes(step.peak_bytes)} each{pixels}, and Ray.",
         ),
     ]
     if step.gpu_bytes:
         share = gigabytes(projection.gpu_share_bytes)
-        lines.append(("GPU", f"{gigabytes(step.gpu_bytes)} of a trial's {share}."))
+        lines.append(("GPU", f"{gigabytes(step.gpu_bytes)} of a {'rank' if num_ranks > 1 else 'trial'}'s {share}."))
     kept = f"checkpoints of {gigabytes(step.checkpoint_bytes)}, two of each trial that runs, one of each complete one"
     free = gigabytes(projection.disk_free_bytes)
     return [*lines, ("Disk", f"{gigabytes(projection.disk_bytes)} of the {free} that are free: {kept}.")]

@@ -35,13 +35,14 @@ def run_trials(plan: Plan, trials: Trials, start: int, trainable: Callable[[dict
         trainable: what a trial's process runs; it reports as `run_trial` does.
     """
     tuner = tune.Tuner(
-        tune.with_resources(trainable, {"cpu": plan.cpus_per_trial, "gpu": plan.gpus_per_trial}),
+        tune.with_resources(trainable, placement(plan)),
         tune_config=tune.TuneConfig(
             search_alg=StudySearcher(trials),
             scheduler=StudyScheduler(trials),
             num_samples=-1,  # the searcher says when it is enough
             max_concurrent_trials=plan.concurrency,
-            reuse_actors=not plan.gpus_per_trial,
+            # On a GPU a fresh process begins without what the last one left in its memory.
+            reuse_actors=not plan.gpus_per_rank and plan.ranks_per_trial == 1,
             trial_dirname_creator=lambda trial: f"trial-{trial.config['trial']:04d}-{trial.config['attempt']}",
         ),
         run_config=tune.RunConfig(
@@ -56,6 +57,12 @@ def run_trials(plan: Plan, trials: Trials, start: int, trainable: Callable[[dict
     )
     with stop_on_signals(trials):
         tuner.fit()
+
+
+def placement(plan: Plan) -> tune.PlacementGroupFactory:
+    """What a trial holds: a bundle for each rank, on as few nodes as may be; its own process is the first rank."""
+    bundle = {"CPU": plan.cpus_per_rank, "GPU": plan.gpus_per_rank}
+    return tune.PlacementGroupFactory([bundle] * plan.ranks_per_trial, strategy="PACK")
 
 
 @contextmanager

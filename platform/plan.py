@@ -58,8 +58,9 @@ class Plan:
     pruner: str
     concurrency: int
     why_concurrency: str = ""  # in words, where --concurrency auto has chosen it
-    cpus_per_trial: int
-    gpus_per_trial: float
+    ranks_per_trial: int = 1  # processes that train one model together
+    cpus_per_rank: int
+    gpus_per_rank: float
     runs: Path
     storage: str
     tracking: str
@@ -84,6 +85,16 @@ class Plan:
         return len(np.unique(self.manifest.work[self.manifest.split(self.fold).train]))
 
     @property
+    def cpus_per_trial(self) -> int:
+        """That one holds while it runs."""
+        return self.ranks_per_trial * self.cpus_per_rank
+
+    @property
+    def gpus_per_trial(self) -> float:
+        """That one holds while it runs."""
+        return self.ranks_per_trial * self.gpus_per_rank
+
+    @property
     def folder(self) -> Path:
         """Where this study keeps its checkpoints, its journal and its lock."""
         return self.runs / self.study
@@ -97,8 +108,9 @@ class Plan:
             "fold": self.fold,
             "test_fold": self.manifest.test_fold,
             "seed": self.seed,
-            "num_threads": self.cpus_per_trial,
+            "num_threads": self.cpus_per_rank,
             "reading": self.reading,
+            "ranks": self.ranks_per_trial,
         }
 
     def identity(self) -> dict[str, Any]:
@@ -145,10 +157,8 @@ def make_plan(options: argparse.Namespace, nodes: Sequence[Machine] = ()) -> Pla
     check_reachable(at_most, space)
     runs = options.runs.absolute()
     concurrency, cpus, gpus = resources(options, scale, machines)
-    study = _checked_name(options.study) if options.study else f"{space.name}-{manifest.fingerprint[:8]}-{scale}"
-    _refuse_own_start(options, study)
     return Plan(
-        study=study,
+        study=_study_name(options, f"{space.name}-{manifest.fingerprint[:8]}-{scale}"),
         space=space,
         scale=scale,
         data=str(manifest.store),
@@ -169,8 +179,9 @@ def make_plan(options: argparse.Namespace, nodes: Sequence[Machine] = ()) -> Pla
         sampler=sampler,
         pruner=pruner,
         concurrency=concurrency,
-        cpus_per_trial=cpus,
-        gpus_per_trial=gpus,
+        ranks_per_trial=options.ranks_per_trial,
+        cpus_per_rank=cpus,
+        gpus_per_rank=gpus,
         runs=runs,
         storage=options.storage or f"sqlite:///{runs / 'optuna.db'}",
         tracking=_checked_tracking(options.tracking or f"sqlite:///{runs / 'mlflow.db'}"),
@@ -211,17 +222,16 @@ def _refuse_password(data: str | Path) -> None:
         )
 
 
-def _refuse_own_start(options: argparse.Namespace, study: str) -> None:
+def _study_name(options: argparse.Namespace, usual: str) -> str:
+    """The name that was given, or the usual one; no study starts with its own settings."""
+    study: str = options.study or usual
+    if not re.fullmatch(r"[\w][\w.-]{0,99}", study):
+        raise Error(f"--study {study!r} is no name for a study. Use letters, digits, '.', '_' and '-', at most 100.")
     if options.warm_start_storage and not options.warm_start:
         raise Error("--warm-start-storage says where a study is: name that study with --warm-start STUDY.")
     if options.warm_start == study and not options.warm_start_storage:
         raise Error(f"--warm-start {study} is this study itself. Give this one another name with --study NAME.")
-
-
-def _checked_name(name: str) -> str:
-    if not re.fullmatch(r"[\w][\w.-]{0,99}", name):
-        raise Error(f"--study {name!r} is no name for a study. Use letters, digits, '.', '_' and '-', at most 100.")
-    return name
+    return study
 
 
 def _checked_tracking(uri: str) -> str:

@@ -74,12 +74,13 @@ class Projection:
     @property
     def memory_bytes(self) -> int:
         """Of host memory: as many of the largest training as run at a time, decoded images, and Ray."""
-        return self.plan.concurrency * self.largest.peak_bytes + self.pixel_bytes + RAY_BYTES
+        num_processes = self.plan.concurrency * self.plan.ranks_per_trial
+        return num_processes * self.largest.peak_bytes + self.pixel_bytes + RAY_BYTES
 
     @property
     def gpu_share_bytes(self) -> int:
-        """Of GPU memory, what one trial may have; a trial uses one GPU, however many it holds."""
-        return int(min(self.plan.gpus_per_trial, 1.0) * self.largest.gpu_total_bytes)
+        """Of GPU memory, what one rank may have; a rank uses one GPU, however many it holds."""
+        return int(min(self.plan.gpus_per_rank, 1.0) * self.largest.gpu_total_bytes)
 
     @property
     def disk_bytes(self) -> int:
@@ -94,11 +95,11 @@ class Projection:
         return shutil.disk_usage(existing_folder(self.plan.runs)).free
 
     def epoch_s(self, step: OneStep) -> float:
-        """Seconds of an epoch with its evaluation, by a trial that has its CPUs, and its share of a GPU's speed."""
+        """Seconds of an epoch with its evaluation, by ranks that have their CPUs, and their share of a GPU's speed."""
         num_steps = step.epoch_images / step.batch_images
         num_evaluations = step.val_images / step.evaluate_images
         compute_s = num_steps * step.step_s + num_evaluations * step.evaluate_s
-        compute_s /= min(self.plan.gpus_per_trial or 1.0, 1.0)
+        compute_s /= min(self.plan.gpus_per_rank or 1.0, 1.0)
         if self.pixel_bytes:
             return compute_s
         load_s = num_steps * step.load_s + num_evaluations * step.evaluate_load_s

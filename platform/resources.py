@@ -34,7 +34,7 @@ def this_machine() -> Machine:
 
 
 def resources(options: argparse.Namespace, scale: str, machines: Sequence[Machine]) -> tuple[int, int, float]:
-    """Trials at a time, and the CPUs and GPUs of each; `auto` may lower the first once a training was measured.
+    """Trials at a time, and the CPUs and GPUs of each of their ranks; `auto` may lower the first after a measurement.
 
     Args:
         machines: this one, or the nodes of a cluster, to which others may come: there the first may be more than fits.
@@ -44,24 +44,39 @@ def resources(options: argparse.Namespace, scale: str, machines: Sequence[Machin
     if gpus > most_gpus:
         place = "the largest node" if options.address else "this machine"
         raise Error(f"--gpus-per-trial {gpus:g}: {place} has {most_gpus:g} GPUs. Give less, or leave it out.")
-    num_at_once = sum(_num_held(machine, scale, gpus) for machine in machines)
+    ranks = _checked_ranks(options, gpus, machines)
+    num_at_once = max(1, sum(_num_held(machine, scale, gpus) for machine in machines) // ranks)
     concurrency = num_at_once if options.concurrency in (None, AUTO) else options.concurrency
     if gpus and concurrency > num_at_once and not options.address:
-        raise Error(f"--concurrency {concurrency}: with {gpus:g} GPUs per trial {num_at_once} fit. Give less of one.")
-    return concurrency, cpus_of_each(concurrency, scale, gpus, machines), gpus
+        each = f"{ranks * gpus:g} GPUs per trial"
+        raise Error(f"--concurrency {concurrency}: with {each} {num_at_once} fit. Give less of one.")
+    return concurrency, cpus_of_each(concurrency * ranks, scale, gpus, machines), gpus
 
 
-def cpus_of_each(concurrency: int, scale: str, gpus: float, machines: Sequence[Machine]) -> int:
-    """The CPUs of one trial where so many run at a time, spread over the machines that can hold one."""
+def _checked_ranks(options: argparse.Namespace, gpus: float, machines: Sequence[Machine]) -> int:
+    """The ranks of a trial; more than one where all of them fit at the same time."""
+    ranks: int = options.ranks_per_trial
+    most = sum(int(machine.gpus / gpus) if gpus else machine.cpus for machine in machines)
+    if ranks > max(most, 1):
+        place = "the nodes hold" if options.address else "this machine holds"
+        each = f"{gpus:g} GPUs" if gpus else "a CPU"
+        raise Error(f"--ranks-per-trial {ranks}: {place} {most} of {each} each. Give less.")
+    if ranks > 1 and 0 < gpus < 1:
+        raise Error(f"--ranks-per-trial {ranks}: ranks cannot share a GPU, but --gpus-per-trial is {gpus:g}. Give 1.")
+    return ranks
+
+
+def cpus_of_each(num_ranks: int, scale: str, gpus: float, machines: Sequence[Machine]) -> int:
+    """The CPUs of one rank where so many run at a time, spread over the machines that can hold one."""
     if scale == "tiny" and not gpus:
         return 1
     able = [machine for machine in machines if machine.gpus >= gpus] or machines
-    share = math.ceil(concurrency / len(able))
+    share = math.ceil(num_ranks / len(able))
     at_a_time = [min(share, _num_held(machine, scale, gpus) or share) if gpus else share for machine in able]
     return max(1, min(machine.cpus // num for machine, num in zip(able, at_a_time, strict=True)))
 
 
 def _num_held(machine: Machine, scale: str, gpus: float) -> int:
-    """The trials that a machine runs at a time unless more are asked for."""
+    """The ranks that a machine runs at a time unless more are asked for."""
     # A tiny network gains nothing from a second thread; one of the papers' takes all there are.
     return int(machine.gpus / gpus) if gpus else machine.cpus if scale == "tiny" else 1

@@ -164,7 +164,8 @@ def parser() -> Parser:
     add("--tracking", metavar="URI", help="MLflow's store; default: DIR/mlflow.db")
     add("--reading", choices=READINGS, default="auto", help="how trials read images; default: what fits the machine")
     add("--address", metavar="HOST:PORT", help="join the Ray cluster of this head; auto: the one this node belongs to")
-    add("--gpus-per-trial", type=positive_float, metavar="F", help="default: 1 where there is a GPU")
+    add("--gpus-per-trial", type=positive_float, metavar="F", help="of each rank; default: 1 where there is a GPU")
+    add("--ranks-per-trial", type=positive_int, default=1, metavar="N", help="processes that share a trial's batches")
     add(
         "--concurrency",
         type=auto_or_number,

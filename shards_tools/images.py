@@ -110,7 +110,7 @@ def open_images(
         threads: how many decode at a time where each image is decoded when it is asked for.
     """
     if reading == "auto":
-        reading = _fitting_reading(manifest, height, width, fit)
+        reading = auto_reading(manifest, height, width, fit)
     if reading == "decoded":
         return DecodedImages(manifest, height, width, fit=fit)
     if reading == "offset":
@@ -127,7 +127,8 @@ def one_shape(manifest: Manifest) -> tuple[int, int] | None:
     return int(manifest.height[0]), int(manifest.width[0])
 
 
-def _fitting_reading(manifest: Manifest, height: int, width: int, fit: str) -> str:
+def auto_reading(manifest: Manifest, height: int, width: int, fit: str = "stretch") -> str:
+    """What `auto` stands for on this machine at this moment."""
     if decoded_fits(manifest, height, width, fit):
         return "decoded"
     return "offset" if manifest.store.is_local or copy_fits(manifest) else "stream"

@@ -76,6 +76,9 @@ class EpochBatches:
     ) -> None:
         self._plan = _plan(data, recipe, seed=seed, epoch=epoch, world=world)
         self.batch_size = self._plan.shape[1]  # of all ranks together
+        if world > self.batch_size:
+            size = self.batch_size
+            raise Error(f"{recipe.name}: {world} ranks cannot share batches of {size} images. Take fewer ranks.")
         self._places = places_of_rank(self.batch_size, rank, world)
         self._augment = Augmentation(recipe, self._plan.shape, self._places, seed=seed, epoch=epoch)
         self._data, self._recipe, self._moment = data, recipe, (seed, epoch)

@@ -1,6 +1,7 @@
 """One real training step and one evaluation batch, measured: what a training takes in time, memory and disk."""
 
 import contextlib
+import math
 import resource
 import tempfile
 import time
@@ -34,14 +35,14 @@ class OneStep:
 
     out_of: Literal["", "memory", "gpu memory"] = ""  # what there was too little of; nothing else was measured then
     start_s: float = 0.0  # from the start of the process to the first batch
-    step_s: float = 0.0  # on a batch that is there
+    step_s: float = 0.0  # on a rank's part of a batch that is there
     load_s: float = 0.0  # to read, decode and vary the images of a batch
-    batch_images: int = 0
+    batch_images: int = 0  # of all ranks
     epoch_images: int = 0
     evaluate_s: float = 0.0  # one batch of evaluation
     evaluate_load_s: float = 0.0
     evaluate_images: int = 0  # in that batch
-    val_images: int = 0  # in all of them
+    val_images: int = 0  # in all that a rank evaluates
     peak_bytes: int = 0  # of host memory, the whole process
     gpu_bytes: int = 0  # of GPU memory at the peak; 0: on a CPU
     gpu_total_bytes: int = 0
@@ -49,7 +50,15 @@ class OneStep:
 
 
 def measure(
-    recipe: Recipe, manifest: Manifest, *, fold: int, seed: int, reading: str, memory_bytes: int, gpu_fraction: float
+    recipe: Recipe,
+    manifest: Manifest,
+    *,
+    fold: int,
+    seed: int,
+    reading: str,
+    memory_bytes: int,
+    gpu_fraction: float,
+    num_ranks: int = 1,
 ) -> OneStep:
     """Take a step of the recipe, evaluate a batch, both on images of the manifest, and write a checkpoint for a moment.
 
@@ -60,13 +69,15 @@ def measure(
         reading: as it will be asked for; only where the recipe reads images at the sizes they have it is used here.
         memory_bytes: of host memory, on a CPU; whoever needs more has found out without harm to others.
         gpu_fraction: of the GPU's memory.
+        num_ranks: that share every batch and every evaluation; what is measured is one of them, without what they tell
+            each other.
     """
     if torch.cuda.is_available():
         torch.cuda.set_per_process_memory_fraction(min(gpu_fraction, 1.0))
     else:
         _limit_memory(memory_bytes)
     try:
-        return _measure(recipe, manifest, fold, seed, reading)
+        return _measure(recipe, manifest, fold, seed, reading, num_ranks)
     except torch.cuda.OutOfMemoryError:
         return OneStep(out_of="gpu memory")
     except (MemoryError, RuntimeError) as failure:
@@ -75,13 +86,13 @@ def measure(
         raise
 
 
-def _measure(recipe: Recipe, manifest: Manifest, fold: int, seed: int, reading: str) -> OneStep:
+def _measure(recipe: Recipe, manifest: Manifest, fold: int, seed: int, reading: str, num_ranks: int) -> OneStep:
     if recipe.crop_area is None:
         reading = "offset" if manifest.store.is_local else "stream"
     training = prepare(recipe, manifest, fold=fold, seed=seed, reading=reading)
     seed_everything(seed, 1)
     start_s = time.time() - psutil.Process().create_time()
-    batches = EpochBatches(training.data, recipe, seed=seed, epoch=1)
+    batches = EpochBatches(training.data, recipe, seed=seed, epoch=1, world=num_ranks)
     load_s, step_s = _steps(training, batches)
     evaluate_load_s, evaluate_s, evaluate_images = _evaluation_batch(training)
     on_gpu = training.device.type == "cuda"
@@ -94,7 +105,7 @@ def _measure(recipe: Recipe, manifest: Manifest, fold: int, seed: int, reading: 
         evaluate_s=evaluate_s,
         evaluate_load_s=evaluate_load_s,
         evaluate_images=evaluate_images,
-        val_images=len(_val(training)),
+        val_images=math.ceil(len(_val(training)) / num_ranks),
         checkpoint_bytes=_checkpoint_bytes(training),
         gpu_bytes=torch.cuda.max_memory_reserved(training.device) if on_gpu else 0,
         gpu_total_bytes=torch.cuda.get_device_properties(training.device).total_memory if on_gpu else 0,

@@ -3,14 +3,22 @@
 What is learned does not depend on how many there are, up to rounding: losses see the features of all ranks.
 """
 
-from contextlib import AbstractContextManager, nullcontext
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
+import psutil
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.nn.parallel import DistributedDataParallel
+
+# The first rank may wait for whom it reports to, and the others for it. Whoever starts them sees that one has died.
+LONGEST_WAIT = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -28,7 +36,9 @@ class Ranks:
     def wrap(self, module: nn.Module) -> nn.Module:
         """The module with gradients that are averaged over the ranks."""
         trains = any(weight.requires_grad for weight in module.parameters())
-        return DistributedDataParallel(module) if self.world > 1 and trains else module
+        if self.world == 1 or not trains:
+            return module
+        return DistributedDataParallel(module, gradient_as_bucket_view=True)  # else gradients take their memory twice
 
     def apart(self, module: nn.Module, *, unless: bool) -> AbstractContextManager[None]:
         """While inside, gradients stay with this rank."""
@@ -70,6 +80,34 @@ class Ranks:
 
 
 ALONE = Ranks()
+
+
+def meeting_at(host: str, port: int, world: int, *, first: bool = False) -> TCPStore:
+    """Where ranks meet; the first of them opens it, with port 0 at any that is free."""
+    return TCPStore(host, port, world, is_master=first, wait_for_workers=False)
+
+
+@contextmanager
+def group(store: TCPStore, rank: int, world: int) -> Iterator[Ranks]:
+    """This process as one of torch's default group, for as long as the context lasts.
+
+    A group that has failed is left as it is, since to end it may wait for ranks that are gone: end its process.
+
+    Args:
+        store: where all of them meet.
+    """
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=LONGEST_WAIT)
+    yield ranks_of_group()
+    dist.destroy_process_group()
+
+
+def talk_over(address: str) -> None:
+    """Let the ranks of this machine be reached at one of its addresses, unless the environment names an interface."""
+    for name, addresses in psutil.net_if_addrs().items():
+        if address in (entry.address for entry in addresses):
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
+            os.environ.setdefault("NCCL_SOCKET_IFNAME", name)
 
 
 def ranks_of_group() -> Ranks:

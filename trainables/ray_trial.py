@@ -3,15 +3,19 @@
 import errno
 import os
 import tempfile
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import ray
 import torch
 from ray import tune
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from shards_tools.errors import Error
 from shards_tools.folders import DISK_ERRORS, is_full
@@ -19,6 +23,7 @@ from shards_tools.manifest_file import read_manifest
 from trainables.checkpoint import read_info
 from trainables.loop import train
 from trainables.one_step import measure
+from trainables.ranks import ALONE, Ranks, group, meeting_at, talk_over
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
 from trainables.step import NonFiniteLoss
@@ -35,6 +40,8 @@ LAUNCHER_VARIABLES = (
 )
 # Names the folder where checkpoints stand until Tune has copied them; whoever starts Ray removes it in the end.
 PASSING_VARIABLE = "SAKUGA_PASSING"
+# Between the end of one rank and those of the others, which hear of it when they next exchange something.
+OTHERS_MAY_TAKE_S = 60.0
 
 
 def run_trial(config: dict[str, Any]) -> None:
@@ -42,41 +49,116 @@ def run_trial(config: dict[str, Any]) -> None:
 
     Args:
         config: `recipe` (a name), `settings` (the fields that differ), `data` (folder of shards), `fold`, `test_fold`
-            (kept out of the training; None or absent: none is), `seed`, `num_threads`, `reading` (of images), and
-            `resume` (the checkpoint folder to go on from, or None).
+            (kept out of the training; None or absent: none is), `seed`, `num_threads`, `reading` (of images), `ranks`
+            (processes that train together, this one the first), and `resume` (the checkpoint folder to go on from, or
+            None).
 
     What ends a training for good is reported rather than raised, so that a death of the process, which is worth
     another attempt, can be told from it: `infeasible` is the settings' fault, `no_room` a full disk's, `failure` a bug.
     """
     _set_up(config)
+    end = _train(config, nullcontext(ALONE)) if config["ranks"] == 1 else _train_with_others(config)
+    if end:
+        tune.report(end)
+
+
+def _train_with_others(config: dict[str, Any]) -> dict[str, Any]:
+    """Train as the first rank; the others stand in the further bundles of the trial's placement group, and die with it.
+
+    Gives back what ended the first of them that ended early; the rest of them failed for want of it.
+    """
+    world, node = config["ranks"], _own_address()
+    talk_over(node)
+    store = meeting_at(node, 0, world, first=True)
+    others = [_start_rank(config, rank, node, store.port) for rank in range(1, world)]
+    ended = threading.Event()
+    threading.Thread(target=_die_with, args=(others, ended), daemon=True).start()
+    own = _train(config, group(store, 0, world))
+    ended.set()
+    if not own:
+        return {}
+    told, _ = ray.wait(others, num_returns=len(others), timeout=OTHERS_MAY_TAKE_S)
+    return min((end for end in [own, *ray.get(told)] if end), key=lambda end: end["time"])
+
+
+def _start_rank(config: dict[str, Any], rank: int, host: str, port: int) -> Any:
+    """Start another rank; what `_train` will give back there."""
+    placement = ray.util.get_current_placement_group()
+    assert placement is not None
+    there = PlacementGroupSchedulingStrategy(placement, placement_group_bundle_index=rank)
+    has = placement.bundle_specs[rank]
+    # A process in which a group may have failed is not used again, nor is a rank started again alone.
+    task = ray.remote(max_calls=1, max_retries=0)(run_rank)
+    options = {"num_cpus": has["CPU"], "num_gpus": has.get("GPU", 0), "scheduling_strategy": there}
+    return task.options(**options).remote(config, rank, host, port)
+
+
+def run_rank(config: dict[str, Any], rank: int, host: str, port: int) -> dict[str, Any]:
+    """Train as a rank after the first, which is to be met at `host`; what ended it early, or nothing."""
+    _set_up(config)
+    talk_over(_own_address())
+    return _train(config, group(meeting_at(host, port, config["ranks"]), rank, config["ranks"]))
+
+
+def _own_address() -> str:
+    """Where the other nodes of the cluster reach this one."""
+    address: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    return address
+
+
+def _die_with(others: list[Any], ended: threading.Event) -> None:
+    """End this process once one of the others has died: the attempt then counts as died, and its trial goes on.
+
+    By itself the first rank may wait for a dead one for as long as LONGEST_WAIT; so it may for one that ended early.
+    """
+    while others:
+        done, others = ray.wait(others)
+        try:
+            (end,) = ray.get(done)
+        except ray.exceptions.RayError:
+            os._exit(1)
+        if end and not ended.wait(OTHERS_MAY_TAKE_S):
+            os._exit(1)
+
+
+def _train(config: dict[str, Any], as_one_of: AbstractContextManager[Ranks]) -> dict[str, Any]:
+    """Train, and give back what ended the training for good before its last epoch, or nothing."""
     try:
         recipe = override(get_recipe(config["recipe"]), config["settings"])
         resume = Path(config["resume"]) if config["resume"] else None
-        train(
-            recipe,
-            read_manifest(config["data"]).with_test_fold(config.get("test_fold")),
-            report=report_to_tune,
-            save_partial=partial_to_tune,
-            fold=config["fold"],
-            seed=config["seed"],
-            resume=resume,
-            reading=config["reading"],
-        )
-    except NonFiniteLoss as end:
-        tune.report({"infeasible": str(end)})
-    except torch.cuda.OutOfMemoryError as end:
-        tune.report({"infeasible": f"out of GPU memory: {end}"})
-    except MemoryError as end:  # numpy's and Python's own
-        tune.report({"infeasible": f"out of memory: {end}"})
-    except Error as mistake:
-        tune.report({"failure": str(mistake)})
-    except Exception as bug:
-        if "DefaultCPUAllocator: can't allocate memory" in str(bug):  # torch has no class for it
-            tune.report({"infeasible": f"out of memory: {str(bug).partition('DefaultCPUAllocator: ')[2]}"})
-        elif isinstance(bug, OSError) and bug.errno in DISK_ERRORS:
-            tune.report({"no_room": bug.strerror, "place": bug.filename or ""})
-        else:
-            tune.report({"failure": f"{type(bug).__name__}: {bug}", "traceback": traceback.format_exc()})
+        with as_one_of as ranks:
+            train(
+                recipe,
+                read_manifest(config["data"]).with_test_fold(config.get("test_fold")),
+                report=report_to_tune,
+                save_partial=partial_to_tune,
+                fold=config["fold"],
+                seed=config["seed"],
+                resume=resume,
+                reading=config["reading"],
+                ranks=ranks,
+            )
+    except Exception as failure:
+        return {**_end_of(failure), "time": time.time()}
+    return {}
+
+
+def _end_of(failure: Exception) -> dict[str, Any]:
+    """What is told of an exception that ended a training."""
+    if isinstance(failure, NonFiniteLoss):
+        return {"infeasible": str(failure)}
+    if isinstance(failure, torch.cuda.OutOfMemoryError):
+        return {"infeasible": f"out of GPU memory: {failure}"}
+    if isinstance(failure, MemoryError):  # numpy's and Python's own
+        return {"infeasible": f"out of memory: {failure}"}
+    if isinstance(failure, Error):
+        return {"failure": str(failure)}
+    if "DefaultCPUAllocator: can't allocate memory" in str(failure):  # torch has no class for it
+        return {"infeasible": f"out of memory: {str(failure).partition('DefaultCPUAllocator: ')[2]}"}
+    if isinstance(failure, OSError) and failure.errno in DISK_ERRORS:
+        return {"no_room": failure.strerror, "place": failure.filename or ""}
+    lines = "".join(traceback.format_exception(failure))
+    return {"failure": f"{type(failure).__name__}: {failure}", "traceback": lines}
 
 
 def run_one_step(job: dict[str, Any]) -> list[dict[str, Any]]:
@@ -94,6 +176,7 @@ def run_one_step(job: dict[str, Any]) -> list[dict[str, Any]]:
             fold=config["fold"],
             seed=config["seed"],
             reading=config["reading"],
+            num_ranks=config["ranks"],
             memory_bytes=job["memory_bytes"],
             gpu_fraction=job["gpu_fraction"],
         )

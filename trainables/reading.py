@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from shards_tools.errors import Error
-from shards_tools.images import Images, NativeImages, decoded_fits, one_shape, open_images
+from shards_tools.images import Images, NativeImages, auto_reading, decoded_fits, one_shape, open_images
 from shards_tools.manifest import Manifest
 from shards_tools.stores.shard_cache import cached
+from trainables.ranks import Ranks
 from trainables.recipes.animesion import AnimesionRecipe
 from trainables.recipes.images import ImageSettings
 from trainables.recipes.recipe import Recipe
@@ -84,15 +85,28 @@ def training_images(recipe: Recipe, manifest: Manifest, reading: str, *, threads
     return NativeImages(cached(manifest), threads=threads)
 
 
+def agreed_reading(recipe: Recipe, manifest: Manifest, reading: str, ranks: Ranks, device: torch.device | str) -> str:
+    """`stream` for all ranks where the machine of one would: a stream's batches come in an order of their own."""
+    if reading != "auto" or ranks.world == 1:
+        return reading
+    streams = any(auto_reading(manifest, *shape) == "stream" for shape in _shapes(recipe, manifest))
+    return "stream" if ranks.gather(torch.tensor([streams], device=device)).any() else reading
+
+
 def decoded_bytes(recipe: Recipe, manifest: Manifest, reading: str) -> int:
     """Bytes of the decoded images that a training maps and shares with others; 0: it decodes each when it is asked."""
-    size = recipe.image_size + recipe.enlarge_px
-    trained = (size, size) if recipe.crop_area is None else one_shape(manifest)
-    if trained is None:
-        return 0
-    evaluated_px, fit = recipe.evaluation_px or recipe.image_size, "cover" if recipe.evaluation_px else "stretch"
-    shapes = {(*trained, "stretch"), (evaluated_px, evaluated_px, fit)}
-    fits = reading == "auto" and all(decoded_fits(manifest, *shape) for shape in shapes)
+    shapes = _shapes(recipe, manifest)
+    fits = bool(shapes) and reading == "auto" and all(decoded_fits(manifest, *shape) for shape in shapes)
     if reading != "decoded" and not fits:
         return 0
     return sum(manifest.num_images * height * width * 3 for height, width, _ in shapes)
+
+
+def _shapes(recipe: Recipe, manifest: Manifest) -> set[tuple[int, int, str]]:
+    """Height, width and fit of the images that a training opens; none where it reads them at the sizes they have."""
+    size = recipe.image_size + recipe.enlarge_px
+    trained = (size, size) if recipe.crop_area is None else one_shape(manifest)
+    if trained is None:
+        return set()
+    evaluated_px, fit = recipe.evaluation_px or recipe.image_size, "cover" if recipe.evaluation_px else "stretch"
+    return {(*trained, "stretch"), (evaluated_px, evaluated_px, fit)}

@@ -20,7 +20,7 @@ from trainables.models.model import Model
 from trainables.optimiser import build_optimiser
 from trainables.progress import Progress
 from trainables.ranks import ALONE, Ranks
-from trainables.reading import Inputs, MiddleOf, evaluation_inputs, training_images
+from trainables.reading import Inputs, MiddleOf, agreed_reading, evaluation_inputs, training_images
 from trainables.recipes.animesion import AnimesionRecipe
 from trainables.recipes.recipe import Recipe
 from trainables.step import Step
@@ -92,6 +92,7 @@ def prepare(
     teacher = load_teacher(recipe, names, where)
     step = Step(recipe, model, losses, optimiser, ranks, teacher)
     threads = torch.get_num_threads()
+    reading = agreed_reading(recipe, manifest, reading, ranks, where)
     inputs = evaluation_inputs(recipe, manifest, vocabulary, reading, threads=threads)
     same = not recipe.varied_in_size and not isinstance(inputs.images, MiddleOf)
     trained = inputs.images if same else training_images(recipe, manifest, reading, threads=threads)

@@ -28,9 +28,9 @@ def test_one_runs_where_one_was_measured(plan: Plan) -> None:
 
 
 def test_fewer_trials_of_the_papers_scale_have_more_cpus_each(plan: Plan) -> None:
-    at_paper = replace(plan, scale="paper", gpus_per_trial=1.0, concurrency=4, cpus_per_trial=1)
+    at_paper = replace(plan, scale="paper", gpus_per_rank=1.0, concurrency=4, cpus_per_rank=1)
     found = limited(at_paper, 3 * GB, 2 * GB)
-    assert (found.concurrency, found.cpus_per_trial) == (1, num_cpus())
+    assert (found.concurrency, found.cpus_per_rank) == (1, num_cpus())
     assert "GPUs hold 4, memory 1:" in found.why_concurrency
 
 

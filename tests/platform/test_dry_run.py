@@ -15,6 +15,7 @@ import torch
 
 from platform.draws import Draws
 from platform.dry_run import measure_steps, refuse_what_does_not_fit
+from platform.dry_run_display import as_json
 from platform.plan import Plan
 from platform.projection import Projection
 from platform.search import main
@@ -186,7 +187,7 @@ def test_too_little_memory_for_all_trainings_at_a_time_is_found(refused: Callabl
 
 def test_a_training_too_large_for_its_share_of_a_gpu_is_found(plan: Plan) -> None:
     """The numbers stand in for a GPU of 80 GB: of a quarter of it 25 GB were taken, or there was no more to take."""
-    shared = replace(plan, gpus_per_trial=0.25)
+    shared = replace(plan, gpus_per_rank=0.25)
     largest = Draws(plan).largest()
     refuse_what_does_not_fit(projection_of(shared, gpu_bytes=19 * GB, gpu_total_bytes=80 * GB), largest)
     with pytest.raises(Error, match=r"takes 25\.0 GB of GPU memory, --gpus-per-trial 0\.25 is 20\.0 GB\."):
@@ -229,11 +230,20 @@ def test_the_checkpoint_and_the_speed_are_those_of_a_real_training(
 
 def test_hours_are_epochs_by_their_length_over_the_trials_at_a_time(plan: Plan) -> None:
     """Written out: 32 steps and 2 evaluations of 0.1 s an epoch, half a GPU, so twice as long; 5 s to start."""
-    projection = projection_of(replace(plan, gpus_per_trial=0.5, concurrency=2), start_s=5.0)
+    projection = projection_of(replace(plan, gpus_per_rank=0.5, concurrency=2), start_s=5.0)
     projection = replace(projection, pixel_bytes=1)
     assert projection.epoch_s(projection.largest) == pytest.approx(2 * (32 + 2) * 0.1)
     assert projection.most_hours == pytest.approx(6 * (4 * 6.8 + 5) / 2 / 3600)
     assert projection.hours == pytest.approx((sum(projection.lengths) * 6.8 + 6 * 5) / 2 / 3600)
+
+
+def test_every_rank_takes_memory_and_is_paid_for(plan: Plan) -> None:
+    alone, of_three = (projection_of(replace(plan, ranks_per_trial=ranks, concurrency=2)) for ranks in (1, 3))
+    assert of_three.memory_bytes - alone.memory_bytes == 2 * 2 * alone.largest.peak_bytes
+    assert of_three.hours == alone.hours
+    draws = Draws(plan)
+    cost, times_three = (as_json(one, draws.largest())["cpu_hours"]["most"] for one in (alone, of_three))
+    assert times_three == pytest.approx(3 * cost)
 
 
 def test_the_largest_training_is_the_largest_of_all_that_the_space_offers(plan_of: Callable[..., Plan]) -> None:

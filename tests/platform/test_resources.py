@@ -8,8 +8,10 @@ from platform.resources import Machine, resources
 from shards_tools.errors import Error
 
 
-def options(*, address: str | None = None, concurrency: int | None = None, gpus: float | None = None) -> Namespace:
-    return Namespace(address=address, concurrency=concurrency, gpus_per_trial=gpus)
+def options(
+    *, address: str | None = None, concurrency: int | None = None, gpus: float | None = None, ranks: int = 1
+) -> Namespace:
+    return Namespace(address=address, concurrency=concurrency, gpus_per_trial=gpus, ranks_per_trial=ranks)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +29,11 @@ def options(*, address: str | None = None, concurrency: int | None = None, gpus:
         ("paper", [Machine(16, 4), Machine(4, 1), Machine(64, 0)], {}, (5, 4, 1.0)),
         # Nodes that join later are used.
         ("paper", [Machine(8, 2)], {"concurrency": 6}, (6, 4, 1.0)),
+        ("paper", [Machine(8, 4)], {"ranks": 2}, (2, 2, 1.0)),
+        ("paper", [Machine(8, 4)], {"ranks": 3}, (1, 2, 1.0)),
+        ("paper", [Machine(8, 1), Machine(8, 1)], {"ranks": 2}, (1, 8, 1.0)),
+        ("tiny", [Machine(2, 0), Machine(2, 0)], {"ranks": 2}, (2, 1, 0.0)),
+        ("paper", [Machine(8, 0)], {"ranks": 2}, (1, 4, 0.0)),
     ],
 )
 def test_as_many_run_as_the_machines_hold(
@@ -38,6 +45,14 @@ def test_as_many_run_as_the_machines_hold(
 def test_more_gpus_than_there_are_is_refused() -> None:
     with pytest.raises(Error, match="with 1 GPUs per trial 2 fit"):
         resources(options(concurrency=6), "paper", [Machine(8, 2)])
+    with pytest.raises(Error, match="with 2 GPUs per trial 1 fit"):
+        resources(options(concurrency=2, ranks=2), "paper", [Machine(8, 2)])
+    with pytest.raises(Error, match="this machine holds 2 of 1 GPUs each"):
+        resources(options(ranks=3), "paper", [Machine(8, 2)])
+    with pytest.raises(Error, match="the nodes hold 6 of a CPU each"):
+        resources(options(ranks=7, address="head:6379"), "tiny", [Machine(2, 0), Machine(4, 0)])
+    with pytest.raises(Error, match="ranks cannot share a GPU"):
+        resources(options(ranks=2, gpus=0.5), "paper", [Machine(8, 2)])
     with pytest.raises(Error, match="this machine has 2 GPUs"):
         resources(options(gpus=3), "paper", [Machine(8, 2)])
     with pytest.raises(Error, match="the largest node has 2 GPUs"):

@@ -219,7 +219,7 @@ def test_hours_of_gpus_are_counted_over_starts_and_end_a_trial_in_its_middle(
     study: optuna.Study, plan: Plan, journal: Journal
 ) -> None:
     """Two GPUs for each trial, half an hour an epoch: one hour of GPUs each."""
-    plan = replace(plan, gpus_per_trial=2.0, gpu_hours=6.0, concurrency=1)
+    plan = replace(plan, gpus_per_rank=1.0, ranks_per_trial=2, gpu_hours=6.0, concurrency=1)
     for number, steps in enumerate(((1, 2), (3, 4))):
         trials = next_start(study, plan, journal)
         assert trials.start(f"attempt {number}") is not None

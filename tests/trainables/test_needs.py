@@ -1,5 +1,6 @@
 """The largest of many recipes is told from the shapes of its model, and really takes the most."""
 
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from trainables.recipes.settings import settings_of
 LIMIT_BYTES = 8 * 10**9
 
 
-def one_step(recipe: Recipe, shards: Path) -> OneStep:
+def one_step(recipe: Recipe, shards: Path, num_ranks: int = 1) -> OneStep:
     """A step of the recipe in a process of its own."""
     config: dict[str, Any] = {"recipe": recipe.name, "settings": settings_of(recipe), "data": str(shards)}
-    config |= {"fold": 0, "seed": 0, "num_threads": 1, "reading": "auto"}
+    config |= {"fold": 0, "seed": 0, "num_threads": 1, "reading": "auto", "ranks": num_ranks}
     job = {"configs": [config], "memory_bytes": LIMIT_BYTES, "gpu_fraction": 1.0}
     ((_, (step,)),) = in_processes(run_one_step, [job], 2)
     return OneStep(**step)
@@ -56,6 +57,16 @@ def test_what_a_larger_batch_really_takes_is_what_was_counted(shards: Path) -> N
 
 
 @pytest.mark.slow
+def test_a_rank_takes_its_part_of_a_batch_and_of_the_evaluation(shards: Path) -> None:
+    recipe = replace(get_recipe("transreid-tiny"), works_per_batch=4, images_per_work=64, jpm=True)
+    alone, of_four = one_step(recipe, shards), one_step(recipe, shards, num_ranks=4)
+    assert of_four.batch_images == alone.batch_images == 256
+    assert of_four.val_images == math.ceil(alone.val_images / 4)
+    saved = alone.peak_bytes - of_four.peak_bytes
+    assert 0.5 < saved / (3 / 4 * bytes_held(recipe, 6)) < 2
+
+
+@pytest.mark.slow
 def test_batches_that_the_images_do_not_fill_are_refused(shards: Path) -> None:
     recipe = replace(get_recipe("dafre-224-r18-tiny"), batch_size=10_000, images_per_epoch=None)
     with pytest.raises(Error, match=r"images to train on do not fill one batch of 10000"):
@@ -64,6 +75,7 @@ def test_batches_that_the_images_do_not_fill_are_refused(shards: Path) -> None:
 
 def test_a_step_that_finds_no_memory_says_so_and_measures_nothing(shards: Path) -> None:
     config: dict[str, Any] = {"recipe": "transreid-tiny", "settings": {}, "data": str(shards), "fold": 0, "seed": 0}
-    job = {"configs": [{**config, "num_threads": 1, "reading": "auto"}], "memory_bytes": 1, "gpu_fraction": 1.0}
+    config |= {"num_threads": 1, "reading": "auto", "ranks": 1}
+    job = {"configs": [config], "memory_bytes": 1, "gpu_fraction": 1.0}
     ((_, (step,)),) = in_processes(run_one_step, [job], 2)
     assert step == asdict(OneStep(out_of="memory"))

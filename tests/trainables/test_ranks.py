@@ -10,11 +10,15 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
+from trainables import reading
+from trainables.batches import EpochBatches
 from trainables.checkpoint import load_model
 from trainables.loop import train
 from trainables.ranks import Ranks, ranks_of_group
 from trainables.recipes.recipe import Recipe
+from trainables.training import prepare
 
 processes = multiprocessing.get_context("spawn")
 # what cannot be equal is off: erasing and drop path draw other numbers on every rank
@@ -79,6 +83,34 @@ def test_a_training_of_ranks_goes_on_from_its_checkpoint(small_recipe, manifest,
     again, found = trained(2, tmp_path / "again", recipe, manifest, resume=tmp_path / "whole" / "1")
     np.testing.assert_array_equal(again, whole)
     assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def read_as(rank: int, folder: Path, recipe: Recipe, address: str) -> None:
+    """What one of two ranks reads where the second has no room, which a disk of this machine's size always has."""
+    if rank == 1:
+        reading.auto_reading = lambda *arguments: "stream"
+    dist.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=2)
+    found = reading.agreed_reading(recipe, read_manifest(address), "auto", ranks_of_group(), "cpu")
+    (folder / f"reading-{rank}").write_text(found)
+    dist.destroy_process_group()
+
+
+def test_all_ranks_stream_where_one_has_to(small_recipe, manifest, tmp_path):
+    arguments = [(rank, tmp_path, small_recipe(), str(manifest.store)) for rank in range(2)]
+    running = [processes.Process(target=read_as, args=each) for each in arguments]
+    for process in running:
+        process.start()
+    for process in running:
+        process.join(120)
+    assert [(tmp_path / f"reading-{rank}").read_text() for rank in range(2)] == ["stream", "stream"]
+    assert reading.agreed_reading(small_recipe(), manifest, "auto", Ranks(), "cpu") == "auto"
+
+
+def test_more_ranks_than_images_in_a_batch_are_refused(small_recipe, manifest):
+    recipe = small_recipe(works_per_batch=2, images_per_work=2)
+    data = prepare(recipe, manifest, fold=0, seed=0, device="cpu").data
+    with pytest.raises(Error, match="5 ranks cannot share batches of 4 images"):
+        EpochBatches(data, recipe, seed=0, epoch=1, world=5)
 
 
 def test_shares_are_neighbours_and_together_everything():
