@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,11 +58,12 @@ def suggest(trial: Any) -> dict[str, Any]:
     }
 
 
-def train_nothing(config: dict[str, Any]) -> None:
-    """Reports what a trial does, each time with a checkpoint of a few bytes, and takes no time for it."""
+def train_nothing(config: dict[str, Any], epoch_s: float = 0.0) -> None:
+    """Reports what a trial does, each time with a checkpoint of a few bytes, and sleeps for an epoch's time."""
     lr = config.get("settings", config)["lr"]
     names = ("mINP", "cmc_1", "cmc_5", "cmc_10", "cmc_20", "num_valid_queries", "loss", "id_loss", "metric_loss")
     for epoch in range(1, EPOCHS + 1):
+        time.sleep(epoch_s)
         numbers = dict.fromkeys((*names, "seconds", "images_per_second", "rss_mb"), 1.0 + lr)
         value = (1 - abs(lr - 3e-3)) * (1 - 0.5**epoch)
         report = {**numbers, "epoch": epoch, "mAP": value, "lr": lr, "time": time.time(), "reading": "decoded"}
@@ -85,7 +86,9 @@ def _own_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def plan_in(folder: Path, num_trials: int, epochs: int) -> Plan:
+def plan_in(
+    folder: Path, num_trials: int, epochs: int, num_slots: int = NUM_SLOTS, options: Sequence[str] = ()
+) -> Plan:
     """The plan of a search of the space, everything of it under `folder`."""
     from platform.plan import make_plan
     from platform.search import parser
@@ -93,10 +96,16 @@ def plan_in(folder: Path, num_trials: int, epochs: int) -> Plan:
     space = folder / "nothing.py"
     space.write_text("from typing import Any\n\n" + inspect.getsource(suggest))
     words = ["--space", space, "--runs", folder, "--trials", num_trials, "--epochs", epochs, "--scale", "tiny"]
-    return make_plan(parser().parse_args([*map(str, words), "--concurrency", str(NUM_SLOTS)]))
+    return make_plan(parser().parse_args([*map(str, words), "--concurrency", str(num_slots), *options]))
 
 
-def ours(folder: Path, num_trials: int) -> dict[str, float]:
+def ours(
+    folder: Path,
+    num_trials: int,
+    trainable: Callable[[dict[str, Any]], None] = train_nothing,
+    num_slots: int = NUM_SLOTS,
+    options: Sequence[str] = (),
+) -> dict[str, float]:
     """The platform's own path, from the plan to the last event that MLflow has taken."""
     import optuna
 
@@ -109,7 +118,7 @@ def ours(folder: Path, num_trials: int) -> dict[str, float]:
     from platform.trials import Trials
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    plan = plan_in(folder, num_trials, EPOCHS)
+    plan = plan_in(folder, num_trials, EPOCHS, num_slots, options)
     storage = open_storage(plan.storage)
     found: dict[str, float] = {}
     with ExitStack() as stack:
@@ -129,7 +138,7 @@ def ours(folder: Path, num_trials: int) -> dict[str, float]:
         stack.enter_context(local_cluster(plan))
         assert tracker.ready.wait(120), tracker.trouble
         with measured(found):
-            run_trials(plan, trials, 1, train_nothing)
+            run_trials(plan, trials, 1, trainable)
             tracker.close(120)
     assert not tracker.unsent, tracker.trouble
     found["reports"] = sum(len(trial.intermediate_values) for trial in study.get_trials(deepcopy=False))

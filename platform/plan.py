@@ -155,7 +155,7 @@ def make_plan(options: argparse.Namespace, nodes: Sequence[Machine] = ()) -> Pla
     evaluation = Evaluation(manifest, "val", SEARCH_FOLD)
     chance = evaluation.chance()
     check_reachable(at_most, space)
-    runs = options.runs.absolute()
+    runs = _checked_runs(options.runs)
     concurrency, cpus, gpus = resources(options, scale, machines)
     return Plan(
         study=_study_name(options, f"{space.name}-{manifest.fingerprint[:8]}-{scale}"),
@@ -190,6 +190,12 @@ def make_plan(options: argparse.Namespace, nodes: Sequence[Machine] = ()) -> Pla
         finalists=options.finalists,
         final_seeds=checked_seeds(options.final_seeds),
     )
+
+
+def _checked_runs(runs: Path) -> Path:
+    if ":" in runs.parts[0]:
+        raise Error(f"--runs {runs} is no folder. Give one, on several nodes one that all of them share.")
+    return runs.absolute()
 
 
 def _gpu_hours(options: argparse.Namespace, gpus: float) -> float | None:

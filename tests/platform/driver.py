@@ -87,24 +87,26 @@ def stored_trials(database: Path | str) -> list[optuna.trial.FrozenTrial]:
         storage.engine.dispose()
 
 
-def mlflow_runs(database: Path | str) -> list[Any]:
-    """Every run of an MLflow database."""
+def mlflow_runs(database: Path | str, experiment: str | None = None) -> list[Any]:
+    """Every run of an MLflow database, or of one experiment in it."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     from mlflow import MlflowClient
 
     client = MlflowClient(address_of(database))
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    return list(client.search_runs(experiments))
+    found = [found.experiment_id for found in client.search_experiments() if experiment in (None, found.name)]
+    return list(client.search_runs(found))
 
 
-def assert_whole(storage: Path | str, tracking: Path | str, summary: dict[str, Any], num_trials: int) -> None:
+def assert_whole(
+    storage: Path | str, tracking: Path | str, summary: dict[str, Any], num_trials: int, experiment: str | None = None
+) -> None:
     """Every trial once in Optuna, in MLflow and in the summary; none runs; one parent."""
     trials = stored_trials(storage)
     ended = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     assert len(ended) == len(trials) == num_trials
     states = [trial.state.name for trial in trials]
     assert summary["trials"] == {"complete": states.count("COMPLETE"), "pruned": states.count("PRUNED"), "failed": 0}
-    rows = mlflow_runs(tracking)
+    rows = mlflow_runs(tracking, experiment)
     children = {int(run.data.tags["trial"]): run for run in rows if "trial" in run.data.tags}
     assert len(rows) == num_trials + 1
     assert {number: run.data.tags["state"] for number, run in children.items()} == dict(enumerate(states))

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -16,14 +16,16 @@ from tests.platform.postgres import free_port
 class MlflowServer:
     """`mlflow server` on a database: a file in its folder, or the address of one."""
 
-    def __init__(self, folder: Path, store: str = "") -> None:
-        self._folder, self._port = folder, free_port()
+    def __init__(self, folder: Path, store: str = "", host: str = "127.0.0.1", enter: Sequence[str] = ()) -> None:
+        """`enter` is what a command line begins with that runs where `host` is an address."""
+        self._folder, self._port, self._host, self._enter = folder, free_port(), host, enter
         self._store = store or f"sqlite:///{folder / 'mlflow.db'}"
-        self.uri = f"http://127.0.0.1:{self._port}"
+        self.uri = f"http://{host}:{self._port}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, wait: bool = True) -> None:
-        words = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self._port)]
+        words = [*self._enter, sys.executable, "-m", "mlflow", "server"]
+        words += ["--host", self._host, "--port", str(self._port), "--allowed-hosts", f"{self._host}:*"]
         words += ["--backend-store-uri", self._store, "--workers", "1"]
         words += ["--artifacts-destination", str(self._folder / "artifacts")]
         quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -37,11 +39,10 @@ class MlflowServer:
         wait_until(self._answers, 600, "an MLflow server")
 
     def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.uri}/health", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
+        ask = f"import urllib.request; urllib.request.urlopen('{self.uri}/health', timeout=5)"
+        return (
+            subprocess.run([*self._enter, sys.executable, "-c", ask], check=False, capture_output=True).returncode == 0
+        )
 
     def signal(self, number: signal.Signals) -> None:
         """Send it and its workers a signal."""

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own: in a folder that goes with it, on this machine alone, ended by process id."""
+"""A PostgreSQL server of the tests' own: in a folder that goes with it, ended by process id."""
 
 import os
 import pwd
@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,8 +34,9 @@ def free_port() -> int:
 class Server:
     """One PostgreSQL server, which can be ended and started again on its data."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, host: str, enter: Sequence[str]) -> None:
         self._folder, self.port = folder, port
+        self._host, self._enter = host, enter
         self._bin = binaries() or pytest.skip("PostgreSQL's programs are not installed")
         self._process: subprocess.Popen[bytes] | None = None
         self._user: int | None = None
@@ -45,17 +46,20 @@ class Server:
             os.chown(folder, self._user, -1)
         make = [self._bin / "initdb", "--pgdata", folder / "data", "--username", "sakuga", "--auth", "trust", "-N"]
         subprocess.run(make, user=self._user, cwd=folder, check=True, capture_output=True)
+        with open(folder / "data/pg_hba.conf", "a") as who:
+            who.write(f"host all all {host}/24 trust\n")
 
     def start(self) -> None:
         """Start it where it does not run, and wait until it answers."""
         if self._process is not None:
             return
-        words = [self._bin / "postgres", "-D", self._folder / "data", "-k", self._folder, "-p", str(self.port)]
-        words += ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+        become = [] if self._user is None else ["setpriv", f"--reuid={self._user}", "--clear-groups"]
+        words = [*self._enter, *become, self._bin / "postgres", "-D", self._folder / "data", "-k", self._folder]
+        words += ["-p", str(self.port), "-c", f"listen_addresses={self._host}", "-c", "fsync=off"]
         with open(self._folder / "log", "ab") as log:
-            self._process = subprocess.Popen(words, user=self._user, cwd=self._folder, stdout=log, stderr=log)
+            self._process = subprocess.Popen(words, cwd=self._folder, stdout=log, stderr=log)
         deadline = time.monotonic() + START_TIMEOUT_S
-        ready = [self._bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        ready = [*self._enter, self._bin / "pg_isready", "-q", "-h", self._host, "-p", str(self.port)]
         while subprocess.run(ready, check=False).returncode != 0:
             assert time.monotonic() < deadline, (self._folder / "log").read_text()
             time.sleep(0.1)
@@ -70,35 +74,28 @@ class Server:
     def new_database(self, name: str) -> str:
         """The address of a database that nobody has used."""
         self.sql(f'CREATE DATABASE "{name}"')
-        return f"postgresql+psycopg://sakuga@127.0.0.1:{self.port}/{name}"
+        return f"postgresql+psycopg://sakuga@{self._host}:{self.port}/{name}"
 
     def sql(self, line: str, database: str = "postgres") -> str:
         """What the server answers to one statement."""
-        words = [
-            self._bin / "psql",
-            "-h",
-            "127.0.0.1",
-            "-p",
-            str(self.port),
-            "-U",
-            "sakuga",
-            "-d",
-            database,
-            "-Atc",
-            line,
-        ]
+        words = [*self._enter, self._bin / "psql", "-h", self._host, "-p", str(self.port), "-U", "sakuga"]
+        words += ["-d", database, "-Atc", line]
         return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
 
 
 @contextmanager
-def running_server() -> Iterator[Server]:
-    """A server for as long as the context lasts; skips where it cannot be had."""
+def running_server(host: str = "127.0.0.1", enter: Sequence[str] = ()) -> Iterator[Server]:
+    """A server for as long as the context lasts; skips where it cannot be had.
+
+    Args:
+        enter: what a command line begins with that runs where `host` is an address.
+    """
     pytest.importorskip("psycopg", reason="psycopg is not installed")
     if binaries() is None:
         pytest.skip("PostgreSQL's programs are not installed")
     folder = Path(tempfile.mkdtemp(prefix="sakuga-postgres-"))
     try:
-        server = Server(folder, free_port())
+        server = Server(folder, free_port(), host, enter)
         try:
             server.start()
             yield server

@@ -88,6 +88,7 @@ MISTAKES = {
     "--tracking mlruns": "'mlruns' is no MLflow store",
     "--storage nonsense": "--storage nonsense cannot be used",
     "--gpus-per-trial 99": "this machine has",
+    "--runs s3://bucket/runs": "--runs s3:/bucket/runs is no folder",
     "--ranks-per-trial 999": "--ranks-per-trial 999: this machine holds",
     "--trails 3": "Did you mean '--trials'?",
     "more": "'more' is one argument too many",

@@ -1,0 +1,81 @@
+"""Whether twice the slots are twice the trials, and what the driver takes when a hundred run at a time.
+
+Trials sleep for as long as epochs would take, so that the processors of this machine are not what is measured; all
+else is a search's own path: Ray, Optuna and MLflow on SQLite, checkpoints. Trials per hour with 1, 2 and 4 slots, each
+from the start of the first process to the last write; then the CPU seconds of the driver's process by wall time.
+
+Run: python benchmarks/scaling.py [--full]. It ends with 1 where a limit does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+# At the end, since `platform` is the standard library's before it is ours.
+sys.path.append(str(Path(__file__).parents[1]))
+
+from benchmarks.search_overhead import EPOCHS, ours, train_nothing
+
+SLOTS = (1, 2, 4)
+LIMIT = 0.95  # of the trials per hour of one slot, times the slots
+MANY = 100
+UNPRUNED = ("--pruner", "none")  # trials of one length, so that no slot idles at the end
+EPOCH_VARIABLE = "SAKUGA_BENCHMARK_EPOCH_S"
+
+
+def train_asleep(config: dict[str, Any]) -> None:
+    """A trial whose epochs take as long as the environment says."""
+    train_nothing(config, float(os.environ[EPOCH_VARIABLE]))
+
+
+def search(num_slots: int, trials_per_slot: int, epoch_s: float) -> dict[str, float]:
+    """One search in a process of its own: seconds of wall and of the driver's CPU, and reports."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = [folder, num_slots, num_slots * trials_per_slot]
+        command = [sys.executable, __file__, "--search", *map(str, words)]
+        quiet = {"CUDA_VISIBLE_DEVICES": "", "RAY_USAGE_STATS_ENABLED": "0", EPOCH_VARIABLE: str(epoch_s)}
+        result = subprocess.run(command, capture_output=True, text=True, env=os.environ | quiet)
+    if result.returncode:
+        raise RuntimeError(f"{num_slots} slots failed:\n{result.stderr[-4000:]}")
+    found: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> int:
+    """Print trials per hour and shares; 1 where the limit does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="longer epochs, more trials, and a hundred at a time")
+    parser.add_argument("--search", nargs=3, metavar=("FOLDER", "SLOTS", "TRIALS"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.search:
+        folder, num_slots, num_trials = options.search
+        print(json.dumps(ours(Path(folder), int(num_trials), train_asleep, int(num_slots), UNPRUNED)))
+        return 0
+    epoch_s, trials_per_slot = (10.0, 12) if options.full else (5.0, 4)
+    print(f"{trials_per_slot} trials for each slot, of {EPOCHS} epochs of {epoch_s:g} s")
+    print(f"{'slots':>6}{'trials per hour':>17}{'of linear':>11}{'driver CPU, share of wall':>27}")
+    ratios = []
+    alone = 0.0
+    for num_slots in SLOTS:
+        found = search(num_slots, trials_per_slot, epoch_s)
+        rate = 3600 * num_slots * trials_per_slot / found["wall"]
+        alone = alone or rate
+        ratios.append(rate / alone / num_slots)
+        print(f"{num_slots:6}{rate:17.0f}{ratios[-1]:11.3f}{found['driver'] / found['wall']:27.3f}", flush=True)
+    print(f"the limit is {LIMIT} of linear")
+    if options.full:
+        found = search(MANY, 2, 60.0)
+        share = found["driver"] / found["wall"]
+        print(f"{MANY} at a time, epochs of 60 s: the driver's CPU is {share:.3f} of the wall time")
+    return 0 if min(ratios) >= LIMIT else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
