@@ -47,14 +47,15 @@ def joined(address: str | None, concurrency: int | str | None) -> Iterator[list[
     if concurrency == AUTO:
         raise Error("--concurrency auto measures this machine, not a cluster. Give a number with --address.")
     head = _head_of(address)
-    demand_tokens(f"The Ray cluster at {head}", _asks_for_token(head))
+    if not address_of_job():  # whoever has submitted one has let strangers in, or not, before this
+        demand_tokens(f"The Ray cluster at {head}", _asks_for_token(head))
     if not _lets_in(head):
         raise Error(f"The Ray cluster at {head} does not know this token. Copy its own to {TOKEN_PLACES}.")
     quieten()
     try:
         with tempfile.TemporaryDirectory() as folder:
             # A job's driver has its package from the job, and so have its workers.
-            ours = {} if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else {"working_dir": copied_package(Path(folder))}
+            ours = {} if address_of_job() else {"working_dir": copied_package(Path(folder))}
             ray.init(address=head, runtime_env=ours, logging_level=logging.ERROR, log_to_driver=False)
     except (RuntimeError, ValueError, OSError, AssertionError) as failure:
         cause = str(failure).strip().splitlines()[0].rstrip(".")
@@ -66,6 +67,11 @@ def joined(address: str | None, concurrency: int | str | None) -> Iterator[list[
         yield _nodes(head)
     finally:
         ray.shutdown()
+
+
+def address_of_job() -> str | None:
+    """`auto` within a job of a cluster, whose packages a cluster of our own would not have; else None."""
+    return "auto" if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else None
 
 
 def quieten() -> None:

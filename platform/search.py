@@ -18,7 +18,7 @@ import optuna
 from optuna.trial import TrialState
 
 from platform.after_search import AfterSearch
-from platform.cluster import joined
+from platform.cluster import address_of_job, joined
 from platform.code_version import code_version
 from platform.concurrency import fit_to_memory
 from platform.display import Display, print_header, print_summary
@@ -61,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     started = time.monotonic()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     options = parser().parse_args(arguments)
+    options.address = options.address or address_of_job()
     with joined(options.address, options.concurrency) as nodes:
         start_or_go_on(options, nodes, started)
 
