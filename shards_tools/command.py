@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import math
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -93,6 +94,7 @@ def run(main: Callable[[Sequence[str] | None], None]) -> NoReturn:
         say(f"error: {' '.join(str(mistake).split())}")
         raise SystemExit(2) from None
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # once more, while Python ends, would end it with another code
         say("interrupted")
         raise SystemExit(130) from None
     raise SystemExit(0)

@@ -1,6 +1,7 @@
 """A small drawn data set for the tests that train, and a cache that belongs to the tests."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from PIL import Image
 
 from shards_tools.build import build
 from shards_tools.sources.lsasrd import scan
+
+
+# A shell's background job ignores Ctrl-C, and hands that down to the commands that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

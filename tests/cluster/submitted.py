@@ -51,7 +51,8 @@ class Search:
         out, screen = submitted.communicate(timeout=900)
         assert submitted.returncode == 0, out + screen
         assert self.hosts.token not in out + screen
-        summary = out.splitlines()[-1]
+        # What Ray says while a job ends may stand behind it.
+        summary = next(line for line in reversed(out.splitlines()) if line.startswith('{"study"'))
         head = f"{HOSTS['head']}:6379"
         asked = ("tests.cluster.accounting", self.storage, self._tracking, self._num_trials, head, len(HOSTS))
         accounting = self.hosts.start(*asked)

@@ -85,6 +85,7 @@ def test_a_rank_that_dies_costs_an_attempt_and_no_epoch(shards: Path, tmp_path: 
     run_search(*words(space, shards, undisturbed, *options))
     with started_search(*words(space, shards, disturbed, *options)) as search:
         wait_until(lambda: any(disturbed.glob("*/start-001/*/checkpoint_000000")), 240, "a checkpoint")
+        wait_until(lambda: bool(trainings_of(search) and other_ranks(search)), 60, "two ranks")
         (killed,) = [trainings_of(search)[-1]] if first else other_ranks(search)
         killed.kill()
         out, screen = search.communicate(timeout=300)
