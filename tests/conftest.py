@@ -12,7 +12,6 @@ from PIL import Image
 from shards_tools.build import build
 from shards_tools.sources.lsasrd import scan
 
-
 # A shell's background job ignores Ctrl-C, and hands that down to the commands that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
