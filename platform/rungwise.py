@@ -14,6 +14,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from scipy.special import ndtr
+from threadpoolctl import ThreadpoolController
 
 from platform.constraints import is_over
 from platform.gaussian_process import Array, GaussianProcess
@@ -28,6 +29,8 @@ NUM_BEST = 5
 SPREADS = (0.05, 0.15)  # of a parameter's range
 SMALLEST_SD = 1e-6  # of results, where what is useless is put below them by one
 MOST_REPEATS = 100  # draws of points that were tried before, in a row: the space is exhausted then, or nearly
+
+BLAS = ThreadpoolController()  # of the libraries above
 
 Result = tuple[FrozenTrial, float]  # a trial and its value at a rung, the higher the better
 
@@ -87,7 +90,10 @@ class RungwiseSampler(BaseSampler):
         values = [(trial, _value_at(trial, rung)) for trial in trials]
         results = _most_telling([(trial, sign * value) for trial, value in values if value is not None])
         candidates = list(self._candidates(results))
-        order = np.argsort(-_improvement(results, trials, candidates), kind="stable")
+        with BLAS.limit(
+            limits=1
+        ):  # a second thread is no faster on so small matrices, and trainings want its processor
+            order = np.argsort(-_improvement(results, trials, candidates), kind="stable")
         return [candidates[index] for index in order]
 
     def _draw(self, point: Point) -> Point:

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 RUN_STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED", "RUNNING": "RUNNING"}
-# MLflow's own limits for one call.
-MAX_METRICS_PER_CALL = 1000
+# MLflow's own limits for one call: 100 parameters, and 1,000 of all together.
+MAX_METRICS_PER_CALL = 800
 MAX_PARAMS_PER_CALL = 100
 MAX_EVENTS_AT_ONCE = 500
+GATHER_S = 0.5  # after an event, for what follows it: a call costs the same for one number as for many
 LONGEST_PAUSE_S = 10.0
 
 
@@ -73,6 +74,7 @@ class Tracker(threading.Thread):
                 if self._closing.is_set() and not self.unsent:
                     return
                 self._journal.appended.wait(pause_s)
+                self._closing.wait(GATHER_S)
                 self._journal.appended.clear()
                 if self.trouble:
                     self._gave_up.wait(pause_s)
@@ -139,61 +141,66 @@ class Tracker(threading.Thread):
     def _send(self, client: MlflowClient) -> bool:
         """Send the next events; True where there may be more."""
         events, offset = self._journal.read(self._offset, MAX_EVENTS_AT_ONCE)
-        metrics: dict[int, list[Event]] = {}
+        by_trial: dict[int, list[Event]] = {}
         for event in events:
-            if event["kind"] == "metrics":
-                metrics.setdefault(event["trial"], []).append(event)
+            if event["kind"] != "study":
+                by_trial.setdefault(event["trial"], []).append(event)
                 continue
-            self._send_metrics(client, metrics)
-            metrics = {}
-            getattr(self, f"_send_{event['kind']}")(client, event)
-        self._send_metrics(client, metrics)
+            self._send_trials(client, by_trial)
+            by_trial = {}
+            self._send_study(client, event)
+        self._send_trials(client, by_trial)
         if events:
             self._save_offset(offset)
         return bool(events)
 
-    def _send_metrics(self, client: MlflowClient, by_trial: dict[int, list[Event]]) -> None:
-        from mlflow.entities import Metric
-
+    def _send_trials(self, client: MlflowClient, by_trial: dict[int, list[Event]]) -> None:
         for trial, events in by_trial.items():
-            points = [
-                Metric(key, value, round(event["time"] * 1000), event["step"])
-                for event in events
-                for key, value in event["values"].items()
-            ]
-            for start in range(0, len(points), MAX_METRICS_PER_CALL):
-                client.log_batch(self._run_ids[trial], metrics=points[start : start + MAX_METRICS_PER_CALL])
+            self._send_trial(client, trial, events)
 
-    def _send_trial(self, client: MlflowClient, event: Event) -> None:
-        from mlflow.entities import Param, RunTag
+    def _send_trial(self, client: MlflowClient, trial: int, events: list[Event]) -> None:
+        """Tell its run all at once: a call for numbers, parameters and tags, and one that begins or ends it."""
+        from mlflow.entities import Metric, Param, RunTag
 
-        number = event["trial"]
-        tags = {"trial": str(number), "state": "RUNNING", **event["tags"]}
-        if number not in self._run_ids:
-            # The run is created with its tags in one call, so that a killed start cannot leave one nobody finds.
-            run = client.create_run(
-                self._experiment,
-                run_name=event["name"],
-                start_time=round(event["time"] * 1000),
-                tags={"mlflow.parentRunId": self._parent, **tags},
-            )
-            self._run_ids[number] = run.info.run_id
-        run_id = self._run_ids[number]
-        params = [Param(key, str(value)) for key, value in event["params"].items()]
-        for start in range(0, len(params), MAX_PARAMS_PER_CALL):
+        starts = [event for event in events if event["kind"] == "trial"]
+        is_new = trial not in self._run_ids
+        if is_new:
+            self._run_ids[trial] = self._create_run(client, starts[0])
+        run_id = self._run_ids[trial]
+        tags = {key: value for event in events for key, value in _tags_of(event).items()}
+        params = [Param(key, str(value)) for event in starts for key, value in event["params"].items()]
+        points = [
+            Metric(key, value, round(event["time"] * 1000), event["step"])
+            for event in events
+            if event["kind"] == "metrics"
+            for key, value in event["values"].items()
+        ]
+        client.log_batch(
+            run_id,
+            metrics=points[:MAX_METRICS_PER_CALL],
+            params=params[:MAX_PARAMS_PER_CALL],
+            tags=[RunTag(key, value) for key, value in tags.items()],
+        )
+        for start in range(MAX_METRICS_PER_CALL, len(points), MAX_METRICS_PER_CALL):
+            client.log_batch(run_id, metrics=points[start : start + MAX_METRICS_PER_CALL])
+        for start in range(MAX_PARAMS_PER_CALL, len(params), MAX_PARAMS_PER_CALL):
             client.log_batch(run_id, params=params[start : start + MAX_PARAMS_PER_CALL])
-        client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-        client.update_run(run_id, status="RUNNING")
+        turns = [event for event in events if event["kind"] in ("trial", "end")]
+        if turns and turns[-1]["kind"] == "end":
+            client.set_terminated(run_id, RUN_STATUS[turns[-1]["state"]], round(turns[-1]["time"] * 1000))
+        elif turns and not is_new:
+            client.update_run(run_id, status="RUNNING")
 
-    def _send_tag(self, client: MlflowClient, event: Event) -> None:
-        client.set_tag(self._run_ids[event["trial"]], event["key"], event["value"])
-
-    def _send_end(self, client: MlflowClient, event: Event) -> None:
-        run_id = self._run_ids[event["trial"]]
-        client.set_tag(run_id, "state", event["state"])
-        if event["reason"]:
-            client.set_tag(run_id, "reason", event["reason"])
-        client.set_terminated(run_id, RUN_STATUS[event["state"]], round(event["time"] * 1000))
+    def _create_run(self, client: MlflowClient, event: Event) -> str:
+        """Create the run of a trial with its tags in one call, so that a killed start cannot leave one nobody finds."""
+        run = client.create_run(
+            self._experiment,
+            run_name=event["name"],
+            start_time=round(event["time"] * 1000),
+            tags={"mlflow.parentRunId": self._parent, **_tags_of(event)},
+        )
+        run_id: str = run.info.run_id
+        return run_id
 
     def _send_study(self, client: MlflowClient, event: Event) -> None:
         """The state of the whole study, on the parent run: numbers of trials, and the best with its weights."""
@@ -217,3 +224,14 @@ class Tracker(threading.Thread):
         temporary.write_text(json.dumps({"uri": without_password(self._uri), "offset": offset}))
         os.replace(temporary, self._sent_file)
         self._offset = offset
+
+
+def _tags_of(event: Event) -> dict[str, str]:
+    """The tags that an event about a trial puts on its run."""
+    if event["kind"] == "trial":
+        return {"trial": str(event["trial"]), "state": "RUNNING", **event["tags"]}
+    if event["kind"] == "tag":
+        return {event["key"]: event["value"]}
+    if event["kind"] == "end":
+        return {"state": event["state"], **({"reason": event["reason"]} if event["reason"] else {})}
+    return {}
