@@ -12,16 +12,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 # At the end, since `platform` is the standard library's before it is ours.
 sys.path.append(str(Path(__file__).parents[1]))
 
-from benchmarks.search_overhead import EPOCHS, ours, train_nothing
+from benchmarks.search_overhead import EPOCHS, found_apart, ours, train_nothing
 
 SLOTS = (1, 2, 4)
 LIMIT = 0.95  # of the trials per hour of one slot, times the slots
@@ -36,27 +34,21 @@ def train_asleep(config: dict[str, Any]) -> None:
 
 
 def search(num_slots: int, trials_per_slot: int, epoch_s: float) -> dict[str, float]:
-    """One search in a process of its own: seconds of wall and of the driver's CPU, and reports."""
-    with tempfile.TemporaryDirectory() as folder:
-        words = [folder, num_slots, num_slots * trials_per_slot]
-        command = [sys.executable, __file__, "--search", *map(str, words)]
-        quiet = {"CUDA_VISIBLE_DEVICES": "", "RAY_USAGE_STATS_ENABLED": "0", EPOCH_VARIABLE: str(epoch_s)}
-        result = subprocess.run(command, capture_output=True, text=True, env=os.environ | quiet)
-    if result.returncode:
-        raise RuntimeError(f"{num_slots} slots failed:\n{result.stderr[-4000:]}")
-    found: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
-    return found
+    """One search: seconds of wall and of the driver's CPU."""
+    words = ["--slots", num_slots, "--trials", num_slots * trials_per_slot]
+    return found_apart(__file__, *words, **{EPOCH_VARIABLE: str(epoch_s)})
 
 
 def main() -> int:
     """Print trials per hour and shares; 1 where the limit does not hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="longer epochs, more trials, and a hundred at a time")
-    parser.add_argument("--search", nargs=3, metavar=("FOLDER", "SLOTS", "TRIALS"), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--slots", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--trials", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.search:
-        folder, num_slots, num_trials = options.search
-        print(json.dumps(ours(Path(folder), int(num_trials), train_asleep, int(num_slots), UNPRUNED)))
+    if options.folder:
+        print(json.dumps(ours(options.folder, options.trials, train_asleep, options.slots, UNPRUNED)))
         return 0
     epoch_s, trials_per_slot = (10.0, 12) if options.full else (5.0, 4)
     print(f"{trials_per_slot} trials for each slot, of {EPOCHS} epochs of {epoch_s:g} s")

@@ -189,14 +189,20 @@ SEARCHES = {"ours": ours, "stock": stock}
 
 def block(name: str, num_trials: int) -> dict[str, float]:
     """One search in a process of its own: seconds per trial, and reports per trial."""
+    found = found_apart(__file__, "--search", name, "--trials", num_trials)
+    return {key: value / num_trials for key, value in found.items()}
+
+
+def found_apart(script: str, *words: object, **variables: str) -> dict[str, float]:
+    """What a benchmark prints last, a JSON object, in a process of its own with a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, __file__, "--search", name, "--folder", folder, "--trials", str(num_trials)]
-        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "RAY_USAGE_STATS_ENABLED": "0"}
+        command = [sys.executable, script, "--folder", folder, *map(str, words)]
+        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "RAY_USAGE_STATS_ENABLED": "0", **variables}
         result = subprocess.run(command, capture_output=True, text=True, env=environment)
     if result.returncode:
-        raise RuntimeError(f"{name} failed:\n{result.stderr[-4000:]}")
+        raise RuntimeError(f"{' '.join(command)} failed:\n{result.stderr[-4000:]}")
     found: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
-    return {key: value / num_trials for key, value in found.items()}
+    return found
 
 
 def main() -> int:

@@ -193,8 +193,8 @@ def make_plan(options: argparse.Namespace, nodes: Sequence[Machine] = ()) -> Pla
 
 
 def _checked_runs(runs: Path) -> Path:
-    if ":" in runs.parts[0]:
-        raise Error(f"--runs {runs} is no folder. Give one, on several nodes one that all of them share.")
+    if re.match(r"[a-z][a-z0-9+.-]+:/", str(runs)):  # of two slashes a path keeps one
+        raise Error(f"--runs {runs} is an address. Give a folder, on several nodes one that all of them share.")
     return runs.absolute()
 
 

@@ -4,6 +4,7 @@ What is learned does not depend on how many there are, up to rounding: losses se
 """
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -82,32 +83,37 @@ class Ranks:
 ALONE = Ranks()
 
 
-def meeting_at(host: str, port: int, world: int, *, first: bool = False) -> TCPStore:
-    """Where ranks meet; the first of them opens it, with port 0 at any that is free."""
-    return TCPStore(host, port, world, is_master=first, wait_for_workers=False)
+def open_meeting(host: str, world: int) -> TCPStore:
+    """Where the ranks of a group meet, at any free port of this machine; it closes with the object."""
+    return TCPStore(host, 0, world, is_master=True, wait_for_workers=False)
 
 
 @contextmanager
-def group(store: TCPStore, rank: int, world: int) -> Iterator[Ranks]:
+def group(host: str, port: int, rank: int, world: int) -> Iterator[Ranks]:
     """This process as one of torch's default group, for as long as the context lasts.
 
     A group that has failed is left as it is, since to end it may wait for ranks that are gone: end its process.
 
     Args:
-        store: where all of them meet.
+        host: with `port`, where the group's meeting is open. Ranks reach each other over the interface that leads
+            there, unless the environment names another.
     """
+    for backend in ("GLOO", "NCCL"):
+        os.environ.setdefault(f"{backend}_SOCKET_IFNAME", _interface_to(host))
+    store = TCPStore(host, port, world, is_master=False)
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=LONGEST_WAIT)
     yield ranks_of_group()
     dist.destroy_process_group()
 
 
-def talk_over(address: str) -> None:
-    """Let the ranks of this machine be reached at one of its addresses, unless the environment names an interface."""
-    for name, addresses in psutil.net_if_addrs().items():
-        if address in (entry.address for entry in addresses):
-            os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
-            os.environ.setdefault("NCCL_SOCKET_IFNAME", name)
+def _interface_to(host: str) -> str:
+    """The name of this machine's network interface from which `host` is reached."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((host, 9))  # of a datagram socket: nothing is sent
+        own = probe.getsockname()[0]
+    interfaces = psutil.net_if_addrs().items()
+    return next(name for name, addresses in interfaces if own in (entry.address for entry in addresses))
 
 
 def ranks_of_group() -> Ranks:

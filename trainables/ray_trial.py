@@ -23,7 +23,7 @@ from shards_tools.manifest_file import read_manifest
 from trainables.checkpoint import read_info
 from trainables.loop import train
 from trainables.one_step import measure
-from trainables.ranks import ALONE, Ranks, group, meeting_at, talk_over
+from trainables.ranks import ALONE, Ranks, group, open_meeting
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
 from trainables.step import NonFiniteLoss
@@ -67,13 +67,13 @@ def _train_with_others(config: dict[str, Any]) -> dict[str, Any]:
 
     Gives back what ended the first of them that ended early; the rest of them failed for want of it.
     """
-    world, node = config["ranks"], _own_address()
-    talk_over(node)
-    store = meeting_at(node, 0, world, first=True)
-    others = [_start_rank(config, rank, node, store.port) for rank in range(1, world)]
+    world: int = config["ranks"]
+    host: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    meeting = open_meeting(host, world)
+    others = [_start_rank(config, rank, host, meeting.port) for rank in range(1, world)]
     ended = threading.Event()
     threading.Thread(target=_die_with, args=(others, ended), daemon=True).start()
-    own = _train(config, group(store, 0, world))
+    own = _train(config, group(host, meeting.port, 0, world))
     ended.set()
     if not own:
         return {}
@@ -87,23 +87,20 @@ def _start_rank(config: dict[str, Any], rank: int, host: str, port: int) -> Any:
     assert placement is not None
     there = PlacementGroupSchedulingStrategy(placement, placement_group_bundle_index=rank)
     has = placement.bundle_specs[rank]
-    # A process in which a group may have failed is not used again, nor is a rank started again alone.
-    task = ray.remote(max_calls=1, max_retries=0)(run_rank)
-    options = {"num_cpus": has["CPU"], "num_gpus": has.get("GPU", 0), "scheduling_strategy": there}
-    return task.options(**options).remote(config, rank, host, port)
+    task = ray.remote(
+        num_cpus=has["CPU"],
+        num_gpus=has.get("GPU", 0),
+        scheduling_strategy=there,
+        max_calls=1,  # a process in which a group may have failed is not used again
+        max_retries=0,  # alone a rank could not go on
+    )(run_rank)
+    return task.remote(config, rank, host, port)
 
 
 def run_rank(config: dict[str, Any], rank: int, host: str, port: int) -> dict[str, Any]:
     """Train as a rank after the first, which is to be met at `host`; what ended it early, or nothing."""
     _set_up(config)
-    talk_over(_own_address())
-    return _train(config, group(meeting_at(host, port, config["ranks"]), rank, config["ranks"]))
-
-
-def _own_address() -> str:
-    """Where the other nodes of the cluster reach this one."""
-    address: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-    return address
+    return _train(config, group(host, port, rank, config["ranks"]))
 
 
 def _die_with(others: list[Any], ended: threading.Event) -> None:

@@ -1,13 +1,10 @@
 """A Ray cluster of two nodes in a network and among processes of its own: nothing of it is seen or left outside."""
 
-import contextlib
 import os
 import secrets
-import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.cluster.namespaces import entering, members_of, names_of, namespace, search_path
 from tests.platform.conftest import SMALL_SPACE
 
 ROOT = Path(__file__).resolve().parents[2]
-ALONE = ("unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
 HEAD, WORKER = "10.99.0.1", "10.99.0.2"
 # The worker sees another disk where the head has the folder `own`.
 NODES = """
@@ -57,7 +54,7 @@ class Cluster:
 
     def family(self) -> list[psutil.Process]:
         """Every process of the namespace."""
-        return psutil.Process(self.process.pid).children(recursive=True)
+        return members_of(self.process)
 
     def command_lines(self) -> list[str]:
         """Of every process of the namespace."""
@@ -69,9 +66,7 @@ class Cluster:
 
     def inside(self, *words: object) -> list[str]:
         """The command line of a command that runs in the namespace."""
-        first = psutil.Process(self.process.pid).children()[0]
-        enter = ["nsenter", "--target", str(first.pid), "--net", "--pid", "--mount"]
-        return [*enter, *map(str, words)]
+        return [*entering(self.process), *map(str, words)]
 
     def start(self, *words: object, **variables: str) -> subprocess.Popen[str]:
         """A command of ours, `platform.search` say, or a script, that runs in the namespace."""
@@ -91,11 +86,6 @@ class Cluster:
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """The cluster; at its end no process of the namespace is left."""
-    missing = [tool for tool in ("unshare", "nsenter", "ip", "ray") if not shutil.which(tool, path=search_path())]
-    if missing:
-        pytest.skip(f"a network of its own needs {', '.join(missing)}")
-    if subprocess.run([*ALONE, "ip", "link", "set", "lo", "up"], check=False, capture_output=True).returncode:
-        pytest.skip("this user cannot make a network namespace")
     folder = tmp_path_factory.mktemp("cluster")
     for name in ("own", "home/.ray", "cache"):
         (folder / name).mkdir(parents=True)
@@ -112,50 +102,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     # Ray's sockets lie under its folder, and the path of a socket has at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="ray-") as short:
         script = NODES.format(head=HEAD, worker=WORKER, short=short, folder=folder)
-        log = folder / "nodes.log"
         nodes = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [*ALONE, "sh", "-c", script],
-                cwd=folder,
-                env={**nodes, "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"},
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        family: list[psutil.Process] = []
-        try:
-            wait_for_line(log, "both nodes are up", process)
+        nodes |= {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
+        with namespace(script, "both nodes are up", folder, nodes) as process:
             yield Cluster(process, folder, Path(short), token, environment)
-            family = psutil.Process(process.pid).children(recursive=True)
-        finally:
-            process.kill()
-            process.wait()
-        assert psutil.wait_procs(family, timeout=30)[1] == []
 
 
 @pytest.fixture
 def search(cluster: Cluster, shards: Path) -> list[object]:
     """The options of a small search on the cluster, but for `--runs` and `--trials`."""
     return ["--space", cluster.folder / "small.py", "--data", shards, "--epochs", 2, "--json"]
-
-
-def search_path() -> str:
-    """The commands of this environment first: a job runs the `python` that the head finds."""
-    return f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-
-
-def wait_for_line(log: Path, line: str, process: subprocess.Popen[bytes]) -> None:
-    """Wait until the line stands in the log; fails with the log."""
-    deadline = time.monotonic() + 240
-    while line not in log.read_text(errors="replace"):
-        assert process.poll() is None, log.read_text(errors="replace")
-        assert time.monotonic() < deadline, log.read_text(errors="replace")
-        time.sleep(0.2)
-
-
-def names_of(process: psutil.Process) -> str:
-    """The command line of a process; empty where it has just ended."""
-    with contextlib.suppress(psutil.Error):
-        return " ".join(process.cmdline())
-    return ""

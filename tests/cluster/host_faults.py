@@ -10,8 +10,8 @@ from typing import Any
 
 import psutil
 
-from tests.cluster.conftest import names_of
 from tests.cluster.hosts import HOSTS, Hosts
+from tests.cluster.namespaces import names_of
 from tests.cluster.services import Services
 from tests.cluster.submitted import Search, trains
 

@@ -6,18 +6,16 @@ Beside them, at the bridge's own address, is room for services, and for whoever 
 import os
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-import pytest
 
-from tests.cluster.conftest import ALONE, ROOT, search_path, wait_for_line
+from tests.cluster.conftest import ROOT
+from tests.cluster.namespaces import entering, members_of, members_of_network, namespace, search_path
 
 HOSTS = {"head": "10.98.0.1", "one": "10.98.0.2", "two": "10.98.0.3"}
 SERVICES = "10.98.0.254"
@@ -43,6 +41,7 @@ join() {{
 echo all hosts are joined
 exec sleep infinity
 """
+PROBE = "ip link add bridge type bridge; ip link add one type veth peer name other"
 # A node that does not answer counts as dead after a few seconds and not after half a minute.
 IMPATIENT = {
     "RAY_health_check_initial_delay_ms": "2000",
@@ -74,8 +73,7 @@ class Hosts:
 
     def enter(self, host: str = "") -> list[str]:
         """What a command line begins with that runs on a host, or where the services are."""
-        first = psutil.Process(self._network.pid).children()[0]
-        into = ["nsenter", "--target", str(first.pid), "--net", "--pid", "--mount"]
+        into = entering(self._network)
         return [*into, "ip", "netns", "exec", host] if host else into
 
     @property
@@ -144,26 +142,11 @@ class Hosts:
     def processes_of(self, host: str) -> list[psutil.Process]:
         """Of a host, by the network that they are in."""
         network = self.call("stat", "-Lc", "%i", "/run/netns/" + host).strip()
-        members = []
-        for member in self.family():
-            try:
-                if str(os.stat(f"/proc/{member.pid}/ns/net").st_ino) == network:
-                    members.append(member)
-            except OSError:
-                continue  # it has just ended
-        return members
+        return members_of_network(self._network, network)
 
     def family(self) -> list[psutil.Process]:
         """Every process on every host and beside them, those that entered later included."""
-        names = {os.stat(f"/proc/{child.pid}/ns/pid").st_ino for child in psutil.Process(self._network.pid).children()}
-        found = []
-        for member in psutil.process_iter():
-            try:
-                if os.stat(f"/proc/{member.pid}/ns/pid").st_ino in names:
-                    found.append(member)
-            except OSError:
-                continue
-        return found
+        return members_of(self._network)
 
     @property
     def url(self) -> str:
@@ -174,25 +157,7 @@ class Hosts:
 @contextmanager
 def joined_hosts(folder: Path, short: Path) -> Iterator[Hosts]:
     """The hosts, without any node yet; at their end no process of theirs is left."""
-    missing = [tool for tool in ("unshare", "nsenter", "ip", "ray") if not shutil.which(tool, path=search_path())]
-    if missing:
-        pytest.skip(f"a network of its own needs {', '.join(missing)}")
-    script = NETWORK.format(
-        services=SERVICES, joins="\n".join(f"join {name} {address}" for name, address in HOSTS.items())
-    )
-    log = folder / "network.log"
-    with log.open("wb") as output:
-        network = subprocess.Popen([*ALONE, "sh", "-c", script], stdout=output, stderr=output, start_new_session=True)
-    family: list[psutil.Process] = []
-    try:
-        time.sleep(0.5)
-        if network.poll() is not None:
-            pytest.skip(f"this user cannot make hosts: {log.read_text()}")
-        wait_for_line(log, "all hosts are joined", network)
-        hosts = Hosts(folder, short, network)
-        yield hosts
-        family = hosts.family()
-    finally:
-        network.send_signal(signal.SIGKILL)
-        network.wait()
-    assert psutil.wait_procs(family, timeout=60)[1] == []
+    joins = "\n".join(f"join {name} {address}" for name, address in HOSTS.items())
+    script = NETWORK.format(services=SERVICES, joins=joins)
+    with namespace(script, "all hosts are joined", folder, os.environ, probe=PROBE) as network:
+        yield Hosts(folder, short, network)

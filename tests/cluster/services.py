@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.cluster.conftest import search_path
 from tests.cluster.hosts import BUCKET_PORT, SERVICES, Hosts
+from tests.cluster.namespaces import search_path
 from tests.platform.mlflow_server import MlflowServer
 from tests.platform.postgres import Server as PostgresServer
 from tests.platform.postgres import running_server
@@ -37,11 +37,10 @@ class Bucket:
 
 
 class Services:
-    """A database for Optuna and one for MLflow, MLflow's server, and a bucket."""
+    """PostgreSQL, MLflow's server on a database of it, and a bucket."""
 
     def __init__(self, hosts: Hosts, postgres: PostgresServer, folder: Path) -> None:
         self.postgres = postgres
-        self.storage = postgres.new_database("optuna")
         self.mlflow = MlflowServer(folder, postgres.new_database("mlflow"), SERVICES, hosts.beside)
         self.bucket = Bucket(folder / "buckets", hosts.beside)
 

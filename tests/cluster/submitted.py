@@ -2,38 +2,22 @@
 
 import json
 import subprocess
-import time
-from collections.abc import Callable
 from typing import Any
 
 import psutil
 
-from tests.cluster.conftest import names_of
 from tests.cluster.hosts import HOSTS, Hosts
+from tests.cluster.namespaces import names_of
 from tests.cluster.services import Services
-
-# Erasing and drop path draw other numbers on every rank; without them ranks differ from one process by rounding alone.
-SPACE = """
-def suggest(trial):
-    return {
-        "recipe": "transreid-tiny",
-        "backbone": "vit_64x3",
-        "image_size": 32,
-        "images_per_epoch": 512,
-        "works_per_batch": 4,
-        "images_per_work": 4,
-        "erase_probability": 0.0,
-        "drop_path": 0.0,
-        "lr": trial.suggest_float("lr", 1e-4, 1e-2, log=True),
-    }
-"""
+from tests.platform.conftest import RANKS_SPACE
+from tests.platform.driver import wait_until
 
 
 class Search:
     """One that is submitted from beside the services, with a database of its own."""
 
     def __init__(self, hosts: Hosts, services: Services, study: str, num_trials: int, *more: object) -> None:
-        (hosts.folder / "space.py").write_text(SPACE)
+        (hosts.folder / "space.py").write_text(RANKS_SPACE % 512)
         self.hosts, self.study, self._num_trials = hosts, study, num_trials
         self.storage, self._tracking = services.postgres.new_database(study), services.mlflow.uri
         self.runs = hosts.folder / "runs"
@@ -58,7 +42,7 @@ class Search:
         accounting = self.hosts.start(*asked)
         out, screen = accounting.communicate(summary, timeout=300)
         assert accounting.returncode == 0, out + screen
-        wait_for(lambda: not any(trains(member) for member in self.hosts.family()), 60, "the end of every training")
+        wait_until(lambda: not any(trains(member) for member in self.hosts.family()), 60, "the end of every training")
         trials: list[dict[str, Any]] = json.loads(out.splitlines()[-1])
         return trials
 
@@ -67,11 +51,3 @@ def trains(process: psutil.Process) -> bool:
     """Whether it is the process of a trial or of a rank."""
     name = names_of(process)
     return name.startswith("ray::") and ("train" in name or "run_rank" in name)
-
-
-def wait_for(true: Callable[[], bool], timeout_s: float, what: str) -> None:
-    """Poll until something holds; fails naming it."""
-    deadline = time.monotonic() + timeout_s
-    while not true():
-        assert time.monotonic() < deadline, f"{what}: not within {timeout_s} s"
-        time.sleep(0.2)

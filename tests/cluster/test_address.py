@@ -8,7 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.cluster.conftest import HEAD, WORKER, Cluster, names_of
+from tests.cluster.conftest import HEAD, WORKER, Cluster
+from tests.cluster.namespaces import names_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 

@@ -13,10 +13,11 @@ import pytest
 
 from shards_tools.build import build
 from shards_tools.sources.lsasrd import scan
-from tests.cluster.host_faults import Storm, rage
+from tests.cluster.host_faults import DEAD_AFTER_S, Storm, rage
 from tests.cluster.hosts import HOSTS, Hosts, joined_hosts
 from tests.cluster.services import Services, running_services
-from tests.cluster.submitted import Search, trains, wait_for
+from tests.cluster.submitted import Search, trains
+from tests.platform.driver import wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -100,9 +101,11 @@ def test_a_host_that_is_cut_off_costs_an_attempt(hosts: Hosts, services: Service
     study = f"cut-{num_ranks}"
     search = Search(hosts, services, study, 3, *SMALL, "--epochs", 12, "--ranks-per-trial", num_ranks)
     submitted = search.start()
-    wait_for(lambda: first_checkpoint(search, study) and "two" in training_hosts(hosts), 300, "a training on the host")
+    wait_until(
+        lambda: first_checkpoint(search, study) and "two" in training_hosts(hosts), 300, "a training on the host"
+    )
     hosts.cut("two")
-    time.sleep(20)
+    time.sleep(DEAD_AFTER_S)
     hosts.mend("two")
     hosts.power_off("two")
     hosts.start_node("two")
@@ -115,7 +118,7 @@ def test_a_search_whose_head_was_switched_off_goes_on_when_it_is_submitted_again
 ) -> None:
     search = Search(hosts, services, "switched-off", 4, *SMALL, "--epochs", 8)
     submitted = search.start()
-    wait_for(lambda: first_checkpoint(search, "switched-off"), 300, "a checkpoint")
+    wait_until(lambda: first_checkpoint(search, "switched-off"), 300, "a checkpoint")
     hosts.power_off("head")
     submitted.communicate(timeout=300)
     assert submitted.returncode != 0

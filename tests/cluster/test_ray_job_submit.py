@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -10,10 +9,10 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
-from tests.cluster.conftest import ALONE, HEAD, wait_for_line
+from tests.cluster.conftest import HEAD
+from tests.cluster.namespaces import entering, namespace
 from tests.platform.test_installed_package import CLEAN, ROOT, Installed, bare_environment, output_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -27,7 +26,6 @@ ray start --head --node-ip-address={head} --port=6379 --dashboard-host={head} --
 echo the node is up
 exec sleep infinity
 """
-SHORT = ("--trials", "2", "--epochs", "1", "--concurrency", "1")
 
 
 @pytest.fixture(params=["not installed", "wheel"])
@@ -57,25 +55,10 @@ def variables(environment: Installed, tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def node(variables: dict[str, str], tmp_path: Path) -> Iterator[list[str]]:
     """What a command line begins with that runs beside a cluster of one node."""
-    if missing := [tool for tool in ("unshare", "nsenter", "ip") if not shutil.which(tool)]:
-        pytest.skip(f"a network of its own needs {', '.join(missing)}")
-    if subprocess.run([*ALONE, "ip", "link", "set", "lo", "up"], check=False, capture_output=True).returncode:
-        pytest.skip("this user cannot make a network namespace")
-    log = tmp_path / "node.log"
-    with tempfile.TemporaryDirectory(prefix="ray-") as short, log.open("wb") as output:
+    with tempfile.TemporaryDirectory(prefix="ray-") as short:
         script = NODE.format(head=HEAD, short=short)
-        process = subprocess.Popen(
-            [*ALONE, "sh", "-c", script], env=variables, stdout=output, stderr=output, start_new_session=True
-        )
-        try:
-            wait_for_line(log, "the node is up", process)
-            first = psutil.Process(process.pid).children()[0]
-            yield ["nsenter", "--target", str(first.pid), "--net", "--pid", "--mount"]
-        finally:
-            family = psutil.Process(process.pid).children(recursive=True)
-            process.kill()
-            process.wait()
-        assert psutil.wait_procs(family, timeout=30)[1] == []
+        with namespace(script, "the node is up", tmp_path, variables) as process:
+            yield entering(process)
 
 
 def test_a_search_is_submitted_by_ray_three_times(
@@ -83,21 +66,9 @@ def test_a_search_is_submitted_by_ray_three_times(
 ) -> None:
     checkout = tmp_path / "checkout"
     subprocess.run(["git", "clone", "--quiet", ROOT, checkout], check=True)
-    submit = ["ray", "job", "submit", "--address", f"http://{HEAD}:8265", "--working-dir", "."]
-    command = [
-        *node,
-        "env",
-        "--chdir",
-        checkout,
-        *submit,
-        "--",
-        "python",
-        "-m",
-        "platform.search",
-        "--space",
-        "transreid",
-        *SHORT,
-    ]
+    submit = f"ray job submit --address http://{HEAD}:8265 --working-dir ."
+    search = "python -m platform.search --space transreid --trials 2 --epochs 1 --concurrency 1"
+    command = [*node, "env", "--chdir", checkout, *submit.split(), "--", *search.split()]
     for _ in range(3):
         ran = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=600, check=False)
         assert ran.returncode == 0, ran.stdout + ran.stderr

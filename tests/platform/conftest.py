@@ -35,6 +35,24 @@ def suggest(trial):
 BASELINES = {"paper row": {"erase_probability": 0.5, "lr": 1e-4}, "hand-set": {"erase_probability": 0.0, "lr": 1e-3}}
 """
 
+# What draws other numbers on every rank is off, so that ranks differ from one process by rounding alone. The number is
+# that of the images of an epoch.
+RANKS_SPACE = """
+def suggest(trial):
+    return {
+        "recipe": "transreid-tiny",
+        "backbone": "vit_64x3",
+        "image_size": 32,
+        "images_per_epoch": %d,
+        "works_per_batch": 4,
+        "images_per_work": 4,
+        "epochs": 3,
+        "erase_probability": 0.0,
+        "drop_path": 0.0,
+        "lr": trial.suggest_float("lr", 1e-4, 1e-2, log=True),
+    }
+"""
+
 
 @pytest.fixture(scope="session")
 def small_space_text() -> str:

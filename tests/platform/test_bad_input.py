@@ -1,6 +1,7 @@
 """A mistake on the command line of a search is one line that names it, and leaves nothing behind."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -88,11 +89,19 @@ MISTAKES = {
     "--tracking mlruns": "'mlruns' is no MLflow store",
     "--storage nonsense": "--storage nonsense cannot be used",
     "--gpus-per-trial 99": "this machine has",
-    "--runs s3://bucket/runs": "--runs s3:/bucket/runs is no folder",
+    "--runs s3://bucket/runs": "--runs s3:/bucket/runs is an address",
     "--ranks-per-trial 999": "--ranks-per-trial 999: this machine holds",
     "--trails 3": "Did you mean '--trials'?",
     "more": "'more' is one argument too many",
 }
+
+
+def test_any_folder_does_for_what_is_kept(
+    plan_of: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (".", "a:b", "s3"):
+        assert plan_of("--runs", name).runs == tmp_path / name
 
 
 @pytest.mark.parametrize("words", MISTAKES)

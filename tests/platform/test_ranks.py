@@ -10,6 +10,7 @@ import psutil
 import pytest
 from optuna.trial import FrozenTrial
 
+from tests.platform.conftest import RANKS_SPACE
 from tests.platform.driver import (
     ROOT,
     assert_whole,
@@ -23,29 +24,13 @@ from tests.platform.driver import (
 
 pytestmark = pytest.mark.slow
 
-# Erasing and drop path draw other numbers on every rank; without them ranks differ from one process by rounding alone.
-SPACE = """
-def suggest(trial):
-    return {
-        "recipe": "transreid-tiny",
-        "backbone": "vit_64x3",
-        "image_size": 32,
-        "images_per_epoch": %d,
-        "works_per_batch": 4,
-        "images_per_work": 4,
-        "epochs": 3,
-        "erase_probability": 0.0,
-        "drop_path": 0.0,
-        "lr": trial.suggest_float("lr", 1e-4, 1e-2, log=True),
-    }
-"""
 ROUNDING = 1e-3  # of mAP and loss, after three epochs
 
 
 @pytest.fixture
 def space(tmp_path: Path) -> Path:
     path = tmp_path / "space.py"
-    path.write_text(SPACE % 256)
+    path.write_text(RANKS_SPACE % 256)
     return path
 
 
@@ -79,7 +64,7 @@ def other_ranks(search: "subprocess.Popen[str]") -> list[psutil.Process]:
 @pytest.mark.parametrize("first", [True, False], ids=["first", "other"])
 def test_a_rank_that_dies_costs_an_attempt_and_no_epoch(shards: Path, tmp_path: Path, space: Path, first: bool) -> None:
     """The trial goes on from its checkpoint, and ends as one that nobody disturbed does, to the bit."""
-    space.write_text(SPACE % 1024)
+    space.write_text(RANKS_SPACE % 1024)
     options = ["--trials", 1, "--pruner", "none", "--ranks-per-trial", 2]
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     run_search(*words(space, shards, undisturbed, *options))
@@ -152,7 +137,7 @@ def run_script(mode: str, tmp_path: Path, *options: object) -> str:
 
 
 def test_pruned_trials_of_two_ranks_leave_nothing(shards: Path, tmp_path: Path, space: Path) -> None:
-    space.write_text(SPACE % 64)
+    space.write_text(RANKS_SPACE % 64)
     options = words(space, shards, tmp_path / "runs", "--trials", 20, "--ranks-per-trial", 2, "--concurrency", 2)
     said = run_script("whole", tmp_path, *options)
     states = [trial.state.name for trial in stored_trials(tmp_path / "runs" / "optuna.db")]

@@ -1,6 +1,7 @@
 """How many trials run at a time on one machine and on the nodes of a cluster, and what each has."""
 
 from argparse import Namespace
+from typing import Any
 
 import pytest
 
@@ -45,15 +46,21 @@ def test_as_many_run_as_the_machines_hold(
 def test_more_gpus_than_there_are_is_refused() -> None:
     with pytest.raises(Error, match="with 1 GPUs per trial 2 fit"):
         resources(options(concurrency=6), "paper", [Machine(8, 2)])
-    with pytest.raises(Error, match="with 2 GPUs per trial 1 fit"):
-        resources(options(concurrency=2, ranks=2), "paper", [Machine(8, 2)])
-    with pytest.raises(Error, match="this machine holds 2 of 1 GPUs each"):
-        resources(options(ranks=3), "paper", [Machine(8, 2)])
-    with pytest.raises(Error, match="the nodes hold 6 of a CPU each"):
-        resources(options(ranks=7, address="head:6379"), "tiny", [Machine(2, 0), Machine(4, 0)])
-    with pytest.raises(Error, match="ranks cannot share a GPU"):
-        resources(options(ranks=2, gpus=0.5), "paper", [Machine(8, 2)])
     with pytest.raises(Error, match="this machine has 2 GPUs"):
         resources(options(gpus=3), "paper", [Machine(8, 2)])
     with pytest.raises(Error, match="the largest node has 2 GPUs"):
         resources(options(gpus=3, address="head:6379"), "paper", [Machine(8, 2), Machine(8, 1)])
+
+
+@pytest.mark.parametrize(
+    ("asked", "machines", "said"),
+    [
+        ({"concurrency": 2, "ranks": 2}, [Machine(8, 2)], "with 2 GPUs per trial 1 fit"),
+        ({"ranks": 3}, [Machine(8, 2)], "this machine holds 2 of 1 GPUs each"),
+        ({"ranks": 7, "address": "head:6379"}, [Machine(2, 0), Machine(4, 0)], "the nodes hold 6 of a CPU each"),
+        ({"ranks": 2, "gpus": 0.5}, [Machine(8, 2)], "ranks cannot share a GPU"),
+    ],
+)
+def test_ranks_that_do_not_fit_are_refused(asked: dict[str, Any], machines: list[Machine], said: str) -> None:
+    with pytest.raises(Error, match=said):
+        resources(options(**asked), "paper", machines)

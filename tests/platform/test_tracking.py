@@ -1,6 +1,7 @@
 """MLflow gets the journal: once, whole, late where it was away, and again where the store is another one."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,26 @@ def test_a_trial_becomes_a_child_run_with_its_own_times(journal: Journal, tmp_pa
     assert (child.info.start_time, child.info.end_time) == (100_000, 103_000)
     assert points(tmp_path / "mlflow.db", child) == [(1, 0.1, 101_000), (2, 0.2, 102_000)]
     assert tracker.run_id(0) == child.info.run_id
+
+
+def test_what_came_together_is_told_in_one_call(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: Counter[str] = Counter()
+
+    def counted(name: str) -> Callable[..., Any]:
+        own = getattr(MlflowClient, name)
+
+        def call(*given: Any, **named: Any) -> Any:
+            called[name] += 1
+            return own(*given, **named)
+
+        return call
+
+    for name in ("create_run", "log_batch", "log_metric", "set_tag", "update_run", "set_terminated"):
+        monkeypatch.setattr(MlflowClient, name, counted(name))
+    send(journal, f"sqlite:///{tmp_path}/mlflow.db")
+    assert called == {"create_run": 2, "log_batch": 2, "set_terminated": 1}  # the parent's, and all of the trial
 
 
 def test_what_was_sent_is_not_sent_again_and_sending_it_again_changes_nothing(journal: Journal, tmp_path: Path) -> None:
