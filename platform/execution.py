@@ -41,7 +41,7 @@ def run_trials(plan: Plan, trials: Trials, start: int, trainable: Callable[[dict
             scheduler=StudyScheduler(trials),
             num_samples=-1,  # the searcher says when it is enough
             max_concurrent_trials=plan.concurrency,
-            # On a GPU a fresh process begins without what the last one left in its memory.
+            # On a GPU a fresh process begins without what the last one left in its memory, and a rank without a group.
             reuse_actors=not plan.gpus_per_rank and plan.ranks_per_trial == 1,
             trial_dirname_creator=lambda trial: f"trial-{trial.config['trial']:04d}-{trial.config['attempt']}",
         ),

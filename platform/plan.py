@@ -231,7 +231,7 @@ def _refuse_password(data: str | Path) -> None:
 def _study_name(options: argparse.Namespace, usual: str) -> str:
     """The name that was given, or the usual one; no study starts with its own settings."""
     study: str = options.study or usual
-    if not re.fullmatch(r"[\w][\w.-]{0,99}", study):
+    if options.study and not re.fullmatch(r"[\w][\w.-]{0,99}", study):
         raise Error(f"--study {study!r} is no name for a study. Use letters, digits, '.', '_' and '-', at most 100.")
     if options.warm_start_storage and not options.warm_start:
         raise Error("--warm-start-storage says where a study is: name that study with --warm-start STUDY.")

@@ -113,7 +113,8 @@ def _interface_to(host: str) -> str:
         probe.connect((host, 9))  # of a datagram socket: nothing is sent
         own = probe.getsockname()[0]
     interfaces = psutil.net_if_addrs().items()
-    return next(name for name, addresses in interfaces if own in (entry.address for entry in addresses))
+    found: str = next(name for name, addresses in interfaces if own in (entry.address for entry in addresses))
+    return found
 
 
 def ranks_of_group() -> Ranks:
