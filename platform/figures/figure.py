@@ -1,0 +1,57 @@
+"""A figure: drawn for print, to explore, and as the numbers that it shows."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import matplotlib.figure
+
+from platform.figures.look import SETTINGS
+
+if TYPE_CHECKING:  # its import takes a second that most commands need not wait for
+    import plotly.graph_objects
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One figure of a report."""
+
+    name: str  # of its files, without ending
+    title: str
+    says: str  # what it shows, in a sentence or two with the numbers that matter: for whoever cannot see it
+    drawn: matplotlib.figure.Figure
+    explore: plotly.graph_objects.Figure | None = None  # None: there is nothing to point at
+    columns: tuple[str, ...] = ()  # of the numbers that are drawn
+    rows: Sequence[Sequence[Any]] = field(default=(), repr=False)
+
+    def as_csv(self) -> str:
+        """The numbers that are drawn, with their columns' names first."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([self.columns, *self.rows])
+        return text.getvalue()
+
+    def as_png(self, dpi: int = 150) -> bytes:
+        """The drawing as pixels, on white."""
+        return self._saved("png", dpi=dpi, facecolor="white")
+
+    def as_pdf(self) -> bytes:
+        """The drawing for a paper; the same numbers give the same bytes."""
+        return self._saved("pdf", metadata={"CreationDate": None})
+
+    def as_svg(self) -> str:
+        """The drawing to stand in a page: the colour of the page's text, light or dark, takes the place of black."""
+        text = self._saved("svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+        drawing = text.decode()[text.index(b"<svg") :].replace("#000000", "currentColor")
+        # What is black is often left without a colour, since that is what SVG then takes.
+        return drawing.replace("<svg", '<svg fill="currentColor"', 1)
+
+    def _saved(self, kind: str, **options: Any) -> bytes:
+        content = io.BytesIO()
+        with matplotlib.rc_context(SETTINGS):
+            self.drawn.savefig(content, format=kind, **options)
+        return content.getvalue()

@@ -1,0 +1,38 @@
+"""How figures look: colours that differ for the colour-blind too and stand on light and dark, type of one size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib
+import matplotlib.figure
+from cycler import cycler
+
+# Okabe and Ito's colours (2008) that are neither too light for white nor too dark for black.
+BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#808080"
+PALETTE = (BLUE, ORANGE, GREEN, RED, PURPLE, GREY)
+FULL_WIDTH = 7.2  # inches: both columns of a paper
+COLUMN_WIDTH = 3.5  # inches: one
+
+SETTINGS: Any = {  # its keys are literals to the type checker
+    "axes.prop_cycle": cycler(color=PALETTE),
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so that a figure is the same everywhere
+    "font.size": 8,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,  # type that can be selected, as publishers ask for
+    "svg.fonttype": "none",  # text stays text, which can be read out and found
+    "svg.hashsalt": "sakuga",  # the same drawing gives the same bytes
+}
+
+
+@contextmanager
+def canvas(width: float = FULL_WIDTH, height: float = 3.0) -> Iterator[matplotlib.figure.Figure]:
+    """An empty figure of so many inches, and our settings for as long as it is drawn."""
+    with matplotlib.rc_context(SETTINGS):
+        yield matplotlib.figure.Figure(figsize=(width, height), layout="constrained")
