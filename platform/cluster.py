@@ -9,12 +9,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import ray
 from ray._private.services import canonicalize_bootstrap_address
 
-from platform.resources import AUTO, Machine
+from platform.resources import Machine
 from platform.tokens import TOKEN_PLACES, demand_tokens, own_token
 from shards_tools.errors import Error
 
@@ -35,7 +36,7 @@ ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 
 
 @contextmanager
-def joined(address: str | None, concurrency: int | str | None) -> Iterator[list[Machine]]:
+def joined(address: str | None) -> Iterator[list[Machine]]:
     """Be a driver of the cluster at `address` for as long as the context lasts; what its nodes have for trials.
 
     The workers run this driver's own package. Only the driver leaves at the end; the cluster stays as it was. Without
@@ -44,8 +45,6 @@ def joined(address: str | None, concurrency: int | str | None) -> Iterator[list[
     if not address:
         yield []
         return
-    if concurrency == AUTO:
-        raise Error("--concurrency auto measures this machine, not a cluster. Give a number with --address.")
     head = _head_of(address)
     if not address_of_job():  # whoever has submitted one has let strangers in, or not, before this
         demand_tokens(f"The Ray cluster at {head}", _asks_for_token(head))
@@ -92,12 +91,21 @@ def copied_package(folder: Path) -> str:
 
 def _nodes(head: str) -> list[Machine]:
     """What the nodes have for trials; those that have nothing are left out."""
-    given = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    machines = [Machine(int(has.get("CPU", 0)), has.get("GPU", 0)) for has in given]
-    machines = [machine for machine in machines if machine.cpus]
+    machines = [_machine(node) for node in ray.nodes() if node["Alive"] and int(node["Resources"].get("CPU", 0))]
     if not machines:
         raise Error(f"No node of the Ray cluster at {head} has a CPU for trials. Let a node join it first.")
     return machines
+
+
+def _machine(node: dict[str, Any]) -> Machine:
+    has = node["Resources"]
+    return Machine(
+        int(has["CPU"]),
+        has.get("GPU", 0),
+        name=node["NodeManagerAddress"],
+        node_id=node["NodeID"],
+        memory_bytes=has["memory"],
+    )
 
 
 def _head_of(address: str) -> str:

@@ -3,43 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState
-from ray import cloudpickle
 
 from platform.draws import Draw, Draws
 from platform.dry_run_display import as_json, gigabytes, print_plan
+from platform.measuring import SMALLER, free_memories, measure_steps
 from platform.plan import Plan
-from platform.projection import RAY_BYTES, Projection, free_memory
+from platform.projection import RAY_BYTES, Projection
+from platform.resources import Machine
 from platform.stores import try_stores
 from platform.study import num_finished
 from platform.warm_start import earlier_settings
 from shards_tools.command import say
 from shards_tools.errors import Error
-from shards_tools.processes import in_processes
-from trainables.one_step import OneStep
-from trainables.ray_trial import run_one_step, run_trial
 from trainables.reading import decoded_bytes
 
-SMALLER = "Leave the largest choices out of the space"
 
-
-def dry_run(plan: Plan) -> dict[str, Any]:
+def dry_run(plan: Plan, machines: Sequence[Machine]) -> dict[str, Any]:
     """Check everything, print the plan and give it back for --json; Error for the first thing that would fail later.
 
     `make_plan` has checked options, space, baselines, shards and the validation split already.
     """
-    memory_free = free_memory()
+    memories = free_memories(machines)
     study = try_stores(plan)
     earlier_settings(plan)
     draws = Draws(plan)
     largest, usual = draws.largest(), draws.usual()
     pixels = decoded_bytes(largest.recipe, plan.manifest, plan.reading)
     say(f"Taking a step of the largest training that space {plan.space.name} offers ({largest}), then of a usual one.")
-    steps = measure_steps(plan, [largest, usual], memory_free - pixels - RAY_BYTES)
+    rooms = [free - pixels - RAY_BYTES for free in memories]
+    steps = measure_steps(plan, [largest, usual], machines, rooms)
     finished, running = (num_finished(study), _num_running(study)) if study else (0, 0)
     projection = Projection(
         plan=plan,
@@ -48,42 +44,12 @@ def dry_run(plan: Plan) -> dict[str, Any]:
         largest=steps[0],
         usual=steps[1],
         pixel_bytes=pixels,
-        memory_free_bytes=memory_free,
+        num_machines=len(machines),
+        memory_free_bytes=sum(memories),
     )
     refuse_what_does_not_fit(projection, largest)
     print_plan(projection, draws, largest)
     return as_json(projection, largest)
-
-
-def measure_steps(plan: Plan, draws: Sequence[Draw], memory_bytes: int) -> list[OneStep]:
-    """One step of each, one after another in a process of their own, which is told of them as Ray tells a trial.
-
-    Args:
-        memory_bytes: of host memory that the process may take.
-    """
-    configs = [plan.config(draw.recipe) for draw in draws]
-    _, configs = cloudpickle.loads(cloudpickle.dumps((run_trial, configs)))
-    job = {"configs": configs, "memory_bytes": memory_bytes, "gpu_fraction": plan.gpus_per_rank}
-    with closing(in_processes(run_one_step, [job], 2)) as answers:  # 2: for one job, a process that is not this one
-        ((_, measured),) = answers
-    steps = [OneStep(**step) for step in measured]
-    for draw, step in zip(draws, steps, strict=True):
-        _refuse_what_ran_out(plan, draw, step, memory_bytes)
-    return steps
-
-
-def _refuse_what_ran_out(plan: Plan, draw: Draw, step: OneStep, memory_bytes: int) -> None:
-    what = f"Space {plan.space.name} offers {draw}"
-    if step.out_of == "memory":
-        raise Error(
-            f"{what}: a step of it needs more than the {gigabytes(memory_bytes)} of memory that are free. {SMALLER}, or"
-            " take a machine with more memory."
-        )
-    if step.out_of == "gpu memory":
-        raise Error(
-            f"{what}: a step of it does not fit --gpus-per-trial {plan.gpus_per_rank:g}, that part of a GPU's memory."
-            f" {SMALLER}, or give more of a GPU."
-        )
 
 
 def refuse_what_does_not_fit(projection: Projection, largest: Draw) -> None:
@@ -99,7 +65,8 @@ def refuse_what_does_not_fit(projection: Projection, largest: Draw) -> None:
     if projection.largest.gpu_bytes > projection.gpu_share_bytes:
         raise Error(
             f"{what}: a step of it takes {gigabytes(projection.largest.gpu_bytes)} of GPU memory, --gpus-per-trial"
-            f" {plan.gpus_per_rank:g} is {gigabytes(projection.gpu_share_bytes)}. {SMALLER}, or give more of a GPU."
+            f" {plan.gpus_per_rank:g} leaves it {gigabytes(projection.gpu_share_bytes)}. {SMALLER}, or give more of a"
+            " GPU."
         )
     if projection.disk_bytes > projection.disk_free_bytes:
         raise Error(

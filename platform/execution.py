@@ -61,7 +61,7 @@ def run_trials(plan: Plan, trials: Trials, start: int, trainable: Callable[[dict
 
 def placement(plan: Plan) -> tune.PlacementGroupFactory:
     """What a trial holds: a bundle for each rank, on as few nodes as may be; its own process is the first rank."""
-    bundle = {"CPU": plan.cpus_per_rank, "GPU": plan.gpus_per_rank}
+    bundle = {"CPU": plan.cpus_per_rank, "GPU": plan.gpus_per_rank, "memory": plan.memory_per_rank}
     return tune.PlacementGroupFactory([bundle] * plan.ranks_per_trial, strategy="PACK")
 
 

@@ -61,6 +61,7 @@ class Plan:
     ranks_per_trial: int = 1  # processes that train one model together
     cpus_per_rank: int
     gpus_per_rank: float
+    memory_per_rank: int = 0  # bytes that Ray sets aside on a node; 0: none
     runs: Path
     storage: str
     tracking: str
@@ -109,6 +110,7 @@ class Plan:
             "test_fold": self.manifest.test_fold,
             "seed": self.seed,
             "num_threads": self.cpus_per_rank,
+            "gpu_fraction": self.gpus_per_rank,
             "reading": self.reading,
             "ranks": self.ranks_per_trial,
         }

@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 from platform.plan import Plan
 from platform.pruning import make_pruner, should_stop
 from platform.stores import existing_folder
+from trainables.gpu_share import share_bytes
 from trainables.one_step import OneStep
 
 RAY_BYTES = 500_000_000  # of Ray's own processes on one machine; 0.4 GB were measured with Ray 2.60
@@ -33,7 +34,8 @@ class Projection:
     largest: OneStep
     usual: OneStep
     pixel_bytes: int  # of decoded images, which all trials of a machine share; 0: each is decoded when asked for
-    memory_free_bytes: int  # before anything was tried
+    memory_free_bytes: int  # on all machines, before anything was tried
+    num_machines: int = 1
 
     @property
     def num_left(self) -> int:
@@ -73,14 +75,14 @@ class Projection:
 
     @property
     def memory_bytes(self) -> int:
-        """Of host memory: as many of the largest training as run at a time, decoded images, and Ray."""
+        """Of host memory: as many of the largest training as run at a time; decoded images and Ray on each machine."""
         num_processes = self.plan.concurrency * self.plan.ranks_per_trial
-        return num_processes * self.largest.peak_bytes + self.pixel_bytes + RAY_BYTES
+        return num_processes * self.largest.peak_bytes + self.num_machines * (self.pixel_bytes + RAY_BYTES)
 
     @property
     def gpu_share_bytes(self) -> int:
-        """Of GPU memory, what one rank may have; a rank uses one GPU, however many it holds."""
-        return int(min(self.plan.gpus_per_rank, 1.0) * self.largest.gpu_total_bytes)
+        """Of GPU memory, what the tensors of one rank may take; a rank uses one GPU, however many it holds."""
+        return share_bytes(self.plan.gpus_per_rank, self.largest.gpu_total_bytes)
 
     @property
     def disk_bytes(self) -> int:

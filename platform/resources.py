@@ -26,6 +26,9 @@ class Machine(NamedTuple):
 
     cpus: int
     gpus: float
+    name: str = "this machine"
+    node_id: str = ""  # in a cluster that was joined
+    memory_bytes: float = math.inf  # that Ray hands out there
 
 
 def this_machine() -> Machine:
@@ -45,7 +48,7 @@ def resources(options: argparse.Namespace, scale: str, machines: Sequence[Machin
         place = "the largest node" if options.address else "this machine"
         raise Error(f"--gpus-per-trial {gpus:g}: {place} has {most_gpus:g} GPUs. Give less, or leave it out.")
     ranks = _checked_ranks(options, gpus, machines)
-    num_at_once = max(1, sum(_num_held(machine, scale, gpus) for machine in machines) // ranks)
+    num_at_once = max(1, sum(num_held(machine, scale, gpus) for machine in machines) // ranks)
     concurrency = num_at_once if options.concurrency in (None, AUTO) else options.concurrency
     if gpus and concurrency > num_at_once and not options.address:
         each = f"{ranks * gpus:g} GPUs per trial"
@@ -72,11 +75,11 @@ def cpus_of_each(num_ranks: int, scale: str, gpus: float, machines: Sequence[Mac
         return 1
     able = [machine for machine in machines if machine.gpus >= gpus] or machines
     share = math.ceil(num_ranks / len(able))
-    at_a_time = [min(share, _num_held(machine, scale, gpus) or share) if gpus else share for machine in able]
+    at_a_time = [min(share, num_held(machine, scale, gpus) or share) if gpus else share for machine in able]
     return max(1, min(machine.cpus // num for machine, num in zip(able, at_a_time, strict=True)))
 
 
-def _num_held(machine: Machine, scale: str, gpus: float) -> int:
+def num_held(machine: Machine, scale: str, gpus: float) -> int:
     """The ranks that a machine runs at a time unless more are asked for."""
     # A tiny network gains nothing from a second thread; one of the papers' takes all there are.
     return int(machine.gpus / gpus) if gpus else machine.cpus if scale == "tiny" else 1

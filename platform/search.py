@@ -29,7 +29,7 @@ from platform.lock import only_driver
 from platform.objectives import COSTS, OBJECTIVES
 from platform.plan import Plan, make_plan
 from platform.pruning import PRUNERS
-from platform.resources import AUTO, Machine, auto_or_number
+from platform.resources import AUTO, Machine, auto_or_number, this_machine
 from platform.room import needs_room
 from platform.sampling import SAMPLERS
 from platform.sharing import prove_shared
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     options = parser().parse_args(arguments)
     options.address = options.address or address_of_job()
-    with joined(options.address, options.concurrency) as nodes:
+    with joined(options.address) as nodes:
         start_or_go_on(options, nodes, started)
 
 
@@ -73,12 +73,13 @@ def start_or_go_on(options: argparse.Namespace, nodes: Sequence[Machine], starte
         started: when the command was, by the monotonic clock.
     """
     plan = make_plan(options, nodes)
+    machines = nodes or [this_machine()]
     if nodes:
         prove_shared(plan)
     if options.concurrency == AUTO:
-        plan = fit_to_memory(plan)
+        plan = fit_to_memory(plan, machines, shares_gpus=not options.gpus_per_trial, remembers=not options.dry_run)
     if options.dry_run:
-        foreseen = dry_run(plan)
+        foreseen = dry_run(plan, machines)
         if options.json:
             print_json(foreseen)
         return

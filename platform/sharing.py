@@ -6,18 +6,16 @@ import hashlib
 import tempfile
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from platform.nodes import answer, ask
 from shards_tools.errors import Error
 from shards_tools.manifest_file import JSON_NAME
 
 if TYPE_CHECKING:  # the nodes that are asked do not need it
     from platform.plan import Plan
-
-FIRST_TASK_S = 180.0  # of a node that has to fetch the package and to start Python
 
 
 def prove_shared(plan: Plan) -> None:
@@ -34,9 +32,10 @@ def prove_shared(plan: Plan) -> None:
         word = uuid.uuid4().hex
         (Path(proof) / "driver").write_text(word)
         shards = str(Path(plan.data) / JSON_NAME) if plan.manifest.store.is_local else ""
-        asked = [(node["NodeManagerAddress"], _ask(node["NodeID"], proof, shards)) for node in others]
-        for node, (name, answer) in zip(others, asked, strict=True):
-            read, digest = _answer_of(name, answer)
+        asked = [ask(node["NodeID"], read_and_write, proof, shards, node["NodeID"]) for node in others]
+        for node, found in zip(others, asked, strict=True):
+            name = node["NodeManagerAddress"]
+            read, digest = answer(name, found)
             if read != word or not (Path(proof) / node["NodeID"]).exists():
                 raise Error(
                     f"--runs {plan.runs} is not the same folder on node {name}. On more than one node it must be on a"
@@ -57,23 +56,6 @@ def read_and_write(proof: str, shards: str, node_id: str) -> tuple[str, str]:
     except OSError:
         return "", ""
     return word, _digest(Path(shards)) if shards else ""
-
-
-def _ask(node_id: str, proof: str, shards: str) -> Any:
-    there = NodeAffinitySchedulingStrategy(node_id, soft=False)
-    task = ray.remote(read_and_write).options(num_cpus=0, scheduling_strategy=there)
-    return task.remote(proof, shards, node_id)
-
-
-def _answer_of(name: str, answer: Any) -> tuple[str, str]:
-    try:
-        found: tuple[str, str] = ray.get(answer, timeout=FIRST_TASK_S)
-    except ray.exceptions.GetTimeoutError:
-        raise Error(f"Node {name} has started no task within {FIRST_TASK_S:g} s. Look at its Ray logs.") from None
-    except ray.exceptions.RayError as failure:
-        cause = str(failure).strip().splitlines()[-1].rstrip(".")
-        raise Error(f"Node {name} cannot run trials: {cause}. Install there what is installed here.") from None
-    return found
 
 
 def _digest(path: Path) -> str:

@@ -57,7 +57,6 @@ def measure(
     seed: int,
     reading: str,
     memory_bytes: int,
-    gpu_fraction: float,
     num_ranks: int = 1,
 ) -> OneStep:
     """Take a step of the recipe, evaluate a batch, both on images of the manifest, and write a checkpoint for a moment.
@@ -68,13 +67,10 @@ def measure(
     Args:
         reading: as it will be asked for; only where the recipe reads images at the sizes they have it is used here.
         memory_bytes: of host memory, on a CPU; whoever needs more has found out without harm to others.
-        gpu_fraction: of the GPU's memory.
         num_ranks: that share every batch and every evaluation; what is measured is one of them, without what they tell
             each other.
     """
-    if torch.cuda.is_available():
-        torch.cuda.set_per_process_memory_fraction(min(gpu_fraction, 1.0))
-    else:
+    if not torch.cuda.is_available():
         _limit_memory(memory_bytes)
     try:
         return _measure(recipe, manifest, fold, seed, reading, num_ranks)

@@ -21,6 +21,7 @@ from shards_tools.errors import Error
 from shards_tools.folders import DISK_ERRORS, is_full
 from shards_tools.manifest_file import read_manifest
 from trainables.checkpoint import read_info
+from trainables.gpu_share import keep_to_share
 from trainables.loop import train
 from trainables.one_step import measure
 from trainables.ranks import ALONE, Ranks, group, open_meeting
@@ -49,9 +50,9 @@ def run_trial(config: dict[str, Any]) -> None:
 
     Args:
         config: `recipe` (a name), `settings` (the fields that differ), `data` (folder of shards), `fold`, `test_fold`
-            (kept out of the training; None or absent: none is), `seed`, `num_threads`, `reading` (of images), `ranks`
-            (processes that train together, this one the first), and `resume` (the checkpoint folder to go on from, or
-            None).
+            (kept out of the training; None or absent: none is), `seed`, `num_threads`, `gpu_fraction` (of a GPU, which
+            others share below 1), `reading` (of images), `ranks` (processes that train together, this one the first),
+            and `resume` (the checkpoint folder to go on from, or None).
 
     What ends a training for good is reported rather than raised, so that a death of the process, which is worth
     another attempt, can be told from it: `infeasible` is the settings' fault, `no_room` a full disk's, `failure` a bug.
@@ -162,7 +163,7 @@ def run_one_step(job: dict[str, Any]) -> list[dict[str, Any]]:
     """What one step and one evaluation batch of some trials take in a process such as theirs; see OneStep.
 
     Args:
-        job: `configs` (each as of `run_trial`), `memory_bytes` and `gpu_fraction` (what one trial may have).
+        job: `configs` (each as of `run_trial`) and `memory_bytes` (what one trial may have).
     """
     steps = []
     for config in job["configs"]:
@@ -175,7 +176,6 @@ def run_one_step(job: dict[str, Any]) -> list[dict[str, Any]]:
             reading=config["reading"],
             num_ranks=config["ranks"],
             memory_bytes=job["memory_bytes"],
-            gpu_fraction=job["gpu_fraction"],
         )
         steps.append(asdict(step))
     return steps
@@ -185,6 +185,7 @@ def _set_up(config: dict[str, Any]) -> None:
     for name in LAUNCHER_VARIABLES:
         os.environ.pop(name, None)
     torch.set_num_threads(config["num_threads"])
+    keep_to_share(config["gpu_fraction"])
 
 
 def report_to_tune(metrics: dict[str, float], save: Callable[[Path], None]) -> None:

@@ -17,7 +17,7 @@ from tests.platform.conftest import SMALL_SPACE
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD, WORKER = "10.99.0.1", "10.99.0.2"
-# The worker sees another disk where the head has the folder `own`.
+# The worker sees another disk where the head has the folder `own`, and hands out hardly any memory where that is asked.
 NODES = """
 set -e
 ip link set lo up
@@ -26,7 +26,7 @@ ip address add {worker}/32 dev lo
 node="ray start --num-cpus=1 --num-gpus=0 --object-store-memory=100000000"
 $node --head --node-ip-address={head} --port=6379 --dashboard-host={head} --temp-dir={short}/1
 unshare --mount sh -c 'mount -t tmpfs tmpfs {folder}/own && exec "$@"' sh \\
-    $node --address={head}:6379 --node-ip-address={worker} --temp-dir={short}/2
+    $node --memory=100000000 --address={head}:6379 --node-ip-address={worker} --temp-dir={short}/2
 echo both nodes are up
 exec sleep infinity
 """

@@ -43,12 +43,35 @@ def test_a_search_trains_on_every_node_and_leaves_the_cluster_running(cluster: C
     assert all(process.is_running() for process in before)
 
 
+def test_auto_asks_the_nodes_what_they_have_and_remembers_what_a_trial_takes(
+    cluster: Cluster, search: list[object]
+) -> None:
+    """The worker hands out less memory than a trial takes, so that one runs at a time, on the head."""
+    options = [*search, "--runs", cluster.folder / "auto", "--address", cluster.address, "--concurrency", "auto"]
+    out, screen = cluster.run("platform.search", *options, "--trials", 1, "--dry-run")
+    assert json.loads(out.splitlines()[-1])["concurrency"] == 1
+    assert not (cluster.folder / "auto").exists()
+    process = cluster.start("platform.search", *options, "--trials", 2)
+    nodes: set[str | None] = set()
+    while process.poll() is None:
+        nodes |= {node_that_trains(member) for member in cluster.family()}
+        time.sleep(0.05)
+    out, screen = process.communicate()
+    assert process.returncode == 0, out + screen
+    assert "Taking a step" in screen
+    assert "1 at a time (CPUs hold 2, memory " in screen
+    assert nodes == {None, HEAD}
+    _, screen = cluster.run("platform.search", *options, "--trials", 3)
+    assert "Taking a step" not in screen
+    assert "1 at a time (CPUs hold 2, memory " in screen
+
+
 def test_the_nodes_run_the_package_of_the_driver(cluster: Cluster) -> None:
     script = cluster.folder / "where.py"
     script.write_text(
         "import ray\n"
         "from platform.cluster import joined\n"
-        f"with joined('{cluster.address}', None):\n"
+        f"with joined('{cluster.address}'):\n"
         "    @ray.remote\n"
         "    def where():\n"
         "        import trainables, platform.plan\n"

@@ -14,10 +14,12 @@ import pytest
 import torch
 
 from platform.draws import Draws
-from platform.dry_run import measure_steps, refuse_what_does_not_fit
+from platform.dry_run import refuse_what_does_not_fit
 from platform.dry_run_display import as_json
+from platform.measuring import measure_steps
 from platform.plan import Plan
 from platform.projection import Projection
+from platform.resources import this_machine
 from platform.search import main
 from platform.spaces import load_space
 from platform.study import open_storage, open_study
@@ -175,7 +177,7 @@ def test_stores_that_cannot_be_written_are_found(refused: Callable[..., str], tm
 def test_too_little_memory_for_one_training_is_found_without_taking_it(plan: Plan) -> None:
     """A limit of 400 MB, less than the libraries take, stands in for a full machine."""
     with pytest.raises(Error, match=r"Space small offers transreid-tiny with .* needs more than the 0\.4 GB of memory"):
-        measure_steps(plan, [Draws(plan).largest()], 400 * 10**6)
+        measure_steps(plan, [Draws(plan).largest()], [this_machine()], [400 * 10**6])
 
 
 @pytest.mark.slow
@@ -190,7 +192,7 @@ def test_a_training_too_large_for_its_share_of_a_gpu_is_found(plan: Plan) -> Non
     shared = replace(plan, gpus_per_rank=0.25)
     largest = Draws(plan).largest()
     refuse_what_does_not_fit(projection_of(shared, gpu_bytes=19 * GB, gpu_total_bytes=80 * GB), largest)
-    with pytest.raises(Error, match=r"takes 25\.0 GB of GPU memory, --gpus-per-trial 0\.25 is 20\.0 GB\."):
+    with pytest.raises(Error, match=r"takes 25\.0 GB of GPU memory, --gpus-per-trial 0\.25 leaves it 19\.2 GB\."):
         refuse_what_does_not_fit(projection_of(shared, gpu_bytes=25 * GB, gpu_total_bytes=80 * GB), largest)
 
 
