@@ -30,6 +30,15 @@ SETTINGS: Any = {  # its keys are literals to the type checker
     "svg.hashsalt": "sakuga",  # the same drawing gives the same bytes
 }
 
+# Of figures to explore, on a card of their own: white, as they are pointed at on pages of either kind.
+EXPLORED: Any = {
+    "template": "simple_white",
+    "colorway": PALETTE,
+    "font": {"size": 13},
+    "margin": {"l": 60, "r": 20, "t": 40, "b": 50},
+    "hoverlabel": {"align": "left"},
+}
+
 
 @contextmanager
 def canvas(width: float = FULL_WIDTH, height: float = 3.0) -> Iterator[matplotlib.figure.Figure]:

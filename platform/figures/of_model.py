@@ -1,0 +1,36 @@
+"""All figures of a trained model on one split."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from platform.evaluate import ask
+from platform.figures.answers import Answers, answer
+from platform.figures.cmc import draw_cmc
+from platform.figures.figure import Figure
+from shards_tools.command import say
+from shards_tools.errors import Error
+from shards_tools.manifest import Manifest
+
+FIGURES: tuple[Callable[[Answers], Figure], ...] = (draw_cmc,)
+
+
+def figures_of_model(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | None) -> list[Figure]:
+    """What there is to see of a checkpoint on a split; a figure that its data do not have is left out, and said.
+
+    Args:
+        split: val or test.
+        fold: None: the one that the checkpoint was validated on.
+    """
+    asked = ask(checkpoint, manifest, split=split, fold=fold)
+    try:
+        answers = answer(asked)
+    except Error as reason:
+        say(f"no figures of {checkpoint} on {split}: {reason}")
+        return []
+    figures = []
+    for draw in FIGURES:
+        try:
+            figures.append(draw(answers))
+        except Error as reason:
+            say(f"left out of the figures of {checkpoint} on {split}: {reason}")
+    return figures
