@@ -14,6 +14,7 @@ from trainables.evaluation import IMAGES_AT_ONCE, extract_features
 from trainables.metrics.classification import places_of_classes
 from trainables.metrics.cross_role import ranked_galleries
 
+KINDS = {"classes": ("class", "classes"), "identities": ("identity", "identities")}  # of layouts; else works
 LIST_LENGTH = 10  # places of each query's ranked list that are kept
 
 
@@ -39,6 +40,16 @@ class Answers:
         """Whether the first answer is right: R1 or top-1, query by query."""
         right: np.ndarray = self.places_Q == 1
         return right
+
+    @property
+    def kind(self) -> str:
+        """What is asked for: a work, an identity or a class."""
+        return KINDS.get(self.asked.evaluation.manifest.layout, ("work", "works"))[0]
+
+    @property
+    def kinds(self) -> str:
+        """Several of them."""
+        return KINDS.get(self.asked.evaluation.manifest.layout, ("work", "works"))[1]
 
     def named(self, work: int) -> str:
         """The name of a work."""

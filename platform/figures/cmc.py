@@ -27,10 +27,9 @@ def draw_cmc(answers: Answers) -> Figure:
     """The curve beside what random answers would give."""
     curve, ranks = cmc(answers), answers.asked.evaluation.ranks
     places = range(1, len(curve.found) + 1)
-    title = "Cumulative matching characteristic" if ranks else "Top-k accuracy"
     return Figure(
         name="cmc",
-        title=title,
+        title="Cumulative matching characteristic" if ranks else "Top-k accuracy",
         says=_says(answers, curve),
         drawn=_drawn(curve, ranks),
         explore=_to_explore(curve, ranks),
@@ -75,7 +74,7 @@ def _drawn(curve: Curve, ranks: bool) -> matplotlib.figure.Figure:
         axes.plot(places, 100 * curve.chance, color=GREY, linestyle="--", label="chance")
         spoken = [place for place in SPOKEN_PLACES if place <= len(places)]
         axes.plot(spoken, 100 * curve.found[np.array(spoken) - 1], "o", color=BLUE, markersize=3.5)
-        axes.set(xlabel="rank" if ranks else "k", ylabel="queries with a right answer up to it, %", ylim=(0, 102))
+        axes.set(xlabel="rank" if ranks else "k", ylabel="queries answered, %", ylim=(0, 102))
         axes.set_xticks([*spoken, *([len(places)] if len(places) > 1.25 * spoken[-1] else [])])
         axes.set_xlim(0.5, len(places) + 0.5)
         axes.legend(loc="lower right")
@@ -95,6 +94,6 @@ def _to_explore(curve: Curve, ranks: bool) -> Any:
     figure.update_layout(
         hovermode="x unified",
         xaxis={"title": "rank" if ranks else "k", "hoverformat": "d"},
-        yaxis={"title": "queries with a right answer up to it, %", "range": [0, 102]},
+        yaxis={"title": "queries answered, %", "range": [0, 102]},
     )
     return figure

@@ -41,7 +41,13 @@ EXPLORED: Any = {
 
 
 @contextmanager
-def canvas(width: float = FULL_WIDTH, height: float = 3.0) -> Iterator[matplotlib.figure.Figure]:
-    """An empty figure of so many inches, and our settings for as long as it is drawn."""
+def canvas(
+    width: float = FULL_WIDTH, height: float = 3.0, *, arranged: bool = True
+) -> Iterator[matplotlib.figure.Figure]:
+    """An empty figure of so many inches, and our settings for as long as it is drawn.
+
+    Args:
+        arranged: whether room is made for what is drawn; else it stands where it is put.
+    """
     with matplotlib.rc_context(SETTINGS):
-        yield matplotlib.figure.Figure(figsize=(width, height), layout="constrained")
+        yield matplotlib.figure.Figure(figsize=(width, height), layout="constrained" if arranged else None)
