@@ -13,13 +13,11 @@ import numpy as np
 from platform.figures.answers import Answers
 from platform.figures.figure import Figure
 from platform.figures.look import BLUE, COLUMN_WIDTH, EXPLORED, ORANGE, canvas
-from platform.figures.pictures import plain, shortened
 from shards_tools.errors import Error
 from trainables.metrics.classification import SIZES
 
 BINS_OF_WORKS = 3  # of as many works each, where works are ranked
 FEWEST_IN_A_BIN = 3
-MOST_WITH_NAMES = 12  # points that have room for theirs
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def draw_class_size(answers: Answers) -> Figure:
         name="class_size",
         title="Accuracy by number of images",
         says=f"{'R1' if ranks else 'Top-1'} by {axis}, {len(names):,} in all{f'; {bins}' if bins else ''}.",
-        drawn=_drawn(found, axis, "R1" if ranks else "top-1", names),
+        drawn=_drawn(found, axis, "R1" if ranks else "top-1"),
         explore=_to_explore(found, axis, "R1" if ranks else "top-1", names),
         columns=("work", "images", "queries", "accuracy"),
         rows=list(
@@ -99,17 +97,13 @@ def _bounds(images_M: np.ndarray, ranks: bool) -> list[tuple[str, tuple[float, f
     return [("", bounds) for bounds in zip(starts, ends, strict=True)]
 
 
-def _drawn(found: Sizes, axis: str, measure: str, names: list[str]) -> matplotlib.figure.Figure:
+def _drawn(found: Sizes, axis: str, measure: str) -> matplotlib.figure.Figure:
     with canvas(COLUMN_WIDTH, 2.6) as page:
         axes = page.add_subplot()
         alpha = float(np.clip(40 / len(found.works_M), 0.25, 0.8))
         axes.scatter(
             found.images_M, 100 * found.accuracy_M, s=14, color=BLUE, alpha=alpha, linewidths=0, clip_on=False, zorder=3
         )
-        if len(names) <= MOST_WITH_NAMES:
-            for name, images, accuracy in zip(names, found.images_M, found.accuracy_M, strict=True):
-                point, text = (images, 100 * accuracy), plain(shortened(name, 12))
-                axes.annotate(text, point, (0, 4), textcoords="offset points", ha="center", size=5.5)
         for bin_ in found.bins:
             ends, height = (bin_.least * 0.95, bin_.most * 1.05), 100 * bin_.accuracy
             axes.plot(ends, (height, height), color=ORANGE, linewidth=2.5, solid_capstyle="round", zorder=4)
