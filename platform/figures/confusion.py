@@ -125,9 +125,12 @@ def _to_explore(found: Confusion, rows: list[str], columns: list[str], what: str
         zmin=0,
         zmax=100,
         colorscale="Blues",
+        colorbar={"ticksuffix": " %"},
         hovertemplate=template,
     )
     figure = go.Figure(squares, EXPLORED)
-    figure.update_xaxes(title=f"{what} of the first answer", type="category")
-    figure.update_yaxes(title=f"right {what}", type="category", autorange="reversed")
+    ticks = {"type": "category", "dtick": 1, "tickfont": {"size": 10}}
+    figure.update_xaxes(title=f"{what} of the first answer", tickangle=-90, **ticks)
+    figure.update_yaxes(title=f"right {what}", autorange="reversed", **ticks)
+    figure.update_layout(height=280 + 16 * len(rows))
     return figure
