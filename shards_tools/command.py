@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import math
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -70,6 +71,11 @@ def _finite(value: Any) -> Any:
 def say(text: str = "") -> None:
     """Print one line for people: to standard error, so that standard output stays JSON alone."""
     print(text, file=sys.stderr, flush=True)
+
+
+def on_terminal() -> bool:
+    """Whether what people read goes to a terminal on which lines can be drawn again."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown") and "CI" not in os.environ
 
 
 def show_log(*packages: str) -> None:
