@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 import threading
 import time
@@ -10,7 +9,6 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import IO
 
 import optuna
 from optuna.trial import TrialState
@@ -25,6 +23,7 @@ from platform.plan import Plan
 from platform.signals import told_by
 from platform.study import num_finished
 from shards_tools.command import on_terminal, say
+from shards_tools.progress import LinesAbove
 
 IDLE_S = 1.0  # between two drawings while nothing happens but time
 LEAST_S = 0.25  # between two drawings
@@ -71,7 +70,7 @@ class LiveScreen(Lines):
     def __enter__(self) -> LiveScreen:
         self._started = time.monotonic()
         self._board.count(*self._count())
-        above = Above(self._console.file, self._events.put)
+        above = LinesAbove(self._console.file, lambda line: self._events.put(Text.from_ansi(line)))
         self._redirected.enter_context(redirect_stderr(above))
         if sys.stdout.isatty():
             self._redirected.enter_context(redirect_stdout(above))
@@ -160,21 +159,3 @@ class StillConsole(Console):
 
     def show_cursor(self, show: bool = True) -> bool:
         return super().show_cursor(True)
-
-
-class Above(io.TextIOBase):
-    """Stands for standard error while there is a live display: its lines are printed above that."""
-
-    def __init__(self, stream: IO[str], put: Callable[[Event], None]) -> None:
-        self._stream, self._put = stream, put
-        self._line = ""
-
-    def write(self, text: str) -> int:
-        *lines, self._line = (self._line + text).split("\n")
-        for line in lines:
-            self._put(Text.from_ansi(line))
-        return len(text)
-
-    def fileno(self) -> int:
-        """That of standard error itself, for who writes past Python."""
-        return self._stream.fileno()

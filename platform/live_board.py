@@ -90,6 +90,8 @@ class Board:
             epochs: the one after which it begins, and the last.
         """
         self.rows[trial.number] = Row(trial, attempt, *epochs, started=now, heard=now, values=values)
+        if values:
+            self._compare(trial, values[self.plan.objective])
 
     def report(self, trial: Named, epoch: int, values: Mapping[str, float], now: float) -> None:
         """An epoch of a trial."""
@@ -111,12 +113,11 @@ class Board:
             self.finished += 1
         if row and row.epoch and state != TrialState.FAIL:
             self._keep_length(trial, row.epoch)
-        what = {TrialState.COMPLETE: "complete", TrialState.FAIL: f"failed: {reason}"}.get(state, reason)
-        line = _line(trial, what, STYLES[state])
-        if row and row.epoch:
-            name = self.plan.objective
-            epochs = f", {row.epoch} epochs" if state == TrialState.COMPLETE else ""
-            line.append(f"{epochs}  {name} {written(name, row.values[name])}")
+        epochs = f"complete, {row.epoch} epochs" if row else "complete"
+        what = {TrialState.COMPLETE: epochs, TrialState.FAIL: f"failed: {reason}"}.get(state, reason)
+        name = self.plan.objective
+        value = f"{name} {written(name, row.values[name]):>7}  " if row and row.epoch else ""
+        line = _line(trial, f"{value}{what}", STYLES[state])
         if state == TrialState.COMPLETE and self.rivals and self.best and self.best[1].number == trial.number:
             line.append("  the best so far", "bold")
         return line

@@ -10,11 +10,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from platform.display import COLUMNS, cell
+from platform.display import COLUMNS, LABEL_WIDTH, cell
 from platform.live_board import Board, Row
 from platform.objectives import written
 
-LABEL_WIDTH = 34  # of most trials, with fold or seed
+LONGEST_LABEL_WIDTH = 34  # with fold or seed
 LEAST_LABEL_WIDTH = 20
 COLUMN_WIDTH = 10  # with the space beside it
 LINES_OF_LOG = 5  # kept free above the picture where the terminal is high enough
@@ -53,7 +53,9 @@ def _running(board: Board, width: int, height: int, now: float) -> list[Renderab
     columns = _columns(board, width, now)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     most = width - COLUMN_WIDTH * len(columns) - 2
-    table.add_column("running", max_width=min(LABEL_WIDTH, most), min_width=LEAST_LABEL_WIDTH, no_wrap=True)
+    table.add_column(
+        "running", min_width=min(LABEL_WIDTH, most), max_width=min(LONGEST_LABEL_WIDTH, most), no_wrap=True
+    )
     for name in columns:
         table.add_column(name, justify="right", width=COLUMN_WIDTH - 2, no_wrap=True)
     for row in shown:
@@ -85,13 +87,13 @@ def _value(name: str, write: Callable[[float], str]) -> Callable[[Row], str]:
 
 def _best(board: Board) -> Text:
     """The best so far, and what it was trained with."""
-    line = Text("best so far  ", "dim")
+    line = Text().append("best so far  ", "dim")
     if board.best is None:
         return line.append("none allowed yet" if board.plan.at_most else "none yet")
     value, trial = board.best
     name = board.plan.objective
-    line.append(f"{name} {written(name, value)}", "bold green").append(f"  {trial.label}", "default")
-    return line.append(f"  {settings_in_short(trial.settings)}")
+    line.append(f"{name} {written(name, value)}", "bold green").append(f"  {trial.label}")
+    return line.append(f"  {settings_in_short(trial.settings)}", "dim")
 
 
 def _beside(board: Board) -> Text:
@@ -114,7 +116,10 @@ def _bar(board: Board, now: float, passed_s: float, hours_left_s: float | None) 
     line.add_column(max_width=BAR_WIDTH, ratio=1)
     line.add_column(no_wrap=True)
     done = f"{board.finished} of {board.wanted} {'trials' if board.rivals else 'trainings'}"
-    line.add_row(ProgressBar(total=1.0, completed=board.fraction), f"{done}  {clock(passed_s)} passed  {left}")
+    line.add_row(
+        ProgressBar(total=1.0, completed=board.fraction, complete_style="cyan", finished_style="green"),
+        f"{done}  {clock(passed_s)} passed  {left}",
+    )
     return line
 
 

@@ -42,7 +42,7 @@ from platform.summary import next_steps, study_event, summary
 from platform.tracking import Tracker
 from platform.trials import Trials
 from platform.warm_start import earlier_settings, enqueue_settings
-from shards_tools.command import Parser, positive_float, positive_int, print_json, run, say
+from shards_tools.command import Parser, positive_float, positive_int, print_json, run, say, show_log
 from shards_tools.images import READINGS
 
 EXAMPLE = """example:
@@ -62,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     started = time.monotonic()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     options = parser().parse_args(arguments)
+    show_log("shards_tools")
     options.address = options.address or address_of_job()
     with joined(options.address, options.concurrency) as nodes:
         start_or_go_on(options, nodes, started)

@@ -80,13 +80,19 @@ def on_terminal() -> bool:
 
 def show_log(*packages: str) -> None:
     """Let what these packages log at level INFO be read, a line each on standard error."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler = _Said()
     for package in packages:
         log = logging.getLogger(package)
         log.setLevel(logging.INFO)
         log.handlers = [handler]
         log.propagate = False
+
+
+class _Said(logging.Handler):
+    """Says what is logged, to standard error as it is at that moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(self.format(record))
 
 
 def run(main: Callable[[Sequence[str] | None], None]) -> NoReturn:

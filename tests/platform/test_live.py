@@ -16,7 +16,7 @@ from platform.live import LiveScreen, StillConsole, screen_of_part, screen_of_se
 from platform.live_board import Board
 from platform.plan import Plan
 from shards_tools.command import say
-from tests.platform.small_terminal import SmallTerminal
+from tests.small_terminal import SmallTerminal
 
 VALUES = {"mAP": 0.25, "loss": 1.5, "images_per_second": 123.4, "rss_mb": 1168.2}
 
@@ -77,7 +77,7 @@ def test_the_log_stays_above_the_display_and_the_display_goes(
         assert shown(written).startswith("a warning\n")
     assert shown(written).splitlines() == [
         "a warning",
-        "trial 0 (paper row)        pruned at epoch 1  mAP 25.00 %",
+        "trial 0 (paper row)        mAP 25.00 %  pruned at epoch 1",
         "one",
         "two",
         "trial 1 (hand-set)         left running after epoch 0/4, for the next start",

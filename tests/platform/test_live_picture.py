@@ -11,7 +11,7 @@ from rich.console import Console
 from platform.live_board import Board, Named
 from platform.live_picture import clock, picture, settings_in_short, spoken
 from platform.plan import Plan
-from tests.platform.small_terminal import SmallTerminal
+from tests.small_terminal import SmallTerminal
 
 PAPER = Named(0, "trial 0 (paper row)", "paper row", {"lr": 1e-4}, False)
 DRAWN = Named(3, "trial 3", "", {"erase_probability": 0.5, "lr": 0.00314159}, False)
@@ -44,9 +44,9 @@ def test_trials_best_and_bar_are_shown(board: Board) -> None:
     board.best = (0.25, DRAWN)
     assert lines_of(board) == [
         "",
-        "running                  epoch     mAP %      loss  images/s   host MB    silent",
-        "trial 0 (paper row)        1/4     25.00     1.500       123      1168      0:15",
-        "trial 3, attempt 2         1/4     25.00     1.500       123      1168      0:45",
+        "running                        epoch     mAP %      loss  images/s   host MB    silent",
+        "trial 0 (paper row)              1/4     25.00     1.500       123      1168      0:15",
+        "trial 3, attempt 2               1/4     25.00     1.500       123      1168      0:45",
         "",
         "best so far  mAP 25.00 %  trial 3  erase_probability=0.5  lr=0.00314",
         "beside       chance 20.00 %   paper row 25.00 %",
@@ -119,8 +119,8 @@ def test_each_end_is_a_line_that_says_why(board: Board) -> None:
         board.end(replace(DRAWN, number=4, label="trial 4"), TrialState.FAIL, "a bug").plain,
     ]
     assert told == [
-        "trial 0 (paper row)        complete, 4 epochs  mAP 50.00 %  the best so far",
-        "trial 3                    pruned at epoch 1  mAP 25.00 %",
+        "trial 0 (paper row)        mAP 50.00 %  complete, 4 epochs  the best so far",
+        "trial 3                    mAP 25.00 %  pruned at epoch 1",
         "trial 4                    failed: a bug",
     ]
     assert lines_of(board)[-2:] == [
