@@ -40,6 +40,7 @@ class Row:
     heard: float  # when it last reported
     values: Mapping[str, float]  # of that epoch; empty before the first
     first_epoch: int = field(init=False)  # after which the attempt began
+    first_heard: float = field(init=False, default=0.0)  # when its first report came
 
     def __post_init__(self) -> None:
         self.first_epoch = self.epoch
@@ -48,6 +49,13 @@ class Row:
     def num_done(self) -> int:
         """Epochs of this attempt."""
         return self.epoch - self.first_epoch
+
+    @property
+    def epoch_s(self) -> float | None:
+        """Seconds of one of its epochs; while there is only one, with the start of its process."""
+        if self.num_done > 1:
+            return (self.heard - self.first_heard) / (self.num_done - 1)
+        return self.heard - self.started if self.num_done else None
 
 
 class Board:
@@ -96,6 +104,7 @@ class Board:
     def report(self, trial: Named, epoch: int, values: Mapping[str, float], now: float) -> None:
         """An epoch of a trial."""
         row = self.rows[trial.number]
+        row.first_heard = row.first_heard if row.num_done else now
         row.epoch, row.values, row.heard = epoch, values, now
         self._compare(trial, values[self.plan.objective])
 
@@ -146,7 +155,7 @@ class Board:
                 epoch=row.epoch,
                 epochs=row.epochs,
                 is_pruned=self.plan.pruner != "none" and not row.trial.baseline,
-                epoch_s=(row.heard - row.started) / row.num_done if row.num_done else None,
+                epoch_s=row.epoch_s,
                 since_s=now - row.heard,
             )
             for row in self.rows.values()

@@ -17,7 +17,7 @@ class EpochBar:
     def __init__(self, num_epochs: int, epoch: int) -> None:
         self._num_epochs = num_epochs
         shown = on_terminal()
-        self._bar = tqdm(file=sys.stderr, disable=not shown, unit=" batches", leave=False, dynamic_ncols=True)
+        self._bar = tqdm(file=sys.stderr, disable=not shown, unit="batch", leave=False, dynamic_ncols=True)
         self._above = lines_above_bars() if shown else nullcontext()
         self._begin(epoch)
 

@@ -100,6 +100,17 @@ def test_before_the_first_epoch_the_time_left_is_unknown(quick_plan: Plan) -> No
     assert "best so far  none yet" in lines
 
 
+def test_an_epoch_after_the_first_is_taken_to_be_as_long_as_the_others(board: Board) -> None:
+    """The first took 100 s, as its process started; the second 10 s, and two are left."""
+    board.rows.clear()
+    board.count(5, 6)
+    board.start(PAPER, 1, (0, 4), {}, now=0.0)
+    board.report(PAPER, 1, VALUES, now=100.0)
+    assert board.seconds_left(100.0) == 300.0
+    board.report(PAPER, 2, VALUES, now=110.0)
+    assert board.seconds_left(110.0) == 20.0
+
+
 def test_trainings_after_a_search_are_no_rivals(board: Board) -> None:
     board.rivals = False
     lines = lines_of(board)
