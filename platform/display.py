@@ -26,9 +26,18 @@ COLUMNS = {
     "top1_mean_class": "mean of classes %",
 }
 
+LABEL_WIDTH = 26
+
 
 class Screen(Protocol):
-    """What is told how trials come on."""
+    """What is told how trials come on; a context, within which it may be drawn to."""
+
+    def __enter__(self) -> Screen: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def start(self, trial: optuna.Trial, attempt: int, step: int, last_step: int) -> None:
+        """An attempt that begins after epoch `step`; 0: with the first."""
 
     def report(self, trial: optuna.Trial, step: int, last_step: int, values: Mapping[str, float], stops: bool) -> None:
         """One epoch of one trial."""
@@ -43,9 +52,18 @@ class Screen(Protocol):
 class Lines:
     """Prints the progress of trials: a line for each epoch, each death, and each end that no report tells."""
 
-    def __init__(self, objectives: Sequence[str], width: int = 26) -> None:
+    def __init__(self, objectives: Sequence[str], width: int = LABEL_WIDTH) -> None:
         """Of `width` characters are the labels of most trials."""
         self._objectives, self._width = objectives, width
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Lines need no end."""
+
+    def start(self, trial: optuna.Trial, attempt: int, step: int, last_step: int) -> None:
+        """No line: the first epoch will have one."""
 
     def report(self, trial: optuna.Trial, step: int, last_step: int, values: Mapping[str, float], stops: bool) -> None:
         """One line for one epoch of one trial."""
@@ -153,7 +171,7 @@ def print_summary(
         if last_epoch(trial):
             over = " (over)" if "over_limit" in trial.user_attrs else ""
             table.add_row(*_row(f"{trial.user_attrs['baseline']}{over}", trial, keys))
-    table.add_row("chance", "", *(_cell(key, plan.chance[key]) if key in plan.chance else "" for key in keys), "")
+    table.add_row("chance", "", *(cell(key, plan.chance[key]) if key in plan.chance else "" for key in keys), "")
     console = Console(stderr=True, width=None if Console(stderr=True).is_terminal else 100)
     console.print(table)
     for further, lines in more:
@@ -166,9 +184,9 @@ def print_summary(
 
 def _row(name: str, trial: FrozenTrial, keys: Sequence[str]) -> list[str]:
     metrics: dict[str, Any] = trial.user_attrs["metrics"]
-    return [name, str(trial.number), *(_cell(key, metrics[key]) for key in keys), str(last_epoch(trial))]
+    return [name, str(trial.number), *(cell(key, metrics[key]) for key in keys), str(last_epoch(trial))]
 
 
-def _cell(key: str, value: float) -> str:
+def cell(key: str, value: float) -> str:
     """A value under its heading, which names the percent of a metric."""
     return written(key, value) if key in COSTS else f"{100 * value:.2f}"

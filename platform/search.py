@@ -21,10 +21,11 @@ from platform.after_search import AfterSearch
 from platform.cluster import address_of_job, joined
 from platform.code_version import code_version
 from platform.concurrency import fit_to_memory
-from platform.display import Display, print_header, print_summary
+from platform.display import print_header, print_summary
 from platform.dry_run import dry_run
 from platform.execution import cluster_when_needed, run_trials
 from platform.journal import Journal
+from platform.live import screen_of_search
 from platform.lock import only_driver
 from platform.objectives import COSTS, OBJECTIVES
 from platform.plan import Plan, make_plan
@@ -41,7 +42,7 @@ from platform.summary import next_steps, study_event, summary
 from platform.tracking import Tracker
 from platform.trials import Trials
 from platform.warm_start import earlier_settings, enqueue_settings
-from shards_tools.command import Parser, positive_float, positive_int, print_json, run, say
+from shards_tools.command import Parser, positive_float, positive_int, print_json, run, say, show_log
 from shards_tools.images import READINGS
 
 EXAMPLE = """example:
@@ -61,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     started = time.monotonic()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     options = parser().parse_args(arguments)
+    show_log("shards_tools")
     options.address = options.address or address_of_job()
     with joined(options.address) as nodes:
         start_or_go_on(options, nodes, started)
@@ -104,7 +106,7 @@ def start_or_go_on(options: argparse.Namespace, nodes: Sequence[Machine], starte
         wait_s = LONGEST_WAIT_AFTER_AN_ERROR_S
         try:
             after = AfterSearch(study, plan, storage, journal)
-            trials = Trials(study, plan, journal, Display(study, plan))
+            trials = Trials(study, plan, journal, screen_of_search(study, plan))
             storage.interrupted = lambda: trials.interrupted
             with cluster_when_needed(plan) as start_ray:
                 if not trials.done:
@@ -195,7 +197,8 @@ def search(study: optuna.Study, plan: Plan, trials: Trials, tracker: Tracker, st
             f"MLflow's store {without_password(plan.tracking)} does not answer ({tracker.trouble or 'no reply'}). "
             "The search goes on; what it is to be told waits on disk."
         )
-    run_trials(plan, trials, start)
+    with trials.display:
+        run_trials(plan, trials, start)
     if trials.failure:
         raise trials.failure
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from platform.trials import Trials
 
 _interrupted = False
+
+
+def _write(line: str) -> None:
+    os.write(2, f"{line}\n".encode())  # past sys.stderr, which may be in the middle of a line
+
+
+_tell: Callable[[str], object] = _write
 
 
 def leave_at_ctrl_c() -> None:
@@ -45,8 +52,8 @@ def stop_on_signals(trials: Trials) -> Iterator[None]:
     def stop(number: int, frame: Any) -> None:
         trials.hurried = trials.interrupted or number == signal.SIGTERM
         trials.interrupted = True
-        if not trials.hurried:  # past sys.stderr, which may be in the middle of a line
-            os.write(2, b"Epochs that run are finished first; Ctrl-C again ends at once.\n")
+        if not trials.hurried:
+            _tell("Epochs that run are finished first; Ctrl-C again ends at once.")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -56,3 +63,14 @@ def stop_on_signals(trials: Trials) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def told_by(show: Callable[[str], object]) -> Iterator[None]:
+    """Let `show`, which must not wait for anything, tell people what a handler has to say."""
+    global _tell
+    before, _tell = _tell, show
+    try:
+        yield
+    finally:
+        _tell = before

@@ -10,15 +10,16 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import optuna
 from optuna.pruners import BasePruner, NopPruner
 from optuna.trial import FrozenTrial, TrialState
 
-from platform.display import Lines
 from platform.execution import run_trials
 from platform.journal import Journal
+from platform.live import screen_of_part
 from platform.plan import Plan
 from platform.storage import PatientStorage
 from platform.trials import Trials
@@ -89,6 +90,12 @@ def leave_out(study: optuna.Study, trainings: Iterable[FrozenTrial]) -> None:
             study._storage.set_trial_state_values(training._trial_id, TrialState.PRUNED)
 
 
+def count(study: optuna.Study) -> tuple[int, int]:
+    """How many trainings are done, and how many are wanted in all."""
+    wanted = [one for one in study.get_trials(deepcopy=False) if one.state != TrialState.FAIL and not is_left_out(one)]
+    return sum(training.state.is_finished() for training in wanted), len(wanted)
+
+
 class Trainings(Trials):
     """The trainings that wait in a study; `ended` is called whenever one has."""
 
@@ -102,7 +109,8 @@ class Trainings(Trials):
     ) -> None:
         book = _BookOfPart(journal, study, part)
         self._ended = ended
-        super().__init__(study, plan_of_part(plan, study), book, Lines(plan.objectives, width=34))
+        own = plan_of_part(plan, study)
+        super().__init__(study, own, book, screen_of_part(own, partial(count, study)))
         ended()
 
     def finish(self, attempt_id: str, *, died: bool) -> None:
@@ -125,6 +133,7 @@ def plan_of_part(plan: Plan, study: optuna.Study) -> Plan:
         target=None,
         patience=None,
         gpu_hours=None,
+        hours=None,  # `run_part` says how many are left
         at_most={},  # the search has judged them
     )
 
@@ -139,7 +148,8 @@ def run_part(plan: Plan, study: optuna.Study, trainings: Trainings, hours: float
     say(f"{what}; trainings left: {num_left}{left}; {plan.concurrency} at a time.")
     start = study.user_attrs.get("starts", 0) + 1
     study.set_user_attr("starts", start)
-    run_trials(part, trainings, start)
+    with trainings.display:
+        run_trials(part, trainings, start)
     if trainings.failure:
         raise trainings.failure
 

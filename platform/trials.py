@@ -49,7 +49,7 @@ class Trials:
     """Every decision about trials: start, go on, stop, end. Tune's searcher, scheduler and callback only pass it on."""
 
     def __init__(self, study: optuna.Study, plan: Plan, journal: Book, display: Screen) -> None:
-        self._study, self._plan, self._journal, self._display = study, plan, journal, display
+        self._study, self._plan, self._journal, self.display = study, plan, journal, display
         self._attempts: dict[str, Attempt] = {}
         self.interrupted = False  # by Ctrl-C or SIGTERM
         self.hurried = False  # by Ctrl-C once more or SIGTERM: epochs that run are not waited for
@@ -98,6 +98,7 @@ class Trials:
         attempt = trial.user_attrs.get("attempts", 0) + 1
         trial.set_user_attr("attempts", attempt)
         checkpoint = trial.user_attrs.get("checkpoint")
+        self.display.start(trial, attempt, last_epoch(self._frozen(trial)) or 0, recipe.epochs)
         return {
             **self._plan.config(recipe),
             **trial.user_attrs.get("training", {}),  # another fold or seed than the search's; see trainings.py
@@ -155,7 +156,7 @@ class Trials:
         attempt.ending = self._judge(trial, values)
         tell_epoch(trial, step, values[self._plan.objective])
         stops = not attempt.ending and should_stop(trial, step, attempt.recipe.epochs)
-        self._display.report(trial, step, attempt.recipe.epochs, values, stops)
+        self.display.report(trial, step, attempt.recipe.epochs, values, stops)
         return not (stops or attempt.ending or self.interrupted)
 
     def _note_reading(self, trial: optuna.Trial, result: dict[str, Any]) -> None:
@@ -198,7 +199,7 @@ class Trials:
         count = deaths["count"] + 1 if deaths["epoch"] == last_epoch(trial) else 1
         attempt.trial.set_user_attr("deaths", {"epoch": last_epoch(trial), "count": count})
         if count < MAX_ATTEMPTS_WITHOUT_PROGRESS:
-            self._display.died(attempt.trial, count)
+            self.display.died(attempt.trial, count)
             self._to_adopt.append(attempt.trial)
         else:
             epoch = (last_epoch(trial) or 0) + 1
@@ -214,7 +215,7 @@ class Trials:
         values = final_values(frozen, self._plan.objectives) if state == TrialState.COMPLETE else None
         self._study.tell(trial, values, state=state)
         self.failed.count(state)
-        self._display.end(trial, state, reason)
+        self.display.end(trial, state, reason)
         self._clear(frozen, keep="" if state == TrialState.PRUNED else frozen.user_attrs.get("checkpoint", ""))
 
     def _clear(self, trial: optuna.trial.FrozenTrial, keep: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shards_tools.build import build
-from shards_tools.command import Parser, print_json, run, say
+from shards_tools.command import Parser, print_json, run, say, show_log
 from shards_tools.drawing.face import SIZE
 from shards_tools.drawing.layouts import LAYOUTS
 from shards_tools.drawing.tree import draw_tree
@@ -32,6 +32,7 @@ EXAMPLES = """examples:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one of the commands."""
     chosen = _parser().parse_args(arguments)
+    show_log("shards_tools")
     summary = COMMANDS[chosen.command](chosen)
     if chosen.json:
         print_json(summary)
@@ -102,7 +103,7 @@ def _build(chosen: Any) -> dict[str, Any]:
         source = cut_into_folds(source, chosen.seed or 0)
     for path in source.left_out:
         say(f"left out, no part of the tree: {path}")
-    manifest = build(source, chosen.out, allow_duplicates=chosen.allow_duplicates, say=say)
+    manifest = build(source, chosen.out, allow_duplicates=chosen.allow_duplicates)
     say(f"built {chosen.out}")
     return _shown(manifest)
 

@@ -1,11 +1,11 @@
 """From a scanned source to a folder of shards with its manifest."""
 
+import logging
 import math
 import os
 import re
 import shutil
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -23,33 +23,30 @@ from shards_tools.labels import label_columns, roles_of
 from shards_tools.manifest import Manifest, Shard, fingerprint
 from shards_tools.manifest_file import write_manifest
 from shards_tools.processes import in_processes, num_cpus
+from shards_tools.progress import progress
 from shards_tools.sources.source import Source, SourceImage
 from shards_tools.stores.local import LocalStore
 from shards_tools.tags import collect_tags
 from shards_tools.writer import blocks_in_shards
 
+log = logging.getLogger(__name__)
+
 PLACE_TYPES = {"offset": "i8", "size": "i8", "sha256": "S64", "height": "i4", "width": "i4"}
 IMAGES_PER_PROCESS = 2_000  # a process takes 0.2 s to start, in which another writes half as many
-PROGRESS_S = 10.0  # between two lines
 LEFT_OVER = re.compile(r"shard-(\d{5,})\.(tar|json)")
 
-Say = Callable[[str], None]
 
-
-def build(source: Source, out: Path, *, allow_duplicates: bool = False, say: Say = lambda _: None) -> Manifest:
+def build(source: Source, out: Path, *, allow_duplicates: bool = False) -> Manifest:
     """Write the source's images as shards into the new folder `out`.
 
     Every image is decoded once, so that a broken one is named now and not in the middle of a search; its bytes stay as
     they are, unless it has a box. The same image in two folds, or in train and test, is an Error unless duplicates are
     allowed. After an Error nothing is left; a build that was killed or interrupted goes on when it is started again.
-
-    Args:
-        say: is told how far the build is.
     """
     manifests: list[Manifest] = []
 
     def fill(room: Path, lock: int) -> None:
-        manifests.append(write_shards(source, room, allow_duplicates=allow_duplicates, say=say, held=(lock,)))
+        manifests.append(write_shards(source, room, allow_duplicates=allow_duplicates, held=(lock,)))
 
     build_locked(out, fill, resumed=True)
     return replace(manifests[0], store=LocalStore(Path(out)))
@@ -60,7 +57,6 @@ def write_shards(
     folder: Path,
     *,
     allow_duplicates: bool = False,
-    say: Say = lambda _: None,
     held: Sequence[int] = (),
 ) -> Manifest:
     """Write shards and manifest of the source into `folder`, which is empty or what an interrupted call left.
@@ -70,7 +66,7 @@ def write_shards(
     """
     roles = roles_of(source)
     columns = label_columns(source, roles)
-    shards = _write_images(source.images, columns, folder, say, held)
+    shards = _write_images(source.images, columns, folder, held)
     duplicates = find_duplicates(source.images, columns["sha256"], allow=allow_duplicates)
     tags = collect_tags([image.tags for image in source.images])
     pairs = np.array(source.pairs, dtype=np.int64).reshape(-1, 2)
@@ -98,7 +94,7 @@ def write_shards(
 
 
 def _write_images(
-    images: Sequence[SourceImage], columns: dict[str, np.ndarray], folder: Path, say: Say, held: Sequence[int]
+    images: Sequence[SourceImage], columns: dict[str, np.ndarray], folder: Path, held: Sequence[int]
 ) -> list[Shard]:
     """Write every image into its shard and add the columns that say where it went and what it is.
 
@@ -113,14 +109,20 @@ def _write_images(
     shards: dict[int, Shard] = {}
     num_processes = max(1, min(num_cpus(), len(members), len(images) // IMAGES_PER_PROCESS))
     jobs = _jobs(images, columns["work"], sizes, times, members, folder)
-    progress = _Progress(len(images), len(members), say)
-    with closing(in_processes(make_shard, jobs, num_processes, held)) as done:
+    num_taken_over = 0
+    with (
+        progress("building", len(images)) as advance,
+        closing(in_processes(make_shard, jobs, num_processes, held)) as done,
+    ):
         for number, made in done:
             shards[number] = Shard(**made["shard"])
             columns["shard"][members[number]] = number
             for name, values in zip(PLACE_TYPES, zip(*made["places"], strict=True), strict=True):
                 columns[name][members[number]] = values
-            progress.count(len(members[number]), taken_over=made["taken_over"])
+            num_taken_over += made["taken_over"]
+            advance(len(members[number]))
+    if num_taken_over:
+        log.info("%s of %s shards taken over from an interrupted build", f"{num_taken_over:,}", f"{len(members):,}")
     return [shards[number] for number in range(len(members))]
 
 
@@ -173,24 +175,3 @@ def _clear_strangers(folder: Path, num_shards: int) -> None:
             shutil.rmtree(entry)
         elif named is None or int(named[1]) >= num_shards or entry.is_symlink():
             entry.unlink()
-
-
-class _Progress:
-    """Tells how far the build is: what was taken over, and a line every few seconds."""
-
-    def __init__(self, num_images: int, num_shards: int, say: Say) -> None:
-        self._num_images, self._num_shards, self._say = num_images, num_shards, say
-        self._images = self._shards = self._taken_over = 0
-        self._next_line = time.monotonic() + PROGRESS_S
-
-    def count(self, num_images: int, *, taken_over: bool) -> None:
-        self._images += num_images
-        self._shards += 1
-        self._taken_over += taken_over
-        done = self._shards == self._num_shards
-        if done and self._taken_over:
-            self._say(f"{self._taken_over:,} of {self._num_shards:,} shards taken over from an interrupted build")
-        if not done and time.monotonic() >= self._next_line:
-            self._next_line = time.monotonic() + PROGRESS_S
-            shards = f"{self._shards:,} of {self._num_shards:,} shards"
-            self._say(f"{shards}, {self._images:,} of {self._num_images:,} images")

@@ -14,6 +14,7 @@ from shards_tools.errors import Error
 from shards_tools.folders import build_once
 from shards_tools.manifest import Manifest
 from shards_tools.processes import num_cpus
+from shards_tools.progress import progress
 from shards_tools.quota import keep_within_quota
 from shards_tools.reader import read_span, spans
 from shards_tools.threads import in_order
@@ -65,13 +66,15 @@ def _decode_all(manifest: Manifest, height: int, width: int, fit: str, room: Pat
     _refuse_full_disk(math.prod(shape), room)
     pixels = np.lib.format.open_memmap(room / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
 
-    def fill(span: np.ndarray) -> None:
+    def fill(span: np.ndarray) -> int:
         for index, data in zip(span, read_span(manifest, span), strict=True):
             pixels[index] = FITS[fit](decode(data, str(manifest.keys[index])), height, width)
+        return len(span)
 
     # by all CPUs, as everybody else on this machine waits for it
-    for _ in in_order((partial(fill, span) for span in spans(manifest)), num_cpus()):
-        pass
+    with progress("decoding", manifest.num_images) as advance:
+        for number in in_order((partial(fill, span) for span in spans(manifest)), num_cpus()):
+            advance(number)
     pixels.flush()
 
 

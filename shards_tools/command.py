@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import math
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -72,15 +73,26 @@ def say(text: str = "") -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def on_terminal() -> bool:
+    """Whether what people read goes to a terminal on which lines can be drawn again."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown") and "CI" not in os.environ
+
+
 def show_log(*packages: str) -> None:
     """Let what these packages log at level INFO be read, a line each on standard error."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler = _Said()
     for package in packages:
         log = logging.getLogger(package)
         log.setLevel(logging.INFO)
         log.handlers = [handler]
         log.propagate = False
+
+
+class _Said(logging.Handler):
+    """Says what is logged, to standard error as it is at that moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(self.format(record))
 
 
 def run(main: Callable[[Sequence[str] | None], None]) -> NoReturn:

@@ -8,9 +8,10 @@ import numpy as np
 
 from shards_tools.decode import decode
 from shards_tools.errors import Error
-from shards_tools.manifest import Manifest
+from shards_tools.manifest import Manifest, Shard
 from shards_tools.manifest_file import REBUILD, check_shard_sizes, read_manifest
 from shards_tools.processes import num_cpus
+from shards_tools.progress import Advance, progress
 from shards_tools.reader import read_span, spans
 from shards_tools.threads import in_order
 
@@ -36,21 +37,30 @@ def verify_shards(manifest: Manifest, level: str) -> None:
     if level in ("full", "deep"):
         _verify_bytes(manifest)
     if level == "deep":  # reading, hashing and decoding let other threads work
-        for _ in in_order((partial(_verify_images, manifest, span) for span in spans(manifest)), num_cpus()):
-            pass
+        with progress("decoding", manifest.num_images) as advance:
+            for number in in_order((partial(_verify_images, manifest, span) for span in spans(manifest)), num_cpus()):
+                advance(number)
 
 
 def _verify_bytes(manifest: Manifest) -> None:
-    for shard in manifest.shards:
-        digest = hashlib.sha256()
-        for start in range(0, shard.num_bytes, CHUNK_BYTES):
-            digest.update(manifest.store.read(shard.name, start, min(CHUNK_BYTES, shard.num_bytes - start)))
-        if digest.hexdigest() != shard.sha256:
-            place = manifest.store.place(shard.name)
-            raise Error(f"{place} is damaged: its checksum is not its manifest's. {REBUILD}")
+    with progress("reading", sum(shard.num_bytes for shard in manifest.shards), "bytes") as advance:
+        for shard in manifest.shards:
+            _verify_shard(manifest, shard, advance)
 
 
-def _verify_images(manifest: Manifest, span: np.ndarray) -> None:
+def _verify_shard(manifest: Manifest, shard: Shard, advance: Advance) -> None:
+    digest = hashlib.sha256()
+    for start in range(0, shard.num_bytes, CHUNK_BYTES):
+        data = manifest.store.read(shard.name, start, min(CHUNK_BYTES, shard.num_bytes - start))
+        digest.update(data)
+        advance(len(data))
+    if digest.hexdigest() != shard.sha256:
+        place = manifest.store.place(shard.name)
+        raise Error(f"{place} is damaged: its checksum is not its manifest's. {REBUILD}")
+
+
+def _verify_images(manifest: Manifest, span: np.ndarray) -> int:
+    """How many images of the span were taken and found whole."""
     for index, data in zip(span, read_span(manifest, span), strict=True):
         shard = manifest.store.place(manifest.shards[manifest.shard[index]].name)
         name = f"Sample {manifest.keys[index]} in {shard}"
@@ -58,3 +68,4 @@ def _verify_images(manifest: Manifest, span: np.ndarray) -> None:
         if (height, width) != (manifest.height[index], manifest.width[index]):
             said = f"{manifest.width[index]} x {manifest.height[index]}"
             raise Error(f"{name} has {width} x {height} px, its manifest says {said}. {REBUILD}")
+    return len(span)

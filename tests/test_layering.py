@@ -31,7 +31,7 @@ OTHERS = {
         "torchvision",
         "tqdm",
     },
-    "shards_tools": {"PIL", "gcsfs", "numpy", "psutil", "s3fs", "simplejpeg", "urllib3", "webdataset"},
+    "shards_tools": {"PIL", "gcsfs", "numpy", "psutil", "s3fs", "simplejpeg", "tqdm", "urllib3", "webdataset"},
     "search_spaces": set(),
 }
 # A file that may import what the rest of its package may not.

@@ -1,10 +1,13 @@
 """The progress bar of a single training, on standard error: the batches of the epoch under way, with time left."""
 
 import sys
+from contextlib import nullcontext
 from types import TracebackType
 
 from tqdm import tqdm
 
+from shards_tools.command import on_terminal, say
+from shards_tools.progress import lines_above_bars
 from trainables.progress import Progress
 
 
@@ -13,15 +16,19 @@ class EpochBar:
 
     def __init__(self, num_epochs: int, epoch: int) -> None:
         self._num_epochs = num_epochs
-        self._bar = tqdm(file=sys.stderr, disable=None, unit="batch", leave=False, dynamic_ncols=True)
+        shown = on_terminal()
+        self._bar = tqdm(file=sys.stderr, disable=not shown, unit="batch", leave=False, dynamic_ncols=True)
+        self._above = lines_above_bars() if shown else nullcontext()
         self._begin(epoch)
 
     def __enter__(self) -> "EpochBar":
+        self._above.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._above.__exit__(kind, error, trace)
         self._bar.close()
 
     def batch_done(self, progress: Progress) -> None:
@@ -32,7 +39,7 @@ class EpochBar:
 
     def epoch_done(self, line: str, epoch: int) -> None:
         """Print the epoch's line above the bar, which begins anew."""
-        tqdm.write(line, file=sys.stderr)
+        say(line)
         self._begin(epoch + 1)
 
     def _begin(self, epoch: int) -> None:

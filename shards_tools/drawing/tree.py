@@ -8,6 +8,7 @@ from shards_tools.drawing.layouts import LAYOUTS
 from shards_tools.errors import unknown
 from shards_tools.folders import build_locked
 from shards_tools.processes import in_processes, num_cpus
+from shards_tools.progress import progress
 
 IMAGES_PER_PROCESS = 100  # a process takes 0.3 s to start, in which another draws about 30
 
@@ -28,8 +29,12 @@ def draw_tree(out: Path, *, layout: str = "plain", seed: int = 0, size: int = SI
     def fill(room: Path, lock: int) -> None:
         jobs = [{**job, "folder": str(room), "size": size} for job in drawing.jobs]
         num_processes = max(1, min(num_cpus(), drawing.num_images // IMAGES_PER_PROCESS))
-        with closing(in_processes(drawing.draw, jobs, num_processes, (lock,))) as done:
-            drawn = dict(done)
+        working = closing(in_processes(drawing.draw, jobs, num_processes, (lock,)))
+        drawn = {}
+        with progress("drawing", drawing.num_images) as advance, working as done:
+            for number, boxes in done:
+                drawn[number] = boxes
+                advance(len(jobs[number]["files"]))
         drawing.write_lists(room, [drawn[number] for number in range(len(jobs))])
 
     build_locked(out, fill)

@@ -13,6 +13,7 @@ from shards_tools.cache import cache_folder
 from shards_tools.errors import Error
 from shards_tools.folders import build_once
 from shards_tools.manifest import Manifest, Shard
+from shards_tools.progress import progress
 from shards_tools.quota import keep_within_quota, quota_bytes
 from shards_tools.stores.local import LocalStore
 from shards_tools.stores.store import Store
@@ -135,11 +136,12 @@ def _download(store: Store, shard: Shard, path: Path) -> str:
         what = "is missing" if found is None else f"holds {found:,} bytes, its manifest says {shard.num_bytes:,}"
         raise Error(f"{place} {what}. Copy the shards there again, and the manifest last.")
     digest = hashlib.sha256()
-    with open(path, "wb") as file:
+    with open(path, "wb") as file, progress("fetching", shard.num_bytes, "bytes") as advance:
         for start in range(0, shard.num_bytes, RANGE_BYTES):
             data = store.read(shard.name, start, min(RANGE_BYTES, shard.num_bytes - start))
             digest.update(data)
             file.write(data)
+            advance(len(data))
         file.flush()
         os.fsync(file.fileno())  # it is never checked again
     return digest.hexdigest()

@@ -94,6 +94,15 @@ def plan(plan_of: Callable[..., Plan]) -> Plan:
     return plan_of("--trials", 6)
 
 
+@pytest.fixture(scope="session")
+def quick_plan(tmp_path_factory: pytest.TempPathFactory, shards: Path, small_space_text: str) -> Plan:
+    """The plan of a search of six trials, for who writes nothing."""
+    folder = tmp_path_factory.mktemp("quick-plan")
+    (folder / "small.py").write_text(small_space_text)
+    words = ["--space", str(folder / "small.py"), "--data", str(shards), "--runs", str(folder), "--trials", "6"]
+    return make_plan(parser().parse_args(words))
+
+
 @pytest.fixture
 def storage(plan: Plan) -> PatientStorage:
     """Optuna's database of the plan."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import resource
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from shards_tools import assignment, writer
+from shards_tools import assignment, progress, writer
 from shards_tools import build as build_module
 from shards_tools.assignment import make_shard
 from shards_tools.build import build
@@ -249,10 +250,11 @@ def test_an_image_that_changes_during_the_build_is_named(plain_tree, tmp_path, m
         build(source, tmp_path / "out")
 
 
-def test_a_long_build_says_how_far_it_is(plain_tree, tmp_path, small_shards, monkeypatch):
-    monkeypatch.setattr(build_module, "PROGRESS_S", 0.0)
-    said = []
-    manifest = build(scan(plain_tree), tmp_path / "out", say=said.append)
+def test_a_long_build_says_how_far_it_is(plain_tree, tmp_path, small_shards, monkeypatch, caplog):
+    monkeypatch.setattr(progress, "LINE_S", 0.0)
+    monkeypatch.setattr(logging.getLogger("shards_tools"), "propagate", True)  # a command may have changed it
+    caplog.set_level(logging.INFO, "shards_tools")
+    manifest = build(scan(plain_tree), tmp_path / "out")
     counts = [shard.num_samples for shard in manifest.shards]
-    total = f"{len(counts)} shards"
-    assert said == [f"{n} of {total}, {sum(counts[:n])} of 48 images" for n in range(1, len(counts))]
+    said = [message.partition(" images")[0] for message in caplog.messages]
+    assert said == [f"building: {sum(counts[:n])} of 48" for n in range(1, len(counts))]
