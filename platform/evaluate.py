@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
 from trainables.checkpoint import CheckpointInfo, load_model
 from trainables.evaluation import Evaluation
-from trainables.reading import evaluation_inputs
+from trainables.models.model import Model
+from trainables.reading import Inputs, evaluation_inputs
 
 SPOKEN = {
     **{f"cmc_{rank}": f"R{rank}" for rank in (1, 5, 10, 20)},
@@ -50,8 +52,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print_json({**_as_json(result["metrics"]), **counted, "chance": chance})
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A checkpoint's model, and the split that it is asked about."""
+
+    model: Model
+    info: CheckpointInfo
+    evaluation: Evaluation
+    inputs: Inputs
+    chance: dict[str, float]  # what random features give
+    device: str
+
+
 def evaluate(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | None) -> dict[str, Any]:
     """The `metrics` of a checkpoint on a split, as fractions, and the same for random features under `chance`."""
+    asked = ask(checkpoint, manifest, split=split, fold=fold)
+    metrics = asked.evaluation.of(asked.model, asked.inputs, asked.device)
+    counted = {name: int(metrics.pop(name)) for name in ("num_valid_queries",) if name in metrics}
+    return {"metrics": metrics, **counted, "chance": asked.chance}
+
+
+def ask(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | None) -> Asked:
+    """Load the checkpoint and open the split; Error where it holds nothing that could be asked."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, info = load_model(checkpoint, device)
     # Sums of floats depend on how they are shared out: with the training's threads the training's numbers come back.
@@ -62,9 +84,7 @@ def evaluate(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | No
     chance = evaluation.chance()
     _refuse_other_classes(info, evaluation)
     inputs = evaluation_inputs(info.recipe, manifest, info.vocabulary, "auto", threads=info.num_threads)
-    metrics = evaluation.of(model, inputs, device)
-    counted = {name: int(metrics.pop(name)) for name in ("num_valid_queries",) if name in metrics}
-    return {"metrics": metrics, **counted, "chance": chance}
+    return Asked(model=model, info=info, evaluation=evaluation, inputs=inputs, chance=chance, device=device)
 
 
 def _refuse_other_classes(info: CheckpointInfo, evaluation: Evaluation) -> None:

@@ -6,6 +6,7 @@ N images, D width, C classes.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -26,6 +27,15 @@ RANKING = ("mAP", "mINP", "cmc_1", "cmc_5", "cmc_10", "cmc_20")
 CLASSIFYING = ("top1", "top5", "top1_mean_class", "top1_few", "top1_medium", "top1_many")
 
 Metrics = dict[str, float]
+
+
+class RankedLabels(TypedDict):
+    """Who is who among the images that ask and those that are ranked, as `trainables.metrics` takes it."""
+
+    query_works: np.ndarray
+    gallery_works: np.ndarray
+    query_roles: np.ndarray
+    gallery_roles: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,7 @@ class Evaluation:
         if len(self.pairs):
             return {"pairs_rank1": 1 / (1 + len(self.gallery))}
         if self.ranks:
-            metrics = chance_metrics(*self._works(), *self._roles())
+            metrics = chance_metrics(**self.labels)
             if not metrics.num_valid_queries:
                 raise Error(
                     f"{self.manifest.store}: no {self.split} query has a positive in the gallery. A work must have at"
@@ -93,22 +103,11 @@ class Evaluation:
             both = ranks.share(np.concatenate([self.query, self.gallery]))
             features_ND = ranks.gather(extract_features(model, inputs, both, device)).cpu().numpy()
             query_ND, gallery_ND = np.split(features_ND, [len(self.query)])
-            return by_name(self._rank(query_ND, gallery_ND), counted=True)
+            return by_name(cross_role_metrics(query_ND, gallery_ND, **self.labels), counted=True)
         classes, images_of_class = self._classes()
         own, own_classes = ranks.share(self.query), torch.from_numpy(ranks.share(classes))
         places_N = ranks.gather(_places_of_classes(model, inputs, own, own_classes, device)).cpu().numpy()
         return classification_metrics(places_N, classes, images_of_class)
-
-    def _rank(self, query_ND: np.ndarray, gallery_ND: np.ndarray) -> CrossRoleMetrics:
-        (query_works, gallery_works), (query_roles, gallery_roles) = self._works(), self._roles()
-        return cross_role_metrics(
-            query_ND,
-            gallery_ND,
-            query_works=query_works,
-            gallery_works=gallery_works,
-            query_roles=query_roles,
-            gallery_roles=gallery_roles,
-        )
 
     @property
     def trained_works(self) -> tuple[str, ...]:
@@ -121,14 +120,18 @@ class Evaluation:
         works: np.ndarray = self.manifest.work[self.manifest.split(self.fold).train]
         return works
 
-    def _works(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.manifest.work[self.query], self.manifest.work[self.gallery]
-
-    def _roles(self) -> tuple[np.ndarray, np.ndarray]:
-        """The roles of queries and gallery; identities have none, and no image of the query's own is junk."""
-        if self.manifest.layout == "identities":
-            return np.zeros(len(self.query), np.int64), np.ones(len(self.gallery), np.int64)
-        return self.manifest.role[self.query], self.manifest.role[self.gallery]
+    @property
+    def labels(self) -> RankedLabels:
+        """The works and roles of queries and gallery."""
+        query_roles, gallery_roles = self.manifest.role[self.query], self.manifest.role[self.gallery]
+        if self.manifest.layout == "identities":  # they have no roles, and no image of the query's own is junk
+            query_roles, gallery_roles = np.zeros_like(query_roles), np.ones_like(gallery_roles)
+        return RankedLabels(
+            query_works=self.manifest.work[self.query],
+            gallery_works=self.manifest.work[self.gallery],
+            query_roles=query_roles,
+            gallery_roles=gallery_roles,
+        )
 
     def _classes(self) -> tuple[np.ndarray, np.ndarray]:
         """The classes of the images to be named, as rows of the classifier, and how many images each is trained on."""

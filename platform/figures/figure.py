@@ -41,11 +41,13 @@ class Figure:
 
     def as_pdf(self) -> bytes:
         """The drawing for a paper; the same numbers give the same bytes."""
-        return self._saved("pdf", metadata={"CreationDate": None})
+        return self._saved("pdf", dpi=300, metadata={"CreationDate": None})
 
     def as_svg(self) -> str:
         """The drawing to stand in a page: the colour of the page's text, light or dark, takes the place of black."""
-        text = self._saved("svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+        text = self._saved(
+            "svg", dpi=150, transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        )
         drawing = text.decode()[text.index(b"<svg") :].replace("#000000", "currentColor")
         # What is black is often left without a colour, since that is what SVG then takes.
         return drawing.replace("<svg", '<svg fill="currentColor"', 1)

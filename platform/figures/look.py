@@ -30,9 +30,24 @@ SETTINGS: Any = {  # its keys are literals to the type checker
     "svg.hashsalt": "sakuga",  # the same drawing gives the same bytes
 }
 
+# Of figures to explore, on a card of their own: white, as they are pointed at on pages of either kind.
+EXPLORED: Any = {
+    "template": "simple_white",
+    "colorway": PALETTE,
+    "font": {"size": 13},
+    "margin": {"l": 60, "r": 20, "t": 40, "b": 50},
+    "hoverlabel": {"align": "left"},
+}
+
 
 @contextmanager
-def canvas(width: float = FULL_WIDTH, height: float = 3.0) -> Iterator[matplotlib.figure.Figure]:
-    """An empty figure of so many inches, and our settings for as long as it is drawn."""
+def canvas(
+    width: float = FULL_WIDTH, height: float = 3.0, *, arranged: bool = True
+) -> Iterator[matplotlib.figure.Figure]:
+    """An empty figure of so many inches, and our settings for as long as it is drawn.
+
+    Args:
+        arranged: whether room is made for what is drawn; else it stands where it is put.
+    """
     with matplotlib.rc_context(SETTINGS):
-        yield matplotlib.figure.Figure(figsize=(width, height), layout="constrained")
+        yield matplotlib.figure.Figure(figsize=(width, height), layout="constrained" if arranged else None)

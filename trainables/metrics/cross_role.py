@@ -92,8 +92,50 @@ def _scores(ranks_BS: Codes, num_positives_B: Codes) -> tuple[Floats, Floats, Co
     return precision_BS.sum(axis=1) / num_positives_B, num_positives_B / last_B, ranks_BS[:, 0]
 
 
+def ranked_galleries(
+    query_features: Any,
+    gallery_features: Any,
+    *,
+    query_works: Any,
+    gallery_works: Any,
+    query_roles: Any,
+    gallery_roles: Any,
+) -> Iterator[tuple[Codes, Codes]]:
+    """The queries that have a positive, some at a time, and for each the gallery from near to far; -1 where junk was.
+
+    The order is the one that `cross_role_metrics` measures; see there for the arguments.
+    """
+    labels = read_labels(query_works, gallery_works, query_roles, gallery_roles)
+    for chunk in _chunks(*_read_features(query_features, gallery_features), labels):
+        # Back in the gallery's own order, so that a stable sort keeps it for ties.
+        distances_BG = chunk.distances_BG[:, np.argsort(chunk.order_G)]
+        nearest_BG = np.argsort(distances_BG, axis=1, kind="stable")
+        nearest_BG[np.isinf(np.take_along_axis(distances_BG, nearest_BG, axis=1))] = -1
+        yield chunk.queries_B, nearest_BG
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Some queries, and their distances to the gallery sorted by work; those of junk are infinite."""
+
+    queries_B: Codes
+    distances_BG: Floats
+    order_G: Codes  # the places in the gallery as given
+    runs: list[tuple[slice, slice]]  # queries of one work, and the gallery images of it
+
+
 def _positive_ranks(query_QD: Floats, gallery_GD: Floats, labels: Labels) -> Iterator[tuple[Codes, Codes]]:
     """The ascending ranks of the positives, and how many they are, for all queries that have one, some at a time."""
+    num_positives_Q = labels.num_positives_Q()
+    for chunk in _chunks(query_QD, gallery_GD, labels):
+        sorted_BG = np.sort(chunk.distances_BG, axis=1)
+        for rows, columns in chunk.runs:
+            ranks_BS = _ranks(chunk.distances_BG[rows], sorted_BG[rows], columns, chunk.order_G)
+            yield ranks_BS, num_positives_Q[chunk.queries_B[rows]]
+
+
+def _chunks(query_QD: Floats, gallery_GD: Floats, labels: Labels) -> Iterator[_Chunk]:
+    """All queries that have a positive, by work and some at a time."""
     num_positives_Q = labels.num_positives_Q()
     queries = np.argsort(labels.query_works_Q, kind="stable")
     queries = queries[num_positives_Q[queries] > 0]
@@ -110,9 +152,7 @@ def _positive_ranks(query_QD: Floats, gallery_GD: Floats, labels: Labels) -> Ite
         for rows, columns in runs:
             junk_BS = labels.query_roles_Q[chunk[rows], None] == roles_G[columns]
             distances_BG[rows, columns][junk_BS] = np.inf
-        sorted_BG = np.sort(distances_BG, axis=1)
-        for rows, columns in runs:
-            yield _ranks(distances_BG[rows], sorted_BG[rows], columns, order_G), num_positives_Q[chunk[rows]]
+        yield _Chunk(chunk, distances_BG, order_G, runs)
 
 
 def _runs(sorted_works: Codes) -> list[tuple[int, slice]]:

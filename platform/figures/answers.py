@@ -1,0 +1,140 @@
+"""What a model answers on a split, worked out once for all figures.
+
+N images, D width, Q queries, K places of a list, B the queries of one chunk, G gallery.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from platform.evaluate import Asked
+from shards_tools.errors import Error
+from trainables.evaluation import IMAGES_AT_ONCE, extract_features
+from trainables.metrics.classification import places_of_classes
+from trainables.metrics.cross_role import ranked_galleries
+
+KINDS = {"classes": ("class", "classes"), "identities": ("identity", "identities")}  # of layouts; else works
+LIST_LENGTH = 10  # places of each query's ranked list that are kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What was asked, and what came back. Images are places in the manifest, works those of its list."""
+
+    asked: Asked
+    images_N: np.ndarray  # every image that the model saw
+    features_ND: np.ndarray  # their test features
+    queries_Q: np.ndarray  # the images that are counted: with a positive in the gallery, or to be named
+    places_Q: np.ndarray  # of the first right answer of each, from 1
+    answered_Q: np.ndarray  # the work of the first answer of each
+
+    @property
+    def works_Q(self) -> np.ndarray:
+        """The right works."""
+        works: np.ndarray = self.asked.evaluation.manifest.work[self.queries_Q]
+        return works
+
+    @property
+    def is_right_Q(self) -> np.ndarray:
+        """Whether the first answer is right: R1 or top-1, query by query."""
+        right: np.ndarray = self.places_Q == 1
+        return right
+
+    @property
+    def kind(self) -> str:
+        """What is asked for: a work, an identity or a class."""
+        return KINDS.get(self.asked.evaluation.manifest.layout, ("work", "works"))[0]
+
+    @property
+    def kinds(self) -> str:
+        """Several of them."""
+        return KINDS.get(self.asked.evaluation.manifest.layout, ("work", "works"))[1]
+
+    def named(self, work: int) -> str:
+        """The name of a work."""
+        return self.asked.evaluation.manifest.works[work]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rankings(Answers):
+    """Galleries in the order of each query, junk left out."""
+
+    nearest_QK: np.ndarray  # the first images of each list; -1 beyond its end
+    first_right_Q: np.ndarray  # the nearest image of the right work
+    average_precision_Q: np.ndarray
+
+    @property
+    def is_right_QK(self) -> np.ndarray:
+        """Which of the nearest are of the query's work."""
+        works = self.asked.evaluation.manifest.work
+        right: np.ndarray = (works[self.nearest_QK] == self.works_Q[:, None]) & (self.nearest_QK >= 0)
+        return right
+
+
+def answer(asked: Asked) -> Answers:
+    """One pass over the images of the split: rankings of works and identities, names of classes."""
+    if len(asked.evaluation.pairs):
+        raise Error("Pairs among strangers have no works to draw. Figures of a model need --split val of these data.")
+    return _rank(asked) if asked.evaluation.ranks else _name(asked)
+
+
+def _rank(asked: Asked) -> Rankings:
+    evaluation, labels = asked.evaluation, asked.evaluation.labels
+    images_N = np.concatenate([evaluation.query, evaluation.gallery])
+    features_ND = extract_features(asked.model, asked.inputs, images_N, asked.device).cpu().numpy()
+    query_QD, gallery_GD = np.split(features_ND, [len(evaluation.query)])
+    parts = []
+    for queries_B, nearest_BG in ranked_galleries(query_QD, gallery_GD, **labels):
+        right_BG = labels["gallery_works"][nearest_BG] == labels["query_works"][queries_B, None]
+        right_BG &= nearest_BG >= 0
+        first_B = right_BG.argmax(axis=1)
+        first_right_B = nearest_BG[np.arange(len(first_B)), first_B]
+        nearest_BK = nearest_BG[:, :LIST_LENGTH]
+        nearest_BK = np.where(nearest_BK < 0, -1, evaluation.gallery[nearest_BK])
+        parts.append((queries_B, first_B + 1, first_right_B, nearest_BK, _average_precision(right_BG)))
+    queries, places_Q, first_right_Q, nearest_QK, average_precision_Q = map(np.concatenate, zip(*parts, strict=True))
+    return Rankings(
+        asked=asked,
+        images_N=images_N,
+        features_ND=features_ND,
+        queries_Q=evaluation.query[queries],
+        places_Q=places_Q,
+        answered_Q=evaluation.manifest.work[nearest_QK[:, 0]],
+        nearest_QK=nearest_QK,
+        first_right_Q=evaluation.gallery[first_right_Q],
+        average_precision_Q=average_precision_Q,
+    )
+
+
+def _average_precision(right_BG: np.ndarray) -> np.ndarray:
+    """The mean over each query's positives of the precision at the place where it stands."""
+    precision_BG = right_BG.cumsum(axis=1) / np.arange(1, right_BG.shape[1] + 1)
+    mean_B: np.ndarray = (precision_BG * right_BG).sum(axis=1) / right_BG.sum(axis=1)
+    return mean_B
+
+
+def _name(asked: Asked) -> Answers:
+    evaluation, model = asked.evaluation, asked.model
+    manifest = evaluation.manifest
+    works_of_rows = np.unique(manifest.work[manifest.split(evaluation.fold).train])
+    classes_Q = np.searchsorted(works_of_rows, manifest.work[evaluation.query])
+    features, places, predicted = [], [], []
+    with torch.inference_mode():
+        for start in range(0, len(evaluation.query), IMAGES_AT_ONCE):
+            part = slice(start, start + IMAGES_AT_ONCE)
+            branches = model.backbone(*asked.inputs.at(evaluation.query[part], asked.device))
+            logits_BC = model.head(branches).logits[0]
+            features.append(model.head.embed(branches).cpu().numpy())  # type: ignore[operator]
+            classes_B = torch.from_numpy(classes_Q[part]).to(asked.device)
+            places.append(places_of_classes(logits_BC, classes_B).cpu().numpy())
+            # Of equal logits numpy takes the first, as the places do.
+            predicted.append(logits_BC.cpu().numpy().argmax(axis=1))
+    return Answers(
+        asked=asked,
+        images_N=evaluation.query,
+        features_ND=np.concatenate(features),
+        queries_Q=evaluation.query,
+        places_Q=np.concatenate(places),
+        answered_Q=works_of_rows[np.concatenate(predicted)],
+    )

@@ -1,0 +1,129 @@
+"""What is taken for what: the right work of each query against the work of its first answer.
+
+M works, of which S are shown.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib.figure
+import numpy as np
+
+from platform.figures.answers import Answers
+from platform.figures.figure import Figure
+from platform.figures.look import EXPLORED, canvas
+from platform.figures.pictures import plain, shortened
+
+MOST_SHOWN = 30
+MOST_WITH_NUMBERS = 12  # works whose squares have room for a number
+OTHERS = "others"
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """The works that are shown, those of most queries first, and how their queries are answered."""
+
+    works_S: np.ndarray
+    counts: np.ndarray  # [S, S], and one column more for all other works where some are not shown
+    num_works: int  # shown or not
+
+    @property
+    def fractions(self) -> np.ndarray:
+        """Of the queries of each row."""
+        shares: np.ndarray = self.counts / self.counts.sum(axis=1, keepdims=True)
+        return shares
+
+
+def draw_confusion(answers: Answers) -> Figure:
+    """A row per right work; its squares hold the fractions of its queries."""
+    found = confusion(answers)
+    rows = [answers.named(work) for work in found.works_S.tolist()]
+    columns = [*rows, *([OTHERS] if found.counts.shape[1] > len(rows) else [])]
+    what = answers.kind
+    return Figure(
+        name="confusion",
+        title=f"Which {what} is taken for which",
+        says=_says(answers, found, rows, columns),
+        drawn=_drawn(found, rows, columns, what),
+        explore=_to_explore(found, rows, columns, what),
+        columns=("right", "answered", "queries", "fraction_of_right"),
+        rows=[
+            (right, answered, int(found.counts[row, column]), float(found.fractions[row, column]))
+            for row, right in enumerate(rows)
+            for column, answered in enumerate(columns)
+            if found.counts[row, column]
+        ],
+    )
+
+
+def confusion(answers: Answers) -> Confusion:
+    """Counts by right and answered work; of more than 30 works, those that take part in most mistakes."""
+    works = np.unique(answers.works_Q)
+    num_works = len(answers.asked.evaluation.manifest.works)
+    wrong = ~answers.is_right_Q
+    mistakes = np.bincount(answers.works_Q[wrong], minlength=num_works)
+    mistakes += np.bincount(answers.answered_Q[wrong], minlength=num_works)
+    shown = works[np.argsort(-mistakes[works], kind="stable")[:MOST_SHOWN]]
+    sizes = np.bincount(answers.works_Q)[shown]
+    shown = shown[np.lexsort((shown, -sizes))]
+    position = np.full(num_works, len(shown))
+    position[shown] = np.arange(len(shown))
+    counts = np.zeros((len(shown) + 1, len(shown) + 1), np.int64)
+    np.add.at(counts, (position[answers.works_Q], position[answers.answered_Q]), 1)
+    has_others = counts[:-1, -1].any()
+    return Confusion(shown, counts[:-1] if has_others else counts[:-1, :-1], len(works))
+
+
+def _says(answers: Answers, found: Confusion, rows: list[str], columns: list[str]) -> str:
+    text = (
+        f"The first answer is right for {100 * answers.is_right_Q.mean():.1f} % of {len(answers.queries_Q):,} queries."
+    )
+    wrong = found.counts[:, : len(rows)].copy()
+    np.fill_diagonal(wrong, 0)
+    if wrong.any():
+        row, column = np.unravel_index(wrong.argmax(), wrong.shape)
+        share = f"{wrong[row, column]} of {found.counts[row].sum()} queries"
+        text += f" The most frequent mistake: {rows[row]} is taken for {columns[column]} ({share})."
+    if found.num_works > len(rows):
+        text += f" Shown are the {len(rows)} of {found.num_works:,} {answers.kinds} that take part in most mistakes."
+    return text
+
+
+def _drawn(found: Confusion, rows: list[str], columns: list[str], what: str) -> matplotlib.figure.Figure:
+    side = float(np.clip(0.35 * len(rows), 2.2, 5.6))
+    with canvas(side + 1.6, side + 0.9) as page:
+        axes = page.add_subplot()
+        image = axes.imshow(100 * found.fractions, cmap="Blues", vmin=0, vmax=100)
+        size = 7 if len(rows) <= MOST_WITH_NUMBERS else 5.5
+        axes.set_xticks(range(len(columns)), [plain(shortened(name, 20)) for name in columns], rotation=90, size=size)
+        axes.set_yticks(range(len(rows)), [plain(shortened(name, 20)) for name in rows], size=size)
+        axes.set(xlabel=f"{what} of the first answer", ylabel=f"right {what}")
+        axes.spines[:].set_visible(True)
+        axes.tick_params(length=2)
+        if len(rows) <= MOST_WITH_NUMBERS:
+            for (row, column), fraction in np.ndenumerate(found.fractions):
+                colour = "#ffffff" if fraction > 0.5 else "#333333"
+                axes.text(column, row, f"{100 * fraction:.0f}", ha="center", va="center", color=colour, size=6.5)
+        bar = page.colorbar(image, ax=axes, fraction=0.04, pad=0.02, label=f"queries of the right {what}, %")
+        bar.outline.set_visible(False)
+    return page
+
+
+def _to_explore(found: Confusion, rows: list[str], columns: list[str], what: str) -> Any:
+    import plotly.graph_objects as go
+
+    template = f"right {what} %{{y}}<br>answered %{{x}}<br>%{{z:.1f}} %, %{{customdata}} queries<extra></extra>"
+    squares = go.Heatmap(
+        x=columns,
+        y=rows,
+        z=100 * found.fractions,
+        customdata=found.counts,
+        zmin=0,
+        zmax=100,
+        colorscale="Blues",
+        hovertemplate=template,
+    )
+    figure = go.Figure(squares, EXPLORED)
+    figure.update_xaxes(title=f"{what} of the first answer", type="category")
+    figure.update_yaxes(title=f"right {what}", type="category", autorange="reversed")
+    return figure

@@ -1,0 +1,234 @@
+"""What a model looks at: Grad-CAM++ of some images, for networks of convolutions and of tokens alike.
+
+Chattopadhay et al. 2018 (arXiv 1710.11063), by the library pytorch_grad_cam. Of a classifier the logit that is asked
+about is that of the class it names; of a model that ranks, the cosine of query and nearest right gallery image.
+
+n images, H W pixels, B batch, T tokens, D width, C channels.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib.figure
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from platform.figures.answers import Answers, Rankings
+from platform.figures.figure import Figure
+from platform.figures.look import FULL_WIDTH, canvas
+from platform.figures.pictures import mark, names_of, picture, show
+from trainables.models.animesion import AnimesionBackbone
+from trainables.models.conv import STAGES
+from trainables.models.conv_backbone import ConvBackbone
+from trainables.models.model import Model
+from trainables.models.open_networks import OpenBackbone
+from trainables.models.shallow import ShallowBackbone
+from trainables.models.transreid import TransReIDBackbone
+
+NUM_IMAGES = 6
+SEED = 0
+COSINE_SCALE = 64.0  # ArcFace's s: makes a logit of a cosine; the library takes gradients of about 0.001 for none
+LEFT, SIZE, GAP, NAME_HEIGHT = 0.24, 1.1, 0.06, 0.11  # inches
+COLOURS, OPACITY = "inferno", 0.6  # grows as bright as warm, also for the colour-blind and in grey
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Some queries, and where the model looks for its answer. Images are places in the manifest."""
+
+    images_n: np.ndarray
+    queries_n: np.ndarray  # their places among the answers
+    maps_nHW: np.ndarray  # 0 to 1, as large as the model sees the images
+
+
+def draw_grad_cam(answers: Answers) -> Figure:
+    """Each image above its map; below them, where galleries are ranked, what it is held against."""
+    seen = attention(answers)
+    rows = _rows(answers, seen)
+    what = "the logit of the class that each image is named"
+    if isinstance(answers, Rankings):
+        what = f"the cosine of each query and the nearest gallery image of its {answers.kind}, the third row"
+    num_right = int(answers.is_right_Q[seen.queries_n].sum())
+    num_dark = int((seen.maps_nHW.max(axis=(1, 2)) == 0).sum())
+    return Figure(
+        name="grad_cam",
+        title="What the model looks at (Grad-CAM++)",
+        says=f"Bright is what raises {what}. {num_right} of {len(rows)} random images are answered rightly."
+        + (f" Maps without a bright place, {num_dark}: nothing raises it." if num_dark else ""),
+        drawn=_drawn(answers, seen),
+        columns=("image", "answer", "place_of_first_right", "brightest_row", "brightest_column"),
+        rows=rows,
+    )
+
+
+def attention(answers: Answers) -> Attention:
+    """The maps of up to six images that are drawn from a fixed seed: three that are answered rightly, three wrongly."""
+    order = np.random.default_rng(SEED).permutation(len(answers.queries_Q))
+    right, wrong = (order[answers.is_right_Q[order] == is_right] for is_right in (True, False))
+    num_right = min(len(right), max(NUM_IMAGES // 2, NUM_IMAGES - len(wrong)))
+    queries_n = np.concatenate([right[:num_right], wrong[: NUM_IMAGES - num_right]])
+    asked, images_n = answers.asked, answers.queries_Q[queries_n]
+    images_BHWC, words_BL = asked.inputs.at(images_n, asked.device)
+    if isinstance(answers, Rankings):
+        place = {int(image): number for number, image in enumerate(answers.images_N)}
+        against_nD = answers.features_ND[[place[int(image)] for image in answers.first_right_Q[queries_n]]]
+        targets: list[Target] = [CosineTo(torch.from_numpy(feature_D).to(asked.device)) for feature_D in against_nD]
+        asker = Asker(asked.model.embed, asked.model, words_BL)
+    else:
+        rows = {name: number for number, name in enumerate(asked.info.works)}
+        targets = [LogitOf(rows[answers.named(work)]) for work in answers.answered_Q[queries_n].tolist()]
+        asker = Asker(asked.model.classify, asked.model, words_BL)
+    return Attention(images_n, queries_n, grad_cam(asker, *last_map(asked.model), images_BHWC, targets))
+
+
+Target = Callable[[Tensor], Tensor]  # of one image's output to the number that is asked about
+Reshape = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class CosineTo:
+    """How like an image is to one whose feature, of length 1, is known."""
+
+    feature_D: Tensor
+
+    def __call__(self, feature_D: Tensor) -> Tensor:
+        """A cosine, as large as logits are."""
+        return COSINE_SCALE * feature_D @ self.feature_D
+
+
+@dataclass(frozen=True)
+class LogitOf:
+    """What speaks for one class."""
+
+    row: int
+
+    def __call__(self, logits_C: Tensor) -> Tensor:
+        """The logit."""
+        return logits_C[self.row]
+
+
+class Asker(nn.Module):
+    """A model with one question and one input, as the library wants it: images with their channels first."""
+
+    def __init__(
+        self, question: Callable[[Tensor, Tensor | None], Tensor], model: nn.Module, words_BL: Tensor | None
+    ) -> None:
+        super().__init__()
+        self.question, self.model, self.words_BL = question, model, words_BL
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """What the model answers to uint8 images."""
+        return self.question(images_BCHW.permute(0, 2, 3, 1), self.words_BL)
+
+
+def grad_cam(
+    asker: nn.Module, layer: nn.Module, reshape: Reshape | None, images_BHWC: Tensor, targets: list[Target]
+) -> np.ndarray:
+    """A map for each image and its target, B H W from 0 to 1.
+
+    Args:
+        layer: whose output is weighed.
+        reshape: makes it B C H W where it is not.
+    """
+    from pytorch_grad_cam import GradCAMPlusPlus  # brings OpenCV, which other figures need not wait for
+
+    asker.requires_grad_(True)  # a frozen backbone would keep no gradients
+    cam = GradCAMPlusPlus(asker, [layer], reshape)
+    try:
+        maps_BHW: np.ndarray = cam(images_BHWC.permute(0, 3, 1, 2), targets)
+    finally:
+        cam.activations_and_grads.release()
+    return maps_BHW
+
+
+def last_map(model: Model) -> tuple[nn.Module, Reshape | None]:
+    """The last layer that still knows places, and how its output becomes B C H W.
+
+    Of a transformer these are the tokens that its last block reads: of what the block gives often the class token alone
+    counts.
+    """
+    backbone = model.backbone
+    if isinstance(backbone, ConvBackbone):
+        return backbone.network.get_submodule(STAGES[-1]), None
+    if isinstance(backbone, ShallowBackbone):
+        return backbone.convolutions[-1], None
+    if isinstance(backbone, TransReIDBackbone):
+        return backbone.trunk[-1], patches_as_map(backbone.patch_embed.grid_size, 1)
+    if isinstance(backbone, AnimesionBackbone):
+        return backbone.blocks[-2], patches_as_map(backbone.patch_embed.grid_size, 1)
+    assert isinstance(backbone, OpenBackbone)
+    network: Any = backbone.network
+    if hasattr(network, "blocks"):
+        return network.blocks[-2], patches_as_map(network.patch_embed.grid_size, network.num_prefix_tokens)
+    return network.get_submodule(network.feature_info[-1]["module"]), None
+
+
+def patches_as_map(grid_size: tuple[int, int], num_before: int) -> Reshape:
+    """Tokens as a map: those before the patches are left out, and words behind them too."""
+    height, width = grid_size
+
+    def reshape(tokens_BTD: Tensor) -> Tensor:
+        patches_BTD = tokens_BTD[:, num_before : num_before + height * width]
+        map_BCHW: Tensor = patches_BTD.transpose(1, 2).unflatten(2, (height, width))
+        return map_BCHW
+
+    return reshape
+
+
+def _rows(answers: Answers, seen: Attention) -> list[tuple[object, ...]]:
+    keys = answers.asked.evaluation.manifest.keys
+    brightest = [np.unravel_index(map_HW.argmax(), map_HW.shape) for map_HW in seen.maps_nHW]
+    return [
+        (keys[image], answers.named(answers.answered_Q[query]), int(answers.places_Q[query]), int(row), int(column))
+        for image, query, (row, column) in zip(seen.images_n, seen.queries_n, brightest, strict=True)
+    ]
+
+
+def _drawn(answers: Answers, seen: Attention) -> matplotlib.figure.Figure:
+    ranks = isinstance(answers, Rankings)
+    heads = ("query", "Grad-CAM++", "nearest right") if ranks else ("image", "Grad-CAM++")
+    tops = [0.03, 0.03 + SIZE + 2 * NAME_HEIGHT]
+    if ranks:
+        tops.append(tops[1] + SIZE + GAP)
+    with canvas(FULL_WIDTH, tops[-1] + SIZE + (3 if ranks else 1) * NAME_HEIGHT, arranged=False) as page:
+        for top, head in zip(tops, heads, strict=True):
+            middle = 1 - (top + SIZE / 2) / page.get_figheight()
+            page.text(0.1 / FULL_WIDTH, middle, head, rotation=90, ha="center", va="center", size=7)
+        for column, query in enumerate(seen.queries_n.tolist()):
+            corners = [(LEFT + column * (SIZE + GAP), top) for top in tops]
+            _draw_column(page, corners, answers, query, seen.maps_nHW[column])
+    return page
+
+
+def _draw_column(
+    page: matplotlib.figure.Figure,
+    corners: list[tuple[float, float]],
+    answers: Answers,
+    query: int,
+    map_HW: np.ndarray,
+) -> None:
+    """The image, the image under its map, and where galleries are ranked the one it is held against."""
+    manifest, image = answers.asked.evaluation.manifest, int(answers.queries_Q[query])
+    pixels = _looked_at(answers, image)
+    show(page, corners[0], SIZE, pixels, names_of(manifest, image))
+    if isinstance(answers, Rankings):
+        under = show(page, corners[1], SIZE, pixels)
+        right = int(answers.first_right_Q[query])
+        names = (*names_of(manifest, right), f"rank {answers.places_Q[query]:,}")
+        show(page, corners[2], SIZE, _looked_at(answers, right), names)
+    else:
+        under = show(page, corners[1], SIZE, pixels, (answers.named(answers.answered_Q[query]),))
+        mark(under, right=bool(answers.is_right_Q[query]))
+    height, width = pixels.shape[:2]
+    over = (-0.5, width - 0.5, height - 0.5, -0.5)
+    under.imshow(map_HW, COLOURS, alpha=OPACITY, extent=over, interpolation="bilinear", vmin=0, vmax=1)
+
+
+def _looked_at(answers: Answers, image: int) -> np.ndarray:
+    """The image as it is, or the middle of it where the model sees no more."""
+    if answers.asked.info.recipe.evaluation_px:
+        pixels_HWC: np.ndarray = answers.asked.inputs.images[np.array([image])][0]
+        return pixels_HWC
+    return picture(answers.asked.evaluation.manifest, image)

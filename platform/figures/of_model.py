@@ -1,0 +1,48 @@
+"""All figures of a trained model on one split."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from platform.evaluate import ask
+from platform.figures.answers import Answers, answer
+from platform.figures.class_size import draw_class_size
+from platform.figures.cmc import draw_cmc
+from platform.figures.confusion import draw_confusion
+from platform.figures.figure import Figure
+from platform.figures.grad_cam import draw_grad_cam
+from platform.figures.ranked_lists import draw_ranked_lists
+from platform.figures.works_map import draw_works_map
+from shards_tools.command import say
+from shards_tools.errors import Error
+from shards_tools.manifest import Manifest
+
+FIGURES: tuple[Callable[[Answers], Figure], ...] = (
+    draw_cmc,
+    draw_ranked_lists,
+    draw_works_map,
+    draw_grad_cam,
+    draw_confusion,
+    draw_class_size,
+)
+
+
+def figures_of_model(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | None) -> list[Figure]:
+    """What there is to see of a checkpoint on a split; a figure that its data do not have is left out, and said.
+
+    Args:
+        split: val or test.
+        fold: None: the one that the checkpoint was validated on.
+    """
+    asked = ask(checkpoint, manifest, split=split, fold=fold)
+    try:
+        answers = answer(asked)
+    except Error as reason:
+        say(f"no figures of {checkpoint} on {split}: {reason}")
+        return []
+    figures = []
+    for draw in FIGURES:
+        try:
+            figures.append(draw(answers))
+        except Error as reason:
+            say(f"left out of the figures of {checkpoint} on {split}: {reason}")
+    return figures

@@ -1,0 +1,163 @@
+"""A map of the features: images that the model takes for alike lie near each other (t-SNE).
+
+n images, D width.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib.figure
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from platform.figures.answers import Answers
+from platform.figures.figure import Figure
+from platform.figures.look import COLUMN_WIDTH, EXPLORED, GREY, PALETTE, canvas
+from platform.figures.pictures import names_of, plain, shortened
+from shards_tools.errors import Error
+from shards_tools.manifest import Manifest
+
+MOST_IMAGES = 2000  # more lie over each other, and take minutes
+NUM_NAMED = 10  # works; the others are grey
+PERPLEXITY = 30.0  # van der Maaten and Hinton 2008: typical values lie between 5 and 50
+SEED = 0
+SYMBOLS = {  # matplotlib's markers, and the same of Plotly
+    "o": "circle",
+    "s": "square",
+    "^": "triangle-up",
+    "D": "diamond",
+    "v": "triangle-down",
+    "*": "star",
+    "P": "cross",
+    "X": "x",
+    "<": "triangle-left",
+    ">": "triangle-right",
+}
+COLOURS = tuple(colour for colour in PALETTE if colour != GREY)
+
+
+@dataclass(frozen=True)
+class Map:
+    """Where images lie on it."""
+
+    images_n: np.ndarray  # places in the manifest
+    points_n2: np.ndarray
+    same_work: float  # the fraction of images whose neighbour on the map is of their work
+
+
+def draw_works_map(answers: Answers) -> Figure:
+    """The images as points, in the colours and markers of their works."""
+    map_, manifest = works_map(answers), answers.asked.evaluation.manifest
+    works_n = manifest.work[map_.images_n]
+    counts = np.unique(works_n, return_counts=True)[1]
+    chance = float((counts * (counts - 1)).sum() / (len(works_n) * (len(works_n) - 1)))
+    of_all = f" of {len(answers.images_N):,}" if len(works_n) < len(answers.images_N) else ""
+    return Figure(
+        name="works_map",
+        title="Map of the features",
+        says=f"t-SNE (perplexity {_perplexity(len(works_n)):g}, seed {SEED}) of {len(works_n):,}{of_all} images of"
+        f" {len(counts):,} {answers.kinds}. The nearest neighbour on the map is of the same {answers.kind} for"
+        f" {100 * map_.same_work:.1f} % (chance {100 * chance:.1f} %).",
+        drawn=_drawn(manifest, map_),
+        explore=_to_explore(manifest, map_),
+        columns=("x", "y", "work", "role", "image"),
+        rows=[
+            (*point, manifest.works[manifest.work[image]], manifest.roles[manifest.role[image]], manifest.keys[image])
+            for point, image in zip(map_.points_n2.tolist(), map_.images_n.tolist(), strict=True)
+        ],
+    )
+
+
+def works_map(answers: Answers) -> Map:
+    """The map of the features, or of 2,000 of them that are drawn from a fixed seed."""
+    kept = np.sort(np.random.default_rng(SEED).permutation(len(answers.images_N))[:MOST_IMAGES])
+    images_n, features_nD = answers.images_N[kept], answers.features_ND[kept]
+    works_n = answers.asked.evaluation.manifest.work[images_n]
+    points_n2 = embedded(features_nD)
+    distances_nn = np.square(points_n2[:, None] - points_n2).sum(axis=2)
+    np.fill_diagonal(distances_nn, np.inf)
+    return Map(images_n, points_n2, float((works_n[distances_nn.argmin(axis=1)] == works_n).mean()))
+
+
+def embedded(features_nD: np.ndarray) -> np.ndarray:
+    """t-SNE's two coordinates of each image; the same every time."""
+    from sklearn.manifold import TSNE  # takes a second that other figures need not wait for
+
+    if len(features_nD) < 5 or not np.ptp(features_nD, axis=0).any():
+        raise Error(f"map of the features: {len(features_nD)} images without differences make none.")
+    tsne = TSNE(perplexity=_perplexity(len(features_nD)), init="pca", random_state=SEED)
+    with threadpool_limits(1):  # sums depend on how they are shared out
+        points_n2: np.ndarray = tsne.fit_transform(features_nD)
+    return points_n2
+
+
+def _perplexity(num_images: int) -> float:
+    return min(PERPLEXITY, (num_images - 1) // 3)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The points that look alike."""
+
+    name: str
+    points_n2: np.ndarray
+    images_n: np.ndarray
+    colour: str
+    marker: str
+
+
+def _groups(manifest: Manifest, map_: Map) -> list[_Group]:
+    """The largest works, and behind them all others together."""
+    works_n = manifest.work[map_.images_n]
+    works, counts = np.unique(works_n, return_counts=True)
+    named = works[np.argsort(-counts, kind="stable")][:NUM_NAMED].tolist()
+    looks = [(COLOURS[number % len(COLOURS)], marker) for number, marker in enumerate(SYMBOLS)]
+    parts = [(manifest.works[work], works_n == work, *look) for work, look in zip(named, looks, strict=False)]
+    if len(works) > len(named):
+        parts.append((f"{len(works) - len(named):,} others", ~np.isin(works_n, named), GREY, "."))
+    return [
+        _Group(name, map_.points_n2[its], map_.images_n[its], colour, marker) for name, its, colour, marker in parts
+    ]
+
+
+def _drawn(manifest: Manifest, map_: Map) -> matplotlib.figure.Figure:
+    groups = _groups(manifest, map_)
+    size = float(np.clip(8000 / len(map_.images_n), 5, 18))  # square points
+    with canvas(COLUMN_WIDTH + 1.4, COLUMN_WIDTH) as page:
+        axes = page.add_subplot(aspect="equal", adjustable="datalim")
+        for group in groups:
+            behind = group.colour == GREY
+            axes.scatter(
+                group.points_n2[:, 0],
+                group.points_n2[:, 1],
+                s=size,
+                c=group.colour,
+                marker=group.marker,
+                alpha=0.4 if behind else 0.75,
+                linewidths=0,
+                zorder=1 if behind else 2,
+                label=plain(shortened(group.name, 20)),
+            )
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        page.legend(loc="outside right center", fontsize=7, markerscale=(20 / size) ** 0.5, handletextpad=0.2)
+    return page
+
+
+def _to_explore(manifest: Manifest, map_: Map) -> Any:
+    import plotly.graph_objects as go
+
+    figure = go.Figure(layout=EXPLORED)
+    for group in _groups(manifest, map_):
+        figure.add_scatter(
+            x=group.points_n2[:, 0],
+            y=group.points_n2[:, 1],
+            name=group.name,
+            mode="markers",
+            marker={"size": 7, "opacity": 0.8, "color": group.colour, "symbol": SYMBOLS.get(group.marker, "circle")},
+            text=["<br>".join((*names_of(manifest, image), manifest.keys[image])) for image in group.images_n.tolist()],
+            hovertemplate="%{text}<extra></extra>",
+        )
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False, scaleanchor="x")
+    return figure
