@@ -5,17 +5,12 @@ from __future__ import annotations
 import html
 from typing import Any
 
-FONT = "DejaVu Sans, Verdana, sans-serif"
+from platform.figures.look import EXPLORED
 
 
 def on_white(figure: Any) -> Any:
     """The Plotly figure in the look of the report."""
-    figure.update_layout(
-        template="plotly_white",
-        font={"family": FONT, "size": 12},
-        margin={"l": 60, "r": 20, "t": 20, "b": 50},
-        height=480,
-    )
+    figure.update_layout(**EXPLORED, height=480)
     return figure
 
 

@@ -34,7 +34,7 @@ def importances_of(stored: StoredStudy) -> dict[str, float]:
         found = optuna.importance.get_param_importances(
             stored.study, target=(lambda trial: trial.values[0]) if several else None
         )
-    return dict(sorted(found.items(), key=lambda entry: -entry[1]))
+    return dict(sorted(found.items(), key=lambda entry: (-entry[1], entry[0])))
 
 
 def draw_importances(stored: StoredStudy) -> Figure:

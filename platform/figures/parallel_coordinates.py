@@ -19,7 +19,7 @@ from platform.figures.trials import axis_of, choices_of, distributions_of, last_
 from platform.stored_study import StoredStudy
 from shards_tools.errors import Error
 
-MOST_AXES = 8  # in print; the figure to explore has all
+MOST_AXES = 8  # of more the names would run into one another
 NOT_ASKED = -0.14  # where a line goes that was not asked for a parameter, below its axis
 COLOURS = ListedColormap(colormaps["viridis"](np.linspace(0.15, 0.8, 256)))  # its ends vanish on black or on white
 
@@ -42,7 +42,7 @@ def draw_parallel_coordinates(stored: StoredStudy) -> Figure:
         f" {axis_of(stored.objective)} after its last epoch: from {told[0][1]:.2f} to {best[1]:.2f} of trial"
         f" {best[0].number}. A line dips below an axis where the trial was not asked for that parameter.",
         drawn=_drawn(stored, told, {name: distributions[name] for name in shown}),
-        explore=_explore(stored, told, {name: distributions[name] for name in names}),
+        explore=_explore(stored, told, {name: distributions[name] for name in shown}),
         columns=("trial", *names, axis_of(stored.objective)),
         rows=[
             (trial.number, *(trial.params.get(name, "") for name in names), value)
@@ -149,12 +149,14 @@ def _explore(stored: StoredStudy, told: list[tuple[FrozenTrial, float]], shown: 
             "values": [own[at] for own in heights],
             "range": [NOT_ASKED, 1],
             "tickvals": [NOT_ASKED, *(height for height, _ in ticks)],
-            "ticktext": ["not asked", *(escaped(text) for _, text in ticks)],
+            "ticktext": ["not asked" if at == 0 else "", *(escaped(text) for _, text in ticks)],
         })  # fmt: skip
     values = [value for _, value in told]
     dimensions.append({"label": axis_of(stored.objective), "values": values})
     figure = go.Figure(
-        go.Parcoords(line={"color": values, "colorscale": "Viridis", "showscale": True}, dimensions=dimensions)
+        go.Parcoords(
+            line={"color": values, "colorscale": "Viridis", "showscale": True}, dimensions=dimensions, labelangle=-15
+        )
     )
-    on_white(figure).update_layout(margin={"l": 80, "r": 40, "t": 60, "b": 40})
+    on_white(figure).update_layout(margin={"l": 80, "r": 40, "t": 110, "b": 40})
     return figure

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from matplotlib.ticker import NullFormatter
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
 from platform.figures.explore import escaped, on_white
 from platform.figures.figure import Figure
 from platform.figures.look import FULL_WIDTH, canvas
-from platform.figures.trials import COLOURS, axis_of, by_kind, choices_of, distributions_of, last_value, plain
+from platform.figures.trials import COLOURS, axis_of, by_kind, choices_of, distributions_of, last_value, plain, setting
 from platform.stored_study import StoredStudy
 from shards_tools.errors import Error
 
@@ -107,8 +107,8 @@ def _place_at(distribution: FloatDistribution | IntDistribution, part: float) ->
     return low * (high / low) ** part if distribution.log else low + part * (high - low)
 
 
-def _place(distribution: BaseDistribution, setting: Any) -> float:
-    return float(distribution.to_internal_repr(setting))
+def _place(distribution: BaseDistribution, value: Any) -> float:
+    return float(distribution.to_internal_repr(value))
 
 
 def _explore(stored: StoredStudy, points: Points, distributions: dict[str, BaseDistribution]) -> Any:
@@ -121,7 +121,7 @@ def _explore(stored: StoredStudy, points: Points, distributions: dict[str, BaseD
         categorical = choices_of(distribution) is not None
         settings = [point[1].params[name] for point in own]
         figure.add_scatter(
-            x=[escaped(setting) for setting in settings] if categorical else settings,
+            x=[escaped(setting(value)) for value in settings] if categorical else settings,
             y=[value for _, _, value in own],
             mode="markers",
             visible=shown == 0,
@@ -129,28 +129,25 @@ def _explore(stored: StoredStudy, points: Points, distributions: dict[str, BaseD
             text=[f"trial {trial.number} ({kind})" for kind, trial, _ in own],
             hovertemplate="%{text}<br>%{x}: %{y:.2f}<extra></extra>",
         )
-    buttons = [
-        {
-            "label": escaped(name),
-            "method": "update",
-            "args": [
-                {"visible": [other == name for other in distributions]},
-                {"xaxis.type": _axis_type(distribution), "xaxis.title.text": escaped(name)},
-            ],
-        }
-        for name, distribution in distributions.items()
-    ]
-    first = next(iter(distributions.items()))
-    figure.update_xaxes(type=_axis_type(first[1]), title=escaped(first[0]))
     figure.update_layout(yaxis_title=axis_of(stored.objective), showlegend=False)
-    figure = on_white(figure)
-    figure.update_layout(
+    axes = {name: _axis(name, distribution) for name, distribution in distributions.items()}
+    buttons = [
+        {"label": axis["xaxis.title.text"], "method": "update", "args": [{"visible": [n == name for n in axes]}, axis]}
+        for name, axis in axes.items()
+    ]
+    figure.update_layout(next(iter(axes.values())))
+    on_white(figure).update_layout(
         updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.12, "yanchor": "bottom"}], margin_t=70
     )
     return figure
 
 
-def _axis_type(distribution: BaseDistribution) -> str:
-    if not isinstance(distribution, FloatDistribution | IntDistribution):
-        return "category"
-    return "log" if distribution.log else "linear"
+def _axis(name: str, distribution: BaseDistribution) -> dict[str, Any]:
+    """How Plotly's axis of a parameter is; its choices stand in their own order."""
+    title = {"xaxis.title.text": escaped(name)}
+    if isinstance(distribution, CategoricalDistribution):
+        choices = [escaped(setting(choice)) for choice in distribution.choices]
+        order = {"xaxis.categoryorder": "array", "xaxis.categoryarray": choices}
+        return {**title, "xaxis.type": "category", **order}
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    return {**title, "xaxis.type": "log" if distribution.log else "linear"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
@@ -80,7 +81,18 @@ def choices_of(distribution: BaseDistribution) -> list[str] | None:
     """The choices as they are drawn, in their order; None for a range of numbers."""
     if not isinstance(distribution, CategoricalDistribution):
         return None
-    return [plain(choice) for choice in distribution.choices]
+    return [plain(setting(choice)) for choice in distribution.choices]
+
+
+def setting(value: Any) -> str:
+    """A setting as people read it, and as `--set` takes it."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)
 
 
 def plain(text: object) -> str:

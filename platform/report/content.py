@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from platform.display import COLUMNS
 from platform.figures.figure import Figure
@@ -74,14 +73,3 @@ def cell(name: str, value: float | None) -> str:
     if value is None or math.isnan(value):
         return NOTHING
     return written(name, value) if name in COSTS else f"{100 * value:.2f}"
-
-
-def setting(value: Any) -> str:
-    """A setting as people read it, and as `--set` takes it."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return str(value)

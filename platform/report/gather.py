@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from platform.figures.figure import Figure
 from platform.figures.of_study import figures_of_study
 from platform.report.answer import answer, headline
 from platform.report.content import Content, Section
 from platform.report.course import cost_section, ended_section, environment_section, trials_section
 from platform.report.known import Known
+from platform.report.model import model_sections
 from platform.report.papers import papers_section
 from platform.report.settings import settings_section
 from platform.report.stages import finalists_of, folds_of, stages_section
 from platform.stored_study import StoredStudy
-from shards_tools.errors import Error
-from trainables.checkpoint import read_info
 
 MATTERED = ("importances", "slices", "parallel_coordinates")
 WENT = ("learning_curves", "history", "timeline")
@@ -26,7 +23,7 @@ def gather(known: Known) -> Content:
     stored = known.stored
     folds, final = folds_of(known), finalists_of(known)
     figures = {figure.name: figure for figure in figures_of_study(stored)}
-    of_model, missing = model_section(known, tested=bool(final))
+    of_model, missing = model_sections(known, final)
     if known.why_no_manifest:
         missing.insert(0, known.why_no_manifest)
     stages = stages_section(known, folds, final)
@@ -37,7 +34,7 @@ def gather(known: Known) -> Content:
         stages and _with(stages, _taken(figures, "per_fold")),
         _of("What mattered", _taken(figures, *MATTERED)),
         _of("How it went", _taken(figures, *WENT)),
-        of_model,
+        *of_model,
         ended_section(stored),
         cost_section(known),
         environment_section(known),
@@ -51,19 +48,6 @@ def gather(known: Known) -> Content:
         sections=[section for section in sections if section is not None],
         missing=missing,
     )
-
-
-def model_section(known: Known, *, tested: bool) -> tuple[Section | None, list[str]]:
-    """What the best model does with the images, and why it is not shown where it is not."""
-    best = known.stored.best
-    if best is None or known.manifest is None:
-        return None, []
-    checkpoint = Path(best.user_attrs["checkpoint"])
-    try:
-        read_info(checkpoint)
-    except Error as reason:
-        return None, [f"There are no figures of the best model: {reason}"]
-    return None, []
 
 
 def _about(stored: StoredStudy) -> str:

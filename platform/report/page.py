@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import re
 from pathlib import Path
 
 import jinja2
+from PIL import Image
 
 from platform.figures.figure import Figure
+from platform.figures.look import FULL_WIDTH
 from platform.report.content import Content
 from platform.report.trials_csv import trials_csv
 from platform.stored_study import StoredStudy
 
+SMALLEST_REM_PER_INCH = 4.7  # type of 8 points is then 8 pixels high
 PHOTOGRAPH = "<image"  # in a drawing: pixels, which are embedded once and as such
 
 
@@ -35,12 +39,11 @@ def write_report(folder: Path, content: Content, stored: StoredStudy) -> None:
         (figures / f"{figure.name}.pdf").write_bytes(figure.as_pdf())
         (figures / f"{figure.name}.png").write_bytes(figure.as_png())
         (figures / f"{figure.name}.csv").write_text(figure.as_csv(), encoding="utf-8")
-    to_explore = [figure for figure in content.figures if figure.explore is not None]
-    if to_explore:
+    if any(figure.explore is not None for figure in content.figures):
         from plotly.offline import get_plotlyjs
 
         page = pages.get_template("explore.html.jinja")
-        text = page.render(report=content, figures=to_explore, script=get_plotlyjs())
+        text = page.render(report=content, script=get_plotlyjs())
         (folder / "explore.html").write_text(text, encoding="utf-8")
 
 
@@ -58,15 +61,27 @@ def _templates() -> jinja2.Environment:
 
 def drawing(figure: Figure) -> str:
     """The figure to stand in the page: its lines as SVG, or a photograph as pixels on white."""
-    says = html.escape(figure.says)
+    says, width = html.escape(figure.says), _width(figure)
     svg = figure.as_svg()
     if PHOTOGRAPH in svg:
-        pixels = base64.b64encode(figure.as_png()).decode()
-        return f'<img src="data:image/png;base64,{pixels}" alt="{says}">'
+        pixels = base64.b64encode(_webp(figure)).decode()
+        return f'<img src="data:image/webp;base64,{pixels}" alt="{says}" style="{width}">'
     # Ids are a page's own; those of two drawings may be the same.
-    for pattern in (r'\bid="()', r'href="(#)', r"url\((#)"):
-        svg = re.sub(pattern, lambda found: f"{found.group()}{figure.name}-", svg)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{says}"', 1)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{figure.name}-", svg)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{says}" style="{width}"', 1)
+
+
+def _width(figure: Figure) -> str:
+    """As wide in the page as in print, but never too small to be read."""
+    inches = float(figure.drawn.get_figwidth())
+    return f"width:max({100 * inches / FULL_WIDTH:.0f}%,{SMALLEST_REM_PER_INCH * inches:.0f}rem)"
+
+
+def _webp(figure: Figure) -> bytes:
+    """The drawing as pixels on white, in a fifth of the bytes of PNG."""
+    content = io.BytesIO()
+    Image.open(io.BytesIO(figure.as_png())).convert("RGB").save(content, "webp", quality=85)
+    return content.getvalue()
 
 
 def chart(figure: Figure) -> str:

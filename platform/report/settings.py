@@ -7,8 +7,8 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
-from platform.figures.trials import distributions_of
-from platform.report.content import NOTHING, Section, Table, setting
+from platform.figures.trials import distributions_of, setting
+from platform.report.content import NOTHING, Section, Table
 from platform.report.known import Known
 from platform.study import front
 from shards_tools.errors import Error

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -76,3 +79,14 @@ def study_by_hand(
 def stored_by_hand(**options: Any) -> StoredStudy:
     """The same, in memory and as a report reads it."""
     return StoredStudy(study=study_by_hand(**options))
+
+
+def database(folder: Path) -> str:
+    """The address of a database where a search keeps it."""
+    return f"sqlite:///{folder / 'optuna.db'}"
+
+
+def content_of(folder: Path) -> list[str]:
+    """The whole of that database."""
+    with contextlib.closing(sqlite3.connect(folder / "optuna.db")) as connection:
+        return list(connection.iterdump())
