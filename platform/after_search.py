@@ -10,15 +10,15 @@ import optuna
 from optuna.trial import TrialState
 from rich.table import Table
 
-from platform.comparison import Comparison, compare, comparison_table, notes_on
+from platform.comparison import Comparison, comparison_table, notes_on
 from platform.constraints import is_over
-from platform.display import label
 from platform.finalists import Finalists
-from platform.folds import Folds, best_paper_row
+from platform.folds import Folds
 from platform.journal import Journal
 from platform.plan import Plan
 from platform.protocol import check_protocol
 from platform.storage import PatientStorage
+from platform.study_comparisons import best_paper_row, compare_finalists, compare_folds, ranked_by_mean
 from platform.trainings import Trainings
 from trainables.evaluation import Evaluation
 
@@ -90,55 +90,28 @@ class AfterSearch:
 
     def _ranked(self) -> list[optuna.trial.FrozenTrial]:
         """Complete trials of the search, the best first: by the mean over folds where there is one, else by value."""
-        trials = self._study.get_trials(deepcopy=False)
         if self._folds is None:
-            complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+            complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
             return sorted(complete, key=lambda trial: (-trial.values[0], trial.number))
-        means = {
-            number: candidate.values[0]
-            for number, candidate in self._folds.last_candidates().items()
-            if candidate.state == TrialState.COMPLETE
-        }
-        return [trials[number] for number in sorted(means, key=lambda number: (-means[number], number))]
+        return ranked_by_mean(self._study, self._folds.last_candidates())
 
     def _compared_folds(self) -> list[Comparison]:
         if self._folds is None:
             return []
-        plan, candidates = self._plan, self._folds.last_candidates()
-        folds = range(plan.folds)
-        chance = [Evaluation(plan.manifest, "val", fold).chance()[plan.objective] for fold in folds]
-        row = best_paper_row(self._ranked())
-        return compare(
-            {number: candidate.intermediate_values for number, candidate in candidates.items()},
-            names=self._names(),
-            reasons={number: _reason(candidate) for number, candidate in candidates.items()},
-            reference=None if row is None else row.number,
-            wanted=list(folds),
-            tested=[fold for fold in folds if fold != plan.fold],
-            chance=sum(chance) / len(chance),
-        )
+        plan = self._plan
+        chance = [Evaluation(plan.manifest, "val", fold).chance()[plan.objective] for fold in range(plan.folds)]
+        candidates, mean_chance = self._folds.last_candidates(), sum(chance) / len(chance)
+        return compare_folds(self._study, candidates, folds=plan.folds, fold=plan.fold, chance=mean_chance)
 
     def _compared_finalists(self) -> list[Comparison]:
         final = self._finalists
         if final is None or not final.tested:
             return []
-        return compare(
-            {number: final.values(number) for number in final.numbers},
-            names=self._names(),
-            reasons={},
+        return compare_finalists(
+            self._study,
+            final.scores(),
+            metric=final.metric,
             reference=final.reference,
-            wanted=final.seeds,
-            tested=final.seeds,
+            seeds=final.seeds,
             chance=final.chance[final.metric],
         )
-
-    def _names(self) -> dict[int, str]:
-        return {trial.number: label(trial) for trial in self._study.get_trials(deepcopy=False)}
-
-
-def _reason(candidate: optuna.trial.FrozenTrial) -> str:
-    """Why a candidate has no mean; empty where it has one."""
-    if candidate.state == TrialState.RUNNING:
-        return "not done yet"
-    reason: str = candidate.user_attrs.get("reason", "")
-    return reason

@@ -18,6 +18,7 @@ from platform.journal import Journal
 from platform.paired import mean_and_std
 from platform.plan import Plan
 from platform.storage import PatientStorage
+from platform.study_comparisons import Scores, tested_scores
 from platform.trainings import (
     Training,
     Trainings,
@@ -124,17 +125,17 @@ class Finalists:
             checkpoint = Path(found.user_attrs["checkpoint"])
             result = evaluate(checkpoint, self._plan.manifest, split="test", fold=None)
             self.study.set_user_attr(name, result["metrics"])
-        for number in self.numbers:
-            self._tell_mlflow(number)
+        for number, by_seed in self.scores().items():
+            self._tell_mlflow(number, by_seed)
 
     def checkpoints(self, number: int) -> list[str]:
         """Where the finalist's weights lie, by seed."""
         own = {one.seed: found for one, found in self._own_trainings().items() if one.of == number}
         return [own[seed].user_attrs["checkpoint"] for seed in sorted(own) if own[seed].state == TrialState.COMPLETE]
 
-    def values(self, number: int) -> dict[int, float]:
-        """Seed -> the test's value of the finalist's training, without those that did not train."""
-        return {seed: metrics[self.metric] for seed, metrics in sorted(self._metrics(number).items())}
+    def scores(self) -> dict[int, dict[int, Scores]]:
+        """Finalist -> seed -> what the test gave, without the trainings that did not train."""
+        return tested_scores(self.study.get_trials(deepcopy=False), self.study.user_attrs, self.numbers, self.seeds)
 
     @property
     def metric(self) -> str:
@@ -147,19 +148,13 @@ class Finalists:
         """What random features give on the test split; of labels alone."""
         return Evaluation(self._plan.manifest, "test", self._plan.fold).chance()
 
-    def _metrics(self, number: int) -> dict[int, dict[str, float]]:
-        stored = self.study.user_attrs
-        own = {one.seed: found for one, found in self._own_trainings().items() if one.of == number}
-        return {seed: stored[f"test {found.number}"] for seed, found in own.items() if f"test {found.number}" in stored}
-
     def _own_trainings(self) -> dict[Training, FrozenTrial]:
         """Those of the finalists; of a trial that was elected earlier, before the test, there may be others."""
         return {
             one: found for one, found in newest(self.study).items() if one.of in self.numbers and one.seed in self.seeds
         }
 
-    def _tell_mlflow(self, number: int) -> None:
-        by_seed = self._metrics(number)
+    def _tell_mlflow(self, number: int, by_seed: dict[int, Scores]) -> None:
         scores: dict[str, Any] = {}
         for seed, metrics in by_seed.items():
             scores |= {f"test_seed_{seed}_{key}": value for key, value in metrics.items()}

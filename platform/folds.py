@@ -23,6 +23,7 @@ from platform.journal import Journal
 from platform.paired import mean_and_std
 from platform.plan import Plan
 from platform.storage import PatientStorage
+from platform.study_comparisons import best_paper_row, last_candidates
 from platform.trainings import (
     SCORES,
     Training,
@@ -52,12 +53,6 @@ def best_third(study: optuna.Study) -> list[FrozenTrial]:
     chosen = allowed[: max(FEWEST, math.ceil(len(allowed) / SHARE))]
     row = best_paper_row(ranked)
     return chosen if row is None or row in chosen else [*chosen, row]
-
-
-def best_paper_row(ranked: list[FrozenTrial]) -> FrozenTrial | None:
-    """The first of `ranked` that is a paper's row; of a space without any, the first row set by hand."""
-    rows = [trial for trial in ranked if "baseline" in trial.user_attrs]
-    return next((row for row in rows if row.user_attrs["baseline"].startswith("paper")), rows[0] if rows else None)
 
 
 class Folds:
@@ -91,7 +86,7 @@ class Folds:
 
     def last_candidates(self) -> dict[int, FrozenTrial]:
         """Number of the search's trial -> the last trial that stands for it in the study of candidates."""
-        return {trial.user_attrs["trial"]: trial for trial in self.candidates.get_trials(deepcopy=False)}
+        return last_candidates(self.candidates.get_trials(deepcopy=False))
 
     def run(self, trainings: Trainings, hours: float | None) -> None:
         """Train what waits."""

@@ -8,8 +8,6 @@ if __name__ == "__main__":  # before imports that take seconds
     leave_at_ctrl_c()
 
 import argparse
-import shlex
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +21,7 @@ from platform.code_version import code_version
 from platform.concurrency import fit_to_memory
 from platform.display import print_header, print_summary
 from platform.dry_run import dry_run
+from platform.environment import start_of_search, typed_command
 from platform.execution import cluster_when_needed, run_trials
 from platform.journal import Journal
 from platform.live import screen_of_search
@@ -109,10 +108,15 @@ def start_or_go_on(options: argparse.Namespace, nodes: Sequence[Machine], starte
             trials = Trials(study, plan, journal, screen_of_search(study, plan))
             storage.interrupted = lambda: trials.interrupted
             with cluster_when_needed(plan) as start_ray:
+
+                def begin() -> None:
+                    study.set_user_attr("last_start", start_of_search(plan))
+                    start_ray()
+
                 if not trials.done:
-                    search(study, plan, trials, tracker, start_ray)
+                    search(study, plan, trials, tracker, begin)
                 if trials.over:
-                    after.run(start_ray)
+                    after.run(begin)
             journal.append("study", **study_event(study, plan), time=time.time())
             wait_s = LONGEST_WAIT_FOR_MLFLOW_S
         finally:
@@ -184,13 +188,13 @@ def parser() -> Parser:
     return arguments
 
 
-def search(study: optuna.Study, plan: Plan, trials: Trials, tracker: Tracker, start_ray: Callable[[], None]) -> None:
+def search(study: optuna.Study, plan: Plan, trials: Trials, tracker: Tracker, begin: Callable[[], None]) -> None:
     """Run the trials that are left."""
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     print_header(plan, num_finished(study), len(running))
     start = study.user_attrs.get("starts", 0) + 1
     study.set_user_attr("starts", start)
-    start_ray()
+    begin()
     # MLflow's store is made while Ray starts, and stands before any trial does.
     if not tracker.ready.wait(LONGEST_WAIT_FOR_MLFLOW_S):
         say(
@@ -205,12 +209,10 @@ def search(study: optuna.Study, plan: Plan, trials: Trials, tracker: Tracker, st
 
 def study_tags(plan: Plan) -> dict[str, str]:
     """What the parent run says of the start that made it."""
-    words = [word.partition("=") if word.startswith("--") else ("", "", word) for word in sys.argv[1:]]
-    given = [f"{option}{sign}{without_password(value)}" for option, sign, value in words]
     return {
         "data_folder": str(plan.data),
         "code_version": code_version(),
-        "mlflow.source.name": shlex.join(["python", "-m", "platform.search", *given]),
+        "mlflow.source.name": typed_command(),
         "mlflow.source.type": "LOCAL",
     }
 

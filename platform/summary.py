@@ -97,4 +97,7 @@ def next_steps(study: optuna.Study, plan: Plan, tracker: Tracker) -> list[str]:
         lines.append(f"{what}: {best.user_attrs['checkpoint']}")
         lines.append(f"Check them:   python -m platform.evaluate {best.user_attrs['checkpoint']} --data {plan.data}")
     lines.append(f"Compare runs: python -m platform.ui --runs {plan.runs}")
+    own = plan.storage == f"sqlite:///{plan.runs / 'optuna.db'}"
+    where = f"--runs {plan.runs}" + ("" if own else f" --storage {without_password(plan.storage)}")
+    lines.append(f"Report:       python -m platform.report {plan.study} {where} --out report-{plan.study}")
     return lines

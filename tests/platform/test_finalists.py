@@ -17,13 +17,14 @@ import pytest
 
 from platform.after_search import AfterSearch
 from platform.finalists import Finalists
-from platform.folds import best_paper_row, best_third
+from platform.folds import best_third
 from platform.journal import Journal
 from platform.paired import paired_test
 from platform.plan import Plan
 from platform.protocol import check_protocol
 from platform.storage import PatientStorage
 from platform.study import open_storage, open_study
+from platform.study_comparisons import best_paper_row
 from platform.trainings import newest
 from shards_tools.errors import Error
 from shards_tools.manifest import COLUMN_TYPES, Manifest, fingerprint

@@ -1,0 +1,74 @@
+"""What a study remembers of its last start: where its data lie, what chance gives, the command and the machine."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import platform as this_python
+from platform.code_version import code_version
+from platform.plan import Plan
+from platform.storage import without_password
+from trainables.evaluation import Evaluation
+
+PACKAGES = ("torch", "timm", "ray", "optuna", "mlflow", "numpy")  # whose versions a result may depend on
+
+
+def start_of_search(plan: Plan) -> dict[str, Any]:
+    """The entry of the study that a report is written from; the last start's takes the place of the one before."""
+    test = [] if plan.finalists is None else [Evaluation(plan.manifest, "test", plan.fold).chance()]
+    return {
+        "command": typed_command(),
+        "space": plan.space.name,
+        "data": plan.data,
+        "layout": plan.manifest.layout,
+        "num_images": plan.manifest.num_images,
+        "num_works": len(plan.manifest.works),
+        "chance": plan.chance,
+        "chance_by_fold": [Evaluation(plan.manifest, "val", fold).chance() for fold in range(plan.folds)],
+        "chance_test": next(iter(test), None),
+        "gpus_per_trial": plan.gpus_per_trial,
+        "tracking": without_password(plan.tracking),
+        "environment": environment(),
+    }
+
+
+def typed_command() -> str:
+    """This command as it was typed, without passwords."""
+    words = [word.partition("=") if word.startswith("--") else ("", "", word) for word in sys.argv[1:]]
+    given = [f"{option}{sign}{without_password(value)}" for option, sign, value in words]
+    return shlex.join(["python", "-m", "platform.search", *given])
+
+
+def environment() -> dict[str, str]:
+    """Versions, code and machine, each by the name that people read."""
+    import torch
+
+    gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    return {
+        "code": code_version(),
+        "python": this_python.python_version(),
+        **{package: _version(package) for package in PACKAGES},
+        "system": this_python.platform(),
+        "CPU": _cpu_name(),
+        "GPU": ", ".join(gpus) or "none",
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _cpu_name() -> str:
+    """As the kernel calls it; the architecture where it does not say."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    except OSError:
+        names = []
+    return f"{names[0]}, {len(names)} threads" if names else this_python.machine()

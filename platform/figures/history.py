@@ -1,0 +1,89 @@
+"""The value of each trial in the order of their starts, and the best so far: whether the search still finds better."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.ticker import MaxNLocator
+from optuna.trial import FrozenTrial, TrialState
+
+from platform.constraints import is_over
+from platform.figures.figure import Figure
+from platform.figures.look import BLUE, GREY, ORANGE, canvas
+from platform.figures.trials import COLOURS, axis_of, by_kind, last_value, title_of
+from platform.stored_study import StoredStudy
+from shards_tools.errors import Error
+
+
+def draw_history(stored: StoredStudy) -> Figure:
+    """A point for each trial with a value, and the best complete one up to it as a line."""
+    told = [
+        (trial, kind, value)
+        for kind, trials in by_kind(stored)
+        for trial in trials
+        if (value := last_value(stored, trial)) is not None
+    ]
+    if not told:
+        raise Error("no trial has reported a value.")
+    told.sort(key=lambda entry: entry[0].number)
+    best = best_so_far([(trial, value) for trial, _, value in told])
+    turns = [
+        trial.number for (trial, _, _), now, before in zip(told[1:], best[1:], best[:-1], strict=True) if now != before
+    ]
+    num_after = sum(trial.number > turns[-1] for trial, _, _ in told) if turns else 0
+    last = f" The last that beat all before it is trial {turns[-1]}; {num_after} came after it." if turns else ""
+    return Figure(
+        name="history",
+        title="Best so far",
+        says=f"{axis_of(stored.objective)} after the last epoch of each trial, in the order of their starts; the line"
+        f" is the best complete one so far.{last}",
+        drawn=_drawn(stored, told, best),
+        columns=("trial", "kind", axis_of(stored.objective), "best so far"),
+        rows=[
+            (trial.number, kind, value, "" if now is None else now)
+            for (trial, kind, value), now in zip(told, best, strict=True)
+        ],
+    )
+
+
+def best_so_far(told: list[tuple[FrozenTrial, float]]) -> list[float | None]:
+    """For each trial the best value of it and those before that are complete and keep to the limits."""
+    found: list[float | None] = []
+    best: float | None = None
+    for trial, value in told:
+        counts = trial.state == TrialState.COMPLETE and not is_over(trial)
+        best = value if counts and (best is None or value > best) else best
+        found.append(best)
+    return found
+
+
+def _drawn(stored: StoredStudy, told: list[tuple[FrozenTrial, str, float]], best: list[float | None]) -> Any:
+    with canvas(height=2.6) as page:
+        axes = page.add_subplot()
+        line = [(trial.number, now) for (trial, _, _), now in zip(told, best, strict=True) if now is not None]
+        if line:
+            axes.step(*zip(*line, strict=True), where="post", color=BLUE, linewidth=1.2, label="best so far")
+        for kind in COLOURS:
+            own = [(trial.number, value) for trial, of, value in told if of == kind]
+            if own:
+                axes.plot(
+                    *zip(*own, strict=True),
+                    linestyle="none",
+                    marker="*" if kind == "best" else "o",
+                    markersize=10 if kind == "best" else 4,
+                    color=COLOURS[kind],
+                    markerfacecolor="none" if kind == "pruned" else COLOURS[kind],
+                    label=kind,
+                )
+        row = stored.best_paper_row
+        value = None if row is None else last_value(stored, row)
+        if row is not None and value is not None:
+            axes.axhline(value, color=ORANGE, linewidth=1, linestyle="--", label=title_of(row))
+        chance = stored.last_start.get("chance", {}).get(stored.objective)
+        if chance is not None:
+            axes.axhline(100 * chance, color=GREY, linewidth=1, linestyle=":", label="chance")
+        axes.set_xlabel("trial")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_ylabel(axis_of(stored.objective))
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return page

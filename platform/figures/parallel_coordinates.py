@@ -1,0 +1,162 @@
+"""Every trial as a line through its settings to its value: which settings go together."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import ListedColormap
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial
+
+from platform.figures.explore import escaped, on_white
+from platform.figures.figure import Figure
+from platform.figures.importances import importances_of
+from platform.figures.look import canvas
+from platform.figures.trials import axis_of, choices_of, distributions_of, last_value, plain
+from platform.stored_study import StoredStudy
+from shards_tools.errors import Error
+
+MOST_AXES = 8  # of more the names would run into one another
+NOT_ASKED = -0.14  # where a line goes that was not asked for a parameter, below its axis
+COLOURS = ListedColormap(colormaps["viridis"](np.linspace(0.15, 0.8, 256)))  # its ends vanish on black or on white
+
+
+def draw_parallel_coordinates(stored: StoredStudy) -> Figure:
+    """A vertical axis for each parameter, a line for each trial with a value."""
+    told = [(trial, value) for trial in stored.trials if (value := last_value(stored, trial)) is not None]
+    told.sort(key=lambda entry: entry[1])  # the best is drawn last, above the others
+    if len(told) < 2:
+        raise Error("fewer than two trials have reported a value.")
+    distributions = distributions_of(stored.trials)
+    names = _most_important(stored, list(distributions))
+    shown = names[:MOST_AXES]
+    best = told[-1]
+    left_out = f" the {len(shown)} most important of {len(names)}" if len(shown) < len(names) else f" {len(names)}"
+    return Figure(
+        name="parallel_coordinates",
+        title="Settings that go together",
+        says=f"Each of {len(told)} trials is a line through{left_out} parameters, coloured by"
+        f" {axis_of(stored.objective)} after its last epoch: from {told[0][1]:.2f} to {best[1]:.2f} of trial"
+        f" {best[0].number}. A line dips below an axis where the trial was not asked for that parameter.",
+        drawn=_drawn(stored, told, {name: distributions[name] for name in shown}),
+        explore=_explore(stored, told, {name: distributions[name] for name in shown}),
+        columns=("trial", *names, axis_of(stored.objective)),
+        rows=[
+            (trial.number, *(trial.params.get(name, "") for name in names), value)
+            for trial, value in sorted(told, key=lambda entry: entry[0].number)
+        ],
+    )
+
+
+def place_on_axis(distribution: BaseDistribution, setting: Any) -> float:
+    """Where a setting lies between the ends of its range, 0 to 1; choices lie at equal distances."""
+    choices = choices_of(distribution)
+    place = float(distribution.to_internal_repr(setting))
+    if choices is not None:
+        return place / (len(choices) - 1) if len(choices) > 1 else 0.5
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high = float(distribution.low), float(distribution.high)
+    if distribution.log:
+        low, high, place = math.log(low), math.log(high), math.log(place)
+    return (place - low) / (high - low) if high > low else 0.5
+
+
+def _most_important(stored: StoredStudy, names: list[str]) -> list[str]:
+    """The names, the most important first as far as that can be said."""
+    try:
+        order = list(importances_of(stored))
+    except Error:
+        return names
+    return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
+
+
+def _drawn(stored: StoredStudy, told: list[tuple[FrozenTrial, float]], shown: dict[str, BaseDistribution]) -> Any:
+    low, high = told[0][1], told[-1][1]
+    with canvas(height=3.6) as page:
+        axes = page.add_subplot()
+        for trial, value in told:
+            is_best = trial is told[-1][0]
+            height = (value - low) / (high - low) if high > low else 0.0
+            axes.plot(
+                *_smooth([*_heights(trial, shown), height]),
+                color=COLOURS(height),
+                linewidth=2.4 if is_best else 1.0,
+                alpha=1.0 if is_best else 0.7,
+            )
+        for at, (name, distribution) in enumerate(shown.items()):
+            _draw_axis(axes, at, name, _ticks(distribution))
+        parts = [0.0, 0.25, 0.5, 0.75, 1.0] if high > low else [0.0]
+        values = [(part, f"{low + part * (high - low):.1f}") for part in parts]
+        _draw_axis(axes, len(shown), axis_of(stored.objective), values)
+        if any(name not in trial.params for trial, _ in told for name in shown):
+            where: Any = {"xytext": (-4, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
+            axes.annotate("not asked", (0, NOT_ASKED), fontsize=6, **where)
+        axes.set_xlim(-0.5, len(shown) + 0.35)
+        axes.set_ylim(NOT_ASKED - 0.04, 1.04)
+        axes.set_axis_off()
+    return page
+
+
+def _heights(trial: FrozenTrial, shown: dict[str, BaseDistribution]) -> list[float]:
+    """Where the trial's line crosses each axis."""
+    return [
+        place_on_axis(distribution, trial.params[name]) if name in trial.params else NOT_ASKED
+        for name, distribution in shown.items()
+    ]
+
+
+def _draw_axis(axes: Any, at: int, name: str, ticks: list[tuple[float, str]]) -> None:
+    axes.plot([at, at], [0, 1], color="#000000", linewidth=0.8)
+    axes.annotate(name, (at, 1), xytext=(-6, 6), textcoords="offset points", rotation=20, fontsize=7, va="bottom")
+    for height, text in ticks:
+        axes.annotate(text, (at, height), xytext=(3, 0), textcoords="offset points", fontsize=6, va="center")
+
+
+def _ticks(distribution: BaseDistribution) -> list[tuple[float, str]]:
+    """What is written beside an axis: every choice, or both ends of a range."""
+    choices = choices_of(distribution)
+    if choices is not None:
+        return [
+            (place_on_axis(distribution, setting), text)
+            for setting, text in zip(distribution.choices, choices, strict=True)  # type: ignore[attr-defined]
+        ]
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    return [(0.0, f"{distribution.low:.3g}"), (1.0, f"{distribution.high:.3g}")]
+
+
+def _smooth(heights: list[float]) -> tuple[Any, Any]:
+    """A curve through the heights that leaves each axis level, so that lines can be followed."""
+    x = np.linspace(0, len(heights) - 1, 24 * (len(heights) - 1) + 1)
+    left = np.minimum(x.astype(int), len(heights) - 2)
+    part = x - left
+    eased = part * part * (3 - 2 * part)
+    values = np.asarray(heights)
+    return x, values[left] * (1 - eased) + values[left + 1] * eased
+
+
+def _explore(stored: StoredStudy, told: list[tuple[FrozenTrial, float]], shown: dict[str, BaseDistribution]) -> Any:
+    import plotly.graph_objects as go
+
+    dimensions = []
+    heights = [_heights(trial, shown) for trial, _ in told]
+    for at, (name, distribution) in enumerate(shown.items()):
+        ticks = _ticks(distribution)
+        dimensions.append({
+            "label": escaped(plain(name)),
+            "values": [own[at] for own in heights],
+            "range": [NOT_ASKED, 1],
+            "tickvals": [NOT_ASKED, *(height for height, _ in ticks)],
+            "ticktext": ["not asked" if at == 0 else "", *(escaped(text) for _, text in ticks)],
+        })  # fmt: skip
+    values = [value for _, value in told]
+    dimensions.append({"label": axis_of(stored.objective), "values": values})
+    figure = go.Figure(
+        go.Parcoords(
+            line={"color": values, "colorscale": "Viridis", "showscale": True}, dimensions=dimensions, labelangle=-15
+        )
+    )
+    on_white(figure).update_layout(margin={"l": 80, "r": 40, "t": 110, "b": 40})
+    return figure

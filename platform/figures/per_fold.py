@@ -1,0 +1,86 @@
+"""What the candidates give on each fold: whether the best is the best everywhere, or was lucky on one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from platform.display import label
+from platform.figures.figure import Figure
+from platform.figures.look import BLUE, GREEN, GREY, ORANGE, canvas
+from platform.figures.trials import axis_of, plain, scaled
+from platform.paired import mean_and_std
+from platform.stored_study import StoredStudy, is_papers
+from platform.study_comparisons import last_candidates
+from shards_tools.errors import Error
+
+SHOWN = ("mAP", "mINP", "top1", "top5")  # those of them that every fold has
+MOST_SHOWN = 2
+Values = dict[int, float]  # by fold
+
+
+def draw_per_fold(stored: StoredStudy) -> Figure:
+    """A panel for each metric, a line for each candidate, and its mean at the right."""
+    scores = scores_per_fold(stored)
+    if not scores:
+        raise Error("no trial has been to other folds.")
+    known = [set(values) for own in scores.values() for values in own.values()]
+    metrics = [name for name in SHOWN if all(name in names for names in known)][:MOST_SHOWN]
+    folds = sorted({fold for own in scores.values() for fold in own})
+    return Figure(
+        name="per_fold",
+        title="Fold by fold",
+        says=f"{' and '.join(axis_of(name) for name in metrics)} of {len(scores)} candidates on each of {len(folds)}"
+        " folds, and at the right their mean and standard deviation. The search chose by fold"
+        f" {stored.search['fold']}: what leads there alone was lucky.",
+        drawn=_drawn(stored, scores, metrics, folds),
+        columns=("trial", "fold", *metrics),
+        rows=[
+            (number, fold, *(own[fold][name] for name in metrics))
+            for number, own in scores.items()
+            for fold in sorted(own)
+        ],
+    )
+
+
+def scores_per_fold(stored: StoredStudy) -> dict[int, dict[int, dict[str, float]]]:
+    """Candidate -> fold -> metrics, the search's own fold among them."""
+    found: dict[int, dict[int, dict[str, float]]] = {}
+    trials = {trial.number: trial for trial in stored.trials}
+    for number in last_candidates(stored.candidates):
+        found[number] = {stored.search["fold"]: trials[number].user_attrs["metrics"]}
+    for training in stored.fold_trainings:
+        of = training.user_attrs["of"]
+        if training.state == TrialState.COMPLETE and of in found:
+            found[of][training.user_attrs["training"]["fold"]] = training.user_attrs["metrics"]
+    return found
+
+
+def _drawn(stored: StoredStudy, scores: Any, metrics: list[str], folds: list[int]) -> Any:
+    best, trials = stored.best, {trial.number: trial for trial in stored.trials}
+    with canvas(height=3.0) as page:
+        panels = page.subplots(1, len(metrics), squeeze=False)[0]
+        for axes, name in zip(panels, metrics, strict=True):
+            for place, (number, own) in enumerate(scores.items()):
+                colour = _colour(trials[number], best)
+                values: Values = {fold: scaled(name, metrics[name]) for fold, metrics in sorted(own.items())}
+                style = {"color": colour, "linewidth": 2 if colour == BLUE else 1}
+                axes.plot(
+                    list(values), list(values.values()), "o-", markersize=4, label=plain(label(trials[number])), **style
+                )
+                if len(values) == len(folds) > 1:
+                    mean, std = mean_and_std(list(values.values()))
+                    right = len(folds) + 0.25 + 0.6 * place / len(scores)
+                    axes.errorbar(right, mean, std, fmt="s", markersize=4, capsize=2, color=colour)
+            axes.set_xticks([*folds, len(folds) + 0.5], [*map(str, folds), "mean"])
+            axes.set_xlabel("fold")
+            axes.set_ylabel(axis_of(name))
+        panels[-1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return page
+
+
+def _colour(trial: FrozenTrial, best: FrozenTrial | None) -> str:
+    if best is not None and trial.number == best.number:
+        return BLUE
+    return ORANGE if is_papers(trial) else GREEN if "baseline" in trial.user_attrs else GREY

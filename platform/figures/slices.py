@@ -1,0 +1,153 @@
+"""The objective against each parameter: where the good values lie, and where nothing was tried."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.ticker import NullFormatter
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial
+
+from platform.figures.explore import escaped, on_white
+from platform.figures.figure import Figure
+from platform.figures.look import FULL_WIDTH, canvas
+from platform.figures.trials import COLOURS, axis_of, by_kind, choices_of, distributions_of, last_value, plain, setting
+from platform.stored_study import StoredStudy
+from shards_tools.errors import Error
+
+ACROSS = 4
+PANEL_INCHES = 1.5
+LONGEST_CHOICE = 18
+MARGIN = 0.05  # of a range, on both sides of it
+Points = list[tuple[str, FrozenTrial, float]]
+
+
+def draw_slices(stored: StoredStudy) -> Figure:
+    """A panel for each parameter, with a point for each trial that has it."""
+    points = [
+        (kind, trial, value)
+        for kind, trials in by_kind(stored)
+        for trial in trials
+        if (value := last_value(stored, trial)) is not None
+    ]
+    if not points:
+        raise Error("no trial has reported a value.")
+    distributions = distributions_of(stored.trials)
+    rows = [
+        (name, trial.number, kind, trial.params[name], value)
+        for name in distributions
+        for kind, trial, value in sorted(points, key=lambda point: point[1].number)
+        if name in trial.params
+    ]
+    return Figure(
+        name="slices",
+        title="Each parameter",
+        says=f"{axis_of(stored.objective)} after the last epoch of {len(points)} trials against each of"
+        f" {len(distributions)} parameters; open points were pruned before their last epoch. A panel has only the"
+        " trials that were asked for its parameter.",
+        drawn=_drawn(stored, points, distributions),
+        explore=_explore(stored, points, distributions),
+        columns=("parameter", "trial", "kind", "setting", axis_of(stored.objective)),
+        rows=rows,
+    )
+
+
+def _drawn(stored: StoredStudy, points: Points, distributions: dict[str, BaseDistribution]) -> Any:
+    down = -(-len(distributions) // ACROSS)
+    with canvas(width=FULL_WIDTH, height=0.5 + PANEL_INCHES * down) as page:
+        panels = list(page.subplots(down, ACROSS, sharey=True, squeeze=False).flat)
+        for axes, (name, distribution) in zip(panels, distributions.items(), strict=False):
+            _draw_panel(axes, name, distribution, points)
+        for axes in panels[len(distributions) :]:
+            axes.set_axis_off()
+        page.supylabel(axis_of(stored.objective), fontsize=8)
+        shown = {
+            text: handle for axes in page.axes for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        page.legend(list(shown.values())[::-1], list(shown)[::-1], loc="outside upper left", ncols=len(shown))
+    return page
+
+
+def _draw_panel(axes: Any, name: str, distribution: BaseDistribution, points: Points) -> None:
+    choices = choices_of(distribution)
+    for kind in COLOURS:
+        own = [(trial, value) for of, trial, value in points if of == kind and name in trial.params]
+        if own:
+            places = [_place(distribution, trial.params[name]) for trial, _ in own]
+            axes.plot(
+                places,
+                [value for _, value in own],
+                linestyle="none",
+                marker="*" if kind == "best" else "o",
+                markersize=9 if kind == "best" else 4,
+                color=COLOURS[kind],
+                markerfacecolor="none" if kind == "pruned" else COLOURS[kind],
+                label=kind,
+            )
+    axes.set_title(plain(name), fontsize=8)
+    if choices is None:
+        assert isinstance(distribution, FloatDistribution | IntDistribution)
+        if distribution.log:
+            axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        ends = [_place_at(distribution, part) for part in (-MARGIN, 1 + MARGIN)]
+        axes.set_xlim(*ends)
+    else:
+        axes.set_xlim(-0.5, len(choices) - 0.5)
+        short = [choice if len(choice) <= LONGEST_CHOICE else f"{choice[: LONGEST_CHOICE - 1]}…" for choice in choices]
+        turned = sum(len(choice) for choice in short) > 16
+        axes.set_xticks(
+            range(len(choices)), short, rotation=30 if turned else 0, ha="right" if turned else "center", fontsize=7
+        )
+
+
+def _place_at(distribution: FloatDistribution | IntDistribution, part: float) -> float:
+    """The number at this part of the way through a range, on its own scale; below 0 and above 1 it lies outside."""
+    low, high = float(distribution.low), float(distribution.high)
+    return low * (high / low) ** part if distribution.log else low + part * (high - low)
+
+
+def _place(distribution: BaseDistribution, value: Any) -> float:
+    return float(distribution.to_internal_repr(value))
+
+
+def _explore(stored: StoredStudy, points: Points, distributions: dict[str, BaseDistribution]) -> Any:
+    """One panel, in which the parameter is chosen."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for shown, (name, distribution) in enumerate(distributions.items()):
+        own = [point for point in points if name in point[1].params]
+        categorical = choices_of(distribution) is not None
+        settings = [point[1].params[name] for point in own]
+        figure.add_scatter(
+            x=[escaped(setting(value)) for value in settings] if categorical else settings,
+            y=[value for _, _, value in own],
+            mode="markers",
+            visible=shown == 0,
+            marker={"color": [COLOURS[kind] for kind, _, _ in own], "size": 9},
+            text=[f"trial {trial.number} ({kind})" for kind, trial, _ in own],
+            hovertemplate="%{text}<br>%{x}: %{y:.2f}<extra></extra>",
+        )
+    figure.update_layout(yaxis_title=axis_of(stored.objective), showlegend=False)
+    axes = {name: _axis(name, distribution) for name, distribution in distributions.items()}
+    buttons = [
+        {"label": axis["xaxis.title.text"], "method": "update", "args": [{"visible": [n == name for n in axes]}, axis]}
+        for name, axis in axes.items()
+    ]
+    figure.update_layout(next(iter(axes.values())))
+    on_white(figure).update_layout(
+        updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.12, "yanchor": "bottom"}], margin_t=70
+    )
+    return figure
+
+
+def _axis(name: str, distribution: BaseDistribution) -> dict[str, Any]:
+    """How Plotly's axis of a parameter is; its choices stand in their own order."""
+    title = {"xaxis.title.text": escaped(name)}
+    if isinstance(distribution, CategoricalDistribution):
+        choices = [escaped(setting(choice)) for choice in distribution.choices]
+        order = {"xaxis.categoryorder": "array", "xaxis.categoryarray": choices}
+        return {**title, "xaxis.type": "category", **order}
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    return {**title, "xaxis.type": "log" if distribution.log else "linear"}

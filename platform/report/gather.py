@@ -1,0 +1,75 @@
+"""Puts a report together: its sections in the order in which they are read."""
+
+from __future__ import annotations
+
+from platform.figures.figure import Figure
+from platform.figures.of_study import figures_of_study
+from platform.report.answer import answer, headline
+from platform.report.content import Content, Section
+from platform.report.course import cost_section, ended_section, environment_section, trials_section
+from platform.report.known import Known
+from platform.report.model import model_sections
+from platform.report.papers import papers_section
+from platform.report.settings import settings_section
+from platform.report.stages import finalists_of, folds_of, stages_section
+from platform.stored_study import StoredStudy
+
+MATTERED = ("importances", "slices", "parallel_coordinates")
+WENT = ("learning_curves", "history", "timeline")
+
+
+def gather(known: Known) -> Content:
+    """The report of a study, whatever of it there is."""
+    stored = known.stored
+    folds, final = folds_of(known), finalists_of(known)
+    figures = {figure.name: figure for figure in figures_of_study(stored)}
+    of_model, missing = model_sections(known, final)
+    if known.why_no_manifest:
+        missing.insert(0, known.why_no_manifest)
+    stages = stages_section(known, folds, final)
+    sections = [
+        _front(figures),
+        settings_section(known),
+        papers_section(known),
+        stages and _with(stages, _taken(figures, "per_fold")),
+        _of("What mattered", _taken(figures, *MATTERED)),
+        _of("How it went", _taken(figures, *WENT)),
+        *of_model,
+        ended_section(stored),
+        cost_section(known),
+        environment_section(known),
+        trials_section(stored),
+    ]
+    return Content(
+        study=stored.name,
+        about=_about(stored),
+        answer=answer(known, folds, final),
+        headline=headline(known, final),
+        sections=[section for section in sections if section is not None],
+        missing=missing,
+    )
+
+
+def _about(stored: StoredStudy) -> str:
+    search = stored.search
+    several = len(stored.objectives) > 1
+    goal = " against ".join(stored.objectives) if several else stored.objective
+    return (
+        f"Space {search['space']} at {search['scale']} scale, {search['epochs']} epochs, {goal} on the validation split"
+    )
+
+
+def _front(figures: dict[str, Figure]) -> Section | None:
+    return _of("The front", _taken(figures, "front"))
+
+
+def _of(title: str, figures: list[Figure]) -> Section | None:
+    return Section(title=title, figures=figures) if figures else None
+
+
+def _with(section: Section, figures: list[Figure]) -> Section:
+    return Section(title=section.title, says=section.says, tables=section.tables, figures=figures)
+
+
+def _taken(figures: dict[str, Figure], *names: str) -> list[Figure]:
+    return [figures[name] for name in names if name in figures]

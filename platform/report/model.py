@@ -1,0 +1,56 @@
+"""What the best model does with the images: on validation, and on the test split once its finalists have been there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from optuna.trial import TrialState
+
+from platform.comparison import Comparison
+from platform.display import label
+from platform.figures.figure import Figure
+from platform.figures.of_model import figures_of_model
+from platform.report.content import Section
+from platform.report.known import Known
+from shards_tools.command import say
+from shards_tools.errors import Error
+
+
+def model_sections(known: Known, final: Sequence[Comparison]) -> tuple[list[Section], list[str]]:
+    """A section for each split, and why there is none where it is missing."""
+    best = known.stored.best
+    if best is None or known.manifest is None:
+        return [], []
+    wanted = [("val", f"{label(best)}, on the validation split", best.user_attrs["checkpoint"])]
+    tested = next((one for one in final if not math.isnan(one.mean)), None)
+    if tested is not None:
+        wanted += [("test", f"{tested.name}, on the test split", place) for place in _first_seed(known, tested.trial)]
+    sections, missing = [], []
+    for split, what, checkpoint in wanted:
+        say(f"Figures of {what} ...")
+        try:
+            figures = figures_of_model(Path(checkpoint), known.manifest, split=split, fold=None)
+        except Error as reason:
+            missing.append(f"There are no figures of {what}: {reason}")
+            continue
+        title = "The best model on validation" if split == "val" else "The best finalist on the test split"
+        sections.append(Section(title=title, says=[f"{what[0].upper()}{what[1:]}."], figures=_named(figures, split)))
+    return sections, missing
+
+
+def _first_seed(known: Known, number: int) -> list[str]:
+    """The checkpoint of a finalist's first seed; empty where none was trained to its end."""
+    own = {
+        trial.user_attrs["training"]["seed"]: str(trial.user_attrs["checkpoint"])
+        for trial in known.stored.final_trainings
+        if trial.user_attrs["of"] == number and trial.state == TrialState.COMPLETE and "checkpoint" in trial.user_attrs
+    }
+    return [own[min(own)]] if own else []
+
+
+def _named(figures: Sequence[Figure], split: str) -> list[Figure]:
+    """The figures with names of their own, so that those of both splits lie in one folder."""
+    return [replace(figure, name=f"{split}_{figure.name}") for figure in figures]

@@ -1,0 +1,66 @@
+"""The papers' rows: what was measured here beside what is printed there."""
+
+from __future__ import annotations
+
+import csv
+from importlib.resources import files
+
+from platform.display import COLUMNS
+from platform.report.content import NOTHING, Section, Table, cell, heading
+from platform.report.known import Known
+from platform.stored_study import StoredStudy, is_papers, value_of
+
+TINY = (
+    "At tiny scale the networks are narrow, shallow and briefly trained: the printed numbers say which row it is. Their"
+    " size is not meant to be compared, only the rows measured here with one another."
+)
+PAPER = (
+    "The printed numbers hold for the paper's own data and protocol, of LSASRD the mean of five folds; what is measured"
+    " here holds for this study's data and validation split."
+)
+
+
+def printed_numbers(space: str, row: str) -> tuple[str, dict[str, float]]:
+    """The table that prints a row of a space, and its numbers as fractions; both empty where no paper does."""
+    with files("platform.report").joinpath("printed.csv").open(encoding="utf-8") as file:
+        own = [entry for entry in csv.DictReader(file) if (entry["space"], entry["row"]) == (space, row)]
+    return (own[0]["table"] if own else ""), {entry["metric"]: float(entry["percent"]) / 100 for entry in own}
+
+
+def papers_section(known: Known) -> Section | None:
+    """The rows of the papers with both numbers; None where the space has no such row, or none has a value."""
+    stored = known.stored
+    rows = [trial for trial in stored.baselines if is_papers(trial)]
+    if not rows:
+        return None
+    space = stored.search["space"]
+    printed = {trial.number: printed_numbers(space, trial.user_attrs["baseline"]) for trial in rows}
+    names = _metrics(stored, {name for _, numbers in printed.values() for name in numbers})
+    told = {name for _, numbers in printed.values() for name in numbers}
+    columns = ["row", "trial"]
+    for name in names:
+        columns += [f"{heading(name)} here", f"{heading(name)} printed"] if name in told else [f"{heading(name)} here"]
+    lines = []
+    for trial in rows:
+        table, numbers = printed[trial.number]
+        line = [trial.user_attrs["baseline"], str(trial.number)]
+        for name in names:
+            line += [cell(name, value_of(trial, name))] + ([cell(name, numbers.get(name))] if name in told else [])
+        lines.append((*line, table or NOTHING))
+    best, chance = stored.best, known.chance()
+    ends = [("best found", str(best.number), best.user_attrs["metrics"])] if best else []
+    for what, number, values in (*ends, ("chance", NOTHING, chance)):
+        line = [what, number]
+        for name in names:
+            line += [cell(name, values.get(name))] + ([NOTHING] if name in told else [])
+        lines.append((*line, NOTHING))
+    notes = [TINY if stored.search["scale"] == "tiny" else PAPER] if told else ["No paper prints these rows' numbers."]
+    return Section(
+        title="Beside the papers",
+        tables=[Table(title="The papers' rows", columns=[*columns, "printed in"], rows=lines, notes=notes)],
+    )
+
+
+def _metrics(stored: StoredStudy, told: set[str]) -> list[str]:
+    """The objective and what the papers print, in the papers' order."""
+    return [name for name in COLUMNS if name in told or name in stored.objectives]

@@ -1,0 +1,99 @@
+"""The best settings beside those of the rows set by hand, and the commands that make them again."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from optuna.trial import FrozenTrial
+
+from platform.figures.trials import distributions_of, setting
+from platform.report.content import NOTHING, Section, Table
+from platform.report.known import Known
+from platform.study import front
+from shards_tools.errors import Error
+from trainables.checkpoint import CheckpointInfo, read_info
+from trainables.recipes import get_recipe
+from trainables.recipes.settings import settings_of
+
+MOST_OF_FRONT = 4
+
+
+def settings_section(known: Known) -> Section:
+    """The settings of the best, of several objectives of the front, each beside the rows'."""
+    stored = known.stored
+    best = stored.best
+    several = len(stored.objectives) > 1
+    chosen = front(stored.study)[:MOST_OF_FRONT] if several else [best] if best else []
+    rows = [trial for trial in stored.baselines if trial not in chosen]
+    shown = [*chosen, *rows]
+    names = distributions_of(shown)
+    table = Table(
+        title="Settings",
+        columns=["setting", *(_name(trial, chosen, several=several) for trial in shown)],
+        rows=[
+            (name, *(setting(trial.params[name]) if name in trial.params else NOTHING for trial in shown))
+            for name in names
+        ],
+        notes=[f"{NOTHING}: not asked for with the other settings."] if _has_gaps(shown) else [],
+    )
+    return Section(
+        title="Best settings",
+        tables=[table] if shown else [],
+        says=[] if shown else ["No trial has settings to show yet."],
+        commands=commands(known),
+    )
+
+
+def commands(known: Known) -> list[tuple[str, str]]:
+    """What trains the best again, evaluates it, and goes on with the search."""
+    best, data = known.stored.best, known.data or "SHARDS"
+    found: list[tuple[str, str]] = []
+    if best is not None:
+        checkpoint = best.user_attrs["checkpoint"]
+        try:
+            info = read_info(Path(checkpoint))
+        except Error:
+            pass  # its weights are not shown either, and that is said there
+        else:
+            found.append(("Train the best settings again", in_lines(_training(info, data))))
+            evaluate = ["python", "-m", "platform.evaluate", checkpoint, "--data", data]
+            found.append(("Evaluate its checkpoint", in_lines(evaluate)))
+    if "command" in known.stored.last_start:
+        found.append(("Go on with the search", in_lines(shlex.split(known.stored.last_start["command"]))))
+    return found
+
+
+def in_lines(words: list[str]) -> str:
+    """A command for a shell, each option on a line of its own."""
+    return "".join(
+        f" \\\n  {shlex.quote(word)}" if word.startswith("--") else f" {shlex.quote(word)}" for word in words
+    )[1:]
+
+
+def _training(info: CheckpointInfo, data: str) -> list[str]:
+    """The command of one training with the checkpoint's settings."""
+    recipe = info.recipe
+    usual = settings_of(get_recipe(recipe.name))
+    changed = [f"{key}={_as_set(value)}" for key, value in settings_of(recipe).items() if value != usual[key]]
+    words = ["python", "-m", "trainables.train", "--recipe", recipe.name, "--data", data, "--out", f"out/{recipe.name}"]
+    words += ["--fold", str(info.fold), "--seed", str(info.seed)]
+    return [*words, *(["--set", *changed] if changed else [])]
+
+
+def _as_set(value: object) -> str:
+    """A value as `--set` reads it, with all its digits."""
+    if value is None or isinstance(value, bool):
+        return setting(value)
+    return ",".join(map(repr, value)) if isinstance(value, tuple) else str(value)
+
+
+def _name(trial: FrozenTrial, chosen: list[FrozenTrial], *, several: bool) -> str:
+    row = trial.user_attrs.get("baseline")
+    if trial not in chosen:
+        return str(row)
+    return f"{'front' if several else 'best'}: {row or f'trial {trial.number}'}"
+
+
+def _has_gaps(shown: list[FrozenTrial]) -> bool:
+    return any(name not in trial.params for trial in shown for name in distributions_of(shown))

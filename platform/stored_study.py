@@ -1,0 +1,165 @@
+"""A study as its database has it, read and never written: for reports, whether a search runs or is long done."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from platform.objectives import last_epoch
+from platform.storage import SERVER_OPTIONS, cause_of, without_password
+from platform.study import chosen_trial
+from shards_tools.errors import Error, unknown
+
+# Each is a start's: what this version of Optuna says of a database that is none of its own, or is not there.
+UNREADABLE = (OSError, ImportError, ValueError, RuntimeError, sqlalchemy.exc.SQLAlchemyError, StorageInternalError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredStudy:
+    """A search with its parts: its candidates on other folds, their trainings, and its finalists."""
+
+    study: optuna.Study
+    candidates: Sequence[FrozenTrial] = ()
+    fold_trainings: Sequence[FrozenTrial] = ()
+    final_trainings: Sequence[FrozenTrial] = ()
+    final: dict[str, Any] = field(default_factory=dict)  # who the finalists are, and what the test gave
+
+    @property
+    def name(self) -> str:
+        """As it was given."""
+        return self.study.study_name
+
+    @property
+    def search(self) -> dict[str, Any]:
+        """What the search is: space, scale, fold and so on."""
+        found: dict[str, Any] = self.study.user_attrs["search"]
+        return found
+
+    @property
+    def last_start(self) -> dict[str, Any]:
+        """What it remembers of its last start; empty where nothing has begun."""
+        found: dict[str, Any] = self.study.user_attrs.get("last_start", {})
+        return found
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """One, or several, of which the first says what is best."""
+        return tuple(self.search["objective"].split())
+
+    @property
+    def objective(self) -> str:
+        """The first."""
+        return self.objectives[0]
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """All that have begun."""
+        return [trial for trial in self.study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
+
+    @property
+    def best(self) -> FrozenTrial | None:
+        """The best trial; None while none is complete."""
+        return chosen_trial(self.study)
+
+    @property
+    def baselines(self) -> list[FrozenTrial]:
+        """The rows set by hand that have a value, the papers' first; of a row that was tried again the last."""
+        rows = {trial.user_attrs["baseline"]: trial for trial in self.trials if "baseline" in trial.user_attrs}
+        told = [trial for trial in rows.values() if value_of(trial, self.objective) is not None]
+        return sorted(told, key=lambda trial: (not is_papers(trial), trial.number))
+
+    @property
+    def best_paper_row(self) -> FrozenTrial | None:
+        """The best of the papers' rows; None where none has a value."""
+        rows = [trial for trial in self.baselines if is_papers(trial)]
+        return max(rows, key=lambda trial: value_of(trial, self.objective) or 0.0, default=None)
+
+
+def is_papers(trial: FrozenTrial) -> bool:
+    """Whether the trial is a row of a paper."""
+    return str(trial.user_attrs.get("baseline", "")).startswith("paper")
+
+
+def value_of(trial: FrozenTrial, name: str) -> float | None:
+    """What the trial's last report says of a metric or a cost; None before the first."""
+    value: float | None = trial.user_attrs.get("metrics", {}).get(name)
+    return value
+
+
+def num_epochs(trial: FrozenTrial) -> int:
+    """How many epochs the trial has trained."""
+    return last_epoch(trial) or 0
+
+
+def open_read_only(url: str) -> RDBStorage:
+    """The database at `url`, of which nothing can be changed where it is a file."""
+    try:
+        address = sqlalchemy.engine.make_url(url)
+        if address.get_backend_name() == "sqlite":
+            file = Path(address.database or "")
+            if not file.is_file():
+                raise Error(f"There is no {file}. Run a search first, or name its folder with --runs.")
+            url = f"sqlite:///file:{_quoted(file.absolute())}?mode=ro&uri=true"
+            return RDBStorage(url, skip_table_creation=True)
+        url = address.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+        options = {"pool_pre_ping": True, "connect_args": SERVER_OPTIONS}
+        return RDBStorage(url, skip_table_creation=True, engine_kwargs=options)
+    except UNREADABLE as failure:
+        raise _unreadable(url, failure) from None
+
+
+def searches(storage: RDBStorage, url: str) -> list[optuna.Study]:
+    """The searches in the database, by name; what belongs to one of them, such as its folds, is left out."""
+    try:
+        names = optuna.get_all_study_names(storage)
+        studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
+        return [study for study in studies if "search" in study.user_attrs]
+    except UNREADABLE as failure:
+        raise _unreadable(url, failure) from None
+
+
+def read_study(storage: RDBStorage, url: str, name: str) -> StoredStudy:
+    """The search called `name`, with its parts; Error, with the nearest, where there is none."""
+    known = {study.study_name: study for study in searches(storage, url)}
+    if not known:
+        raise Error(f"{without_password(url)} holds no study yet. Run a search first.")
+    if name not in known:
+        raise unknown("study", name, known)
+    parts = {part: _part(storage, f"{name}-{part}") for part in ("folds", "fold-trainings", "final")}
+    trials = {part: found.get_trials(deepcopy=False) if found else [] for part, found in parts.items()}
+    final = parts["final"]
+    return StoredStudy(
+        study=known[name],
+        candidates=trials["folds"],
+        fold_trainings=trials["fold-trainings"],
+        final_trainings=trials["final"],
+        final=final.user_attrs if final else {},
+    )
+
+
+def _part(storage: RDBStorage, name: str) -> optuna.Study | None:
+    """A part of a search; None where it has none, or where somebody's own search is called like it."""
+    try:
+        study = optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        return None
+    return None if "search" in study.user_attrs else study
+
+
+def _quoted(file: Path) -> str:
+    """The path within a URI of SQLite's."""
+    return re.sub(r"[%?#]", lambda found: f"%{ord(found.group()):02x}", str(file))
+
+
+def _unreadable(url: str, failure: Exception) -> Error:
+    way_out = "Name the database of a search with --storage: sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."
+    return Error(f"--storage {without_password(url)} cannot be read: {cause_of(failure)}. {way_out}")
