@@ -7,7 +7,7 @@ import math
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import psutil
@@ -25,6 +25,7 @@ READINGS = ("auto", "decoded", "offset", "stream")
 MEMORY_FRACTION = 0.5  # of what is available: the rest is for trials, their activations and other trials' pixels
 
 
+@runtime_checkable
 class Images(Protocol):
     """All images of a manifest at one size, uint8 RGB."""
 

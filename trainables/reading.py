@@ -1,7 +1,8 @@
 """The images of a manifest as a recipe wants them: for evaluation, and for training before augmentation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,10 +22,19 @@ TrainingImages = Images | NativeImages
 Pictures = np.ndarray | Sequence[np.ndarray]  # BHWC, or HWC each
 
 
+class ImagesAt(Protocol):
+    """What is evaluated: any images, at one size."""
+
+    reading: str
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        """[n] -> [n, H, W, C]."""
+
+
 class MiddleOf:
     """The middle of other images, `size` px high and wide."""
 
-    def __init__(self, images: Images, size: int, read_px: int) -> None:
+    def __init__(self, images: ImagesAt, size: int, read_px: int) -> None:
         self._images, self.reading = images, images.reading
         start = (read_px - size) // 2
         self._middle = slice(start, start + size)
@@ -38,7 +48,7 @@ class MiddleOf:
 class Inputs:
     """What a model is evaluated with: images and, where it reads tags, their words."""
 
-    images: Images | MiddleOf
+    images: ImagesAt
     words: np.ndarray | None = None  # int64 [num_images, L]
 
     def at(self, indices: np.ndarray, device: torch.device | str) -> tuple[Tensor, Tensor | None]:
@@ -58,15 +68,17 @@ def evaluation_inputs(
     return Inputs(images, evaluated_words(read_words(manifest, vocabulary, recipe.text_tokens), recipe))
 
 
-def evaluation_images(
-    recipe: ImageSettings, manifest: Manifest, reading: str, *, threads: int = 1
-) -> Images | MiddleOf:
+def evaluation_images(recipe: ImageSettings, manifest: Manifest, reading: str, *, threads: int = 1) -> ImagesAt:
     """Every image as it is evaluated: stretched to the recipe's size, or the middle of it at its own shape."""
+    return as_evaluated(
+        recipe, lambda height, width, fit: open_images(manifest, height, width, reading, fit=fit, threads=threads)
+    )
+
+
+def as_evaluated(recipe: ImageSettings, at: Callable[[int, int, str], ImagesAt]) -> ImagesAt:
+    """Images as the recipe evaluates them, of those that `at` gives for height, width and fit."""
     size, read_px = recipe.image_size, recipe.evaluation_px
-    if not read_px:
-        return open_images(manifest, size, size, reading, threads=threads)
-    whole = open_images(manifest, read_px, read_px, reading, fit="cover", threads=threads)
-    return MiddleOf(whole, size, read_px)
+    return MiddleOf(at(read_px, read_px, "cover"), size, read_px) if read_px else at(size, size, "stretch")
 
 
 def training_images(recipe: Recipe, manifest: Manifest, reading: str, *, threads: int = 1) -> TrainingImages:

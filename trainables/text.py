@@ -45,6 +45,13 @@ def read_words(manifest: Manifest, vocabulary: Sequence[str], length: int) -> np
     return words
 
 
+def words_without_tags(num_images: int, length: int) -> np.ndarray:
+    """The words of images that come without tags, int64 [num_images, L]: the marks, and padding."""
+    words = np.full((num_images, length), PAD, dtype=np.int64)
+    words[:, :2] = CLS, SEP
+    return words
+
+
 def hidden_fraction(recipe: AnimesionRecipe, progress: float) -> float:
     """How many of the tags are hidden when so much of the training is done, by the recipe's `masking`.
 

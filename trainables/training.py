@@ -11,6 +11,7 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import nn
 
+from shards_tools.images import Images, NativeImages
 from shards_tools.manifest import Manifest
 from trainables.batches import TrainingSet
 from trainables.evaluation import Evaluation
@@ -96,7 +97,7 @@ def prepare(
     inputs = evaluation_inputs(recipe, manifest, vocabulary, reading, threads=threads)
     same = not recipe.varied_in_size and not isinstance(inputs.images, MiddleOf)
     trained = inputs.images if same else training_images(recipe, manifest, reading, threads=threads)
-    assert not isinstance(trained, MiddleOf)
+    assert isinstance(trained, Images | NativeImages)
     words = _trained_words(recipe, manifest, vocabulary)
     roles = manifest.role[split.train]
     return Training(

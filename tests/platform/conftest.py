@@ -15,6 +15,7 @@ from shards_tools.build import build
 from shards_tools.sources.folds import cut_into_folds
 from shards_tools.sources.lsasrd import scan
 from tests.conftest import draw_tree
+from trainables import train
 
 # Eight parameters are too many to wait for: one learning rate, one switch, and two rows by hand.
 SMALL_SPACE = """
@@ -66,6 +67,16 @@ def small_space(tmp_path: Path) -> Path:
     path = tmp_path / "small.py"
     path.write_text(SMALL_SPACE)
     return path
+
+
+@pytest.fixture(scope="session")
+def checkpoint(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of two short epochs on the drawn works."""
+    out = tmp_path_factory.mktemp("trained") / "out"
+    words = ["--recipe", "transreid-tiny", "--data", str(shards), "--out", str(out), "--epochs", "2", "--set"]
+    small = ["backbone=vit_64x3", "stride_px=8", "works_per_batch=4", "images_per_epoch=64", "warmup_epochs=0"]
+    train.main([*words, *small])
+    return out / "last"
 
 
 @pytest.fixture(scope="session")

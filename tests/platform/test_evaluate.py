@@ -15,16 +15,6 @@ from shards_tools.manifest_file import read_manifest
 from shards_tools.sources import folder
 from trainables import train
 
-SMALL = ["backbone=vit_64x3", "stride_px=8", "works_per_batch=4", "images_per_epoch=64", "warmup_epochs=0"]
-
-
-@pytest.fixture(scope="module")
-def checkpoint(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("trained") / "out"
-    words = ["--recipe", "transreid-tiny", "--data", str(shards), "--out", str(out), "--epochs", "2", "--set", *SMALL]
-    train.main(words)
-    return out / "last"
-
 
 def result(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
     evaluate.main([*words, "--json"])

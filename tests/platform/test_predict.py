@@ -1,0 +1,120 @@
+"""Pictures asked about: pairs by a threshold of the validation split, what is nearest, and classes."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from platform import predict
+from shards_tools.errors import Error
+from shards_tools.manifest_file import read_manifest
+from shards_tools.reader import read_image
+from trainables.checkpoint import load_model
+from trainables.evaluation import extract_features
+from trainables.reading import evaluation_inputs
+from trainables.verification import NAME, measure, read_verification
+
+
+def result(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
+    """What the command prints with --json."""
+    predict.main([*map(str, words), "--json"])
+    found: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return found
+
+
+@pytest.fixture
+def own_checkpoint(checkpoint: Path, tmp_path: Path) -> Path:
+    """A copy that a test may write to."""
+    return shutil.copytree(checkpoint, tmp_path / "checkpoint")
+
+
+@pytest.fixture
+def pictures(shards: Path, tmp_path: Path) -> Path:
+    """WORK/ROLE/IMAGE: all images of three roles of two works."""
+    manifest = read_manifest(shards)
+    for role in (0, 1, 5):
+        for index in np.flatnonzero(manifest.role == role).tolist():
+            file = tmp_path / "pictures" / manifest.roles[role] / f"{manifest.keys[index]}.jpg"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(read_image(manifest, index))
+    return tmp_path / "pictures"
+
+
+def test_a_pair_is_judged_by_the_thresholds_that_were_measured_once(
+    own_checkpoint: Path, shards: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = sorted(pictures.rglob("*.jpg"))[:2]
+    with pytest.raises(Error, match="has no thresholds to compare pictures by"):
+        predict.main([str(own_checkpoint), "--pair", str(first), str(second)])
+    measured = result(capsys, own_checkpoint, "--calibrate", shards)["verification"]
+    assert measured["num_works_trained"] == measured["num_works"] == 6  # val is cut by role
+    known = read_verification(own_checkpoint)
+    assert known == measure(own_checkpoint, read_manifest(shards))
+    found = result(capsys, own_checkpoint, "--pair", first, second, "--false-accept-rate", "0.1")["pair"]
+    model, _ = load_model(own_checkpoint)
+    manifest = read_manifest(shards)
+    inputs = evaluation_inputs(load_model(own_checkpoint)[1].recipe, manifest, (), "auto")
+    indices = [int(np.flatnonzero(manifest.keys == file.stem)[0]) for file in (first, second)]
+    one, other = extract_features(model, inputs, np.array(indices), "cpu").numpy()
+    assert found["distance"] == pytest.approx(float(np.linalg.norm(one - other)), abs=1e-6)
+    assert found["same_work"] == (found["distance"] < found["threshold"])
+    assert known is not None
+    assert found["threshold"] == known.at_rate(0.1).threshold
+    assert 0.05 < found["false_accept_rate"] <= 0.1
+    same = result(capsys, own_checkpoint, "--pair", first, first)["pair"]
+    assert (same["distance"], same["same_work"]) == (0.0, True)
+    with pytest.raises(Error, match="pairs of different works were measured"):
+        predict.main([str(own_checkpoint), "--pair", "a", "b", "--false-accept-rate", "1e-9"])
+
+
+def test_the_nearest_of_shards_and_of_a_folder_are_the_same(
+    checkpoint: Path, shards: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = next(pictures.glob("*/*/*.jpg"))
+    (of_shards,) = result(capsys, checkpoint, picture, "--nearest", shards, "--top", 1)["pictures"]
+    (of_folder,) = result(capsys, checkpoint, picture, "--nearest", pictures, "--top", 1)["pictures"]
+    work, role = picture.parts[-3:-1]
+    for found in (of_shards, of_folder):
+        (nearest,) = found["nearest"]
+        assert (nearest["work"], nearest["role"]) == (work, f"{work}/{role}")
+        assert nearest["distance"] == pytest.approx(0, abs=1e-3)  # of the root of a rounded square
+    assert of_folder["nearest"][0]["image"] == str(picture)
+
+
+def test_classes_are_those_that_were_trained_on(
+    checkpoint: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = result(capsys, checkpoint, pictures, "--top", 9)["pictures"]
+    assert len(found) == len(list(pictures.rglob("*.jpg")))
+    works = load_model(checkpoint)[1].works
+    for picture in found:
+        chances = [entry["probability"] for entry in picture["classes"]]
+        assert {entry["class"] for entry in picture["classes"]} == set(works)
+        assert sum(chances) == pytest.approx(1, abs=1e-5)
+        assert chances == sorted(chances, reverse=True)
+
+
+def test_what_cannot_be_answered_is_refused_in_a_line(
+    checkpoint: Path, own_checkpoint: Path, shards: Path, pictures: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8\xff and no more")
+    (own_checkpoint / NAME).write_text("{}")
+    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
+    shutil.copy(next(pictures.rglob("*.jpg")), tmp_path / "a" / "b" / "c" / "deep.jpg")
+    for words, message in (
+        ((checkpoint,), "There is nothing to predict"),
+        ((checkpoint, broken), "broken.jpg is a broken image"),
+        ((checkpoint, tmp_path / "nowhere.jpg"), "is no file and no folder"),
+        ((tmp_path, broken), "holds no checkpoint"),
+        ((checkpoint, broken, "--pair", broken, broken), "--pair takes its two pictures alone"),
+        ((checkpoint, "--nearest", shards), "needs pictures to look for"),
+        ((checkpoint, next(pictures.rglob("*.jpg")), "--nearest", tmp_path), "lies deeper than WORK/ROLE/IMAGE"),
+        ((own_checkpoint, "--pair", broken, broken), "verification.json is damaged"),
+        ((checkpoint, "--false-accept-rate", "1"), "is not a number between 0 and 1"),
+    ):
+        with pytest.raises(Error, match=message):
+            predict.main([*map(str, words)])

@@ -1,0 +1,17 @@
+"""How far features are from one another.
+
+B and N images, D width.
+"""
+
+import numpy as np
+
+from trainables.metrics.cross_role import Floats
+
+
+def squared_distances(first_BD: Floats, second_ND: Floats) -> Floats:
+    """Squared Euclidean distances, [B, N]. Take the same centre from both before: far from it they are rounded off."""
+    first_B1 = np.einsum("bd,bd->b", first_BD, first_BD)[:, None]
+    distances_BN: Floats = first_BD @ second_ND.T
+    distances_BN *= -2
+    distances_BN += first_B1 + np.einsum("nd,nd->n", second_ND, second_ND)
+    return np.maximum(distances_BN, 0, out=distances_BN)

@@ -1,0 +1,70 @@
+"""Pictures that are no shards: files, or bytes that came over a wire, as a recipe's model is evaluated with them."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from shards_tools.decode import FITS, decode
+from shards_tools.errors import Error
+from shards_tools.sources.paths import SUFFIXES
+from trainables.reading import Inputs, as_evaluated
+from trainables.recipes.animesion import AnimesionRecipe
+from trainables.recipes.recipe import Recipe
+from trainables.text import evaluated_words, words_without_tags
+
+
+class Pictures:
+    """Encoded images of one size, decoded when they are asked for; a broken one is an Error that has its name."""
+
+    reading = "offset"
+
+    def __init__(
+        self, names: Sequence[str], read: Callable[[int], bytes], height: int, width: int, *, fit: str = "stretch"
+    ) -> None:
+        self._names, self._read = names, read
+        self._size, self._fit = (height, width), FITS[fit]
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        """[n] -> [n, H, W, C], the pixels that the same images have from shards."""
+        images_BHWC = np.empty((len(indices), *self._size, 3), np.uint8)
+        for place, index in enumerate(indices.tolist()):
+            pixels = decode(self._read(index), self._names[index])
+            images_BHWC[place] = self._fit(pixels, *self._size)
+        return images_BHWC
+
+
+def picture_inputs(
+    recipe: Recipe, vocabulary: Sequence[str], names: Sequence[str], read: Callable[[int], bytes]
+) -> Inputs:
+    """Encoded images as the recipe's model takes them; one that reads tags finds none."""
+    images = as_evaluated(recipe, lambda height, width, fit: Pictures(names, read, height, width, fit=fit))
+    if not vocabulary:
+        return Inputs(images)
+    assert isinstance(recipe, AnimesionRecipe)
+    return Inputs(images, evaluated_words(words_without_tags(len(names), recipe.text_tokens), recipe))
+
+
+def find_pictures(places: Sequence[Path]) -> list[Path]:
+    """The files that are named, and every JPEG and PNG file below the folders that are, ordered by name."""
+    found = [file for place in places for file in _below(place)]
+    for place in places:
+        if not place.exists():
+            raise Error(f"{place} is no file and no folder. Name a JPEG or PNG file, or a folder of them.")
+    if not found:
+        raise Error(f"{', '.join(map(str, places))}: there is no JPEG or PNG file. Name another folder.")
+    return found
+
+
+def _below(place: Path) -> list[Path]:
+    if not place.is_dir():
+        return [place]
+    return sorted(file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+
+
+def read_file(file: Path) -> bytes:
+    """The bytes of a picture."""
+    try:
+        return file.read_bytes()
+    except OSError as failure:
+        raise Error(f"{file} cannot be read ({failure.strerror}). Name another picture.") from failure

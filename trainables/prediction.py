@@ -1,0 +1,86 @@
+"""What a checkpoint says of pictures: their features, their classes, what is nearest, and whether two are of one work.
+
+N images, G gallery, D width, C classes, B images at a time.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from shards_tools.manifest import Manifest
+from trainables.checkpoint import load_model
+from trainables.evaluation import IMAGES_AT_ONCE, extract_features
+from trainables.metrics.cross_role import Floats
+from trainables.metrics.distances import squared_distances
+from trainables.pictures import picture_inputs, read_file
+from trainables.reading import Inputs, evaluation_inputs
+
+QUERIES_AT_ONCE = 1024
+
+
+class Predictor:
+    """A checkpoint's model in evaluation mode, asked about pictures."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._model, self.info = load_model(checkpoint, self._device)
+
+    def of_files(self, files: Sequence[Path]) -> Inputs:
+        """Pictures in files."""
+        return self._of([str(file) for file in files], lambda index: read_file(files[index]))
+
+    def of_bytes(self, pictures: Sequence[bytes]) -> Inputs:
+        """Encoded pictures; an Error about one names its place, from 1."""
+        return self._of([f"picture {place}" for place in range(1, len(pictures) + 1)], pictures.__getitem__)
+
+    def of_shards(self, manifest: Manifest) -> Inputs:
+        """All images of shards."""
+        return evaluation_inputs(
+            self.info.recipe, manifest, self.info.vocabulary, "auto", threads=self.info.num_threads
+        )
+
+    def features(self, inputs: Inputs, num_images: int) -> Floats:
+        """The test features of the first so many images, of length 1 each, [N, D]."""
+        found: Floats = extract_features(self._model, inputs, np.arange(num_images), self._device).cpu().numpy()
+        return found
+
+    def probabilities(self, inputs: Inputs, num_images: int) -> Floats:
+        """How likely each class that was trained on is, [N, C]; with a margin, of the cosines times the scale."""
+        recipe = self.info.recipe
+        scale = 1.0 if recipe.id_loss == "softmax" else recipe.id_scale
+        found = [np.empty((0, len(self.info.works)), np.float32)]
+        with torch.inference_mode():
+            for start in range(0, num_images, IMAGES_AT_ONCE):
+                indices = np.arange(start, min(start + IMAGES_AT_ONCE, num_images))
+                logits_BC = self._model.classify(*inputs.at(indices, self._device))
+                found.append((scale * logits_BC.float()).softmax(dim=1).cpu().numpy())
+        return np.concatenate(found)
+
+    def _of(self, names: Sequence[str], read: Callable[[int], bytes]) -> Inputs:
+        return picture_inputs(self.info.recipe, self.info.vocabulary, names, read)
+
+
+def top_classes(probabilities_NC: Floats, works: Sequence[str], top: int) -> list[list[tuple[str, float]]]:
+    """The likeliest classes of each image with their probabilities."""
+    places_NK = np.argsort(-probabilities_NC, axis=1, kind="stable")[:, :top]
+    rows = zip(places_NK, probabilities_NC, strict=True)
+    return [[(works[place], float(row_C[place])) for place in places_K] for places_K, row_C in rows]
+
+
+def nearest(query_ND: Floats, gallery_GD: Floats, top: int) -> tuple[np.ndarray, Floats]:
+    """The nearest of the gallery for each image, [N, top], and their distances; equal ones in the gallery's order."""
+    top, centre_D = min(top, len(gallery_GD)), gallery_GD.mean(axis=0)
+    places, squares = [np.empty((0, top), np.int64)], [np.empty((0, top), np.float32)]
+    for start in range(0, len(query_ND), QUERIES_AT_ONCE):
+        squares_BG = squared_distances(query_ND[start : start + QUERIES_AT_ONCE] - centre_D, gallery_GD - centre_D)
+        places.append(np.argsort(squares_BG, axis=1, kind="stable")[:, :top])
+        squares.append(np.take_along_axis(squares_BG, places[-1], axis=1))
+    return np.concatenate(places), np.sqrt(np.concatenate(squares))
+
+
+def distances_of_pairs(first_ND: Floats, second_ND: Floats) -> Floats:
+    """How far the images of each pair are apart, from 0 to 2."""
+    distances_N: Floats = np.linalg.norm(first_ND - second_ND, axis=1)
+    return distances_N

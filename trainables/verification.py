@@ -1,0 +1,125 @@
+"""The thresholds of a checkpoint: how near two images must be to pass for one work, measured on the validation split.
+
+They lie in the checkpoint as `verification.json`, beside what its training wrote.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from shards_tools.errors import Error
+from shards_tools.folders import write_durably
+from shards_tools.manifest import Manifest
+from trainables.checkpoint import CheckpointInfo, load_model
+from trainables.evaluation import Evaluation, extract_features
+from trainables.metrics.verification import PairCounts, Point, count_pairs
+from trainables.models.model import Model
+from trainables.reading import evaluation_inputs
+
+NAME = "verification.json"
+FORMAT = 1
+USUAL_RATE = 0.01  # of false accepts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What was measured, as `verification.json` says it."""
+
+    data: str  # fingerprint
+    fold: int
+    split: str
+    num_images: int
+    num_works: int
+    num_works_trained: int  # of these: where it is not 0, rates on works never seen will be worse
+    num_same: int  # pairs of one work, in two roles where there are roles
+    num_different: int
+    area: float  # under the ROC curve
+    points: tuple[Point, ...]  # from the lowest threshold to the highest
+
+    def at_rate(self, false_accept_rate: float) -> Point:
+        """The highest threshold measured whose rate of false accepts is no higher; Error where pairs are too few."""
+        if not 1 / self.num_different <= false_accept_rate < 1:
+            raise Error(
+                f"--false-accept-rate {false_accept_rate:g}: {self.num_different:,} pairs of different works were"
+                f" measured. Give a rate of at least {1 / self.num_different:.1g} and below 1."
+            )
+        return [point for point in self.points if point.false_accept_rate <= false_accept_rate][-1]
+
+
+def count_split(model: Model, info: CheckpointInfo, evaluation: Evaluation, device: torch.device | str) -> PairCounts:
+    """All pairs of a split's images by the model's features."""
+    manifest, images = evaluation.manifest, _images(evaluation)
+    inputs = evaluation_inputs(info.recipe, manifest, info.vocabulary, "auto", threads=info.num_threads)
+    features_ND = extract_features(model, inputs, images, device).cpu().numpy()
+    # identities have no roles: every pair of theirs counts
+    roles = manifest.role[images] if manifest.layout != "identities" else np.arange(len(images))
+    return count_pairs(features_ND, manifest.work[images], roles)
+
+
+def measure(checkpoint: Path, manifest: Manifest, *, split: str = "val", fold: int | None = None) -> Verification:
+    """The thresholds of a checkpoint on a split; by default that of the fold it was validated on."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model, info = load_model(checkpoint, device)
+    fold = info.fold if fold is None else fold
+    evaluation = Evaluation(manifest, split, fold)
+    _refuse_what_has_no_pairs(evaluation)
+    counts, images = count_split(model, info, evaluation, device), _images(evaluation)
+    works = {manifest.works[work] for work in np.unique(manifest.work[images])}
+    return Verification(
+        data=manifest.fingerprint,
+        fold=fold,
+        split=split,
+        num_images=len(images),
+        num_works=len(works),
+        num_works_trained=len(works & set(info.works)),
+        num_same=counts.num_same,
+        num_different=counts.num_different,
+        area=counts.area,
+        points=counts.curve(),
+    )
+
+
+def write_verification(checkpoint: Path, verification: Verification) -> None:
+    """Keep the thresholds in the checkpoint."""
+    text = json.dumps({"format": FORMAT, **dataclasses.asdict(verification)}, indent=1) + "\n"
+    try:
+        write_durably(checkpoint / NAME, text.encode())
+    except OSError as failure:
+        raise Error(
+            f"{checkpoint / NAME} cannot be written ({failure.strerror}). Copy the checkpoint to where you may write."
+        ) from failure
+
+
+def read_verification(checkpoint: Path) -> Verification | None:
+    """The thresholds of a checkpoint, or None where they were not measured."""
+    file = checkpoint / NAME
+    if not file.is_file():
+        return None
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        if values.pop("format") != FORMAT:
+            raise ValueError("it has another format")
+        return Verification(**{**values, "points": tuple(Point(**point) for point in values["points"])})
+    except (ValueError, KeyError, TypeError, AttributeError) as failure:
+        raise Error(f"{file} is damaged ({failure}). Remove it, and measure anew with --calibrate SHARDS.") from failure
+
+
+def _images(evaluation: Evaluation) -> np.ndarray:
+    return np.concatenate([evaluation.query, evaluation.gallery])
+
+
+def _refuse_what_has_no_pairs(evaluation: Evaluation) -> None:
+    manifest, split = evaluation.manifest, evaluation.split
+    if not evaluation.ranks:
+        raise Error(
+            f"{manifest.store} holds classes that a checkpoint is trained on: which one a picture shows is said by"
+            " platform.predict CHECKPOINT PICTURE. Thresholds for pairs are measured on works or identities."
+        )
+    works = manifest.work[_images(evaluation)]
+    evaluation.chance()  # an Error where no image has another of its work
+    if len(np.unique(works)) < 2:
+        raise Error(f"{manifest.store}: {split} has one work, and no pair of different works. Build it with more.")
