@@ -2,7 +2,7 @@
 PYTHON ?= python3
 python := .venv/bin/python
 
-.PHONY: venv search test test-slow lint bench
+.PHONY: venv search test test-slow lint bench docs
 
 venv: .venv/.installed
 
@@ -29,3 +29,7 @@ lint: venv
 
 bench: venv
 	@for benchmark in benchmarks/*.py; do $(python) $$benchmark || exit 1; done
+
+# Pages to read, docs/_build/index.html; a warning ends it.
+docs: venv
+	$(python) -m sphinx -W --keep-going -q docs docs/_build
