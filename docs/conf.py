@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from platform.display import COLUMNS
+from trainables.recipes.printed import printed_numbers
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -65,7 +70,13 @@ def write_made_pages(app: Any) -> None:
     """Write what commands, spaces, recipes and functions say of themselves into docs/made."""
     made = Path(app.srcdir) / "made"
     made.mkdir(exist_ok=True)
-    pages: dict[str, Callable[[], str]] = {"commands": commands, "spaces": spaces, "recipes": recipes, "python": python}
+    pages: dict[str, Callable[[], str]] = {
+        "commands": commands,
+        "spaces": spaces,
+        "recipes": recipes,
+        "papers": papers,
+        "python": python,
+    }
     for name, text in pages.items():
         (made / f"{name}.md").write_text(text())
 
@@ -88,6 +99,24 @@ def spaces() -> str:
 def recipes() -> str:
     """Every recipe, with the row of the paper that it is."""
     return f"# Recipes\n\n```text\n{output('trainables.train', '--list')}\n```\n"
+
+
+def papers() -> str:
+    """Every row of the papers' tables: its recipe, and the numbers that are printed."""
+    parts = ["# The papers' rows\n\nNumbers as printed, in percent; the recipe trains the row.\n"]
+    entries = [
+        entry for entry in json.loads(output("trainables.train", "--list", "--json"))["recipes"] if entry["table"]
+    ]
+    for table, rows in itertools.groupby(entries, key=lambda entry: entry["table"]):
+        printed = [(entry, printed_numbers(table, entry["row"])) for entry in rows]
+        names = [name for name in COLUMNS if any(name in numbers for _, numbers in printed)]
+        heads = ["row", "recipe", *(COLUMNS[name] for name in names)]
+        lines = [" | ".join(heads), " | ".join("---" for _ in heads)]
+        for entry, numbers in printed:
+            cells = [f"{100 * numbers[name]:.2f}" if name in numbers else "" for name in names]
+            lines.append(" | ".join([entry["row"], f"`{entry['name']}`", *cells]))
+        parts.append(f"## {table}\n\n" + "".join(f"| {line} |\n" for line in lines))
+    return "\n".join(parts)
 
 
 def python() -> str:

@@ -39,12 +39,12 @@ def list_recipes() -> list[dict[str, Any]]:
 def print_list(recipes: Sequence[dict[str, Any]]) -> None:
     """A line for each recipe, for people; the tiny twins, which have the names of their papers' rows, are left out."""
     names = {entry["name"] for entry in recipes}
-    for entry in recipes:
-        if entry["name"].removesuffix("-tiny") in names - {entry["name"]}:
-            continue
+    shown = [entry for entry in recipes if entry["name"].removesuffix("-tiny") not in names - {entry["name"]}]
+    width = max(len(entry["name"]) for entry in shown) + 2
+    for entry in shown:
         row = f"{entry['table']}, {entry['row']}" if entry["table"] else RECIPES[entry["name"]].preset or "ours"
         size = f"{entry['num_parameters'] / 1e6:7.2f} M parameters  {entry['tokens']:4} tokens"
-        say(f"{entry['name']:36}{entry['backbone']:26}{size}  {row}")
+        say(f"{entry['name']:{width}}{entry['backbone']:26}{size}  {row}")
     say("NAME-tiny is the tiny form of each.")
 
 
