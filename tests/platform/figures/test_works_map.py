@@ -11,8 +11,8 @@ from shards_tools.errors import Error
 
 @pytest.fixture(scope="module")
 def features() -> np.ndarray:
-    """Two heaps far from each other."""
-    heaps = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
+    """Two heaps far from each other, so wide that their principal axes are found from random numbers."""
+    heaps = np.random.default_rng(0).normal(size=(40, 600)).astype(np.float32)
     heaps[20:] += 30
     return heaps
 
