@@ -127,7 +127,12 @@ def start_or_go_on(options: argparse.Namespace, nodes: Sequence[Machine], starte
 
 def parser() -> Parser:
     """The command line."""
-    arguments = Parser(prog="python -m platform.search", description=__doc__, epilog=EXAMPLE)
+    arguments = Parser(
+        prog="python -m platform.search",
+        usage="%(prog)s --space NAME|FILE.py [--data SHARDS] [option ...]",
+        description=__doc__,
+        epilog=EXAMPLE,
+    )
     add = arguments.add_argument
     add("--space", required=True, metavar="NAME|FILE.py", help=f"one of {', '.join(space_names())}, or your own file")
     add("--data", metavar="SHARDS", help="shards: a folder, https://, s3:// or gs://; default: a drawn sample set")
