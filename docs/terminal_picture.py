@@ -4,8 +4,7 @@ import io
 import re
 import sys
 
-from rich._export_format import CONSOLE_SVG_FORMAT
-from rich.console import Console
+from rich.console import CONSOLE_SVG_FORMAT, Console
 from rich.text import Text
 
 WIDTH = 100

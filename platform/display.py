@@ -26,7 +26,8 @@ COLUMNS = {
     "top1_mean_class": "mean of classes %",
 }
 
-LABEL_WIDTH = 26
+LABEL_WIDTH = 26  # characters of most trials' labels
+PART_LABEL_WIDTH = 34  # with fold or seed
 
 
 class Screen(Protocol):
@@ -53,7 +54,7 @@ class Lines:
     """Prints the progress of trials: a line for each epoch, each death, and each end that no report tells."""
 
     def __init__(self, objectives: Sequence[str], width: int = LABEL_WIDTH) -> None:
-        """Of `width` characters are the labels of most trials."""
+        """Labels are padded to `width` characters."""
         self._objectives, self._width = objectives, width
 
     def __enter__(self) -> Lines:

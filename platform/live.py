@@ -16,7 +16,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from platform.display import Display, Lines, Screen
+from platform.display import PART_LABEL_WIDTH, Display, Lines, Screen
 from platform.live_board import Board, named_trial
 from platform.live_picture import picture
 from platform.plan import Plan
@@ -49,7 +49,7 @@ def screen_of_part(plan: Plan, count: Callable[[], tuple[int, int]]) -> Screen:
     Args:
         count: how many of them are done, of how many.
     """
-    return LiveScreen(Board(plan, rivals=False), count) if on_terminal() else Lines(plan.objectives, width=34)
+    return LiveScreen(Board(plan, rivals=False), count) if on_terminal() else Lines(plan.objectives, PART_LABEL_WIDTH)
 
 
 class LiveScreen(Lines):
@@ -57,7 +57,7 @@ class LiveScreen(Lines):
 
     def __init__(self, board: Board, count: Callable[[], tuple[int, int]], console: Console | None = None) -> None:
         """Draws on standard error, or on `console`."""
-        super().__init__(board.plan.objectives)
+        super().__init__(board.plan.objectives, board.label_width)
         self._board, self._count = board, count
         self._console = console or StillConsole(file=sys.stderr, force_terminal=True)
         self._events: SimpleQueue[Event] = SimpleQueue()
@@ -85,6 +85,8 @@ class LiveScreen(Lines):
         self._thread.join(CLOSING_S)
 
     def start(self, trial: optuna.Trial, attempt: int, step: int, last_step: int) -> None:
+        if self._failed:
+            return
         known = trial.user_attrs.get("metrics", {}) if step else {}
         told = named_trial(trial), attempt, (step, last_step), known, time.monotonic()
         self._events.put(partial(self._board.count, *self._count()))

@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from rich.text import Text
 
-from platform.display import LABEL_WIDTH, label
+from platform.display import LABEL_WIDTH, PART_LABEL_WIDTH, label
 from platform.objectives import last_epoch, written
 from platform.plan import Plan
 from platform.time_left import Pace, seconds_left
@@ -64,6 +64,7 @@ class Board:
     def __init__(self, plan: Plan, *, rivals: bool) -> None:
         """Trials that are no `rivals` are of other folds or seeds: none of them is the best."""
         self.plan, self.rivals = plan, rivals
+        self.label_width = LABEL_WIDTH if rivals else PART_LABEL_WIDTH
         self.rows: dict[int, Row] = {}
         self.finished, self.wanted, self.num_failed = 0, 0, 0
         self.best: tuple[float, Named] | None = None
@@ -111,7 +112,7 @@ class Board:
     def died(self, trial: Named, count: int) -> Text:
         """An attempt whose process died; the next one goes on."""
         self._leave(trial)
-        return _line(trial, f"its process died; attempt {count + 1} goes on from the last checkpoint", "yellow")
+        return self._line(trial, f"its process died; attempt {count + 1} goes on from the last checkpoint", "yellow")
 
     def end(self, trial: Named, state: TrialState, reason: str) -> Text:
         """A trial that ended."""
@@ -126,7 +127,7 @@ class Board:
         what = {TrialState.COMPLETE: epochs, TrialState.FAIL: f"failed: {reason}"}.get(state, reason)
         name = self.plan.objective
         value = f"{name} {written(name, row.values[name]):>7}  " if row and row.epoch else ""
-        line = _line(trial, f"{value}{what}", STYLES[state])
+        line = self._line(trial, f"{value}{what}", STYLES[state])
         if state == TrialState.COMPLETE and self.rivals and self.best and self.best[1].number == trial.number:
             line.append("  the best so far", "bold")
         return line
@@ -138,7 +139,7 @@ class Board:
     def left_running(self) -> list[Text]:
         """A line for each trial that runs, for when the display closes."""
         return [
-            _line(row.trial, f"left running after epoch {row.epoch}/{row.epochs}, for the next start")
+            self._line(row.trial, f"left running after epoch {row.epoch}/{row.epochs}, for the next start")
             for row in self.rows.values()
         ]
 
@@ -179,6 +180,9 @@ class Board:
             epochs, seconds = self._before
         return seconds / epochs if epochs else None
 
+    def _line(self, trial: Named, text: str, style: str = "") -> Text:
+        return Text(f"{trial.label:<{self.label_width}} {text}", style)
+
     def _leave(self, trial: Named) -> Row | None:
         row = self.rows.pop(trial.number, None)
         if row and row.num_done:
@@ -200,7 +204,3 @@ def named_trial(trial: optuna.Trial | FrozenTrial) -> Named:
     """What a board keeps of a trial."""
     attributes = trial.user_attrs
     return Named(trial.number, label(trial), attributes.get("baseline", ""), trial.params, "over_limit" in attributes)
-
-
-def _line(trial: Named, text: str, style: str = "") -> Text:
-    return Text(f"{trial.label:<{LABEL_WIDTH}} {text}", style)

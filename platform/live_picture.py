@@ -10,11 +10,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from platform.display import COLUMNS, LABEL_WIDTH, cell
+from platform.display import COLUMNS, PART_LABEL_WIDTH, cell
 from platform.live_board import Board, Row
 from platform.objectives import written
 
-LONGEST_LABEL_WIDTH = 34  # with fold or seed
 LEAST_LABEL_WIDTH = 20
 COLUMN_WIDTH = 10  # with the space beside it
 LINES_OF_LOG = 5  # kept free above the picture where the terminal is high enough
@@ -54,7 +53,7 @@ def _running(board: Board, width: int, height: int, now: float) -> list[Renderab
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     most = width - COLUMN_WIDTH * len(columns) - 2
     table.add_column(
-        "running", min_width=min(LABEL_WIDTH, most), max_width=min(LONGEST_LABEL_WIDTH, most), no_wrap=True
+        "running", min_width=min(board.label_width, most), max_width=min(PART_LABEL_WIDTH, most), no_wrap=True
     )
     for name in columns:
         table.add_column(name, justify="right", width=COLUMN_WIDTH - 2, no_wrap=True)

@@ -44,6 +44,7 @@ from platform.warm_start import earlier_settings, enqueue_settings
 from shards_tools.command import Parser, positive_float, positive_int, print_json, run, say, show_log
 from shards_tools.images import READINGS
 
+USAGE = "%(prog)s --space NAME|FILE.py [--data SHARDS] [option ...]"
 EXAMPLE = """example:
   python -m platform.search --space transreid --trials 20
   python -m platform.search --space transreid --data shards/lsasrd --trials 60 --dry-run
@@ -132,7 +133,7 @@ def start_or_go_on(options: argparse.Namespace, nodes: Sequence[Machine], starte
 
 def parser() -> Parser:
     """The command line."""
-    arguments = Parser(prog="python -m platform.search", description=__doc__, epilog=EXAMPLE)
+    arguments = Parser(prog="python -m platform.search", usage=USAGE, description=__doc__, epilog=EXAMPLE)
     add = arguments.add_argument
     add("--space", required=True, metavar="NAME|FILE.py", help=f"one of {', '.join(space_names())}, or your own file")
     add("--data", metavar="SHARDS", help="shards: a folder, https://, s3:// or gs://; default: a drawn sample set")

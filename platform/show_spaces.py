@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from shards_tools.command import Parser, print_json, say
 
 SCALES = ("paper", "tiny")
 WIDTH = 120
+LONG_WIDTH = 200  # of a list with a line per entry
 NO_BREAK = "\xa0"  # the space within a part of a line that is not to be wrapped
 
 EXAMPLE = """examples:
@@ -95,7 +97,8 @@ def _say_list(spaces: Sequence[Mapping[str, Any]]) -> None:
     say(f"{'':{width}}" + "".join(f"{scale:>9}" for scale in SCALES) + "  parameters + baselines")
     for space in spaces:
         counts = [f"{entry['num_parameters']} + {entry['num_baselines']}" for entry in space["scales"].values()]
-        say(f"{space['name']:{width}}" + "".join(f"{count:>9}" for count in counts) + f"  {space['about']}")
+        start = f"{space['name']:{width}}" + "".join(f"{count:>9}" for count in counts) + "  "
+        _say_wrapped(start, space["about"], LONG_WIDTH)
 
 
 def _say_space(space: Mapping[str, Any]) -> None:
@@ -115,8 +118,10 @@ def _say_space(space: Mapping[str, Any]) -> None:
             _say_wrapped("    ", ", ".join(f"{name}{NO_BREAK}{_value(value)}" for name, value in values.items()))
 
 
-def _say_wrapped(start: str, text: str) -> None:
-    lines = textwrap.fill(text, WIDTH, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False)
+def _say_wrapped(start: str, text: str, longest: int = WIDTH) -> None:
+    """Say `start` and the text behind it, in lines as wide as the terminal at most."""
+    width = min(longest, shutil.get_terminal_size((longest, 0)).columns)
+    lines = textwrap.fill(text, width, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False)
     say(lines.replace(NO_BREAK, " "))
 
 

@@ -50,7 +50,7 @@ class Session:
 
     def wait(self) -> int:
         """The exit code, once all has been read."""
-        code = self.process.wait(timeout=120)
+        code = self.process.wait(timeout=300)
         self._reader.join(60)
         return code
 
