@@ -20,9 +20,9 @@ def ask(node_id: str, function: Callable[..., Any], *arguments: object, **resour
         resources: that it waits for and holds there, as Ray's options name them; none by default.
     """
     there = NodeAffinitySchedulingStrategy(node_id, soft=False)
-    held = {"num_cpus": 0, **resources}
+    options: dict[str, Any] = {"scheduling_strategy": there, "num_cpus": 0, **resources}
     # One call each: a limit that it sets for its process must not outlive it.
-    return ray.remote(function).options(scheduling_strategy=there, max_calls=1, **held).remote(*arguments)
+    return ray.remote(max_calls=1, **options)(function).remote(*arguments)
 
 
 def answer(name: str, asked: Any, timeout_s: float | None = FIRST_TASK_S) -> Any:
