@@ -101,7 +101,7 @@ def num_epochs(trial: FrozenTrial) -> int:
 
 
 def open_read_only(url: str) -> RDBStorage:
-    """The database at `url`, of which nothing can be changed where it is a file."""
+    """The database at `url`, in which nothing can be changed through this."""
     try:
         address = sqlalchemy.engine.make_url(url)
         if address.get_backend_name() == "sqlite":
@@ -110,8 +110,11 @@ def open_read_only(url: str) -> RDBStorage:
                 raise Error(f"There is no {file}. Run a search first, or name its folder with --runs.")
             url = f"sqlite:///file:{_quoted(file.absolute())}?mode=ro&uri=true"
             return RDBStorage(url, skip_table_creation=True)
+        if address.drivername not in ("postgresql", "postgresql+psycopg"):
+            raise ValueError(f"{address.drivername} is another database or driver")
         url = address.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
-        options = {"pool_pre_ping": True, "connect_args": SERVER_OPTIONS}
+        connect = {**SERVER_OPTIONS, "options": "-c default_transaction_read_only=on"}
+        options = {"pool_pre_ping": True, "connect_args": connect}
         return RDBStorage(url, skip_table_creation=True, engine_kwargs=options)
     except UNREADABLE as failure:
         raise _unreadable(url, failure) from None
