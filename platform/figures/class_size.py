@@ -107,15 +107,9 @@ def _drawn(found: Sizes, axis: str, measure: str) -> matplotlib.figure.Figure:
         for bin_ in found.bins:
             ends, height = (bin_.least * 0.95, bin_.most * 1.05), 100 * bin_.accuracy
             axes.plot(ends, (height, height), color=ORANGE, linewidth=2.5, solid_capstyle="round", zorder=4)
-            middle = (ends[0] * ends[1]) ** 0.5
-            axes.annotate(
-                f"{bin_.name} {height:.0f} %".strip(),
-                (middle, height),
-                (0, 3),
-                textcoords="offset points",
-                ha="center",
-                size=7,
-            )
+            # Above the axes, where no point is.
+            text, middle = f"{bin_.name} {height:.0f} %".strip(), (bin_.least * bin_.most) ** 0.5
+            axes.text(middle, 1.02, text, transform=axes.get_xaxis_transform(), ha="center", va="bottom", size=7)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}"))
@@ -142,11 +136,13 @@ def _to_explore(found: Sizes, axis: str, measure: str, names: list[str]) -> Any:
         figure.add_scatter(
             x=[bin_.least, bin_.most],
             y=[100 * bin_.accuracy] * 2,
-            mode="lines",
+            mode="lines+markers",
             line={"color": ORANGE, "width": 4},
+            marker={"symbol": "square", "size": 7},
             showlegend=False,
             hovertemplate=f"{bin_} images: %{{y:.1f}} %<extra></extra>",
         )
-    figure.update_xaxes(title=axis, type="log")
+    ticks = [digit * 10**power for power in range(6) for digit in (1, 2, 5)]
+    figure.update_xaxes(title=axis, type="log", tickvals=ticks)
     figure.update_yaxes(title=f"{measure}, %", range=[0, 102])
     return figure

@@ -85,11 +85,12 @@ def _to_explore(curve: Curve, ranks: bool) -> Any:
     import plotly.graph_objects as go
 
     places = list(range(1, len(curve.found) + 1))
-    lines = [
-        go.Scatter(x=places, y=100 * values, name=name, mode="lines+markers", marker_size=4, line={"dash": dash})
-        for name, values, dash in (("model", curve.found, "solid"), ("chance", curve.chance, "dash"))
-    ]
-    figure = go.Figure(lines, EXPLORED)
+    figure = go.Figure(layout=EXPLORED)
+    for name, values, line in (
+        ("model", curve.found, {"color": BLUE}),
+        ("chance", curve.chance, {"color": GREY, "dash": "dash"}),
+    ):
+        figure.add_scatter(x=places, y=100 * values, name=name, mode="lines+markers", marker_size=4, line=line)
     figure.update_traces(hovertemplate="%{y:.2f} %")
     figure.update_layout(
         hovermode="x unified",

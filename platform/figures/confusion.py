@@ -15,6 +15,7 @@ from platform.figures.look import EXPLORED, canvas
 from platform.figures.pictures import plain, shortened
 
 MOST_SHOWN = 30
+NAME_LENGTH = 20  # characters
 MOST_WITH_NUMBERS = 12  # works whose squares have room for a number
 OTHERS = "others"
 
@@ -90,13 +91,16 @@ def _says(answers: Answers, found: Confusion, rows: list[str], columns: list[str
 
 
 def _drawn(found: Confusion, rows: list[str], columns: list[str], what: str) -> matplotlib.figure.Figure:
-    side = float(np.clip(0.35 * len(rows), 2.2, 5.6))
-    with canvas(side + 1.6, side + 0.9) as page:
+    size = 7.0 if len(rows) <= MOST_WITH_NUMBERS else 5.5  # points
+    side = float(np.clip(0.35 * len(rows), 2.0, 4.9))
+    room = 0.3 + size / 110 * max(len(shortened(name, NAME_LENGTH)) for name in columns)  # inches
+    with canvas(side + room + 0.8, side + room) as page:
         axes = page.add_subplot()
-        image = axes.imshow(100 * found.fractions, cmap="Blues", vmin=0, vmax=100)
-        size = 7 if len(rows) <= MOST_WITH_NUMBERS else 5.5
-        axes.set_xticks(range(len(columns)), [plain(shortened(name, 20)) for name in columns], rotation=90, size=size)
-        axes.set_yticks(range(len(rows)), [plain(shortened(name, 20)) for name in rows], size=size)
+        # The page has the room for squares; left free, the axes fit beside what is written.
+        image = axes.imshow(100 * found.fractions, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+        names = [plain(shortened(name, NAME_LENGTH)) for name in columns]
+        axes.set_xticks(range(len(columns)), names, rotation=90, size=size)
+        axes.set_yticks(range(len(rows)), names[: len(rows)], size=size)
         axes.set(xlabel=f"{what} of the first answer", ylabel=f"right {what}")
         axes.spines[:].set_visible(True)
         axes.tick_params(length=2)
@@ -121,9 +125,12 @@ def _to_explore(found: Confusion, rows: list[str], columns: list[str], what: str
         zmin=0,
         zmax=100,
         colorscale="Blues",
+        colorbar={"ticksuffix": " %"},
         hovertemplate=template,
     )
     figure = go.Figure(squares, EXPLORED)
-    figure.update_xaxes(title=f"{what} of the first answer", type="category")
-    figure.update_yaxes(title=f"right {what}", type="category", autorange="reversed")
+    ticks = {"type": "category", "dtick": 1, "tickfont": {"size": 10}}
+    figure.update_xaxes(title=f"{what} of the first answer", tickangle=-90, **ticks)
+    figure.update_yaxes(title=f"right {what}", autorange="reversed", **ticks)
+    figure.update_layout(height=280 + 16 * len(rows))
     return figure

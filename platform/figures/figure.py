@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,8 @@ class Figure:
 
     def _saved(self, kind: str, **options: Any) -> bytes:
         content = io.BytesIO()
-        with matplotlib.rc_context(SETTINGS):
+        with matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
+            # A name in letters that no installed font has is drawn as boxes; as SVG it is whole.
+            warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
             self.drawn.savefig(content, format=kind, **options)
         return content.getvalue()

@@ -30,6 +30,7 @@ from trainables.models.transreid import TransReIDBackbone
 NUM_IMAGES = 6
 SEED = 0
 COSINE_SCALE = 64.0  # ArcFace's s: makes a logit of a cosine; the library takes gradients of about 0.001 for none
+FEWEST_PLACES = 4  # along a side of a map that says where
 LEFT, SIZE, GAP, NAME_HEIGHT = 0.24, 1.1, 0.06, 0.11  # inches
 COLOURS, OPACITY = "inferno", 0.6  # grows as bright as warm, also for the colour-blind and in grey
 
@@ -80,7 +81,7 @@ def attention(answers: Answers) -> Attention:
         rows = {name: number for number, name in enumerate(asked.info.works)}
         targets = [LogitOf(rows[answers.named(work)]) for work in answers.answered_Q[queries_n].tolist()]
         asker = Asker(asked.model.classify, asked.model, words_BL)
-    return Attention(images_n, queries_n, grad_cam(asker, *last_map(asked.model), images_BHWC, targets))
+    return Attention(images_n, queries_n, grad_cam(asker, *last_map(asked.model, images_BHWC), images_BHWC, targets))
 
 
 Target = Callable[[Tensor], Tensor]  # of one image's output to the number that is asked about
@@ -143,26 +144,41 @@ def grad_cam(
     return maps_BHW
 
 
-def last_map(model: Model) -> tuple[nn.Module, Reshape | None]:
+def last_map(model: Model, images_BHWC: Tensor) -> tuple[nn.Module, Reshape | None]:
     """The last layer that still knows places, and how its output becomes B C H W.
 
     Of a transformer these are the tokens that its last block reads: of what the block gives often the class token alone
-    counts.
+    counts. Of convolutions it is the last map that is not too coarse for images of this size.
     """
     backbone = model.backbone
-    if isinstance(backbone, ConvBackbone):
-        return backbone.network.get_submodule(STAGES[-1]), None
-    if isinstance(backbone, ShallowBackbone):
-        return backbone.convolutions[-1], None
     if isinstance(backbone, TransReIDBackbone):
         return backbone.trunk[-1], patches_as_map(backbone.patch_embed.grid_size, 1)
     if isinstance(backbone, AnimesionBackbone):
         return backbone.blocks[-2], patches_as_map(backbone.patch_embed.grid_size, 1)
+    if isinstance(backbone, ConvBackbone):
+        return _finest([backbone.network.get_submodule(stage) for stage in STAGES], model, images_BHWC), None
+    if isinstance(backbone, ShallowBackbone):
+        return _finest(list(backbone.convolutions), model, images_BHWC), None
     assert isinstance(backbone, OpenBackbone)
     network: Any = backbone.network
     if hasattr(network, "blocks"):
         return network.blocks[-2], patches_as_map(network.patch_embed.grid_size, network.num_prefix_tokens)
-    return network.get_submodule(network.feature_info[-1]["module"]), None
+    stages = [network.get_submodule(stage["module"]) for stage in network.feature_info]
+    return _finest(stages, model, images_BHWC), None
+
+
+def _finest(stages: list[nn.Module], model: Model, images_BHWC: Tensor) -> nn.Module:
+    """The last stage whose map has at least 4 x 4 places, else the first."""
+    sides: dict[nn.Module, int] = {}
+    hooks = [
+        stage.register_forward_hook(lambda stage, _, map_BCHW: sides.update({stage: min(map_BCHW.shape[2:])}))
+        for stage in stages
+    ]
+    with torch.inference_mode():
+        model.embed(images_BHWC[:1])
+    for hook in hooks:
+        hook.remove()
+    return next((stage for stage in reversed(stages) if sides[stage] >= FEWEST_PLACES), stages[0])
 
 
 def patches_as_map(grid_size: tuple[int, int], num_before: int) -> Reshape:
@@ -223,6 +239,8 @@ def _draw_column(
         mark(under, right=bool(answers.is_right_Q[query]))
     height, width = pixels.shape[:2]
     over = (-0.5, width - 0.5, height - 0.5, -0.5)
+    if not map_HW.any():
+        under.text(width / 2, height / 2, "nothing raises it", color="#ffffff", size=7, ha="center", va="center")
     under.imshow(map_HW, COLOURS, alpha=OPACITY, extent=over, interpolation="bilinear", vmin=0, vmax=1)
 
 

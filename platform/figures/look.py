@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib
 import matplotlib.figure
+import matplotlib.font_manager
 from cycler import cycler
 
 # Okabe and Ito's colours (2008) that are neither too light for white nor too dark for black.
@@ -15,6 +16,9 @@ BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e
 PALETTE = (BLUE, ORANGE, GREEN, RED, PURPLE, GREY)
 FULL_WIDTH = 7.2  # inches: both columns of a paper
 COLUMN_WIDTH = 3.5  # inches: one
+# Fonts with the letters of Japanese, Chinese and Korean names, which the first font lacks.
+FAR_EASTERN = ("Noto Sans CJK JP", "Noto Sans JP", "IPAexGothic", "Hiragino Sans", "Yu Gothic", "MS Gothic")
+INSTALLED = tuple(name for name in FAR_EASTERN if name in matplotlib.font_manager.get_font_names())
 
 SETTINGS: Any = {  # its keys are literals to the type checker
     "axes.prop_cycle": cycler(color=PALETTE),
@@ -22,7 +26,8 @@ SETTINGS: Any = {  # its keys are literals to the type checker
     "axes.spines.top": False,
     "axes.titlesize": 9,
     "axes.titlelocation": "left",
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so that a figure is the same everywhere
+    # The first comes with matplotlib, so that a figure is the same everywhere.
+    "font.family": ["DejaVu Sans", *INSTALLED],
     "font.size": 8,
     "legend.frameon": False,
     "pdf.fonttype": 42,  # type that can be selected, as publishers ask for

@@ -15,7 +15,7 @@ from shards_tools.reader import read_image
 
 LARGEST_PX = 256  # of a picture's longer side: what print can show of it, and no more to load
 NAME_SIZE = 5.5  # points
-CHARACTERS_PER_INCH = 19  # of a name in that size
+CHARACTERS_PER_INCH = 21  # of a name in that size
 
 
 def picture(manifest: Manifest, index: int) -> np.ndarray:

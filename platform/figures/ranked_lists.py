@@ -32,12 +32,14 @@ def draw_ranked_lists(answers: Answers) -> Figure:
     if not isinstance(answers, Rankings):
         raise Error("ranked lists: classes are named, and no gallery is ranked.")
     lists, manifest = ranked_lists(answers), answers.asked.evaluation.manifest
+    has_roles = answers.kind == "work"
+    left_out = " Images of the query's own work and role are left out." if has_roles else ""
     spoken = [f"{entry.chosen_as} {100 * entry.average_precision:.0f} % and {sum(entry.is_right)}" for entry in lists]
     return Figure(
         name="ranked_lists",
         title="Queries and their first ten gallery images",
-        says="Images of the query's own work and role are left out. Average precision, and how many of the first"
-        f" {len(lists[0].nearest)} are of the query's work: {'; '.join(spoken)}.",
+        says=f"Average precision, and how many of the first {len(lists[0].nearest)} are of the query's {answers.kind}:"
+        f" {'; '.join(spoken)}.{left_out}",
         drawn=_drawn(manifest, lists),
         columns=("query", "chosen_as", "average_precision", "rank", "image", "work", "role", "is_right"),
         rows=_rows(manifest, lists),

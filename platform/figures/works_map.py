@@ -122,7 +122,7 @@ def _groups(manifest: Manifest, map_: Map) -> list[_Group]:
 
 def _drawn(manifest: Manifest, map_: Map) -> matplotlib.figure.Figure:
     groups = _groups(manifest, map_)
-    size = float(np.clip(8000 / len(map_.images_n), 5, 18))  # square points
+    size = float(np.clip(12000 / len(map_.images_n), 7, 18))  # square points
     with canvas(COLUMN_WIDTH + 1.4, COLUMN_WIDTH) as page:
         axes = page.add_subplot(aspect="equal", adjustable="datalim")
         for group in groups:

@@ -42,3 +42,12 @@ def test_pixels_are_on_white_and_as_wide_as_asked_for() -> None:
 
 def test_the_numbers_are_a_table_with_a_heading() -> None:
     assert drawn().as_csv() == "x,y\n1,1\n2,4\n"
+
+
+def test_a_japanese_name_is_whole_in_a_page_whatever_fonts_there_are() -> None:
+    with canvas() as page:
+        page.add_subplot().set_title("初音ミク")
+    figure = Figure(name="miku", title="", says="", drawn=page)
+    assert "初音ミク" in figure.as_svg()
+    assert figure.as_png()
+    assert figure.as_pdf()

@@ -120,6 +120,21 @@ def test_what_is_opened_to_be_read_takes_nothing(tmp_path: Path) -> None:
     assert content_of(tmp_path) == before
 
 
+def test_a_database_is_read_that_a_killed_search_was_just_writing(tmp_path: Path) -> None:
+    study_by_hand("one", database(tmp_path))
+    before = content_of(tmp_path)
+    write = (
+        "import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('PRAGMA cache_size = 1');"
+        "c.execute('BEGIN'); insert = 'INSERT INTO studies (study_name) VALUES (?)';"
+        "[c.execute(insert, (str(number) * 99,)) for number in range(2000)]; os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", write, tmp_path / "optuna.db"])
+    assert (tmp_path / "optuna.db-journal").stat().st_size > 0
+    found = searches(open_read_only(database(tmp_path)), database(tmp_path))
+    assert [study.study_name for study in found] == ["one"]
+    assert content_of(tmp_path) == before
+
+
 @pytest.mark.slow
 def test_a_postgresql_is_read_and_never_written() -> None:
     with running_server() as server:
