@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,8 @@ from platform.storage import SERVER_OPTIONS, cause_of, without_password
 from platform.study import chosen_trial
 from shards_tools.errors import Error, unknown
 
-# Each is a start's: what this version of Optuna says of a database that is none of its own, or is not there.
+PATIENCE_S = 60.0  # with a search that is just writing
+# What Optuna and SQLAlchemy say of a database that does not answer, or is none of a search's.
 UNREADABLE = (OSError, ImportError, ValueError, RuntimeError, sqlalchemy.exc.SQLAlchemyError, StorageInternalError)
 
 
@@ -101,17 +102,19 @@ def num_epochs(trial: FrozenTrial) -> int:
 
 
 def open_read_only(url: str) -> RDBStorage:
-    """The database at `url`, of which nothing can be changed where it is a file."""
+    """The database at `url`, in which nothing can be changed through this."""
     try:
         address = sqlalchemy.engine.make_url(url)
         if address.get_backend_name() == "sqlite":
             file = Path(address.database or "")
             if not file.is_file():
                 raise Error(f"There is no {file}. Run a search first, or name its folder with --runs.")
-            url = f"sqlite:///file:{_quoted(file.absolute())}?mode=ro&uri=true"
-            return RDBStorage(url, skip_table_creation=True)
+            return RDBStorage(url, skip_table_creation=True, engine_kwargs={"creator": lambda: _connected(file)})
+        if address.drivername not in ("postgresql", "postgresql+psycopg"):
+            raise ValueError(f"{address.drivername} is another database or driver")
         url = address.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
-        options = {"pool_pre_ping": True, "connect_args": SERVER_OPTIONS}
+        connect = {**SERVER_OPTIONS, "options": "-c default_transaction_read_only=on"}
+        options = {"pool_pre_ping": True, "connect_args": connect}
         return RDBStorage(url, skip_table_creation=True, engine_kwargs=options)
     except UNREADABLE as failure:
         raise _unreadable(url, failure) from None
@@ -155,9 +158,12 @@ def _part(storage: RDBStorage, name: str) -> optuna.Study | None:
     return None if "search" in study.user_attrs else study
 
 
-def _quoted(file: Path) -> str:
-    """The path within a URI of SQLite's."""
-    return re.sub(r"[%?#]", lambda found: f"%{ord(found.group()):02x}", str(file))
+def _connected(file: Path) -> sqlite3.Connection:
+    """A connection that writes nothing; but what a killed search has left half-written, SQLite first takes back."""
+    address = f"{file.absolute().as_uri()}?mode=rw"  # makes no file, and is content with one that cannot be written
+    connection = sqlite3.connect(address, uri=True, timeout=PATIENCE_S, check_same_thread=False)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
 
 
 def _unreadable(url: str, failure: Exception) -> Error:

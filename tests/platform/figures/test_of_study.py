@@ -129,11 +129,12 @@ def test_the_front_is_what_no_other_beats(num_objectives: int) -> None:
     assert [bool(on) for on in column(figure, "on the front")] == [not beaten(own) for own in told]
 
 
-def test_the_best_so_far_is_a_running_maximum_of_complete_trials(stored: StoredStudy) -> None:
-    figure = draw_history(stored)
+def test_the_best_so_far_is_a_running_maximum_of_complete_trials() -> None:
+    better = ("sgd", 0.09, 0.3, (0.9,), TrialState.PRUNED)
+    trials = (TRIALS[0], better, *TRIALS[1:])
     best = -math.inf
-    for trial, _, value, so_far in figure.rows:
-        if TRIALS[trial][4] == TrialState.COMPLETE:
+    for trial, _, value, so_far in draw_history(stored_by_hand(trials=trials)).rows:
+        if trials[trial][4] == TrialState.COMPLETE:
             best = max(best, value)
         assert so_far == best
 

@@ -6,15 +6,22 @@ import io
 import json
 import re
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
 
 from platform.report.__main__ import main
+from platform.stored_study import open_read_only, read_study, searches
 from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
+from tests.platform.postgres import running_server
 from tests.platform.stored_by_hand import TRIALS, content_of, database, study_by_hand
 from trainables.evaluation import Evaluation
 
@@ -102,6 +109,50 @@ def test_a_database_that_is_none_is_named(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE other (number INTEGER)")
     with pytest.raises(Error, match="cannot be read: "):
         main(["--list", "--storage", f"sqlite:///{tmp_path / 'other.db'}"])
+
+
+def test_what_is_opened_to_be_read_takes_nothing(tmp_path: Path) -> None:
+    study_by_hand("one", database(tmp_path))
+    before = content_of(tmp_path)
+    stored = read_study(open_read_only(database(tmp_path)), database(tmp_path), "one")
+    with pytest.raises(StorageInternalError):
+        stored.study.set_user_attr("folds", 2)
+    assert content_of(tmp_path) == before
+
+
+def test_a_database_is_read_that_a_killed_search_was_just_writing(tmp_path: Path) -> None:
+    study_by_hand("one", database(tmp_path))
+    before = content_of(tmp_path)
+    write = (
+        "import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('PRAGMA cache_size = 1');"
+        "c.execute('BEGIN'); insert = 'INSERT INTO studies (study_name) VALUES (?)';"
+        "[c.execute(insert, (str(number) * 99,)) for number in range(2000)]; os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", write, tmp_path / "optuna.db"])
+    assert (tmp_path / "optuna.db-journal").stat().st_size > 0
+    found = searches(open_read_only(database(tmp_path)), database(tmp_path))
+    assert [study.study_name for study in found] == ["one"]
+    assert content_of(tmp_path) == before
+
+
+@pytest.mark.slow
+def test_a_postgresql_is_read_and_never_written() -> None:
+    with running_server() as server:
+        server.start()
+        url, empty = server.new_database("studies"), server.new_database("empty")
+        written, read = RDBStorage(url), open_read_only(url)
+        study_by_hand("one", written)
+        assert [study.study_name for study in searches(read, url)] == ["one"]
+        with pytest.raises(StorageInternalError):
+            read_study(read, url, "one").study.set_user_attr("folds", 2)
+        command = [sys.executable, "-m", "platform.report", "--list", "--storage", empty]
+        refused = subprocess.run(command, capture_output=True, text=True)
+        assert refused.returncode == 2
+        assert "cannot be read: " in refused.stderr
+        looked_at = sqlalchemy.create_engine(empty)
+        assert sqlalchemy.inspect(looked_at).get_table_names() == []
+        for engine in (written.engine, read.engine, looked_at):
+            engine.dispose()
 
 
 def test_a_folder_with_something_in_it_is_left_as_it_is(tmp_path: Path) -> None:
