@@ -6,6 +6,7 @@ from typing import Any
 
 import optuna
 
+from platform.notes import NOTE, trial_note
 from platform.objectives import COSTS, METRICS
 from platform.plan import Plan
 from trainables.losses.total import NAMES as LOSS_NAMES
@@ -26,5 +27,17 @@ def start_of(trial: optuna.Trial, recipe: Recipe, plan: Plan) -> dict[str, Any]:
         "trial": trial.number,
         "name": trial.user_attrs.get("baseline", f"trial {trial.number}"),
         "params": {"recipe": recipe.name, **settings_of(recipe), "fold": plan.fold, "seed": plan.seed},
-        "tags": {"data": plan.manifest.fingerprint, "scale": plan.scale, **known},
+        "tags": {
+            "data": plan.manifest.fingerprint,
+            **search_tags(plan),
+            "recipe": recipe.name,
+            "backbone": recipe.backbone,
+            NOTE: trial_note(trial, recipe, plan),
+            **known,
+        },
     }
+
+
+def search_tags(plan: Plan) -> dict[str, str]:
+    """What runs of several studies are told apart by."""
+    return {"space": plan.space.name, "scale": plan.scale, "sampler": plan.sampler, "pruner": plan.pruner}

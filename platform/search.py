@@ -19,9 +19,11 @@ from platform.after_search import AfterSearch
 from platform.cluster import address_of_job, joined
 from platform.code_version import code_version
 from platform.concurrency import fit_to_memory
+from platform.data_inputs import data_of
 from platform.display import print_header, print_summary
 from platform.dry_run import dry_run
 from platform.environment import start_of_search, typed_command
+from platform.events import search_tags
 from platform.execution import cluster_when_needed, run_trials
 from platform.journal import Journal
 from platform.live import screen_of_search
@@ -101,6 +103,7 @@ def start_or_go_on(options: argparse.Namespace, nodes: Sequence[Machine], starte
             study=plan.study,
             params={key: value for key, value in plan.identity().items() if value is not None},
             tags=study_tags(plan),
+            data=data_of(plan),
         )
         tracker.start()
         wait_s = LONGEST_WAIT_AFTER_AN_ERROR_S
@@ -118,7 +121,8 @@ def start_or_go_on(options: argparse.Namespace, nodes: Sequence[Machine], starte
                     search(study, plan, trials, tracker, begin)
                 if trials.over:
                     after.run(begin)
-            journal.append("study", **study_event(study, plan), time=time.time())
+            over = (after.ran or trials).over
+            journal.append("study", **study_event(study, plan, typed_command(), over=over), time=time.time())
             wait_s = LONGEST_WAIT_FOR_MLFLOW_S
         finally:
             tracker.close(wait_s)
@@ -211,6 +215,8 @@ def search(study: optuna.Study, plan: Plan, trials: Trials, tracker: Tracker, be
 def study_tags(plan: Plan) -> dict[str, str]:
     """What the parent run says of the start that made it."""
     return {
+        **search_tags(plan),
+        "data": plan.manifest.fingerprint,
         "data_folder": str(plan.data),
         "code_version": code_version(),
         "mlflow.source.name": typed_command(),

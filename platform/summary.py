@@ -7,25 +7,29 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from platform.best_models import models_of
 from platform.budgets import budget_met
 from platform.constraints import is_over
+from platform.notes import NOTE, study_note
 from platform.plan import Plan
 from platform.storage import without_password
 from platform.study import chosen_trial, front
 from platform.tracking import Tracker
 
 
-def study_event(study: optuna.Study, plan: Plan) -> dict[str, Any]:
-    """The state of the whole study, for the parent run."""
+def study_event(study: optuna.Study, plan: Plan, command: str, *, over: bool) -> dict[str, Any]:
+    """The state of the whole study, for the parent run, and once the search is over its models for the registry."""
     best = chosen_trial(study)
+    tags = {**counts(study), NOTE: study_note(study, plan, command)}
     chance = {f"chance_{name}": plan.chance[name] for name in plan.objectives if name in plan.chance}
     if best is None:
-        return {"trial": None, "checkpoint": None, "tags": counts(study), "metrics": chance}
+        return {"trial": None, "checkpoint": None, "tags": tags, "metrics": chance, "models": []}
     return {
         "trial": best.number,
         "checkpoint": best.user_attrs["checkpoint"],
-        "tags": {**counts(study), "best_trial": best.number, **front_tag(study)},
+        "tags": {**tags, "best_trial": best.number, **front_tag(study)},
         "metrics": {**chance, **{f"best_{key}": value for key, value in best.user_attrs["metrics"].items()}},
+        "models": models_of(study, plan) if over else [],
     }
 
 

@@ -11,11 +11,14 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from platform.data_inputs import as_inputs
 from platform.journal import Event, Journal
+from platform.notes import NOTE, ended_note
+from platform.registry import Registry
 from platform.storage import without_password
 
 if TYPE_CHECKING:
@@ -43,15 +46,17 @@ class Tracker(threading.Thread):
         study: str,
         params: Mapping[str, Any],  # of the parent run: what stays the same in every start
         tags: Mapping[str, str],  # of the parent run: as the first start had them
+        data: Sequence[Mapping[str, Any]] = (),  # what the study reads, see data_inputs.py
     ) -> None:
         super().__init__(name="mlflow", daemon=True)
         self.ready = threading.Event()  # the store exists, and the parent run stands in it
         self.trouble = ""  # the last error of the store; empty while all is well
         self._journal, self._uri, self._artifacts = journal, uri, artifacts
-        self._study, self._params, self._tags = study, dict(params), dict(tags)
+        self._study, self._params, self._tags, self._data = study, dict(params), dict(tags), list(data)
         self._run_ids: dict[int, str] = {}
         self._parent = ""
         self._imported, self._closing = threading.Event(), threading.Event()
+        self._packaging = threading.Lock()  # held while a model is made, which imports too
         self._gave_up = threading.Event()
         self._sent_file = journal.path.with_suffix(".sent.json")
         self._offset = self._load_offset()
@@ -95,9 +100,12 @@ class Tracker(threading.Thread):
         self._imported.wait()  # an interpreter that ends in the middle of such an import may crash
         self.join(timeout_s)
         self._gave_up.set()
+        with self._packaging:
+            pass
 
     def _connect(self) -> MlflowClient:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # that is JSON's alone
         # Its own repetition of a call whose answer was lost would make a run twice.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -131,6 +139,8 @@ class Tracker(threading.Thread):
         parents = [run.info.run_id for run in runs if "trial" not in run.data.tags]
         self._parent = parents[0] if parents else self._create_parent(client)
         client.log_batch(self._parent, params=[Param(key, str(value)) for key, value in self._params.items()])
+        if self._data:
+            client.log_inputs(self._parent, as_inputs(self._data))
         return client
 
     def _create_parent(self, client: MlflowClient) -> str:
@@ -168,6 +178,9 @@ class Tracker(threading.Thread):
             self._run_ids[trial] = self._create_run(client, starts[0])
         run_id = self._run_ids[trial]
         tags = {key: value for event in events for key, value in _tags_of(event).items()}
+        if "end" in (event["kind"] for event in events):
+            known = tags.get(NOTE) or client.get_run(run_id).data.tags.get(NOTE, "")
+            tags[NOTE] = ended_note(known, tags["state"], tags.get("reason", ""))
         params = [Param(key, str(value)) for event in starts for key, value in event["params"].items()]
         points = [
             Metric(key, value, round(event["time"] * 1000), event["step"])
@@ -203,14 +216,32 @@ class Tracker(threading.Thread):
         return run_id
 
     def _send_study(self, client: MlflowClient, event: Event) -> None:
-        """The state of the whole study, on the parent run: numbers of trials, and the best with its weights."""
-        for key, value in event["tags"].items():
-            client.set_tag(self._parent, key, value)
-        for key, value in event["metrics"].items():
-            client.log_metric(self._parent, key, value, round(event["time"] * 1000))
+        """The state of the whole study, on the parent run; the best with its weights, and models in the registry."""
+        from mlflow.entities import Metric, RunTag
+
+        now = round(event["time"] * 1000)
+        client.log_batch(
+            self._parent,
+            metrics=[Metric(key, value, now, 0) for key, value in event["metrics"].items()],
+            tags=[RunTag(key, str(value)) for key, value in event["tags"].items()],
+        )
+        if event["trial"] is not None:
+            self._mark_best(client, self._run_ids[event["trial"]])
         if event["checkpoint"] and Path(event["checkpoint"]).is_dir():
             client.log_artifacts(self._run_ids[event["trial"]], event["checkpoint"], "checkpoint")
-        client.set_terminated(self._parent, "FINISHED", round(event["time"] * 1000))
+        registry = Registry(client, self._experiment, self._study)
+        for model in event.get("models", ()):
+            with self._packaging:
+                registry.register(model, self._run_ids[model["trial"]])
+        client.set_terminated(self._parent, "FINISHED", now)
+
+    def _mark_best(self, client: MlflowClient, run_id: str) -> None:
+        """The tag `best` on one run of the study, and on no other."""
+        marked = client.search_runs([self._experiment], "tags.best = 'true'")
+        for run in marked:
+            if run.info.run_id != run_id:
+                client.delete_tag(run.info.run_id, "best")
+        client.set_tag(run_id, "best", "true")
 
     def _load_offset(self) -> int:
         """How far the journal was sent to this store; a store at another address gets all of it."""

@@ -17,7 +17,6 @@ from shards_tools.manifest import Manifest
 from trainables.checkpoint import CheckpointInfo, load_model
 from trainables.evaluation import Evaluation, extract_features
 from trainables.metrics.verification import PairCounts, Point, count_pairs
-from trainables.models.model import Model
 from trainables.reading import evaluation_inputs
 
 NAME = "verification.json"
@@ -50,28 +49,30 @@ class Verification:
         return [point for point in self.points if point.false_accept_rate <= false_accept_rate][-1]
 
 
-def count_split(model: Model, info: CheckpointInfo, evaluation: Evaluation, device: torch.device | str) -> PairCounts:
-    """All pairs of a split's images by the model's features."""
-    manifest, images = evaluation.manifest, _images(evaluation)
+def count_split(
+    checkpoint: Path, manifest: Manifest, *, split: str = "val", fold: int | None = None
+) -> tuple[PairCounts, Evaluation, CheckpointInfo]:
+    """All pairs of a split's images by a checkpoint's features; by default of the fold it was validated on."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model, info = load_model(checkpoint, device)
+    evaluation = Evaluation(manifest, split, info.fold if fold is None else fold)
+    _refuse_what_has_no_pairs(evaluation)
+    images = _images(evaluation)
     inputs = evaluation_inputs(info.recipe, manifest, info.vocabulary, "auto", threads=info.num_threads)
     features_ND = extract_features(model, inputs, images, device).cpu().numpy()
     # identities have no roles: every pair of theirs counts
     roles = manifest.role[images] if manifest.layout != "identities" else np.arange(len(images))
-    return count_pairs(features_ND, manifest.work[images], roles)
+    return count_pairs(features_ND, manifest.work[images], roles), evaluation, info
 
 
 def measure(checkpoint: Path, manifest: Manifest, *, split: str = "val", fold: int | None = None) -> Verification:
-    """The thresholds of a checkpoint on a split; by default that of the fold it was validated on."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model, info = load_model(checkpoint, device)
-    fold = info.fold if fold is None else fold
-    evaluation = Evaluation(manifest, split, fold)
-    _refuse_what_has_no_pairs(evaluation)
-    counts, images = count_split(model, info, evaluation, device), _images(evaluation)
+    """The thresholds of a checkpoint on a split."""
+    counts, evaluation, info = count_split(checkpoint, manifest, split=split, fold=fold)
+    images = _images(evaluation)
     works = {manifest.works[work] for work in np.unique(manifest.work[images])}
     return Verification(
         data=manifest.fingerprint,
-        fold=fold,
+        fold=evaluation.fold,
         split=split,
         num_images=len(images),
         num_works=len(works),

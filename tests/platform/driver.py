@@ -49,6 +49,16 @@ def started_search(*words: object) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
+def end_family(process: subprocess.Popen[Any]) -> None:
+    """Kill a process and all that it has started, by process id."""
+    family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    process.kill()
+    for member in family:
+        if member.is_running():
+            member.kill()
+    process.wait(30)
+
+
 def family_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """Every process that the search has started so far."""
     return psutil.Process(process.pid).children(recursive=True)

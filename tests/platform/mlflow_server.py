@@ -16,8 +16,16 @@ from tests.platform.postgres import free_port
 class MlflowServer:
     """`mlflow server` on a database: a file in its folder, or the address of one."""
 
-    def __init__(self, folder: Path, store: str = "", host: str = "127.0.0.1", enter: Sequence[str] = ()) -> None:
-        """`enter` is what a command line begins with that runs where `host` is an address."""
+    def __init__(
+        self,
+        folder: Path,
+        store: str = "",
+        host: str = "127.0.0.1",
+        enter: Sequence[str] = (),
+        options: Sequence[str] = (),
+    ) -> None:
+        """`enter` is what a command line begins with where `host` is an address, `options` are the server's."""
+        self._options = options
         self._folder, self._port, self._host, self._enter = folder, free_port(), host, enter
         self._store = store or f"sqlite:///{folder / 'mlflow.db'}"
         self.uri = f"http://{host}:{self._port}"
@@ -27,7 +35,7 @@ class MlflowServer:
         words = [*self._enter, sys.executable, "-m", "mlflow", "server"]
         words += ["--host", self._host, "--port", str(self._port), "--allowed-hosts", f"{self._host}:*"]
         words += ["--backend-store-uri", self._store, "--workers", "1"]
-        words += ["--artifacts-destination", str(self._folder / "artifacts")]
+        words += ["--artifacts-destination", str(self._folder / "artifacts"), *self._options]
         quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
         with open(self._folder / "server.log", "ab") as log:
             self._process = subprocess.Popen(words, env={**os.environ, **quiet}, stdout=log, stderr=log)

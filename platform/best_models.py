@@ -1,0 +1,52 @@
+"""Which models of a study go to MLflow's registry, each with the thresholds by which it compares pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from platform.objectives import OBJECTIVES
+from platform.plan import Plan
+from platform.study import chosen_trial
+from platform.study_comparisons import best_paper_row
+from shards_tools.command import say
+from shards_tools.errors import Error
+from trainables.evaluation import Evaluation
+from trainables.verification import measure, read_verification, write_verification
+
+
+def models_of(study: optuna.Study, plan: Plan) -> list[dict[str, Any]]:
+    """The best model and the best paper row, as the journal tells MLflow of them; none before a trial is complete."""
+    best = chosen_trial(study)
+    if best is None:
+        return []
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    row = best_paper_row(sorted(complete, key=lambda trial: (-trial.values[0], trial.number)))
+    return [_model(trial, alias, plan) for alias, trial in (("best", best), ("baseline", row)) if trial is not None]
+
+
+def _model(trial: FrozenTrial, alias: str, plan: Plan) -> dict[str, Any]:
+    checkpoint = Path(trial.user_attrs["checkpoint"])
+    measure_once(checkpoint, plan)
+    return {
+        "trial": trial.number,
+        "alias": alias,
+        "checkpoint": str(checkpoint),
+        "metrics": [name for name in OBJECTIVES if name in trial.user_attrs["metrics"]],
+        "note": f"{trial.user_attrs.get('baseline', 'Drawn')}, trial {trial.number}:"
+        f" {plan.objective} {trial.values[0]:.4f} on the validation split.",
+    }
+
+
+def measure_once(checkpoint: Path, plan: Plan) -> None:
+    """Let the checkpoint have thresholds, where the data have pairs of works; what stands in the way is said."""
+    ranks = Evaluation(plan.manifest, "val", plan.fold).ranks
+    if not ranks or not checkpoint.is_dir() or read_verification(checkpoint) is not None:
+        return
+    try:
+        write_verification(checkpoint, measure(checkpoint, plan.manifest, fold=plan.fold))
+    except Error as mistake:
+        say(f"No thresholds for pairs of pictures: {mistake}")

@@ -1,0 +1,56 @@
+"""The data of a study as MLflow knows data: what is trained on and what validates, each with digest and source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from platform.plan import Plan
+from platform.storage import without_password
+
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput
+
+MAX_DIGEST = 36  # characters that MLflow keeps
+
+
+def data_of(plan: Plan) -> list[dict[str, Any]]:
+    """What the trials of a search read, by use."""
+    manifest, split = plan.manifest, plan.manifest.split(plan.fold)
+    val = np.concatenate([split.val_query, split.val_gallery, split.val])
+    name = plan.data.rstrip("/").rpartition("/")[2]
+    return [
+        {
+            "name": f"{name}/{use}",
+            "use": use,
+            "digest": manifest.fingerprint[:MAX_DIGEST],
+            "source": without_password(plan.data),
+            "layout": manifest.layout,
+            "images": len(images),
+            "works": len(np.unique(manifest.work[images])),
+            "roles": len(np.unique(manifest.role[images])),
+        }
+        for use, images in (("train", split.train), ("val", val))
+    ]
+
+
+def as_inputs(data: Sequence[Mapping[str, Any]]) -> list[DatasetInput]:
+    """The same for MLflow's client."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    return [
+        DatasetInput(
+            Dataset(
+                name=one["name"],
+                digest=one["digest"],
+                source_type="shards",
+                source=json.dumps({"uri": one["source"], "layout": one["layout"]}),
+                profile=json.dumps({f"num_{what}": one[what] for what in ("images", "works", "roles")}),
+            ),
+            [InputTag("mlflow.data.context", one["use"])],
+        )
+        for one in data
+    ]

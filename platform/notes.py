@@ -1,0 +1,75 @@
+"""What MLflow's pages say of a study and of its trials, as Markdown."""
+
+from __future__ import annotations
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from platform.evaluate import SPOKEN
+from platform.plan import Plan
+from platform.study import chosen_trial
+from trainables.evaluation import CLASSIFYING, RANKING
+from trainables.recipes import get_recipe
+from trainables.recipes.recipe import Recipe
+from trainables.recipes.settings import settings_of
+
+NOTE = "mlflow.note.content"  # the tag that MLflow shows as the description of a run
+ENDED = "\n\nEnded "  # what stands before it was written when the trial began
+
+
+def study_note(study: optuna.Study, plan: Plan, command: str) -> str:
+    """What the study is, what it has found, and how to go on."""
+    manifest, best = plan.manifest, chosen_trial(study)
+    what = f"{manifest.num_images:,} images of {len(manifest.works):,} works or classes, `{manifest.layout}`"
+    lines = [
+        f"Space `{plan.space.name}` at {plan.scale} scale on `{plan.data}` ({what}); objective"
+        f" {' '.join(plan.objectives)} on the validation split, fold {plan.fold}.",
+        "",
+        *(_table(study, plan, best) if best else ["No trial has ended yet."]),
+        "",
+        f"Go on, or see the summary: `{command}`",
+        "",
+        f"Tables and figures: `python -m platform.report {plan.study} --out report`",
+    ]
+    return "\n".join(lines)
+
+
+def _table(study: optuna.Study, plan: Plan, best: FrozenTrial) -> list[str]:
+    """The best trial and the rows set by hand beside chance."""
+    rows = [trial for trial in study.get_trials(deepcopy=False) if "baseline" in trial.user_attrs and trial != best]
+    names = [name for name in (*RANKING, *CLASSIFYING) if name in best.user_attrs["metrics"]]
+    heads = [f"{SPOKEN.get(name, name)} %" for name in names]
+    best_name = f"**best: {best.user_attrs.get('baseline', f'trial {best.number}')}**"
+    entries: list[tuple[str, int | str, dict[str, float]]] = [(best_name, best.number, best.user_attrs["metrics"])]
+    entries += [(row.user_attrs["baseline"], row.number, row.user_attrs.get("metrics", {})) for row in rows]
+    entries.append(("chance", "", plan.chance))
+    return [
+        f"| | trial | {' | '.join(heads)} |",
+        f"|---|---|{'---:|' * len(names)}",
+        *(f"| {name} | {number} | {' | '.join(_cell(values, names))} |" for name, number, values in entries),
+    ]
+
+
+def _cell(values: dict[str, float], names: list[str]) -> list[str]:
+    return [f"{100 * values[name]:.2f}" if name in values else "" for name in names]
+
+
+def trial_note(trial: optuna.Trial, recipe: Recipe, plan: Plan) -> str:
+    """What a trial is, and in which settings it differs from the recipe it started from."""
+    named = settings_of(get_recipe(recipe.name))
+    changed = {key: value for key, value in settings_of(recipe).items() if value != named.get(key)}
+    origin = trial.user_attrs.get("baseline")
+    what = f"The row `{origin}`, set by hand" if origin else f"Drawn by `{plan.sampler}`"
+    if "warm_start" in trial.user_attrs:
+        what = f"Settings of `{trial.user_attrs['warm_start']}`"
+    rows = [f"| `{key}` | {named.get(key)} | {value} |" for key, value in changed.items()]
+    return "\n".join(
+        [f"{what}: recipe `{recipe.name}` with", "", "| setting | recipe | here |", "|---|---|---|", *rows]
+    )
+
+
+def ended_note(note: str, state: str, reason: str) -> str:
+    """The note of a trial with how it ended."""
+    how = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}[state]
+    why = f"{how}: {reason}" if reason and not reason.startswith(how) else reason or how
+    return f"{note.partition(ENDED)[0]}{ENDED}{why.rstrip('.')}."

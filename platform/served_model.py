@@ -1,0 +1,61 @@
+"""What MLflow serves: a checkpoint that is asked about pictures. MLflow runs this file where it loads the model.
+
+It needs the core alone, a copy of which goes with the model: a machine that serves it has no Sakuga.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+from shards_tools.errors import Error
+from trainables.prediction import Predictor, distances_of_pairs, top_classes
+from trainables.verification import USUAL_RATE, read_verification
+
+USUAL_TOP = 5
+
+
+class PictureModel(PythonModel):
+    """Features and classes of each picture and, of two in a row, whether they are of one work."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the checkpoint."""
+        checkpoint = Path(context.artifacts["checkpoint"])
+        self._predictor, self._verification = Predictor(checkpoint), read_verification(checkpoint)
+
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """A row for each row: JPEG or PNG bytes in the column `image` and, to compare it with, in `other`."""
+        try:
+            return self._answer(model_input, params or {})
+        except Error as mistake:
+            raise MlflowException.invalid_parameter_value(str(mistake)) from mistake
+
+    def _answer(self, model_input: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
+        pictures, top = list(model_input["image"]), int(params.get("top", USUAL_TOP))
+        inputs = self._predictor.of_bytes(pictures)
+        features_ND = self._predictor.features(inputs, len(pictures))
+        classes = top_classes(self._predictor.probabilities(inputs, len(pictures)), self._predictor.info.works, top)
+        answer = pd.DataFrame(
+            {
+                "classes": [[name for name, _ in row] for row in classes],
+                "probabilities": [[chance for _, chance in row] for row in classes],
+                "features": features_ND.tolist(),
+            }
+        )
+        if "other" not in model_input:
+            return answer
+        if self._verification is None:
+            raise Error("This model has no thresholds to compare pictures by. Ask without the column other.")
+        point = self._verification.at_rate(float(params.get("false_accept_rate", USUAL_RATE)))
+        others = list(model_input["other"])
+        others_ND = self._predictor.features(self._predictor.of_bytes(others), len(others))
+        distances_N = distances_of_pairs(features_ND, others_ND)
+        return answer.assign(distance=distances_N.astype(float), same_work=distances_N < point.threshold)
+
+
+set_model(PictureModel())
