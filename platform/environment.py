@@ -21,16 +21,11 @@ def start_of_search(plan: Plan) -> dict[str, Any]:
     test = [] if plan.finalists is None else [Evaluation(plan.manifest, "test", plan.fold).chance()]
     return {
         "command": typed_command(),
-        "space": plan.space.name,
         "data": plan.data,
-        "layout": plan.manifest.layout,
-        "num_images": plan.manifest.num_images,
-        "num_works": len(plan.manifest.works),
         "chance": plan.chance,
         "chance_by_fold": [Evaluation(plan.manifest, "val", fold).chance() for fold in range(plan.folds)],
         "chance_test": next(iter(test), None),
         "gpus_per_trial": plan.gpus_per_trial,
-        "tracking": without_password(plan.tracking),
         "environment": environment(),
     }
 

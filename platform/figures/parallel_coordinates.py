@@ -31,14 +31,14 @@ def draw_parallel_coordinates(stored: StoredStudy) -> Figure:
     if len(told) < 2:
         raise Error("fewer than two trials have reported a value.")
     distributions = distributions_of(stored.trials)
-    names = _most_important(stored, list(distributions))
+    names, which = _most_important(stored, list(distributions))
     shown = names[:MOST_AXES]
     best = told[-1]
-    left_out = f" the {len(shown)} most important of {len(names)}" if len(shown) < len(names) else f" {len(names)}"
+    of_all = f" the {len(shown)} {which} of {len(names)}" if len(shown) < len(names) else f" {len(names)}"
     return Figure(
         name="parallel_coordinates",
         title="Settings that go together",
-        says=f"Each of {len(told)} trials is a line through{left_out} parameters, coloured by"
+        says=f"Each of {len(told)} trials is a line through{of_all} parameters, coloured by"
         f" {axis_of(stored.objective)} after its last epoch: from {told[0][1]:.2f} to {best[1]:.2f} of trial"
         f" {best[0].number}. A line dips below an axis where the trial was not asked for that parameter.",
         drawn=_drawn(stored, told, {name: distributions[name] for name in shown}),
@@ -64,13 +64,13 @@ def place_on_axis(distribution: BaseDistribution, setting: Any) -> float:
     return (place - low) / (high - low) if high > low else 0.5
 
 
-def _most_important(stored: StoredStudy, names: list[str]) -> list[str]:
-    """The names, the most important first as far as that can be said."""
+def _most_important(stored: StoredStudy, names: list[str]) -> tuple[list[str], str]:
+    """The names, the most important first where that can be said; and what the first are called."""
     try:
         order = list(importances_of(stored))
     except Error:
-        return names
-    return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
+        return names, "first"
+    return sorted(names, key=lambda name: order.index(name) if name in order else len(order)), "most important"
 
 
 def _drawn(stored: StoredStudy, told: list[tuple[FrozenTrial, float]], shown: dict[str, BaseDistribution]) -> Any:

@@ -11,7 +11,9 @@ from platform.report.answer import count
 from platform.report.content import NOTHING, Section, Table, cell, heading, spoken
 from platform.report.known import Known
 from platform.stored_study import StoredStudy, num_epochs, value_of
+from shards_tools.manifest import Manifest
 
+NOT_WORKS = ("classes", "identities")  # layouts whose images are told apart by these
 MOST_REASONS = 20
 MOST_NUMBERS = 12
 
@@ -74,9 +76,7 @@ def environment_section(known: Known) -> Section:
     data = known.data or "not known"
     rows += [("data", data), ("fingerprint of the data", stored.search["data"])]
     if known.manifest is not None:
-        manifest = known.manifest
-        size = f"{manifest.num_images} images, {len(manifest.works)} works, {len(manifest.roles)} roles"
-        rows.append(("size of the data", size))
+        rows.append(("size of the data", _size(known.manifest)))
     tables = [Table(title="The search", columns=("", ""), rows=rows)]
     versions = start.get("environment", {})
     if versions:
@@ -104,6 +104,13 @@ def trials_section(stored: StoredStudy) -> Section:
         tables=[table] if rows else [],
         says=["trials.csv has the settings and all metrics of each, too."],
     )
+
+
+def _size(manifest: Manifest) -> str:
+    num, num_images = len(manifest.works), f"{manifest.num_images} images"
+    if manifest.layout in NOT_WORKS:
+        return f"{num_images}, {num} {manifest.layout}"
+    return f"{num_images}, {num} works, {len(manifest.roles)} roles"
 
 
 def _numbers(trials: list[FrozenTrial]) -> str:

@@ -41,7 +41,8 @@ class Known:
         start, own = self.stored.last_start, self.stored.search["fold"]
         fold = own if fold is None else fold
         if fold == own and "chance" in start:
-            return _as_scores(start["chance"])
+            remembered: Mapping[str, float] = start["chance"]
+            return remembered
         by_fold: Sequence[Mapping[str, float]] = start.get("chance_by_fold", ())
         if fold < len(by_fold):
             return by_fold[fold]
@@ -84,7 +85,3 @@ def know(stored: StoredStudy, data: str | None) -> Known:
     if test_fold is not None and manifest.layout == "five-fold":
         manifest = manifest.with_test_fold(test_fold)
     return Known(stored=stored, data=address, manifest=manifest)
-
-
-def _as_scores(values: Mapping[str, float]) -> Mapping[str, float]:
-    return {name: float(value) for name, value in values.items()}

@@ -117,6 +117,20 @@ def test_nothing_foreign_is_on_the_screen(undisturbed: tuple[Path, dict[str, Any
     assert [line for line in lines if not line.startswith(ours)] == []
 
 
+def test_a_report_says_what_the_search_says(undisturbed: tuple[Path, dict[str, Any], str], tmp_path: Path) -> None:
+    runs, summary, _ = undisturbed
+    words = [summary["study"], "--runs", str(runs), "--out", str(tmp_path / "out"), "--json"]
+    ended = subprocess.run([sys.executable, "-m", "platform.report", *words], capture_output=True, text=True, cwd=ROOT)
+    found = json.loads(ended.stdout.splitlines()[-1])
+    assert {key: found["best"][key] for key in ("trial", "value", "params")} == {
+        key: summary["best"][key] for key in ("trial", "value", "params")
+    }
+    assert found["chance"] == summary["chance"]
+    assert found["missing"] == []
+    assert found["mlflow_run_id"] is not None
+    assert "val_cmc" in found["figures"]
+
+
 def test_the_same_command_again_trains_nothing(
     undisturbed: tuple[Path, dict[str, Any], str], space: Path, shards: Path
 ) -> None:
