@@ -9,7 +9,9 @@ if __name__ == "__main__":  # before imports that take seconds
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -87,6 +89,11 @@ def start_or_go_on(options: argparse.Namespace, nodes: Sequence[Machine], starte
         if options.json:
             print_json(foreseen)
         return
+    run_search(plan, started, as_json=options.json)
+
+
+def run_search(plan: Plan, started: float, *, as_json: bool) -> None:
+    """Run what is left of the plan, and say what has come of it."""
     settings = earlier_settings(plan)
     storage = open_storage(plan.storage)
     with (
@@ -96,43 +103,52 @@ def start_or_go_on(options: argparse.Namespace, nodes: Sequence[Machine], starte
     ):
         study = open_study(plan, storage)
         enqueue_settings(study, settings)
-        tracker = Tracker(
-            journal,
-            uri=plan.tracking,
-            artifacts=plan.runs / "artifacts",
-            study=plan.study,
-            params={key: value for key, value in plan.identity().items() if value is not None},
-            tags=study_tags(plan),
-            data=data_of(plan),
-        )
-        tracker.start()
-        wait_s = LONGEST_WAIT_AFTER_AN_ERROR_S
-        try:
+        with mlflow_told(plan, journal) as tracker:
             after = AfterSearch(study, plan, storage, journal)
             trials = Trials(study, plan, journal, screen_of_search(study, plan))
             storage.interrupted = lambda: trials.interrupted
             with cluster_when_needed(plan) as start_ray:
-
-                def begin() -> None:
-                    study.set_user_attr("last_start", start_of_search(plan))
-                    start_ray()
-
+                start = partial(remember_and_start, study, plan, start_ray)
                 if not trials.done:
-                    search(study, plan, trials, tracker, begin)
+                    search(study, plan, trials, tracker, start)
                 if trials.over:
-                    after.run(begin)
+                    after.run(start)
             over = (after.ran or trials).over
             journal.append("study", **study_event(study, plan, typed_command(), over=over), time=time.time())
-            wait_s = LONGEST_WAIT_FOR_MLFLOW_S
-        finally:
-            tracker.close(wait_s)
     print_summary(study, plan, after.tables(), next_steps(study, plan, tracker))
-    if options.json:
+    if as_json:
         print_json({**summary(study, plan, tracker, time.monotonic() - started), **after.as_json()})
     ran = after.ran or trials
     if ran.interrupted:
         raise KeyboardInterrupt
     ran.failed.raise_if_too_many()
+
+
+@contextmanager
+def mlflow_told(plan: Plan, journal: Journal) -> Iterator[Tracker]:
+    """What tells MLflow of the search for as long as the context lasts; after an error it waits for no store."""
+    tracker = Tracker(
+        journal,
+        uri=plan.tracking,
+        artifacts=plan.runs / "artifacts",
+        study=plan.study,
+        params={key: value for key, value in plan.identity().items() if value is not None},
+        tags=study_tags(plan),
+        data=data_of(plan),
+    )
+    tracker.start()
+    wait_s = LONGEST_WAIT_AFTER_AN_ERROR_S
+    try:
+        yield tracker
+        wait_s = LONGEST_WAIT_FOR_MLFLOW_S
+    finally:
+        tracker.close(wait_s)
+
+
+def remember_and_start(study: optuna.Study, plan: Plan, start_ray: Callable[[], None]) -> None:
+    """Let the study remember what this start is, and start Ray."""
+    study.set_user_attr("last_start", start_of_search(plan))
+    start_ray()
 
 
 def parser() -> Parser:
@@ -193,13 +209,13 @@ def parser() -> Parser:
     return arguments
 
 
-def search(study: optuna.Study, plan: Plan, trials: Trials, tracker: Tracker, begin: Callable[[], None]) -> None:
+def search(study: optuna.Study, plan: Plan, trials: Trials, tracker: Tracker, start: Callable[[], None]) -> None:
     """Run the trials that are left."""
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     print_header(plan, num_finished(study), len(running))
-    start = study.user_attrs.get("starts", 0) + 1
-    study.set_user_attr("starts", start)
-    begin()
+    number = study.user_attrs.get("starts", 0) + 1
+    study.set_user_attr("starts", number)
+    start()
     # MLflow's store is made while Ray starts, and stands before any trial does.
     if not tracker.ready.wait(LONGEST_WAIT_FOR_MLFLOW_S):
         say(
@@ -207,7 +223,7 @@ def search(study: optuna.Study, plan: Plan, trials: Trials, tracker: Tracker, be
             "The search goes on; what it is to be told waits on disk."
         )
     with trials.display:
-        run_trials(plan, trials, start)
+        run_trials(plan, trials, number)
     if trials.failure:
         raise trials.failure
 
