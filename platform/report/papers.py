@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-from importlib.resources import files
-
 from platform.display import COLUMNS
 from platform.report.content import NOTHING, Section, Table, cell, heading
 from platform.report.known import Known
 from platform.stored_study import StoredStudy, is_papers, value_of
+from trainables.recipes.printed import printed_numbers
 
 TINY = (
     "At tiny scale the networks are narrow, shallow and briefly trained: the printed numbers say which row it is. Their"
@@ -20,11 +18,29 @@ PAPER = (
 )
 
 
-def printed_numbers(space: str, row: str) -> tuple[str, dict[str, float]]:
+# The table that prints the rows of a space, and its own names of rows where the space has others.
+TABLES = {
+    "transreid": "LSASRD Table 5",
+    "agw": "LSASRD Table 4",
+    "dafre": "DAF:re Table 1",
+    "moeimouto": "DAF:re Table 2",
+    "animesion": "Animesion README",
+    "animesion_vilt": "Animesion README",
+    "icartoonface": "PaddleClas cartoon",
+}
+ELSEWHERE = {
+    ("moeimouto", "SN, 224 px"): ("DAF:re Table 4", "SN"),
+    ("moeimouto", "R-18, 224 px"): ("DAF:re Table 4", "R-18"),
+    ("animesion_vilt", "ViLT L-16"): ("Animesion README", "ViLT L-16 (vision+tags)"),
+}
+
+
+def printed_row(space: str, row: str) -> tuple[str, dict[str, float]]:
     """The table that prints a row of a space, and its numbers as fractions; both empty where no paper does."""
-    with files("platform.report").joinpath("printed.csv").open(encoding="utf-8") as file:
-        own = [entry for entry in csv.DictReader(file) if (entry["space"], entry["row"]) == (space, row)]
-    return (own[0]["table"] if own else ""), {entry["metric"]: float(entry["percent"]) / 100 for entry in own}
+    name = row.removeprefix("paper ")
+    table, own = ELSEWHERE.get((space, name), (TABLES.get(space, ""), name))
+    numbers = printed_numbers(table, own)
+    return (table if numbers else ""), numbers
 
 
 def papers_section(known: Known) -> Section | None:
@@ -34,7 +50,7 @@ def papers_section(known: Known) -> Section | None:
     if not rows:
         return None
     space = stored.search["space"]
-    printed = {trial.number: printed_numbers(space, trial.user_attrs["baseline"]) for trial in rows}
+    printed = {trial.number: printed_row(space, trial.user_attrs["baseline"]) for trial in rows}
     names = _metrics(stored, {name for _, numbers in printed.values() for name in numbers})
     told = {name for _, numbers in printed.values() for name in numbers}
     columns = ["row", "trial"]

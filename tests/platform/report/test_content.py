@@ -13,7 +13,7 @@ from optuna.trial import create_trial
 from platform.environment import start_of_search
 from platform.plan import Plan
 from platform.report.known import Known, know
-from platform.report.papers import printed_numbers
+from platform.report.papers import printed_row
 from platform.report.settings import commands, in_lines
 from platform.report.stages import finalists_of, folds_of
 from platform.spaces import load_space, space_names
@@ -86,14 +86,14 @@ def test_every_row_of_a_paper_has_its_printed_numbers(space: str) -> None:
     tables = {recipe.table for recipe in RECIPES.values()}
     for scale in ("paper", "tiny"):
         for row in load_space(space, scale).baselines:
-            table, numbers = printed_numbers(space, row)
+            table, numbers = printed_row(space, row)
             assert bool(numbers) == row.startswith("paper")
             assert table in tables | {""}
             assert all(0 < value < 1 for value in numbers.values())
 
 
 def test_printed_numbers_are_the_papers() -> None:
-    table, numbers = printed_numbers("transreid", "paper ViT-Stride")
+    table, numbers = printed_row("transreid", "paper ViT-Stride")
     assert table == "LSASRD Table 5"
     assert numbers == pytest.approx({"mINP": 0.1314, "mAP": 0.4224, "cmc_1": 0.7472, "cmc_5": 0.8934})
 
