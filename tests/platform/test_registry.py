@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from mlflow import MlflowClient
@@ -112,16 +113,17 @@ def served(uri: str, model: str, log: Path) -> Iterator[str]:
     with log.open("wb") as file:
         process = subprocess.Popen([sys.executable, *words], env=environment, stdout=file, stderr=file)
     try:
-        wait_until(lambda: answers(f"http://{address}/ping"), 300, f"a served model: {log.read_text()[-2000:]}")
+        wait_until(lambda: answers(f"http://{address}/ping") or process.poll() is not None, 300, "a served model")
+        assert process.poll() is None, log.read_text()[-2000:]
         yield f"http://{address}/invocations"
     finally:
         end_family(process)
 
 
 def own_environment() -> dict[str, str]:
-    """Of a command that tells nobody of itself."""
-
-    return {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1"}
+    """Of a command that tells nobody of itself, and finds uvicorn beside this Python."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return {**os.environ, "PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1"}
 
 
 def answers(address: str) -> bool:
@@ -169,9 +171,23 @@ def test_a_served_model_answers_as_the_command_does(
         assert "picture 1 is a broken image" in refused.value.read().decode()
 
 
+def test_a_server_gets_the_model_with_its_files(measured: Path, tmp_path: Path) -> None:
+    server = MlflowServer(tmp_path)
+    server.start()
+    try:
+        client = tell(tmp_path, server.uri, measured, best=1)
+        assert versions(client) == {"1": "1", "2": "0"}
+        source = client.get_model_version_by_alias("s", "best").source
+        assert source.startswith("mlflow-artifacts:")
+        assert len(list((tmp_path / "artifacts").rglob("verification.json"))) == 3  # two models, and the best run's
+    finally:
+        server.kill()
+
+
 def test_a_server_that_asks_for_a_password_gets_everything(
     measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("flask_wtf", reason="mlflow[auth] is not installed")
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "password1234")
     monkeypatch.setenv("MLFLOW_FLASK_SERVER_SECRET_KEY", "of the test")
@@ -191,3 +207,46 @@ def test_a_server_that_asks_for_a_password_gets_everything(
             MlflowClient(server.uri).search_experiments()
     finally:
         server.kill()
+
+
+@contextmanager
+def shown(runs: Path) -> Iterator[str]:
+    """The MLflow UI on the store under `runs`; gives the address of its pages."""
+    port = free_port()
+    words = ["-m", "platform.ui", "--runs", str(runs), "--port", str(port)]
+    with (runs / "ui.log").open("wb") as file:
+        process = subprocess.Popen([sys.executable, *words], env=own_environment(), stdout=file, stderr=file)
+    try:
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), 300, "the UI")
+        yield f"http://127.0.0.1:{port}/#"
+    finally:
+        end_family(process)
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium to look with")
+def test_the_pages_nest_trials_compare_them_and_name_the_aliases(measured: Path, tmp_path: Path) -> None:
+    from playwright.sync_api import expect, sync_playwright
+
+    client = tell(tmp_path, f"sqlite:///{tmp_path}/mlflow.db", measured, best=1)
+    experiment = client.get_experiment_by_name("s").experiment_id
+    runs = {run.info.run_name: run.info.run_id for run in client.search_runs([experiment])}
+    chosen = quote(json.dumps([runs["trial 1"], runs["trial 2"]]))
+    with shown(tmp_path) as address, sync_playwright() as player:
+        browser = player.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page()
+        page.set_default_timeout(90_000)
+        expect.set_options(timeout=90_000)
+        page.goto(f"{address}/experiments/{experiment}/runs")
+        study = page.locator(".ag-row").filter(has=page.locator(f"a[href$='{runs['s']}']"))
+        study.get_by_role("button").first.wait_for()
+        expect(page.get_by_text("trial 1", exact=True)).to_have_count(0)  # below the run of the study
+        study.get_by_role("button").first.click()
+        expect(page.get_by_text("trial 1", exact=True)).to_be_visible()
+        page.goto(f"{address}/compare-runs?runs={chosen}&experiments={quote(json.dumps([experiment]))}")
+        expect(page.locator(".js-plotly-plot").first).to_be_visible()
+        page.goto(f"{address}/models/s")
+        for alias in ("best", "baseline"):
+            expect(page.get_by_text(f"@ {alias}")).to_be_visible()
+        page.goto(f"{address}/experiments/{experiment}/runs/{runs['trial 1']}/artifacts")
+        expect(page.get_by_text("checkpoint", exact=True).first).to_be_visible()
+        browser.close()
