@@ -63,7 +63,7 @@ def setup(app: Any) -> None:
 
 def lead_to_pages(app: Any, name: str, source: list[str]) -> None:
     """Let a link to a file outside of docs/, as it is right where the sources are read, lead to its page."""
-    source[0] = source[0].replace("](../deploy/README.md", "](deploying.md")
+    source[0] = source[0].replace("](../../deploy/README.md", "](../deploying.md")
 
 
 def write_made_pages(app: Any) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from platform.objectives import OBJECTIVES
@@ -45,6 +46,12 @@ def measure_once(checkpoint: Path, plan: Plan) -> None:
     """Let the checkpoint have thresholds, where the data have pairs of works; what stands in the way is said."""
     ranks = Evaluation(plan.manifest, "val", plan.fold).ranks
     if not ranks or not checkpoint.is_dir() or read_verification(checkpoint) is not None:
+        return
+    if plan.scale == "paper" and not torch.cuda.is_available():  # the head of a cluster would take half an hour
+        say(
+            "Thresholds for pairs of pictures need a GPU here: python -m platform.predict"
+            f" {checkpoint} --calibrate {plan.data}"
+        )
         return
     try:
         write_verification(checkpoint, measure(checkpoint, plan.manifest, fold=plan.fold))

@@ -10,12 +10,14 @@ from platform.notes import NOTE, trial_note
 from platform.objectives import COSTS, METRICS
 from platform.plan import Plan
 from trainables.losses.total import NAMES as LOSS_NAMES
+from trainables.machine import NAMES as SYSTEM_NAMES
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import settings_of
 
 # What is kept of a report; Ray adds entries of its own to it.
 METRIC_KEYS = (
     *METRICS, *COSTS, "num_valid_queries", "loss", *LOSS_NAMES, "lr", "seconds", "images_per_second", "rss_mb",
+    *SYSTEM_NAMES,
 )  # fmt: skip
 TAG_KEYS = ("baseline", "warm_start", "over_limit")  # where a trial comes from, and what may be known of it already
 

@@ -16,6 +16,7 @@ from trainables.batches import EpochBatches
 from trainables.checkpoint import read_info
 from trainables.evaluation import Metrics
 from trainables.latency import ms_per_image
+from trainables.machine import load
 from trainables.memory import forget_peaks, peaks
 from trainables.optimiser import set_learning_rate
 from trainables.progress import Progress, load_progress, restore_random_states
@@ -109,6 +110,7 @@ def run_epoch(training: Training, epoch: int) -> Metrics:
         "ms_per_image": latency_ms,
         "time": time.time(),
         **peaks(training.device),
+        **load(training.device),
     }
 
 

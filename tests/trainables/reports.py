@@ -5,7 +5,9 @@ from pathlib import Path
 
 import torch
 
-OF_THE_MOMENT = {"time", "seconds", "images_per_second", "ms_per_image", "rss_mb"}
+from trainables.machine import NAMES as SYSTEM_NAMES
+
+OF_THE_MOMENT = {"time", "seconds", "images_per_second", "ms_per_image", "rss_mb", *SYSTEM_NAMES}
 
 
 class Reports:

@@ -1,0 +1,25 @@
+"""How busy the machine of a training is, whatever runs there: by the names of MLflow's page of system metrics."""
+
+import psutil
+import torch
+
+CPU = "system/cpu_utilization_percentage"
+MEMORY_MB = "system/system_memory_usage_megabytes"
+MEMORY = "system/system_memory_usage_percentage"
+GPU_MEMORY_MB = "system/gpu_0_memory_usage_megabytes"
+GPU_MEMORY = "system/gpu_0_memory_usage_percentage"
+NAMES = (CPU, MEMORY_MB, MEMORY, GPU_MEMORY_MB, GPU_MEMORY)
+
+
+def load(device: torch.device) -> dict[str, float]:
+    """CPUs in percent since this process last asked, memory now; on a GPU also its memory, of all that use it."""
+    memory = psutil.virtual_memory()
+    found = {
+        CPU: psutil.cpu_percent(),
+        MEMORY_MB: memory.used / 1e6,
+        MEMORY: 100 * memory.used / memory.total,
+    }
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        found |= {GPU_MEMORY_MB: (total - free) / 1e6, GPU_MEMORY: 100 * (total - free) / total}
+    return found
