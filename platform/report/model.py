@@ -13,10 +13,13 @@ from platform.comparison import Comparison
 from platform.display import label
 from platform.figures.figure import Figure
 from platform.figures.of_model import figures_of_model
+from platform.figures.verification import verification_figure
 from platform.report.content import Section
 from platform.report.known import Known
 from shards_tools.command import say
 from shards_tools.errors import Error
+from shards_tools.manifest import Manifest
+from trainables.verification import count_split, measure
 
 
 def model_sections(known: Known, final: Sequence[Comparison]) -> tuple[list[Section], list[str]]:
@@ -33,6 +36,8 @@ def model_sections(known: Known, final: Sequence[Comparison]) -> tuple[list[Sect
         say(f"Figures of {what} ...")
         try:
             figures = figures_of_model(Path(checkpoint), known.manifest, split=split, fold=None)
+            if split == "test":
+                figures += _of_pairs(Path(checkpoint), known.manifest)
         except Error as reason:
             missing.append(f"There are no figures of {what}: {reason}")
             continue
@@ -49,6 +54,18 @@ def _first_seed(known: Known, number: int) -> list[str]:
         if trial.user_attrs["of"] == number and trial.state == TrialState.COMPLETE and "checkpoint" in trial.user_attrs
     }
     return [own[min(own)]] if own else []
+
+
+def _of_pairs(checkpoint: Path, manifest: Manifest) -> list[Figure]:
+    """Whether two pictures are from one work, by thresholds of the validation split; none of classes."""
+    if manifest.layout == "classes":
+        return []
+    try:
+        counts, _, _ = count_split(checkpoint, manifest, split="test")
+        return [verification_figure(measure(checkpoint, manifest), counts)]
+    except Error as reason:
+        say(f"left out of the figures of {checkpoint} on test: {reason}")
+        return []
 
 
 def _named(figures: Sequence[Figure], split: str) -> list[Figure]:
