@@ -41,9 +41,10 @@ def print_list(recipes: Sequence[dict[str, Any]]) -> None:
     names = {entry["name"] for entry in recipes}
     shown = [entry for entry in recipes if entry["name"].removesuffix("-tiny") not in names - {entry["name"]}]
     width = max(len(entry["name"]) for entry in shown) + 2
+    say(f"{'recipe':{width}}{'backbone':26}{'parameters':>10}{'tokens':>8}  row")
     for entry in shown:
         row = f"{entry['table']}, {entry['row']}" if entry["table"] else RECIPES[entry["name"]].preset or "ours"
-        size = f"{entry['num_parameters'] / 1e6:7.2f} M parameters  {entry['tokens']:4} tokens"
+        size = f"{entry['num_parameters'] / 1e6:8.2f} M{entry['tokens']:8}"
         say(f"{entry['name']:{width}}{entry['backbone']:26}{size}  {row}")
     say("NAME-tiny is the tiny form of each.")
 

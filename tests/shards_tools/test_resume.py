@@ -252,7 +252,9 @@ def test_an_image_that_changes_during_the_build_is_named(plain_tree, tmp_path, m
 
 def test_a_long_build_says_how_far_it_is(plain_tree, tmp_path, small_shards, monkeypatch, caplog):
     monkeypatch.setattr(progress, "LINE_S", 0.0)
-    monkeypatch.setattr(logging.getLogger("shards_tools"), "propagate", True)  # a command may have changed it
+    # A command may have had it show lines itself, to which pytest then listens too.
+    monkeypatch.setattr(logging.getLogger("shards_tools"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("shards_tools"), "handlers", [])
     caplog.set_level(logging.INFO, "shards_tools")
     manifest = build(scan(plain_tree), tmp_path / "out")
     counts = [shard.num_samples for shard in manifest.shards]
