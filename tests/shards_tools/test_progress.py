@@ -15,7 +15,9 @@ from tests.terminal_session import session
 
 @pytest.fixture
 def _read_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(logging.getLogger("shards_tools"), "propagate", True)  # a command may have changed it
+    # A command may have had it show lines itself, to which pytest then listens too.
+    monkeypatch.setattr(logging.getLogger("shards_tools"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("shards_tools"), "handlers", [])
     caplog.set_level(logging.INFO, "shards_tools")
 
 
