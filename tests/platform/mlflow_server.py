@@ -47,6 +47,7 @@ class MlflowServer:
         wait_until(self._answers, 600, "an MLflow server")
 
     def _answers(self) -> bool:
+        assert self._process is None or self._process.poll() is None, (self._folder / "server.log").read_text()[-2000:]
         ask = f"import urllib.request; urllib.request.urlopen('{self.uri}/health', timeout=5)"
         return (
             subprocess.run([*self._enter, sys.executable, "-c", ask], check=False, capture_output=True).returncode == 0

@@ -54,7 +54,7 @@ def tell(folder: Path, uri: str, checkpoint: Path, best: int) -> MlflowClient:
         journal.append("study", **state, time=103.0)
         tracker = Tracker(journal, uri=uri, artifacts=folder / "artifacts", study="s", params={}, tags={})
         tracker.start()
-        tracker.close(60)
+        tracker.close(300)  # two models are some 300 files, each a call
         assert not tracker.unsent, tracker.trouble
     return MlflowClient(uri)
 
@@ -189,12 +189,12 @@ def test_a_server_that_asks_for_a_password_gets_everything(
 ) -> None:
     pytest.importorskip("flask_wtf", reason="mlflow[auth] is not installed")
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
-    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "password1234")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "only-for-this-test")
     monkeypatch.setenv("MLFLOW_FLASK_SERVER_SECRET_KEY", "of the test")
     monkeypatch.setenv("MLFLOW_AUTH_CONFIG_PATH", str(tmp_path / "auth.ini"))
     (tmp_path / "auth.ini").write_text(
         f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{tmp_path}/auth.db\n"
-        "admin_username = admin\nadmin_password = password1234\n"
+        "admin_username = admin\nadmin_password = only-for-this-test\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
     )
     server = MlflowServer(tmp_path, options=("--app-name", "basic-auth"))
