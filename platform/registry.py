@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+import threading
 import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -31,8 +32,9 @@ MODEL_TYPE = "sakuga"
 class Registry:
     """The models of one study."""
 
-    def __init__(self, client: MlflowClient, experiment: str, study: str) -> None:
-        self._client, self._experiment = client, experiment
+    def __init__(self, client: MlflowClient, experiment: str, study: str, packaging: threading.Lock) -> None:
+        """Holds `packaging` while it makes the folder of a model."""
+        self._client, self._experiment, self._packaging = client, experiment, packaging
         self.name = study
 
     def register(self, model: Mapping[str, Any], run_id: str) -> None:
@@ -76,7 +78,7 @@ class Registry:
             return logged
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder) / "model"
-            with warnings.catch_warnings():
+            with self._packaging, warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # MLflow's about itself
                 package(checkpoint, place, logged, run_id)
             self._client.log_model_artifacts(logged.model_id, str(place))

@@ -56,7 +56,7 @@ class Tracker(threading.Thread):
         self._run_ids: dict[int, str] = {}
         self._parent = ""
         self._imported, self._closing = threading.Event(), threading.Event()
-        self._packaging = threading.Lock()  # held while a model is made, which imports too
+        self._packaging = threading.Lock()  # held while a model is made, which imports too, but not while it is sent
         self._gave_up = threading.Event()
         self._sent_file = journal.path.with_suffix(".sent.json")
         self._offset = self._load_offset()
@@ -229,10 +229,9 @@ class Tracker(threading.Thread):
             self._mark_best(client, self._run_ids[event["trial"]])
         if event["checkpoint"] and Path(event["checkpoint"]).is_dir():
             client.log_artifacts(self._run_ids[event["trial"]], event["checkpoint"], "checkpoint")
-        registry = Registry(client, self._experiment, self._study)
+        registry = Registry(client, self._experiment, self._study, self._packaging)
         for model in event.get("models", ()):
-            with self._packaging:
-                registry.register(model, self._run_ids[model["trial"]])
+            registry.register(model, self._run_ids[model["trial"]])
         client.set_terminated(self._parent, "FINISHED", now)
 
     def _mark_best(self, client: MlflowClient, run_id: str) -> None:
