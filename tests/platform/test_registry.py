@@ -89,6 +89,9 @@ def test_the_best_is_registered_once_and_aliases_follow_it(measured: Path, tmp_p
     for run in client.search_runs([client.get_experiment_by_name("s").experiment_id], "tags.trial = '2'"):
         assert len(client.get_metric_history(run.info.run_id, "mAP")) == 1
         assert len(run.outputs.model_outputs) == 1
+    kept = list((tmp_path / "artifacts" / "models").rglob("*"))
+    assert [file.name for file in kept].count("served_model.py") == 3
+    assert [file for file in kept if file.suffix in (".pkl", ".pickle")] == [], "loading one could run anything"
 
 
 def test_a_model_that_a_killed_start_left_half_done_is_finished(measured: Path, tmp_path: Path) -> None:
