@@ -12,7 +12,7 @@ from rich.table import Table
 
 from platform.objectives import COSTS, last_epoch, written
 from platform.plan import Plan
-from platform.study import best_trial, chosen_trial, front
+from platform.study import best_trial, chosen_trial, front, is_papers
 from shards_tools.command import say
 
 # What the papers print, in their order and in percent: of works, or of classes.
@@ -168,7 +168,7 @@ def print_summary(
     elif best := chosen_trial(study):
         table.add_row(*_row("best found", best, keys), style="bold")
     baselines = [trial for trial in study.get_trials(deepcopy=False) if "baseline" in trial.user_attrs]
-    for trial in sorted(baselines, key=lambda trial: (trial.user_attrs["baseline"].startswith("paper"), trial.number)):
+    for trial in sorted(baselines, key=lambda trial: (is_papers(trial), trial.number)):
         if last_epoch(trial):
             over = " (over)" if "over_limit" in trial.user_attrs else ""
             table.add_row(*_row(f"{trial.user_attrs['baseline']}{over}", trial, keys))

@@ -18,7 +18,7 @@ from platform.journal import Journal
 from platform.paired import mean_and_std
 from platform.plan import Plan
 from platform.storage import PatientStorage
-from platform.study_comparisons import Scores, tested_scores
+from platform.study_comparisons import Scores, seeds_of_finalists, tested_scores
 from platform.trainings import (
     Training,
     Trainings,
@@ -57,7 +57,7 @@ class Finalists:
     @property
     def seeds(self) -> list[int]:
         """Those of the trainings: none of them has been used by the search."""
-        return [self._plan.seed + 1 + place for place in range(self._plan.final_seeds)]
+        return seeds_of_finalists(self._plan.seed, self._plan.final_seeds)
 
     @property
     def numbers(self) -> list[int]:

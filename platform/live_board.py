@@ -12,6 +12,7 @@ from rich.text import Text
 from platform.display import LABEL_WIDTH, PART_LABEL_WIDTH, label
 from platform.objectives import last_epoch, written
 from platform.plan import Plan
+from platform.study import is_papers
 from platform.time_left import Pace, seconds_left
 
 STYLES = {TrialState.COMPLETE: "green", TrialState.PRUNED: "", TrialState.FAIL: "red"}
@@ -26,6 +27,7 @@ class Named:
     baseline: str  # the row set by hand that it is; empty: it was drawn
     settings: Mapping[str, object]
     is_over_limit: bool
+    is_papers: bool
 
 
 @dataclass
@@ -196,11 +198,18 @@ class Board:
     def _compare(self, trial: Named, value: float) -> None:
         if not trial.is_over_limit and (self.best is None or value > self.best[0]):
             self.best = (value, trial)
-        if trial.baseline.startswith("paper") and (self.paper_row is None or value > self.paper_row[0]):
+        if trial.is_papers and (self.paper_row is None or value > self.paper_row[0]):
             self.paper_row = (value, trial)
 
 
 def named_trial(trial: optuna.Trial | FrozenTrial) -> Named:
     """What a board keeps of a trial."""
     attributes = trial.user_attrs
-    return Named(trial.number, label(trial), attributes.get("baseline", ""), trial.params, "over_limit" in attributes)
+    return Named(
+        number=trial.number,
+        label=label(trial),
+        baseline=attributes.get("baseline", ""),
+        settings=trial.params,
+        is_over_limit="over_limit" in attributes,
+        is_papers=is_papers(trial),
+    )

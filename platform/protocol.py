@@ -72,7 +72,7 @@ def check_protocol(study: optuna.Study, folds: int, test_fold: int | None) -> No
     if all(trial.state == TrialState.WAITING for trial in study.get_trials(deepcopy=False)):
         study.set_user_attr("test_fold", test_fold)
         return
-    kept = study.user_attrs.get("test_fold")
+    kept = kept_test_fold(study)
     if kept is None and test_fold is not None:
         raise Error(
             f"--finalists: study {study.study_name} has trained on fold {test_fold}, which they would be tested on."
@@ -83,3 +83,9 @@ def check_protocol(study: optuna.Study, folds: int, test_fold: int | None) -> No
             f"Study {study.study_name} keeps fold {kept} for its finalists. Give --finalists N as its first start did,"
             " or start another study with --study NAME."
         )
+
+
+def kept_test_fold(study: optuna.Study) -> int | None:
+    """The fold of five-fold data that the study keeps for its finalists; None where it keeps none."""
+    kept: int | None = study.user_attrs.get("test_fold")
+    return kept

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from platform.objectives import last_epoch
 from platform.storage import SERVER_OPTIONS, cause_of, without_password
-from platform.study import chosen_trial
+from platform.study import chosen_trial, is_papers
 from shards_tools.errors import Error, unknown
 
 PATIENCE_S = 60.0  # with a search that is just writing
@@ -83,11 +83,6 @@ class StoredStudy:
         """The best of the papers' rows; None where none has a value."""
         rows = [trial for trial in self.baselines if is_papers(trial)]
         return max(rows, key=lambda trial: value_of(trial, self.objective) or 0.0, default=None)
-
-
-def is_papers(trial: FrozenTrial) -> bool:
-    """Whether the trial is a row of a paper."""
-    return str(trial.user_attrs.get("baseline", "")).startswith("paper")
 
 
 def value_of(trial: FrozenTrial, name: str) -> float | None:

@@ -82,6 +82,11 @@ def chosen_trial(study: optuna.Study) -> optuna.trial.FrozenTrial | None:
     return best_trial(study) if number is None else study.get_trials(deepcopy=False)[number]
 
 
+def is_papers(trial: optuna.Trial | FrozenTrial) -> bool:
+    """Whether the trial is a row of a paper; rows that are only set by hand are called otherwise."""
+    return str(trial.user_attrs.get("baseline", "")).startswith("paper")
+
+
 def num_finished(study: optuna.Study) -> int:
     """How many trials count for --trials: complete and pruned."""
     return len(study.get_trials(deepcopy=False, states=FINISHED))

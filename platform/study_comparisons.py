@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from platform.comparison import Comparison, compare
 from platform.display import label
+from platform.study import is_papers
 
 Scores = Mapping[str, float]
 
@@ -17,7 +18,7 @@ Scores = Mapping[str, float]
 def best_paper_row(ranked: Sequence[FrozenTrial]) -> FrozenTrial | None:
     """The first of `ranked` that is a paper's row; of a space without any, the first row set by hand."""
     rows = [trial for trial in ranked if "baseline" in trial.user_attrs]
-    return next((row for row in rows if row.user_attrs["baseline"].startswith("paper")), rows[0] if rows else None)
+    return next(filter(is_papers, rows), rows[0] if rows else None)
 
 
 def last_candidates(candidates: Iterable[FrozenTrial]) -> dict[int, FrozenTrial]:
@@ -75,6 +76,11 @@ def compare_finalists(
         tested=seeds,
         chance=chance,
     )
+
+
+def seeds_of_finalists(seed: int, number: int) -> list[int]:
+    """The seeds that each finalist is trained with, of a search with this seed, which has used none of them."""
+    return [seed + 1 + place for place in range(number)]
 
 
 def tested_scores(

@@ -50,7 +50,7 @@ def draw_class_size(answers: Answers) -> Figure:
     """A point for each work or class, and the mean of those of about one size."""
     found, ranks = class_sizes(answers), answers.asked.evaluation.ranks
     if np.ptp(found.images_M) == 0:
-        raise Error(f"accuracy by size: all {answers.kinds} have {found.images_M[0]} images.")
+        raise Error(f"all {answers.kinds} have {found.images_M[0]} images.")
     axis = f"{'training' if found.are_trained else 'gallery'} images of the {answers.kind}"
     names = [answers.named(work) for work in found.works_M.tolist()]
     bins = ", ".join(f"{bin_}: {100 * bin_.accuracy:.1f} %" for bin_ in found.bins)

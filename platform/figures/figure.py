@@ -5,17 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import matplotlib
 import matplotlib.figure
 
 from platform.figures.look import SETTINGS
+from shards_tools.command import say
+from shards_tools.errors import Error
 
 if TYPE_CHECKING:  # its import takes a second that most commands need not wait for
     import plotly.graph_objects
+
+Subject = TypeVar("Subject")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,3 +64,15 @@ class Figure:
             warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
             self.drawn.savefig(content, format=kind, **options)
         return content.getvalue()
+
+
+def drawn_of(subject: Subject, draws: Iterable[Callable[[Subject], Figure]], what: str) -> list[Figure]:
+    """The figures of one thing; one that it has not the numbers for is left out, and said."""
+    figures = []
+    for draw in draws:
+        try:
+            figures.append(draw(subject))
+        except Error as reason:
+            name = draw.__name__.removeprefix("draw_").replace("_", " ")
+            say(f"left out of the figures of {what}: {name}: {reason}")
+    return figures

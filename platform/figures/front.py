@@ -11,8 +11,8 @@ from platform.figures.figure import Figure
 from platform.figures.look import BLUE, GREY, ORANGE, canvas
 from platform.figures.trials import axis_of, scaled, title_of
 from platform.objectives import COSTS
-from platform.stored_study import StoredStudy, is_papers
-from platform.study import front
+from platform.stored_study import StoredStudy
+from platform.study import front, is_papers
 from shards_tools.errors import Error
 
 

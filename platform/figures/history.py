@@ -10,22 +10,13 @@ from optuna.trial import FrozenTrial, TrialState
 from platform.constraints import is_over
 from platform.figures.figure import Figure
 from platform.figures.look import BLUE, GREY, ORANGE, canvas
-from platform.figures.trials import COLOURS, axis_of, by_kind, last_value, title_of
+from platform.figures.trials import COLOURS, axis_of, last_value, title_of, with_value
 from platform.stored_study import StoredStudy
-from shards_tools.errors import Error
 
 
 def draw_history(stored: StoredStudy) -> Figure:
     """A point for each trial with a value, and the best complete one up to it as a line."""
-    told = [
-        (trial, kind, value)
-        for kind, trials in by_kind(stored)
-        for trial in trials
-        if (value := last_value(stored, trial)) is not None
-    ]
-    if not told:
-        raise Error("no trial has reported a value.")
-    told.sort(key=lambda entry: entry[0].number)
+    told = sorted(((trial, kind, value) for kind, trial, value in with_value(stored)), key=lambda one: one[0].number)
     best = best_so_far([(trial, value) for trial, _, value in told])
     turns = [
         trial.number for (trial, _, _), now, before in zip(told[1:], best[1:], best[:-1], strict=True) if now != before

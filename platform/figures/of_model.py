@@ -8,7 +8,7 @@ from platform.figures.answers import Answers, answer
 from platform.figures.class_size import draw_class_size
 from platform.figures.cmc import draw_cmc
 from platform.figures.confusion import draw_confusion
-from platform.figures.figure import Figure
+from platform.figures.figure import Figure, drawn_of
 from platform.figures.grad_cam import draw_grad_cam
 from platform.figures.ranked_lists import draw_ranked_lists
 from platform.figures.works_map import draw_works_map
@@ -39,10 +39,4 @@ def figures_of_model(checkpoint: Path, manifest: Manifest, *, split: str, fold: 
     except Error as reason:
         say(f"no figures of {checkpoint} on {split}: {reason}")
         return []
-    figures = []
-    for draw in FIGURES:
-        try:
-            figures.append(draw(answers))
-        except Error as reason:
-            say(f"left out of the figures of {checkpoint} on {split}: {reason}")
-    return figures
+    return drawn_of(answers, FIGURES, f"{checkpoint} on {split}")

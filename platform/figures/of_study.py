@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from platform.figures.figure import Figure
+from platform.figures.figure import Figure, drawn_of
 from platform.figures.front import draw_front
 from platform.figures.history import draw_history
 from platform.figures.importances import draw_importances
@@ -12,8 +12,6 @@ from platform.figures.per_fold import draw_per_fold
 from platform.figures.slices import draw_slices
 from platform.figures.timeline import draw_timeline
 from platform.stored_study import StoredStudy
-from shards_tools.command import say
-from shards_tools.errors import Error
 
 FIGURES: tuple[Callable[[StoredStudy], Figure], ...] = (
     draw_front,
@@ -29,10 +27,4 @@ FIGURES: tuple[Callable[[StoredStudy], Figure], ...] = (
 
 def figures_of_study(stored: StoredStudy) -> list[Figure]:
     """What there is to see of a study; a figure that it does not have yet is left out, and said."""
-    figures = []
-    for draw in FIGURES:
-        try:
-            figures.append(draw(stored))
-        except Error as reason:
-            say(f"left out of the figures: {draw.__name__.removeprefix('draw_').replace('_', ' ')}: {reason}")
-    return figures
+    return drawn_of(stored, FIGURES, f"study {stored.name}")

@@ -11,7 +11,8 @@ from platform.figures.figure import Figure
 from platform.figures.look import BLUE, GREEN, GREY, ORANGE, canvas
 from platform.figures.trials import axis_of, plain, scaled
 from platform.paired import mean_and_std
-from platform.stored_study import StoredStudy, is_papers
+from platform.stored_study import StoredStudy
+from platform.study import is_papers
 from platform.study_comparisons import last_candidates
 from shards_tools.errors import Error
 

@@ -30,7 +30,7 @@ class RankedList:
 def draw_ranked_lists(answers: Answers) -> Figure:
     """A row for each query: right images are framed green with a tick, wrong ones red with a cross."""
     if not isinstance(answers, Rankings):
-        raise Error("ranked lists: classes are named, and no gallery is ranked.")
+        raise Error("classes are named, and no gallery is ranked.")
     lists, manifest = ranked_lists(answers), answers.asked.evaluation.manifest
     has_roles = answers.kind == "work"
     left_out = " Images of the query's own work and role are left out." if has_roles else ""

@@ -11,9 +11,8 @@ from optuna.trial import FrozenTrial
 from platform.figures.explore import escaped, on_white
 from platform.figures.figure import Figure
 from platform.figures.look import FULL_WIDTH, canvas
-from platform.figures.trials import COLOURS, axis_of, by_kind, choices_of, distributions_of, last_value, plain, setting
+from platform.figures.trials import COLOURS, axis_of, choices_of, distributions_of, plain, setting, with_value
 from platform.stored_study import StoredStudy
-from shards_tools.errors import Error
 
 ACROSS = 4
 PANEL_INCHES = 1.5
@@ -24,14 +23,7 @@ Points = list[tuple[str, FrozenTrial, float]]
 
 def draw_slices(stored: StoredStudy) -> Figure:
     """A panel for each parameter, with a point for each trial that has it."""
-    points = [
-        (kind, trial, value)
-        for kind, trials in by_kind(stored)
-        for trial in trials
-        if (value := last_value(stored, trial)) is not None
-    ]
-    if not points:
-        raise Error("no trial has reported a value.")
+    points = with_value(stored)
     distributions = distributions_of(stored.trials)
     rows = [
         (name, trial.number, kind, trial.params[name], value)

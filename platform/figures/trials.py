@@ -11,7 +11,9 @@ from optuna.trial import FrozenTrial, TrialState
 from platform.display import COLUMNS
 from platform.figures.look import BLUE, GREEN, GREY, ORANGE, PURPLE, RED
 from platform.objectives import COSTS
-from platform.stored_study import StoredStudy, is_papers, value_of
+from platform.stored_study import StoredStudy, value_of
+from platform.study import is_papers
+from shards_tools.errors import Error
 
 LONGEST_NAME = 28
 # What a trial is to the reader, in the order of the legend, each with its colour; what comes later is drawn above.
@@ -66,6 +68,19 @@ def last_value(stored: StoredStudy, trial: FrozenTrial) -> float | None:
     """The first objective after the trial's last epoch, in the unit of `axis_of`."""
     value = value_of(trial, stored.objective)
     return None if value is None else scaled(stored.objective, value)
+
+
+def with_value(stored: StoredStudy) -> list[tuple[str, FrozenTrial, float]]:
+    """Kind, trial and last value of every trial that has one, in the order in which they are drawn; Error for none."""
+    found = [
+        (kind, trial, value)
+        for kind, trials in by_kind(stored)
+        for trial in trials
+        if (value := last_value(stored, trial)) is not None
+    ]
+    if not found:
+        raise Error("no trial has reported a value.")
+    return found
 
 
 def distributions_of(trials: Iterable[FrozenTrial]) -> dict[str, BaseDistribution]:

@@ -84,7 +84,7 @@ def embedded(features_nD: np.ndarray) -> np.ndarray:
     from sklearn.manifold import TSNE  # takes a second that other figures need not wait for
 
     if len(features_nD) < 5 or not np.ptp(features_nD, axis=0).any():
-        raise Error(f"map of the features: {len(features_nD)} images without differences make none.")
+        raise Error(f"{len(features_nD)} images without differences make none.")
     tsne = TSNE(perplexity=_perplexity(len(features_nD)), init="pca", random_state=SEED)
     with threadpool_limits(1):  # sums depend on how they are shared out
         points_n2: np.ndarray = tsne.fit_transform(features_nD)

@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from platform import display
 from platform.display import COLUMNS
 from platform.figures.figure import Figure
-from platform.objectives import COSTS, written
+from platform.objectives import COSTS
 
 SPOKEN_COSTS = {"num_parameters": "parameters", "gpu_mb": "GPU memory", "ms_per_image": "time per image"}
 NOTHING = "\N{EN DASH}"  # in a cell that has no value
@@ -69,7 +70,5 @@ def heading(name: str) -> str:
 
 
 def cell(name: str, value: float | None) -> str:
-    """A value under its heading."""
-    if value is None or math.isnan(value):
-        return NOTHING
-    return written(name, value) if name in COSTS else f"{100 * value:.2f}"
+    """A value under its heading, or a dash where there is none."""
+    return NOTHING if value is None or math.isnan(value) else display.cell(name, value)

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from platform.protocol import kept_test_fold
 from platform.stored_study import StoredStudy
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
 from trainables.evaluation import Evaluation
-
-TEST_FOLD = "test_fold"  # the study's own entry: the fold that is kept for its finalists
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +80,7 @@ def know(stored: StoredStudy, data: str | None) -> Known:
             )
         why = f"What lies at {address} are other data than the study's. Name them with --data SHARDS."
         return Known(stored=stored, data=address, manifest=None, why_no_manifest=why)
-    test_fold = stored.study.user_attrs.get(TEST_FOLD)
+    test_fold = kept_test_fold(stored.study)
     if test_fold is not None and manifest.layout == "five-fold":
         manifest = manifest.with_test_fold(test_fold)
     return Known(stored=stored, data=address, manifest=manifest)

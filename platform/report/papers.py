@@ -5,7 +5,8 @@ from __future__ import annotations
 from platform.display import COLUMNS
 from platform.report.content import NOTHING, Section, Table, cell, heading
 from platform.report.known import Known
-from platform.stored_study import StoredStudy, is_papers, value_of
+from platform.stored_study import StoredStudy, value_of
+from platform.study import is_papers
 from trainables.recipes.printed import printed_numbers
 
 TINY = (

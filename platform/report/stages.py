@@ -7,7 +7,13 @@ import math
 from platform.comparison import Comparison, notes_on
 from platform.report.content import NOTHING, Section, Table, cell, spoken
 from platform.report.known import Known
-from platform.study_comparisons import compare_finalists, compare_folds, last_candidates, tested_scores
+from platform.study_comparisons import (
+    compare_finalists,
+    compare_folds,
+    last_candidates,
+    seeds_of_finalists,
+    tested_scores,
+)
 
 
 def folds_of(known: Known) -> list[Comparison]:
@@ -30,7 +36,7 @@ def finalists_of(known: Known) -> list[Comparison]:
     elected = stored.final.get("elected")
     if not elected or not any(name.startswith("test ") for name in stored.final):
         return []
-    seeds = [stored.search["seed"] + 1 + place for place in range(elected["asked"]["final_seeds"])]
+    seeds = seeds_of_finalists(stored.search["seed"], elected["asked"]["final_seeds"])
     tested = tested_scores(stored.final_trainings, stored.final, elected["trials"], seeds)
     metric = metric_of_test(known)
     return compare_finalists(

@@ -13,8 +13,8 @@ from platform.live_picture import clock, picture, settings_in_short, spoken
 from platform.plan import Plan
 from tests.small_terminal import SmallTerminal
 
-PAPER = Named(0, "trial 0 (paper row)", "paper row", {"lr": 1e-4}, False)
-DRAWN = Named(3, "trial 3", "", {"erase_probability": 0.5, "lr": 0.00314159}, False)
+PAPER = Named(0, "trial 0 (paper row)", "paper row", {"lr": 1e-4}, False, True)
+DRAWN = Named(3, "trial 3", "", {"erase_probability": 0.5, "lr": 0.00314159}, False, False)
 VALUES = {"mAP": 0.25, "loss": 1.5, "images_per_second": 123.4, "rss_mb": 1168.2}
 
 
@@ -65,7 +65,7 @@ def test_a_narrow_terminal_has_fewer_columns(board: Board) -> None:
 def test_many_trials_are_cut(board: Board, width: int, height: int, shown: int) -> None:
     board.rows.clear()
     for number in range(100):
-        name = Named(number, f"trial {number} (paper {'long ' * 20})", "", {"name": "x" * 200}, False)
+        name = Named(number, f"trial {number} (paper {'long ' * 20})", "", {"name": "x" * 200}, False, False)
         board.start(name, 1, (0, 9), {}, now=0.0)
     board.best = (0.25, name)
     lines = lines_of(board, width, height)

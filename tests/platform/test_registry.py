@@ -22,6 +22,7 @@ from platform.journal import Journal
 from platform.tracking import Tracker
 from shards_tools.manifest_file import read_manifest
 from shards_tools.reader import read_image
+from tests.platform.browser import opened_page
 from tests.platform.driver import end_family, wait_until
 from tests.platform.mlflow_server import MlflowServer
 from tests.platform.postgres import free_port
@@ -226,17 +227,14 @@ def shown(runs: Path) -> Iterator[str]:
         end_family(process)
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium to look with")
 def test_the_pages_nest_trials_compare_them_and_name_the_aliases(measured: Path, tmp_path: Path) -> None:
-    from playwright.sync_api import expect, sync_playwright
-
     client = tell(tmp_path, f"sqlite:///{tmp_path}/mlflow.db", measured, best=1)
     experiment = client.get_experiment_by_name("s").experiment_id
     runs = {run.info.run_name: run.info.run_id for run in client.search_runs([experiment])}
     chosen = quote(json.dumps([runs["trial 1"], runs["trial 2"]]))
-    with shown(tmp_path) as address, sync_playwright() as player:
-        browser = player.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page()
+    with opened_page() as page, shown(tmp_path) as address:
+        from playwright.sync_api import expect
+
         page.set_default_timeout(90_000)
         expect.set_options(timeout=90_000)
         page.goto(f"{address}/experiments/{experiment}/runs")
@@ -252,4 +250,3 @@ def test_the_pages_nest_trials_compare_them_and_name_the_aliases(measured: Path,
             expect(page.get_by_text(f"@ {alias}")).to_be_visible()
         page.goto(f"{address}/experiments/{experiment}/runs/{runs['trial 1']}/artifacts")
         expect(page.get_by_text("checkpoint", exact=True).first).to_be_visible()
-        browser.close()

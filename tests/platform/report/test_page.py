@@ -2,11 +2,12 @@
 
 import itertools
 import re
-import shutil
 from html.parser import HTMLParser
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+
+from tests.platform.browser import opened_page
 
 VOID = {"meta", "img", "br", "hr", "input", "link"}
 STRANGE = "<script>alert(1)</script>"
@@ -73,17 +74,11 @@ def test_a_name_that_is_markup_stays_text_in_every_file(written: dict[str, Any])
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_the_page_is_whole_in_a_browser(written: dict[str, Any], scheme: str, width: int) -> None:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("there is no chromium")
-    from axe_playwright_python.sync_playwright import Axe
-    from playwright.sync_api import sync_playwright
-
+def test_the_page_is_whole_in_a_browser(written: dict[str, Any], scheme: Literal["dark", "light"], width: int) -> None:
     loaded: list[str] = []
-    with sync_playwright() as browsers:
-        browser = browsers.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    with opened_page(width, scheme) as page:
+        from axe_playwright_python.sync_playwright import Axe
+
         page.on("request", lambda request: loaded.append(request.url))
         page.on("dialog", lambda dialog: loaded.append(dialog.message))
         page.goto((written["out"] / "index.html").as_uri())
@@ -93,7 +88,6 @@ def test_the_page_is_whole_in_a_browser(written: dict[str, Any], scheme: str, wi
             "[...document.querySelectorAll('svg[role], img')].map(e => e.getBoundingClientRect().height)"
         )
         found = Axe().run(page).response["violations"]
-        browser.close()
     assert root[0] <= root[1]
     assert len(sizes) == len(written["json"]["figures"])
     assert min(sizes) > 0
@@ -103,22 +97,14 @@ def test_the_page_is_whole_in_a_browser(written: dict[str, Any], scheme: str, wi
 
 @pytest.mark.slow
 def test_figures_to_explore_are_drawn_without_a_network(written: dict[str, Any]) -> None:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("there is no chromium")
-    from playwright.sync_api import sync_playwright
-
     troubles: list[str] = []
-    with sync_playwright() as browsers:
-        browser = browsers.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
+    with opened_page() as page:
         page.on("pageerror", lambda trouble: troubles.append(str(trouble)))
         page.on("dialog", lambda dialog: troubles.append(dialog.message))
         page.goto((written["out"] / "explore.html").as_uri())
         page.wait_for_selector(".js-plotly-plot .main-svg")
         drawn = page.locator(".js-plotly-plot").count()
         width = page.evaluate("document.documentElement.scrollWidth")
-        browser.close()
     assert troubles == []
     assert drawn == len(re.findall(r'class="chart"', (written["out"] / "explore.html").read_text()))
     assert width <= 1280
