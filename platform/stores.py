@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import tempfile
 import uuid
 from pathlib import Path
@@ -13,12 +11,11 @@ import optuna
 import sqlalchemy
 
 from platform.plan import Plan
+from platform.quiet_mlflow import IMPATIENT, import_quietly
 from platform.storage import without_password
 from platform.study import check_same_search, open_storage
 from shards_tools.errors import Error
 
-# A server that does not answer is named after so many seconds, not after MLflow's own several minutes.
-SERVER_ENVIRONMENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 WAY_OUT = {
     "--runs": "Give a folder that this user may write to.",
     "--storage": "Give sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME, where this user may write.",
@@ -95,14 +92,11 @@ def _stored_study(plan: Plan) -> optuna.Study | None:
 
 def _try_mlflow(plan: Plan, *, writes: bool) -> None:
     """Ask MLflow for the study's experiment, as the search will, and, through a server, try to write."""
-    for name, value in {**SERVER_ENVIRONMENT, "MLFLOW_DISABLE_TELEMETRY": "true"}.items():
-        os.environ.setdefault(name, value)
-    from mlflow import MlflowClient  # here: its import takes seconds
+    import_quietly(**IMPATIENT)
+    from mlflow import MlflowClient
     from mlflow.entities import ViewType
     from mlflow.exceptions import MlflowException
 
-    for name in ("mlflow", "alembic", "urllib3"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         client = MlflowClient(tracking_uri=plan.tracking)
         client.get_experiment_by_name(plan.study)

@@ -8,7 +8,6 @@ of equal key, step, value and time once.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from platform.data_inputs import as_inputs
 from platform.journal import Event, Journal
 from platform.notes import NOTE, ended_note
+from platform.quiet_mlflow import import_quietly
 from platform.registry import Registry
 from platform.storage import without_password
 
@@ -104,19 +104,13 @@ class Tracker(threading.Thread):
             pass
 
     def _connect(self) -> MlflowClient:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # that is JSON's alone
-        # Its own repetition of a call whose answer was lost would make a run twice.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         try:
-            from mlflow import MlflowClient  # here: its import takes seconds that the search need not wait for
+            # Its own repetition of a call whose answer was lost would make a run twice.
+            import_quietly(MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
+            from mlflow import MlflowClient  # here, in the thread: the search need not wait for it
             from mlflow.entities import Param, ViewType
         finally:
             self._imported.set()
-
-        for name in ("mlflow", "alembic"):  # trouble with the store is told in one line, see `trouble`
-            logging.getLogger(name).setLevel(logging.CRITICAL)
         client = MlflowClient(tracking_uri=self._uri)
         experiment = client.get_experiment_by_name(self._study)
         if experiment is None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from pathlib import Path
 
+from platform.quiet_mlflow import IMPATIENT, import_quietly
 from platform.storage import without_password
-from platform.stores import SERVER_ENVIRONMENT
 from shards_tools.command import say
 
 PLACE = "report"  # among the artifacts of the run
@@ -18,12 +16,9 @@ def upload(tracking: str, study: str, folder: Path) -> str | None:
 
     A store that is away is said in a line and is no failure: the report lies on disk.
     """
-    for name, value in {**SERVER_ENVIRONMENT, "MLFLOW_DISABLE_TELEMETRY": "true"}.items():
-        os.environ.setdefault(name, value)
-    from mlflow import MlflowClient  # here: its import takes seconds
+    import_quietly(**IMPATIENT)
+    from mlflow import MlflowClient
 
-    for name in ("mlflow", "alembic", "urllib3"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
     where = without_password(tracking)
     try:
         client = MlflowClient(tracking_uri=tracking)
