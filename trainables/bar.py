@@ -36,6 +36,8 @@ class EpochBar:
         self._bar.total = progress.of
         self._bar.set_postfix(loss=f"{progress.sums['loss'] / progress.num_images:.3f}", refresh=False)
         self._bar.update(progress.num_batches - self._bar.n)
+        if progress.num_batches == progress.of:
+            self._bar.refresh()  # tqdm leaves out what comes soon after a drawing, and the evaluation may take long
 
     def epoch_done(self, line: str, epoch: int) -> None:
         """Print the epoch's line above the bar, which begins anew."""

@@ -14,13 +14,16 @@ from tests.deploy.files import DEPLOY, ROOT
 SCRIPT = DEPLOY / "slurm/search.sbatch"
 SEARCH = ["--space", "transreid", "--runs", "/shared/my runs"]
 
-# Each writes its name and words to $CALLS. Steps of srun last until they are ended, as `ray start --block` does.
+# Each writes its name and words to $CALLS. Steps of srun last until they are ended, as `ray start --block` does; they
+# are waited for before the driver starts, as the nodes are.
 STUBS = {
     "scontrol": 'echo "scontrol $*" >>"$CALLS"; [ "$1" = requeue ] || printf "node1\\nnode2\\nnode3\\n"',
     "srun": 'echo "srun $*" >>"$CALLS"; trap "exit 0" TERM; touch "$CALLS.step.$$"; while :; do sleep 0.05; done',
     "python": """
 case "$*" in
-*wait_for_nodes*) echo "python $*" >>"$CALLS"; exit "${NODES_STATUS:-0}" ;;
+*wait_for_nodes*)
+    while [ "$(ls "$CALLS".step.* 2>/dev/null | wc -l)" -lt 3 ]; do sleep 0.05; done
+    echo "python $*" >>"$CALLS"; exit "${NODES_STATUS:-0}" ;;
 esac
 echo "python $* [$#]" >>"$CALLS"
 [ -n "${LASTS:-}" ] || exit "${SEARCH_STATUS:-0}"
