@@ -34,12 +34,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
-from platform.display import Display
-from platform.journal import Journal
+from platform.display.lines import Display
 from platform.plan import Plan
 from platform.pruning import REDUCTION_FACTOR, rungs_of
 from platform.storage import PatientStorage
 from platform.study import open_storage, open_study
+from platform.tracking.journal import Journal
 from platform.trials import Trials
 
 NUM_TIMED = 100

@@ -27,7 +27,7 @@ from optuna.distributions import IntDistribution
 sys.path.append(str(Path(__file__).parents[1]))
 
 from benchmarks.laboratory import Params, Space
-from platform.spaces import load_space
+from platform.spaces.loading import load_space
 from shards_tools.manifest_file import read_manifest
 from trainables.loop import run_epoch
 from trainables.step import NonFiniteLoss

@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 from benchmarks.laboratory import Laboratory, Params, Space, Training
 from platform.plan import Plan
 from platform.pruning import make_pruner, should_stop
-from platform.sampling import reseed
+from platform.sampling.samplers import reseed
 
 OURS = "Sakuga"
 

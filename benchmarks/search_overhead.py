@@ -109,12 +109,12 @@ def ours(
     """The platform's own path, from the plan to the last event that MLflow has taken."""
     import optuna
 
-    from platform.display import Display
+    from platform.display.lines import Display
     from platform.execution import local_cluster, run_trials
-    from platform.journal import Journal
     from platform.lock import only_driver
     from platform.study import open_storage, open_study
-    from platform.tracking import Tracker
+    from platform.tracking.journal import Journal
+    from platform.tracking.tracker import Tracker
     from platform.trials import Trials
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)

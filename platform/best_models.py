@@ -9,10 +9,10 @@ import optuna
 import torch
 from optuna.trial import FrozenTrial, TrialState
 
+from platform.comparison.of_study import best_paper_row
 from platform.objectives import OBJECTIVES
 from platform.plan import Plan
 from platform.study import chosen_trial
-from platform.study_comparisons import best_paper_row
 from shards_tools.command import say
 from shards_tools.errors import Error
 from trainables.evaluation import Evaluation

@@ -14,10 +14,10 @@ import ray
 from ray import tune
 
 from platform.adapters import Budget, KeepCheckpoint, StudyScheduler, StudySearcher
-from platform.cluster import quieten
+from platform.cluster.joining import quieten
+from platform.cluster.reaper import reaped
+from platform.cluster.servers import watched_servers
 from platform.plan import Plan
-from platform.reaper import reaped
-from platform.servers import watched_servers
 from platform.signals import stop_on_signals
 from platform.trials import Trials
 from shards_tools.command import say

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from platform.constraints import check_reachable, limits_of
-from platform.grid import num_points
 from platform.objectives import check_names, objectives_of, sampler_and_pruner
 from platform.protocol import checked_folds, checked_seeds, refuse_several_objectives, with_test_fold
 from platform.resources import Machine, resources, this_machine
-from platform.spaces import Space, load_space
+from platform.spaces.constraints import check_reachable, limits_of
+from platform.spaces.grid import num_points
+from platform.spaces.loading import Space, load_space
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest

@@ -17,32 +17,32 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
-from platform.after_search import AfterSearch
-from platform.cluster import address_of_job, joined
+from platform.after_search.after_search import AfterSearch
+from platform.cluster.joining import address_of_job, joined
+from platform.cluster.sharing import prove_shared
 from platform.code_version import code_version
-from platform.concurrency import fit_to_memory
-from platform.data_inputs import data_of
-from platform.display import print_header, print_summary
-from platform.dry_run import dry_run
+from platform.display.lines import print_header, print_summary
+from platform.display.live import screen_of_search
 from platform.environment import start_of_search, typed_command
-from platform.events import search_tags
 from platform.execution import cluster_when_needed, run_trials
-from platform.journal import Journal
-from platform.live import screen_of_search
 from platform.lock import only_driver
 from platform.objectives import COSTS, OBJECTIVES
 from platform.plan import Plan, make_plan
+from platform.projection.concurrency import fit_to_memory
+from platform.projection.dry_run import dry_run
 from platform.pruning import PRUNERS
 from platform.resources import AUTO, Machine, auto_or_number, this_machine
 from platform.room import needs_room
-from platform.sampling import SAMPLERS
-from platform.sharing import prove_shared
+from platform.sampling.samplers import SAMPLERS
 from platform.signals import remember_ctrl_c
-from platform.spaces import space_names
+from platform.spaces.loading import space_names
 from platform.storage import without_password
 from platform.study import num_finished, open_storage, open_study
 from platform.summary import next_steps, study_event, summary
-from platform.tracking import Tracker
+from platform.tracking.data_inputs import data_of
+from platform.tracking.events import search_tags
+from platform.tracking.journal import Journal
+from platform.tracking.tracker import Tracker
 from platform.trials import Trials
 from platform.warm_start import earlier_settings, enqueue_settings
 from shards_tools.command import Parser, positive_float, positive_int, print_json, run, say, show_log

@@ -11,9 +11,9 @@ import optuna
 import sqlalchemy
 
 from platform.plan import Plan
-from platform.quiet_mlflow import IMPATIENT, import_quietly
 from platform.storage import without_password
 from platform.study import check_same_search, open_storage
+from platform.tracking.quiet_mlflow import IMPATIENT, import_quietly
 from shards_tools.errors import Error
 
 WAY_OUT = {

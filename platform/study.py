@@ -11,10 +11,10 @@ import sqlalchemy.exc
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
-from platform.constraints import is_over
 from platform.objectives import directions
 from platform.plan import Plan
 from platform.pruning import make_pruner
+from platform.spaces.constraints import is_over
 from platform.storage import PatientStorage, cause_of, open_database, without_password
 from shards_tools.errors import Error
 

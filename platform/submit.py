@@ -21,7 +21,7 @@ import aiohttp
 from ray.exceptions import RayError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from platform.tokens import TOKEN_PLACES, demand_tokens, own_token
+from platform.cluster.tokens import TOKEN_PLACES, demand_tokens, own_token
 from shards_tools.command import Parser, run, say
 from shards_tools.errors import Error
 
@@ -113,7 +113,7 @@ def connect(address: str) -> JobSubmissionClient:
 
 def submit(client: JobSubmissionClient, search: argparse.Namespace, words: Sequence[str]) -> str:
     """Send our package and the words of a search; the name of the job."""
-    from platform.cluster import copied_package  # here: its import takes seconds
+    from platform.cluster.joining import copied_package  # here: its import takes seconds
 
     job = free_name(client, job_name(search))
     with tempfile.TemporaryDirectory() as folder:

@@ -9,12 +9,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from platform.best_models import models_of
 from platform.budgets import budget_met
-from platform.constraints import is_over
-from platform.notes import NOTE, study_note
 from platform.plan import Plan
+from platform.spaces.constraints import is_over
 from platform.storage import without_password
 from platform.study import chosen_trial, front
-from platform.tracking import Tracker
+from platform.tracking.notes import NOTE, study_note
+from platform.tracking.tracker import Tracker
 
 
 def study_event(study: optuna.Study, plan: Plan, command: str, *, over: bool) -> dict[str, Any]:

@@ -17,17 +17,17 @@ import optuna
 from optuna.trial import TrialState
 
 from platform.budgets import budget_met, gpu_hours
-from platform.constraints import judge, known_costs
-from platform.display import Screen
-from platform.events import METRIC_KEYS, start_of
+from platform.display.lines import Screen
 from platform.failures import Failures
-from platform.journal import Book
 from platform.objectives import final_values, knows_epoch, last_epoch, num_parameters, tell_epoch
 from platform.plan import Plan
 from platform.pruning import should_stop
 from platform.room import no_room
-from platform.sampling import reseed
+from platform.sampling.samplers import reseed
+from platform.spaces.constraints import judge, known_costs
 from platform.study import num_finished
+from platform.tracking.events import METRIC_KEYS, start_of
+from platform.tracking.journal import Book
 from shards_tools.errors import Error
 from shards_tools.folders import is_full
 from trainables.recipes.recipe import Recipe
@@ -101,7 +101,7 @@ class Trials:
         self.display.start(trial, attempt, last_epoch(self._frozen(trial)) or 0, recipe.epochs)
         return {
             **self._plan.config(recipe),
-            **trial.user_attrs.get("training", {}),  # another fold or seed than the search's; see trainings.py
+            **trial.user_attrs.get("training", {}),  # another fold or seed; see after_search/trainings.py
             "trial": trial.number,
             "attempt": attempt,
             "resume": checkpoint if checkpoint and Path(checkpoint).is_dir() else None,

@@ -12,9 +12,9 @@ import sqlalchemy
 from optuna.distributions import json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 
-from platform.constraints import is_over
 from platform.plan import Plan
-from platform.spaces import check_point
+from platform.spaces.constraints import is_over
+from platform.spaces.loading import check_point
 from platform.storage import without_password
 from platform.study import FINISHED, front, open_storage
 from shards_tools.command import say

@@ -3,6 +3,7 @@
 import ast
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TypeGuard
 
@@ -105,3 +106,33 @@ def test_drawn_arrows_pass() -> None:
     assert arrows_not_drawn("import ray\nfrom shards_tools import plans\nimport json", "trainables/ray_trial.py") == []
     assert arrows_not_drawn("import mlflow, optuna, ray\nfrom platform.study import x", "platform/search.py") == []
     assert arrows_not_drawn("import math\nfrom . import transreid", "search_spaces/agw.py") == []
+
+
+def imported_parts(file: Path) -> set[str]:
+    """The folders, and single files, of `platform/` that a file needs when it runs, its own aside."""
+    tree = ast.parse(file.read_text())
+    for_types = {
+        node
+        for branch in ast.walk(tree)
+        if isinstance(branch, ast.If) and ast.unparse(branch.test) == "TYPE_CHECKING"
+        for node in ast.walk(branch)
+    }
+    parts = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node not in for_types:
+            package, _, module = (node.module or "").partition(".")
+            if package == "platform":
+                parts |= {module.partition(".")[0]} if module else {alias.name for alias in node.names}
+    return parts - {part_of(file)}
+
+
+def part_of(file: Path) -> str:
+    return file.relative_to(ROOT / "platform").parts[0].removesuffix(".py")
+
+
+def test_no_two_folders_of_platform_import_each_other() -> None:
+    needed: dict[str, set[str]] = {}
+    for file in (ROOT / "platform").rglob("*.py"):
+        needed.setdefault(part_of(file), set()).update(imported_parts(file))
+    assert "tracking" in needed["trials"]
+    TopologicalSorter(needed).prepare()  # raises where they form a circle

@@ -7,10 +7,10 @@ from typing import Any
 from matplotlib.ticker import MaxNLocator
 from optuna.trial import FrozenTrial, TrialState
 
-from platform.constraints import is_over
 from platform.figures.figure import Figure
 from platform.figures.look import BLUE, GREY, ORANGE, canvas
 from platform.figures.trials import COLOURS, axis_of, last_value, title_of, with_value
+from platform.spaces.constraints import is_over
 from platform.stored_study import StoredStudy
 
 

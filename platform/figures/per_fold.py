@@ -6,14 +6,14 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from platform.display import label
+from platform.comparison.of_study import last_candidates
+from platform.comparison.paired import mean_and_std
+from platform.display.lines import label
 from platform.figures.figure import Figure
 from platform.figures.look import BLUE, GREEN, GREY, ORANGE, canvas
 from platform.figures.trials import axis_of, plain, scaled
-from platform.paired import mean_and_std
 from platform.stored_study import StoredStudy
 from platform.study import is_papers
-from platform.study_comparisons import last_candidates
 from shards_tools.errors import Error
 
 SHOWN = ("mAP", "mINP", "top1", "top5")  # those of them that every fold has

@@ -8,7 +8,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from platform.display import COLUMNS
+from platform.display.lines import COLUMNS
 from platform.figures.look import BLUE, GREEN, GREY, ORANGE, PURPLE, RED
 from platform.objectives import COSTS
 from platform.stored_study import StoredStudy, value_of

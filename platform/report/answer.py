@@ -7,8 +7,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from platform.comparison import Comparison
-from platform.display import label
+from platform.comparison.comparison import Comparison
+from platform.display.lines import label
 from platform.objectives import written
 from platform.report.content import cell, spoken
 from platform.report.known import Known

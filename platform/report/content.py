@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from platform import display
-from platform.display import COLUMNS
+from platform.display import lines
+from platform.display.lines import COLUMNS
 from platform.figures.figure import Figure
 from platform.objectives import COSTS
 
@@ -71,4 +71,4 @@ def heading(name: str) -> str:
 
 def cell(name: str, value: float | None) -> str:
     """A value under its heading, or a dash where there is none."""
-    return NOTHING if value is None or math.isnan(value) else display.cell(name, value)
+    return NOTHING if value is None or math.isnan(value) else lines.cell(name, value)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from optuna.trial import TrialState
 
-from platform.comparison import Comparison
-from platform.display import label
+from platform.comparison.comparison import Comparison
+from platform.display.lines import label
 from platform.figures.figure import Figure
 from platform.figures.of_model import figures_of_model
 from platform.figures.verification import verification_figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from platform.display import COLUMNS
+from platform.display.lines import COLUMNS
 from platform.report.content import NOTHING, Section, Table, cell, heading
 from platform.report.known import Known
 from platform.stored_study import StoredStudy, value_of

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 
-from platform.comparison import Comparison, notes_on
-from platform.report.content import NOTHING, Section, Table, cell, spoken
-from platform.report.known import Known
-from platform.study_comparisons import (
+from platform.comparison.comparison import Comparison, notes_on
+from platform.comparison.of_study import (
     compare_finalists,
     compare_folds,
     last_candidates,
     seeds_of_finalists,
     tested_scores,
 )
+from platform.report.content import NOTHING, Section, Table, cell, spoken
+from platform.report.known import Known
 
 
 def folds_of(known: Known) -> list[Comparison]:

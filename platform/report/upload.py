@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from platform.quiet_mlflow import IMPATIENT, import_quietly
 from platform.storage import without_password
+from platform.tracking.quiet_mlflow import IMPATIENT, import_quietly
 from shards_tools.command import say
 
 PLACE = "report"  # among the artifacts of the run

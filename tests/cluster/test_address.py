@@ -70,7 +70,7 @@ def test_the_nodes_run_the_package_of_the_driver(cluster: Cluster) -> None:
     script = cluster.folder / "where.py"
     script.write_text(
         "import ray\n"
-        "from platform.cluster import joined\n"
+        "from platform.cluster.joining import joined\n"
         f"with joined('{cluster.address}'):\n"
         "    @ray.remote\n"
         "    def where():\n"

@@ -6,11 +6,11 @@ from pathlib import Path
 import optuna
 import pytest
 
-from platform.journal import Journal
 from platform.plan import Plan, make_plan
 from platform.search import parser
 from platform.storage import PatientStorage
 from platform.study import open_storage, open_study
+from platform.tracking.journal import Journal
 from shards_tools.build import build
 from shards_tools.sources.folds import cut_into_folds
 from shards_tools.sources.lsasrd import scan

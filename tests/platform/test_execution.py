@@ -50,7 +50,7 @@ def test_a_ray_that_does_not_start_is_one_line(plan: Plan, monkeypatch: pytest.M
 def test_what_trainings_had_not_handed_over_goes_with_a_killed_driver(tmp_path: Path) -> None:
     passing = tmp_path / "passing"
     (passing / "checkpoint").mkdir(parents=True)
-    driver = "import sys, time, pathlib; from platform.reaper import reaped\n"
+    driver = "import sys, time, pathlib; from platform.cluster.reaper import reaped\n"
     driver += "with reaped(pathlib.Path(sys.argv[1])): print('ready', flush=True); time.sleep(600)"
     words = [sys.executable, "-c", driver, str(passing)]
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
@@ -68,9 +68,9 @@ from pathlib import Path
 
 from ray import tune
 
-from platform.display import Display
+from platform.display.lines import Display
 from platform.execution import local_cluster, run_trials
-from platform.journal import Journal
+from platform.tracking.journal import Journal
 from platform.plan import make_plan
 from platform.search import parser
 from platform.study import open_storage, open_study

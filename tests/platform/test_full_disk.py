@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from platform.journal import Journal
+from platform.tracking.journal import Journal
 from shards_tools.folders import is_full
 from tests.platform.driver import assert_whole, run_search, started_search, stored_trials, wait_until
 from tests.platform.small_disk import fill, mounted_disk

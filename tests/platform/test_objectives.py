@@ -10,13 +10,13 @@ import pytest
 from optuna.trial import TrialState
 
 from platform.budgets import budget_met
-from platform.display import Display
-from platform.journal import Journal
+from platform.display.lines import Display
 from platform.objectives import SAMPLERS_OF_SEVERAL, directions, num_parameters
 from platform.plan import Plan
-from platform.projection import simulate_pruning
-from platform.sampling import SAMPLERS, reseed
+from platform.projection.projection import simulate_pruning
+from platform.sampling.samplers import SAMPLERS, reseed
 from platform.study import best_trial, front
+from platform.tracking.journal import Journal
 from platform.trials import Trials
 from tests.platform.driver import mlflow_runs, run_search
 from trainables.recipes import get_recipe

@@ -90,9 +90,9 @@ import time
 import ray
 from ray.util import placement_group_table
 
-from platform.display import Display
+from platform.display.lines import Display
 from platform.execution import local_cluster, run_trials
-from platform.journal import Journal
+from platform.tracking.journal import Journal
 from platform.plan import make_plan
 from platform.search import parser
 from platform.study import open_storage, open_study

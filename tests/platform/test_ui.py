@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from platform import ui
-from platform.journal import Journal
-from platform.tracking import Tracker
+from platform.tracking.journal import Journal
+from platform.tracking.tracker import Tracker
 from shards_tools.errors import Error
 from tests.platform.driver import ROOT, wait_until
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import optuna
 
-from platform.display import Display
-from platform.journal import Journal
+from platform.display.lines import Display
 from platform.plan import Plan
+from platform.tracking.journal import Journal
 from platform.trials import Trials
 
 NUM_EPOCHS = 4

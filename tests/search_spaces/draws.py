@@ -5,7 +5,7 @@ from typing import Any
 
 from optuna.distributions import CategoricalDistribution, json_to_distribution
 
-from platform.spaces import Space
+from platform.spaces.loading import Space
 
 
 def covering_draws(space: Space) -> list[Mapping[str, Any]]:

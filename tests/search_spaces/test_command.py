@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from platform.show_spaces import main
-from platform.spaces import space_names
+from platform.spaces.loading import space_names
+from platform.spaces.show import main
 from shards_tools.errors import Error
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,9 +8,9 @@ import optuna
 import pytest
 import torch
 
-from platform import spaces
-from platform.conditions import conditions_of
-from platform.spaces import Space, space_names
+from platform.spaces import loading
+from platform.spaces.conditions import conditions_of
+from platform.spaces.loading import Space, space_names
 from tests.search_spaces.draws import covering_draws
 from tests.search_spaces.rows import Answers, OutsideOfTheSpace
 from trainables.models import build_model
@@ -20,7 +20,7 @@ from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import override, settings_of
 
 SCALES = ("paper", "tiny")
-load_space = cache(spaces.load_space)
+load_space = cache(loading.load_space)
 
 # space -> scale -> baseline -> the recipe that it is
 ROWS = {

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from platform.spaces import load_space, space_names
+from platform.spaces.loading import load_space, space_names
 from shards_tools.build import build
 from shards_tools.manifest import Manifest
 from shards_tools.sources import dafull, lsasrd

@@ -16,7 +16,7 @@ from platform.report.known import Known, know
 from platform.report.papers import printed_row
 from platform.report.settings import commands, in_lines
 from platform.report.stages import finalists_of, folds_of
-from platform.spaces import load_space, space_names
+from platform.spaces.loading import load_space, space_names
 from platform.stored_study import StoredStudy
 from shards_tools.errors import Error
 from tests.platform.stored_by_hand import study_by_hand

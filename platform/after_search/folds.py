@@ -1,0 +1,193 @@
+"""`--folds K`: the best third of a search's trials is trained on the other folds too, and ranked by the mean.
+
+The study STUDY-folds holds one trial per candidate, whose step is the fold; STUDY-fold-trainings one trial per
+candidate and fold, whose step is the epoch. The second is what has happened, the first what is made of it: it can be
+made from the second at any time, so that a kill between the two costs nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.pruners import WilcoxonPruner
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from platform.after_search.trainings import (
+    SCORES,
+    Training,
+    Trainings,
+    enqueue_training,
+    is_left_out,
+    is_to_run,
+    leave_out,
+    newest,
+    note_scores,
+    open_part,
+    run_part,
+)
+from platform.comparison.of_study import best_paper_row, last_candidates
+from platform.comparison.paired import mean_and_std
+from platform.display.lines import label
+from platform.plan import Plan
+from platform.spaces.constraints import is_over
+from platform.storage import PatientStorage
+from platform.tracking.journal import Journal
+
+SHARE = 3  # one trial in three goes on
+FEWEST = 2
+
+
+def best_third(study: optuna.Study) -> list[FrozenTrial]:
+    """The best third of the complete trials, two at least, and the best paper row; the best first.
+
+    Of those over a limit of --at-most only the paper row goes on.
+    """
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    ranked = sorted(complete, key=lambda trial: (-trial.values[0], trial.number))
+    allowed = [trial for trial in ranked if not is_over(trial)]
+    chosen = allowed[: max(FEWEST, math.ceil(len(allowed) / SHARE))]
+    row = best_paper_row(ranked)
+    return chosen if row is None or row in chosen else [*chosen, row]
+
+
+class Folds:
+    """The candidates of one search, and their trainings on the other folds."""
+
+    def __init__(self, search: optuna.Study, plan: Plan, storage: PatientStorage, journal: Journal) -> None:
+        self._search, self._plan, self._journal = search, plan, journal
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            pruner = WilcoxonPruner()
+        self.candidates = open_part(plan, storage, "folds", pruner)
+        self.trainings = open_part(plan, storage, "fold-trainings")
+
+    def enlist(self) -> None:
+        """Open a candidate for each trial that is to go on, and let its trainings wait.
+
+        One that has failed is opened again, as is one that has gone to fewer folds: with what is known of it.
+        """
+        self.settle()
+        self._search.set_user_attr("folds", self._plan.folds)
+        trials = self._search.get_trials(deepcopy=False)
+        last = self.last_candidates()
+        chosen = {trial.number: trial for trial in best_third(self._search)}
+        chosen |= {number: trials[number] for number, known in last.items() if known.state == TrialState.COMPLETE}
+        for number, trial in sorted(chosen.items(), key=lambda entry: (-entry[1].values[0], entry[0])):
+            known = last.get(number)
+            if known is None or known.state == TrialState.FAIL or self._goes_further(known):
+                self._open(trial)
+        self._let_trainings_wait(trials)
+        self.settle()
+
+    def last_candidates(self) -> dict[int, FrozenTrial]:
+        """Number of the search's trial -> the last trial that stands for it in the study of candidates."""
+        return last_candidates(self.candidates.get_trials(deepcopy=False))
+
+    def run(self, trainings: Trainings, hours: float | None) -> None:
+        """Train what waits."""
+        run_part(self._plan, self.trainings, trainings, hours, f"The best third on {self._plan.folds} folds in all")
+
+    def make_trainings(self) -> Trainings:
+        """What runs the trainings, and settles after each what it means for its candidate."""
+        return Trainings(self.trainings, self._plan, self._journal, lambda one: f"fold_{one.fold}", self.settle)
+
+    def settle(self) -> None:
+        """Carry over to the candidates what their trainings have ended with, and end those that this settles."""
+        trainings = newest(self.trainings)
+        for trial in self.candidates.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            own = {one.fold: found for one, found in trainings.items() if one.of == trial.user_attrs["trial"]}
+            candidate = optuna.Trial(self.candidates, trial._trial_id)
+            for fold, training in sorted(own.items()):
+                if training.state == TrialState.COMPLETE:
+                    if fold not in trial.intermediate_values:
+                        candidate.report(training.values[0], fold)
+                    shutil.rmtree(training.user_attrs["checkpoint"], ignore_errors=True)  # the numbers are what counts
+            self._end(candidate, own)
+
+    def _goes_further(self, known: FrozenTrial) -> bool:
+        return known.state == TrialState.COMPLETE and len(known.intermediate_values) < self._plan.folds
+
+    def _open(self, trial: FrozenTrial) -> None:
+        """A candidate with its value on the search's fold, and those that it has already on others."""
+        done = {
+            one.fold: training.values[0]
+            for one, training in newest(self.trainings).items()
+            if one.of == trial.number and training.state == TrialState.COMPLETE and one.fold < self._plan.folds
+        }
+        attributes = {key: trial.user_attrs[key] for key in ("baseline",) if key in trial.user_attrs}
+        self.candidates.add_trial(
+            create_trial(
+                state=TrialState.RUNNING,
+                params=trial.params,
+                distributions=trial.distributions,
+                intermediate_values={self._plan.fold: trial.values[0], **done},
+                user_attrs={"trial": trial.number, **attributes},
+            )
+        )
+
+    def _let_trainings_wait(self, trials: list[FrozenTrial]) -> None:
+        known = newest(self.trainings)
+        for candidate in self.candidates.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if "pruned_at" in candidate.user_attrs:
+                continue
+            trial = trials[candidate.user_attrs["trial"]]
+            for fold in range(self._plan.folds):
+                training = Training(of=trial.number, fold=fold, seed=self._plan.seed)
+                if fold != self._plan.fold and is_to_run(known.get(training)):
+                    enqueue_training(self.trainings, trial, training, f"{label(trial)}, fold {fold}")
+
+    def _end(self, candidate: optuna.Trial, own: Mapping[int, FrozenTrial]) -> None:
+        """Tell the study of a candidate that is over, once none of its trainings runs; those that wait are left out."""
+        state, reason = self._verdict(candidate, own)
+        if state is None:
+            return
+        leave_out(self.trainings, own.values())
+        if any(training.state == TrialState.RUNNING for training in own.values()):
+            return
+        if state != TrialState.COMPLETE:
+            candidate.set_user_attr("reason", reason)
+            self.candidates.tell(candidate, state=state)
+            return
+        number, values = candidate.user_attrs["trial"], self._frozen(candidate).intermediate_values
+        note_scores(self._journal, number, len(values), "folds", self._means(number, own))
+        self.candidates.tell(candidate, mean_and_std(list(values.values()))[0])
+
+    def _verdict(self, candidate: optuna.Trial, own: Mapping[int, FrozenTrial]) -> tuple[TrialState | None, str]:
+        """How a candidate ends by what is known so far, and why; None where it goes on."""
+        for fold, training in sorted(own.items()):
+            if training.state == TrialState.FAIL:
+                return TrialState.FAIL, f"fold {fold}: {training.user_attrs.get('reason', '')}"
+            if training.state == TrialState.PRUNED and not is_left_out(training):
+                return TrialState.PRUNED, f"fold {fold}: {training.user_attrs['reason']}"
+        frozen = self._frozen(candidate)
+        if len(frozen.intermediate_values) == self._plan.folds:
+            return TrialState.COMPLETE, ""
+        if "pruned_at" not in candidate.user_attrs and self._is_worse(frozen):
+            candidate.set_user_attr("pruned_at", frozen.last_step)
+        if "pruned_at" in candidate.user_attrs:
+            return TrialState.PRUNED, f"worse on {len(frozen.intermediate_values)} folds than the best candidate"
+        return None, ""
+
+    def _is_worse(self, candidate: FrozenTrial) -> bool:
+        """What Optuna's pruner says; baselines are not asked for, they are what the others are compared with."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of folds that the best candidate has not been to
+            return "baseline" not in candidate.user_attrs and self.candidates.pruner.prune(self.candidates, candidate)
+
+    def _frozen(self, candidate: optuna.Trial) -> FrozenTrial:
+        return self.candidates._storage.get_trial(candidate._trial_id)
+
+    def _means(self, number: int, own: Mapping[int, FrozenTrial]) -> dict[str, float]:
+        """Mean and standard deviation over the folds of every score that each of them has, named for MLflow."""
+        first: dict[str, Any] = self._search.get_trials(deepcopy=False)[number].user_attrs["metrics"]
+        folds = [first, *(training.user_attrs["metrics"] for training in own.values())]
+        named = {}
+        for key in SCORES:
+            if all(key in scores for scores in folds):
+                named[f"mean_{key}"], named[f"std_{key}"] = mean_and_std([scores[key] for scores in folds])
+        return named

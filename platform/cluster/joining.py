@@ -1,0 +1,143 @@
+"""Joins a Ray cluster that somebody else runs, with the package of this driver."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import ray
+from ray._private.services import canonicalize_bootstrap_address
+
+from platform.cluster.tokens import TOKEN_PLACES, demand_tokens, own_token
+from platform.resources import Machine
+from shards_tools.errors import Error
+
+# Tune's own loggers would write every report three times more, its own handler of Ctrl-C would end the run before the
+# study hears of it, and its progress output is not ours.
+QUIET_ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_THRESHOLD_S": "60",
+}
+PACKAGES = ("platform", "trainables", "search_spaces", "shards_tools")
+ANSWER_S = 5.0  # a head that is there answers within milliseconds
+# A call of every head that changes nothing; it is asked with no arguments.
+ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
+
+
+@contextmanager
+def joined(address: str | None) -> Iterator[list[Machine]]:
+    """Be a driver of the cluster at `address` for as long as the context lasts; what its nodes have for trials.
+
+    The workers run this driver's own package. Only the driver leaves at the end; the cluster stays as it was. Without
+    an address nothing is joined, and there are no nodes. Error where it cannot be joined, and where it has no tokens.
+    """
+    if not address:
+        yield []
+        return
+    head = _head_of(address)
+    if not address_of_job():  # whoever has submitted one has let strangers in, or not, before this
+        demand_tokens(f"The Ray cluster at {head}", _asks_for_token(head))
+    if not _lets_in(head):
+        raise Error(f"The Ray cluster at {head} does not know this token. Copy its own to {TOKEN_PLACES}.")
+    quieten()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            # A job's driver has its package from the job, and so have its workers.
+            ours = {} if address_of_job() else {"working_dir": copied_package(Path(folder))}
+            ray.init(address=head, runtime_env=ours, logging_level=logging.ERROR, log_to_driver=False)
+    except (RuntimeError, ValueError, OSError, AssertionError) as failure:
+        cause = str(failure).strip().splitlines()[0].rstrip(".")
+        raise Error(
+            f"--address {address} cannot be joined from here: {cause}. Start the search on a node of the cluster, or"
+            " from elsewhere with python -m platform.submit."
+        ) from failure
+    try:
+        yield _nodes(head)
+    finally:
+        ray.shutdown()
+
+
+def address_of_job() -> str | None:
+    """`auto` within a job of a cluster, whose packages a cluster of our own would not have; else None."""
+    return "auto" if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else None
+
+
+def quieten() -> None:
+    """Let Tune keep to itself what nobody asked for."""
+    os.environ.update(QUIET_ENVIRONMENT)
+    # Of Tune's snapshots, which nobody reads, none needs to be heard that found no room.
+    for name in ("ray.tune.tune", "ray.tune.execution.experiment_state"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def copied_package(folder: Path) -> str:
+    """Copy our packages into `folder`, as they are imported here, for the nodes to run."""
+    for name in PACKAGES:
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(Path(__file__).parents[2] / name, folder / name, ignore=ignored)
+    return str(folder)
+
+
+def _nodes(head: str) -> list[Machine]:
+    """What the nodes have for trials; those that have nothing are left out."""
+    machines = [_machine(node) for node in ray.nodes() if node["Alive"] and int(node["Resources"].get("CPU", 0))]
+    if not machines:
+        raise Error(f"No node of the Ray cluster at {head} has a CPU for trials. Let a node join it first.")
+    return machines
+
+
+def _machine(node: dict[str, Any]) -> Machine:
+    has = node["Resources"]
+    return Machine(
+        int(has["CPU"]),
+        has.get("GPU", 0),
+        name=node["NodeManagerAddress"],
+        node_id=node["NodeID"],
+        memory_bytes=has["memory"],
+    )
+
+
+def _head_of(address: str) -> str:
+    """HOST:PORT of the cluster's head, which `auto` stands for on its nodes."""
+    if "://" in address:
+        raise Error(f"--address {address} is no HOST:PORT of a Ray head. From outside use python -m platform.submit.")
+    try:
+        head: str | None = canonicalize_bootstrap_address(address)
+    except (ConnectionError, ValueError, OSError):
+        head = None
+    if not head:
+        raise Error(f"--address {address}: no Ray cluster was found. Give HOST:PORT of its head, such as head:6379.")
+    return head
+
+
+def _asks_for_token(head: str) -> bool:
+    """Whether the head refuses who has none."""
+    return not _lets_in(head, with_token=False)
+
+
+def _lets_in(head: str, *, with_token: bool = True) -> bool:
+    """Whether the head answers rather than refuses; Error where nothing answers that is a head."""
+    token = own_token() if with_token else None
+    header = [("authorization", f"Bearer {token}")]
+    with grpc.insecure_channel(head, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            channel.unary_unary(ALIVE)(b"", timeout=ANSWER_S, metadata=header if token else None)
+        except grpc.RpcError as failure:
+            if failure.code() == grpc.StatusCode.UNAUTHENTICATED:
+                return False
+            raise Error(
+                f"No Ray head answers at {head} ({failure.code().name.lower()}). Look at the host and at the port, 6379"
+                " unless the head was started with another."
+            ) from None
+    return True

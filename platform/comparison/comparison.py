@@ -1,0 +1,135 @@
+"""Settings beside one another: mean and deviation over folds or seeds, and a paired test against a paper's row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+from platform.comparison.paired import PairedTest, mean_and_std, paired_test, smallest_p
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One trial of the search over several folds or seeds."""
+
+    trial: int
+    name: str
+    values: dict[int, float]  # by fold or seed
+    wanted: Sequence[int]  # the folds or seeds that there should be
+    reason: str  # why there is no mean; empty where there is one
+    reference: str  # what it is tested against; empty where there is nothing
+    test: PairedTest | None  # None for the reference itself, and where either has no mean
+    chance: float
+
+    @property
+    def mean(self) -> float:
+        """Over all that there should be; NaN where some are missing."""
+        return self._mean_and_std[0]
+
+    @property
+    def std(self) -> float:
+        """With n - 1 in the denominator."""
+        return self._mean_and_std[1]
+
+    @property
+    def _mean_and_std(self) -> tuple[float, float]:
+        whole = not self.reason and all(one in self.values for one in self.wanted)
+        return mean_and_std([self.values[one] for one in self.wanted]) if whole else (math.nan, math.nan)
+
+    def as_json(self) -> dict[str, Any]:
+        """Fractions throughout; what is not known is null."""
+        test = self.test
+        return {
+            "trial": self.trial,
+            "name": self.name,
+            "values": {str(one): value for one, value in sorted(self.values.items())},
+            "mean": self.mean,
+            "std": self.std,
+            "reason": self.reason or None,
+            "reference": self.reference or None,
+            "difference": test and test.difference,
+            "p": test and test.p,
+            "num_pairs": test and test.num_pairs,
+            "smallest_p": test and test.smallest_p,
+            "chance": self.chance,
+        }
+
+
+def compare(
+    values: Mapping[int, Mapping[int, float]],
+    *,
+    names: Mapping[int, str],
+    reasons: Mapping[int, str],
+    reference: int | None,
+    wanted: Sequence[int],
+    tested: Sequence[int],
+    chance: float,
+) -> list[Comparison]:
+    """One entry per trial, those with a mean first, the best of them first.
+
+    Args:
+        values: number of the trial -> fold or seed -> value.
+        reasons: of trials that have no mean.
+        reference: the trial that the others are tested against, pair by pair, over `tested`.
+    """
+
+    def test_of(number: int) -> PairedTest | None:
+        if reference is None or number == reference or reasons.get(number):
+            return None
+        pairs = [one for one in tested if one in values[number] and one in values.get(reference, {})]
+        return paired_test([values[number][one] for one in pairs], [values[reference][one] for one in pairs])
+
+    compared = [
+        Comparison(
+            trial=number,
+            name=names[number],
+            values=dict(own),
+            wanted=wanted,
+            reason=reasons.get(number, ""),
+            reference=names[reference] if reference is not None else "",
+            test=test_of(number),
+            chance=chance,
+        )
+        for number, own in values.items()
+    ]
+    return sorted(compared, key=lambda one: (math.isnan(one.mean), -one.mean, one.trial))
+
+
+def comparison_table(title: str, kind: str, compared: Sequence[Comparison]) -> Table:
+    """The table that people read, in percent; `kind` is `fold` or `seed`."""
+    table = Table(title=title, title_justify="left")
+    wanted = compared[0].wanted
+    for column in ("", "mean", "std", *(f"{kind} {one}" for one in wanted), "difference", "p"):
+        table.add_column(column, justify="left" if column == "" else "right")
+    for one in compared:
+        cells = [_percent(one.mean), _percent(one.std), *(_percent(one.values.get(at, math.nan)) for at in wanted)]
+        test = one.test
+        cells += [f"{100 * test.difference:+.2f}", f"{test.p:.3g}"] if test and test.num_pairs else ["", ""]
+        table.add_row(one.name, *cells, style="bold" if one is compared[0] else "")
+    table.add_row("chance", _percent(compared[0].chance), *[""] * (len(wanted) + 3))
+    return table
+
+
+def notes_on(compared: Sequence[Comparison], pairs: str) -> list[str]:
+    """What the table's last two columns are, and what they cannot say; `pairs` names what is paired."""
+    lines = [f"{one.name}: {one.reason}." for one in compared if one.reason]
+    tests = [one.test for one in compared if one.test and one.test.num_pairs]
+    if tests:
+        num = max(test.num_pairs for test in tests)
+        so_many = "1 pair" if num == 1 else f"{num} pairs"
+        lines.append(
+            f"Difference: to {compared[0].reference}, mean of {so_many} ({pairs}); p: exact paired sign-flip test of"
+            f" it, two-sided: with {so_many} {smallest_p(num):.3g} at least. It does not allow for how many rows were"
+            " compared."
+        )
+    elif len(compared) > 1:
+        lines.append("There is nothing to compare with: no row set by hand has a mean.")
+    return lines
+
+
+def _percent(value: float) -> str:
+    return "" if math.isnan(value) else f"{100 * value:.2f}"

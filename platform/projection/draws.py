@@ -1,0 +1,109 @@
+"""What a space holds: draws that reach every choice, the largest training among all that it offers, and a usual one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+
+from platform.plan import Plan
+from platform.spaces.constraints import known_costs
+from platform.spaces.points import Point
+from shards_tools.errors import Error
+from trainables.needs import bytes_held
+from trainables.recipes.recipe import Recipe
+
+NUM_DRAWS = 50
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A point of the space, and the training that it stands for."""
+
+    params: dict[str, Any]
+    distributions: dict[str, BaseDistribution]
+    recipe: Recipe
+    num_bytes: int  # that the training is thought to hold in memory; 0: it is over a limit and not trained
+    sizes: Mapping[str, Any] = field(default_factory=dict)  # of `params` those that make it large, where that is known
+
+    def __str__(self) -> str:
+        return f"{self.recipe.name} with {said(self.sizes or self.params)}"
+
+
+class Draws:
+    """Draws of a plan's space at random, and more of them until every choice was made once."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._rng = np.random.default_rng(plan.seed)
+        self.random = [self._draw({}) for _ in range(NUM_DRAWS)]
+        self.forced = list(self._until_every_choice_was_made())
+        self.baselines = [self._draw(values, runs=True) for values in plan.space.baselines.values()]
+
+    @property
+    def num_choices(self) -> int:
+        """How many choices, and ends of ranges of whole numbers, were made at least once."""
+        return len(_made([*self.random, *self.forced]))
+
+    def usual(self) -> Draw:
+        """The random draw of median size, of those that would be trained."""
+        trained = [draw for draw in self.random if draw.num_bytes] or self.baselines or self.random
+        return sorted(trained, key=lambda draw: draw.num_bytes)[len(trained) // 2]
+
+    def largest(self) -> Draw:
+        """The largest draw, made larger choice by choice until no other choice makes it so."""
+        best = max([*self.random, *self.forced, *self.baselines], key=lambda draw: draw.num_bytes)
+        while True:
+            others = [(key, self._draw({**best.params, key: value})) for key, value in _choices(best)]
+            larger = max((other for _, other in others), key=lambda draw: draw.num_bytes, default=best)
+            if larger.num_bytes <= best.num_bytes:
+                matter = {key for key, other in others if other.num_bytes < best.num_bytes}
+                return replace(best, sizes={key: value for key, value in best.params.items() if key in matter})
+            best = larger
+
+    def _until_every_choice_was_made(self) -> Iterator[Draw]:
+        """A draw for each choice that chance left out, also of the parameters that only such draws have."""
+        draws, asked = list(self.random), set[tuple[str, Any]]()
+        while True:
+            all_choices = {choice: draw for draw in draws for choice in _choices(draw)}
+            left = {choice: all_choices[choice] for choice in all_choices.keys() - _made(draws) - asked}
+            if not left:
+                return
+            for key, value in sorted(left, key=str):
+                draws.append(self._draw({**left[key, value].params, key: value}))
+                yield draws[-1]
+            asked |= left.keys()
+
+    def _draw(self, fixed: dict[str, Any], *, runs: bool = False) -> Draw:
+        """The draw with these values; unless it `runs` whatever its size, one over a limit takes nothing."""
+        trial = Point(self._rng, fixed)
+        limits = self._plan.at_most
+        try:
+            recipe = self._plan.space.recipe(trial, self._plan.epochs)
+            over = any(cost > limits[name] for name, cost in known_costs(recipe, limits).items())
+            num_bytes = bytes_held(recipe, self._plan.num_train_works) if runs or not over else 0
+            return Draw(trial.params, trial.distributions, recipe, num_bytes)
+        except Error as mistake:
+            raise Error(f"{mistake} This is what suggest() gives with {said(trial.params)}.") from None
+
+
+def said(params: Mapping[str, Any]) -> str:
+    """Parameters as people write them."""
+    values = (f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in params.items())
+    return ", ".join(values) or "no parameters"
+
+
+def _choices(draw: Draw) -> Iterator[tuple[str, Any]]:
+    """What each parameter of the draw may be: its choices, or the ends of its whole numbers. Fractions are no sizes."""
+    for key, distribution in draw.distributions.items():
+        if isinstance(distribution, CategoricalDistribution):
+            yield from ((key, choice) for choice in distribution.choices)
+        elif isinstance(distribution, IntDistribution):
+            yield from ((key, end) for end in (distribution.low, distribution.high))
+
+
+def _made(draws: Iterable[Draw]) -> set[tuple[str, Any]]:
+    return {choice for draw in draws for choice in _choices(draw) if draw.params[choice[0]] == choice[1]}

@@ -1,0 +1,80 @@
+"""`--dry-run`: all that can be known of a search before it starts. The first thing that would fail ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from platform.plan import Plan
+from platform.projection.display import as_json, gigabytes, print_plan
+from platform.projection.draws import Draw, Draws
+from platform.projection.measuring import SMALLER, free_memories, measure_steps
+from platform.projection.projection import RAY_BYTES, Projection
+from platform.resources import Machine
+from platform.stores import try_stores
+from platform.study import num_finished
+from platform.warm_start import earlier_settings
+from shards_tools.command import say
+from shards_tools.errors import Error
+from trainables.reading import decoded_bytes
+
+
+def dry_run(plan: Plan, machines: Sequence[Machine]) -> dict[str, Any]:
+    """Check everything, print the plan and give it back for --json; Error for the first thing that would fail later.
+
+    `make_plan` has checked options, space, baselines, shards and the validation split already.
+    """
+    memories = free_memories(machines)
+    study = try_stores(plan)
+    earlier_settings(plan)
+    draws = Draws(plan)
+    largest, usual = draws.largest(), draws.usual()
+    pixels = decoded_bytes(largest.recipe, plan.manifest, plan.reading)
+    say(f"Taking a step of the largest training that space {plan.space.name} offers ({largest}), then of a usual one.")
+    rooms = [free - pixels - RAY_BYTES for free in memories]
+    steps = measure_steps(plan, [largest, usual], machines, rooms)
+    finished, running = (num_finished(study), _num_running(study)) if study else (0, 0)
+    projection = Projection(
+        plan=plan,
+        num_finished=finished,
+        num_running=running,
+        largest=steps[0],
+        usual=steps[1],
+        pixel_bytes=pixels,
+        num_machines=len(machines),
+        memory_free_bytes=sum(memories),
+    )
+    refuse_what_does_not_fit(projection, largest)
+    print_plan(projection, draws, largest)
+    return as_json(projection, largest)
+
+
+def refuse_what_does_not_fit(projection: Projection, largest: Draw) -> None:
+    """Error for the first of memory, GPU memory and disk that is too small for the measured steps."""
+    plan = projection.plan
+    what = f"Space {plan.space.name} offers {largest}"
+    if projection.memory_bytes > projection.memory_free_bytes:
+        raise Error(
+            f"{what}: {plan.concurrency} at a time need {gigabytes(projection.memory_bytes)} of memory,"
+            f" {gigabytes(projection.memory_free_bytes)} are free. Give less than --concurrency {plan.concurrency}, or"
+            f" {SMALLER[0].lower()}{SMALLER[1:]}."
+        )
+    if projection.largest.gpu_bytes > projection.gpu_share_bytes:
+        raise Error(
+            f"{what}: a step of it takes {gigabytes(projection.largest.gpu_bytes)} of GPU memory, --gpus-per-trial"
+            f" {plan.gpus_per_rank:g} leaves it {gigabytes(projection.gpu_share_bytes)}. {SMALLER}, or give more of a"
+            " GPU."
+        )
+    if projection.disk_bytes > projection.disk_free_bytes:
+        raise Error(
+            f"--runs {plan.runs}: the checkpoints need about {gigabytes(projection.disk_bytes)}"
+            f" ({gigabytes(projection.largest.checkpoint_bytes)} each), {gigabytes(projection.disk_free_bytes)} are"
+            " free. Free some room, or name a folder on a larger disk."
+        )
+
+
+def _num_running(study: optuna.Study) -> int:
+    return len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))

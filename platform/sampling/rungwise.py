@@ -1,0 +1,182 @@
+"""The sampler of a search that halves: a Gaussian process of the values at one epoch."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from scipy.special import ndtr
+from threadpoolctl import ThreadpoolController
+
+from platform.sampling.gaussian_process import Array, GaussianProcess
+from platform.spaces.constraints import is_over
+from platform.spaces.points import Axes, Point, Suggest
+
+MIN_RESULTS = 10  # of a rung before it is learned from
+RANDOM_SHARE = 0.2  # of the trials, so that no corner stays unseen for good
+MOST_RESULTS = 100  # that are learned from: the better half, and the latest; the process takes their number cubed
+NUM_ANYWHERE = 500  # candidates
+NUM_NEAR = 30  # candidates near each of the best, at each spread
+NUM_BEST = 5
+SPREADS = (0.05, 0.15)  # of a parameter's range
+SMALLEST_SD = 1e-6  # of results, where what is useless is put below them by one
+MOST_REPEATS = 100  # draws of points that were tried before, in a row: the space is exhausted then, or nearly
+
+BLAS = ThreadpoolController()  # of the libraries above
+
+Result = tuple[FrozenTrial, float]  # a trial and its value at a rung, the higher the better
+
+
+class RungwiseSampler(BaseSampler):
+    """Expected improvement by a Gaussian process that learns from one rung of successive halving at a time.
+
+    All values that are compared are of the same epoch: that of the highest rung which `MIN_RESULTS` trials have
+    reached. Trials that could not train, or took too much, count as worse than all there. Those that run are believed
+    to come out as foreseen, so that several at a time spread. Until there is such a rung, and for a share of the
+    trials always, points are random. No point is tried twice as long as there are others.
+
+    Expected improvement: Jones et al. 1998, equation 15. Belief in what runs: the "kriging believer" of Ginsbourger et
+    al. 2010.
+    """
+
+    def __init__(self, suggest: Suggest, rungs: Sequence[int], *, seed: int) -> None:
+        """A sampler that learns from `rungs` (epochs, rising), the last of them the end of a training."""
+        self._suggest, self._rungs = suggest, tuple(rungs)
+        self._rng = np.random.default_rng(seed)
+        self._independent = RandomSampler(seed=seed)
+        self._point: Point | None = None
+
+    def reseed_rng(self) -> None:
+        self._rng = np.random.default_rng()
+        self._independent.reseed_rng()
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        self._point = None if "fixed_params" in trial.system_attrs else self._next(study, trial)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return dict(self._point.distributions) if self._point else {}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return dict(self._point.params) if self._point else {}
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._independent.sample_independent(study, trial, param_name, param_distribution)
+
+    def _next(self, study: optuna.Study, asking: FrozenTrial) -> Point:
+        trials = [trial for trial in study.get_trials(deepcopy=False) if trial.number != asking.number]
+        rung = self._highest_rung(trials)
+        learns = self._rng.random() >= RANDOM_SHARE
+        promising = self._promising(study, trials, rung) if rung is not None and learns else []
+        for point in itertools.chain(promising, (self._draw(Point(self._rng)) for _ in range(MOST_REPEATS))):
+            if all(trial.params != point.params for trial in trials):
+                break
+        return point
+
+    def _promising(self, study: optuna.Study, trials: Sequence[FrozenTrial], rung: int) -> list[Point]:
+        """Candidates, that of the highest expected improvement at `rung` first."""
+        sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
+        values = [(trial, _value_at(trial, rung)) for trial in trials]
+        results = _most_telling([(trial, sign * value) for trial, value in values if value is not None])
+        candidates = list(self._candidates(results))
+        with BLAS.limit(
+            limits=1
+        ):  # a second thread is no faster on so small matrices, and trainings want its processor
+            order = np.argsort(-_improvement(results, trials, candidates), kind="stable")
+        return [candidates[index] for index in order]
+
+    def _draw(self, point: Point) -> Point:
+        self._suggest(point)
+        return point
+
+    def _highest_rung(self, trials: Sequence[FrozenTrial]) -> int | None:
+        """The highest that enough trials have reached; for the first of all, those that are useless count too."""
+        num_useless = sum(map(_is_useless, trials))
+        for rung in reversed(self._rungs):
+            num_results = sum(_value_at(trial, rung) is not None for trial in trials)
+            more = num_useless if rung == self._rungs[0] and num_results else 0
+            if num_results + more >= MIN_RESULTS:
+                return rung
+        return None
+
+    def _candidates(self, results: Sequence[Result]) -> Iterator[Point]:
+        for _ in range(NUM_ANYWHERE):
+            yield self._draw(Point(self._rng))
+        for trial, _ in _best_first(results)[:NUM_BEST]:
+            for spread in SPREADS:
+                for _ in range(NUM_NEAR):
+                    yield self._draw(Point(self._rng, trial.params, spread))
+
+
+def _improvement(results: Sequence[Result], trials: Sequence[FrozenTrial], candidates: Sequence[Point]) -> Array:
+    """How far above the best result each candidate is expected to come out, where it does."""
+    running = [trial.params for trial in trials if trial.state == TrialState.RUNNING]
+    useless = [trial.params for trial in trials if _is_useless(trial)][-MOST_RESULTS:]
+    known = [*[trial.params for trial, _ in results], *useless]
+    axes = Axes(_distributions([*[trial for trial, _ in results], *candidates]))
+    values = _with_a_floor(np.array([value for _, value in results]))
+    values = np.array([*values, *[values.min() - max(values.std(), SMALLEST_SD)] * len(useless)])
+    process = GaussianProcess(axes.rows(known), values, axes.starts)
+    if running:
+        rows = axes.rows(running)
+        believed = [*values, *process.predict(rows)[0]]
+        process = GaussianProcess(
+            axes.rows([*known, *running]), np.array(believed), axes.starts, hyperparameters=process.hyperparameters
+        )
+    means, sds = process.predict(axes.rows([candidate.params for candidate in candidates]))
+    above = (means - values.max()) / sds
+    improvement: Array = sds * (above * ndtr(above) + np.exp(-(above**2) / 2) / math.sqrt(2 * math.pi))
+    return improvement
+
+
+def _distributions(points: Iterable[FrozenTrial | Point]) -> dict[str, BaseDistribution]:
+    return {name: distribution for point in points for name, distribution in point.distributions.items()}
+
+
+def _with_a_floor(values: Array) -> Array:
+    """`values` about their median; those further below it than twice the worst tenth are as bad as that.
+
+    How bad the very bad are says nothing of the good, and bends the process between them.
+    """
+    centred = values - np.median(values)
+    return np.maximum(centred, 2 * min(np.quantile(centred, 0.1), 0.0))
+
+
+def _most_telling(results: list[Result]) -> list[Result]:
+    """At most `MOST_RESULTS`: the best half of so many, and the latest of the rest, in their order."""
+    if len(results) <= MOST_RESULTS:
+        return results
+    half = MOST_RESULTS // 2
+    best = {trial.number for trial, _ in _best_first(results)[:half]}
+    latest = [trial.number for trial, _ in results if trial.number not in best][-half:]
+    return [result for result in results if result[0].number in best.union(latest)]
+
+
+def _best_first(results: Sequence[Result]) -> list[Result]:
+    return sorted(results, key=lambda result: -result[1])
+
+
+def _value_at(trial: FrozenTrial, rung: int) -> float | None:
+    """The value of `trial` at epoch `rung`, or at its end where it was trained for fewer epochs."""
+    if is_over(trial):
+        return None
+    value = trial.intermediate_values.get(rung)
+    if value is None and trial.state == TrialState.COMPLETE:
+        return trial.value
+    return value
+
+
+def _is_useless(trial: FrozenTrial) -> bool:
+    """Whether `trial` is over a limit, or ended for a reason of its own and not because the pruner said so."""
+    return is_over(trial) or (trial.state == TrialState.PRUNED and "pruned_at" not in trial.user_attrs)

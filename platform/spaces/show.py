@@ -1,0 +1,152 @@
+"""Show the spaces: what there is, and what each varies, where, and from which rows on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+
+from platform.spaces.conditions import conditions_of
+from platform.spaces.loading import Space, load_space, space_names
+from shards_tools.command import Parser, print_json, say
+
+SCALES = ("paper", "tiny")
+WIDTH = 120
+LONG_WIDTH = 200  # of a list with a line per entry
+NO_BREAK = "\xa0"  # the space within a part of a line that is not to be wrapped
+
+EXAMPLE = """examples:
+  python -m search_spaces --list
+  python -m search_spaces --show transreid --scale tiny
+  python -m search_spaces --show mine.py --json
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """List all spaces, or show one."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    parser = Parser(prog="python -m search_spaces", description=__doc__, epilog=EXAMPLE)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--list", action="store_true", help="a line for each space")
+    what.add_argument("--show", metavar="NAME|FILE.py", help="parameters, conditions and baselines of one")
+    parser.add_argument("--scale", choices=SCALES, help="of --show; default: both")
+    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of standard output")
+    options = parser.parse_args(arguments)
+    if options.list and options.scale:
+        parser.error("--scale belongs to --show")
+    if options.list:
+        shown = {"spaces": [_counted(name) for name in space_names()]}
+        _say_list(shown["spaces"])
+    else:
+        scales = (options.scale,) if options.scale else SCALES
+        shown = _described({scale: load_space(options.show, scale) for scale in scales})
+        _say_space(shown)
+    if options.json:
+        print_json(shown)
+
+
+def _counted(name: str) -> dict[str, Any]:
+    """What a space is about, and how many parameters and baselines it has at each scale."""
+    spaces = {scale: load_space(name, scale) for scale in SCALES}
+    scales = {
+        scale: {"num_parameters": len(space.distributions), "num_baselines": len(space.baselines)}
+        for scale, space in spaces.items()
+    }
+    return {"name": name, "about": spaces["paper"].about, "scales": scales}
+
+
+def _described(spaces: Mapping[str, Space]) -> dict[str, Any]:
+    """The whole of a space, scale by scale; `where` is null for a parameter that depends on no choices alone."""
+    some = next(iter(spaces.values()))
+    scales = {
+        scale: {
+            "longest_epochs": space.longest_epochs,
+            "parameters": _parameters(space),
+            "baselines": {row: dict(values) for row, values in space.baselines.items()},
+        }
+        for scale, space in spaces.items()
+    }
+    return {"name": some.name, "about": some.about, "scales": scales}
+
+
+def _parameters(space: Space) -> list[dict[str, Any]]:
+    """Every parameter with its range and the choices that lead to it, in the order of asking."""
+    ranges = {name: json.loads(text) for name, text in space.distributions.items()}
+    choices = {
+        name: entry["attributes"]["choices"]
+        for name, entry in ranges.items()
+        if entry["name"] == "CategoricalDistribution"
+    }
+    conditions = conditions_of(space.draws, choices)
+    return [
+        {"name": name, "kind": _kind(ranges[name]["name"]), **ranges[name]["attributes"], "where": where}
+        for name, where in conditions.items()
+    ]
+
+
+def _kind(distribution: str) -> str:
+    return {"CategoricalDistribution": "choice", "IntDistribution": "whole number"}.get(distribution, "number")
+
+
+def _say_list(spaces: Sequence[Mapping[str, Any]]) -> None:
+    width = max(len(space["name"]) for space in spaces)
+    say(f"{'':{width}}" + "".join(f"{scale:>9}" for scale in SCALES) + "  parameters + baselines")
+    for space in spaces:
+        counts = [f"{entry['num_parameters']} + {entry['num_baselines']}" for entry in space["scales"].values()]
+        start = f"{space['name']:{width}}" + "".join(f"{count:>9}" for count in counts) + "  "
+        _say_wrapped(start, space["about"], LONG_WIDTH)
+
+
+def _say_space(space: Mapping[str, Any]) -> None:
+    say(f"{space['name']}: {space['about'] or 'no docstring'}")
+    for scale, entry in space["scales"].items():
+        parameters, baselines = entry["parameters"], entry["baselines"]
+        counts = [(len(parameters), "parameter"), (len(baselines), "baseline"), (entry["longest_epochs"], "epoch")]
+        say()
+        say(f"{scale} scale: " + ", ".join(f"{number} {noun}{'' if number == 1 else 's'}" for number, noun in counts))
+        width = max((len(parameter["name"]) for parameter in parameters), default=0)
+        choices = {parameter["name"]: parameter.get("choices", ()) for parameter in parameters}
+        for parameter in parameters:
+            text = f"{_range(parameter)}{_where(parameter['where'], choices)}"
+            _say_wrapped(f"  {parameter['name']:{width}}  ", text)
+        for row, values in baselines.items():
+            say(f"  baseline {row}")
+            _say_wrapped("    ", ", ".join(f"{name}{NO_BREAK}{_value(value)}" for name, value in values.items()))
+
+
+def _say_wrapped(start: str, text: str, longest: int = WIDTH) -> None:
+    """Say `start` and the text behind it, in lines as wide as the terminal at most."""
+    width = min(longest, shutil.get_terminal_size((longest, 0)).columns)
+    lines = textwrap.fill(text, width, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False)
+    say(lines.replace(NO_BREAK, " "))
+
+
+def _range(parameter: Mapping[str, Any]) -> str:
+    if parameter["kind"] == "choice":
+        return " | ".join(_value(choice) for choice in parameter["choices"])
+    step = f" in steps of {_value(parameter['step'])}" if parameter["step"] not in (None, 1) else ""
+    return f"{_value(parameter['low'])} to {_value(parameter['high'])}{step}{', log' if parameter['log'] else ''}"
+
+
+def _where(condition: Mapping[str, Sequence[Any]] | None, choices: Mapping[str, Sequence[Any]]) -> str:
+    """The condition as people read it, by the shorter of what leads on and what does not."""
+    if condition is None:
+        return ", in some draws"
+    parts = []
+    for name, leading in condition.items():
+        others = [choice for choice in choices[name] if choice not in leading]
+        is_short = len(leading) <= len(others)
+        spoken = " or ".join(_value(value) for value in (leading if is_short else others))
+        parts.append(f"{name} is {'' if is_short else 'not '}{spoken}")
+    return f", where {' and '.join(parts)}" if parts else ""
+
+
+def _value(value: Any) -> str:
+    """As `--set` takes it."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)

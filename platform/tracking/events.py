@@ -1,0 +1,45 @@
+"""What MLflow is told of a trial: its settings when it starts, and which of its numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import optuna
+
+from platform.objectives import COSTS, METRICS
+from platform.plan import Plan
+from platform.tracking.notes import NOTE, trial_note
+from trainables.losses.total import NAMES as LOSS_NAMES
+from trainables.machine import NAMES as SYSTEM_NAMES
+from trainables.recipes.recipe import Recipe
+from trainables.recipes.settings import settings_of
+
+# What is kept of a report; Ray adds entries of its own to it.
+METRIC_KEYS = (
+    *METRICS, *COSTS, "num_valid_queries", "loss", *LOSS_NAMES, "lr", "seconds", "images_per_second", "rss_mb",
+    *SYSTEM_NAMES,
+)  # fmt: skip
+TAG_KEYS = ("baseline", "warm_start", "over_limit")  # where a trial comes from, and what may be known of it already
+
+
+def start_of(trial: optuna.Trial, recipe: Recipe, plan: Plan) -> dict[str, Any]:
+    """The fields of the journal's event for a trial that starts."""
+    known = {key: trial.user_attrs[key] for key in TAG_KEYS if key in trial.user_attrs}
+    return {
+        "trial": trial.number,
+        "name": trial.user_attrs.get("baseline", f"trial {trial.number}"),
+        "params": {"recipe": recipe.name, **settings_of(recipe), "fold": plan.fold, "seed": plan.seed},
+        "tags": {
+            "data": plan.manifest.fingerprint,
+            **search_tags(plan),
+            "recipe": recipe.name,
+            "backbone": recipe.backbone,
+            NOTE: trial_note(trial, recipe, plan),
+            **known,
+        },
+    }
+
+
+def search_tags(plan: Plan) -> dict[str, str]:
+    """What runs of several studies are told apart by."""
+    return {"space": plan.space.name, "scale": plan.scale, "sampler": plan.sampler, "pruner": plan.pruner}

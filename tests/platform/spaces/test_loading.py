@@ -1,0 +1,138 @@
+"""Spaces are checked against the recipes before anything is started."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+
+from platform.plan import make_plan
+from platform.search import parser
+from platform.spaces import loading
+from platform.spaces.loading import load_space, space_names
+from shards_tools.errors import Error
+from trainables.recipes import RECIPES
+
+
+@pytest.mark.parametrize("scale", ["paper", "tiny"])
+@pytest.mark.parametrize("name", space_names())
+def test_every_draw_of_every_space_is_a_recipe_of_its_scale(name: str, scale: str) -> None:
+    space = load_space(name, scale)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    for _ in range(50):
+        assert space.recipe(study.ask(), epochs=None).scale == scale
+
+
+def test_the_first_paper_row_of_both_scales_has_the_papers_learning_rate() -> None:
+    for scale in ("paper", "tiny"):
+        assert load_space("transreid", scale).baselines["paper ViT-Base"]["sgd_lr"] == 0.008
+    assert RECIPES["transreid-vit-base"].lr == 0.008
+
+
+def test_a_file_without_scales_is_the_same_space_at_each(small_space: Path) -> None:
+    assert load_space(str(small_space), "paper").distributions == load_space(str(small_space), "tiny").distributions
+
+
+# a branch that one draw in 50 takes, none of the first 190
+RARE_BRANCH = """
+def suggest(trial):
+    settings = {"recipe": "agw-tiny"}
+    door = trial.suggest_categorical("door", tuple(range(10)))
+    window = trial.suggest_categorical("window", tuple(range(5)))
+    if (door, window) == (6, 0):
+        settings["weight_decay"] = trial.suggest_float("decay_behind_both", 0.0, 0.1)
+    return settings
+
+
+BASELINES = {"behind both": {"door": 6, "window": 0, "decay_behind_both": 0.05}}
+"""
+
+
+def test_a_branch_that_few_draws_take_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(RARE_BRANCH)
+    assert set(load_space(str(path), "tiny").distributions) == {"door", "window", "decay_behind_both"}
+
+
+def test_a_fault_in_a_branch_that_few_draws_take_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(RARE_BRANCH.replace('"weight_decay"]', '"weight_dekay"]'))
+    with pytest.raises(Error, match=r"Did you mean 'weight_decay'\?"):
+        load_space(str(path), "tiny")
+
+
+def test_draws_end_where_nothing_new_comes_and_at_the_latest_at_a_bound(
+    small_space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = len(load_space(str(small_space), "tiny").draws)
+    assert loading.PATIENCE < few < loading.PATIENCE + 50
+    monkeypatch.setattr(loading, "MOST_PROBES", 400)
+    endless = tmp_path / "endless.py"
+    endless.write_text(
+        "def suggest(trial):\n"
+        '    lr = trial.suggest_categorical("lr", tuple(number / 1e4 for number in range(1, 999)))\n'
+        '    return {"recipe": "agw-tiny", "lr": lr}\n'
+    )
+    assert len(load_space(str(endless), "tiny").draws) == 400
+
+
+def test_a_space_that_reads_tags_is_refused_on_data_without_any(shards: Path, tmp_path: Path) -> None:
+    words = ["--space", "animesion_vilt", "--data", str(shards), "--scale", "tiny", "--runs", str(tmp_path / "runs")]
+    with pytest.raises(Error, match=r"--space animesion_vilt reads tags, and .* has none"):
+        make_plan(parser().parse_args(words))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_unknown_space_names_the_nearest() -> None:
+    with pytest.raises(Error, match=r"'transried' is not a known space\. Did you mean 'transreid'\?"):
+        load_space("transried", "tiny")
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(Error, match=r"There is no space file mine\.py"):
+        load_space("mine.py", "tiny")
+
+
+BAD_SPACES = {
+    "an unknown recipe": ('return {"recipe": "transried-tiny"}', "transreid-tiny"),
+    "an unknown key": ('return {"recipe": "transreid-tiny", "drop_pth": 0.1}', "Did you mean 'drop_path'"),
+    "a value as text": ('return {"recipe": "transreid-tiny", "lr": "1e-3"}', "lr='1e-3' is str, not a number"),
+    "no recipe": ('return {"lr": 0.1}', "must return a dict with the key 'recipe'"),
+    "an error of its own": ("return 1 / 0", "ZeroDivisionError"),
+    "two ranges of one parameter": (
+        'jpm = trial.suggest_categorical("jpm", (False, True))\n'
+        '    return {"recipe": "transreid-tiny", "jpm": jpm, "lr": trial.suggest_float("lr", 1e-4, 2 if jpm else 1)}',
+        "'lr' has two ranges",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_SPACES)
+def test_a_space_with_a_fault_is_refused_and_the_fault_named(fault: str, tmp_path: Path) -> None:
+    body, message = BAD_SPACES[fault]
+    path = tmp_path / "mine.py"
+    path.write_text(f"def suggest(trial):\n    {body}\n")
+    with pytest.raises(Error, match="mine") as caught:
+        load_space(str(path), "tiny")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+BAD_BASELINES = {
+    "a value outside": ({"lr": 5.0}, "lr = 5.0 lies outside"),
+    "a parameter too few": ({}, "lr"),
+    "a parameter that is none": ({"lr": 0.1, "lrr": 0.1}, "Did you mean 'lr'"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_BASELINES)
+def test_a_baseline_outside_of_its_space_is_refused(fault: str, tmp_path: Path) -> None:
+    values, message = BAD_BASELINES[fault]
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "def suggest(trial):\n"
+        '    return {"recipe": "transreid-tiny", "lr": trial.suggest_float("lr", 1e-4, 1.0)}\n'
+        f"BASELINES = {{'row': {values!r}}}\n"
+    )
+    with pytest.raises(Error, match="baseline 'row'") as caught:
+        load_space(str(path), "tiny")
+    assert message in str(caught.value)
