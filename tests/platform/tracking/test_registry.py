@@ -25,7 +25,7 @@ from shards_tools.reader import read_image
 from tests.platform.browser import opened_page
 from tests.platform.driver import end_family, wait_until
 from tests.platform.mlflow_server import MlflowServer
-from tests.platform.postgres import free_port
+from tests.platform.postgres import free_port, running_server
 from trainables.verification import measure, write_verification
 
 pytestmark = pytest.mark.slow
@@ -188,7 +188,7 @@ def test_a_server_gets_the_model_with_its_files(measured: Path, tmp_path: Path) 
         server.kill()
 
 
-def test_a_server_that_asks_for_a_password_gets_everything(
+def test_a_server_on_postgresql_that_asks_for_a_password_gets_everything(
     measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("flask_wtf", reason="mlflow[auth] is not installed")
@@ -196,21 +196,23 @@ def test_a_server_that_asks_for_a_password_gets_everything(
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "only-for-this-test")
     monkeypatch.setenv("MLFLOW_FLASK_SERVER_SECRET_KEY", "of the test")
     monkeypatch.setenv("MLFLOW_AUTH_CONFIG_PATH", str(tmp_path / "auth.ini"))
-    (tmp_path / "auth.ini").write_text(
-        f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{tmp_path}/auth.db\n"
-        "admin_username = admin\nadmin_password = only-for-this-test\n"
-        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
-    )
-    server = MlflowServer(tmp_path, options=("--app-name", "basic-auth"))
-    server.start()
-    try:
-        client = tell(tmp_path, server.uri, measured, best=1)
-        assert versions(client) == {"1": "1", "2": "0"}
-        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "wrong")
-        with pytest.raises(Exception, match=r"401|authenticated"):
-            MlflowClient(server.uri).search_experiments()
-    finally:
-        server.kill()
+    with running_server() as postgres:
+        (tmp_path / "auth.ini").write_text(
+            f"[mlflow]\ndefault_permission = READ\ndatabase_uri = {postgres.new_database('auth')}\n"
+            "admin_username = admin\nadmin_password = only-for-this-test\n"
+            "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        )
+        server = MlflowServer(tmp_path, postgres.new_database("mlflow"), options=("--app-name", "basic-auth"))
+        server.start()
+        try:
+            client = tell(tmp_path, server.uri, measured, best=1)
+            assert versions(client) == {"1": "1", "2": "0"}
+            assert postgres.sql("SELECT name FROM registered_models", "mlflow") == "s"
+            monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "wrong")
+            with pytest.raises(Exception, match=r"401|authenticated"):
+                MlflowClient(server.uri).search_experiments()
+        finally:
+            server.kill()
 
 
 @contextmanager
