@@ -11,8 +11,8 @@ import optuna
 from platform.report.answer import count, main_numbers
 from platform.report.content import Content, cell, spoken
 from platform.report.gather import gather
-from platform.report.known import know
 from platform.report.page import write_report
+from platform.report.subject import subject_of
 from platform.report.upload import upload
 from platform.stored_study import StoredStudy, open_read_only, read_study, searches
 from shards_tools.command import Parser, print_json, run, say
@@ -40,14 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shown: dict[str, Any] = {"studies": [_line(StoredStudy(study=study)) for study in searches(storage, url)]}
     else:
         stored = read_study(storage, url, options.study)
-        known = know(stored, options.data)
-        content = gather(known)
+        subject = subject_of(stored, options.data)
+        content = gather(subject)
         build_new(options.out, lambda folder: write_report(folder, content, stored))
         say(content.answer)
         say(f"The report: {options.out / 'index.html'}")
         tracking = options.tracking or _local_store(options.runs)
         sent = upload(tracking, stored.name, options.out) if tracking else None
-        shown = {**_written(options.out, content), **main_numbers(known), "mlflow_run_id": sent}
+        shown = {**_written(options.out, content), **main_numbers(subject), "mlflow_run_id": sent}
     if options.json:
         print_json(shown)
 

@@ -11,16 +11,16 @@ from platform.comparison.comparison import Comparison
 from platform.display.lines import label
 from platform.objectives import written
 from platform.report.content import cell, spoken
-from platform.report.known import Known
+from platform.report.subject import Subject
 from platform.stored_study import StoredStudy, value_of
 from platform.study import front
 
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
-def main_numbers(known: Known) -> dict[str, Any]:
+def main_numbers(subject: Subject) -> dict[str, Any]:
     """The best, the best of the papers' rows, chance and the difference, as fractions; what is not known is null."""
-    stored = known.stored
+    stored = subject.stored
     name, best, row = stored.objective, stored.best, stored.best_paper_row
     value, printed = _number(best, name), _number(row, name)
     return {
@@ -28,7 +28,7 @@ def main_numbers(known: Known) -> dict[str, Any]:
         "best": best and {"trial": best.number, "value": value, "params": best.params},
         "paper_row": row and {"trial": row.number, "row": row.user_attrs["baseline"], "value": printed},
         "difference": None if value is None or printed is None else value - printed,
-        "chance": known.chance().get(name),
+        "chance": subject.chance().get(name),
         "trials": count(stored),
     }
 
@@ -40,11 +40,11 @@ def count(stored: StoredStudy) -> dict[str, int]:
     return {**ended, "running": states.count(TrialState.RUNNING)}
 
 
-def headline(known: Known, final: list[Comparison]) -> list[tuple[str, str, str]]:
+def headline(subject: Subject, final: list[Comparison]) -> list[tuple[str, str, str]]:
     """What, how much, of what: the few numbers that a reader wants first."""
-    stored = known.stored
+    stored = subject.stored
     name, best, row = stored.objective, stored.best, stored.best_paper_row
-    chance, called = known.chance().get(name), spoken(name)
+    chance, called = subject.chance().get(name), spoken(name)
     found = []
     if best is not None:
         value = _number(best, name)
@@ -63,13 +63,13 @@ def headline(known: Known, final: list[Comparison]) -> list[tuple[str, str, str]
     return found
 
 
-def answer(known: Known, folds: list[Comparison], final: list[Comparison]) -> str:
+def answer(subject: Subject, folds: list[Comparison], final: list[Comparison]) -> str:
     """What came out, for somebody who reads no further."""
-    stored = known.stored
+    stored = subject.stored
     best = stored.best
     if best is None:
         return _not_yet(stored)
-    sentences = [_of_front(stored) if len(stored.objectives) > 1 else _of_best(known, best)]
+    sentences = [_of_front(stored) if len(stored.objectives) > 1 else _of_best(subject, best)]
     for compared, what in ((folds, "Over {} folds"), (final, "On the test split, read once, with {} seeds")):
         own = next((one for one in compared if one.trial == best.number and not math.isnan(one.mean)), None)
         if own is None:
@@ -84,9 +84,9 @@ def answer(known: Known, folds: list[Comparison], final: list[Comparison]) -> st
     return " ".join(sentences)
 
 
-def _of_best(known: Known, best: FrozenTrial) -> str:
-    stored, name = known.stored, known.stored.objective
-    value, chance, row = _number(best, name), known.chance().get(name), stored.best_paper_row
+def _of_best(subject: Subject, best: FrozenTrial) -> str:
+    stored, name = subject.stored, subject.stored.objective
+    value, chance, row = _number(best, name), subject.chance().get(name), stored.best_paper_row
     how = ", by its mean over folds," if "best_by_mean" in stored.study.user_attrs else ""
     said = f"On the validation split {label(best)} is{how} the best of {len(stored.trials)}, with"
     said += f" {spoken(name)} {_percent(value)}"

@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 from platform.objectives import COSTS
 from platform.report.answer import count
 from platform.report.content import NOTHING, Section, Table, cell, heading, spoken
-from platform.report.known import Known
+from platform.report.subject import Subject
 from platform.stored_study import StoredStudy, num_epochs, value_of
 from shards_tools.manifest import Manifest
 
@@ -41,9 +41,9 @@ def ended_section(stored: StoredStudy) -> Section:
     )
 
 
-def cost_section(known: Known) -> Section:
+def cost_section(subject: Subject) -> Section:
     """Hours, epochs, and what pruning saved."""
-    stored, trials = known.stored, known.stored.trials
+    stored, trials = subject.stored, subject.stored.trials
     ended = count(stored)
     spent = sum(num_epochs(trial) for trial in trials)
     pruned = [trial for trial in trials if trial.state == TrialState.PRUNED]
@@ -67,16 +67,16 @@ def cost_section(known: Known) -> Section:
     return Section(title="What it cost", tables=[Table(title="Cost", columns=("", ""), rows=rows, notes=notes)])
 
 
-def environment_section(known: Known) -> Section:
+def environment_section(subject: Subject) -> Section:
     """What the search is, and the machine and the versions of its last start."""
-    stored = known.stored
+    stored = subject.stored
     start = stored.last_start
     what = {name: value for name, value in stored.search.items() if name not in ("distributions", "data")}
     rows = [(name, str(value)) for name, value in what.items() if value is not None]
-    data = known.data or "not known"
+    data = subject.data or "not known"
     rows += [("data", data), ("fingerprint of the data", stored.search["data"])]
-    if known.manifest is not None:
-        rows.append(("size of the data", _size(known.manifest)))
+    if subject.manifest is not None:
+        rows.append(("size of the data", _size(subject.manifest)))
     tables = [Table(title="The search", columns=("", ""), rows=rows)]
     versions = start.get("environment", {})
     if versions:

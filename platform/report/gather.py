@@ -7,44 +7,44 @@ from platform.figures.of_study import figures_of_study
 from platform.report.answer import answer, headline
 from platform.report.content import Content, Section
 from platform.report.course import cost_section, ended_section, environment_section, trials_section
-from platform.report.known import Known
 from platform.report.model import model_sections
 from platform.report.papers import papers_section
 from platform.report.settings import settings_section
 from platform.report.stages import finalists_of, folds_of, stages_section
+from platform.report.subject import Subject
 from platform.stored_study import StoredStudy
 
 MATTERED = ("importances", "slices", "parallel_coordinates")
 WENT = ("learning_curves", "history", "timeline")
 
 
-def gather(known: Known) -> Content:
+def gather(subject: Subject) -> Content:
     """The report of a study, whatever of it there is."""
-    stored = known.stored
-    folds, final = folds_of(known), finalists_of(known)
+    stored = subject.stored
+    folds, final = folds_of(subject), finalists_of(subject)
     figures = {figure.name: figure for figure in figures_of_study(stored)}
-    of_model, missing = model_sections(known, final)
-    if known.why_no_manifest:
-        missing.insert(0, known.why_no_manifest)
-    stages = stages_section(known, folds, final)
+    of_model, missing = model_sections(subject, final)
+    if subject.why_no_manifest:
+        missing.insert(0, subject.why_no_manifest)
+    stages = stages_section(subject, folds, final)
     sections = [
         _front(figures),
-        settings_section(known),
-        papers_section(known),
+        settings_section(subject),
+        papers_section(subject),
         stages and _with(stages, _taken(figures, "per_fold")),
         _of("What mattered", _taken(figures, *MATTERED)),
         _of("How it went", _taken(figures, *WENT)),
         *of_model,
         ended_section(stored),
-        cost_section(known),
-        environment_section(known),
+        cost_section(subject),
+        environment_section(subject),
         trials_section(stored),
     ]
     return Content(
         study=stored.name,
         about=_about(stored),
-        answer=answer(known, folds, final),
-        headline=headline(known, final),
+        answer=answer(subject, folds, final),
+        headline=headline(subject, final),
         sections=[section for section in sections if section is not None],
         missing=missing,
     )

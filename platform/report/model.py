@@ -15,29 +15,29 @@ from platform.figures.figure import Figure
 from platform.figures.of_model import figures_of_model
 from platform.figures.verification import verification_figure
 from platform.report.content import Section
-from platform.report.known import Known
+from platform.report.subject import Subject
 from shards_tools.command import say
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from trainables.verification import count_split, measure
 
 
-def model_sections(known: Known, final: Sequence[Comparison]) -> tuple[list[Section], list[str]]:
+def model_sections(subject: Subject, final: Sequence[Comparison]) -> tuple[list[Section], list[str]]:
     """A section for each split, and why there is none where it is missing."""
-    best = known.stored.best
-    if best is None or known.manifest is None:
+    best = subject.stored.best
+    if best is None or subject.manifest is None:
         return [], []
     wanted = [("val", f"{label(best)}, on the validation split", best.user_attrs["checkpoint"])]
     tested = next((one for one in final if not math.isnan(one.mean)), None)
     if tested is not None:
-        wanted += [("test", f"{tested.name}, on the test split", place) for place in _first_seed(known, tested.trial)]
+        wanted += [("test", f"{tested.name}, on the test split", place) for place in _first_seed(subject, tested.trial)]
     sections, missing = [], []
     for split, what, checkpoint in wanted:
         say(f"Figures of {what} ...")
         try:
-            figures = figures_of_model(Path(checkpoint), known.manifest, split=split, fold=None)
+            figures = figures_of_model(Path(checkpoint), subject.manifest, split=split, fold=None)
             if split == "test":
-                figures += _of_pairs(Path(checkpoint), known.manifest)
+                figures += _of_pairs(Path(checkpoint), subject.manifest)
         except Error as reason:
             missing.append(f"There are no figures of {what}: {reason}")
             continue
@@ -46,11 +46,11 @@ def model_sections(known: Known, final: Sequence[Comparison]) -> tuple[list[Sect
     return sections, missing
 
 
-def _first_seed(known: Known, number: int) -> list[str]:
+def _first_seed(subject: Subject, number: int) -> list[str]:
     """The checkpoint of a finalist's first seed; empty where none was trained to its end."""
     own = {
         trial.user_attrs["training"]["seed"]: str(trial.user_attrs["checkpoint"])
-        for trial in known.stored.final_trainings
+        for trial in subject.stored.final_trainings
         if trial.user_attrs["of"] == number and trial.state == TrialState.COMPLETE and "checkpoint" in trial.user_attrs
     }
     return [own[min(own)]] if own else []

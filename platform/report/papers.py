@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from platform.display.lines import COLUMNS
 from platform.report.content import NOTHING, Section, Table, cell, heading
-from platform.report.known import Known
+from platform.report.subject import Subject
 from platform.stored_study import StoredStudy, value_of
 from platform.study import is_papers
 from trainables.recipes.printed import printed_numbers
@@ -44,9 +44,9 @@ def printed_row(space: str, row: str) -> tuple[str, dict[str, float]]:
     return (table if numbers else ""), numbers
 
 
-def papers_section(known: Known) -> Section | None:
+def papers_section(subject: Subject) -> Section | None:
     """The rows of the papers with both numbers; None where the space has no such row, or none has a value."""
-    stored = known.stored
+    stored = subject.stored
     rows = [trial for trial in stored.baselines if is_papers(trial)]
     if not rows:
         return None
@@ -64,7 +64,7 @@ def papers_section(known: Known) -> Section | None:
         for name in names:
             line += [cell(name, value_of(trial, name))] + ([cell(name, numbers.get(name))] if name in told else [])
         lines.append((*line, table or NOTHING))
-    best, chance = stored.best, known.chance()
+    best, chance = stored.best, subject.chance()
     ends = [("best found", str(best.number), best.user_attrs["metrics"])] if best else []
     for what, number, values in (*ends, ("chance", NOTHING, chance)):
         line = [what, number]

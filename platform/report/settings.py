@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 
 from platform.figures.trials import distributions_of, setting
 from platform.report.content import NOTHING, Section, Table
-from platform.report.known import Known
+from platform.report.subject import Subject
 from platform.study import front
 from shards_tools.errors import Error
 from trainables.checkpoint import CheckpointInfo, read_info
@@ -19,9 +19,9 @@ from trainables.recipes.settings import settings_of
 MOST_OF_FRONT = 4
 
 
-def settings_section(known: Known) -> Section:
+def settings_section(subject: Subject) -> Section:
     """The settings of the best, of several objectives of the front, each beside the rows'."""
-    stored = known.stored
+    stored = subject.stored
     best = stored.best
     several = len(stored.objectives) > 1
     chosen = front(stored.study)[:MOST_OF_FRONT] if several else [best] if best else []
@@ -41,13 +41,13 @@ def settings_section(known: Known) -> Section:
         title="Best settings",
         tables=[table] if shown else [],
         says=[] if shown else ["No trial has settings to show yet."],
-        commands=commands(known),
+        commands=commands(subject),
     )
 
 
-def commands(known: Known) -> list[tuple[str, str]]:
+def commands(subject: Subject) -> list[tuple[str, str]]:
     """What trains the best again, evaluates it, and goes on with the search."""
-    best, data = known.stored.best, known.data or "SHARDS"
+    best, data = subject.stored.best, subject.data or "SHARDS"
     found: list[tuple[str, str]] = []
     if best is not None:
         checkpoint = best.user_attrs["checkpoint"]
@@ -59,8 +59,8 @@ def commands(known: Known) -> list[tuple[str, str]]:
             found.append(("Train the best settings again", in_lines(_training(info, data))))
             evaluate = ["python", "-m", "platform.evaluate", checkpoint, "--data", data]
             found.append(("Evaluate its checkpoint", in_lines(evaluate)))
-    if "command" in known.stored.last_start:
-        found.append(("Go on with the search", in_lines(shlex.split(known.stored.last_start["command"]))))
+    if "command" in subject.stored.last_start:
+        found.append(("Go on with the search", in_lines(shlex.split(subject.stored.last_start["command"]))))
     return found
 
 

@@ -13,58 +13,58 @@ from platform.comparison.of_study import (
     tested_scores,
 )
 from platform.report.content import NOTHING, Section, Table, cell, spoken
-from platform.report.known import Known
+from platform.report.subject import Subject
 
 
-def folds_of(known: Known) -> list[Comparison]:
+def folds_of(subject: Subject) -> list[Comparison]:
     """The candidates over the folds, the best mean first; empty where the search has not gone there."""
-    stored = known.stored
+    stored = subject.stored
     if not stored.candidates:
         return []
     return compare_folds(
         stored.study,
         last_candidates(stored.candidates),
-        folds=known.folds,
+        folds=subject.folds,
         fold=stored.search["fold"],
-        chance=known.chance_over_folds(stored.objective),
+        chance=subject.chance_over_folds(stored.objective),
     )
 
 
-def finalists_of(known: Known) -> list[Comparison]:
+def finalists_of(subject: Subject) -> list[Comparison]:
     """The finalists on the test split; empty as long as it has not been read."""
-    stored = known.stored
+    stored = subject.stored
     elected = stored.final.get("elected")
     if not elected or not any(name.startswith("test ") for name in stored.final):
         return []
     seeds = seeds_of_finalists(stored.search["seed"], elected["asked"]["final_seeds"])
     tested = tested_scores(stored.final_trainings, stored.final, elected["trials"], seeds)
-    metric = metric_of_test(known)
+    metric = metric_of_test(subject)
     return compare_finalists(
         stored.study,
         tested,
         metric=metric,
         reference=elected["reference"],
         seeds=seeds,
-        chance=known.chance_of_test(metric),
+        chance=subject.chance_of_test(metric),
     )
 
 
-def metric_of_test(known: Known) -> str:
+def metric_of_test(subject: Subject) -> str:
     """What the finalists are compared by: the objective, or what the test split has in its place."""
-    scores = next(value for name, value in known.stored.final.items() if name.startswith("test "))
-    return known.stored.objective if known.stored.objective in scores else str(next(iter(scores)))
+    scores = next(value for name, value in subject.stored.final.items() if name.startswith("test "))
+    return subject.stored.objective if subject.stored.objective in scores else str(next(iter(scores)))
 
 
-def stages_section(known: Known, folds: list[Comparison], final: list[Comparison]) -> Section | None:
+def stages_section(subject: Subject, folds: list[Comparison], final: list[Comparison]) -> Section | None:
     """Both tables; None where the search has neither."""
     tables, says = [], []
     if folds:
-        title = f"Folds 0 to {known.folds - 1}, the validation split of each: {spoken(known.stored.objective)} %"
+        title = f"Folds 0 to {subject.folds - 1}, the validation split of each: {spoken(subject.stored.objective)} %"
         tables.append(_table(title, "fold", folds, "the folds that the search did not choose by"))
     if final:
-        title = f"Test split, read once: {spoken(metric_of_test(known))} %"
+        title = f"Test split, read once: {spoken(metric_of_test(subject))} %"
         tables.append(_table(title, "seed", final, "seeds"))
-    elif known.stored.final.get("elected"):
+    elif subject.stored.final.get("elected"):
         says.append("The finalists are not all trained: the test split is locked until they are.")
     return Section(title="Folds and finalists", says=says, tables=tables) if tables or says else None
 

@@ -12,10 +12,10 @@ from optuna.trial import create_trial
 
 from platform.environment import start_of_search
 from platform.plan import Plan
-from platform.report.known import Known, know
 from platform.report.papers import printed_row
 from platform.report.settings import commands, in_lines
 from platform.report.stages import finalists_of, folds_of
+from platform.report.subject import Subject, subject_of
 from platform.spaces.loading import load_space, space_names
 from platform.stored_study import StoredStudy
 from shards_tools.errors import Error
@@ -45,12 +45,12 @@ def test_folds_and_finalists_are_compared_from_the_study_alone() -> None:
     elected = {"asked": {"finalists": 1, "final_seeds": 2}, "trials": [3, 0], "reference": 0}
     final = {"elected": elected, **tests}
     stored = StoredStudy(study=study, candidates=candidates, final_trainings=trainings, final=final)
-    known = know(stored, None)
-    best, row = folds_of(known)
+    subject = subject_of(stored, None)
+    best, row = folds_of(subject)
     assert (best.trial, best.mean, best.std) == (3, pytest.approx(0.3), pytest.approx(0.1))
     assert (row.trial, best.reference) == (0, row.name)
     assert (best.test.difference, best.test.num_pairs, best.test.p) == (pytest.approx(0.075), 2, 0.5)
-    best, row = finalists_of(known)
+    best, row = finalists_of(subject)
     assert (best.trial, best.mean, best.test.difference) == (3, pytest.approx(0.36), pytest.approx(0.03))
     assert math.isnan(best.chance)
 
@@ -65,8 +65,8 @@ def test_the_command_trains_the_best_settings_again(tmp_path: Path) -> None:
     study = optuna.create_study(direction="maximize")
     study.set_user_attr("search", {"objective": "mAP"})
     study.add_trial(create_trial(value=0.5, user_attrs={"checkpoint": str(tmp_path), "metrics": {"mAP": 0.5}}))
-    known = Known(stored=StoredStudy(study=study), data="some shards", manifest=None)
-    words = shlex.split(commands(known)[0][1].replace("\\\n", " "))
+    subject = Subject(stored=StoredStudy(study=study), data="some shards", manifest=None)
+    words = shlex.split(commands(subject)[0][1].replace("\\\n", " "))
     at = words.index("--set")
     assert override(get_recipe(words[words.index("--recipe") + 1]), parse_settings(words[at + 1 :], recipe)) == recipe
     assert words[:at] == [
@@ -112,6 +112,6 @@ def test_a_start_is_remembered_without_passwords(plan: Plan, monkeypatch: pytest
 def test_other_data_than_the_studys_are_refused(tmp_path: Path, shards: Path) -> None:
     stored = StoredStudy(study=study_by_hand())
     with pytest.raises(Error, match="are other data"):
-        know(stored, str(shards))
+        subject_of(stored, str(shards))
     stored.study.set_user_attr("last_start", {"data": str(tmp_path / "gone")})
-    assert "gone" in know(stored, None).why_no_manifest
+    assert "gone" in subject_of(stored, None).why_no_manifest

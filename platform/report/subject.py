@@ -17,7 +17,7 @@ from trainables.evaluation import Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
+class Subject:
     """A study and its data."""
 
     stored: StoredStudy
@@ -59,19 +59,19 @@ class Known:
         return float((remembered or {}).get(name, math.nan))
 
 
-def know(stored: StoredStudy, data: str | None) -> Known:
+def subject_of(stored: StoredStudy, data: str | None) -> Subject:
     """The study with the data at `data`, or where it remembers them; Error where `data` are others, or not there."""
     address = data or stored.last_start.get("data")
     if address is None:
         why = "This study does not say where its data lie: name them with --data SHARDS."
-        return Known(stored=stored, data=None, manifest=None, why_no_manifest=why)
+        return Subject(stored=stored, data=None, manifest=None, why_no_manifest=why)
     try:
         manifest = read_manifest(address)
     except Error as reason:
         if data is not None:
             raise
         why = f"The data that the study remembers cannot be read: {reason} Or name them with --data SHARDS."
-        return Known(stored=stored, data=address, manifest=None, why_no_manifest=why)
+        return Subject(stored=stored, data=address, manifest=None, why_no_manifest=why)
     if manifest.fingerprint != stored.search["data"]:
         if data is not None:
             raise Error(
@@ -79,8 +79,8 @@ def know(stored: StoredStudy, data: str | None) -> Known:
                 f" {stored.name} ({stored.search['data'][:8]}). Name the shards that it was searched on."
             )
         why = f"What lies at {address} are other data than the study's. Name them with --data SHARDS."
-        return Known(stored=stored, data=address, manifest=None, why_no_manifest=why)
+        return Subject(stored=stored, data=address, manifest=None, why_no_manifest=why)
     test_fold = kept_test_fold(stored.study)
     if test_fold is not None and manifest.layout == "five-fold":
         manifest = manifest.with_test_fold(test_fold)
-    return Known(stored=stored, data=address, manifest=manifest)
+    return Subject(stored=stored, data=address, manifest=manifest)
