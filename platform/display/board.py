@@ -172,15 +172,27 @@ class Board:
             epoch_s=self._epoch_s(),
         )
 
+    def seconds_left_of_gpus(self) -> float | None:
+        """Until trials that fill every place have spent the hours of GPUs of the plan; None where it sets none."""
+        if self.plan.gpu_hours is None:
+            return None
+        spent_s = self._before[1] + self._of_this_start()[1]
+        return max(0.0, 3600 * self.plan.gpu_hours / self.plan.gpus_per_trial - spent_s) / self.plan.concurrency
+
     def _epoch_s(self) -> float | None:
         """Seconds of an epoch in this start; as long as there is none, of earlier ones."""
+        epochs, seconds = self._of_this_start()
+        if not epochs:
+            epochs, seconds = self._before
+        return seconds / epochs if epochs else None
+
+    def _of_this_start(self) -> tuple[int, float]:
+        """Epochs that its attempts have reported, and the seconds that they took."""
         epochs, seconds = self._seen
         for row in self.rows.values():
             if row.num_done:
                 epochs, seconds = epochs + row.num_done, seconds + row.heard - row.started
-        if not epochs:
-            epochs, seconds = self._before
-        return seconds / epochs if epochs else None
+        return epochs, seconds
 
     def _line(self, trial: Named, text: str, style: str = "") -> Text:
         return Text(f"{trial.label:<{self.label_width}} {text}", style)

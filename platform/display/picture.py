@@ -109,7 +109,8 @@ def _beside(board: Board) -> Text:
 
 def _bar(board: Board, now: float, passed_s: float, hours_left_s: float | None) -> Table:
     """How many trials are done, and the time."""
-    known = [left for left in (board.seconds_left(now), hours_left_s) if left is not None]
+    ends = (board.seconds_left(now), board.seconds_left_of_gpus(), hours_left_s)
+    known = [left for left in ends if left is not None]
     left = f"about {spoken(min(known))} left" if known else "time left unknown"
     line = Table.grid(padding=(0, 2, 0, 0))
     line.add_column(max_width=BAR_WIDTH, ratio=1)

@@ -91,6 +91,14 @@ def test_hours_end_a_search_sooner(board: Board) -> None:
     assert lines_of(board, hours_left_s=6000.0)[-1].endswith("about 5 min left")
 
 
+def test_hours_of_gpus_end_a_search_sooner(board: Board) -> None:
+    """The trials have reported 30 s of training, and each has half a GPU."""
+    board.plan = replace(board.plan, gpus_per_rank=0.5, gpu_hours=0.5 * (30 + 120 + 120) / 3600)
+    assert lines_of(board)[-1].endswith("about 2 min left")
+    board.plan = replace(board.plan, gpu_hours=0.5 * 20 / 3600)
+    assert lines_of(board)[-1].endswith("about 5 s left")
+
+
 def test_before_the_first_epoch_the_time_left_is_unknown(quick_plan: Plan) -> None:
     board = Board(quick_plan, rivals=True)
     board.count(0, 6)
