@@ -117,7 +117,9 @@ def assert_whole(
     states = [trial.state.name for trial in trials]
     assert summary["trials"] == {"complete": states.count("COMPLETE"), "pruned": states.count("PRUNED"), "failed": 0}
     rows = mlflow_runs(tracking, experiment)
-    children = {int(run.data.tags["trial"]): run for run in rows if "trial" in run.data.tags}
+    told = sorted(int(run.data.tags["trial"]) for run in rows if "trial" in run.data.tags)
+    assert told == list(range(num_trials))
     assert len(rows) == num_trials + 1
+    children = {int(run.data.tags["trial"]): run for run in rows if "trial" in run.data.tags}
     assert {number: run.data.tags["state"] for number, run in children.items()} == dict(enumerate(states))
     assert all(run.info.status != "RUNNING" for run in rows)
