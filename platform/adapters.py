@@ -71,6 +71,8 @@ class StudyScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         goes_on = asked(self._trials, lambda: self._trials.report(trial.trial_id, result), False)
+        if "kept_at" in result:  # in a bucket, of which Tune knows nothing
+            asked(self._trials, lambda: self._trials.checkpoint(trial.trial_id, result["kept_at"]), None)
         return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
 
     def __getstate__(self) -> dict[str, Any]:

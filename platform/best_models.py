@@ -16,7 +16,8 @@ from platform.study import chosen_trial
 from shards_tools.command import say
 from shards_tools.errors import Error
 from trainables.evaluation import Evaluation
-from trainables.verification import measure, read_verification, write_verification
+from trainables.places import fetched, is_there, send
+from trainables.verification import ASKED, VERIFICATION_NAME, measure, read_verification, write_verification
 
 
 def models_of(study: optuna.Study, plan: Plan) -> list[dict[str, Any]]:
@@ -30,30 +31,38 @@ def models_of(study: optuna.Study, plan: Plan) -> list[dict[str, Any]]:
 
 
 def _model(trial: FrozenTrial, alias: str, plan: Plan) -> dict[str, Any]:
-    checkpoint = Path(trial.user_attrs["checkpoint"])
+    checkpoint = trial.user_attrs["checkpoint"]
     measure_once(checkpoint, plan)
     return {
         "trial": trial.number,
         "alias": alias,
-        "checkpoint": str(checkpoint),
+        "checkpoint": checkpoint,
         "metrics": [name for name in OBJECTIVES if name in trial.user_attrs["metrics"]],
         "note": f"{trial.user_attrs.get('baseline', 'Drawn')}, trial {trial.number}:"
         f" {plan.objective} {trial.values[0]:.4f} on the validation split.",
     }
 
 
-def measure_once(checkpoint: Path, plan: Plan) -> None:
-    """Let the checkpoint have thresholds, where the data have pairs of works; what stands in the way is said."""
-    ranks = Evaluation(plan.manifest, "val", plan.fold).ranks
-    if not ranks or not checkpoint.is_dir() or read_verification(checkpoint) is not None:
+def measure_once(place: str, plan: Plan) -> None:
+    """Let the checkpoint at `place` have thresholds, where the data have pairs of works, or say what is in the way."""
+    if not Evaluation(plan.manifest, "val", plan.fold).ranks or not is_there(place):
         return
+    with fetched(place, ASKED) as checkpoint:
+        if read_verification(checkpoint) is None and _measured(checkpoint, place, plan):
+            send(checkpoint, place, [VERIFICATION_NAME])
+
+
+def _measured(checkpoint: Path, place: str, plan: Plan) -> bool:
+    """Measure the thresholds, and keep them in the checkpoint; whether that was done."""
     if plan.scale == "paper" and not torch.cuda.is_available():  # the head of a cluster would take half an hour
         say(
             "Thresholds for pairs of pictures need a GPU here: python -m platform.predict"
-            f" {checkpoint} --calibrate {plan.data}"
+            f" {place} --calibrate {plan.data}"
         )
-        return
+        return False
     try:
         write_verification(checkpoint, measure(checkpoint, plan.manifest, fold=plan.fold))
     except Error as mistake:
         say(f"No thresholds for pairs of pictures: {mistake}")
+        return False
+    return True

@@ -13,9 +13,10 @@ from shards_tools.command import Parser, print_json, run, say
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
-from trainables.checkpoint import CheckpointInfo, load_model
+from trainables.checkpoint import EVALUATED, CheckpointInfo, load_model
 from trainables.evaluation import Evaluation
 from trainables.models.model import Model
+from trainables.places import fetched
 from trainables.reading import Inputs, evaluation_inputs
 
 SPOKEN = {
@@ -35,13 +36,17 @@ EXAMPLE = """example:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the metrics, or one JSON object with --json."""
     parser = Parser(prog="python -m platform.evaluate", description=__doc__, epilog=EXAMPLE)
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a folder that a training has written")
+    parser.add_argument(
+        "checkpoint", metavar="CHECKPOINT", help="a folder that a training has written, or s3://, gs://"
+    )
     parser.add_argument("--data", required=True, metavar="SHARDS")
     parser.add_argument("--split", choices=("val", "test"), default="val", help="default: val")
     parser.add_argument("--fold", type=int, metavar="K", help="default: the fold the checkpoint was validated on")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of standard output")
     options = parser.parse_args(arguments)
-    result = evaluate(options.checkpoint, read_manifest(options.data), split=options.split, fold=options.fold)
+    manifest = read_manifest(options.data)
+    with fetched(options.checkpoint, EVALUATED) as checkpoint:
+        result = evaluate(checkpoint, manifest, split=options.split, fold=options.fold)
     for name, value in result["metrics"].items():
         say(f"{SPOKEN.get(name, name):<22} {100 * value:6.2f} %   chance {100 * result['chance'][name]:6.2f} %")
     if "num_valid_queries" in result:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from platform.addresses import checked_bucket, checked_runs, checked_tracking, refuse_password
 from platform.objectives import check_names, objectives_of, sampler_and_pruner
 from platform.protocol import checked_folds, checked_seeds, refuse_several_objectives, with_test_fold
 from platform.resources import Machine, resources, this_machine
@@ -21,7 +22,6 @@ from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
 from shards_tools.sample import sample_set
-from shards_tools.stores.address import Address, parse_address
 from shards_tools.verify import verify_shards
 from trainables.evaluation import Evaluation
 from trainables.recipes.recipe import Recipe
@@ -29,7 +29,6 @@ from trainables.recipes.settings import settings_of
 
 DEFAULT_TRIALS = {"paper": 60, "tiny": 24}
 SEARCH_FOLD = 0  # of five-fold data; a plain tree has one split
-TRACKING_SCHEMES = ("sqlite:///", "postgresql", "http://", "https://")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +62,7 @@ class Plan:
     gpus_per_rank: float
     memory_per_rank: int = 0  # bytes that Ray sets aside on a node; 0: none
     runs: Path
+    checkpoints: str | None = None  # address of a folder of a bucket; None: they lie under `runs`
     storage: str
     tracking: str
     chance: dict[str, float]
@@ -97,7 +97,7 @@ class Plan:
 
     @property
     def folder(self) -> Path:
-        """Where this study keeps its checkpoints, its journal and its lock."""
+        """Where this study keeps its journal, its lock and, without a bucket, its checkpoints."""
         return self.runs / self.study
 
     def config(self, recipe: Recipe) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def make_plan(options: argparse.Namespace, nodes: Sequence[Machine] = ()) -> Pla
     scale = options.scale if options.scale != "auto" else ("paper" if num_gpus else "tiny")
     space = load_space(options.space, scale)
     data = options.data or sample_set()
-    _refuse_password(data)
+    refuse_password(data)
     manifest = with_test_fold(read_manifest(data), options.finalists)
     if space.reads_tags and manifest.tags is None:
         raise Error(f"--space {options.space} reads tags, and {manifest.store} has none. Build shards of dafull.")
@@ -157,7 +157,7 @@ def make_plan(options: argparse.Namespace, nodes: Sequence[Machine] = ()) -> Pla
     evaluation = Evaluation(manifest, "val", SEARCH_FOLD)
     chance = evaluation.chance()
     check_reachable(at_most, space)
-    runs = _checked_runs(options.runs)
+    runs = checked_runs(options.runs)
     concurrency, cpus, gpus = resources(options, scale, machines)
     return Plan(
         study=_study_name(options, f"{space.name}-{manifest.fingerprint[:8]}-{scale}"),
@@ -185,19 +185,14 @@ def make_plan(options: argparse.Namespace, nodes: Sequence[Machine] = ()) -> Pla
         cpus_per_rank=cpus,
         gpus_per_rank=gpus,
         runs=runs,
+        checkpoints=checked_bucket(options.checkpoints),
         storage=options.storage or f"sqlite:///{runs / 'optuna.db'}",
-        tracking=_checked_tracking(options.tracking or f"sqlite:///{runs / 'mlflow.db'}"),
+        tracking=checked_tracking(options.tracking or f"sqlite:///{runs / 'mlflow.db'}"),
         chance=chance,
         folds=checked_folds(options.folds, manifest),
         finalists=options.finalists,
         final_seeds=checked_seeds(options.final_seeds),
     )
-
-
-def _checked_runs(runs: Path) -> Path:
-    if re.match(r"[a-z][a-z0-9+.-]+:/", str(runs)):  # of two slashes a path keeps one
-        raise Error(f"--runs {runs} is an address. Give a folder, on several nodes one that all of them share.")
-    return runs.absolute()
 
 
 def _gpu_hours(options: argparse.Namespace, gpus: float) -> float | None:
@@ -220,16 +215,6 @@ def _num_trials(options: argparse.Namespace, space: Space, scale: str) -> int:
     return min(asked, len(space.baselines) + num_points(space)) if options.sampler == "grid" else asked
 
 
-def _refuse_password(data: str | Path) -> None:
-    """A search tells its trials the address through files, and MLflow shows it."""
-    place = parse_address(str(data))
-    if isinstance(place, Address) and place.user:
-        raise Error(
-            f"--data {place} came with a password, which the search would write to its files. Use a store that needs"
-            " none, or s3:// or gs:// with keys in the environment."
-        )
-
-
 def _study_name(options: argparse.Namespace, usual: str) -> str:
     """The name that was given, or the usual one; no study starts with its own settings."""
     study: str = options.study or usual
@@ -240,9 +225,3 @@ def _study_name(options: argparse.Namespace, usual: str) -> str:
     if options.warm_start == study and not options.warm_start_storage:
         raise Error(f"--warm-start {study} is this study itself. Give this one another name with --study NAME.")
     return study
-
-
-def _checked_tracking(uri: str) -> str:
-    if not uri.startswith(TRACKING_SCHEMES):
-        raise Error(f"--tracking {uri!r} is no MLflow store. Use sqlite:///FILE, postgresql://... or http://HOST:PORT.")
-    return uri

@@ -16,8 +16,17 @@ from shards_tools.command import Parser, positive_int, print_json, run, say
 from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
 from trainables.pictures import find_pictures
+from trainables.places import fetched, send
 from trainables.prediction import Predictor, distances_of_pairs, nearest, top_classes
-from trainables.verification import USUAL_RATE, Verification, measure, read_verification, write_verification
+from trainables.verification import (
+    ASKED,
+    USUAL_RATE,
+    VERIFICATION_NAME,
+    Verification,
+    measure,
+    read_verification,
+    write_verification,
+)
 
 SHOWN_RATES = (0.1, 0.01, 0.001, 0.0001)
 
@@ -33,13 +42,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the answer, or one JSON object with --json."""
     options = parser().parse_args(arguments)
     refuse_what_does_not_go_together(options)
-    answer: dict[str, Any] = {"checkpoint": str(options.checkpoint)}
-    if options.calibrate:
-        answer["verification"] = calibrate(options.checkpoint, options.calibrate)
-    if options.pair:
-        answer["pair"] = compare(options.checkpoint, options.pair, options.false_accept_rate)
-    if options.pictures:
-        answer["pictures"] = tell(options.checkpoint, options.pictures, options.nearest, options.top)
+    place = options.checkpoint
+    answer: dict[str, Any] = {"checkpoint": place}
+    with fetched(place, ASKED) as checkpoint:
+        if options.calibrate:
+            answer["verification"] = calibrate(checkpoint, options.calibrate)
+            send(checkpoint, place, [VERIFICATION_NAME])
+        if options.pair:
+            known = thresholds(checkpoint, place)
+            answer["pair"] = compare(checkpoint, known, options.pair, options.false_accept_rate)
+        if options.pictures:
+            answer["pictures"] = tell(checkpoint, options.pictures, options.nearest, options.top)
     if options.json:
         print_json(answer)
 
@@ -48,7 +61,7 @@ def parser() -> Parser:
     """The command line."""
     arguments = Parser(prog="python -m platform.predict", description=__doc__, epilog=EXAMPLE)
     add = arguments.add_argument
-    add("checkpoint", type=Path, metavar="CHECKPOINT", help="a folder that a training has written")
+    add("checkpoint", metavar="CHECKPOINT", help="a folder that a training has written, or s3://, gs://")
     add("pictures", type=Path, nargs="*", metavar="PICTURE", help="JPEG or PNG files, or folders of them")
     add("--pair", type=Path, nargs=2, metavar=("A", "B"), help="are these two pictures from the same work?")
     add("--calibrate", metavar="SHARDS", help="measure the thresholds of --pair on the validation split, and keep them")
@@ -108,15 +121,20 @@ def table_of(found: Verification) -> dict[str, Any]:
     return {key: value for key, value in vars(found).items() if key != "points"}
 
 
-def compare(checkpoint: Path, pair: Sequence[Path], false_accept_rate: float) -> dict[str, Any]:
-    """Whether two pictures pass for one work."""
-    predictor, known = Predictor(checkpoint), read_verification(checkpoint)
+def thresholds(checkpoint: Path, place: str) -> Verification:
+    """What was measured of the checkpoint, which lies at `place`; Error where nothing was."""
+    known = read_verification(checkpoint)
     if known is None:
         raise Error(
-            f"{checkpoint} has no thresholds to compare pictures by. Measure them once on works or identities:"
-            f" python -m platform.predict {checkpoint} --calibrate SHARDS."
+            f"{place} has no thresholds to compare pictures by. Measure them once on works or identities:"
+            f" python -m platform.predict {place} --calibrate SHARDS."
         )
-    point = known.at_rate(false_accept_rate)
+    return known
+
+
+def compare(checkpoint: Path, known: Verification, pair: Sequence[Path], false_accept_rate: float) -> dict[str, Any]:
+    """Whether two pictures pass for one work."""
+    predictor, point = Predictor(checkpoint), known.at_rate(false_accept_rate)
     first, second = predictor.features(predictor.of_files(pair), 2)
     distance = float(distances_of_pairs(first[None], second[None])[0])
     same = distance < point.threshold

@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 
 from platform.after_search.after_search import AfterSearch
 from platform.cluster.joining import address_of_job, joined
-from platform.cluster.sharing import prove_shared
+from platform.cluster.sharing import prove_bucket, prove_shared
 from platform.code_version import code_version
 from platform.display.lines import print_header, print_summary
 from platform.display.live import screen_of_search
@@ -42,6 +42,7 @@ from platform.summary import next_steps, study_event, summary
 from platform.tracking.data_inputs import data_of
 from platform.tracking.events import search_tags
 from platform.tracking.journal import Journal
+from platform.tracking.retelling import retell
 from platform.tracking.tracker import Tracker
 from platform.trials import Trials
 from platform.warm_start import earlier_settings, enqueue_settings
@@ -80,6 +81,8 @@ def start_or_go_on(options: argparse.Namespace, nodes: Sequence[Machine], starte
     """
     plan = make_plan(options, nodes)
     machines = nodes or [this_machine()]
+    if plan.checkpoints:
+        prove_bucket(plan.checkpoints)
     if nodes:
         prove_shared(plan)
     if options.concurrency == AUTO:
@@ -103,6 +106,7 @@ def run_search(plan: Plan, started: float, *, as_json: bool) -> None:
     ):
         study = open_study(plan, storage)
         enqueue_settings(study, settings)
+        retell(study, plan, journal)
         with mlflow_told(plan, journal) as tracker:
             after = AfterSearch(study, plan, storage, journal)
             trials = Trials(study, plan, journal, screen_of_search(study, plan))
@@ -189,6 +193,7 @@ def parser() -> Parser:
     add("--sampler", choices=tuple(SAMPLERS), help="default: rungwise under halving, else tpe")
     add("--pruner", choices=tuple(PRUNERS), help="default: halving; none with several objectives")
     add("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where everything is kept; default: runs")
+    add("--checkpoints", metavar="BUCKET", help="s3:// or gs://, for nodes that share no disk; default: under DIR")
     add("--storage", metavar="URL", help="Optuna's database; default: DIR/optuna.db")
     add("--tracking", metavar="URI", help="MLflow's store; default: DIR/mlflow.db")
     add("--reading", choices=READINGS, default="auto", help="how trials read images; default: what fits the machine")

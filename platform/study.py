@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,16 @@ def open_storage(url: str) -> PatientStorage:
             f"--storage {without_password(url)} cannot be used: {cause_of(error)}. "
             "Give sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."
         ) from None
+
+
+def folder_of_bucket(study: optuna.Study, plan: Plan) -> str | None:
+    """Where in the bucket of --checkpoints those of the study lie, which no study of the same name shares, or None."""
+    if plan.checkpoints is None:
+        return None
+    if "token" not in study.user_attrs:
+        study.set_user_attr("token", uuid.uuid4().hex[:8])
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", study.study_name)
+    return f"{plan.checkpoints}/{name}-{study.user_attrs['token']}"
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:

@@ -7,7 +7,6 @@ RUNNING, runs its last epoch again from the checkpoint, and the journal leaves o
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +24,12 @@ from platform.pruning import should_stop
 from platform.room import no_room
 from platform.sampling.samplers import reseed
 from platform.spaces.constraints import judge, known_costs
-from platform.study import num_finished
+from platform.study import folder_of_bucket, num_finished
 from platform.tracking.events import METRIC_KEYS, start_of
 from platform.tracking.journal import Book
 from shards_tools.errors import Error
 from shards_tools.folders import is_full
+from trainables.places import is_there, remove
 from trainables.recipes.recipe import Recipe
 
 MAX_ATTEMPTS_WITHOUT_PROGRESS = 3
@@ -51,6 +51,7 @@ class Trials:
     def __init__(self, study: optuna.Study, plan: Plan, journal: Book, display: Screen) -> None:
         self._study, self._plan, self._journal, self.display = study, plan, journal, display
         self._attempts: dict[str, Attempt] = {}
+        self._bucket = folder_of_bucket(study, plan)
         self.interrupted = False  # by Ctrl-C or SIGTERM
         self.hurried = False  # by Ctrl-C once more or SIGTERM: epochs that run are not waited for
         self.out_of_time = False
@@ -98,13 +99,15 @@ class Trials:
         attempt = trial.user_attrs.get("attempts", 0) + 1
         trial.set_user_attr("attempts", attempt)
         checkpoint = trial.user_attrs.get("checkpoint")
+        own = f"{self._bucket}/trial-{trial.number:04d}/attempt-{attempt}" if self._bucket else None
         self.display.start(trial, attempt, last_epoch(self._frozen(trial)) or 0, recipe.epochs)
         return {
             **self._plan.config(recipe),
             **trial.user_attrs.get("training", {}),  # another fold or seed; see after_search/trainings.py
             "trial": trial.number,
             "attempt": attempt,
-            "resume": checkpoint if checkpoint and Path(checkpoint).is_dir() else None,
+            "bucket": own,
+            "resume": checkpoint if checkpoint and is_there(checkpoint) else None,
         }
 
     def _next(self) -> tuple[optuna.Trial, Recipe] | None:
@@ -131,6 +134,10 @@ class Trials:
             return False
         if "no_room" in result:
             raise no_room(result["place"] or self.runs, result["no_room"])
+        if "store_away" in result:
+            raise Error(
+                f"{result['store_away']} The same command goes on, and running trials at their last checkpoint."
+            )
         if "infeasible" in result or "failure" in result:
             attempt.ending = result.get("infeasible") or result["failure"]
             attempt.failed = "failure" in result
@@ -222,7 +229,9 @@ class Trials:
         """Remove the checkpoints of a trial that has ended, but for one: a study at paper scale would fill a disk."""
         for checkpoint in self._plan.folder.glob(f"start-*/trial-{trial.number:04d}-*/checkpoint_*"):
             if str(checkpoint) != keep:
-                shutil.rmtree(checkpoint, ignore_errors=True)
+                remove(str(checkpoint))
+        if self._bucket:
+            remove(f"{self._bucket}/trial-{trial.number:04d}", keep=keep)
 
     def _ask(self) -> optuna.Trial:
         reseed(self._study, self._plan)

@@ -31,6 +31,7 @@ WEIGHTS_NAME = "weights.safetensors"
 TRAINED_NAME = "trained.safetensors"
 STATE_NAME = "state.pt"
 INFO_NAME = "checkpoint.json"
+EVALUATED = (WEIGHTS_NAME, INFO_NAME)  # what `load_model` reads
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ from trainables.checkpoint import read_info
 from trainables.gpu_share import keep_to_share
 from trainables.loop import train
 from trainables.one_step import measure
+from trainables.places import BucketAway, patiently, remove, resumed, send
 from trainables.ranks import ALONE, Ranks, group, open_meeting
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
@@ -52,10 +53,12 @@ def run_trial(config: dict[str, Any]) -> None:
         config: `recipe` (a name), `settings` (the fields that differ), `data` (folder of shards), `fold`, `test_fold`
             (kept out of the training; None or absent: none is), `seed`, `num_threads`, `gpu_fraction` (of a GPU, which
             others share below 1), `reading` (of images), `ranks` (processes that train together, this one the first),
-            and `resume` (the checkpoint folder to go on from, or None).
+            `resume` (the checkpoint to go on from, or None), and `bucket` (the folder of a bucket where checkpoints are
+            kept; None: Tune keeps them).
 
     What ends a training for good is reported rather than raised, so that a death of the process, which is worth
-    another attempt, can be told from it: `infeasible` is the settings' fault, `no_room` a full disk's, `failure` a bug.
+    another attempt, can be told from it: `infeasible` is the settings' fault, `no_room` a full disk's, `store_away` a
+    bucket's, `failure` a bug.
     """
     _set_up(config)
     end = _train(config, nullcontext(ALONE)) if config["ranks"] == 1 else _train_with_others(config)
@@ -123,13 +126,13 @@ def _train(config: dict[str, Any], as_one_of: AbstractContextManager[Ranks]) -> 
     """Train, and give back what ended the training for good before its last epoch, or nothing."""
     try:
         recipe = override(get_recipe(config["recipe"]), config["settings"])
-        resume = Path(config["resume"]) if config["resume"] else None
-        with as_one_of as ranks:
+        reports = Reports(config["bucket"])
+        with as_one_of as ranks, resumed(config["resume"]) as resume:
             train(
                 recipe,
                 read_manifest(config["data"]).with_test_fold(config.get("test_fold")),
-                report=report_to_tune,
-                save_partial=partial_to_tune,
+                report=reports.epoch,
+                save_partial=reports.partial,
                 fold=config["fold"],
                 seed=config["seed"],
                 resume=resume,
@@ -149,6 +152,8 @@ def _end_of(failure: Exception) -> dict[str, Any]:
         return {"infeasible": f"out of GPU memory: {failure}"}
     if isinstance(failure, MemoryError):  # numpy's and Python's own
         return {"infeasible": f"out of memory: {failure}"}
+    if isinstance(failure, BucketAway):
+        return {"store_away": str(failure)}
     if isinstance(failure, Error):
         return {"failure": str(failure)}
     if "DefaultCPUAllocator: can't allocate memory" in str(failure):  # torch has no class for it
@@ -188,19 +193,40 @@ def _set_up(config: dict[str, Any]) -> None:
     keep_to_share(config["gpu_fraction"])
 
 
-def report_to_tune(metrics: dict[str, float], save: Callable[[Path], None]) -> None:
-    """Report one epoch, and how its images were read; Tune copies the checkpoint into the attempt's own folder."""
-    with passing_folder() as folder:
-        save(folder)
-        reading = read_info(folder).reading
-        tune.report({**metrics, "reading": reading}, checkpoint=tune.Checkpoint.from_directory(folder))
+class Reports:
+    """What a training reports to Tune, each time with a checkpoint.
 
+    Tune copies it into the attempt's own folder, unless a bucket keeps it: then it is sent there, and Tune hears where.
+    """
 
-def partial_to_tune(save: Callable[[Path], None]) -> None:
-    """Hand over a checkpoint within an epoch: a report without numbers, which is no step of the study."""
-    with passing_folder() as folder:
-        save(folder)
-        tune.report({"partial": True}, checkpoint=tune.Checkpoint.from_directory(folder))
+    def __init__(self, bucket: str | None) -> None:
+        self._bucket = bucket
+        self._count = 0
+        self._kept: list[str] = []
+
+    def epoch(self, metrics: dict[str, float], save: Callable[[Path], None]) -> None:
+        """Report one epoch, and how its images were read."""
+        with passing_folder() as folder:
+            save(folder)
+            self._report({**metrics, "reading": read_info(folder).reading}, folder)
+
+    def partial(self, save: Callable[[Path], None]) -> None:
+        """Hand over a checkpoint within an epoch: a report without numbers, which is no step of the study."""
+        with passing_folder() as folder:
+            save(folder)
+            self._report({"partial": True}, folder)
+
+    def _report(self, result: dict[str, Any], folder: Path) -> None:
+        if self._bucket is None:
+            tune.report(result, checkpoint=tune.Checkpoint.from_directory(folder))
+            return
+        place = f"{self._bucket}/checkpoint_{self._count:06d}"
+        self._count += 1
+        patiently(lambda: send(folder, place))
+        tune.report({**result, "kept_at": place})
+        self._kept.append(place)
+        if len(self._kept) > 2:  # as many as Tune keeps: the study may not have heard of the newest yet
+            remove(self._kept.pop(0))
 
 
 @contextmanager

@@ -14,12 +14,13 @@ import torch
 from shards_tools.errors import Error
 from shards_tools.folders import write_durably
 from shards_tools.manifest import Manifest
-from trainables.checkpoint import CheckpointInfo, load_model
+from trainables.checkpoint import EVALUATED, CheckpointInfo, load_model
 from trainables.evaluation import Evaluation, extract_features
 from trainables.metrics.verification import PairCounts, Point, count_pairs
 from trainables.reading import evaluation_inputs
 
-NAME = "verification.json"
+VERIFICATION_NAME = "verification.json"
+ASKED = (*EVALUATED, VERIFICATION_NAME)  # the files of a checkpoint that is asked about pictures
 FORMAT = 1
 USUAL_RATE = 0.01  # of false accepts
 
@@ -88,16 +89,17 @@ def write_verification(checkpoint: Path, verification: Verification) -> None:
     """Keep the thresholds in the checkpoint."""
     text = json.dumps({"format": FORMAT, **dataclasses.asdict(verification)}, indent=1) + "\n"
     try:
-        write_durably(checkpoint / NAME, text.encode())
+        write_durably(checkpoint / VERIFICATION_NAME, text.encode())
     except OSError as failure:
         raise Error(
-            f"{checkpoint / NAME} cannot be written ({failure.strerror}). Copy the checkpoint to where you may write."
+            f"{checkpoint / VERIFICATION_NAME} cannot be written ({failure.strerror}). Copy the checkpoint to where you"
+            " may write."
         ) from failure
 
 
 def read_verification(checkpoint: Path) -> Verification | None:
     """The thresholds of a checkpoint, or None where they were not measured."""
-    file = checkpoint / NAME
+    file = checkpoint / VERIFICATION_NAME
     if not file.is_file():
         return None
     try:

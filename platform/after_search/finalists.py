@@ -6,7 +6,6 @@ prints it. Nothing else in the search reads an image of the test split.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -32,7 +31,9 @@ from platform.storage import PatientStorage
 from platform.tracking.journal import Journal
 from shards_tools.command import say
 from shards_tools.errors import Error
+from trainables.checkpoint import EVALUATED
 from trainables.evaluation import Evaluation
+from trainables.places import fetched
 
 
 class Finalists:
@@ -122,8 +123,8 @@ class Finalists:
             if found.state != TrialState.COMPLETE or name in self.study.user_attrs:
                 continue
             say(f"{found.user_attrs['label']:<34} on the test split")
-            checkpoint = Path(found.user_attrs["checkpoint"])
-            result = evaluate(checkpoint, self._plan.manifest, split="test", fold=None)
+            with fetched(found.user_attrs["checkpoint"], EVALUATED) as checkpoint:
+                result = evaluate(checkpoint, self._plan.manifest, split="test", fold=None)
             self.study.set_user_attr(name, result["metrics"])
         for number, by_seed in self.scores().items():
             self._tell_mlflow(number, by_seed)

@@ -8,7 +8,6 @@ made from the second at any time, so that a kill between the two costs nothing.
 from __future__ import annotations
 
 import math
-import shutil
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -37,6 +36,7 @@ from platform.plan import Plan
 from platform.spaces.constraints import is_over
 from platform.storage import PatientStorage
 from platform.tracking.journal import Journal
+from trainables.places import remove
 
 SHARE = 3  # one trial in three goes on
 FEWEST = 2
@@ -106,7 +106,7 @@ class Folds:
                 if training.state == TrialState.COMPLETE:
                     if fold not in trial.intermediate_values:
                         candidate.report(training.values[0], fold)
-                    shutil.rmtree(training.user_attrs["checkpoint"], ignore_errors=True)  # the numbers are what counts
+                    remove(training.user_attrs["checkpoint"])  # the numbers are what counts
             self._end(candidate, own)
 
     def _goes_further(self, known: FrozenTrial) -> bool:

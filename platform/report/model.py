@@ -19,7 +19,8 @@ from platform.report.subject import Subject
 from shards_tools.command import say
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
-from trainables.verification import count_split, measure
+from trainables.places import fetched
+from trainables.verification import ASKED, count_split, measure
 
 
 def model_sections(subject: Subject, final: Sequence[Comparison]) -> tuple[list[Section], list[str]]:
@@ -32,12 +33,13 @@ def model_sections(subject: Subject, final: Sequence[Comparison]) -> tuple[list[
     if tested is not None:
         wanted += [("test", f"{tested.name}, on the test split", place) for place in _first_seed(subject, tested.trial)]
     sections, missing = [], []
-    for split, what, checkpoint in wanted:
+    for split, what, place in wanted:
         say(f"Figures of {what} ...")
         try:
-            figures = figures_of_model(Path(checkpoint), subject.manifest, split=split, fold=None)
-            if split == "test":
-                figures += _of_pairs(Path(checkpoint), subject.manifest)
+            with fetched(place, ASKED) as checkpoint:
+                figures = figures_of_model(checkpoint, subject.manifest, split=split, fold=None)
+                if split == "test":
+                    figures += _of_pairs(checkpoint, subject.manifest)
         except Error as reason:
             missing.append(f"There are no figures of {what}: {reason}")
             continue

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
@@ -12,7 +11,8 @@ from platform.report.content import NOTHING, Section, Table
 from platform.report.subject import Subject
 from platform.study import front
 from shards_tools.errors import Error
-from trainables.checkpoint import CheckpointInfo, read_info
+from trainables.checkpoint import INFO_NAME, CheckpointInfo, read_info
+from trainables.places import fetched
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import settings_of
 
@@ -50,14 +50,15 @@ def commands(subject: Subject) -> list[tuple[str, str]]:
     best, data = subject.stored.best, subject.data or "SHARDS"
     found: list[tuple[str, str]] = []
     if best is not None:
-        checkpoint = best.user_attrs["checkpoint"]
+        place = best.user_attrs["checkpoint"]
         try:
-            info = read_info(Path(checkpoint))
+            with fetched(place, [INFO_NAME]) as checkpoint:
+                info = read_info(checkpoint)
         except Error:
             pass  # its weights are not shown either, and that is said there
         else:
             found.append(("Train the best settings again", in_lines(_training(info, data))))
-            evaluate = ["python", "-m", "platform.evaluate", checkpoint, "--data", data]
+            evaluate = ["python", "-m", "platform.evaluate", place, "--data", data]
             found.append(("Evaluate its checkpoint", in_lines(evaluate)))
     if "command" in subject.stored.last_start:
         found.append(("Go on with the search", in_lines(shlex.split(subject.stored.last_start["command"]))))

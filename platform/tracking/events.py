@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import optuna
+from optuna.trial import FrozenTrial
 
 from platform.objectives import COSTS, METRICS
 from platform.plan import Plan
@@ -22,7 +23,7 @@ METRIC_KEYS = (
 TAG_KEYS = ("baseline", "warm_start", "over_limit")  # where a trial comes from, and what may be known of it already
 
 
-def start_of(trial: optuna.Trial, recipe: Recipe, plan: Plan) -> dict[str, Any]:
+def start_of(trial: optuna.Trial | FrozenTrial, recipe: Recipe, plan: Plan) -> dict[str, Any]:
     """The fields of the journal's event for a trial that starts."""
     known = {key: trial.user_attrs[key] for key in TAG_KEYS if key in trial.user_attrs}
     return {

@@ -54,7 +54,7 @@ def _cell(values: dict[str, float], names: list[str]) -> list[str]:
     return [f"{100 * values[name]:.2f}" if name in values else "" for name in names]
 
 
-def trial_note(trial: optuna.Trial, recipe: Recipe, plan: Plan) -> str:
+def trial_note(trial: optuna.Trial | FrozenTrial, recipe: Recipe, plan: Plan) -> str:
     """What a trial is, and in which settings it differs from the recipe it started from."""
     named = settings_of(get_recipe(recipe.name))
     changed = {key: value for key, value in settings_of(recipe).items() if value != named.get(key)}

@@ -15,6 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainables.places import fetched, is_there
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
@@ -43,11 +45,11 @@ class Registry:
         Args:
             model: its `trial`, `alias`, `checkpoint`, names of `metrics` and a `note`, as the journal has them.
         """
-        checkpoint = Path(model["checkpoint"])
         number = str(model["trial"])
         known = self._version(number)
-        if known is None and checkpoint.is_dir():
-            logged = self._log(number, checkpoint, run_id, model)
+        if known is None and is_there(model["checkpoint"]):
+            with fetched(model["checkpoint"]) as checkpoint:
+                logged = self._log(number, checkpoint, run_id, model)
             known = self._create_version(number, logged, run_id, model["note"])
         if known is not None:
             self._client.set_registered_model_alias(self.name, model["alias"], known)

@@ -20,6 +20,7 @@ from platform.tracking.journal import Event, Journal
 from platform.tracking.notes import NOTE, ended_note
 from platform.tracking.quiet_mlflow import import_quietly
 from platform.tracking.registry import Registry
+from trainables.places import fetched, is_there
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -221,8 +222,9 @@ class Tracker(threading.Thread):
         )
         if event["trial"] is not None:
             self._mark_best(client, self._run_ids[event["trial"]])
-        if event["checkpoint"] and Path(event["checkpoint"]).is_dir():
-            client.log_artifacts(self._run_ids[event["trial"]], event["checkpoint"], "checkpoint")
+        if event["checkpoint"] and is_there(event["checkpoint"]):
+            with fetched(event["checkpoint"]) as checkpoint:
+                client.log_artifacts(self._run_ids[event["trial"]], str(checkpoint), "checkpoint")
         registry = Registry(client, self._experiment, self._study, self._packaging)
         for model in event.get("models", ()):
             registry.register(model, self._run_ids[model["trial"]])

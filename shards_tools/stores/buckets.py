@@ -1,6 +1,9 @@
 """A folder in a bucket: s3:// through s3fs, gs:// through gcsfs, which are imported when such an address is opened."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from shards_tools.errors import Error
@@ -8,9 +11,11 @@ from shards_tools.stores import retry
 from shards_tools.stores.address import Address
 from shards_tools.stores.remote import RemoteStore
 from shards_tools.stores.retry import Stumble, persist
+from shards_tools.stores.store import check_name
 
 # Whose exceptions are failures of a read; all others are bugs and keep their traceback.
 LIBRARIES = {"aiobotocore", "aiohttp", "botocore", "fsspec", "gcsfs", "google", "requests", "s3fs"}
+CHECKS = ("request_checksum_calculation", "response_checksum_validation")
 CREDENTIALS = {
     "s3": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_ENDPOINT_URL where it is not Amazon's",
     "gs": "Set GOOGLE_APPLICATION_CREDENTIALS",
@@ -27,6 +32,39 @@ class BucketStore(RemoteStore):
         """Whether anything lies below the prefix."""
         return persist(str(self), lambda: bool(self._ask(str(self), "exists", self._prefix)))
 
+    def names(self) -> list[str]:
+        """Every file below the prefix, as a path from there."""
+        try:
+            found = persist(str(self), lambda: self._ask(str(self), "find", self._prefix))
+        except FileNotFoundError:
+            raise self._no_bucket() from None
+        return sorted(path.removeprefix(f"{self._prefix}/") for path in found)
+
+    def fetch(self, name: str, file: Path) -> None:
+        """Write a file of the bucket to `file`."""
+        place, path, size = self.place(name), f"{self._prefix}/{name}", self.size(name)
+        if size is None:
+            raise Error(f"{place} is missing.")
+        persist(place, lambda: self._ask(place, "get_file", path, seconds_for=size, lpath=str(file)))
+
+    def send(self, file: Path, name: str) -> None:
+        """Write `file` to the bucket, whole, over what may be there by that name."""
+        check_name(self, name)
+        place, path, size = self.place(name), f"{self._prefix}/{name}", file.stat().st_size
+
+        def send() -> None:
+            self._ask(place, "put_file", str(file), seconds_for=size, done="written", rpath=path)
+
+        try:
+            persist(place, send, done="written")
+        except FileNotFoundError:
+            raise self._no_bucket() from None
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove files below the prefix, by their paths from there. One that is gone already is no mistake."""
+        for name in names:
+            persist(f"{self}/{name}", partial(self._ask_removal, name), done="removed")
+
     @property
     def _prefix(self) -> str:
         return self._address.host + self._address.path
@@ -42,9 +80,9 @@ class BucketStore(RemoteStore):
         return int(found["size"]) if found["type"] == "file" else None
 
     def _ask_range(self, name: str, start: int, size: int) -> bytes:
-        place, limits = self.place(name), {"start": start, "end": start + size}
+        place, path, end = self.place(name), f"{self._prefix}/{name}", start + size
         try:
-            data: bytes = self._ask(place, "cat_file", f"{self._prefix}/{name}", seconds_for=size, **limits)
+            data: bytes = self._ask(place, "cat_file", path, seconds_for=size, start=start, end=end)
         except FileNotFoundError:
             raise Error(f"{place} is missing.") from None
         if len(data) > size:
@@ -56,8 +94,30 @@ class BucketStore(RemoteStore):
             raise Stumble(f"only {len(data):,} of {size:,} bytes came")
         return data
 
-    def _ask(self, place: str, method: str, path: str, *, seconds_for: int = 0, **arguments: Any) -> Any:
-        """One call of the library, within a time limit. FileNotFoundError passes; others are an Error or a Stumble."""
+    def _no_bucket(self) -> Error:
+        scheme, bucket = self._address.scheme, self._address.host
+        return Error(f"There is no bucket {scheme}://{bucket}, or it is not to be seen with these keys. Name another.")
+
+    def _ask_removal(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            self._ask(f"{self}/{name}", "rm_file", f"{self._prefix}/{name}", done="removed")
+
+    def _ask(
+        self,
+        place: str,
+        method: str,
+        path: str,
+        *,
+        seconds_for: int = 0,
+        done: str = "read",
+        **arguments: Any,
+    ) -> Any:
+        """One call of the library, within a time limit. FileNotFoundError passes; others are an Error or a Stumble.
+
+        Args:
+            seconds_for: bytes that the answer, or the request, may take its time for.
+            done: what is to be done with the place, for an Error.
+        """
         call: Callable[..., Any] = getattr(self._connection, method)
         try:
             return call(path, timeout=retry.seconds_for(seconds_for), **arguments)
@@ -71,9 +131,9 @@ class BucketStore(RemoteStore):
             )  # FSTimeoutError says nothing
             if _is_forbidden(failure):
                 way_out = f"{CREDENTIALS[self._address.scheme]}, or ask who keeps it to let you in."
-                raise Error(f"{place} may not be read: {reason.rstrip('.'):.300}. {way_out}") from failure
+                raise Error(f"{place} may not be {done}: {reason.rstrip('.'):.300}. {way_out}") from failure
             if _status(failure) in (400, 416):
-                raise Error(f"{place} cannot be read: {reason.rstrip('.'):.300}.") from failure
+                raise Error(f"{place} cannot be {done}: {reason.rstrip('.'):.300}.") from failure
             raise Stumble(reason.rstrip(".")[:300]) from failure
 
 
@@ -84,10 +144,12 @@ def _open_bucket(address: Address) -> Any:
             import s3fs
 
             limits = {"connect_timeout": retry.CONNECT_TIMEOUT_S, "read_timeout": retry.READ_TIMEOUT_S}
+            # Of other servers than Amazon's many know no such checksums, or send a file's with a part of it.
+            checks = dict.fromkeys(CHECKS, "when_required")
             system = s3fs.S3FileSystem(
                 skip_instance_cache=True,
                 use_listings_cache=False,
-                config_kwargs=limits | {"retries": {"max_attempts": 0}},
+                config_kwargs=limits | checks | {"retries": {"max_attempts": 0}},
             )
             system.retries = 1
             return system

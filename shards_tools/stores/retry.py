@@ -30,8 +30,16 @@ class Stumble(Exception):
         self.wait_s = wait_s
 
 
-def persist(place: str, ask: Callable[[], Answer]) -> Answer:
-    """What `ask` gives, asked up to MAX_ASKS times within MAX_SECONDS while it raises Stumble; then an Error."""
+class Unreachable(Error):
+    """A store that only stumbled when it was last asked: later it may do what was asked."""
+
+
+def persist(place: str, ask: Callable[[], Answer], *, done: str = "read") -> Answer:
+    """What `ask` gives, asked up to MAX_ASKS times within MAX_SECONDS while it raises Stumble; then Unreachable.
+
+    Args:
+        done: what was to be done with the place, for the message.
+    """
     began = monotonic()
     for number in range(1, MAX_ASKS + 1):
         try:
@@ -42,7 +50,9 @@ def persist(place: str, ask: Callable[[], Answer]) -> Answer:
             if number == MAX_ASKS or seconds + wait_s > MAX_SECONDS:
                 tried = f"asked {number} times in {seconds:.0f} s" if number > 1 else "asked once"
                 later = f", and it asks to wait {stumble.wait_s:.0f} s" if stumble.wait_s else ""
-                raise Error(f"{place} cannot be read: {stumble} ({tried}{later}). Try again later.") from stumble
+                raise Unreachable(
+                    f"{place} cannot be {done}: {stumble} ({tried}{later}). Try again later."
+                ) from stumble
             log.info("%s: %s; asking again in %.1f s", place, stumble, wait_s)
         sleep(wait_s)
     raise AssertionError("the last time of asking returns or raises")

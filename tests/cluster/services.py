@@ -23,7 +23,8 @@ class Bucket:
     def start(self) -> None:
         """Serve it."""
         words = ["rclone", "serve", "s3", "--addr", f"{SERVICES}:{BUCKET_PORT}", "--auth-key", "someone,geheim"]
-        words += ["--config", os.devnull, "--dir-cache-time", "0s", str(self.folder)]
+        # Without a cache of folders it hangs once files are written.
+        words += ["--config", os.devnull, "--dir-cache-time", "1s", str(self.folder)]
         environment = os.environ | {"PATH": search_path()}
         with open(self.folder.parent / "bucket.log", "ab") as log:
             self._process = subprocess.Popen([*self._enter, *words], env=environment, stdout=log, stderr=log)

@@ -113,6 +113,21 @@ def test_a_host_that_is_cut_off_costs_an_attempt(hosts: Hosts, services: Service
     assert max(trial["attempts"] for trial in trials) >= 2
 
 
+def test_hosts_that_share_no_disk_go_on_from_the_bucket(hosts: Hosts, services: Services) -> None:
+    """Of what lies under the runs nothing but the driver's own is written."""
+    search = Search(hosts, services, "kept", 3, *SMALL, "--epochs", 12, "--checkpoints", "s3://bucket/kept")
+    submitted = search.start()
+    place = services.bucket.folder / "bucket/kept"
+    wait_until(lambda: any(place.glob("*/*/*/*/checkpoint.json")) and "two" in training_hosts(hosts), 300, "a training")
+    hosts.power_off("two")
+    wait_until(lambda: "one" in training_hosts(hosts), 300, "a training on the other host")
+    hosts.start_node("two")
+    trials = search.end(submitted)
+    assert max(trial["attempts"] for trial in trials) >= 2
+    assert len(list(place.rglob("checkpoint.json"))) == len(trials)
+    assert not [found for found in search.runs.glob("kept/**/checkpoint_*") if "artifacts" not in found.parts]
+
+
 def test_a_search_whose_head_was_switched_off_goes_on_when_it_is_submitted_again(
     hosts: Hosts, services: Services
 ) -> None:

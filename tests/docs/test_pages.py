@@ -24,6 +24,17 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
             assert anchor in anchors, f"{page.name} links to {target}"
 
 
+def test_every_promise_names_a_test_that_there_is() -> None:
+    files = [*(ROOT / "tests").rglob("test_*.py")]
+    file = ROOT
+    for name, test in re.findall(
+        r"`([\w/]*test_\w+\.py)?(?:::(test_\w+))?`", (ROOT / "docs/reliability.md").read_text()
+    ):
+        if name:
+            (file,) = (one for one in files if str(one).endswith(f"/{name}"))
+        assert not test or f"def {test}(" in file.read_text(), test
+
+
 @pytest.mark.slow
 def test_the_pages_are_built_without_a_warning(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "docs", str(tmp_path)]

@@ -15,7 +15,7 @@ from shards_tools.reader import read_image
 from trainables.checkpoint import load_model
 from trainables.evaluation import extract_features
 from trainables.reading import evaluation_inputs
-from trainables.verification import NAME, measure, read_verification
+from trainables.verification import VERIFICATION_NAME, measure, read_verification
 
 
 def result(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def test_what_cannot_be_answered_is_refused_in_a_line(
 ) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"\xff\xd8\xff and no more")
-    (own_checkpoint / NAME).write_text("{}")
+    (own_checkpoint / VERIFICATION_NAME).write_text("{}")
     (tmp_path / "a" / "b" / "c").mkdir(parents=True)
     shutil.copy(next(pictures.rglob("*.jpg")), tmp_path / "a" / "b" / "c" / "deep.jpg")
     for words, message in (

@@ -254,3 +254,24 @@ def test_after_ctrl_c_twice_nothing_is_waited_for(trials: Trials) -> None:
     trials.start("a")
     trials.interrupted = trials.hurried = True
     assert trials.ends_now
+
+
+def test_attempts_of_a_study_have_folders_of_their_own_in_the_bucket(
+    study: optuna.Study, plan: Plan, journal: Journal
+) -> None:
+    in_bucket = replace(plan, checkpoints="s3://bucket/kept", concurrency=2)
+    configs = [next_start(study, in_bucket, journal).start("a") for _ in range(2)]
+    study.set_user_attr("token", "of another study")
+    configs.append(next_start(study, in_bucket, journal).start("b"))
+    folders = [config["bucket"] for config in configs if config]
+    first, second = (folder.removesuffix("/trial-0000/attempt-1") for folder in (folders[0], folders[2]))
+    assert first.startswith(f"s3://bucket/kept/{plan.study}-")
+    assert folders[1] == f"{first}/trial-0000/attempt-2"
+    assert second != first
+
+
+def test_a_bucket_that_stays_away_ends_the_start_and_no_trial(trials: Trials, study: optuna.Study) -> None:
+    trials.start("a")
+    with pytest.raises(Error, match=r"s3://bucket/x cannot be written\. The same command goes on, and running trials"):
+        trials.report("a", {"store_away": "s3://bucket/x cannot be written."})
+    assert study.get_trials()[0].state == TrialState.RUNNING

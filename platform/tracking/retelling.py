@@ -1,0 +1,36 @@
+"""Tells a new journal what a study remembers: the machine that kept the old one is gone, and what it had not sent."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import optuna
+from optuna.trial import TrialState
+
+from platform.objectives import last_epoch
+from platform.plan import Plan
+from platform.tracking.events import start_of
+from platform.tracking.journal import Journal
+
+
+def retell(study: optuna.Study, plan: Plan, journal: Journal) -> None:
+    """Where the journal is empty, write how every trial began, its last epoch and its end; MLflow takes it twice."""
+    if journal.size():
+        return
+    for trial in study.get_trials(deepcopy=False):
+        if trial.state == TrialState.WAITING:
+            continue
+        began = _seconds(trial.datetime_start)
+        journal.append("trial", **start_of(trial, plan.space.recipe(trial, plan.epochs), plan), time=began)
+        ended = _seconds(trial.datetime_complete) if trial.state.is_finished() else began
+        epoch = last_epoch(trial)
+        if epoch:
+            values = trial.user_attrs["metrics"]
+            journal.append("metrics", trial=trial.number, step=epoch, time=ended, values=values)
+        if trial.state.is_finished():
+            reason = trial.user_attrs.get("reason", "")
+            journal.append("end", trial=trial.number, state=trial.state.name, reason=reason, time=ended)
+
+
+def _seconds(moment: datetime | None) -> float:
+    return 0.0 if moment is None else moment.timestamp()

@@ -1,0 +1,114 @@
+"""Checkpoints in a bucket, behind a server that speaks S3 (rclone), and on a disk."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shards_tools.errors import Error
+from shards_tools.stores import retry
+from tests.s3_server import S3Server
+from trainables import places
+from trainables.places import BucketAway, bucket_of, fetched, is_there, patiently, remove, resumed, send
+
+TRIAL = "s3://bucket/some/study/trial-0001"
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """A server of an empty bucket; the environment holds its keys."""
+    (tmp_path / "buckets/bucket").mkdir(parents=True)
+    server = S3Server(tmp_path / "buckets")
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    (folder / "weights").write_bytes(bytes(range(256)) * 50_000)  # larger than what is sent in one piece of 8 MB
+    (folder / "info.json").write_text("{}")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_what_is_sent_comes_back(server: S3Server, folder: Path) -> None:
+    place = f"{TRIAL}/attempt-1/checkpoint_000000"
+    assert not is_there(place)
+    send(folder, place)
+    assert is_there(place)
+    with fetched(place) as copy:
+        assert contents(copy) == contents(folder)
+    assert not copy.exists()
+    with fetched(place, ["info.json", "not there"]) as copy:
+        assert list(contents(copy)) == ["info.json"]
+    (folder / "info.json").write_text("[]")
+    send(folder, place, ["info.json"])
+    with resumed(place) as found:
+        assert found is not None
+        assert contents(found) == contents(folder)
+
+
+def test_what_is_to_be_kept_stays_when_the_rest_of_a_trial_is_removed(server: S3Server, folder: Path) -> None:
+    for name in ("attempt-1/checkpoint_000000", "attempt-1/checkpoint_000001", "attempt-2/checkpoint_000000"):
+        send(folder, f"{TRIAL}/{name}", ["info.json"])
+    other = TRIAL.replace("0001", "00011")
+    send(folder, other, ["info.json"])
+    remove(TRIAL, keep=f"{TRIAL}/attempt-1/checkpoint_000001")
+    bucket = bucket_of("s3://bucket/some/study")
+    assert bucket is not None
+    assert bucket.names() == ["trial-0001/attempt-1/checkpoint_000001/info.json", "trial-00011/info.json"]
+    remove(TRIAL)
+    assert bucket.names() == ["trial-00011/info.json"]
+
+
+def test_what_a_bucket_refuses_is_one_line(server: S3Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Error, match="s3://bucket/nothing holds no files"), fetched("s3://bucket/nothing"):
+        pass
+    with pytest.raises(Error, match="There is no bucket s3://nobody"):
+        send(folder, "s3://nobody/here")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    with pytest.raises(Error, match=r"may not be written: .*Set AWS_ACCESS_KEY_ID"):
+        send(folder, TRIAL)
+    with pytest.raises(BucketAway, match="may not be read"), resumed(TRIAL):
+        pass
+
+
+def test_a_bucket_that_is_away_for_a_moment_is_waited_for(
+    server: S3Server, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.01)
+    server.kill()
+    tries = []
+
+    def send_late() -> None:
+        tries.append(0)
+        if len(tries) == 2:
+            server.start()
+        send(folder, TRIAL)
+
+    patiently(send_late)
+    assert len(tries) == 2
+    server.kill()
+    remove(TRIAL)  # whose failure is nobody's harm
+    monkeypatch.setattr(places, "MAY_BE_AWAY_S", 0.0)
+    with pytest.raises(BucketAway, match=r"trial-0001/info\.json cannot be written: .*Try again later"):
+        patiently(lambda: send(folder, TRIAL))
+
+
+def test_a_folder_of_a_disk_is_where_it_is(folder: Path) -> None:
+    with fetched(str(folder)) as same, resumed(str(folder)) as also:
+        assert same == also == folder
+    send(folder, str(folder))
+    assert is_there(str(folder))
+    remove(str(folder))
+    assert not is_there(str(folder))
+    with resumed(None) as nothing:
+        assert nothing is None
