@@ -112,6 +112,9 @@ def _needed(projection: Projection, largest: Draw) -> list[tuple[str, str]]:
         share = gigabytes(projection.gpu_share_bytes)
         lines.append(("GPU", f"{gigabytes(step.gpu_bytes)} of a {'rank' if num_ranks > 1 else 'trial'}'s {share}."))
     kept = f"checkpoints of {gigabytes(step.checkpoint_bytes)}, two of each trial that runs, one of each complete one"
+    if projection.plan.checkpoints:
+        lines.append(("Bucket", f"{gigabytes(projection.kept_bytes)}: {kept}."))
+        kept = "a copy of the best for MLflow"
     free = gigabytes(projection.disk_free_bytes)
     return [*lines, ("Disk", f"{gigabytes(projection.disk_bytes)} of the {free} that are free: {kept}.")]
 

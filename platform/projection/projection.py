@@ -85,11 +85,16 @@ class Projection:
         return share_bytes(self.plan.gpus_per_rank, self.largest.gpu_total_bytes)
 
     @property
-    def disk_bytes(self) -> int:
-        """Under --runs: checkpoints of what runs, one of each complete trial, and the best one's copy for MLflow."""
+    def kept_bytes(self) -> int:
+        """Checkpoints of what runs, and one of each complete trial."""
         num_running = min(self.plan.concurrency, self.num_left)
-        num_checkpoints = KEPT_PER_RUNNING_TRIAL * num_running + self.num_complete + (self.num_left > 0)
-        return num_checkpoints * self.largest.checkpoint_bytes
+        return (KEPT_PER_RUNNING_TRIAL * num_running + self.num_complete) * self.largest.checkpoint_bytes
+
+    @property
+    def disk_bytes(self) -> int:
+        """Under --runs: what is kept, unless a bucket keeps it, and the best one's copy for MLflow."""
+        copy_bytes = (self.num_left > 0) * self.largest.checkpoint_bytes
+        return copy_bytes + (0 if self.plan.checkpoints else self.kept_bytes)
 
     @property
     def disk_free_bytes(self) -> int:

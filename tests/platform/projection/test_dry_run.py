@@ -208,6 +208,12 @@ def test_a_disk_too_small_for_the_checkpoints_is_found(plan: Plan) -> None:
         refuse_what_does_not_fit(projection_of(plan, checkpoint_bytes=10**14), Draws(plan).largest())
 
 
+def test_checkpoints_in_a_bucket_take_no_room_of_the_disk(plan: Plan) -> None:
+    on_disk, in_bucket = (projection_of(replace(plan, checkpoints=place)) for place in (None, "s3://bucket/kept"))
+    assert on_disk.disk_bytes == on_disk.kept_bytes + 10**6
+    assert (in_bucket.kept_bytes, in_bucket.disk_bytes) == (on_disk.kept_bytes, 10**6)
+
+
 def test_the_checkpoint_and_the_speed_are_those_of_a_real_training(
     dry: tuple[Path, dict[str, Any], str], plan: Plan, tmp_path: Path
 ) -> None:
