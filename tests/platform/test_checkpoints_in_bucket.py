@@ -120,6 +120,6 @@ def test_a_bucket_that_refuses_ends_the_start_in_a_line(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     _, screen = run_search(*options, "--trials", 2, expect=2)
     (line,) = screen.splitlines()
-    assert line.startswith(f"--checkpoints {PLACE}: ")
+    assert line.startswith(f"error: --checkpoints {PLACE}: ")
     assert "may not be" in line
     assert not (tmp_path / "runs").exists()
