@@ -33,6 +33,7 @@ MAX_PARAMS_PER_CALL = 100
 MAX_EVENTS_AT_ONCE = 500
 GATHER_S = 0.5  # after an event, for what follows it: a call costs the same for one number as for many
 LONGEST_PAUSE_S = 10.0
+LONGEST_PAUSE_AT_THE_END_S = 1.0  # whoever closes waits for so long only
 
 
 class Tracker(threading.Thread):
@@ -75,7 +76,8 @@ class Tracker(threading.Thread):
             except Exception as error:  # the store may fail in any way it likes: the search goes on
                 self.trouble, more = f"{type(error).__name__}: {error}".splitlines()[0], False
                 client = None  # what it may have done without an answer is looked up, not done again
-                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                longest_s = LONGEST_PAUSE_AT_THE_END_S if self._closing.is_set() else LONGEST_PAUSE_S
+                pause_s = min(2 * pause_s, longest_s)
             if not more:
                 if self._closing.is_set() and not self.unsent:
                     return
@@ -83,7 +85,7 @@ class Tracker(threading.Thread):
                 self._closing.wait(GATHER_S)
                 self._journal.appended.clear()
                 if self.trouble:
-                    self._gave_up.wait(pause_s)
+                    (self._gave_up if self._closing.is_set() else self._closing).wait(pause_s)
 
     @property
     def unsent(self) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from platform.tracking import tracker as tracker_module
 from platform.tracking.journal import Journal
 from platform.tracking.tracker import Tracker
 from tests.platform.driver import mlflow_runs
@@ -87,6 +88,24 @@ def test_another_store_gets_the_whole_study(journal: Journal, tmp_path: Path) ->
             "COMPLETE",
             "parent",
         ]
+
+
+def test_a_store_that_stumbles_while_a_search_ends_is_asked_often(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one behind which a database was restarted: each of its lost connections costs a call."""
+    lost = iter(range(8))
+    connect = Tracker._connect
+
+    def stumble(tracker: Tracker) -> MlflowClient:
+        client = connect(tracker)
+        if next(lost, None) is not None:
+            raise ConnectionError("lost")
+        return client
+
+    monkeypatch.setattr(Tracker, "_connect", stumble)
+    monkeypatch.setattr(tracker_module, "LONGEST_PAUSE_AT_THE_END_S", 0.1)
+    assert send(journal, f"sqlite:///{tmp_path}/mlflow.db", timeout_s=15.0).unsent == 0
 
 
 def test_a_store_that_is_away_gets_everything_later(
