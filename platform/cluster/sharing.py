@@ -1,4 +1,4 @@
-"""Proves that the nodes of a cluster share the folders of a search: what one writes the others read."""
+"""Proves that the nodes of a cluster share what a search keeps: what one writes the others read."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def prove_shared(plan: Plan) -> None:
     if not others:
         return
     if plan.checkpoints:
-        _on_each(others, prove_bucket, plan.checkpoints)
+        for name, trouble in _on_each(others, trouble_with_bucket, plan.checkpoints):
+            if trouble:
+                raise Error(f"On node {name}: {trouble}")
     else:
         _prove_folder(plan.runs, others)
     if plan.manifest.store.is_local:
@@ -62,6 +64,15 @@ def prove_bucket(place: str) -> None:
             remove(proof)
     if found != word:
         raise Error(f"--checkpoints {place} gives back something else than was written there. Name another bucket.")
+
+
+def trouble_with_bucket(place: str) -> str:
+    """What another node cannot do with the bucket; empty where it can do all."""
+    try:
+        prove_bucket(place)
+    except Error as failure:
+        return str(failure)
+    return ""
 
 
 def _prove_folder(runs: Path, others: Sequence[Node]) -> None:

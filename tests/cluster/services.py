@@ -1,16 +1,15 @@
 """The stores of a search on several hosts: PostgreSQL, MLflow's server on it, and a bucket."""
 
-import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.cluster.hosts import BUCKET_PORT, SERVICES, Hosts
-from tests.cluster.namespaces import search_path
 from tests.platform.mlflow_server import MlflowServer
 from tests.platform.postgres import Server as PostgresServer
 from tests.platform.postgres import running_server
+from tests.s3_server import arguments
 
 
 class Bucket:
@@ -22,12 +21,9 @@ class Bucket:
 
     def start(self) -> None:
         """Serve it."""
-        words = ["rclone", "serve", "s3", "--addr", f"{SERVICES}:{BUCKET_PORT}", "--auth-key", "someone,geheim"]
-        # Without a cache of folders it hangs once files are written.
-        words += ["--config", os.devnull, "--dir-cache-time", "1s", str(self.folder)]
-        environment = os.environ | {"PATH": search_path()}
+        words = arguments(self.folder, f"{SERVICES}:{BUCKET_PORT}")
         with open(self.folder.parent / "bucket.log", "ab") as log:
-            self._process = subprocess.Popen([*self._enter, *words], env=environment, stdout=log, stderr=log)
+            self._process = subprocess.Popen([*self._enter, *words], stdout=log, stderr=log)
 
     def kill(self) -> None:
         """End it as a power cut does."""

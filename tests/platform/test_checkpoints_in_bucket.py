@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from platform import evaluate
 from tests.platform.driver import assert_whole, run_search, started_search, stored_trials, wait_until
-from tests.s3_server import S3Server
+from tests.s3_server import S3Server, opened_bucket
 from trainables.places import bucket_of
 
 pytestmark = pytest.mark.slow
@@ -21,14 +21,8 @@ START_TIMEOUT_S = 240
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """A server of an empty bucket; the environment holds its keys."""
-    (tmp_path / "buckets/bucket").mkdir(parents=True)
-    server = S3Server(tmp_path / "buckets")
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
-    server.start()
-    yield server
-    server.kill()
+    with opened_bucket(tmp_path, monkeypatch) as server:
+        yield server
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from shards_tools.errors import Error
 from shards_tools.stores import retry
-from tests.s3_server import S3Server
+from tests.s3_server import S3Server, opened_bucket
 from trainables import places
 from trainables.places import BucketAway, bucket_of, fetched, is_there, patiently, remove, resumed, send
 
@@ -16,14 +16,8 @@ TRIAL = "s3://bucket/some/study/trial-0001"
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """A server of an empty bucket; the environment holds its keys."""
-    (tmp_path / "buckets/bucket").mkdir(parents=True)
-    server = S3Server(tmp_path / "buckets")
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
-    server.start()
-    yield server
-    server.kill()
+    with opened_bucket(tmp_path, monkeypatch) as server:
+        yield server
 
 
 @pytest.fixture
