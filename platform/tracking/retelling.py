@@ -14,7 +14,10 @@ from platform.tracking.journal import Journal
 
 
 def retell(study: optuna.Study, plan: Plan, journal: Journal) -> None:
-    """Where the journal is empty, write how every trial began, its last epoch and its end; MLflow takes it twice."""
+    """Where the journal is empty, write how every trial began, its last epoch and its end.
+
+    What MLflow knows of it already changes nothing there, but that a last epoch may stand at two times.
+    """
     if journal.size():
         return
     for trial in study.get_trials(deepcopy=False):
