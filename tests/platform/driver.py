@@ -118,7 +118,7 @@ def assert_whole(
     assert summary["trials"] == {"complete": states.count("COMPLETE"), "pruned": states.count("PRUNED"), "failed": 0}
     rows = mlflow_runs(tracking, experiment)
     told = sorted(int(run.data.tags["trial"]) for run in rows if "trial" in run.data.tags)
-    assert told == list(range(num_trials))
+    assert told == list(range(num_trials)), f"MLflow has the runs of trials {told}"
     assert len(rows) == num_trials + 1
     children = {int(run.data.tags["trial"]): run for run in rows if "trial" in run.data.tags}
     assert {number: run.data.tags["state"] for number, run in children.items()} == dict(enumerate(states))

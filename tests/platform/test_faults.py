@@ -91,6 +91,7 @@ def stormy(folder: Path) -> Iterator[tuple[Outcome, Storm, Counter[str]]]:
         try:
             counts = rage(storm, NUM_FAULTS, SEED)
             wait_until(lambda: not processes_of(storm.mark), 60, "the end of every process of the search")
+            print(storm.screen.read_text()[-2000:])
             summary = json.loads(storm.screen.with_suffix(".json").read_text().splitlines()[-1])
             yield outcome(storage, store, disk / "runs", summary), storm, counts
         finally:

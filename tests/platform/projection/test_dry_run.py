@@ -14,11 +14,9 @@ import pytest
 import torch
 
 from platform.plan import Plan
-from platform.projection.display import as_json
 from platform.projection.draws import Draws
 from platform.projection.dry_run import refuse_what_does_not_fit
 from platform.projection.measuring import measure_steps
-from platform.projection.projection import Projection
 from platform.resources import this_machine
 from platform.search import main
 from platform.spaces.loading import load_space
@@ -29,12 +27,10 @@ from shards_tools.manifest_file import read_manifest
 from shards_tools.sources.lsasrd import scan
 from tests.conftest import draw_tree
 from tests.platform.driver import run_search
+from tests.platform.projection.measured import GB, projection_of
 from tests.platform.test_bad_input import truncate
 from tests.shards_tools.stores.servers import Web
 from trainables.loop import train
-from trainables.one_step import OneStep
-
-GB = 10**9
 
 
 @pytest.fixture(scope="module")
@@ -61,15 +57,6 @@ def refused(shards: Path, small_space: Path, tmp_path: Path) -> Callable[..., st
         return str(caught.value)
 
     return refused
-
-
-def projection_of(plan: Plan, **measured: Any) -> Projection:
-    """A projection from a step that was measured as told, on a machine with 16 GB of memory."""
-    usual = {"batch_images": 16, "epoch_images": 512, "step_s": 0.1, "evaluate_images": 24, "val_images": 48}
-    step = OneStep(**{**usual, "evaluate_s": 0.1, "peak_bytes": GB, "checkpoint_bytes": 10**6, **measured})
-    return Projection(
-        plan=plan, num_finished=0, num_running=0, largest=step, usual=step, pixel_bytes=0, memory_free_bytes=16 * GB
-    )
 
 
 @pytest.mark.slow
@@ -208,12 +195,6 @@ def test_a_disk_too_small_for_the_checkpoints_is_found(plan: Plan) -> None:
         refuse_what_does_not_fit(projection_of(plan, checkpoint_bytes=10**14), Draws(plan).largest())
 
 
-def test_checkpoints_in_a_bucket_take_no_room_of_the_disk(plan: Plan) -> None:
-    on_disk, in_bucket = (projection_of(replace(plan, checkpoints=place)) for place in (None, "s3://bucket/kept"))
-    assert on_disk.disk_bytes == on_disk.kept_bytes + 10**6
-    assert (in_bucket.kept_bytes, in_bucket.disk_bytes) == (on_disk.kept_bytes, 10**6)
-
-
 def test_the_checkpoint_and_the_speed_are_those_of_a_real_training(
     dry: tuple[Path, dict[str, Any], str], plan: Plan, tmp_path: Path
 ) -> None:
@@ -234,24 +215,6 @@ def test_the_checkpoint_and_the_speed_are_those_of_a_real_training(
     real = sum(os.path.getsize(file) for file in (tmp_path / "checkpoint").iterdir())
     assert dry[1]["disk_gb"]["checkpoint"] * 1e9 == pytest.approx(real, rel=0.2)
     assert 1 / 10 < dry[1]["step"]["images_per_second"] / max(speeds) < 10
-
-
-def test_hours_are_epochs_by_their_length_over_the_trials_at_a_time(plan: Plan) -> None:
-    """Written out: 32 steps and 2 evaluations of 0.1 s an epoch, half a GPU, so twice as long; 5 s to start."""
-    projection = projection_of(replace(plan, gpus_per_rank=0.5, concurrency=2), start_s=5.0)
-    projection = replace(projection, pixel_bytes=1)
-    assert projection.epoch_s(projection.largest) == pytest.approx(2 * (32 + 2) * 0.1)
-    assert projection.most_hours == pytest.approx(6 * (4 * 6.8 + 5) / 2 / 3600)
-    assert projection.hours == pytest.approx((sum(projection.lengths) * 6.8 + 6 * 5) / 2 / 3600)
-
-
-def test_every_rank_takes_memory_and_is_paid_for(plan: Plan) -> None:
-    alone, of_three = (projection_of(replace(plan, ranks_per_trial=ranks, concurrency=2)) for ranks in (1, 3))
-    assert of_three.memory_bytes - alone.memory_bytes == 2 * 2 * alone.largest.peak_bytes
-    assert of_three.hours == alone.hours
-    draws = Draws(plan)
-    cost, times_three = (as_json(one, draws.largest())["cpu_hours"]["most"] for one in (alone, of_three))
-    assert times_three == pytest.approx(3 * cost)
 
 
 def test_the_largest_training_is_the_largest_of_all_that_the_space_offers(plan_of: Callable[..., Plan]) -> None:
