@@ -178,7 +178,9 @@ class Tracker(threading.Thread):
         if "end" in (event["kind"] for event in events):
             known = tags.get(NOTE) or client.get_run(run_id).data.tags.get(NOTE, "")
             tags[NOTE] = ended_note(known, tags["state"], tags.get("reason", ""))
-        params = [Param(key, str(value)) for event in starts for key, value in event["params"].items()]
+        # A trial that was begun again has the same parameters; MLflow refuses a call that names one twice.
+        settings = {key: str(value) for event in starts for key, value in event["params"].items()}
+        params = [Param(key, value) for key, value in settings.items()]
         points = [
             Metric(key, value, round(event["time"] * 1000), event["step"])
             for event in events

@@ -90,6 +90,15 @@ def test_another_store_gets_the_whole_study(journal: Journal, tmp_path: Path) ->
         ]
 
 
+def test_a_trial_that_was_begun_again_before_its_store_heard_of_it_is_told(journal: Journal, tmp_path: Path) -> None:
+    for number in range(2):
+        journal.append("trial", trial=1, name="two", params={"lr": 0.2}, tags={}, time=104.0 + number)
+    journal.append("end", trial=1, state="PRUNED", reason="", time=107.0)
+    assert send(journal, f"sqlite:///{tmp_path}/mlflow.db").unsent == 0
+    (run,) = (run for run in mlflow_runs(tmp_path / "mlflow.db") if run.data.tags.get("trial") == "1")
+    assert (run.data.params, run.data.tags["state"]) == ({"lr": "0.2"}, "PRUNED")
+
+
 def test_a_store_that_stumbles_while_a_search_ends_is_asked_often(
     journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
