@@ -28,7 +28,7 @@ def checked_bucket(place: str | None) -> str | None:
     address = parse_address(place)
     if not isinstance(address, Address) or address.scheme not in BUCKET_SCHEMES:
         raise Error(
-            f"--checkpoints {place} is no bucket. Give s3://BUCKET/PREFIX or gs://BUCKET/PREFIX, a folder with --runs."
+            f"--checkpoints {place} is no bucket. Give s3://BUCKET/PREFIX or gs://BUCKET/PREFIX; --runs takes folders."
         )
     return str(address)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -15,9 +14,10 @@ from platform.plan import Plan
 from platform.study import chosen_trial
 from shards_tools.command import say
 from shards_tools.errors import Error
+from trainables.checkpoint import EVALUATED
 from trainables.evaluation import Evaluation
 from trainables.places import fetched, is_there, send
-from trainables.verification import ASKED, VERIFICATION_NAME, measure, read_verification, write_verification
+from trainables.verification import VERIFICATION_NAME, measure, read_verification, write_verification
 
 
 def models_of(study: optuna.Study, plan: Plan) -> list[dict[str, Any]]:
@@ -44,25 +44,24 @@ def _model(trial: FrozenTrial, alias: str, plan: Plan) -> dict[str, Any]:
 
 
 def measure_once(place: str, plan: Plan) -> None:
-    """Let the checkpoint at `place` have thresholds, where the data have pairs of works, or say what is in the way."""
-    if not Evaluation(plan.manifest, "val", plan.fold).ranks or not is_there(place):
+    """Let the checkpoint at `place` have thresholds, where the data have pairs of works; say what stands in the way."""
+    if not Evaluation(plan.manifest, "val", plan.fold).ranks:
         return
-    with fetched(place, ASKED) as checkpoint:
-        if read_verification(checkpoint) is None and _measured(checkpoint, place, plan):
-            send(checkpoint, place, [VERIFICATION_NAME])
-
-
-def _measured(checkpoint: Path, place: str, plan: Plan) -> bool:
-    """Measure the thresholds, and keep them in the checkpoint; whether that was done."""
-    if plan.scale == "paper" and not torch.cuda.is_available():  # the head of a cluster would take half an hour
-        say(
-            "Thresholds for pairs of pictures need a GPU here: python -m platform.predict"
-            f" {place} --calibrate {plan.data}"
-        )
-        return False
     try:
-        write_verification(checkpoint, measure(checkpoint, plan.manifest, fold=plan.fold))
+        if not is_there(place) or _is_measured(place):
+            return
+        if plan.scale == "paper" and not torch.cuda.is_available():  # the head of a cluster would take half an hour
+            command = f"python -m platform.predict {place} --calibrate {plan.data}"
+            say(f"Thresholds for pairs of pictures need a GPU here: {command}")
+            return
+        with fetched(place, EVALUATED) as checkpoint:
+            write_verification(checkpoint, measure(checkpoint, plan.manifest, fold=plan.fold))
+            send(checkpoint, place, [VERIFICATION_NAME])
     except Error as mistake:
         say(f"No thresholds for pairs of pictures: {mistake}")
-        return False
-    return True
+
+
+def _is_measured(place: str) -> bool:
+    """Whether the checkpoint has thresholds; of a bucket nothing else is fetched for that."""
+    with fetched(place, [VERIFICATION_NAME]) as checkpoint:
+        return read_verification(checkpoint) is not None

@@ -54,10 +54,10 @@ def folder_of_bucket(study: optuna.Study, plan: Plan) -> str | None:
     """Where in the bucket of --checkpoints those of the study lie, which no study of the same name shares, or None."""
     if plan.checkpoints is None:
         return None
-    if "token" not in study.user_attrs:
-        study.set_user_attr("token", uuid.uuid4().hex[:8])
-    name = re.sub(r"[^A-Za-z0-9_.-]", "_", study.study_name)
-    return f"{plan.checkpoints}/{name}-{study.user_attrs['token']}"
+    if "bucket_folder" not in study.user_attrs:
+        name = re.sub(r"[^A-Za-z0-9_.-]", "_", study.study_name)
+        study.set_user_attr("bucket_folder", f"{name}-{uuid.uuid4().hex[:8]}")
+    return f"{plan.checkpoints}/{study.user_attrs['bucket_folder']}"
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:

@@ -19,7 +19,7 @@ from shards_tools.errors import Error
 if TYPE_CHECKING:  # its import takes a second that most commands need not wait for
     import plotly.graph_objects
 
-Subject = TypeVar("Subject")
+Thing = TypeVar("Thing")  # that figures are drawn of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +66,12 @@ class Figure:
         return content.getvalue()
 
 
-def drawn_of(subject: Subject, draws: Iterable[Callable[[Subject], Figure]], what: str) -> list[Figure]:
+def drawn_of(thing: Thing, draws: Iterable[Callable[[Thing], Figure]], what: str) -> list[Figure]:
     """The figures of one thing; one that it has not the numbers for is left out, and said."""
     figures = []
     for draw in draws:
         try:
-            figures.append(draw(subject))
+            figures.append(draw(thing))
         except Error as reason:
             name = draw.__name__.removeprefix("draw_").replace("_", " ")
             say(f"left out of the figures of {what}: {name}: {reason}")

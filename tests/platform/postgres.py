@@ -91,8 +91,6 @@ def running_server(host: str = "127.0.0.1", enter: Sequence[str] = ()) -> Iterat
         enter: what a command line begins with that runs where `host` is an address.
     """
     pytest.importorskip("psycopg", reason="psycopg is not installed")
-    if binaries() is None:
-        pytest.skip("PostgreSQL's programs are not installed")
     folder = Path(tempfile.mkdtemp(prefix="sakuga-postgres-"))
     try:
         server = Server(folder, free_port(), host, enter)

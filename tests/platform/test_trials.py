@@ -13,6 +13,7 @@ from platform.budgets import budget_met, gpu_hours
 from platform.display.lines import Display
 from platform.failures import MAX_FAILURES_IN_A_ROW
 from platform.plan import Plan
+from platform.study import folder_of_bucket
 from platform.tracking.journal import Journal
 from platform.trials import MAX_ATTEMPTS_WITHOUT_PROGRESS, Trials
 from shards_tools.errors import Error
@@ -261,13 +262,12 @@ def test_attempts_of_a_study_have_folders_of_their_own_in_the_bucket(
 ) -> None:
     in_bucket = replace(plan, checkpoints="s3://bucket/kept", concurrency=2)
     configs = [next_start(study, in_bucket, journal).start("a") for _ in range(2)]
-    study.set_user_attr("token", "of another study")
-    configs.append(next_start(study, in_bucket, journal).start("b"))
-    folders = [config["bucket"] for config in configs if config]
-    first, second = (folder.removesuffix("/trial-0000/attempt-1") for folder in (folders[0], folders[2]))
-    assert first.startswith(f"s3://bucket/kept/{plan.study}-")
-    assert folders[1] == f"{first}/trial-0000/attempt-2"
-    assert second != first
+    first, second = (config["bucket"] for config in configs if config)
+    own = folder_of_bucket(study, in_bucket)
+    assert own is not None
+    assert own.startswith(f"s3://bucket/kept/{plan.study}-")
+    assert (first, second) == (f"{own}/trial-0000/attempt-1", f"{own}/trial-0000/attempt-2")
+    assert folder_of_bucket(optuna.create_study(study_name=plan.study), in_bucket) != own
 
 
 def test_a_bucket_that_stays_away_ends_the_start_and_no_trial(trials: Trials, study: optuna.Study) -> None:
