@@ -20,6 +20,11 @@ from typing import Any
 
 from shards_tools.errors import Error
 
+
+class Killed(Error):
+    """A process that worked for this one was ended by a signal."""
+
+
 START = "import sys; sys.path[:] = sys.argv[2:]; from shards_tools.processes import serve; serve(sys.argv[1])"
 
 
@@ -116,7 +121,7 @@ class _Worker:
         code = self._process.wait()
         if code < 0:
             why = "This machine's memory may be full: free some, and run the same command again."
-            raise Error(f"A process that works for this one was ended by signal {-code}. {why}")
+            raise Killed(f"A process that works for this one was ended by signal {-code}. {why}")
         raise RuntimeError(f"A process that works for this one ended with code {code}; its own traceback stands above.")
 
 

@@ -5,7 +5,7 @@ import math
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,8 +25,8 @@ from trainables.step import NonFiniteLoss
 from trainables.training import Training, prepare, seed_everything
 
 MEASURED_S = 2.0  # steps are repeated for so long; where the first one takes longer it stays the only one
-# What torch and numpy say where memory ends; they have no exception of their own for it.
-OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "start new thread")
+# What torch and numpy say where memory ends, and Python where there was none left for a MemoryError either.
+OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "start new thread", "without setting an exception")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ def measure(
     """Take a step of the recipe, evaluate a batch, both on images of the manifest, and write a checkpoint for a moment.
 
     Images are decoded when they are asked for, so that nothing stays in the cache. To be called in a process of its
-    own, whose memory is limited from here on.
+    own, whose memory is limited meanwhile.
 
     Args:
         reading: as it will be asked for; only where the recipe reads images at the sizes they have it is used here.
@@ -70,13 +70,13 @@ def measure(
         num_ranks: that share every batch and every evaluation; what is measured is one of them, without what they tell
             each other.
     """
-    if not torch.cuda.is_available():
-        _limit_memory(memory_bytes)
+    limit = contextlib.nullcontext() if torch.cuda.is_available() else _limited_memory(memory_bytes)
     try:
-        return _measure(recipe, manifest, fold, seed, reading, num_ranks)
+        with limit:
+            return _measure(recipe, manifest, fold, seed, reading, num_ranks)
     except torch.cuda.OutOfMemoryError:
         return OneStep(out_of="gpu memory")
-    except (MemoryError, RuntimeError) as failure:
+    except (MemoryError, SystemError, RuntimeError) as failure:
         if isinstance(failure, MemoryError) or any(sign in str(failure) for sign in OUT_OF_MEMORY):
             return OneStep(out_of="memory")
         raise
@@ -166,12 +166,17 @@ def _timed(act: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - start, result
 
 
-def _limit_memory(num_bytes: int) -> None:
+@contextlib.contextmanager
+def _limited_memory(num_bytes: int) -> Iterator[None]:
     """Let this process have so much memory in all: what it asks for beyond that fails, and nothing else is in want."""
     room = max(num_bytes - _own_memory("VmRSS"), 0)
-    _, hardest = resource.getrlimit(resource.RLIMIT_DATA)
+    before = _, hardest = resource.getrlimit(resource.RLIMIT_DATA)
     limit = _own_memory("VmData") + room
     resource.setrlimit(resource.RLIMIT_DATA, (limit if hardest < 0 else min(limit, hardest), hardest))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)  # to tell what failed takes memory, too
 
 
 def _own_memory(name: str) -> int:

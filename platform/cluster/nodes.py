@@ -9,6 +9,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from shards_tools.errors import Error
+from shards_tools.processes import Killed
 
 FIRST_TASK_S = 180.0  # of a node that has to fetch the package and to start Python
 
@@ -31,6 +32,9 @@ def answer(name: str, asked: Any, timeout_s: float | None = FIRST_TASK_S) -> Any
         return ray.get(asked, timeout=timeout_s)
     except ray.exceptions.GetTimeoutError:
         raise Error(f"Node {name} has started no task within {timeout_s:g} s. Look at its Ray logs.") from None
+    except ray.exceptions.WorkerCrashedError:
+        why = "Its memory may be full: free some, and run the same command again."
+        raise Killed(f"A process of this search on node {name} was killed. {why}") from None
     except ray.exceptions.RayError as failure:
         cause = str(failure).strip().splitlines()[-1].rstrip(".")
         raise Error(f"Node {name} cannot run trials: {cause}. Install there what is installed here.") from None

@@ -22,7 +22,7 @@ from platform.projection.projection import free_memory
 from platform.resources import Machine
 from shards_tools.command import say
 from shards_tools.errors import Error
-from shards_tools.processes import in_processes
+from shards_tools.processes import Killed, in_processes
 from trainables.one_step import OneStep
 from trainables.ray_trial import run_one_step, run_trial
 
@@ -46,13 +46,21 @@ def measure_steps(
     They run on the machine with the most memory among those that hold a trial.
 
     Args:
+        draws: the largest first.
         rooms: bytes of host memory that the process may take on each machine.
     """
     configs = [plan.config(draw.recipe) for draw in draws]
     _, configs = cloudpickle.loads(cloudpickle.dumps((run_trial, configs)))
     machine, room = roomiest(plan, machines, rooms)
     job = {"configs": configs, "memory_bytes": room}
-    steps = [OneStep(**step) for step in (_there(plan, machine, job) if machine.node_id else _here(job))]
+    try:
+        steps = [OneStep(**step) for step in (_there(plan, machine, job) if machine.node_id else _here(job))]
+    except Killed:
+        # Where an allocation fails in a thread of torch's, C++ ends the process.
+        raise Error(
+            f"{_offer(plan, draws[0])}: the process that took a step of it was killed, as happens where it"
+            f" {_too_large(machine, room)}"
+        ) from None
     for draw, step in zip(draws, steps, strict=True):
         _refuse_what_ran_out(plan, draw, step, machine, room)
     return steps
@@ -96,17 +104,24 @@ def _there(plan: Plan, machine: Machine, job: dict[str, Any]) -> list[dict[str, 
 
 
 def _refuse_what_ran_out(plan: Plan, draw: Draw, step: OneStep, machine: Machine, room: int) -> None:
-    what = f"Space {plan.space.name} offers {draw}"
     if step.out_of == "memory":
-        raise Error(
-            f"{what}: a step of it needs more than the {gigabytes(room)} of memory that are free on {machine.name}."
-            f" {SMALLER}, or take a machine with more memory."
-        )
+        raise Error(f"{_offer(plan, draw)}: a step of it {_too_large(machine, room)}")
     if step.out_of == "gpu memory":
         raise Error(
-            f"{what}: a step of it does not fit --gpus-per-trial {plan.gpus_per_rank:g}, that part of a GPU's memory."
-            f" {SMALLER}, or give more of a GPU."
+            f"{_offer(plan, draw)}: a step of it does not fit --gpus-per-trial {plan.gpus_per_rank:g}, that part of a"
+            f" GPU's memory. {SMALLER}, or give more of a GPU."
         )
+
+
+def _offer(plan: Plan, draw: Draw) -> str:
+    return f"Space {plan.space.name} offers {draw}"
+
+
+def _too_large(machine: Machine, room: int) -> str:
+    return (
+        f"needs more than the {gigabytes(room)} of memory that are free on {machine.name}. {SMALLER}, or take a machine"
+        " with more memory."
+    )
 
 
 def _key(plan: Plan, draw: Draw, machine: Machine) -> str:

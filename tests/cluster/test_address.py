@@ -84,6 +84,23 @@ def test_the_nodes_run_the_package_of_the_driver(cluster: Cluster) -> None:
     assert trainables.parents[1] == plan.parents[1]
 
 
+def test_a_task_that_is_killed_is_told_with_its_node(cluster: Cluster) -> None:
+    script = cluster.folder / "killed.py"
+    script.write_text(
+        "import os, ray\n"
+        "from platform.cluster.joining import joined\n"
+        "from platform.cluster.nodes import answer, ask\n"
+        "from shards_tools.command import run\n"
+        "def main(_):\n"
+        f"    with joined('{cluster.address}'):\n"
+        f"        there = next(node for node in ray.nodes() if node['NodeManagerAddress'] == '{WORKER}')\n"
+        "        answer('of this test', ask(there['NodeID'], lambda: os.abort()))\n"
+        "run(main)\n"
+    )
+    _, screen = cluster.run(script, expect=2)
+    assert "error: A process of this search on node of this test was killed. Its memory may be full: " in screen
+
+
 @pytest.mark.parametrize("what", ["runs", "shards"])
 def test_a_folder_that_another_node_does_not_share_is_named(
     cluster: Cluster, search: list[object], what: str, shards: Path

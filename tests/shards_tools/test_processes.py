@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from shards_tools.errors import Error, unknown
-from shards_tools.processes import in_processes, num_cpus
+from shards_tools.processes import Killed, in_processes, num_cpus
 
 
 def children() -> list[int]:
@@ -97,7 +97,7 @@ def test_a_bug_in_a_process_shows_its_traceback(capfd):
 
 
 def test_a_process_that_is_killed_is_a_mistake_in_one_line():
-    with pytest.raises(Error, match="ended by signal 9") as mistake:
+    with pytest.raises(Killed, match="ended by signal 9") as mistake:
         run_all(_die, [[], []], 2)
     assert "\n" not in str(mistake.value)
     assert children() == []

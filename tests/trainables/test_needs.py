@@ -1,6 +1,8 @@
 """The largest of many recipes is told from the shapes of its model, and really takes the most."""
 
 import math
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -79,3 +81,23 @@ def test_a_step_that_finds_no_memory_says_so_and_measures_nothing(shards: Path) 
     job = {"configs": [config], "memory_bytes": 1}
     ((_, (step,)),) = in_processes(run_one_step, [job], 2)
     assert step == asdict(OneStep(out_of="memory"))
+
+
+def test_memory_that_ends_where_python_has_none_for_its_own_error_is_told_and_given_back() -> None:
+    program = """
+from trainables import one_step
+
+def fill(*_):
+    try:
+        while True:
+            taken.append(bytes(50_000))
+    except MemoryError:
+        raise SystemError("<function f> returned NULL without setting an exception")
+
+taken = []
+one_step._measure = fill
+step = one_step.measure(None, None, fold=0, seed=0, reading="auto", memory_bytes=0)
+print(step.out_of, len(bytes(10**8)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == (f"memory {10**8}\n", "")

@@ -1,19 +1,15 @@
 """The command `python -m trainables.train`, called as a user calls it."""
 
-import fcntl
 import json
-import os
-import pty
 import re
 import shutil
-import struct
 import subprocess
 import sys
-import termios
 
 import pytest
 
 from shards_tools.errors import Error
+from tests.terminal_session import session
 from trainables.checkpoint import load_model
 from trainables.loop import run_epoch
 from trainables.metrics.chance import chance_metrics
@@ -170,20 +166,10 @@ def test_the_command_trains_without_the_search_s_packages(arguments):
 def test_a_terminal_shows_a_bar_for_every_epoch_and_a_file_the_lines_alone(manifest, tmp_path):
     words = [sys.executable, "-m", "trainables.train", "--recipe", "transreid-tiny", "--data", str(manifest.store)]
     words += ["--epochs", "2", "--set", *SMALL]
-    leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
-    with subprocess.Popen([*words, "--out", str(tmp_path / "one")], stderr=follower) as running:
-        os.close(follower)
-        screen = b""
-        while True:
-            try:
-                screen += os.read(leader, 65536)
-            except OSError:  # the other side is closed
-                break
-        assert running.wait(60) == 0
-    os.close(leader)
+    with session([*words, "--out", str(tmp_path / "one")]) as terminal:
+        assert terminal.wait() == 0
     for epoch in ("1/2", "2/2"):
-        assert re.search(rf"epoch {epoch}: +100%.* 10/10 .*loss=\d", screen.decode())
+        assert re.search(rf"epoch {epoch}: +100%.* 10/10 .*loss=\d", terminal.written.decode())
     plain = subprocess.run([*words, "--out", str(tmp_path / "two")], capture_output=True, text=True, check=True)
     assert "batch/s" not in plain.stderr
     assert [line.split(":")[0] for line in plain.stderr.splitlines() if line.startswith("epoch")] == [

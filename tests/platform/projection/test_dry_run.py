@@ -167,6 +167,18 @@ def test_too_little_memory_for_one_training_is_found_without_taking_it(plan: Pla
         measure_steps(plan, [Draws(plan).largest()], [this_machine()], [400 * 10**6])
 
 
+def test_a_step_whose_process_a_library_ends_for_want_of_memory_is_told_the_same(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.projection.measuring.run_one_step", _abort)
+    with pytest.raises(Error, match=r"Space small offers .* was killed, .* needs more than the 0\.4 GB of memory"):
+        measure_steps(plan, [Draws(plan).largest()], [this_machine()], [400 * 10**6])
+
+
+def _abort(_: object) -> None:
+    os.abort()
+
+
 @pytest.mark.slow
 def test_too_little_memory_for_all_trainings_at_a_time_is_found(refused: Callable[..., str]) -> None:
     line = refused("--concurrency", 20_000)
