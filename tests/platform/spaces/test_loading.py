@@ -1,5 +1,7 @@
 """Spaces are checked against the recipes before anything is started."""
 
+import os
+import sys
 from pathlib import Path
 
 import optuna
@@ -30,6 +32,24 @@ def test_the_first_paper_row_of_both_scales_has_the_papers_learning_rate() -> No
 
 def test_a_file_without_scales_is_the_same_space_at_each(small_space: Path) -> None:
     assert load_space(str(small_space), "paper").distributions == load_space(str(small_space), "tiny").distributions
+
+
+def test_a_change_of_the_same_second_and_length_is_read(small_space: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    load_space(str(small_space), "tiny")
+    before = small_space.stat()
+    small_space.write_text(small_space.read_text().replace("1e-4, 1e-2", "1e-4, 1e-1"))
+    os.utime(small_space, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert small_space.stat().st_size == before.st_size
+    assert '"high": 0.1' in load_space(str(small_space), "tiny").distributions["lr"]
+    assert not (small_space.parent / "__pycache__").exists()
+
+
+def test_a_file_that_does_not_import_is_named_with_its_fault(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("def suggest(trial:")
+    with pytest.raises(Error, match=r"mine\.py does not import: SyntaxError: '\(' was never closed"):
+        load_space(str(path), "tiny")
 
 
 # a branch that one draw in 50 takes, none of the first 190
