@@ -9,6 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from rich.text import Text
 
+from platform.display.leader import Leader
 from platform.display.lines import LABEL_WIDTH, PART_LABEL_WIDTH, label
 from platform.display.time_left import Pace, seconds_left
 from platform.objectives import last_epoch, written
@@ -69,8 +70,8 @@ class Board:
         self.label_width = LABEL_WIDTH if rivals else PART_LABEL_WIDTH
         self.rows: dict[int, Row] = {}
         self.finished, self.wanted, self.num_failed = 0, 0, 0
-        self.best: tuple[float, Named] | None = None
-        self.paper_row: tuple[float, Named] | None = None
+        self.leader: Leader[Named] = Leader()
+        self.papers_leader: Leader[Named] = Leader()  # of the papers' rows alone
         self.notice = ""
         self._lengths: list[int] = []  # epochs of the trials that were drawn and have ended
         self._before = (0, 0.0)  # epochs of earlier starts, and the seconds that they took
@@ -123,6 +124,9 @@ class Board:
             self.num_failed += 1
         else:
             self.finished += 1
+        if state != TrialState.COMPLETE:
+            self.leader.drop(trial.number)
+            self.papers_leader.drop(trial.number)
         if row and row.epoch and state != TrialState.FAIL:
             self._keep_length(trial, row.epoch)
         epochs = f"complete, {row.epoch} epochs" if row else "complete"
@@ -130,7 +134,8 @@ class Board:
         name = self.plan.objective
         value = f"{name} {written(name, row.values[name]):>7}  " if row and row.epoch else ""
         line = self._line(trial, f"{value}{what}", STYLES[state])
-        if state == TrialState.COMPLETE and self.rivals and self.best and self.best[1].number == trial.number:
+        best = self.leader.best
+        if state == TrialState.COMPLETE and self.rivals and best and best[1].number == trial.number:
             line.append("  the best so far", "bold")
         return line
 
@@ -208,10 +213,12 @@ class Board:
             self._lengths.append(epochs)
 
     def _compare(self, trial: Named, value: float) -> None:
-        if not trial.is_over_limit and (self.best is None or value > self.best[0]):
-            self.best = (value, trial)
-        if trial.is_papers and (self.paper_row is None or value > self.paper_row[0]):
-            self.paper_row = (value, trial)
+        if trial.is_over_limit:
+            self.leader.drop(trial.number)
+        else:
+            self.leader.put(trial.number, value, trial)
+        if trial.is_papers:
+            self.papers_leader.put(trial.number, value, trial)
 
 
 def named_trial(trial: optuna.Trial | FrozenTrial) -> Named:

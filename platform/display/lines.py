@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.table import Table
 
+from platform.display.leader import Leader
 from platform.objectives import COSTS, last_epoch, written
 from platform.plan import Plan
 from platform.study import best_trial, chosen_trial, front, is_papers
@@ -73,7 +74,7 @@ class Lines:
         say(
             f"{self._head(trial)} epoch {step:>3}/{last_step}  {first} {100 * values[first]:5.2f} %  {more}"
             f"loss {values['loss']:.3f}  {values['images_per_second']:.0f} images/s"
-            f"{self._standing(trial, values[first])}{'  pruned' if stops else ''}"
+            f"{self._standing(trial, values[first], stops)}{'  pruned' if stops else ''}"
         )
 
     def died(self, trial: optuna.Trial, count: int) -> None:
@@ -88,7 +89,7 @@ class Lines:
     def _head(self, trial: optuna.Trial) -> str:
         return f"{label(trial):<{self._width}}"
 
-    def _standing(self, trial: optuna.Trial, value: float) -> str:
+    def _standing(self, trial: optuna.Trial, value: float, stops: bool) -> str:
         """How the value of `trial` stands among others; nothing where they are not rivals."""
         return ""
 
@@ -98,14 +99,26 @@ class Display(Lines):
 
     def __init__(self, study: optuna.Study, plan: Plan) -> None:
         super().__init__(plan.objectives)
-        best = best_trial(study)
-        self._best = (best.values[0], best.number) if best else None
+        self._has_limits = bool(plan.at_most)
+        self._leader: Leader[int] = Leader()
+        if best := best_trial(study):
+            self._leader.put(best.number, best.values[0], best.number)
 
-    def _standing(self, trial: optuna.Trial, value: float) -> str:
+    def end(self, trial: optuna.Trial, state: TrialState, reason: str) -> None:
+        """As of all lines; who is not complete is not the best."""
+        if state != TrialState.COMPLETE:
+            self._leader.drop(trial.number)
+        super().end(trial, state, reason)
+
+    def _standing(self, trial: optuna.Trial, value: float, stops: bool) -> str:
         """The best so far, which this may be."""
-        if "over_limit" not in trial.user_attrs and (self._best is None or value > self._best[0]):
-            self._best = (value, trial.number)
-        return f"  best {100 * self._best[0]:.2f} % (trial {self._best[1]})" if self._best else "  none allowed yet"
+        if stops or "over_limit" in trial.user_attrs:
+            self._leader.drop(trial.number)
+        else:
+            self._leader.put(trial.number, value, trial.number)
+        if best := self._leader.best:
+            return f"  best {100 * best[0]:.2f} % (trial {best[1]})"
+        return "  none allowed yet" if self._has_limits else ""
 
 
 def label(trial: optuna.Trial | FrozenTrial) -> str:

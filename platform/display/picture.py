@@ -87,9 +87,10 @@ def _value(name: str, write: Callable[[float], str]) -> Callable[[Row], str]:
 def _best(board: Board) -> Text:
     """The best so far, and what it was trained with."""
     line = Text().append("best so far  ", "dim")
-    if board.best is None:
+    best = board.leader.best
+    if best is None:
         return line.append("none allowed yet" if board.plan.at_most else "none yet")
-    value, trial = board.best
+    value, trial = best
     name = board.plan.objective
     line.append(f"{name} {written(name, value)}", "bold green").append(f"  {trial.label}")
     return line.append(f"  {settings_in_short(trial.settings)}", "dim")
@@ -99,8 +100,8 @@ def _beside(board: Board) -> Text:
     """What the best is to be held against."""
     name = board.plan.objective
     held = [f"chance {written(name, board.plan.chance[name])}"] if name in board.plan.chance else []
-    if board.paper_row:
-        value, trial = board.paper_row
+    if best := board.papers_leader.best:
+        value, trial = best
         held.append(f"{trial.baseline} {written(name, value)}")
     if board.num_failed:
         held.append(f"{board.num_failed} failed")

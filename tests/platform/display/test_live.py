@@ -172,17 +172,22 @@ def _set_terminal(monkeypatch: pytest.MonkeyPatch, isatty: Callable[[], bool], e
 
 
 def test_lines_are_these(quick_plan: Plan, study: optuna.Study, capsys: pytest.CaptureFixture[str]) -> None:
-    trial = study.ask()
+    trial, other = study.ask(), study.ask()
     with Display(study, quick_plan) as lines:
         lines.start(trial, 1, 0, 4)
         lines.report(trial, 1, 4, VALUES, False)
-        lines.report(trial, 2, 4, {**VALUES, "mAP": 0.2}, True)
+        lines.report(trial, 2, 4, {**VALUES, "mAP": 0.2}, False)
         lines.died(trial, 1)
+        lines.report(other, 1, 4, {**VALUES, "mAP": 0.1}, False)
         lines.end(trial, TrialState.FAIL, "a bug")
+        lines.report(other, 2, 4, {**VALUES, "mAP": 0.1}, False)
+        lines.report(other, 3, 4, {**VALUES, "mAP": 0.1}, True)
     assert capsys.readouterr().err == (
         "trial 0 (paper row)        epoch   1/4  mAP 25.00 %  loss 1.500  123 images/s  best 25.00 % (trial 0)\n"
-        "trial 0 (paper row)        epoch   2/4  mAP 20.00 %  loss 1.500  123 images/s  "
-        "best 25.00 % (trial 0)  pruned\n"
+        "trial 0 (paper row)        epoch   2/4  mAP 20.00 %  loss 1.500  123 images/s  best 20.00 % (trial 0)\n"
         "trial 0 (paper row)        its process died; attempt 2 goes on from the last checkpoint\n"
+        "trial 1 (hand-set)         epoch   1/4  mAP 10.00 %  loss 1.500  123 images/s  best 20.00 % (trial 0)\n"
         "trial 0 (paper row)        failed: a bug\n"
+        "trial 1 (hand-set)         epoch   2/4  mAP 10.00 %  loss 1.500  123 images/s  best 10.00 % (trial 1)\n"
+        "trial 1 (hand-set)         epoch   3/4  mAP 10.00 %  loss 1.500  123 images/s  pruned\n"
     )

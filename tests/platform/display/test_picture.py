@@ -41,14 +41,14 @@ def lines_of(board: Board, width: int = 100, height: int = 30, now: float = 45.0
 
 def test_trials_best_and_bar_are_shown(board: Board) -> None:
     """Left: three epochs each for two that run, then three trials of four epochs in two places; 30 s an epoch."""
-    board.best = (0.25, DRAWN)
+    board.leader.put(DRAWN.number, 0.26, DRAWN)
     assert lines_of(board) == [
         "",
         "running                        epoch     mAP %      loss  images/s   host MB    silent",
         "trial 0 (paper row)              1/4     25.00     1.500       123      1168      0:15",
         "trial 3, attempt 2               1/4     25.00     1.500       123      1168      0:45",
         "",
-        "best so far  mAP 25.00 %  trial 3  erase_probability=0.5  lr=0.00314",
+        "best so far  mAP 26.00 %  trial 3  erase_probability=0.5  lr=0.00314",
         "beside       chance 20.00 %   paper row 25.00 %",
         "━━━━━━━━━━╺━━━━━━━━━━━━━━━━━━━━━━━━━━━━━  1 of 6 trials  0:45 passed  about 5 min left",
     ]
@@ -67,7 +67,7 @@ def test_many_trials_are_cut(board: Board, width: int, height: int, shown: int) 
     for number in range(100):
         name = Named(number, f"trial {number} (paper {'long ' * 20})", "", {"name": "x" * 200}, False, False)
         board.start(name, 1, (0, 9), {}, now=0.0)
-    board.best = (0.25, name)
+    board.leader.put(name.number, 0.26, name)
     lines = lines_of(board, width, height)
     assert sum(line.startswith("trial ") for line in lines) == shown
     assert f"and {100 - shown} more" in lines
@@ -148,10 +148,21 @@ def test_each_end_is_a_line_that_says_why(board: Board) -> None:
     ]
 
 
+def test_a_trial_stands_with_its_last_epoch_and_not_at_all_once_it_is_pruned(board: Board) -> None:
+    board.report(DRAWN, 2, {**VALUES, "mAP": 0.9}, now=40.0)
+    assert board.leader.best == (0.9, DRAWN)
+    board.report(DRAWN, 3, {**VALUES, "mAP": 0.3}, now=50.0)
+    assert board.leader.best == (0.3, DRAWN)
+    assert board.papers_leader.best == (0.25, PAPER)
+    board.end(DRAWN, TrialState.PRUNED, "pruned at epoch 3")
+    assert board.leader.best == (0.25, PAPER)
+    board.end(PAPER, TrialState.FAIL, "a bug")
+    assert board.leader.best is board.papers_leader.best is None
+
+
 def test_a_trial_over_a_limit_is_not_the_best(board: Board) -> None:
-    board.best = None
     board.report(replace(DRAWN, is_over_limit=True), 2, {**VALUES, "mAP": 0.9}, now=50.0)
-    assert board.best is None
+    assert board.leader.best == (0.25, PAPER)
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (65, "1:05"), (3605, "1:00:05"), (90_000, "25:00:00")])
