@@ -20,12 +20,11 @@ from typing import Any
 
 from shards_tools.errors import Error
 
+START = "import sys; sys.path[:] = sys.argv[2:]; from shards_tools.processes import serve; serve(sys.argv[1])"
+
 
 class Killed(Error):
     """A process that worked for this one was ended by a signal."""
-
-
-START = "import sys; sys.path[:] = sys.argv[2:]; from shards_tools.processes import serve; serve(sys.argv[1])"
 
 
 def num_cpus() -> int:

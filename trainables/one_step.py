@@ -170,7 +170,8 @@ def _timed(act: Callable[[], Any]) -> tuple[float, Any]:
 def _limited_memory(num_bytes: int) -> Iterator[None]:
     """Let this process have so much memory in all: what it asks for beyond that fails, and nothing else is in want."""
     room = max(num_bytes - _own_memory("VmRSS"), 0)
-    before = _, hardest = resource.getrlimit(resource.RLIMIT_DATA)
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    hardest = before[1]
     limit = _own_memory("VmData") + room
     resource.setrlimit(resource.RLIMIT_DATA, (limit if hardest < 0 else min(limit, hardest), hardest))
     try:

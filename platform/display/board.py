@@ -88,6 +88,7 @@ class Board:
         self._keep_length(named, epoch)
         if trial.state == TrialState.COMPLETE:
             self._compare(named, metrics[self.plan.objective])
+            self._end_comparison(named, is_complete=True)
 
     def count(self, finished: int, wanted: int) -> None:
         """How many trials are done, of how many."""
@@ -124,9 +125,7 @@ class Board:
             self.num_failed += 1
         else:
             self.finished += 1
-        if state != TrialState.COMPLETE:
-            self.leader.drop(trial.number)
-            self.papers_leader.drop(trial.number)
+        self._end_comparison(trial, is_complete=state == TrialState.COMPLETE)
         if row and row.epoch and state != TrialState.FAIL:
             self._keep_length(trial, row.epoch)
         epochs = f"complete, {row.epoch} epochs" if row else "complete"
@@ -214,11 +213,15 @@ class Board:
 
     def _compare(self, trial: Named, value: float) -> None:
         if trial.is_over_limit:
-            self.leader.drop(trial.number)
+            self.leader.end(trial, is_complete=False)
         else:
-            self.leader.put(trial.number, value, trial)
+            self.leader.report(trial, value)
         if trial.is_papers:
-            self.papers_leader.put(trial.number, value, trial)
+            self.papers_leader.report(trial, value)
+
+    def _end_comparison(self, trial: Named, *, is_complete: bool) -> None:
+        self.leader.end(trial, is_complete=is_complete)
+        self.papers_leader.end(trial, is_complete=is_complete)
 
 
 def named_trial(trial: optuna.Trial | FrozenTrial) -> Named:

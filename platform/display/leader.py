@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
-
-Name = TypeVar("Name")
+from typing import Generic, Protocol, TypeVar
 
 
-class Leader(Generic[Name]):
-    """The best of trials that each stand with their last epoch, as in the study; who was ended early is out."""
-
-    def __init__(self) -> None:
-        self._standing: dict[int, tuple[float, Name]] = {}
-
-    def put(self, number: int, value: float, name: Name) -> None:
-        """A trial now has this value."""
-        self._standing[number] = (value, name)
-
-    def drop(self, number: int) -> None:
-        """A trial is out, if it was in."""
-        self._standing.pop(number, None)
+class Numbered(Protocol):
+    """A trial, in whatever form."""
 
     @property
-    def best(self) -> tuple[float, Name] | None:
+    def number(self) -> int: ...
+
+
+Trial = TypeVar("Trial", bound=Numbered)
+
+
+class Leader(Generic[Trial]):
+    """The best trial so far: each that runs stands with its last epoch, as in the study; one ended early is out.
+
+    Of those that are complete only the best is kept, so that a long study costs no more than a short one.
+    """
+
+    def __init__(self) -> None:
+        self._running: dict[int, tuple[float, Trial]] = {}
+        self._complete: tuple[float, Trial] | None = None
+
+    def report(self, trial: Trial, value: float) -> None:
+        """A trial that runs now has this value."""
+        self._running[trial.number] = (value, trial)
+
+    def end(self, trial: Trial, *, is_complete: bool) -> None:
+        """A trial runs no longer; what it has reported counts where it is complete."""
+        stood = self._running.pop(trial.number, None)
+        if stood and is_complete:
+            self._complete = _better(self._complete, stood)
+
+    @property
+    def best(self) -> tuple[float, Trial] | None:
         """The highest value and its trial, of equals the earliest; None while there is none."""
-        number = max(self._standing, key=lambda number: (self._standing[number][0], -number), default=None)
-        return None if number is None else self._standing[number]
+        best = self._complete
+        for stood in self._running.values():
+            best = _better(best, stood)
+        return best
+
+
+def _better(one: tuple[float, Trial] | None, other: tuple[float, Trial]) -> tuple[float, Trial]:
+    if one is None:
+        return other
+    return max(one, other, key=lambda stood: (stood[0], -stood[1].number))

@@ -100,24 +100,24 @@ class Display(Lines):
     def __init__(self, study: optuna.Study, plan: Plan) -> None:
         super().__init__(plan.objectives)
         self._has_limits = bool(plan.at_most)
-        self._leader: Leader[int] = Leader()
+        self._leader: Leader[optuna.Trial | FrozenTrial] = Leader()
         if best := best_trial(study):
-            self._leader.put(best.number, best.values[0], best.number)
+            self._leader.report(best, best.values[0])
+            self._leader.end(best, is_complete=True)
 
     def end(self, trial: optuna.Trial, state: TrialState, reason: str) -> None:
         """As of all lines; who is not complete is not the best."""
-        if state != TrialState.COMPLETE:
-            self._leader.drop(trial.number)
+        self._leader.end(trial, is_complete=state == TrialState.COMPLETE)
         super().end(trial, state, reason)
 
     def _standing(self, trial: optuna.Trial, value: float, stops: bool) -> str:
         """The best so far, which this may be."""
         if stops or "over_limit" in trial.user_attrs:
-            self._leader.drop(trial.number)
+            self._leader.end(trial, is_complete=False)
         else:
-            self._leader.put(trial.number, value, trial.number)
+            self._leader.report(trial, value)
         if best := self._leader.best:
-            return f"  best {100 * best[0]:.2f} % (trial {best[1]})"
+            return f"  best {100 * best[0]:.2f} % (trial {best[1].number})"
         return "  none allowed yet" if self._has_limits else ""
 
 

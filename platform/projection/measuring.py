@@ -59,7 +59,7 @@ def measure_steps(
         # Where an allocation fails in a thread of torch's, C++ ends the process.
         raise Error(
             f"{_offer(plan, draws[0])}: the process that took a step of it was killed, as happens where it"
-            f" {_too_large(machine, room)}"
+            f" {_needs_more_memory(machine, room)}"
         ) from None
     for draw, step in zip(draws, steps, strict=True):
         _refuse_what_ran_out(plan, draw, step, machine, room)
@@ -105,7 +105,7 @@ def _there(plan: Plan, machine: Machine, job: dict[str, Any]) -> list[dict[str, 
 
 def _refuse_what_ran_out(plan: Plan, draw: Draw, step: OneStep, machine: Machine, room: int) -> None:
     if step.out_of == "memory":
-        raise Error(f"{_offer(plan, draw)}: a step of it {_too_large(machine, room)}")
+        raise Error(f"{_offer(plan, draw)}: a step of it {_needs_more_memory(machine, room)}")
     if step.out_of == "gpu memory":
         raise Error(
             f"{_offer(plan, draw)}: a step of it does not fit --gpus-per-trial {plan.gpus_per_rank:g}, that part of a"
@@ -117,7 +117,7 @@ def _offer(plan: Plan, draw: Draw) -> str:
     return f"Space {plan.space.name} offers {draw}"
 
 
-def _too_large(machine: Machine, room: int) -> str:
+def _needs_more_memory(machine: Machine, room: int) -> str:
     return (
         f"needs more than the {gigabytes(room)} of memory that are free on {machine.name}. {SMALLER}, or take a machine"
         " with more memory."

@@ -41,7 +41,7 @@ def lines_of(board: Board, width: int = 100, height: int = 30, now: float = 45.0
 
 def test_trials_best_and_bar_are_shown(board: Board) -> None:
     """Left: three epochs each for two that run, then three trials of four epochs in two places; 30 s an epoch."""
-    board.leader.put(DRAWN.number, 0.26, DRAWN)
+    board.leader.report(DRAWN, 0.26)
     assert lines_of(board) == [
         "",
         "running                        epoch     mAP %      loss  images/s   host MB    silent",
@@ -67,7 +67,7 @@ def test_many_trials_are_cut(board: Board, width: int, height: int, shown: int) 
     for number in range(100):
         name = Named(number, f"trial {number} (paper {'long ' * 20})", "", {"name": "x" * 200}, False, False)
         board.start(name, 1, (0, 9), {}, now=0.0)
-    board.leader.put(name.number, 0.26, name)
+    board.leader.report(name, 0.26)
     lines = lines_of(board, width, height)
     assert sum(line.startswith("trial ") for line in lines) == shown
     assert f"and {100 - shown} more" in lines
