@@ -149,6 +149,7 @@ def test_each_end_is_a_line_that_says_why(board: Board) -> None:
 
 
 def test_a_trial_stands_with_its_last_epoch_and_not_at_all_once_it_is_pruned(board: Board) -> None:
+    assert board.leader.best == (0.25, PAPER)  # DRAWN has as much, and began later
     board.report(DRAWN, 2, {**VALUES, "mAP": 0.9}, now=40.0)
     assert board.leader.best == (0.9, DRAWN)
     board.report(DRAWN, 3, {**VALUES, "mAP": 0.3}, now=50.0)
