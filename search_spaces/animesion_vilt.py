@@ -75,7 +75,7 @@ def _suggest_optimisation(trial, scale):
 
 
 def _row(scale):
-    """The headline: L-16 at 128 px, 16 places for tags of which 15 % are hidden, SGD at 0.001 without decay."""
+    """The headline: L-16 at 128 px, 16 tokens of tags that are all hidden, SGD at 0.001 without decay."""
     return {
         "batch_size": 16,
         "optimiser": "sgd",
@@ -85,7 +85,7 @@ def _row(scale):
         "image_size": {"paper": 128, "tiny": 48}[scale],
         "head": "last",
         "text_tokens": 16,
-        "masking": "bert",
+        "masking": "full",
         "mask_with": "constant",
         "tag_weight": 1.0,
         "dropout": 0.1,

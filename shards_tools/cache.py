@@ -22,6 +22,7 @@ from shards_tools.threads import in_order
 log = logging.getLogger(__name__)
 
 PIXELS_VERSION = 1  # raised when equal images would give other pixels
+FIT_NAMES = {"stretch": "bilinear", "bicubic": "bicubic", "cover": "bilinear-cover"}  # in the names of folders
 
 
 def cache_folder() -> Path:
@@ -32,7 +33,7 @@ def cache_folder() -> Path:
 def decoded(
     manifest: Manifest, height: int, width: int, folder: Path | None = None, fit: str = "stretch"
 ) -> np.ndarray:
-    """All images as a read-only uint8 memory map [num_images, height, width, 3], RGB, bilinear and antialiased.
+    """All images as a read-only uint8 memory map [num_images, height, width, 3], RGB and antialiased.
 
     Made by the first caller, under a lock, and kept in `folder` (`cache_folder()` if None) under a name that says all
     that the pixels depend on. The processes of a machine share one copy in the page cache. What was used longest ago
@@ -55,8 +56,7 @@ def decoded(
 
 def pixels_place(manifest: Manifest, height: int, width: int, folder: Path | None = None, fit: str = "stretch") -> Path:
     """Where the decoded images of this size stand once somebody has asked for them."""
-    law = "bilinear" if fit == "stretch" else f"bilinear-{fit}"
-    name = f"pixels-{manifest.fingerprint}-{height}x{width}-{law}-v{PIXELS_VERSION}"
+    name = f"pixels-{manifest.fingerprint}-{height}x{width}-{FIT_NAMES[fit]}-v{PIXELS_VERSION}"
     return (folder or cache_folder()) / name
 
 

@@ -3,6 +3,8 @@
 import io
 import struct
 import zlib
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import simplejpeg
@@ -52,11 +54,13 @@ def image_suffix(data: bytes, name: str) -> str:
     raise Error(f"{name} is a broken image (its bytes are neither JPEG nor PNG). Replace it or remove it.")
 
 
-def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The uint8 image [H, W, 3] at height x width px, bilinear and antialiased."""
+def resize(
+    image: np.ndarray, height: int, width: int, resampling: Image.Resampling = Image.Resampling.BILINEAR
+) -> np.ndarray:
+    """Resize the uint8 image [H, W, 3] to height x width px, antialiased."""
     if image.shape[:2] == (height, width):
         return image
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(image).resize((width, height), resampling))
 
 
 def cover(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -71,7 +75,12 @@ def cover(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return whole[top : top + height, left : left + width]
 
 
-FITS = {"stretch": resize, "cover": cover}  # how an image of any shape comes to a size
+# how an image of any shape is brought to a size
+FITS: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
+    "stretch": resize,
+    "bicubic": partial(resize, resampling=Image.Resampling.BICUBIC),
+    "cover": cover,
+}
 
 
 def _decode_with_turbo(data: bytes) -> np.ndarray | None:

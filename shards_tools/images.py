@@ -101,13 +101,13 @@ class OffsetImages(NativeImages):
 def open_images(
     manifest: Manifest, height: int, width: int, reading: str = "auto", *, fit: str = "stretch", threads: int = 1
 ) -> Images:
-    """The images at one size, bilinear and antialiased: the same pixels by whichever of READINGS.
+    """The images at one size, antialiased: the same pixels by whichever of READINGS.
 
     `auto` takes decoded images where they fit into half of the available memory, and onto the disk of the cache; else
     JPEG by offset, from a copy of the shards where these are remote; else, where the copy does not fit, a stream.
 
     Args:
-        fit: one of FITS of decode.py: how images of another shape come to this one.
+        fit: one of FITS of decode.py: how images of another shape are brought to this one.
         threads: how many decode at a time where each image is decoded when it is asked for.
     """
     if reading == "auto":

@@ -3,7 +3,6 @@
 B batch, H W pixels, C channels.
 """
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,11 +10,11 @@ import torch
 import torchvision.transforms.v2.functional as colour
 
 from shards_tools.decode import resize
+from trainables.crops import crop_law
 from trainables.recipes.recipe import Recipe
 from trainables.rooms import Rooms
 
 GEOMETRY, CROPS, COLOURS = 1, 2, 3  # name their random streams beside the plan's
-MAX_TRIES = 10  # of a resized crop, before its fallback
 ADJUST = (colour.adjust_brightness, colour.adjust_contrast, colour.adjust_saturation, colour.adjust_hue)
 
 
@@ -45,8 +44,9 @@ class Augmentation:
             images_BHWC = crop_and_flip(images, recipe.pad_px, flips_B, tops_B, lefts_B, room_BHWC)
         else:
             random = np.random.default_rng((*self._moment, CROPS, batch))
-            crops = draw_crops(self._batch_size, recipe.crop_area, recipe.crop_aspect, random)[places]
-            boxes_B4 = fit_boxes(crops, np.array([image.shape[:2] for image in images]), recipe.crop_aspect)
+            law = crop_law(recipe)
+            params = law.sample(self._batch_size, random)[places]
+            boxes_B4 = law.fit(params, np.array([image.shape[:2] for image in images]))
             images_BHWC = resized_crops(images, boxes_B4, flips_B, recipe.image_size)
         if any(strengths := _colour_strengths(recipe)):
             random = np.random.default_rng((*self._moment, COLOURS, batch))
@@ -82,38 +82,6 @@ def crop_and_flip(
         source_HWC = images[image][rows, columns]
         target_HWC[place_rows, place_columns] = _mirrored(source_HWC) if flip else source_HWC
     return cut_BHWC
-
-
-def draw_crops(
-    num_images: int, area: tuple[float, float], aspect: tuple[float, float], random: np.random.Generator
-) -> np.ndarray:
-    """What a resized crop of each image is drawn by, whatever its size: [B, MAX_TRIES + 1, 2].
-
-    Of each try the fraction of the area, between these, and the ratio of width to height, log-uniform between these;
-    last where the crop lies, as fractions of the room that it has.
-    """
-    fractions = random.uniform(*area, (num_images, MAX_TRIES))
-    ratios = np.exp(random.uniform(math.log(aspect[0]), math.log(aspect[1]), (num_images, MAX_TRIES)))
-    places = random.random((num_images, 1, 2))
-    return np.concatenate([np.stack([fractions, ratios], axis=2), places], axis=1)
-
-
-def fit_boxes(crops: np.ndarray, sizes: np.ndarray, aspect: tuple[float, float]) -> np.ndarray:
-    """Top, left, height and width in px of the crops, int64 [B, 4], in images of these sizes, height and width.
-
-    The law of torchvision's RandomResizedCrop: of ten tries the first that fits, else the largest crop in the middle
-    with a ratio that is allowed.
-    """
-    fractions, ratios, places = crops[:, :-1, 0], crops[:, :-1, 1], crops[:, -1]
-    areas = fractions * sizes.prod(axis=1, keepdims=True)
-    widths, heights = np.rint(np.sqrt(areas * ratios)), np.rint(np.sqrt(areas / ratios))
-    fits = (heights > 0) & (heights <= sizes[:, :1]) & (widths > 0) & (widths <= sizes[:, 1:])
-    first = np.arange(len(sizes)), fits.argmax(axis=1)
-    extents = np.stack([heights[first], widths[first]], axis=1)
-    boxes = np.concatenate([np.floor(places * (sizes - extents + 1)), extents], axis=1).astype(np.int64)
-    for image in np.flatnonzero(~fits.any(axis=1)):
-        boxes[image] = _middle_box(int(sizes[image, 0]), int(sizes[image, 1]), aspect)
-    return boxes
 
 
 def resized_crops(
@@ -172,9 +140,3 @@ def _mirrored(image_HWC: np.ndarray) -> np.ndarray:
     # no read-only memory; the copy of one image stays in the processor's cache.
     writeable_HWC = image_HWC if image_HWC.flags.writeable else image_HWC.copy()
     return torch.flip(torch.from_numpy(writeable_HWC), (1,)).numpy()
-
-
-def _middle_box(height: int, width: int, aspect: tuple[float, float]) -> tuple[int, int, int, int]:
-    ratio = min(max(width / height, aspect[0]), aspect[1])
-    crop_height, crop_width = min(height, round(width / ratio)), min(width, round(height * ratio))
-    return (height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width

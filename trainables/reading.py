@@ -85,7 +85,7 @@ def training_images(recipe: Recipe, manifest: Manifest, reading: str, *, threads
     """The images as the recipe's crops want them: somewhat larger, or as they are where crops are resized."""
     if recipe.crop_area is None:
         size = recipe.image_size + recipe.enlarge_px
-        return open_images(manifest, size, size, reading, threads=threads)
+        return open_images(manifest, size, size, reading, fit=training_fit(recipe), threads=threads)
     shape = one_shape(manifest)
     if shape is not None:
         return open_images(manifest, *shape, reading, threads=threads)
@@ -95,6 +95,11 @@ def training_images(recipe: Recipe, manifest: Manifest, reading: str, *, threads
             f" {manifest.store} differ: reading={reading} does not do. Take reading offset."
         )
     return NativeImages(cached(manifest), threads=threads)
+
+
+def training_fit(recipe: ImageSettings) -> str:
+    """Return which of FITS training images are resized by."""
+    return "bicubic" if recipe.train_resize == "bicubic" else "stretch"
 
 
 def agreed_reading(recipe: Recipe, manifest: Manifest, reading: str, ranks: Ranks, device: torch.device | str) -> str:
@@ -121,4 +126,4 @@ def _shapes(recipe: Recipe, manifest: Manifest) -> set[tuple[int, int, str]]:
     if trained is None:
         return set()
     evaluated_px, fit = recipe.evaluation_px or recipe.image_size, "cover" if recipe.evaluation_px else "stretch"
-    return {(*trained, "stretch"), (evaluated_px, evaluated_px, fit)}
+    return {(*trained, training_fit(recipe)), (evaluated_px, evaluated_px, fit)}

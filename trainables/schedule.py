@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trainables.recipes.recipe import Recipe
 
@@ -28,13 +28,18 @@ def learning_rate(recipe: Recipe, moment: Moment, factor: float = 1.0) -> float:
 
 
 def multistep(recipe: Recipe, moment: Moment, factor: float) -> float:
-    """A linear warm-up, and a fall after each of the milestones: AGW's and PaddleClas's law, and DAF:re's without one.
+    """A linear warm-up, and a drop at each milestone: LSASRD's and PaddleClas's law, and DAF:re's without warm-up.
 
     Epoch e < warmup_epochs W has start (1 - e/W) + e/W of it, and every epoch lr_fall once for each milestone <= e.
     """
     e = moment.epoch - 1
     falls = sum(milestone <= e for milestone in recipe.milestones)
     return factor * recipe.lr * _risen(recipe, e) * recipe.lr_fall**falls
+
+
+def agw(recipe: Recipe, moment: Moment, factor: float) -> float:
+    """Return AGW's own: `multistep` one epoch ahead, because its scheduler steps when an epoch starts."""
+    return multistep(recipe, replace(moment, epoch=moment.epoch + 1), factor)
 
 
 def cosine(recipe: Recipe, moment: Moment, factor: float) -> float:
@@ -81,6 +86,7 @@ def _half_cosine(recipe: Recipe, epoch: int, factor: float) -> float:
 
 SCHEDULES: dict[str, Callable[[Recipe, Moment, float], float]] = {
     "multistep": multistep,
+    "agw": agw,
     "cosine": cosine,
     "transreid": transreid,
     "step_cosine": step_cosine,

@@ -95,7 +95,7 @@ def prepare(
     threads = torch.get_num_threads()
     reading = agreed_reading(recipe, manifest, reading, ranks, where)
     inputs = evaluation_inputs(recipe, manifest, vocabulary, reading, threads=threads)
-    same = not recipe.varied_in_size and not isinstance(inputs.images, MiddleOf)
+    same = not recipe.trained_on_other_pixels and not isinstance(inputs.images, MiddleOf)
     trained = inputs.images if same else training_images(recipe, manifest, reading, threads=threads)
     assert isinstance(trained, Images | NativeImages)
     words = _trained_words(recipe, manifest, vocabulary)

@@ -78,7 +78,7 @@ HAND_SET = {
     "animesion": ("animesion-tiny", {"enlarge_px"}),
     "animesion_vilt": ("animesion-tiny", {"enlarge_px", "text_tokens"}),
     "dafre": ("dafre-tiny", {*FAMILYS_PIXELS, "enlarge_px", "lr_fall"}),
-    "icartoonface": ("icartoonface-tiny", FAMILYS_PIXELS),
+    "icartoonface": ("icartoonface-tiny", {*FAMILYS_PIXELS, "crop_law"}),
     "moeimouto": ("dafre-tiny", {*FAMILYS_PIXELS, "enlarge_px", "lr_fall"}),
     "open": ("open-tiny", {*FAMILYS_PIXELS, "clip_norm", "warmup_epochs"}),
     "transreid": ("transreid-tiny", set()),

@@ -148,7 +148,7 @@ def test_the_masking_schedules_are_the_authors():
 @pytest.mark.parametrize("mask_with", ["constant", "random"])
 def test_so_many_tags_are_hidden_marks_never_and_the_hidden_are_asked_for(mask_with):
     words_BL = np.tile(np.array([CLS, 5, 6, 7, UNK, SEP, PAD]), (4000, 1))
-    recipe = small(mask_with=mask_with)
+    recipe = small(masking="bert", mask_with=mask_with)
     hidden_BL, asked_BL = hide(words_BL, recipe, 0.5, 9, np.random.default_rng(0))
     asked = asked_BL != NOT_ASKED
     assert asked[:, 1:5].mean() == pytest.approx(0.15, abs=0.01)
@@ -168,12 +168,27 @@ def test_a_model_that_ends_without_tags_is_evaluated_without_them():
 
 def test_words_come_in_as_berts_do():
     torch.manual_seed(0)
-    embedding, words_BL = WordEmbedding(9, 8, dropout=0.5).eval(), torch.tensor([[2, 5, 3, 0]])
+    embedding, words_BL = WordEmbedding(9, 4, 8, dropout=0.5).eval(), torch.tensor([[2, 5, 3, 0]])
     for place, word in enumerate(words_BL[0].tolist()):
         total = embedding.words.weight[word] + embedding.places.weight[place] + embedding.kind
         expected = (total - total.mean()) / (total.var(unbiased=False) + 1e-12).sqrt()
         torch.testing.assert_close(embedding(words_BL)[0, place], expected, rtol=1e-4, atol=1e-5)
     assert not embedding.words.weight[0].any()  # padding says nothing
+
+
+def test_the_tag_head_reads_the_tokens_before_any_norm_and_only_where_tags_are_hidden():
+    model = build_model(small(), 3, num_words=9).eval()
+    words_BL = torch.tensor([[CLS, 5, SEP, PAD] * 4]).expand(4, -1)
+    left = []
+    model.backbone.blocks[-1].register_forward_hook(lambda block, inputs, tokens_BTD: left.append(tokens_BTD))
+    found = model.backbone(PIXELS, words_BL)["word_logits"]
+    expected = model.backbone.decoder(left[0][:, -16:], model.backbone.words.words.weight)
+    torch.testing.assert_close(found, expected)
+    assert build_model(small(masking="none"), 3, num_words=9).backbone.decoder is None
+
+
+def test_with_ifa_nothing_follows_the_final_norm_so_there_is_none():
+    assert build_model(small(head="ifa"), 3, num_words=9).backbone.norm is None
 
 
 def test_words_are_guessed_by_the_embeddings_with_which_they_came_in():
@@ -224,7 +239,7 @@ def test_the_exclusion_loss_is_the_sum_of_divergences_block_by_block(distance, t
 
 
 def test_a_training_with_tags_learns_reports_and_is_loaded_with_its_words(tagged, tmp_path):
-    recipe = small(epochs=3, optimiser="adamw", lr=3e-3, exclusion_weight=0.01, masking="none", schedule="cosine")
+    recipe = small(epochs=3, optimiser="adamw", lr=3e-3, exclusion_weight=0.01, masking="bert", schedule="cosine")
     kept = Reports(tmp_path)
     train(recipe, tagged, report=kept)
     reports = kept.metrics

@@ -4,9 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms import functional as on_pictures
 
 from shards_tools.decode import resize
@@ -14,47 +12,13 @@ from shards_tools.errors import Error
 from trainables.augmentation import (
     Augmentation,
     draw_colours,
-    draw_crops,
-    fit_boxes,
     jitter_colours,
     resized_crops,
 )
 
-ASPECT = (3 / 4, 4 / 3)
-
-
-def draw_boxes(sizes, area, aspect, random):
-    return fit_boxes(draw_crops(len(sizes), area, aspect, random), sizes, aspect)
-
 
 def jitter(images_BHWC, strengths, random):
     jitter_colours(images_BHWC, strengths, *draw_colours(len(images_BHWC), strengths, random))
-
-
-@pytest.mark.parametrize(
-    ("height", "width", "area"), [(128, 128, (0.08, 1.0)), (90, 200, (0.3, 0.9)), (20, 400, (0.5, 1.0))]
-)
-def test_boxes_follow_the_law_of_torchvisions_random_resized_crop(height, width, area):
-    number = 4000
-    ours = draw_boxes(np.full((number, 2), (height, width)), area, ASPECT, np.random.default_rng(0))
-    torch.manual_seed(0)
-    blank = torch.empty(3, height, width)
-    theirs = np.array([RandomResizedCrop.get_params(blank, list(area), list(ASPECT)) for _ in range(number)])
-    for measure in (*range(4), lambda boxes: boxes[:, 2] * boxes[:, 3], lambda boxes: boxes[:, 3] / boxes[:, 2]):
-        one, other = (box[:, measure] if isinstance(measure, int) else measure(box) for box in (ours, theirs))
-        steps = np.union1d(one, other)
-        distance = np.abs(
-            np.searchsorted(np.sort(one), steps, "right") - np.searchsorted(np.sort(other), steps, "right")
-        ).max()
-        assert distance / number < 1.95 * np.sqrt(2 / number)  # Kolmogorov and Smirnov, at 0.1 %
-
-
-def test_a_box_lies_in_its_image_whatever_its_shape():
-    sizes = np.array([[1, 1], [1, 300], [300, 1], [7, 5], [64, 64]] * 50)
-    boxes = draw_boxes(sizes, (0.08, 1.0), ASPECT, np.random.default_rng(1))
-    assert (boxes[:, 2:] >= 1).all()
-    assert (boxes[:, :2] >= 0).all()
-    assert (boxes[:, :2] + boxes[:, 2:] <= sizes).all()
 
 
 def test_a_resized_crop_is_the_box_read_resized_and_mirrored():

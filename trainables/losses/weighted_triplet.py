@@ -40,7 +40,8 @@ def weighted_triplet_as_agw(features_BD: Tensor, works_B: Tensor) -> Tensor:
     positive_B = (_upstream_weights(distances_BB * same_BB, same_BB) * distances_BB).sum(dim=1)
     other_BB = 1 - same_BB
     negative_B = (_upstream_weights(-distances_BB * other_BB, other_BB) * distances_BB).sum(dim=1)
-    return functional.softplus(positive_B - negative_B).mean()
+    # not softplus, which stays finite where this overflows: at a difference of 88 in float32
+    return functional.soft_margin_loss(negative_B - positive_B, torch.ones_like(positive_B))
 
 
 def _upstream_weights(masked_BB: Tensor, mask_BB: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from trainables.models.checkpointing import remake_activations
 from trainables.models.head import BranchHead
-from trainables.models.initial import init_as_animesion
+from trainables.models.initial import init_vit_as_animesion
 from trainables.models.input_step import InputStep
 from trainables.models.model import Features, Model
 from trainables.models.text import TagDecoder, WordEmbedding
@@ -20,20 +20,31 @@ from trainables.recipes.animesion import AnimesionRecipe
 from trainables.recipes.backbones import Transformer, get_backbone
 from trainables.recipes.dafre import DAFreRecipe
 
-NORM_EPS = 1e-12
+NORM_EPS_V1, NORM_EPS_V2 = 1e-6, 1e-12  # DAF:re's transformer, Animesion's
 
 
 def build_animesion(recipe: AnimesionRecipe, num_works: int, num_words: int = 0) -> Model:
-    """Rios et al. 2022; the classifier begins at 0."""
+    """Build the model of Rios et al. 2022.
+
+    The classifier starts at 0 where it follows the final norm of the transformer. IFA and masked tags bring a head of
+    their own, whose layers start at torch's default.
+    """
     backbone = AnimesionBackbone(recipe, num_words)
-    return Model(backbone, BranchHead(recipe, backbone.width, 1, num_works, neck=False, bias=True, draw=nn.init.zeros_))
+    own_head = recipe.head == "ifa" or backbone.decoder is not None
+    initialize = None if own_head else nn.init.zeros_
+    head = BranchHead(recipe, backbone.width, 1, num_works, neck=False, bias=True, initialize=initialize)
+    return Model(backbone, head)
 
 
 class AnimesionBackbone(nn.Module):
     """A vision transformer over an image's patches and, on request, the words of its tags.
 
+    DAF:re's (version 1) drops attention probabilities and both outputs of a block, Animesion's (version 2) the outputs
+    alone.
+
     Args:
-        num_words: of the vocabulary; 0: no tags are read.
+        recipe: an AnimesionRecipe, or a plain DAFreRecipe for version 1.
+        num_words: size of the vocabulary; 0: no tags are read.
     """
 
     num_branches = 1
@@ -42,6 +53,7 @@ class AnimesionBackbone(nn.Module):
         super().__init__()
         shape = get_backbone(recipe.backbone)
         assert isinstance(shape, Transformer)  # the recipe has checked it
+        is_v2 = isinstance(recipe, AnimesionRecipe)
         vit = build_vit(
             ViTSettings(
                 backbone=recipe.backbone,
@@ -50,24 +62,28 @@ class AnimesionBackbone(nn.Module):
                 image_size=recipe.image_size,
                 stride_px=shape.patch_px,
                 dropout=recipe.dropout,
-                norm_eps=NORM_EPS,
+                attention_dropout=0.0 if is_v2 else recipe.dropout,
+                norm_eps=NORM_EPS_V2 if is_v2 else NORM_EPS_V1,
                 corner_aligned=True,
+                initialize=init_vit_as_animesion,
             )
         )
-        if not recipe.pretrained:
-            init_as_animesion(vit)
         assert vit.cls_token is not None
         assert vit.pos_embed is not None
         self.input_step = InputStep(recipe)
-        self.patch_embed, self.pos_drop = vit.patch_embed, vit.pos_drop
+        self.patch_embed = vit.patch_embed
         self.cls_token, self.pos_embed = vit.cls_token, vit.pos_embed
         self.blocks = vit.blocks
         is_ifa = isinstance(recipe, AnimesionRecipe) and recipe.head == "ifa"
         self.aggregation = IntermediateFeatures(shape) if is_ifa else None
-        self.norm = None if is_ifa and not num_words else vit.norm
-        self.words = WordEmbedding(num_words, shape.width, recipe.dropout) if num_words else None
-        guesses = isinstance(recipe, AnimesionRecipe) and recipe.tag_weight > 0
-        self.decoder = TagDecoder(num_words, shape.width) if num_words and guesses else None
+        self.norm = None if is_ifa else vit.norm
+        self.words: WordEmbedding | None = None
+        self.decoder: TagDecoder | None = None
+        if num_words:
+            assert isinstance(recipe, AnimesionRecipe)  # version 1 reads no tags
+            self.words = WordEmbedding(num_words, recipe.text_tokens, shape.width, recipe.dropout)
+            guesses = recipe.masking != "none" and recipe.tag_weight > 0
+            self.decoder = TagDecoder(num_words, shape.width) if guesses else None
         self.tells_blocks = isinstance(recipe, AnimesionRecipe) and recipe.exclusion_weight > 0
         self.width, self.num_tokens = shape.width, vit.patch_embed.num_patches
         if recipe.checkpointing:
@@ -77,7 +93,7 @@ class AnimesionBackbone(nn.Module):
         """The branch, the words' logits where there are words, and the class tokens of all blocks where asked for."""
         patches_BTD = self.patch_embed(self.input_step(images_BHWC))
         cls_BTD = self.cls_token.expand(len(patches_BTD), -1, -1)
-        tokens_BTD = self.pos_drop(torch.cat([cls_BTD, patches_BTD], dim=1) + self.pos_embed)
+        tokens_BTD = torch.cat([cls_BTD, patches_BTD], dim=1) + self.pos_embed
         if self.words is not None:
             tokens_BTD = torch.cat([tokens_BTD, self.words(words_BL)], dim=1)
         class_tokens = []
@@ -85,11 +101,15 @@ class AnimesionBackbone(nn.Module):
             tokens_BTD = block(tokens_BTD)
             class_tokens.append(tokens_BTD[:, 0])
         class_tokens_BKD = torch.stack(class_tokens, dim=1)
-        normed_BTD = self.norm(tokens_BTD) if self.norm is not None else tokens_BTD
-        branch_BD = normed_BTD[:, 0] if self.aggregation is None else self.aggregation(class_tokens_BKD)
+        # only the class token is normalized: the tag head reads the tokens as the last block leaves them
+        if self.aggregation is not None:
+            branch_BD = self.aggregation(class_tokens_BKD)
+        else:
+            assert self.norm is not None  # one of the two is there
+            branch_BD = self.norm(tokens_BTD[:, 0])
         features = {"branches": branch_BD[:, None]}
         if self.words is not None and self.decoder is not None and words_BL is not None:
-            read_BLD = normed_BTD[:, -words_BL.shape[1] :]
+            read_BLD = tokens_BTD[:, -words_BL.shape[1] :]
             features["word_logits"] = self.decoder(read_BLD, self.words.words.weight)
         if self.tells_blocks:
             features["class_tokens"] = class_tokens_BKD
@@ -114,7 +134,7 @@ class IntermediateFeatures(nn.Module):
     def __init__(self, shape: Transformer) -> None:
         super().__init__()
         self.mix = nn.Linear(shape.depth, 1)
-        self.norm = nn.LayerNorm(shape.width, eps=NORM_EPS)
+        self.norm = nn.LayerNorm(shape.width, eps=NORM_EPS_V2)
 
     def forward(self, class_tokens_BKD: Tensor) -> Tensor:
         """B x D."""

@@ -2,12 +2,14 @@
 
 import copy
 import math
+from typing import Any
 
 import timm
 import torch
 from torch import Tensor, nn
 
 from trainables.models.ibn import set_ibn
+from trainables.models.initial import init_default
 from trainables.recipes.backbones import ConvNet, get_backbone
 from trainables.weights import States, file_weights, hub_weights, take
 
@@ -18,7 +20,9 @@ def build_conv(backbone: str, *, pretrained: bool, weights_file: str | None) -> 
     """The network without pooling and classifier; `forward_features` gives its last map."""
     shape = get_backbone(backbone)
     assert isinstance(shape, ConvNet)  # the recipe has checked it
-    network: nn.Module = timm.create_model(shape.architecture, num_classes=0, global_pool="", **shape.arguments)
+    network: nn.Module = timm.create_model(shape.architecture, num_classes=0, global_pool="", **_fresh(shape))
+    if not _is_resnet(shape):
+        init_default(network)  # timm has He normals; LSASRD's code leaves them at torch's default
     if shape.ibn:
         set_ibn(network)
     if pretrained and weights_file is not None:
@@ -26,6 +30,19 @@ def build_conv(backbone: str, *, pretrained: bool, weights_file: str | None) -> 
     elif pretrained:
         take(network, without_classifier(hub_weights(backbone, shape)), str(shape.pretrained_name))
     return network
+
+
+def _is_resnet(shape: ConvNet) -> bool:
+    return shape.architecture.startswith("resnet")
+
+
+def _fresh(shape: ConvNet) -> dict[str, Any]:
+    """Arguments of timm's constructor.
+
+    Every batch norm of a ResNet starts with a scale of 1, as in torchvision and in the papers' code: with timm's 0 in
+    the last one of each block, DAF:re's ResNet-18 does not learn from scratch at the paper's learning rate.
+    """
+    return {**shape.arguments, "zero_init_last": False} if _is_resnet(shape) else dict(shape.arguments)
 
 
 def without_classifier(states: States) -> States:

@@ -6,7 +6,7 @@ from trainables.models.animesion import AnimesionBackbone
 from trainables.models.conv import build_conv
 from trainables.models.conv_backbone import ConvBackbone
 from trainables.models.head import BranchHead
-from trainables.models.initial import init_as_animesion
+from trainables.models.initial import init_xavier
 from trainables.models.model import Model
 from trainables.models.pooling import Average
 from trainables.models.shallow import ShallowBackbone
@@ -15,19 +15,21 @@ from trainables.recipes.dafre import DAFreRecipe
 
 
 def build_dafre(recipe: DAFreRecipe, num_works: int, num_words: int = 0) -> Model:
-    """Rios et al. 2021 (arXiv 2101.08674): transformers with a classifier that begins at 0, others with torch's own."""
+    """Build a classifier of Rios et al. 2021 (arXiv 2101.08674).
+
+    A transformer's classifier starts at 0, that of other networks at torch's default.
+    """
     shape = get_backbone(recipe.backbone)
     if isinstance(shape, Transformer):
         backbone: nn.Module = AnimesionBackbone(recipe, num_words=0)
-        return Model(
-            backbone, BranchHead(recipe, shape.width, 1, num_works, neck=False, bias=True, draw=nn.init.zeros_)
-        )
+        head = BranchHead(recipe, shape.width, 1, num_works, neck=False, bias=True, initialize=nn.init.zeros_)
+        return Model(backbone, head)
     if isinstance(shape, Shallow):
         backbone = ShallowBackbone(recipe, shape)
     else:
         assert isinstance(shape, ConvNet)
         network = build_conv(recipe.backbone, pretrained=recipe.pretrained, weights_file=recipe.weights_file)
         if not recipe.pretrained:
-            init_as_animesion(network)
+            init_xavier(network)
         backbone = ConvBackbone(recipe, network, Average())
-    return Model(backbone, BranchHead(recipe, shape.width, 1, num_works, neck=False, bias=True, draw=None))
+    return Model(backbone, BranchHead(recipe, shape.width, 1, num_works, neck=False, bias=True, initialize=None))

@@ -14,8 +14,8 @@ from trainables.models.model import Features, Outputs
 from trainables.recipes.recipe import Recipe
 
 
-def draw_small(weight: Tensor) -> None:
-    """The papers' fresh classifiers: a normal of 0.001."""
+def init_small(weight: Tensor) -> None:
+    """Initialize a classifier as re-identification does: a normal of 0.001."""
     nn.init.normal_(weight, std=0.001)
 
 
@@ -28,7 +28,7 @@ class BranchHead(nn.Module):
         neck: whether there is one.
         neck_feature: "before" or "after": where at the neck the test feature is taken.
         bias: of the classifiers.
-        draw: fills the classifiers' fresh weights, biases are then 0; None: torch's own weights and biases.
+        initialize: sets the classifiers' fresh weights, biases are then 0; None: torch's default for both.
     """
 
     def __init__(
@@ -41,11 +41,13 @@ class BranchHead(nn.Module):
         neck: bool = True,
         neck_feature: str = "before",
         bias: bool = False,
-        draw: Callable[[Tensor], Any] | None = draw_small,
+        initialize: Callable[[Tensor], Any] | None = init_small,
     ) -> None:
         super().__init__()
         self.necks = nn.ModuleList(_neck(width) if neck else nn.Identity() for _ in range(num_branches))
-        self.classifiers = nn.ModuleList(_classifier(recipe, width, num_works, bias, draw) for _ in range(num_branches))
+        self.classifiers = nn.ModuleList(
+            _classifier(recipe, width, num_works, bias, initialize) for _ in range(num_branches)
+        )
         self.after_neck = neck_feature == "after"
 
     def forward(self, features: Features) -> Outputs:
@@ -91,13 +93,13 @@ def _neck(width: int) -> nn.BatchNorm1d:
 
 
 def _classifier(
-    recipe: Recipe, width: int, num_works: int, bias: bool, draw: Callable[[Tensor], Any] | None
+    recipe: Recipe, width: int, num_works: int, bias: bool, initialize: Callable[[Tensor], Any] | None
 ) -> nn.Module:
     if recipe.id_loss != "softmax":
         return CosineClassifier(width, num_works, recipe.sub_centres)
     classifier = nn.Linear(width, num_works, bias=bias)
-    if draw is not None:
-        draw(classifier.weight)
+    if initialize is not None:
+        initialize(classifier.weight)
         if bias:
             nn.init.zeros_(classifier.bias)
     return classifier

@@ -5,14 +5,17 @@ from torch import nn
 from trainables.models.conv import build_conv
 from trainables.models.conv_backbone import ConvBackbone
 from trainables.models.head import BranchHead
+from trainables.models.initial import init_as_paddle
 from trainables.models.model import Model
 from trainables.models.pooling import Average
 from trainables.recipes.icartoonface import CartoonRecipe
 
 
 def build_icartoonface(recipe: CartoonRecipe, num_works: int, num_words: int = 0) -> Model:
-    """Its classifier begins with Xavier's normal weights."""
+    """Build the model; its classifier starts at Xavier's normal weights."""
     network = build_conv(recipe.backbone, pretrained=recipe.pretrained, weights_file=recipe.weights_file)
+    if not recipe.pretrained:
+        init_as_paddle(network)
     backbone = ConvBackbone(recipe, network, Average())
-    head = BranchHead(recipe, backbone.width, 1, num_works, neck=False, bias=True, draw=nn.init.xavier_normal_)
+    head = BranchHead(recipe, backbone.width, 1, num_works, neck=False, bias=True, initialize=nn.init.xavier_normal_)
     return Model(backbone, head)

@@ -1,24 +1,74 @@
-"""Fresh weights as Animesion draws them."""
+"""Fresh weights as each system's authors initialize them."""
 
 import math
 
+from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-BIAS_STD = 1e-6
+BIAS_STD = 1e-6  # Animesion's linear layers
+POSITION_STD = 0.02  # position embeddings of every system
+TRANSREID_STD = 0.02  # TransReID's linear layers, class token and positions
+TRANSREID_WIDTH = 768  # the width that TRANSREID_STD was chosen for
 
 
-def init_as_animesion(network: nn.Module) -> None:
-    """Xavier's uniform weights and biases of nearly 0, for all linear layers and convolutions.
+def init_default(network: nn.Module) -> None:
+    """Initialize every convolution and linear layer as torch does by default."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            module.reset_parameters()
 
-    timm keeps query, key and value in one layer; theirs are three, and drawn as such.
-    """
-    for name, module in network.named_modules():
-        if not isinstance(module, nn.Linear | nn.Conv2d):
-            continue
-        if name.endswith("qkv"):
-            limit = math.sqrt(6 / (module.weight.shape[0] // 3 + module.weight.shape[1]))
-            nn.init.uniform_(module.weight, -limit, limit)
-        else:
+
+def init_as_paddle(network: nn.Module) -> None:
+    """Initialize every convolution as Paddle does by default: a He normal of the number of inputs."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+
+
+def init_xavier(network: nn.Module) -> None:
+    """Initialize linear layers and convolutions as Animesion's ResNets do: Xavier uniform, biases of nearly 0."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
             nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.normal_(module.bias, std=BIAS_STD)
+
+
+def init_vit_as_animesion(vit: VisionTransformer) -> None:
+    """Initialize a transformer as Animesion and pytorch_pretrained_vit 0.0.7 do.
+
+    Linear layers are Xavier uniform; timm's joint query, key and value layer is initialized as the three layers that
+    theirs are. The patch convolution keeps torch's default.
+    """
+    for name, module in vit.named_modules():
+        if not isinstance(module, nn.Linear):
+            continue
+        num_outputs, num_inputs = module.weight.shape
+        limit = math.sqrt(6 / ((num_outputs // 3 if name.endswith("qkv") else num_outputs) + num_inputs))
+        nn.init.uniform_(module.weight, -limit, limit)
         if module.bias is not None:
             nn.init.normal_(module.bias, std=BIAS_STD)
+    assert vit.cls_token is not None
+    assert vit.pos_embed is not None
+    nn.init.zeros_(vit.cls_token)
+    nn.init.normal_(vit.pos_embed, std=POSITION_STD)
+
+
+def init_vit_as_transreid(vit: VisionTransformer) -> None:
+    """Initialize a transformer as TransReID does: truncated normals of 0.02, a He-normal patch convolution.
+
+    Networks narrower than the papers' 768 channels get a standard deviation larger by sqrt(768 / width), so that their
+    activations keep the size that they have in the papers' network.
+    """
+    std = TRANSREID_STD * math.sqrt(TRANSREID_WIDTH / vit.embed_dim)
+    patches = vit.patch_embed.proj
+    nn.init.normal_(patches.weight, std=math.sqrt(2 / (patches.weight[0, 0].numel() * patches.out_channels)))
+    for module in vit.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=std)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    assert vit.cls_token is not None
+    assert vit.pos_embed is not None
+    for tokens in (vit.cls_token, vit.pos_embed):
+        nn.init.trunc_normal_(tokens, std=TRANSREID_STD)

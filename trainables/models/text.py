@@ -8,22 +8,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 EPS = 1e-12
-STD = 0.02  # of BERT's fresh weights
-LONGEST = 512  # places that have an embedding, as in BERT
 
 
 class WordEmbedding(nn.Module):
-    """BERT's input (Devlin et al. 2019): word, place and kind of token added, a norm, dropout. It begins fresh."""
+    """BERT's input (Devlin et al. 2019): embeddings of word, position and token type, a norm, dropout.
 
-    def __init__(self, num_words: int, width: int, dropout: float) -> None:
+    All three start at N(0, 1), as Hugging Face's `BertEmbeddings` does when it is built outside of BERT: so Animesion
+    uses it.
+    """
+
+    def __init__(self, num_words: int, length: int, width: int, dropout: float) -> None:
         super().__init__()
         self.words = nn.Embedding(num_words, width, padding_idx=0)
-        self.places = nn.Embedding(LONGEST, width)
-        self.kind = nn.Parameter(torch.empty(width))
-        for weight in (self.words.weight, self.places.weight, self.kind):
-            nn.init.normal_(weight, std=STD)
-        with torch.no_grad():
-            self.words.weight[0] = 0
+        self.places = nn.Embedding(length, width)
+        self.kind = nn.Parameter(torch.randn(width))
         self.norm = nn.LayerNorm(width, eps=EPS)
         self.dropout = nn.Dropout(dropout)
 
@@ -35,7 +33,7 @@ class WordEmbedding(nn.Module):
 
 
 class TagDecoder(nn.Module):
-    """BERT's guess of each word: linear, GELU, norm, and the words' own embeddings as classifier."""
+    """BERT's prediction of each word: linear, GELU, norm, and the word embeddings themselves as classifier."""
 
     def __init__(self, num_words: int, width: int) -> None:
         super().__init__()

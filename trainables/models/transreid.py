@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from trainables.models.branch import ClassTokenBranch
 from trainables.models.checkpointing import remake_activations
 from trainables.models.head import BranchHead
+from trainables.models.initial import init_vit_as_transreid
 from trainables.models.input_step import InputStep
 from trainables.models.model import Features, Model
 from trainables.models.vit import ViTSettings, build_vit
@@ -47,6 +48,7 @@ class TransReIDBackbone(nn.Module):
                 image_size=recipe.image_size,
                 stride_px=recipe.stride_px,
                 drop_path=recipe.drop_path,
+                initialize=init_vit_as_transreid,
             )
         )
         self.input_step = InputStep(recipe)

@@ -1,8 +1,8 @@
 """timm's vision transformer with a stride between patches of its own, fresh or pretrained."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import torch
 from timm.layers import Attention, Mlp
@@ -15,12 +15,11 @@ from trainables.recipes.backbones import Transformer, get_backbone
 from trainables.weights import States, file_weights, hub_weights, take
 
 PRETRAINED_PX = 224  # image size of timm's weights
-POSITION_STD = 0.02  # of fresh position embeddings
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViTSettings:
-    """What of a recipe decides a transformer."""
+    """The settings of a recipe that define its transformer."""
 
     backbone: str
     pretrained: bool
@@ -28,10 +27,11 @@ class ViTSettings:
     image_size: int
     stride_px: int
     drop_path: float = 0.0
-    dropout: float = 0.0  # after the position embedding, the attention and the MLP
+    dropout: float = 0.0  # of the two outputs of a block: after the attention's projection and after the MLP
+    attention_dropout: float = 0.0  # of the attention probabilities
     norm_eps: float = 1e-6
     corner_aligned: bool = False  # position embeddings are resized with their corners kept in place
-    fresh_init: Literal["jax", "jax_nlhb"] = "jax"  # timm's weight_init
+    initialize: Callable[[VisionTransformer], None]  # sets fresh weights; see initial.py
 
 
 class ScaledAttention(Attention):
@@ -54,15 +54,15 @@ def build_vit(settings: ViTSettings) -> VisionTransformer:
     shape = get_backbone(settings.backbone)
     if not isinstance(shape, Transformer):
         raise Error(f"backbone={settings.backbone!r} is no vision transformer. Take one whose name begins with vit.")
-    if settings.pretrained:
-        vit = _bare(settings, shape, PRETRAINED_PX)
-        take(vit, _weights(vit, settings, shape), settings.weights_file or str(shape.pretrained_name))
-        set_stride(vit, settings.image_size, settings.stride_px, corner_aligned=settings.corner_aligned)
+    if not settings.pretrained:
+        vit = _bare(settings, shape, settings.image_size)
+        set_stride(vit, settings.image_size, settings.stride_px)
+        settings.initialize(vit)  # after resizing, which smooths position embeddings
         return vit
-    vit = _bare(settings, shape, settings.image_size)
-    set_stride(vit, settings.image_size, settings.stride_px)
-    assert vit.pos_embed is not None
-    nn.init.trunc_normal_(vit.pos_embed, std=POSITION_STD)  # resizing has smoothed them
+    vit = _bare(settings, shape, PRETRAINED_PX)
+    settings.initialize(vit)  # a weights file may lack some tensors
+    take(vit, _weights(vit, settings, shape), settings.weights_file or str(shape.pretrained_name))
+    set_stride(vit, settings.image_size, settings.stride_px, corner_aligned=settings.corner_aligned)
     return vit
 
 
@@ -87,6 +87,7 @@ def set_stride(vit: VisionTransformer, image_size: int, stride_px: int, *, corne
 
 
 def _bare(settings: ViTSettings, shape: Transformer, image_size: int) -> VisionTransformer:
+    """The modules alone: class token and positions hold no values yet."""
     vit = VisionTransformer(
         img_size=image_size,
         patch_size=shape.patch_px,
@@ -97,16 +98,15 @@ def _bare(settings: ViTSettings, shape: Transformer, image_size: int) -> VisionT
         qkv_bias=shape.qkv_bias,
         num_classes=0,
         drop_path_rate=settings.drop_path,
-        pos_drop_rate=settings.dropout,
         proj_drop_rate=settings.dropout,
+        attn_drop_rate=settings.attention_dropout,
         norm_layer=partial(nn.LayerNorm, eps=settings.norm_eps),
         attn_layer=Attention if shape.attention_scale is None else ScaledAttention,
-        # Xavier: the usual normal of 0.02 suits a width of 768 and is far too small for narrow networks
-        weight_init=settings.fresh_init,
+        weight_init="skip",
     )
     for module in vit.modules():
         if isinstance(module, Mlp):
-            module.drop1.p = 0.0  # the papers drop what a block adds, not what its MLP has in the middle
+            module.drop1.p = 0.0  # the papers drop a block's outputs, not the inside of its MLP
         if isinstance(module, ScaledAttention) and shape.attention_scale is not None:
             module.scale = shape.attention_scale
     return vit

@@ -51,7 +51,10 @@ class AnimesionRecipe(DAFreRecipe):
 
 
 def _headline(row: str, name: str, **values: Any) -> AnimesionRecipe:
-    """L-16 at 128 px in batches of 16, 50 epochs, SGD at 0.001 that rises for 1,000 steps and falls along a cosine."""
+    """A headline of the README: L-16 at 128 px in batches of 16 for 50 epochs.
+
+    SGD at 0.001 warms up for 1,000 steps and falls along a cosine.
+    """
     settings: dict[str, Any] = {
         "name": name,
         "system": "animesion",
@@ -83,7 +86,8 @@ def _headline(row: str, name: str, **values: Any) -> AnimesionRecipe:
 
 L16 = _headline("L-16", "animesion-l16")
 IFA = _headline("L-16 + IFA", "animesion-l16-ifa", head="ifa")
-VILT = _headline("ViLT L-16 (vision+tags)", "animesion-l16-vilt", text_tokens=16)
+# 16 tokens of tags, all hidden: the README's command for recognition and tagging
+VILT = _headline("ViLT L-16 (vision+tags)", "animesion-l16-vilt", text_tokens=16, masking="full")
 # the same on the smaller backbone that is its code's default
 B16 = tuple(
     dataclasses.replace(

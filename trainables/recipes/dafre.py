@@ -30,7 +30,7 @@ BACKBONES = {
 class DAFreRecipe(ClassifierRecipe):
     """A plain classifier: a residual network, a vision transformer, or the paper's network of five layers."""
 
-    dropout: float = 0.0  # of transformers: after positions, attention and MLP
+    dropout: float = 0.0  # of transformers: attention probabilities (not Animesion's), outputs of attention and MLP
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -38,6 +38,7 @@ def _paddle() -> CartoonRecipe:
         evaluation_px=256,
         pad_px=0,
         crop_area=(0.08, 1.0),
+        crop_law="paddle",
         erase_probability=0.0,
         pixel_mean=IMAGENET_MEAN,
         pixel_std=IMAGENET_STD,

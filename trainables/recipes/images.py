@@ -20,6 +20,8 @@ class ImageSettings:
     enlarge_px: int = 0  # training images are read so much larger and cropped to image_size
     crop_area: tuple[float, float] | None = None  # fractions of the area that a resized crop takes; None: no such crop
     crop_aspect: tuple[float, float] = (3 / 4, 4 / 3)  # width / height of a resized crop
+    crop_law: Literal["torchvision", "paddle"] = "torchvision"  # how a resized crop is sampled; see trainables/crops.py
+    train_resize: Literal["bilinear", "bicubic"] = "bilinear"  # of training images; others are resized bilinearly
     jitter_brightness: float = 0.0  # as in torchvision's ColorJitter; 0 is off
     jitter_contrast: float = 0.0
     jitter_saturation: float = 0.0
@@ -30,9 +32,10 @@ class ImageSettings:
     pixel_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
     @property
-    def varied_in_size(self) -> bool:
-        """Whether training reads images at another size than evaluation."""
-        return self.enlarge_px > 0 or self.crop_area is not None or self.evaluation_px > 0
+    def trained_on_other_pixels(self) -> bool:
+        """Whether training reads other pixels than evaluation: of another size, or resized in another way."""
+        resized = self.enlarge_px > 0 or self.train_resize != "bilinear"
+        return resized or self.crop_area is not None or self.evaluation_px > 0
 
 
 def check_images(recipe: Any) -> None:
@@ -43,6 +46,8 @@ def check_images(recipe: Any) -> None:
     at_least_zero(recipe, "pad_px", "enlarge_px")
     probabilities(recipe, "flip_probability", "erase_probability")
     one_of(recipe, "erase_fill", "pixel", "constant", "agw")
+    one_of(recipe, "crop_law", "torchvision", "paddle")
+    one_of(recipe, "train_resize", "bilinear", "bicubic")
     rule = f"0, or at least image_size, which is {recipe.image_size}"
     require(recipe, "evaluation_px", recipe.evaluation_px == 0 or recipe.evaluation_px >= recipe.image_size, rule)
     for key in ("jitter_brightness", "jitter_contrast", "jitter_saturation", "jitter_hue"):
@@ -55,3 +60,5 @@ def check_images(recipe: Any) -> None:
         require(recipe, "crop_area", 0 < low <= high <= 1, "none, or two fractions above 0, the lower first")
         for key in ("pad_px", "enlarge_px"):
             require(recipe, key, getattr(recipe, key) == 0, "0 where crop_area is set, which crops by itself")
+        rule = "bilinear where crop_area is set, whose crops are resized bilinearly"
+        require(recipe, "train_resize", recipe.train_resize == "bilinear", rule)

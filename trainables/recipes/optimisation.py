@@ -21,12 +21,12 @@ class OptimiserSettings:
     clip_norm: float | None = None  # longest gradient of all weights together; None: as it comes
     ema_decay: float | None = None  # the weights' running mean is what is evaluated and kept; None: the weights are
 
-    schedule: Literal["cosine", "transreid", "multistep", "step_cosine"] = "cosine"
+    schedule: Literal["cosine", "transreid", "multistep", "agw", "step_cosine"] = "cosine"
     warmup_epochs: int = 5
     warmup_start: float = 0.01  # the fraction of lr that the warm-up begins at
     warmup_steps: int = 0  # of step_cosine, which counts no epochs
-    milestones: tuple[int, ...] = ()  # of multistep: whole epochs after which lr falls
-    lr_fall: float = 0.1  # of multistep: lr is multiplied by it at each milestone
+    milestones: tuple[int, ...] = ()  # of multistep and agw: whole epochs after which lr falls
+    lr_fall: float = 0.1  # of multistep and agw: lr is multiplied by it at each milestone
     epochs: int = 100
     train_mode_epochs: int | None = None  # dropout and batch statistics stop after so many; None: never
 
@@ -34,7 +34,7 @@ class OptimiserSettings:
 def check_optimisation(recipe: Any) -> None:
     """Refuse settings that nothing can be trained with."""
     one_of(recipe, "optimiser", "sgd", "adam", "adamw")
-    one_of(recipe, "schedule", "cosine", "transreid", "multistep", "step_cosine")
+    one_of(recipe, "schedule", "cosine", "transreid", "multistep", "agw", "step_cosine")
     above_zero(recipe, "lr", "bias_lr_factor", "layer_lr_decay", "lr_fall", "epochs")
     at_least_zero(recipe, "weight_decay", "momentum", "warmup_epochs", "warmup_start", "warmup_steps")
     require(recipe, "momentum", recipe.momentum < 1, "below 1")

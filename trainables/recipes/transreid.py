@@ -121,7 +121,10 @@ def _code(recipe: TransReIDRecipe) -> TransReIDRecipe:
 
 
 def _upstream(recipe: TransReIDRecipe) -> TransReIDRecipe:
-    """As TransReID's authors train the row: 120 epochs, a cosine after five epochs from a hundredth, timm's erasing."""
+    """As TransReID's authors train the row.
+
+    120 epochs, a cosine after five epochs of warm-up from a hundredth, timm's erasing, bicubic resizing in training.
+    """
     return dataclasses.replace(
         recipe,
         name=f"{recipe.name}-upstream",
@@ -131,6 +134,7 @@ def _upstream(recipe: TransReIDRecipe) -> TransReIDRecipe:
         schedule="transreid",
         warmup_start=0.01,
         epochs=120,
+        train_resize="bicubic",
     )
 
 

@@ -1,0 +1,106 @@
+"""Random resized crops, by torchvision's law and by PaddleClas's.
+
+A law has two halves: `sample` draws the parameters of every image of a batch, whatever its size, so that they depend on
+the seed, epoch and batch alone; `fit` turns them into boxes once the sizes are known.
+
+B batch.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from trainables.recipes.images import ImageSettings
+
+MAX_TRIES = 10  # torchvision's, before it falls back to a crop of the middle
+
+
+class CropLaw(Protocol):
+    """How the box of a random resized crop is sampled."""
+
+    def sample(self, num_images: int, random: np.random.Generator) -> np.ndarray:
+        """Draw the parameters of each image, [B, ...]."""
+
+    def fit(self, params: np.ndarray, sizes_B2: np.ndarray) -> np.ndarray:
+        """Return top, left, height and width in px, int64 [B, 4], in images of these heights and widths."""
+
+
+def crop_law(recipe: ImageSettings) -> CropLaw:
+    """Return the law of a recipe that sets `crop_area`."""
+    assert recipe.crop_area is not None
+    law = TorchvisionCrop if recipe.crop_law == "torchvision" else PaddleCrop
+    return law(recipe.crop_area, recipe.crop_aspect)
+
+
+@dataclass(frozen=True)
+class TorchvisionCrop:
+    """torchvision's RandomResizedCrop: of ten tries the first that fits, else the largest allowed crop of the middle.
+
+    Args:
+        area: lowest and highest fraction of the image's area, sampled uniformly.
+        aspect: lowest and highest width / height, sampled log-uniformly.
+    """
+
+    area: tuple[float, float]
+    aspect: tuple[float, float]
+
+    def sample(self, num_images: int, random: np.random.Generator) -> np.ndarray:
+        """Draw [B, MAX_TRIES + 1, 2]: area and aspect of each try, then the position as fractions of the free space."""
+        fractions = random.uniform(*self.area, (num_images, MAX_TRIES))
+        low, high = self.aspect
+        aspects = np.exp(random.uniform(math.log(low), math.log(high), (num_images, MAX_TRIES)))
+        positions = random.random((num_images, 1, 2))
+        return np.concatenate([np.stack([fractions, aspects], axis=2), positions], axis=1)
+
+    def fit(self, params: np.ndarray, sizes_B2: np.ndarray) -> np.ndarray:
+        """Return the boxes, int64 [B, 4]."""
+        fractions, aspects, positions = params[:, :-1, 0], params[:, :-1, 1], params[:, -1]
+        areas = fractions * sizes_B2.prod(axis=1, keepdims=True)
+        widths, heights = np.rint(np.sqrt(areas * aspects)), np.rint(np.sqrt(areas / aspects))
+        fits = (heights > 0) & (heights <= sizes_B2[:, :1]) & (widths > 0) & (widths <= sizes_B2[:, 1:])
+        first = np.arange(len(sizes_B2)), fits.argmax(axis=1)
+        boxes = _placed(np.stack([heights[first], widths[first]], axis=1), positions, sizes_B2)
+        for image in np.flatnonzero(~fits.any(axis=1)):
+            boxes[image] = self._middle(int(sizes_B2[image, 0]), int(sizes_B2[image, 1]))
+        return boxes
+
+    def _middle(self, height: int, width: int) -> tuple[int, int, int, int]:
+        aspect = min(max(width / height, self.aspect[0]), self.aspect[1])
+        crop_height, crop_width = min(height, round(width / aspect)), min(width, round(height * aspect))
+        return (height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width
+
+
+@dataclass(frozen=True)
+class PaddleCrop:
+    """PaddleClas's RandCropImage: a uniform aspect, then an area that is bounded so that the crop always fits.
+
+    Args:
+        area: lowest and highest fraction of the image's area; both are lowered to the largest that fits.
+        aspect: lowest and highest width / height, sampled uniformly.
+    """
+
+    area: tuple[float, float]
+    aspect: tuple[float, float]
+
+    def sample(self, num_images: int, random: np.random.Generator) -> np.ndarray:
+        """Draw [B, 4]: aspect, where the area is within its bounds, and the position as fractions of the free space."""
+        aspects = random.uniform(*self.aspect, (num_images, 1))
+        return np.concatenate([aspects, random.random((num_images, 3))], axis=1)
+
+    def fit(self, params: np.ndarray, sizes_B2: np.ndarray) -> np.ndarray:
+        """Return the boxes, int64 [B, 4]."""
+        aspects, within, positions = params[:, 0], params[:, 1], params[:, 2:]
+        shapes = sizes_B2[:, 1] / sizes_B2[:, 0]
+        largest = np.minimum(shapes / aspects, aspects / shapes)
+        low, high = (np.minimum(bound, largest) for bound in self.area)
+        areas = sizes_B2.prod(axis=1) * (low + within * (high - low))
+        extents = np.stack([np.sqrt(areas / aspects), np.sqrt(areas * aspects)], axis=1).astype(np.int64)
+        return _placed(np.clip(extents, 1, sizes_B2), positions, sizes_B2)
+
+
+def _placed(extents_B2: np.ndarray, positions_B2: np.ndarray, sizes_B2: np.ndarray) -> np.ndarray:
+    """Boxes of these heights and widths at these fractions of the space that they leave."""
+    corners_B2 = np.floor(positions_B2 * (sizes_B2 - extents_B2 + 1))
+    return np.concatenate([corners_B2, extents_B2], axis=1).astype(np.int64)
