@@ -93,8 +93,8 @@ BASELINES = {
         "paper L-16 + IFA": _row("vit_large_patch16_in21k", "paper", batch_size=16, head="ifa"),
     },
     "tiny": {
-        "paper L-16": _row("vit_96x4", "tiny", batch_size=16, head="last"),
-        "paper L-16 + IFA": _row("vit_96x4", "tiny", batch_size=16, head="ifa"),
+        "paper L-16": _row("vit_96x6", "tiny", batch_size=16, head="last"),
+        "paper L-16 + IFA": _row("vit_96x6", "tiny", batch_size=16, head="ifa"),
         "hand-set": {
             "batch_size": 64,
             "optimiser": "adamw",

@@ -7,7 +7,7 @@ same narrowed and shortened, and a set of values chosen by hand that learns from
 RECIPES = {"paper": "animesion-l16-vilt", "tiny": "animesion-l16-vilt-tiny"}
 BACKBONES = {
     "paper": ("vit_large_patch16_in21k", "vit_base_patch16_in21k", "vit_base_patch32_in21k"),
-    "tiny": ("vit_96x2", "vit_96x4", "vit_128x4"),
+    "tiny": ("vit_96x2", "vit_96x4", "vit_96x6", "vit_128x4"),
 }
 IMAGE_SIZES = {"paper": (96, 128, 160), "tiny": (32, 48)}
 BATCH_SIZES = (16, 32, 64)
@@ -81,7 +81,7 @@ def _row(scale):
         "optimiser": "sgd",
         "schedule": "step_cosine",
         "jitter": 0.1,
-        "backbone": {"paper": "vit_large_patch16_in21k", "tiny": "vit_96x4"}[scale],
+        "backbone": {"paper": "vit_large_patch16_in21k", "tiny": "vit_96x6"}[scale],
         "image_size": {"paper": 128, "tiny": 48}[scale],
         "head": "last",
         "text_tokens": 16,

@@ -1,6 +1,7 @@
 """Recipes: what may be set, what is refused, and that they survive JSON."""
 
 import dataclasses
+import itertools
 import json
 from typing import get_args
 
@@ -9,6 +10,7 @@ import pytest
 from shards_tools.errors import Error
 from shards_tools.plans import PLANS
 from trainables.recipes import RECIPES, get_recipe, recipe_from_dict
+from trainables.recipes.backbones import get_backbone
 from trainables.recipes.recipe import IDENTITY_FIELDS
 from trainables.recipes.settings import override, parse_settings, settable
 
@@ -141,3 +143,28 @@ def test_a_stored_recipe_that_lacks_a_field_or_has_a_strange_one_is_refused():
 def test_every_field_but_the_identity_may_be_set():
     fields = {field.name for field in dataclasses.fields(TINY)}
     assert set(settable(TINY)) == fields - set(IDENTITY_FIELDS)
+
+
+NETWORK_KEYS = ("backbone", "stride_px", "jpm", "non_local", "stem_relu", "pooling", "head", "text_tokens")
+
+
+@pytest.mark.parametrize("table", sorted({recipe.table for recipe in RECIPES.values() if recipe.table}))
+def test_rows_of_a_table_that_are_different_networks_are_different_networks_at_tiny_scale(table):
+    rows = [recipe for recipe in RECIPES.values() if recipe.table == table]
+
+    def network(recipe):
+        arguments = [getattr(recipe, key, None) for key in NETWORK_KEYS]
+        arguments[0] = get_backbone(recipe.backbone)
+        return str(arguments)
+
+    for one, other in itertools.combinations(rows, 2):
+        # rows with pretrained weights and without may share a network, as R-18 does
+        same = network(get_recipe(f"{one.name}-tiny")) == network(get_recipe(f"{other.name}-tiny"))
+        assert same == (one.backbone == other.backbone and network(one) == network(other)), (one.name, other.name)
+
+
+@pytest.mark.parametrize("row", [recipe for recipe in RECIPES.values() if recipe.table == "LSASRD Table 5"])
+def test_a_tiny_row_of_table_5_keeps_its_stride_and_its_jigsaw_branches(row):
+    tiny = get_recipe(f"{row.name}-tiny")
+    patches = get_backbone(row.backbone).patch_px, get_backbone(tiny.backbone).patch_px
+    assert (tiny.jpm, tiny.stride_px / patches[1]) == (row.jpm, row.stride_px / patches[0])

@@ -69,14 +69,22 @@ def _resnet(architecture: str, weights: str | None, width: int = 2048) -> ConvNe
     return ConvNet(width=width, architecture=architecture, pretrained_name=weights and f"{architecture}.{weights}")
 
 
-def _tiny_resnet(architecture: str, channels: int, ibn: bool = False) -> ConvNet:
+# blocks in each stage at the tiny scale: the deeper networks of a table stay deeper
+TINY_BLOCKS = {"50": (1, 1, 1, 1), "101": (1, 1, 2, 1), "152": (1, 2, 2, 1)}
+
+
+def _tiny_resnet(depth: str, channels: int, ibn: bool = False) -> ConvNet:
     stages = tuple(channels * 2**stage for stage in range(4))
     return ConvNet(
-        width=stages[-1] * (4 if architecture == "resnet50" else 1),
-        architecture=architecture,
-        arguments={"layers": (1, 1, 1, 1), "channels": stages},
+        width=stages[-1] * (1 if depth == "18" else 4),
+        architecture="resnet18" if depth == "18" else "resnet50",
+        arguments={"layers": TINY_BLOCKS.get(depth, TINY_BLOCKS["50"]), "channels": stages},
         ibn=ibn,
     )
+
+
+def _tiny_senet(architecture: str, depth: str) -> ConvNet:
+    return ConvNet(width=2048, architecture=architecture, arguments={"layers": TINY_BLOCKS[depth]})
 
 
 TRANSFORMERS = {
@@ -99,12 +107,13 @@ TRANSFORMERS = {
     "vit_large_patch32_in21k": _vit(1024, 24, 32, pretrained_name="vit_large_patch32_224.orig_in21k"),
     # the tiny scale: the same blocks, WIDTHxDEPTH, 32 channels per head, patches of 8 px
     **{f"vit_{width}x{depth}": _tiny_vit(width, depth) for width, depth in (
-        (64, 2), (64, 3), (96, 2), (96, 4), (96, 6), (128, 2), (128, 4), (192, 4),
+        (64, 2), (64, 3), (64, 4), (96, 2), (96, 3), (96, 4), (96, 6), (128, 2), (128, 4), (192, 4),
     )},
     "vit_96x4_transreid": _vit(
         96, 4, 8, channels_per_head=32, mlp_ratio=3.0, qkv_bias=False, attention_scale=96**-0.5
     ),
     "vit_96x4_patch16": _vit(96, 4, 16, channels_per_head=32),
+    "vit_96x6_patch16": _vit(96, 6, 16, channels_per_head=32),
 }  # fmt: skip
 
 CONV_NETS = {
@@ -123,15 +132,18 @@ CONV_NETS = {
     "legacy_seresnet152": _resnet("legacy_seresnet152", "in1k"),
     "legacy_seresnext50": _resnet("legacy_seresnext50_32x4d", "in1k"),
     "legacy_seresnext101": _resnet("legacy_seresnext101_32x4d", "in1k"),
-    # the tiny scale: one block in each stage, WIDTH channels in the first; basic or bottleneck blocks as in 18 and 50
-    "resnet18_32": _tiny_resnet("resnet18", 32),
-    "resnet50_16": _tiny_resnet("resnet50", 16),
-    "resnet50_32": _tiny_resnet("resnet50", 32),
-    "resnet50_16_ibn_a": _tiny_resnet("resnet50", 16, ibn=True),
-    "legacy_seresnet_tiny": ConvNet(width=2048, architecture="legacy_seresnet50", arguments={"layers": (1, 1, 1, 1)}),
-    "legacy_seresnext_tiny": ConvNet(
-        width=2048, architecture="legacy_seresnext50_32x4d", arguments={"layers": (1, 1, 1, 1)}
-    ),
+    # the tiny scale: one or two blocks in each stage, WIDTH channels in the first; basic blocks for 18, else bottlenecks
+    "resnet18_32": _tiny_resnet("18", 32),
+    "resnet50_16": _tiny_resnet("50", 16),
+    "resnet50_32": _tiny_resnet("50", 32),
+    "resnet101_16": _tiny_resnet("101", 16),
+    "resnet152_16": _tiny_resnet("152", 16),
+    "resnet50_16_ibn_a": _tiny_resnet("50", 16, ibn=True),
+    "legacy_seresnet50_tiny": _tiny_senet("legacy_seresnet50", "50"),
+    "legacy_seresnet101_tiny": _tiny_senet("legacy_seresnet50", "101"),
+    "legacy_seresnet152_tiny": _tiny_senet("legacy_seresnet50", "152"),
+    "legacy_seresnext50_tiny": _tiny_senet("legacy_seresnext50_32x4d", "50"),
+    "legacy_seresnext101_tiny": _tiny_senet("legacy_seresnext50_32x4d", "101"),
 }
 
 
