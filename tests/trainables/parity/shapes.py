@@ -19,10 +19,24 @@ NUM_WORKS, NUM_WORDS = 14, 104
 # width, depth, heads, patch; the numbers of the tiny scale are ours, and stand in trainables/recipes/backbones.py
 TRANSFORMERS = {
     "vit_base_patch16_224": (768, 12, 12, 16),
+    "deit_small_patch16_224": (384, 12, 6, 16),
+    "deit_base_patch16_224": (768, 12, 12, 16),
+    "vit_small_transreid": (768, 8, 8, 16),
     "vit_base_patch16_in21k": (768, 12, 12, 16),
     "vit_base_patch32_in21k": (768, 12, 12, 32),
     "vit_large_patch16_in21k": (1024, 24, 16, 16),
     "vit_large_patch32_in21k": (1024, 24, 16, 32),
+}
+RESIDUAL: dict[str, tuple[str, tuple[int, ...]]] = {
+    "resnet50": ("bottleneck", (3, 4, 6, 3)),
+    "resnet101": ("bottleneck", (3, 4, 23, 3)),
+    "resnet152": ("bottleneck", (3, 8, 36, 3)),
+    "resnet50_ibn_a": ("bottleneck", (3, 4, 6, 3)),
+    "legacy_seresnet50": ("se", (3, 4, 6, 3)),
+    "legacy_seresnet101": ("se", (3, 4, 23, 3)),
+    "legacy_seresnet152": ("se", (3, 8, 36, 3)),
+    "legacy_seresnext50": ("se_next", (3, 4, 6, 3)),
+    "legacy_seresnext101": ("se_next", (3, 4, 23, 3)),
 }
 KINDS = {
     "resnet18": "basic",
@@ -74,6 +88,9 @@ def _transformer(recipe: Any) -> dict[str, int]:
 
 
 def _residual(recipe: Any) -> dict[str, Any]:
+    if recipe.backbone in RESIDUAL:
+        kind, blocks = RESIDUAL[recipe.backbone]
+        return {"kind": kind, "blocks": blocks, "planes": FULL}
     tiny: Any = get_backbone(recipe.backbone)
     kind = KINDS[tiny.architecture]
     return {"kind": kind, "blocks": tiny.arguments["layers"], "planes": tiny.arguments.get("channels", FULL)}
@@ -86,7 +103,7 @@ def _transreid(recipe: Any) -> nn.Module:
         shape |= {"mlp_ratio": 3.0, "qkv_bias": False, "scale": shape["width"] ** -0.5}
     return TransReIDNetwork(
         **shape, image_size=recipe.image_size, stride=recipe.stride_px, classes=NUM_WORKS, jpm=recipe.jpm,
-        drop_path=recipe.drop_path,
+        shift=recipe.jpm_shift, groups=recipe.jpm_groups, parts=recipe.jpm_parts, drop_path=recipe.drop_path,
     )  # fmt: skip
 
 

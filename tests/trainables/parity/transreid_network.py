@@ -105,7 +105,7 @@ class TransReIDNetwork(nn.Module):
         return torch.stack(patches.chunk(self.groups, dim=1), dim=2).flatten(1, 2)
 
 
-def test_feature(features: list[Tensor]) -> Tensor:
+def jpm_feature(features: list[Tensor]) -> Tensor:
     """The global feature and the local ones over their number, side by side, as one vector of length 1."""
     parts = [features[0], *(feature / (len(features) - 1) for feature in features[1:])]
     return functional.normalize(torch.cat(parts, dim=1), dim=1)
