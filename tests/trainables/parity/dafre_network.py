@@ -12,7 +12,7 @@ TORCHVISION = {"resnet18": resnet18, "resnet152": resnet152}
 
 
 def dafre_resnet(name: str, classes: int) -> ResNet:
-    """torchvision's network by name; Xavier's uniform weights everywhere, then a fresh classifier at torch's default."""
+    """Return torchvision's network with Xavier uniform weights and a fresh classifier at torch's default."""
     return _start(TORCHVISION[name](weights=None), classes)
 
 

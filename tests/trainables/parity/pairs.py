@@ -29,20 +29,20 @@ class Pair:
     theirs: nn.Module
 
 
-def make_pair(name: str, **settings: object) -> Pair:
-    """Both networks with the same weights, none of them 0, and without dropout, drop path and erasing."""
+def make_pair(name: str, *, noisy: bool = False, **settings: object) -> Pair:
+    """Both networks with the same weights, none of them 0, without erasing, and unless noisy without dropout."""
     recipe: Any = get_recipe(name)
-    calm: dict[str, object] = {"erase_probability": 0.0, "drop_path": 0.0}
-    fields = {**{key: value for key, value in calm.items() if hasattr(recipe, key)}, **settings}
-    recipe = override(recipe, fields)
+    calm = {"drop_path": 0.0} if hasattr(recipe, "drop_path") and not noisy else {}
+    recipe = override(recipe, {"erase_probability": 0.0, **calm, **settings})
     torch.manual_seed(1)
     theirs = restate(recipe)
     ours = build_model(recipe, NUM_WORKS, NUM_WORDS if getattr(recipe, "text_tokens", 0) else 0)
     shake(theirs)
     give_ours(ours, theirs, rules_of(recipe.system, theirs))
-    for part in [*ours.modules(), *theirs.modules()]:
-        if isinstance(part, nn.Dropout):
-            part.p = 0.0
+    if not noisy:
+        for part in [*ours.modules(), *theirs.modules()]:
+            if isinstance(part, nn.Dropout):
+                part.p = 0.0
     return Pair(recipe, ours, theirs)
 
 

@@ -48,9 +48,9 @@ FULL = (64, 128, 256, 512)
 FEW_WEIGHTS = 4e6  # networks beyond take seconds for each start
 
 
-def restate(recipe: Any) -> nn.Module:
+def restate(recipe: Any, num_words: int = NUM_WORDS) -> nn.Module:
     """The upstream network that this recipe names, with fresh weights."""
-    return BUILDERS[recipe.system](recipe)
+    return _animesion(recipe, num_words) if recipe.system == "animesion" else BUILDERS[recipe.system](recipe)
 
 
 def is_large(recipe: Recipe) -> bool:
@@ -131,12 +131,12 @@ def _dafre(recipe: Any) -> nn.Module:
     return network if recipe.id_loss == "softmax" else ArcFaceResNet(network, NUM_WORKS)
 
 
-def _animesion(recipe: Any) -> nn.Module:
+def _animesion(recipe: Any, num_words: int) -> nn.Module:
     tags = recipe.text_tokens > 0 and recipe.masking != "none"
     return AnimesionNetwork(
         **_transformer(recipe), image_size=recipe.image_size, classes=NUM_WORKS, eps=1e-12, attention_dropout=0.0,
         dropout=recipe.dropout, head="ifa" if recipe.head == "ifa" else "masked" if tags else "norm",
-        text_tokens=recipe.text_tokens, words=NUM_WORDS, tags=tags,
+        text_tokens=recipe.text_tokens, words=num_words, tags=tags,
     )  # fmt: skip
 
 
@@ -168,7 +168,6 @@ BUILDERS = {
     "transreid": _transreid,
     "agw": _agw,
     "dafre": _dafre,
-    "animesion": _animesion,
     "icartoonface": _icartoonface,
     "open": OpenNetwork,
 }

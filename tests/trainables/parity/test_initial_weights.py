@@ -78,10 +78,9 @@ def test_every_weight_starts_as_upstreams_does(recipes: Sequence[Recipe]) -> Non
     assert not broken, f"{len(broken)} of {len(verdicts)} differ:\n" + "\n".join(broken[:8])
 
 
+@pytest.mark.slow
 def test_recipes_of_a_group_share_their_shapes() -> None:
     for recipes in groups().values():
-        if is_large(recipes[0]):
-            continue
         with torch.device("meta"):
             states = [build_model(recipe, NUM_WORKS, num_words_of(recipe)).state_dict() for recipe in recipes]
         shapes = [{name: value.shape for name, value in state.items()} for state in states]

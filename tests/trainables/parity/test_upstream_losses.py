@@ -75,7 +75,9 @@ def test_far_negatives_lose_their_weight_as_in_upstream(name: str) -> None:
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize(("name", "smoothing"), [("agw-resnet50", 0.1), ("transreid-vit-base", 0.0), ("dafre-128-r18", 0.0)])
+@pytest.mark.parametrize(
+    ("name", "smoothing"), [("agw-resnet50", 0.1), ("transreid-vit-base", 0.0), ("dafre-128-r18", 0.0)]
+)
 def test_the_identity_loss_is_upstreams(name: str, smoothing: float) -> None:
     features_BD, works_B = features_and_works()
     theirs = upstream_losses.smoothed_cross_entropy(features_BD[:, :WORKS] / 2, works_B, smoothing)
@@ -128,7 +130,8 @@ def test_centers_start_as_normal_numbers() -> None:
 def test_the_tag_and_exclusion_losses_are_upstreams() -> None:
     torch.manual_seed(4)
     recipe: Any = override(
-        get_recipe("animesion-b16-vilt"), {"exclusion_weight": 0.01, "exclusion_distance": 2, "exclusion_temperature": 2.0}
+        get_recipe("animesion-b16-vilt"),
+        {"exclusion_weight": 0.01, "exclusion_distance": 2, "exclusion_temperature": 2.0},
     )
     logits_BN, works_B = torch.randn(5, 7), torch.arange(5)
     words_BLV, asked_BL = torch.randn(5, 16, 50), torch.randint(5, 50, (5, 16))

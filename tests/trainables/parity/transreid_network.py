@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-PAPER_STD, PAPER_WIDTH = 0.02, 768
+TOKEN_STD = 0.02  # of the class token and the positions
+PAPER_STD, PAPER_WIDTH = 0.02, 768  # of linear layers, and the width of upstream's networks
 
 
-def trunc_std(width: int) -> float:
-    """The std of upstream's truncated normals, .02, in proportion for narrow networks so that their signal is as large.
+def linear_std(width: int) -> float:
+    """The std of a linear layer's truncated normal: upstream's .02 at its width, and as strong a signal at others.
 
-    Upstream has the width of 768 and 384 alone; at 768 this is upstream's number.
+    The tiny scale's exception: a narrow network whose layers started at .02 would pass nearly nothing on.
     """
     return PAPER_STD * math.sqrt(PAPER_WIDTH / width)
 
@@ -36,8 +37,7 @@ class Block(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         q, k, v = (
-            part.unflatten(2, (self.heads, -1)).transpose(1, 2)
-            for part in self.qkv(self.norm1(x_BTD)).chunk(3, dim=2)
+            part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in self.qkv(self.norm1(x_BTD)).chunk(3, dim=2)
         )
         attended = (torch.softmax(q @ k.mT * self.scale, dim=-1) @ v).transpose(1, 2).flatten(2)
         x_BTD = x_BTD + self._kept(self.out(attended))
@@ -67,11 +67,10 @@ class TransReIDNetwork(nn.Module):
         blocks = [block(drop_path * number / (depth - 1)) for number in range(depth)]
         self.trunk = nn.Sequential(*blocks[:-1])
         self.last, self.norm = blocks[-1], nn.LayerNorm(width, 1e-6)
-        trunc = partial(nn.init.trunc_normal_, std=trunc_std(width))
         for weight in (self.cls, self.pos):
-            trunc(weight)
+            nn.init.trunc_normal_(weight, std=TOKEN_STD)
         for linear in [part for part in self.modules() if isinstance(part, nn.Linear)]:
-            trunc(linear.weight)
+            nn.init.trunc_normal_(linear.weight, std=linear_std(width))
             if linear.bias is not None:
                 nn.init.zeros_(linear.bias)
         nn.init.normal_(self.patch.weight, std=math.sqrt(2 / (patch * patch * width)))

@@ -1,6 +1,6 @@
-"""A restatement of upstream's losses in plain torch, from the papers and the running programs; shares no code with ours.
+"""A restatement of upstream's losses in plain torch, from the papers and the running programs.
 
-B batch, D width, N works, K blocks, L text length, V words.
+It shares no code with `trainables`. B batch, D width, N works, K blocks, L text length, V words.
 """
 
 from collections.abc import Sequence
