@@ -8,7 +8,6 @@ from torch import nn
 BIAS_STD = 1e-6  # Animesion's linear layers
 POSITION_STD = 0.02  # position embeddings of every system
 TRANSREID_STD = 0.02  # TransReID's linear layers, class token and positions
-TRANSREID_WIDTH = 768  # the width that TRANSREID_STD was chosen for
 
 
 def init_default(network: nn.Module) -> None:
@@ -55,17 +54,12 @@ def init_vit_as_animesion(vit: VisionTransformer) -> None:
 
 
 def init_vit_as_transreid(vit: VisionTransformer) -> None:
-    """Initialize a transformer as TransReID does: truncated normals of 0.02, a He-normal patch convolution.
-
-    Networks narrower than the papers' 768 channels get a standard deviation larger by sqrt(768 / width), so that their
-    activations keep the size that they have in the papers' network.
-    """
-    std = TRANSREID_STD * math.sqrt(TRANSREID_WIDTH / vit.embed_dim)
+    """Initialize a transformer as TransReID does: truncated normals of 0.02, a He-normal patch convolution."""
     patches = vit.patch_embed.proj
     nn.init.normal_(patches.weight, std=math.sqrt(2 / (patches.weight[0, 0].numel() * patches.out_channels)))
     for module in vit.modules():
         if isinstance(module, nn.Linear):
-            nn.init.trunc_normal_(module.weight, std=std)
+            nn.init.trunc_normal_(module.weight, std=TRANSREID_STD)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     assert vit.cls_token is not None

@@ -132,7 +132,7 @@ CONV_NETS = {
     "legacy_seresnet152": _resnet("legacy_seresnet152", "in1k"),
     "legacy_seresnext50": _resnet("legacy_seresnext50_32x4d", "in1k"),
     "legacy_seresnext101": _resnet("legacy_seresnext101_32x4d", "in1k"),
-    # the tiny scale: one or two blocks in each stage, WIDTH channels in the first; basic blocks for 18, else bottlenecks
+    # the tiny scale: one or two blocks per stage, WIDTH channels in the first; basic blocks for 18, else bottlenecks
     "resnet18_32": _tiny_resnet("18", 32),
     "resnet50_16": _tiny_resnet("50", 16),
     "resnet50_32": _tiny_resnet("50", 32),

@@ -11,16 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-TOKEN_STD = 0.02  # of the class token and the positions
-PAPER_STD, PAPER_WIDTH = 0.02, 768  # of linear layers, and the width of upstream's networks
-
-
-def linear_std(width: int) -> float:
-    """The std of a linear layer's truncated normal: upstream's .02 at its width, and as strong a signal at others.
-
-    The tiny scale's exception: a narrow network whose layers started at .02 would pass nearly nothing on.
-    """
-    return PAPER_STD * math.sqrt(PAPER_WIDTH / width)
+STD = 0.02  # of linear layers, the class token and the positions
 
 
 class Block(nn.Module):
@@ -68,9 +59,9 @@ class TransReIDNetwork(nn.Module):
         self.trunk = nn.Sequential(*blocks[:-1])
         self.last, self.norm = blocks[-1], nn.LayerNorm(width, 1e-6)
         for weight in (self.cls, self.pos):
-            nn.init.trunc_normal_(weight, std=TOKEN_STD)
+            nn.init.trunc_normal_(weight, std=STD)
         for linear in [part for part in self.modules() if isinstance(part, nn.Linear)]:
-            nn.init.trunc_normal_(linear.weight, std=linear_std(width))
+            nn.init.trunc_normal_(linear.weight, std=STD)
             if linear.bias is not None:
                 nn.init.zeros_(linear.bias)
         nn.init.normal_(self.patch.weight, std=math.sqrt(2 / (patch * patch * width)))
