@@ -17,28 +17,23 @@ STD_ERRORS = 4.0
 
 @dataclass
 class Pooled:
-    """Running sums of one weight over the starts; the moments are about 0, near which every drawn weight lies."""
+    """Running sums of one weight over all starts; the moments are about 0, near which every random weight lies."""
 
     count: int = 0
     sums: list[float] = field(default_factory=lambda: [0.0] * 4)
     elements: int = 0
-    first: Tensor | None = None  # kept while every start has given the same
+    first: Tensor | None = None  # kept while every start gives the same constant
     shape: tuple[int, ...] = ()
 
     def add(self, value: Tensor) -> None:
-        """Take one start's weight in."""
-        self.elements, self.shape = value.numel(), tuple(value.shape)
+        """Add the weight of one start."""
         if self.count == 0:
-            self.first = value.clone() if value.numel() == 0 or bool((value == value.flatten()[0]).all()) else None
+            self.elements, self.shape = value.numel(), tuple(value.shape)
+            self.first = value.clone() if bool((value == value.flatten()[0]).all()) else None
         elif self.first is not None and not torch.equal(self.first, value):
             self.first = None
         self.count += value.numel()
-        if value.numel() >= SMALL_TENSOR:
-            variance, mean = (float(number) for number in torch.var_mean(value, correction=0))
-            moments = [mean, variance + mean**2]  # of large weights the fourth moment does not matter
-        else:
-            moments = [float((value.double() ** power).mean()) for power in range(1, 5)]
-        for power, moment in enumerate(moments):
+        for power, moment in enumerate(_moments(value)):
             self.sums[power] += moment * value.numel()
 
     @property
@@ -56,6 +51,16 @@ class Pooled:
         """The relative standard error of `std`; of a large weight as if it were normal."""
         kurtosis = self.sums[3] / self.count / self.std**4 if self.elements < SMALL_TENSOR else 3.0
         return math.sqrt(max(kurtosis - 1, 0.5) / (4 * self.count))
+
+
+def _moments(value: Tensor) -> list[float]:
+    """The mean, the mean square and, of a small weight, the third and fourth moment."""
+    if value.numel() >= SMALL_TENSOR:
+        variance, mean = torch.stack(torch.var_mean(value, correction=0)).tolist()
+        return [mean, variance + mean**2]
+    powers = value.double().flatten() ** torch.arange(1, 5)[:, None]
+    moments: list[float] = powers.mean(dim=1).tolist()
+    return moments
 
 
 def pool(build: Callable[[], dict[str, Tensor]], seeds: int = SEEDS) -> dict[str, Pooled]:

@@ -68,6 +68,15 @@ def groups() -> dict[tuple, list[Recipe]]:
     return found
 
 
+def kind_of(recipe: Any) -> tuple:
+    """What kind of network it is, whatever its depth, width and image size."""
+    _, backbone, _, _, *others = network_key(recipe)
+    if recipe.system != "open":
+        names = ("shallownet", "_transreid", "vit", "resnet18", "seresnext", "seresnet", "ibn_a", "resnet")
+        backbone = next(name for name in names if name in backbone)
+    return (recipe.system, backbone, *others)
+
+
 def network_key(recipe: Any) -> tuple:
     """What of a recipe decides its network and how that starts."""
     fields = ("system", "backbone", "image_size", "stride_px", "jpm", "pooling", "non_local", "head", "text_tokens")

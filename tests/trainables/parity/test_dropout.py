@@ -15,8 +15,11 @@ DEPTH, HEADS, WIDTH, TOKENS, TEXT = 4, 3, 96, 5, 16
 IMAGE_PX = 16  # four patches and the class token
 BLOCK_OUTPUTS: dict[tuple[int, ...], int] = {(TOKENS, WIDTH): 2 * DEPTH}
 ATTENTION: dict[tuple[int, ...], int] = {(HEADS, TOKENS, TOKENS): DEPTH}
-REPEATS = 5000
+REPEATS = 3000
 SPREAD = 0.04  # relative difference of the spreads; inside the MLP, dropout would add 7 %
+
+# a few whole paths are dropped or not, which leaves their spread known to 3 %; half of drop path would take off 30 %
+SPREAD_OF_PATHS = 0.12
 
 # upstream's: v1 drops attention probabilities and both outputs of a block, v2 the outputs alone, and BERT its input
 CASES: tuple[tuple[str, dict[str, Any], dict[tuple[int, ...], int]], ...] = (
@@ -68,18 +71,18 @@ def test_dropout_sits_where_upstream_has_it(
 
 
 @pytest.mark.parametrize(
-    ("name", "settings"),
+    ("name", "image_size", "bound"),
     [
-        ("dafre-128-b16-tiny", {}),
-        ("dafre-224-sn-tiny", {}),
-        ("animesion-b16-tiny", {}),
-        ("animesion-b16-ifa-tiny", {}),
-        ("transreid-vit-base-tiny", {}),
-        ("transreid-vit-jpm-tiny", {"image_size": 24}),
+        ("dafre-128-b16-tiny", IMAGE_PX, SPREAD),
+        ("dafre-224-sn-tiny", IMAGE_PX, SPREAD),
+        ("animesion-b16-tiny", IMAGE_PX, SPREAD),
+        ("animesion-b16-ifa-tiny", IMAGE_PX, SPREAD),
+        ("transreid-vit-base-tiny", IMAGE_PX, SPREAD_OF_PATHS),
+        ("transreid-vit-jpm-tiny", 24, SPREAD_OF_PATHS),
     ],
 )
-def test_what_is_dropped_spreads_the_output_as_in_upstream(name: str, settings: dict[str, Any]) -> None:
-    pair = make_pair(name, noisy=True, **{"image_size": IMAGE_PX, **settings})
+def test_what_is_dropped_spreads_the_output_as_in_upstream(name: str, image_size: int, bound: float) -> None:
+    pair = make_pair(name, noisy=True, image_size=image_size)
     image, pixels = (batch.expand(REPEATS, *batch.shape[1:]) for batch in images_of(pair.recipe, 1))
     for network in (pair.ours.train(), pair.theirs.train()):
         for part in network.modules():
@@ -90,7 +93,7 @@ def test_what_is_dropped_spreads_the_output_as_in_upstream(name: str, settings: 
     for our_logits, their_logits in zip(ours.logits, theirs["logits"], strict=True):
         spreads = our_logits.std(dim=0), their_logits.std(dim=0)
         assert spreads[1].min() > 0
-        assert float((spreads[0] / spreads[1]).log().mean()) == pytest.approx(0, abs=SPREAD)
+        assert float((spreads[0] / spreads[1]).log().mean()) == pytest.approx(0, abs=bound)
         errors = torch.hypot(*spreads) / REPEATS**0.5
         assert float(((our_logits.mean(dim=0) - their_logits.mean(dim=0)) / errors).abs().max()) < 5
 

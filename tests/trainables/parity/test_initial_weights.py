@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -11,19 +12,24 @@ from torch import Tensor
 
 from tests.trainables.parity.our_names import as_restated, cut, rules_of
 from tests.trainables.parity.pooled import Verdict, compare, pool
-from tests.trainables.parity.shapes import NUM_WORDS, NUM_WORKS, groups, is_large, restate
+from tests.trainables.parity.shapes import NUM_WORDS, NUM_WORKS, groups, is_large, kind_of, restate
 from trainables.models import build_model
 from trainables.recipes.recipe import Recipe
 
-GROUPS = [
-    pytest.param(
-        recipes,
-        id=f"{recipes[0].name}+{len(recipes) - 1}",
-        marks=[pytest.mark.slow] if is_large(recipes[0]) else [],
-    )
-    for recipes in groups().values()
-]
 PADDED = "text.words.weight"  # its first row, the padding's, is 0 and stays 0
+
+
+def fast_and_slow() -> list[Any]:
+    """The groups as parameters: the first small one of each kind of network is fast, the others are marked slow."""
+    seen: set[tuple] = set()
+    found = []
+    for recipes in groups().values():
+        kind = kind_of(recipes[0])
+        slow = is_large(recipes[0]) or kind in seen
+        seen |= set() if slow else {kind}
+        name = f"{recipes[0].name}+{len(recipes) - 1}"
+        found.append(pytest.param(recipes, id=name, marks=[pytest.mark.slow] if slow else []))
+    return found
 
 
 def without_padding(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -68,7 +74,7 @@ def num_words_of(recipe: Recipe) -> int:
     return NUM_WORDS if getattr(recipe, "text_tokens", 0) else 0
 
 
-@pytest.mark.parametrize("recipes", GROUPS)
+@pytest.mark.parametrize("recipes", fast_and_slow())
 def test_every_weight_starts_as_upstreams_does(recipes: Sequence[Recipe]) -> None:
     verdicts = verdicts_of(recipes[0])
     print(f"\n{recipes[0].name} (and {len(recipes) - 1} more), {len(verdicts)} tensors; worst:")
