@@ -15,7 +15,7 @@ from scipy.stats import wilcoxon
 
 from platform.after_search.after_search import AfterSearch
 from platform.after_search.folds import Folds, best_third
-from platform.after_search.trainings import training_of
+from platform.fixed_trials import training_of
 from platform.plan import Plan
 from platform.storage import PatientStorage
 from platform.study import chosen_trial, open_study
