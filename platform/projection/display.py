@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -15,15 +16,19 @@ from shards_tools.command import say
 
 def print_plan(projection: Projection, draws: Draws, largest: Draw) -> None:
     """A table of the parts of the plan, on standard error."""
-    plan = projection.plan
-    title = f"Study {plan.study}: nothing was found that would fail"
-    table = Table(title=title, title_justify="left", show_header=False, box=None)
+    print_needs(projection, largest, _checked(projection, draws))
+    say("Nothing was kept. The same command without --dry-run starts the search.")
+
+
+def print_needs(projection: Projection, largest: Draw, checked: Sequence[tuple[str, str]]) -> None:
+    """Print what was checked, then what the plan will take, as a table on standard error."""
+    table = Table(title=f"Study {projection.plan.study}: nothing was found that would fail")
+    table.title_justify, table.show_header, table.box = "left", False, None
     table.add_column(style="bold")
     table.add_column()
-    for part, text in [*_checked(projection, draws), *_needed(projection, largest), *_expected(projection)]:
+    for part, text in [*checked, *_needed(projection, largest), *_expected(projection)]:
         table.add_row(part, text)
     Console(stderr=True, width=None if Console(stderr=True).is_terminal else 100).print(table)
-    say("Nothing was kept. The same command without --dry-run starts the search.")
 
 
 def as_json(projection: Projection, largest: Draw) -> dict[str, Any]:

@@ -27,20 +27,33 @@ def dry_run(plan: Plan, machines: Sequence[Machine]) -> dict[str, Any]:
 
     `make_plan` has checked options, space, baselines, shards and the validation split already.
     """
-    memories = free_memories(machines)
     study = try_stores(plan)
     earlier_settings(plan)
     draws = Draws(plan)
+    done = (num_finished(study), _num_running(study)) if study else (0, 0)
+    projection, largest = project(plan, machines, draws, *done)
+    print_plan(projection, draws, largest)
+    return as_json(projection, largest)
+
+
+def project(
+    plan: Plan, machines: Sequence[Machine], draws: Draws, num_finished: int, num_running: int
+) -> tuple[Projection, Draw]:
+    """Measure a step of the largest training and of a usual one; return what the plan will take, and the largest.
+
+    Raises:
+        Error: memory, GPU memory or disk is too small for it.
+    """
+    memories = free_memories(machines)
     largest, usual = draws.largest(), draws.usual()
     pixels = decoded_bytes(largest.recipe, plan.manifest, plan.reading)
     say(f"Taking a step of the largest training that space {plan.space.name} offers ({largest}), then of a usual one.")
     rooms = [free - pixels - RAY_BYTES for free in memories]
     steps = measure_steps(plan, [largest, usual], machines, rooms)
-    finished, running = (num_finished(study), _num_running(study)) if study else (0, 0)
     projection = Projection(
         plan=plan,
-        num_finished=finished,
-        num_running=running,
+        num_finished=num_finished,
+        num_running=num_running,
         largest=steps[0],
         usual=steps[1],
         pixel_bytes=pixels,
@@ -48,8 +61,7 @@ def dry_run(plan: Plan, machines: Sequence[Machine]) -> dict[str, Any]:
         memory_free_bytes=sum(memories),
     )
     refuse_what_does_not_fit(projection, largest)
-    print_plan(projection, draws, largest)
-    return as_json(projection, largest)
+    return projection, largest
 
 
 def refuse_what_does_not_fit(projection: Projection, largest: Draw) -> None:
