@@ -27,7 +27,7 @@ from platform.paper_tables.options import TablePlan, make_table_plan
 from platform.paper_tables.results import results_of
 from platform.paper_tables.summary import describe_tables, study_event, summary
 from platform.paper_tables.table import PROGRAM, TABLES, get_table
-from platform.paper_tables.written import write_table
+from platform.paper_tables.written import make_folder, write_table
 from platform.resources import this_machine
 from platform.room import needs_room
 from platform.signals import remember_ctrl_c
@@ -91,6 +91,7 @@ def reproduce(table_plan: TablePlan, started: float, *, as_json: bool) -> None:
         started: when the command was, by the monotonic clock.
     """
     plan = table_plan.plan
+    make_folder(table_plan.out)
     storage = open_storage(plan.storage)
     with needs_room(plan.runs), only_driver(plan, storage), Journal(plan.folder / "journal.jsonl") as journal:
         study = open_study(plan, storage)

@@ -15,7 +15,7 @@ from platform.fixed_trials import Training
 from platform.paper_tables.options import TablePlan
 from platform.paper_tables.results import Result, is_failed
 from platform.paper_tables.table import TABLES, PaperTable
-from platform.paper_tables.written import HEADINGS, cells_of, notes_on, title_of
+from platform.paper_tables.written import HEADINGS, cells_of, notes_on, numbered, title_of
 from shards_tools.command import say
 
 WIDTH = 100  # where the screen has no width of its own
@@ -24,7 +24,7 @@ WIDTH = 100  # where the screen has no width of its own
 def list_tables() -> None:
     """Print one line per table to standard output, its name first."""
     for table in TABLES.values():
-        rows = f"{len(table.recipes)} row{'s' if len(table.recipes) > 1 else ''}"
+        rows = numbered(len(table.recipes), "row")
         print(f"{table.name:<14}{rows:<9}{', '.join(_spoken(table.metrics)):<18}{table.paper}")
 
 

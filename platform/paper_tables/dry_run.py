@@ -31,9 +31,11 @@ def dry_run(table_plan: TablePlan, machine: Machine) -> dict[str, Any]:
     waiting = [one for one in wanted if one in known and known[one].state == TrialState.WAITING]
     num_left = len(missing(known, wanted)) + len(running) + len(waiting)
     num_done = len(wanted) - num_left
-    plan = replace(table_plan.offered, trials=len(wanted))
+    # A space that offers the wanted rows alone, and no folds that would come on top of its trials.
+    space = table_plan.table.space(table_plan.plan.scale, table_plan.rows)
+    plan = replace(table_plan.plan, space=space, trials=len(wanted), folds=1)
     projection, largest = project(plan, [machine], Draws(plan), num_done, len(running))
-    sizes = {"rows": len(table_plan.rows), "folds": plan.folds, "seeds": table_plan.seeds}
+    sizes = {"rows": len(table_plan.rows), "folds": table_plan.plan.folds, "seeds": table_plan.seeds}
     told = ", ".join(f"{what}: {number}" for what, number in sizes.items())
     print_needs(projection, largest, [("Trainings", f"{len(wanted)} ({told}); {num_done} are done.")])
     say("Nothing was kept. Run the same command without --dry-run to start.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from platform.addresses import checked_runs, checked_tracking, refuse_password
@@ -44,11 +44,6 @@ class TablePlan:
         """Return how a training is called in lists; the fold is named where the data have several."""
         fold = f", fold {training.fold}" if self.plan.manifest.num_folds > 1 else ""
         return f"{training.of}{fold}, seed {training.seed}"
-
-    @property
-    def offered(self) -> Plan:
-        """The plan with a space that offers the wanted rows alone, to project what they take."""
-        return replace(self.plan, space=self.table.space(self.plan.scale, self.rows))
 
 
 def make_table_plan(options: argparse.Namespace, machine: Machine) -> TablePlan:
@@ -99,8 +94,7 @@ def make_table_plan(options: argparse.Namespace, machine: Machine) -> TablePlan:
         chance=_mean(chance),
         folds=folds,
     )
-    out = _checked_out(options.out or plan.folder)
-    return TablePlan(table=table, rows=rows, seeds=options.seeds, plan=plan, out=out)
+    return TablePlan(table=table, rows=rows, seeds=options.seeds, plan=plan, out=options.out or plan.folder)
 
 
 def _refuse_other_data(table: PaperTable, rows: Sequence[str], manifest: Manifest) -> None:
@@ -123,10 +117,3 @@ def _refuse_other_data(table: PaperTable, rows: Sequence[str], manifest: Manifes
 def _mean(metrics: Sequence[Metrics]) -> Metrics:
     """Return each metric's mean over the folds."""
     return {name: sum(one[name] for one in metrics) / len(metrics) for name in metrics[0]}
-
-
-def _checked_out(out: Path) -> Path:
-    """Return the folder of --out; Error where something else has its name."""
-    if out.exists() and not out.is_dir():
-        raise Error(f"--out {out} is a file. Give a folder.")
-    return out

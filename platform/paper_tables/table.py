@@ -89,6 +89,8 @@ class PaperTable:
             longest_epochs=max(recipe.epochs for recipe in recipes),
             longest_warmup=max(recipe.warmup_epochs for recipe in recipes),
             reads_tags=any(reads_tags(recipe) for recipe in recipes),
+            kind="Table",
+            shrink="Name smaller rows with --rows",
         )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from platform.display.lines import COLUMNS
 from platform.paper_tables.options import TablePlan
 from platform.paper_tables.results import Result
+from shards_tools.errors import Error
 
 NOTHING = "\N{EN DASH}"  # in a cell that has no value
 HEADINGS = ("row", "metric", "mean", "std", "printed", "difference", "chance", "trainings")
@@ -24,6 +25,16 @@ LATEX_SPECIAL = {
 }
 
 
+def make_folder(out: Path) -> None:
+    """Make the folder of --out before anything is trained; Error where that cannot be done."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as failure:
+        raise Error(
+            f"--out {out} cannot be written: {failure.strerror}. Give a folder that this user may write to."
+        ) from None
+
+
 def write_table(table_plan: TablePlan, results: Sequence[Result]) -> list[Path]:
     """Write the table into its folder, each file whole or not at all; return the files."""
     texts = {
@@ -31,7 +42,6 @@ def write_table(table_plan: TablePlan, results: Sequence[Result]) -> list[Path]:
         "csv": as_csv(table_plan, results),
         "tex": as_latex(table_plan, results),
     }
-    table_plan.out.mkdir(parents=True, exist_ok=True)
     files = []
     for ending, text in texts.items():
         file = table_plan.out / f"{table_plan.table.name}.{ending}"
@@ -50,14 +60,14 @@ def title_of(table_plan: TablePlan) -> str:
 def notes_on(table_plan: TablePlan) -> list[str]:
     """Return what a reader must know of the numbers: split, protocol, scale and epochs."""
     plan, table = table_plan.plan, table_plan.table
-    num_folds = plan.folds
-    folds = f"folds 0 to {num_folds - 1}" if num_folds > 1 else "fold 0"
-    split = f"the validation split of {folds}" if plan.manifest.num_folds > 1 else "the validation split"
-    seeds = f"{table_plan.seeds} seed{'s' if table_plan.seeds > 1 else ''}"
-    each = f"{num_folds} folds x {seeds}" if num_folds > 1 else seeds
+    split = "the validation split"
+    if plan.manifest.num_folds > 1:
+        split += f" of folds 0 to {plan.folds - 1}" if plan.folds > 1 else " of fold 0"
+    each = f"{numbered(plan.folds, 'fold')} x {numbered(table_plan.seeds, 'seed')}"
     notes = [
-        f"All numbers are in percent. mean and std are over the trainings of a row ({each}); std divides by n - 1.",
-        f"mean: {split} of {plan.data}. printed: {table.paper}; {table.protocol} of the paper's data.",
+        f"Numbers are in percent. mean and std are over the trainings of a row ({each}); std divides by n - 1.",
+        f"mean: {split} of {plan.data}, at {plan.scale} scale.",
+        f"printed: {table.paper}; {table.protocol} of the paper's data.",
     ]
     if plan.scale == "tiny":
         notes.append(
@@ -66,8 +76,14 @@ def notes_on(table_plan: TablePlan) -> list[str]:
     if plan.epochs:
         own = sorted({table.recipe(row, plan.scale).epochs for row in table_plan.rows})
         if own != [plan.epochs]:
-            notes.append(f"Trained for {plan.epochs} epochs; the recipes have {' or '.join(map(str, own))}.")
+            recipes = " or ".join(map(str, own))
+            notes.append(f"Trained for {numbered(plan.epochs, 'epoch')}; the recipes have {recipes}.")
     return notes
+
+
+def numbered(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural where it is not 1."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def cells_of(result: Result) -> list[str]:

@@ -130,23 +130,32 @@ def _expected(projection: Projection) -> list[tuple[str, str]]:
         return [("Trials", f"All {plan.trials} are done: nothing is left to run.")]
     running = f", {projection.num_running} of them from their checkpoints" if projection.num_running else ""
     done = f"{projection.num_finished} are done, {left} are left" if projection.num_finished else f"{left}"
-    cut = (
-        f"About {projection.num_complete} run all {plan.longest_epochs} epochs and {left - projection.num_complete} end"
-    )
+    most = "" if plan.pruner == "none" else " and none ends early"
     enough = ""
     if plan.hours and plan.hours < projection.hours:
         enough = f" --hours {plan.hours:g} is less: the same command goes on then."
     if plan.folds > 1 or plan.finalists:
         enough += " The trainings of --folds and --finalists come on top."
     return [
-        ("Trials", f"{done}{running}. {cut} early, if their order after one epoch stays as it is."),
+        ("Trials", f"{done}{running}. {_ends(projection)}"),
         (
             "Time",
-            f"About {_duration(projection.hours)}, if all are as fast as the median draw;"
-            f" {_duration(projection.most_hours)} if all are as slow as the largest and none ends early.{enough}",
+            f"About {_duration(projection.hours)}, if all are as fast as the one of median size;"
+            f" {_duration(projection.most_hours)} if all are as slow as the largest{most}.{enough}",
         ),
         ("Cost", _cost(projection)),
     ]
+
+
+def _ends(projection: Projection) -> str:
+    """Say how many run to their end, and how many the pruner ends early."""
+    epochs, complete = projection.plan.longest_epochs, projection.num_complete
+    if projection.plan.pruner == "none":
+        return f"Each runs to its end, for at most {epochs} epochs."
+    return (
+        f"About {complete} run all {epochs} epochs and {projection.num_left - complete} end early, if their order after"
+        " one epoch stays as it is."
+    )
 
 
 def _cost(projection: Projection) -> str:
