@@ -28,6 +28,7 @@ nitpicky = False
 COMMANDS = (
     "platform.search",
     "platform.report",
+    "platform.reproduce",
     "platform.predict",
     "platform.evaluate",
     "platform.ui",

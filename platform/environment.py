@@ -16,11 +16,11 @@ from trainables.evaluation import Evaluation
 PACKAGES = ("torch", "timm", "ray", "optuna", "mlflow", "numpy")  # whose versions a result may depend on
 
 
-def start_of_search(plan: Plan) -> dict[str, Any]:
+def start_of_search(plan: Plan, program: str = "platform.search") -> dict[str, Any]:
     """The entry of the study that a report is written from; the last start's takes the place of the one before."""
     test = [] if plan.finalists is None else [Evaluation(plan.manifest, "test", plan.fold).chance()]
     return {
-        "command": typed_command(),
+        "command": typed_command(program),
         "data": plan.data,
         "chance": plan.chance,
         "chance_by_fold": [Evaluation(plan.manifest, "val", fold).chance() for fold in range(plan.folds)],
@@ -30,11 +30,11 @@ def start_of_search(plan: Plan) -> dict[str, Any]:
     }
 
 
-def typed_command() -> str:
-    """This command as it was typed, without passwords."""
+def typed_command(program: str) -> str:
+    """Return this command as it was typed, without passwords; `program` is the module that `python -m` runs."""
     words = [word.partition("=") if word.startswith("--") else ("", "", word) for word in sys.argv[1:]]
     given = [f"{option}{sign}{without_password(value)}" for option, sign, value in words]
-    return shlex.join(["python", "-m", "platform.search", *given])
+    return shlex.join(["python", "-m", program, *given])
 
 
 def environment() -> dict[str, str]:

@@ -217,11 +217,16 @@ def _num_trials(options: argparse.Namespace, space: Space, scale: str) -> int:
 
 def _study_name(options: argparse.Namespace, usual: str) -> str:
     """The name that was given, or the usual one; no study starts with its own settings."""
-    study: str = options.study or usual
-    if options.study and not re.fullmatch(r"[\w][\w.-]{0,99}", study):
-        raise Error(f"--study {study!r} is no name for a study. Use letters, digits, '.', '_' and '-', at most 100.")
+    study = checked_study_name(options.study, usual)
     if options.warm_start_storage and not options.warm_start:
         raise Error("--warm-start-storage says where a study is: name that study with --warm-start STUDY.")
     if options.warm_start == study and not options.warm_start_storage:
         raise Error(f"--warm-start {study} is this study itself. Give this one another name with --study NAME.")
     return study
+
+
+def checked_study_name(asked: str | None, usual: str) -> str:
+    """Return the name of --study, or the usual one where none was given; Error where it cannot name a study."""
+    if asked and not re.fullmatch(r"[\w][\w.-]{0,99}", asked):
+        raise Error(f"--study {asked!r} is no name for a study. Use letters, digits, '.', '_' and '-', at most 100.")
+    return asked or usual

@@ -36,7 +36,7 @@ def checked_folds(asked: int | None, manifest: Manifest) -> int:
     if folds > known:
         if manifest.num_folds == 1:
             raise Error(
-                f"--folds {folds}: {manifest.store} has no folds. Leave the option out, or cut a tree of works into"
+                f"--folds {folds}: {manifest.store} has 1 fold. Leave the option out, or cut a tree of works into"
                 " five with: python -m shards_tools build lsasrd SOURCE --out SHARDS --five-fold."
             )
         kept = f", of which --finalists keeps fold {TEST_FOLD} for the test" if manifest.test_fold is not None else ""

@@ -9,9 +9,7 @@ if __name__ == "__main__":  # before imports that take seconds
 
 import argparse
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import optuna
@@ -20,11 +18,10 @@ from optuna.trial import TrialState
 from platform.after_search.after_search import AfterSearch
 from platform.cluster.joining import address_of_job, joined
 from platform.cluster.sharing import prove_bucket, prove_shared
-from platform.code_version import code_version
 from platform.display.lines import print_header, print_summary
 from platform.display.live import screen_of_search
-from platform.environment import start_of_search, typed_command
-from platform.execution import cluster_when_needed, run_trials
+from platform.environment import typed_command
+from platform.execution import cluster_when_needed
 from platform.lock import only_driver
 from platform.objectives import COSTS, OBJECTIVES
 from platform.plan import Plan, make_plan
@@ -36,19 +33,18 @@ from platform.room import needs_room
 from platform.sampling.samplers import SAMPLERS
 from platform.signals import remember_ctrl_c
 from platform.spaces.loading import space_names
-from platform.storage import without_password
+from platform.start import recorded_start, run_start, tracked
 from platform.study import num_finished, open_storage, open_study
 from platform.summary import next_steps, study_event, summary
-from platform.tracking.data_inputs import data_of
-from platform.tracking.events import search_tags
 from platform.tracking.journal import Journal
 from platform.tracking.retelling import retell
 from platform.tracking.tracker import Tracker
 from platform.trials import Trials
 from platform.warm_start import earlier_settings, enqueue_settings
-from shards_tools.command import Parser, positive_float, positive_int, print_json, run, say, show_log
+from shards_tools.command import Parser, positive_float, positive_int, print_json, run, show_log
 from shards_tools.images import READINGS
 
+PROGRAM = "platform.search"
 USAGE = "%(prog)s --space NAME|FILE.py [--data SHARDS] [option ...]"
 EXAMPLE = """example:
   python -m platform.search --space transreid --trials 20
@@ -57,9 +53,6 @@ EXAMPLE = """example:
 
 The same command again goes on where the last one ended, or prints the summary where all is done.
 """
-# A store that is away delays a start and an end by no more than this; what is unsent goes with the next start.
-LONGEST_WAIT_FOR_MLFLOW_S = 60.0
-LONGEST_WAIT_AFTER_AN_ERROR_S = 2.0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -107,18 +100,18 @@ def run_search(plan: Plan, started: float, *, as_json: bool) -> None:
         study = open_study(plan, storage)
         enqueue_settings(study, settings)
         retell(study, plan, journal)
-        with mlflow_told(plan, journal) as tracker:
+        with tracked(plan, journal, PROGRAM) as tracker:
             after = AfterSearch(study, plan, storage, journal)
             trials = Trials(study, plan, journal, screen_of_search(study, plan))
             storage.interrupted = lambda: trials.interrupted
             with cluster_when_needed(plan) as start_ray:
-                start = partial(remember_and_start, study, plan, start_ray)
+                start = recorded_start(study, plan, start_ray, PROGRAM)
                 if not trials.done:
                     search(study, plan, trials, tracker, start)
                 if trials.over:
                     after.run(start)
             over = (after.ran or trials).over
-            journal.append("study", **study_event(study, plan, typed_command(), over=over), time=time.time())
+            journal.append("study", **study_event(study, plan, typed_command(PROGRAM), over=over), time=time.time())
     print_summary(study, plan, after.tables(), next_steps(study, plan, tracker))
     if as_json:
         print_json({**summary(study, plan, tracker, time.monotonic() - started), **after.as_json()})
@@ -128,36 +121,9 @@ def run_search(plan: Plan, started: float, *, as_json: bool) -> None:
     ran.failed.raise_if_too_many()
 
 
-@contextmanager
-def mlflow_told(plan: Plan, journal: Journal) -> Iterator[Tracker]:
-    """What tells MLflow of the search for as long as the context lasts; after an error it waits for no store."""
-    tracker = Tracker(
-        journal,
-        uri=plan.tracking,
-        artifacts=plan.runs / "artifacts",
-        study=plan.study,
-        params={key: value for key, value in plan.identity().items() if value is not None},
-        tags=study_tags(plan),
-        data=data_of(plan),
-    )
-    tracker.start()
-    wait_s = LONGEST_WAIT_AFTER_AN_ERROR_S
-    try:
-        yield tracker
-        wait_s = LONGEST_WAIT_FOR_MLFLOW_S
-    finally:
-        tracker.close(wait_s)
-
-
-def remember_and_start(study: optuna.Study, plan: Plan, start_ray: Callable[[], None]) -> None:
-    """Let the study remember what this start is, and start Ray."""
-    study.set_user_attr("last_start", start_of_search(plan))
-    start_ray()
-
-
 def parser() -> Parser:
     """The command line."""
-    arguments = Parser(prog="python -m platform.search", usage=USAGE, description=__doc__, epilog=EXAMPLE)
+    arguments = Parser(prog=f"python -m {PROGRAM}", usage=USAGE, description=__doc__, epilog=EXAMPLE)
     add = arguments.add_argument
     add("--space", required=True, metavar="NAME|FILE.py", help=f"one of {', '.join(space_names())}, or your own file")
     add("--data", metavar="SHARDS", help="shards: a folder, https://, s3:// or gs://; default: a drawn sample set")
@@ -218,31 +184,7 @@ def search(study: optuna.Study, plan: Plan, trials: Trials, tracker: Tracker, st
     """Run the trials that are left."""
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     print_header(plan, num_finished(study), len(running))
-    number = study.user_attrs.get("starts", 0) + 1
-    study.set_user_attr("starts", number)
-    start()
-    # MLflow's store is made while Ray starts, and stands before any trial does.
-    if not tracker.ready.wait(LONGEST_WAIT_FOR_MLFLOW_S):
-        say(
-            f"MLflow's store {without_password(plan.tracking)} does not answer ({tracker.trouble or 'no reply'}). "
-            "The search goes on; what it is to be told waits on disk."
-        )
-    with trials.display:
-        run_trials(plan, trials, number)
-    if trials.failure:
-        raise trials.failure
-
-
-def study_tags(plan: Plan) -> dict[str, str]:
-    """What the parent run says of the start that made it."""
-    return {
-        **search_tags(plan),
-        "data": plan.manifest.fingerprint,
-        "data_folder": str(plan.data),
-        "code_version": code_version(),
-        "mlflow.source.name": typed_command(),
-        "mlflow.source.type": "LOCAL",
-    }
+    run_start(study, plan, trials, tracker, start)
 
 
 if __name__ == "__main__":

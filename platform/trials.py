@@ -103,7 +103,7 @@ class Trials:
         self.display.start(trial, attempt, last_epoch(self._frozen(trial)) or 0, recipe.epochs)
         return {
             **self._plan.config(recipe),
-            **trial.user_attrs.get("training", {}),  # another fold or seed; see after_search/trainings.py
+            **trial.user_attrs.get("training", {}),  # another fold or seed; see fixed_trials.py
             "trial": trial.number,
             "attempt": attempt,
             "bucket": own,

@@ -15,7 +15,13 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> Error:
     'transried' is not a known space. Did you mean 'transreid'? Known: agw, transreid.
     """
     names = sorted(known)
-    by_lower_case = {known_name.lower(): known_name for known_name in names}
-    nearest = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.5)
-    hint = f" Did you mean {by_lower_case[nearest[0]]!r}?" if nearest else ""
+    close = nearest(name, names)
+    hint = f" Did you mean {close!r}?" if close else ""
     return Error(f"{name!r} is not a known {kind}.{hint} Known: {', '.join(names)}.")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is most like `name`, whatever their case; None where none is."""
+    by_lower_case = {known_name.lower(): known_name for known_name in known}
+    found = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.5)
+    return by_lower_case[found[0]] if found else None

@@ -11,21 +11,12 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from platform.after_search.trainings import (
-    Training,
-    Trainings,
-    enqueue_training,
-    is_to_run,
-    leave_out,
-    newest,
-    note_scores,
-    open_part,
-    run_part,
-)
+from platform.after_search.trainings import Trainings, is_to_run, note_scores, open_part, run_part
 from platform.comparison.of_study import Scores, seeds_of_finalists, tested_scores
 from platform.comparison.paired import mean_and_std
 from platform.display.lines import label
 from platform.evaluate import evaluate
+from platform.fixed_trials import Training, enqueue_training, leave_out, newest
 from platform.plan import Plan
 from platform.storage import PatientStorage
 from platform.tracking.journal import Journal
@@ -99,7 +90,7 @@ class Finalists:
             for seed in self.seeds:
                 training = Training(of=trial.number, fold=self._plan.fold, seed=seed)
                 if is_to_run(known.get(training)):
-                    enqueue_training(self.study, trial, training, f"{label(trial)}, seed {seed}")
+                    enqueue_training(self.study, trial.params, training, f"{label(trial)}, seed {seed}")
 
     def make_trainings(self) -> Trainings:
         """What runs the trainings of the finalists."""

@@ -16,22 +16,11 @@ import optuna
 from optuna.pruners import WilcoxonPruner
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from platform.after_search.trainings import (
-    SCORES,
-    Training,
-    Trainings,
-    enqueue_training,
-    is_left_out,
-    is_to_run,
-    leave_out,
-    newest,
-    note_scores,
-    open_part,
-    run_part,
-)
+from platform.after_search.trainings import SCORES, Trainings, is_to_run, note_scores, open_part, run_part
 from platform.comparison.of_study import best_paper_row, last_candidates
 from platform.comparison.paired import mean_and_std
 from platform.display.lines import label
+from platform.fixed_trials import Training, enqueue_training, is_left_out, leave_out, newest
 from platform.plan import Plan
 from platform.spaces.constraints import is_over
 from platform.storage import PatientStorage
@@ -139,7 +128,7 @@ class Folds:
             for fold in range(self._plan.folds):
                 training = Training(of=trial.number, fold=fold, seed=self._plan.seed)
                 if fold != self._plan.fold and is_to_run(known.get(training)):
-                    enqueue_training(self.trainings, trial, training, f"{label(trial)}, fold {fold}")
+                    enqueue_training(self.trainings, trial.params, training, f"{label(trial)}, fold {fold}")
 
     def _end(self, candidate: optuna.Trial, own: Mapping[int, FrozenTrial]) -> None:
         """Tell the study of a candidate that is over, once none of its trainings runs; those that wait are left out."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,24 +19,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from platform.display.live import screen_of_part
 from platform.execution import run_trials
+from platform.fixed_trials import FixedTrials, Training, count, is_left_out, training_of
 from platform.plan import Plan
 from platform.storage import PatientStorage
 from platform.tracking.journal import Journal
-from platform.trials import Trials
 from shards_tools.command import say
 from shards_tools.errors import Error
 from trainables.evaluation import CLASSIFYING, RANKING
 
 SCORES = (*RANKING, *CLASSIFYING)
-
-
-@dataclass(frozen=True)
-class Training:
-    """One that is wanted: a trial of the search on another fold or with another seed."""
-
-    of: int  # number of the search's trial
-    fold: int
-    seed: int
 
 
 def open_part(plan: Plan, storage: PatientStorage, name: str, pruner: BasePruner | None = None) -> optuna.Study:
@@ -56,47 +47,12 @@ def open_part(plan: Plan, storage: PatientStorage, name: str, pruner: BasePruner
     return study
 
 
-def enqueue_training(study: optuna.Study, trial: FrozenTrial, training: Training, label: str) -> None:
-    """Let a training of the search's `trial` wait in `study`."""
-    attributes = {"of": training.of, "training": {"fold": training.fold, "seed": training.seed}, "label": label}
-    study.enqueue_trial(trial.params, user_attrs=attributes)
-
-
-def newest(study: optuna.Study) -> dict[Training, FrozenTrial]:
-    """The last trial of each training in the study."""
-    return {training_of(trial): trial for trial in study.get_trials(deepcopy=False)}
-
-
-def training_of(trial: FrozenTrial) -> Training:
-    """Which training a trial of such a study is."""
-    return Training(of=trial.user_attrs["of"], **trial.user_attrs["training"])
-
-
 def is_to_run(training: FrozenTrial | None) -> bool:
     """Whether a training is new, has failed, or was left out."""
     return training is None or training.state == TrialState.FAIL or is_left_out(training)
 
 
-def is_left_out(training: FrozenTrial) -> bool:
-    """Whether a training was ended before it began."""
-    return "left_out" in training.user_attrs
-
-
-def leave_out(study: optuna.Study, trainings: Iterable[FrozenTrial]) -> None:
-    """End those that wait: nobody wants them any more."""
-    for training in trainings:
-        if training.state == TrialState.WAITING:
-            study._storage.set_trial_user_attr(training._trial_id, "left_out", True)
-            study._storage.set_trial_state_values(training._trial_id, TrialState.PRUNED)
-
-
-def count(study: optuna.Study) -> tuple[int, int]:
-    """How many trainings are done, and how many are wanted in all."""
-    wanted = [one for one in study.get_trials(deepcopy=False) if one.state != TrialState.FAIL and not is_left_out(one)]
-    return sum(training.state.is_finished() for training in wanted), len(wanted)
-
-
-class Trainings(Trials):
+class Trainings(FixedTrials):
     """The trainings that wait in a study; `ended` is called whenever one has."""
 
     def __init__(
@@ -116,10 +72,6 @@ class Trainings(Trials):
     def finish(self, attempt_id: str, *, died: bool) -> None:
         super().finish(attempt_id, died=died)
         self._ended()
-
-    def _num_left(self) -> int:
-        left = (TrialState.WAITING, TrialState.RUNNING)
-        return len(self._study.get_trials(deepcopy=False, states=left))
 
 
 def plan_of_part(plan: Plan, study: optuna.Study) -> Plan:

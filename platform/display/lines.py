@@ -15,6 +15,7 @@ from platform.objectives import COSTS, last_epoch, written
 from platform.plan import Plan
 from platform.study import best_trial, chosen_trial, front, is_papers
 from shards_tools.command import say
+from trainables.recipes.recipe import Recipe
 
 # What the papers print, in their order and in percent: of works, or of classes.
 COLUMNS = {
@@ -145,19 +146,25 @@ def print_header(plan: Plan, num_finished: int, num_running: int) -> None:
         f"Data {plan.data}: {manifest.num_images} images, {len(manifest.works)} works, {len(manifest.roles)} roles; "
         f"chance {100 * plan.chance[plan.objective]:.2f} %."
     )
-    recipes = [plan.space.recipe(optuna.trial.FixedTrial(row), plan.epochs) for row in plan.space.baselines.values()]
-    for asked, given in {(recipe.batch_shape(10**9), recipe.batch_shape(plan.num_train_works)) for recipe in recipes}:
-        if asked != given:
-            say(
-                f"Batches of {asked[0]} works x {asked[1]} images become {given[0]} x {given[1]}: "
-                f"there are {given[0]} works to train on."
-            )
+    say_smaller_batches(
+        plan, [plan.space.recipe(optuna.trial.FixedTrial(row), plan.epochs) for row in plan.space.baselines.values()]
+    )
     state = f"{num_finished} of {plan.trials} trials are done"
     if num_running:
         state += f", {num_running} left running by an earlier start are gone on with"
     why = f" ({plan.why_concurrency})" if plan.why_concurrency else ""
     ranks = f", {plan.ranks_per_trial} ranks each" if plan.ranks_per_trial > 1 else ""
     say(f"{state}; {plan.concurrency} at a time{ranks}{why}.")
+
+
+def say_smaller_batches(plan: Plan, recipes: Sequence[Recipe]) -> None:
+    """Say which batches of these recipes are smaller here, for want of works to train on."""
+    for asked, given in {(recipe.batch_shape(10**9), recipe.batch_shape(plan.num_train_works)) for recipe in recipes}:
+        if asked != given:
+            say(
+                f"Batches of {asked[0]} works x {asked[1]} images become {given[0]} x {given[1]}: "
+                f"there are {given[0]} works to train on."
+            )
 
 
 def print_summary(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -15,15 +16,19 @@ from shards_tools.command import say
 
 def print_plan(projection: Projection, draws: Draws, largest: Draw) -> None:
     """A table of the parts of the plan, on standard error."""
-    plan = projection.plan
-    title = f"Study {plan.study}: nothing was found that would fail"
-    table = Table(title=title, title_justify="left", show_header=False, box=None)
+    print_needs(projection, largest, _checked(projection, draws))
+    say("Nothing was kept. The same command without --dry-run starts the search.")
+
+
+def print_needs(projection: Projection, largest: Draw, checked: Sequence[tuple[str, str]]) -> None:
+    """Print what was checked, then what the plan will take, as a table on standard error."""
+    table = Table(title=f"Study {projection.plan.study}: nothing was found that would fail")
+    table.title_justify, table.show_header, table.box = "left", False, None
     table.add_column(style="bold")
     table.add_column()
-    for part, text in [*_checked(projection, draws), *_needed(projection, largest), *_expected(projection)]:
+    for part, text in [*checked, *_needed(projection, largest), *_expected(projection)]:
         table.add_row(part, text)
     Console(stderr=True, width=None if Console(stderr=True).is_terminal else 100).print(table)
-    say("Nothing was kept. The same command without --dry-run starts the search.")
 
 
 def as_json(projection: Projection, largest: Draw) -> dict[str, Any]:
@@ -125,23 +130,32 @@ def _expected(projection: Projection) -> list[tuple[str, str]]:
         return [("Trials", f"All {plan.trials} are done: nothing is left to run.")]
     running = f", {projection.num_running} of them from their checkpoints" if projection.num_running else ""
     done = f"{projection.num_finished} are done, {left} are left" if projection.num_finished else f"{left}"
-    cut = (
-        f"About {projection.num_complete} run all {plan.longest_epochs} epochs and {left - projection.num_complete} end"
-    )
+    most = "" if plan.pruner == "none" else " and none ends early"
     enough = ""
     if plan.hours and plan.hours < projection.hours:
         enough = f" --hours {plan.hours:g} is less: the same command goes on then."
     if plan.folds > 1 or plan.finalists:
         enough += " The trainings of --folds and --finalists come on top."
     return [
-        ("Trials", f"{done}{running}. {cut} early, if their order after one epoch stays as it is."),
+        ("Trials", f"{done}{running}. {_ends(projection)}"),
         (
             "Time",
-            f"About {_duration(projection.hours)}, if all are as fast as the median draw;"
-            f" {_duration(projection.most_hours)} if all are as slow as the largest and none ends early.{enough}",
+            f"About {_duration(projection.hours)}, if all are as fast as the one of median size;"
+            f" {_duration(projection.most_hours)} if all are as slow as the largest{most}.{enough}",
         ),
         ("Cost", _cost(projection)),
     ]
+
+
+def _ends(projection: Projection) -> str:
+    """Say how many run to their end, and how many the pruner ends early."""
+    epochs, complete = projection.plan.longest_epochs, projection.num_complete
+    if projection.plan.pruner == "none":
+        return f"Each runs to its end, for at most {epochs} epochs."
+    return (
+        f"About {complete} run all {epochs} epochs and {projection.num_left - complete} end early, if their order after"
+        " one epoch stays as it is."
+    )
 
 
 def _cost(projection: Projection) -> str:

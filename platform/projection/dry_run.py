@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from platform.plan import Plan
 from platform.projection.display import as_json, gigabytes, print_plan
 from platform.projection.draws import Draw, Draws
-from platform.projection.measuring import SMALLER, free_memories, measure_steps
+from platform.projection.measuring import free_memories, measure_steps
 from platform.projection.projection import RAY_BYTES, Projection
 from platform.resources import Machine
 from platform.stores import try_stores
@@ -27,20 +27,33 @@ def dry_run(plan: Plan, machines: Sequence[Machine]) -> dict[str, Any]:
 
     `make_plan` has checked options, space, baselines, shards and the validation split already.
     """
-    memories = free_memories(machines)
     study = try_stores(plan)
     earlier_settings(plan)
     draws = Draws(plan)
+    done = (num_finished(study), _num_running(study)) if study else (0, 0)
+    projection, largest = project(plan, machines, draws, *done)
+    print_plan(projection, draws, largest)
+    return as_json(projection, largest)
+
+
+def project(
+    plan: Plan, machines: Sequence[Machine], draws: Draws, num_finished: int, num_running: int
+) -> tuple[Projection, Draw]:
+    """Measure a step of the largest training and of a usual one; return what the plan will take, and the largest.
+
+    Raises:
+        Error: memory, GPU memory or disk is too small for it.
+    """
+    memories = free_memories(machines)
     largest, usual = draws.largest(), draws.usual()
     pixels = decoded_bytes(largest.recipe, plan.manifest, plan.reading)
-    say(f"Taking a step of the largest training that space {plan.space.name} offers ({largest}), then of a usual one.")
+    say(f"Taking a step of the largest training of {plan.space.name} ({largest}), then of a usual one.")
     rooms = [free - pixels - RAY_BYTES for free in memories]
     steps = measure_steps(plan, [largest, usual], machines, rooms)
-    finished, running = (num_finished(study), _num_running(study)) if study else (0, 0)
     projection = Projection(
         plan=plan,
-        num_finished=finished,
-        num_running=running,
+        num_finished=num_finished,
+        num_running=num_running,
         largest=steps[0],
         usual=steps[1],
         pixel_bytes=pixels,
@@ -48,24 +61,24 @@ def dry_run(plan: Plan, machines: Sequence[Machine]) -> dict[str, Any]:
         memory_free_bytes=sum(memories),
     )
     refuse_what_does_not_fit(projection, largest)
-    print_plan(projection, draws, largest)
-    return as_json(projection, largest)
+    return projection, largest
 
 
 def refuse_what_does_not_fit(projection: Projection, largest: Draw) -> None:
     """Error for the first of memory, GPU memory and disk that is too small for the measured steps."""
     plan = projection.plan
-    what = f"Space {plan.space.name} offers {largest}"
+    what = f"{plan.space.kind} {plan.space.name} offers {largest}"
+    shrink = plan.space.shrink
     if projection.memory_bytes > projection.memory_free_bytes:
         raise Error(
             f"{what}: {plan.concurrency} at a time need {gigabytes(projection.memory_bytes)} of memory,"
             f" {gigabytes(projection.memory_free_bytes)} are free. Give less than --concurrency {plan.concurrency}, or"
-            f" {SMALLER[0].lower()}{SMALLER[1:]}."
+            f" {shrink[0].lower()}{shrink[1:]}."
         )
     if projection.largest.gpu_bytes > projection.gpu_share_bytes:
         raise Error(
             f"{what}: a step of it takes {gigabytes(projection.largest.gpu_bytes)} of GPU memory, --gpus-per-trial"
-            f" {plan.gpus_per_rank:g} leaves it {gigabytes(projection.gpu_share_bytes)}. {SMALLER}, or give more of a"
+            f" {plan.gpus_per_rank:g} leaves it {gigabytes(projection.gpu_share_bytes)}. {shrink}, or give more of a"
             " GPU."
         )
     if projection.disk_bytes > projection.disk_free_bytes:

@@ -26,7 +26,6 @@ from shards_tools.processes import Killed, in_processes
 from trainables.one_step import OneStep
 from trainables.ray_trial import run_one_step, run_trial
 
-SMALLER = "Leave the largest choices out of the space"
 MEASURED_NAME = "measured.json"  # in the study's folder
 
 
@@ -59,7 +58,7 @@ def measure_steps(
         # Where an allocation fails in a thread of torch's, C++ ends the process.
         raise Error(
             f"{_offer(plan, draws[0])}: the process that took a step of it was killed, as happens where it"
-            f" {_needs_more_memory(machine, room)}"
+            f" {_needs_more_memory(plan, machine, room)}"
         ) from None
     for draw, step in zip(draws, steps, strict=True):
         _refuse_what_ran_out(plan, draw, step, machine, room)
@@ -105,22 +104,22 @@ def _there(plan: Plan, machine: Machine, job: dict[str, Any]) -> list[dict[str, 
 
 def _refuse_what_ran_out(plan: Plan, draw: Draw, step: OneStep, machine: Machine, room: int) -> None:
     if step.out_of == "memory":
-        raise Error(f"{_offer(plan, draw)}: a step of it {_needs_more_memory(machine, room)}")
+        raise Error(f"{_offer(plan, draw)}: a step of it {_needs_more_memory(plan, machine, room)}")
     if step.out_of == "gpu memory":
         raise Error(
             f"{_offer(plan, draw)}: a step of it does not fit --gpus-per-trial {plan.gpus_per_rank:g}, that part of a"
-            f" GPU's memory. {SMALLER}, or give more of a GPU."
+            f" GPU's memory. {plan.space.shrink}, or give more of a GPU."
         )
 
 
 def _offer(plan: Plan, draw: Draw) -> str:
-    return f"Space {plan.space.name} offers {draw}"
+    return f"{plan.space.kind} {plan.space.name} offers {draw}"
 
 
-def _needs_more_memory(machine: Machine, room: int) -> str:
+def _needs_more_memory(plan: Plan, machine: Machine, room: int) -> str:
     return (
-        f"needs more than the {gigabytes(room)} of memory that are free on {machine.name}. {SMALLER}, or take a machine"
-        " with more memory."
+        f"needs more than the {gigabytes(room)} of memory that are free on {machine.name}. {plan.space.shrink}, or take"
+        " a machine with more memory."
     )
 
 

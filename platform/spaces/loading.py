@@ -43,6 +43,8 @@ class Space:
     longest_epochs: int = 0  # of the recipes that draws reach
     longest_warmup: int = 0  # epochs of it
     reads_tags: bool = False  # whether some draw trains on an image's tags
+    kind: str = "Space"  # what people call it
+    shrink: str = "Leave the largest choices out of the space"  # what to do where its trainings are too large
 
     def recipe(self, trial: Any, epochs: int | None) -> Recipe:
         """The full training configuration that `trial` stands for; `epochs` where the recipe's own are not wanted."""

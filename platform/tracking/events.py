@@ -26,10 +26,11 @@ TAG_KEYS = ("baseline", "warm_start", "over_limit")  # where a trial comes from,
 def start_of(trial: optuna.Trial | FrozenTrial, recipe: Recipe, plan: Plan) -> dict[str, Any]:
     """The fields of the journal's event for a trial that starts."""
     known = {key: trial.user_attrs[key] for key in TAG_KEYS if key in trial.user_attrs}
+    training = trial.user_attrs.get("training", {"fold": plan.fold, "seed": plan.seed})
     return {
         "trial": trial.number,
-        "name": trial.user_attrs.get("baseline", f"trial {trial.number}"),
-        "params": {"recipe": recipe.name, **settings_of(recipe), "fold": plan.fold, "seed": plan.seed},
+        "name": trial.user_attrs.get("label") or trial.user_attrs.get("baseline", f"trial {trial.number}"),
+        "params": {"recipe": recipe.name, **settings_of(recipe), **training},
         "tags": {
             "data": plan.manifest.fingerprint,
             **search_tags(plan),

@@ -62,6 +62,8 @@ def trial_note(trial: optuna.Trial | FrozenTrial, recipe: Recipe, plan: Plan) ->
     what = f"The row `{origin}`, set by hand" if origin else f"Drawn by `{plan.sampler}`"
     if "warm_start" in trial.user_attrs:
         what = f"Settings of `{trial.user_attrs['warm_start']}`"
+    if "label" in trial.user_attrs:
+        what = f"{plan.space.about}, `{trial.user_attrs['label']}`"
     rows = [f"| `{key}` | {named.get(key)} | {value} |" for key, value in changed.items()]
     return "\n".join(
         [f"{what}: recipe `{recipe.name}` with", "", "| setting | recipe | here |", "|---|---|---|", *rows]

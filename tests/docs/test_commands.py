@@ -48,6 +48,13 @@ class Desk:
             short += SHORT
             if "--folds" in words:
                 short[short.index("--data") + 1] = "shards/five-fold"
+        if "platform.reproduce" in words and "--list" not in words:
+            short += ["--rows", "ViT-Base", "--epochs", "1", "--scale", "tiny"]
+            if "--folds" in words:
+                short[short.index("--data") + 1] = "shards/five-fold"
+                short[short.index("--folds") + 1] = "2"
+            if "--seeds" in words:
+                short[short.index("--seeds") + 1] = "1"
         if "--recipe" in words:
             place = short.index("--recipe") + 1
             get_recipe(short[place])

@@ -18,9 +18,9 @@ import pytest
 from platform.after_search.after_search import AfterSearch
 from platform.after_search.finalists import Finalists
 from platform.after_search.folds import best_third
-from platform.after_search.trainings import newest
 from platform.comparison.of_study import best_paper_row
 from platform.comparison.paired import paired_test
+from platform.fixed_trials import newest
 from platform.plan import Plan
 from platform.protocol import check_protocol
 from platform.storage import PatientStorage

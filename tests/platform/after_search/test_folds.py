@@ -15,7 +15,7 @@ from scipy.stats import wilcoxon
 
 from platform.after_search.after_search import AfterSearch
 from platform.after_search.folds import Folds, best_third
-from platform.after_search.trainings import training_of
+from platform.fixed_trials import training_of
 from platform.plan import Plan
 from platform.storage import PatientStorage
 from platform.study import chosen_trial, open_study
@@ -206,7 +206,7 @@ def test_a_search_of_somebody_under_the_name_of_the_folds_is_not_touched(
 
 
 def test_more_folds_than_there_are_are_refused(plan_of: Callable[..., Plan], five_folds: Path) -> None:
-    with pytest.raises(Error, match=r"--folds 2: .* has no folds"):
+    with pytest.raises(Error, match=r"--folds 2: .* has 1 fold"):
         plan_of("--folds", 2)
     with pytest.raises(Error, match=r"--folds 6: .* has 5 folds\. Give at most 5"):
         plan_of("--data", five_folds, "--folds", 6)

@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import TrialState
 
 from platform.after_search.folds import Folds
-from platform.after_search.trainings import newest, training_of
+from platform.fixed_trials import newest, training_of
 from platform.plan import Plan
 from platform.storage import PatientStorage
 from platform.study import open_storage, open_study

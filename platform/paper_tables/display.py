@@ -1,0 +1,95 @@
+"""What people see of a table: the list of tables, the header of a start, and the finished table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.table import Table
+
+from platform.display.lines import COLUMNS, say_smaller_batches
+from platform.fixed_trials import Training
+from platform.paper_tables.options import TablePlan
+from platform.paper_tables.results import Result, is_failed
+from platform.paper_tables.table import TABLES, PaperTable
+from platform.paper_tables.written import HEADINGS, cells_of, notes_on, numbered, title_of
+from shards_tools.command import say
+
+WIDTH = 100  # where the screen has no width of its own
+
+
+def list_tables() -> None:
+    """Print one line per table to standard output, its name first."""
+    for table in TABLES.values():
+        rows = numbered(len(table.recipes), "row")
+        print(f"{table.name:<14}{rows:<9}{', '.join(_spoken(table.metrics)):<18}{table.paper}")
+
+
+def list_rows(table: PaperTable) -> None:
+    """Print one line per row of a table to standard output: its name, its recipe and the printed numbers."""
+    for row, recipe in table.recipes.items():
+        printed = table.printed[row]
+        numbers = (f"{_spoken([name])[0]} {printed[name]:.2f}" for name in table.metrics if name in printed)
+        print(f"{row:<26}{recipe.name:<30}{'  '.join(numbers)}")
+
+
+def print_header(table_plan: TablePlan, study: optuna.Study) -> None:
+    """Say what is about to be trained, and on what."""
+    plan, manifest, table = table_plan.plan, table_plan.plan.manifest, table_plan.table
+    num = len(table_plan.rows), plan.folds, table_plan.seeds
+    say(f"Study {plan.study}: {table.title} at {plan.scale} scale. {table.paper}.")
+    say(f"Data {plan.data}: {manifest.num_images} images, {len(manifest.works)} works or classes.")
+    say_smaller_batches(plan, [table.recipe(row, plan.scale) for row in table_plan.rows])
+    states = [trial.state for trial in study.get_trials(deepcopy=False)]
+    running, left = states.count(TrialState.RUNNING), states.count(TrialState.WAITING)
+    resumed = f" {running} resume from their last checkpoint." if running else ""
+    say(
+        f"Trainings: {len(table_plan.trainings)} (rows: {num[0]}, folds: {num[1]}, seeds: {num[2]}); {left + running}"
+        f" left, {plan.concurrency} at a time.{resumed}"
+    )
+
+
+def print_table(
+    table_plan: TablePlan, results: Sequence[Result], known: Mapping[Training, FrozenTrial], files: Sequence[Path]
+) -> None:
+    """Print the table, what its numbers are of, the trainings that failed, and the files."""
+    shown = Table(title=title_of(table_plan), title_justify="left")
+    for heading in HEADINGS:
+        shown.add_column(heading, justify="left" if heading in ("row", "metric") else "right", no_wrap=True)
+    above = None
+    for result in results:
+        if above not in (None, result.row):
+            shown.add_section()
+        cells = cells_of(result)
+        shown.add_row("" if result.row == above else cells[0], *cells[1:])
+        above = result.row
+    Console(stderr=True, width=None if Console(stderr=True).is_terminal else WIDTH).print(shown)
+    for note in notes_on(table_plan):
+        say(note)
+    for line in _unfinished(table_plan, known):
+        say(line)
+    say(f"Written: {', '.join(map(str, files))}")
+    say(f"Compare runs: python -m platform.ui --runs {table_plan.plan.runs}")
+
+
+def _unfinished(table_plan: TablePlan, known: Mapping[Training, FrozenTrial]) -> list[str]:
+    """Return a line for each training that failed, and one for those that are left."""
+    trials = {training: known.get(training) for training in table_plan.trainings}
+    failed = {training: trial for training, trial in trials.items() if trial and is_failed(trial)}
+    lines = [
+        f"Failed: {table_plan.label(training)}: {trial.user_attrs.get('reason', 'no reason given')}"
+        for training, trial in failed.items()
+    ]
+    if failed:
+        lines.append(f"Failed trainings: {len(failed)}. Run the same command again to retry them.")
+    left = sum(trial is None or not trial.state.is_finished() for trial in trials.values())
+    if left:
+        lines.append(f"Trainings left: {left}. Run the same command again to resume.")
+    return lines
+
+
+def _spoken(names: Sequence[str]) -> list[str]:
+    return [COLUMNS[name].removesuffix(" %") for name in names]

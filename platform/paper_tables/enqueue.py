@@ -1,0 +1,27 @@
+"""Which trainings of a table the study still lacks: these wait in it, and those that nobody wants any more do not."""
+
+from __future__ import annotations
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from platform.fixed_trials import Training, enqueue_training, leave_out, newest
+from platform.paper_tables.options import TablePlan
+from platform.paper_tables.table import ROW
+
+
+def missing(known: dict[Training, FrozenTrial], wanted: list[Training]) -> list[Training]:
+    """Return the trainings that are new or did not complete: failed, diverged, or left out by an earlier start."""
+    return [training for training in wanted if _is_to_run(known.get(training))]
+
+
+def enqueue_missing(study: optuna.Study, table_plan: TablePlan) -> None:
+    """Let the missing trainings wait in the study, in their fixed order, and no other."""
+    known, wanted = newest(study), table_plan.trainings
+    leave_out(study, (trial for training, trial in known.items() if training not in set(wanted)))
+    for training in missing(newest(study), wanted):
+        enqueue_training(study, {ROW: training.of}, training, table_plan.label(training))
+
+
+def _is_to_run(trial: FrozenTrial | None) -> bool:
+    return trial is None or (trial.state.is_finished() and trial.state != TrialState.COMPLETE)

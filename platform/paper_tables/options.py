@@ -1,0 +1,119 @@
+"""The plan of a table: what the command line and the data settle before anything is started."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from platform.addresses import checked_runs, checked_tracking, refuse_password
+from platform.fixed_trials import Training
+from platform.paper_tables.table import PaperTable, get_table, reads_tags
+from platform.plan import Plan, checked_study_name
+from platform.protocol import checked_folds
+from platform.resources import Machine, resources
+from shards_tools.errors import Error
+from shards_tools.manifest import Manifest
+from shards_tools.manifest_file import read_manifest
+from shards_tools.verify import verify_shards
+from trainables.evaluation import Evaluation, Metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class TablePlan:
+    """One table on one data set: which rows, folds and seeds, and the plan by which their trainings run."""
+
+    table: PaperTable
+    rows: tuple[str, ...]
+    seeds: int  # trainings of each row on each fold
+    plan: Plan
+    out: Path  # the folder for the finished table
+
+    @property
+    def trainings(self) -> list[Training]:
+        """All that are wanted, in the order in which they run: a whole table with the first seed comes first."""
+        return [
+            Training(of=row, fold=fold, seed=seed)
+            for seed in range(self.seeds)
+            for fold in range(self.plan.folds)
+            for row in self.rows
+        ]
+
+    def label(self, training: Training) -> str:
+        """Return how a training is called in lists; the fold is named where the data have several."""
+        fold = f", fold {training.fold}" if self.plan.manifest.num_folds > 1 else ""
+        return f"{training.of}{fold}, seed {training.seed}"
+
+
+def make_table_plan(options: argparse.Namespace, machine: Machine) -> TablePlan:
+    """Return the plan that the command line asks for.
+
+    Raises:
+        Error: the first thing in it that cannot be done.
+    """
+    table = get_table(options.table)
+    rows = table.select(options.rows)
+    scale = options.scale if options.scale != "auto" else ("paper" if machine.gpus else "tiny")
+    refuse_password(options.data)
+    manifest = read_manifest(options.data)
+    _refuse_other_data(table, rows, manifest)
+    folds = checked_folds(options.folds, manifest)
+    # Remote images are checked when they arrive.
+    verify_shards(manifest, "full" if manifest.store.is_local else "quick")
+    chance = [Evaluation(manifest, "val", fold).chance() for fold in range(folds)]
+    runs = checked_runs(options.runs)
+    concurrency, cpus, gpus = resources(options, scale, [machine])
+    plan = Plan(
+        study=checked_study_name(options.study, f"{table.name}-{manifest.fingerprint[:8]}-{scale}"),
+        space=table.space(scale),
+        scale=scale,
+        data=str(manifest.store),
+        manifest=manifest,
+        fold=0,
+        objectives=table.metrics[:1],
+        at_most={},
+        warm_start=None,
+        warm_start_storage=None,
+        seed=0,
+        reading="auto",
+        epochs=options.epochs,
+        trials=len(rows) * folds * options.seeds,
+        hours=None,
+        gpu_hours=None,
+        target=None,
+        patience=None,
+        sampler="random",  # every parameter is fixed
+        pruner="none",
+        concurrency=concurrency,
+        cpus_per_rank=cpus,
+        gpus_per_rank=gpus,
+        runs=runs,
+        storage=options.storage or f"sqlite:///{runs / 'optuna.db'}",
+        tracking=checked_tracking(options.tracking or f"sqlite:///{runs / 'mlflow.db'}"),
+        chance=_mean(chance),
+        folds=folds,
+    )
+    return TablePlan(table=table, rows=rows, seeds=options.seeds, plan=plan, out=options.out or plan.folder)
+
+
+def _refuse_other_data(table: PaperTable, rows: Sequence[str], manifest: Manifest) -> None:
+    """Error for data that have none of the table's metrics, or no tags where a row reads them."""
+    known = Evaluation(manifest, "val").objectives
+    if not set(table.metrics) <= set(known):
+        what = "classes" if manifest.layout == "classes" else "works or identities"
+        raise Error(
+            f"Table {table.name} reports {', '.join(table.metrics)}, but {manifest.store} holds {what}, which give"
+            f" {', '.join(known[:2])}. Build the shards with: python -m shards_tools build {table.build}."
+        )
+    readers = [row for row in rows if reads_tags(table.recipes[row])]
+    if readers and manifest.tags is None:
+        raise Error(
+            f"Rows of {table.name} that need tags: {'; '.join(readers)}; {manifest.store} has none. Name other rows"
+            " with --rows, or build the shards with: python -m shards_tools build dafull."
+        )
+
+
+def _mean(metrics: Sequence[Metrics]) -> Metrics:
+    """Return each metric's mean over the folds."""
+    return {name: sum(one[name] for one in metrics) / len(metrics) for name in metrics[0]}

@@ -1,0 +1,113 @@
+"""What the trainings of a table gave beside the printed numbers: one result per row and metric, all in percent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from platform.comparison.paired import mean_and_std
+from platform.fixed_trials import Training
+from platform.paper_tables.options import TablePlan
+from platform.paper_tables.table import PaperTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One metric of one row, in percent."""
+
+    row: str
+    recipe: str
+    metric: str
+    printed: float | None  # None: the table does not print this metric of this row
+    values: Sequence[float]  # of the complete trainings, by fold and seed
+    num_wanted: int  # trainings that the mean is over
+    num_failed: int
+    chance: float
+
+    @property
+    def mean(self) -> float:
+        """Over all trainings of the row; NaN until each of them is complete."""
+        return self._mean_and_std[0]
+
+    @property
+    def std(self) -> float:
+        """Of the trainings, with n - 1 in the denominator; NaN for a single one."""
+        return self._mean_and_std[1]
+
+    @property
+    def difference(self) -> float:
+        """The mean less the printed number; NaN where either is missing."""
+        return math.nan if self.printed is None else self.mean - self.printed
+
+    @property
+    def status(self) -> str:
+        """How many of the trainings are complete, and how many have failed."""
+        failed = f", {self.num_failed} failed" if self.num_failed else ""
+        return f"{len(self.values)}/{self.num_wanted}{failed}"
+
+    @property
+    def _mean_and_std(self) -> tuple[float, float]:
+        return mean_and_std(self.values) if len(self.values) == self.num_wanted else (math.nan, math.nan)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the entry of the command's JSON; what is not known is null."""
+        return {
+            "name": self.row,
+            "recipe": self.recipe,
+            "metric": self.metric,
+            "printed": self.printed,
+            "mean": self.mean,
+            "std": self.std,
+            "values": list(self.values),
+            "chance": self.chance,
+            "difference": self.difference,
+            "trainings": {"wanted": self.num_wanted, "complete": len(self.values), "failed": self.num_failed},
+        }
+
+
+def results_of(table_plan: TablePlan, known: Mapping[Training, FrozenTrial]) -> list[Result]:
+    """Return the results of the rows that are wanted, each with every metric that the table prints.
+
+    Args:
+        known: the last trial of each training that has begun.
+    """
+    table = table_plan.table
+    return [
+        result
+        for row in table_plan.rows
+        for result in _results_of_row(table_plan, table, row, _trials_of_row(table_plan, row, known))
+    ]
+
+
+def _trials_of_row(table_plan: TablePlan, row: str, known: Mapping[Training, FrozenTrial]) -> list[FrozenTrial | None]:
+    own = [training for training in table_plan.trainings if training.of == row]
+    return [known.get(training) for training in sorted(own, key=lambda one: (one.fold, one.seed))]
+
+
+def _results_of_row(
+    table_plan: TablePlan, table: PaperTable, row: str, trials: Sequence[FrozenTrial | None]
+) -> list[Result]:
+    done = [trial.user_attrs["metrics"] for trial in trials if trial and trial.state == TrialState.COMPLETE]
+    failed = [trial for trial in trials if trial and is_failed(trial)]
+    return [
+        Result(
+            row=row,
+            recipe=table.recipe(row, table_plan.plan.scale).name,
+            metric=metric,
+            printed=table.printed[row].get(metric),
+            values=[100 * metrics[metric] for metrics in done],
+            num_wanted=len(trials),
+            num_failed=len(failed),
+            chance=100 * table_plan.plan.chance[metric],
+        )
+        for metric in table.metrics
+    ]
+
+
+def is_failed(trial: FrozenTrial) -> bool:
+    """Whether a training has ended without a result: an error, a loss that diverged, or too little memory."""
+    return trial.state in (TrialState.FAIL, TrialState.PRUNED) and "left_out" not in trial.user_attrs

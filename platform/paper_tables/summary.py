@@ -1,0 +1,90 @@
+"""A reproduced table for programs: the command's JSON, and what MLflow shows on the study's run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from platform.fixed_trials import is_left_out
+from platform.paper_tables.options import TablePlan
+from platform.paper_tables.results import Result
+from platform.paper_tables.table import PaperTable
+from platform.paper_tables.written import as_markdown
+from platform.storage import without_password
+from platform.tracking.notes import NOTE
+from platform.tracking.tracker import Tracker
+
+
+def describe_tables(tables: Sequence[PaperTable]) -> list[dict[str, Any]]:
+    """Return the entries of `--list --json`."""
+    return [
+        {
+            "name": table.name,
+            "table": table.title,
+            "paper": table.paper,
+            "build": table.build,
+            "metrics": table.metrics,
+            "rows": [
+                {"name": row, "recipe": recipe.name, "printed": table.printed[row]}
+                for row, recipe in table.recipes.items()
+            ],
+        }
+        for table in tables
+    ]
+
+
+def study_event(table_plan: TablePlan, study: optuna.Study, results: Sequence[Result]) -> dict[str, Any]:
+    """Return the state of the whole study for the parent run: the table as its description, and the means."""
+    means = {f"mean_{one.metric}_{one.recipe}": one.mean / 100 for one in results if not math.isnan(one.mean)}
+    chance = {f"chance_{name}": table_plan.plan.chance[name] for name in table_plan.table.metrics}
+    return {
+        "trial": None,
+        "checkpoint": None,
+        "tags": {**count_states(study), "table": table_plan.table.title, NOTE: as_markdown(table_plan, results)},
+        "metrics": {**chance, **means},
+        "models": [],
+    }
+
+
+def summary(
+    table_plan: TablePlan,
+    study: optuna.Study,
+    results: Sequence[Result],
+    files: Sequence[Path],
+    tracker: Tracker,
+    seconds: float,
+) -> dict[str, Any]:
+    """Return the JSON of the command; numbers of rows are in percent."""
+    plan = table_plan.plan
+    return {
+        "study": plan.study,
+        "table": table_plan.table.name,
+        "paper": table_plan.table.paper,
+        "scale": plan.scale,
+        "data": plan.data,
+        "split": "val",
+        "folds": plan.folds,
+        "seeds": table_plan.seeds,
+        "epochs": plan.epochs,
+        "rows": [result.as_json() for result in results],
+        "trials": count_states(study),
+        "files": [str(file) for file in files],
+        "tracking_uri": without_password(plan.tracking),
+        "tracking": "behind" if tracker.unsent else "ok",
+        "storage": without_password(plan.storage),
+        "seconds": round(seconds, 1),
+    }
+
+
+def count_states(study: optuna.Study) -> dict[str, int]:
+    """Return how many of the study's trials ended how; a diverged training counts as pruned."""
+    trials = [trial for trial in study.get_trials(deepcopy=False) if not is_left_out(trial)]
+    states = [trial.state.name for trial in trials]
+    return {name: states.count(state) for name, state in STATES.items()}
+
+
+STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}

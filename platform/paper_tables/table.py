@@ -1,0 +1,143 @@
+"""The papers' tables by name: the rows of each, the recipes that train them and the numbers that are printed."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from optuna.distributions import CategoricalDistribution, distribution_to_json
+
+from platform.display.lines import COLUMNS
+from platform.spaces.loading import Space
+from shards_tools.errors import Error, nearest
+from trainables.recipes import RECIPES
+from trainables.recipes.printed import printed_numbers
+from trainables.recipes.recipe import Recipe
+
+PROGRAM = "platform.reproduce"
+ROW = "row"  # Optuna's only parameter of such a study
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """One printed table."""
+
+    name: str
+    title: str  # as recipes and printed.csv call it
+    paper: str
+    build: str  # the kind of `shards_tools build` that reads the paper's data
+    protocol: str  # what the printed numbers are of
+
+    @cached_property
+    def recipes(self) -> dict[str, Recipe]:
+        """The rows in printed order, each with its recipe at paper scale."""
+        return {str(recipe.row): recipe for recipe in RECIPES.values() if recipe.table == self.title}
+
+    @cached_property
+    def printed(self) -> dict[str, dict[str, float]]:
+        """Row -> metric -> printed number in percent."""
+        return {
+            row: {name: round(100 * value, 6) for name, value in printed_numbers(self.title, row).items()}
+            for row in self.recipes
+        }
+
+    @cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that the table prints, in the papers' order."""
+        return tuple(name for name in COLUMNS if any(name in numbers for numbers in self.printed.values()))
+
+    def recipe(self, row: str, scale: str) -> Recipe:
+        """Return the recipe of a row: the paper's, or its tiny twin."""
+        recipe = self.recipes[row]
+        return recipe if scale == "paper" else RECIPES[f"{recipe.name}-tiny"]
+
+    def select(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return the rows with these names, of rows or of their recipes, in printed order; without names all of them.
+
+        Raises:
+            Error: a name is neither; it names the nearest row.
+        """
+        rows = {**{recipe.name: row for row, recipe in self.recipes.items()}, **{row: row for row in self.recipes}}
+        for name in names:
+            if name not in rows:
+                raise _unknown(f"row of {self.name}", name, list(self.recipes), f"{self.name} --list")
+        chosen = {rows[name] for name in names}
+        return tuple(row for row in self.recipes if row in chosen or not names)
+
+    def space(self, scale: str, rows: Sequence[str] = ()) -> Space:
+        """Return the space whose trials are rows of the table.
+
+        Args:
+            rows: those that `suggest` offers; all of them where none are given.
+        """
+        names = {row: self.recipe(row, scale).name for row in self.recipes}
+        choices, offered = tuple(self.recipes), tuple(rows or self.recipes)
+
+        def suggest(trial: Any) -> dict[str, Any]:
+            return {"recipe": names[trial.suggest_categorical(ROW, offered)]}
+
+        recipes = [self.recipe(row, scale) for row in offered]
+        return Space(
+            name=self.name,
+            suggest=suggest,
+            baselines={},
+            distributions={ROW: distribution_to_json(CategoricalDistribution(choices))},
+            about=self.title,
+            longest_epochs=max(recipe.epochs for recipe in recipes),
+            longest_warmup=max(recipe.warmup_epochs for recipe in recipes),
+            reads_tags=any(reads_tags(recipe) for recipe in recipes),
+            kind="Table",
+            shrink="Name smaller rows with --rows",
+        )
+
+
+LSASRD = "Li et al. 2022, arXiv 2204.14034"
+DAFRE = "Rios et al. 2021, arXiv 2101.08674"
+FIVE_FOLDS, TEST = "the mean of five folds", "the test split"
+TABLES = {
+    table.name: table
+    for table in (
+        PaperTable("lsasrd-4", "LSASRD Table 4", f"{LSASRD}, Table 4: AGW on LSASRD", "lsasrd", FIVE_FOLDS),
+        PaperTable("lsasrd-5", "LSASRD Table 5", f"{LSASRD}, Table 5: TransReID on LSASRD", "lsasrd", FIVE_FOLDS),
+        PaperTable("dafre-1", "DAF:re Table 1", f"{DAFRE}, Table 1: DAF:re at 128 px", "dafre", TEST),
+        PaperTable("dafre-2", "DAF:re Table 2", f"{DAFRE}, Table 2: moeimouto at 128 px", "moeimouto", TEST),
+        PaperTable("dafre-3", "DAF:re Table 3", f"{DAFRE}, Table 3: DAF:re at 224 px", "dafre", TEST),
+        PaperTable("dafre-4", "DAF:re Table 4", f"{DAFRE}, Table 4: moeimouto at 224 px", "moeimouto", TEST),
+        PaperTable("daf", "DAF:re section 3.1.1", f"{DAFRE}, section 3.1.1: the baseline of DAF", "daf", TEST),
+        PaperTable(
+            "icartoonface",
+            "PaddleClas cartoon",
+            "PaddleClas, cartoon character recognition: ResNet50 on iCartoonFace",
+            "icartoonface",
+            TEST,
+        ),
+        PaperTable(
+            "animesion",
+            "Animesion README",
+            "Rios et al. 2022, README of Animesion: IFA and ViLT on DAFull",
+            "dafull",
+            TEST,
+        ),
+    )
+}
+
+
+def get_table(name: str) -> PaperTable:
+    """Return the table called `name`; an Error names the nearest where there is none."""
+    if name not in TABLES:
+        raise _unknown("table", name, list(TABLES), "--list")
+    return TABLES[name]
+
+
+def reads_tags(recipe: Recipe) -> bool:
+    """Whether the recipe trains on the images' tags."""
+    return getattr(recipe, "text_tokens", 0) > 0
+
+
+def _unknown(kind: str, name: str, known: list[str], listing: str) -> Error:
+    close = nearest(name, known)
+    hint = f" Did you mean {close!r}?" if close else ""
+    return Error(f"Unknown {kind}: {name!r}.{hint} List them with: {shlex.join(['python', '-m', PROGRAM])} {listing}.")

@@ -1,0 +1,146 @@
+"""Reproduce a table of a paper: train its rows and put mean and deviation next to the printed numbers."""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # before imports that take seconds
+    from platform.signals import leave_at_ctrl_c
+
+    leave_at_ctrl_c()
+
+import argparse
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from platform.display.live import screen_of_part
+from platform.execution import cluster_when_needed
+from platform.fixed_trials import FixedTrials, count, newest
+from platform.lock import only_driver
+from platform.paper_tables.display import list_rows, list_tables, print_header, print_table
+from platform.paper_tables.dry_run import dry_run
+from platform.paper_tables.enqueue import enqueue_missing
+from platform.paper_tables.options import TablePlan, make_table_plan
+from platform.paper_tables.results import results_of
+from platform.paper_tables.summary import describe_tables, study_event, summary
+from platform.paper_tables.table import PROGRAM, TABLES, get_table
+from platform.paper_tables.written import make_folder, write_table
+from platform.resources import this_machine
+from platform.room import needs_room
+from platform.signals import remember_ctrl_c
+from platform.start import recorded_start, run_start, tracked
+from platform.study import open_storage, open_study
+from platform.tracking.journal import Journal
+from platform.tracking.retelling import retell
+from shards_tools.command import Parser, positive_float, positive_int, print_json, run, show_log
+
+USAGE = "%(prog)s TABLE --data SHARDS [option ...]"
+EXAMPLE = """examples:
+  python -m platform.reproduce --list
+  python -m platform.reproduce lsasrd-5 --list
+  python -m platform.reproduce lsasrd-5 --data shards/lsasrd --folds 5 --dry-run
+  python -m platform.reproduce lsasrd-5 --data shards/lsasrd --rows ViT-Base ViT-Stride --folds 5 --seeds 3
+
+Run the same command again to resume. If every training is done, it prints the table.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """List the tables, or reproduce one."""
+    started = time.monotonic()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    arguments_parser = parser()
+    options = arguments_parser.parse_args(arguments)
+    if options.list:
+        show_list(options)
+        return
+    if options.table is None:
+        arguments_parser.error("name a table, or give --list")
+    get_table(options.table)
+    if options.data is None:
+        arguments_parser.error("--data SHARDS is missing")
+    show_log("shards_tools")
+    machine = this_machine()
+    table_plan = make_table_plan(options, machine)
+    if options.dry_run:
+        projected = dry_run(table_plan, machine)
+        if options.json:
+            print_json(projected)
+        return
+    reproduce(table_plan, started, as_json=options.json)
+
+
+def show_list(options: argparse.Namespace) -> None:
+    """Print the tables, or the rows of one, to standard output; with --json as an object alone."""
+    tables = [get_table(options.table)] if options.table else list(TABLES.values())
+    if options.json:
+        print_json({"tables": describe_tables(tables)})
+    elif options.table:
+        list_rows(tables[0])
+    else:
+        list_tables()
+
+
+def reproduce(table_plan: TablePlan, started: float, *, as_json: bool) -> None:
+    """Train what is missing, then print and write the table.
+
+    Args:
+        started: when the command was, by the monotonic clock.
+    """
+    plan = table_plan.plan
+    make_folder(table_plan.out)
+    storage = open_storage(plan.storage)
+    with needs_room(plan.runs), only_driver(plan, storage), Journal(plan.folder / "journal.jsonl") as journal:
+        study = open_study(plan, storage)
+        enqueue_missing(study, table_plan)
+        retell(study, plan, journal)
+        with tracked(plan, journal, PROGRAM) as tracker:
+            trials = FixedTrials(study, plan, journal, screen_of_part(plan, partial(count, study)))
+            storage.interrupted = lambda: trials.interrupted
+            print_header(table_plan, study)
+            if not trials.done:
+                with cluster_when_needed(plan) as start_ray:
+                    run_start(study, plan, trials, tracker, recorded_start(study, plan, start_ray, PROGRAM))
+            known = newest(study)
+            results = results_of(table_plan, known)
+            journal.append("study", **study_event(table_plan, study, results), time=time.time())
+        files = write_table(table_plan, results)
+    print_table(table_plan, results, known, files)
+    if as_json:
+        print_json(summary(table_plan, study, results, files, tracker, time.monotonic() - started))
+    if trials.interrupted:
+        raise KeyboardInterrupt
+    trials.failed.raise_if_too_many()
+
+
+def parser() -> Parser:
+    """Return the command line's parser."""
+    arguments = Parser(prog=f"python -m {PROGRAM}", usage=USAGE, description=__doc__, epilog=EXAMPLE)
+    arguments.set_defaults(address=None, ranks_per_trial=1)  # what `resources` reads of a search
+    add: Any = arguments.add_argument
+    add("table", nargs="?", metavar="TABLE", help=f"one of {', '.join(TABLES)}")
+    add("--list", action="store_true", help="list the tables with their papers; with TABLE, list its rows")
+    add("--data", metavar="SHARDS", help="shards: a folder, https://, s3:// or gs://")
+    add("--rows", nargs="+", default=[], metavar="NAME", help="rows of the table, or their recipes; default: all")
+    add("--folds", type=positive_int, default=1, metavar="K", help="train on folds 0 to K-1; default: 1")
+    add("--seeds", type=positive_int, default=1, metavar="N", help="train each row with seeds 0 to N-1; default: 1")
+    add("--epochs", type=positive_int, metavar="N", help="of each training; default: the recipe's")
+    add("--scale", choices=("auto", "paper", "tiny"), default="auto", help="auto: paper if there is a GPU, else tiny")
+    add("--study", metavar="NAME", help="default: table, data fingerprint and scale")
+    add("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where everything is stored; default: runs")
+    add("--out", type=Path, metavar="DIR", help="where the table is written; default: the study's folder in --runs")
+    add("--storage", metavar="URL", help="Optuna's database; default: DIR/optuna.db of --runs")
+    add("--tracking", metavar="URI", help="MLflow's store; default: DIR/mlflow.db of --runs")
+    add("--gpus-per-trial", type=positive_float, metavar="F", help="default: 1 if there is a GPU")
+    add("--concurrency", type=positive_int, metavar="N", help="trainings at a time; default: by CPUs or GPUs")
+    add("--dry-run", action="store_true", help="check everything, measure a step, print what it will take, and stop")
+    add("--json", action="store_true", help="print one JSON object as the last line of standard output")
+    return arguments
+
+
+if __name__ == "__main__":
+    remember_ctrl_c()
+    run(main)

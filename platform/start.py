@@ -1,0 +1,89 @@
+"""What every start of a study does, whichever command it belongs to: record itself, start Ray, track in MLflow, run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import optuna
+
+from platform.code_version import code_version
+from platform.environment import start_of_search, typed_command
+from platform.execution import run_trials
+from platform.plan import Plan
+from platform.storage import without_password
+from platform.tracking.data_inputs import data_of
+from platform.tracking.events import search_tags
+from platform.tracking.journal import Journal
+from platform.tracking.tracker import Tracker
+from platform.trials import Trials
+from shards_tools.command import say
+
+# An unreachable MLflow store delays a start and an end by at most this; the next start sends what is unsent.
+LONGEST_WAIT_FOR_MLFLOW_S = 60.0
+LONGEST_WAIT_AFTER_AN_ERROR_S = 2.0
+
+
+@contextmanager
+def tracked(plan: Plan, journal: Journal, program: str) -> Iterator[Tracker]:
+    """Send the journal to MLflow while the context lasts; after an error, do not wait for an unreachable store.
+
+    Args:
+        program: the module that `python -m` runs, for the parent run's source.
+    """
+    tracker = Tracker(
+        journal,
+        uri=plan.tracking,
+        artifacts=plan.runs / "artifacts",
+        study=plan.study,
+        params={key: value for key, value in plan.identity().items() if value is not None},
+        tags=study_tags(plan, program),
+        data=data_of(plan),
+    )
+    tracker.start()
+    wait_s = LONGEST_WAIT_AFTER_AN_ERROR_S
+    try:
+        yield tracker
+        wait_s = LONGEST_WAIT_FOR_MLFLOW_S
+    finally:
+        tracker.close(wait_s)
+
+
+def recorded_start(study: optuna.Study, plan: Plan, start_ray: Callable[[], None], program: str) -> Callable[[], None]:
+    """Return a function that records this start in the study, then starts Ray."""
+    return partial(_record_and_start, study, plan, start_ray, program)
+
+
+def _record_and_start(study: optuna.Study, plan: Plan, start_ray: Callable[[], None], program: str) -> None:
+    study.set_user_attr("last_start", start_of_search(plan, program))
+    start_ray()
+
+
+def run_start(study: optuna.Study, plan: Plan, trials: Trials, tracker: Tracker, start: Callable[[], None]) -> None:
+    """Start Ray with `start` and run the trials that are left; raise what ended them early."""
+    number = study.user_attrs.get("starts", 0) + 1
+    study.set_user_attr("starts", number)
+    start()
+    # The tracker creates MLflow's store while Ray starts; it must exist before the first trial does.
+    if not tracker.ready.wait(LONGEST_WAIT_FOR_MLFLOW_S):
+        say(
+            f"MLflow's store {without_password(plan.tracking)} does not answer ({tracker.trouble or 'no reply'}). "
+            "Training continues; events are queued on disk."
+        )
+    with trials.display:
+        run_trials(plan, trials, number)
+    if trials.failure:
+        raise trials.failure
+
+
+def study_tags(plan: Plan, program: str) -> dict[str, str]:
+    """Return the parent run's tags: the data, the code and the command of the start that created it."""
+    return {
+        **search_tags(plan),
+        "data": plan.manifest.fingerprint,
+        "data_folder": str(plan.data),
+        "code_version": code_version(),
+        "mlflow.source.name": typed_command(program),
+        "mlflow.source.type": "LOCAL",
+    }

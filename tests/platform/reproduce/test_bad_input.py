@@ -1,0 +1,104 @@
+"""A mistake on the command line is one line that names it and what to do, before anything is stored."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from platform.paper_tables.options import TablePlan, make_table_plan
+from platform.reproduce import main, parser
+from platform.resources import Machine
+from shards_tools.errors import Error
+from tests.platform.reproduce.conftest import start
+
+
+@pytest.fixture
+def refused(tmp_path: Path) -> Callable[..., str]:
+    """Runs the command and returns its one line; nothing may be left of it."""
+
+    def run(*words: object) -> str:
+        with pytest.raises(Error) as caught:
+            main([*map(str, words), "--runs", str(tmp_path / "runs")])
+        assert "\n" not in str(caught.value)
+        assert not (tmp_path / "runs").exists()
+        return str(caught.value)
+
+    return run
+
+
+def test_a_table_must_be_named(refused: Callable[..., str]) -> None:
+    assert refused().startswith("Name a table, or give --list.")
+
+
+def test_data_must_be_named(refused: Callable[..., str]) -> None:
+    assert refused("lsasrd-5").startswith("--data SHARDS is missing.")
+
+
+def test_an_unknown_table_is_named_before_the_data_are_looked_for(refused: Callable[..., str]) -> None:
+    assert "'lsasrd-6'. Did you mean 'lsasrd-5'?" in refused("lsasrd-6", "--data", "nowhere")
+
+
+def test_data_that_are_no_shards_are_named(refused: Callable[..., str], tmp_path: Path) -> None:
+    assert "nowhere is no folder" in refused("lsasrd-5", "--data", tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("words", ["--seeds 0", "--folds 0", "--epochs none", "--concurrency auto"])
+def test_a_number_that_is_none_is_named(words: str, refused: Callable[..., str], shards: Path) -> None:
+    assert f"'{words.split()[1]}' is not a whole number of at least 1" in refused(
+        "lsasrd-5", "--data", shards, *words.split()
+    )
+
+
+def test_a_plain_tree_has_one_fold(refused: Callable[..., str], shards: Path) -> None:
+    message = refused("lsasrd-5", "--data", shards, "--folds", 2)
+    assert message.startswith(f"--folds 2: {shards} has 1 fold. Leave the option out, or")
+
+
+def test_a_five_fold_tree_has_five(refused: Callable[..., str], five_folds: Path) -> None:
+    message = refused("lsasrd-5", "--data", five_folds, "--folds", 6)
+    assert message == f"--folds 6: {five_folds} has 5 folds. Give at most 5."
+
+
+def test_data_without_the_metrics_of_the_table_are_refused(
+    refused: Callable[..., str], shards: Path, classes: Path
+) -> None:
+    of_works = refused("dafre-1", "--data", shards)
+    assert of_works.startswith(f"Table dafre-1 reports top1, top5, but {shards} holds works or identities")
+    assert of_works.endswith("python -m shards_tools build dafre.")
+    assert f"{classes} holds classes" in refused("lsasrd-4", "--data", classes)
+
+
+def test_rows_that_need_tags_are_named(refused: Callable[..., str], classes: Path) -> None:
+    message = refused("animesion", "--data", classes)
+    assert message.startswith("Rows of animesion that need tags: ViLT L-16 (vision+tags);")
+    assert "--rows" in message
+    assert "shards_tools build dafull" in message
+
+
+def test_rows_that_need_no_tags_are_taken_without_them(classes: Path, tmp_path: Path) -> None:
+    words = ["animesion", "--data", str(classes), "--rows", "L-16", "--runs", str(tmp_path), "--scale", "tiny"]
+    assert make_table_plan(parser().parse_args(words), Machine(2, 0)).rows == ("L-16",)
+
+
+def test_a_file_in_the_place_of_the_output_folder_is_named(shards: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(Error, match=r"--out .*out cannot be written: File exists\. Give a folder"):
+        main(["lsasrd-5", "--data", str(shards), "--runs", str(tmp_path), "--out", str(tmp_path / "out")])
+
+
+def test_other_epochs_on_a_stored_study_are_refused(
+    table_plan_of: Callable[..., TablePlan], shards: Path, tmp_path: Path
+) -> None:
+    start(table_plan_of("--epochs", 3))
+    with pytest.raises(Error, match=r"--epochs is 4, but study lsasrd-5-.*-tiny was started with 3\."):
+        start(table_plan_of("--epochs", 4))
+
+
+def test_another_scale_or_data_under_the_name_of_a_stored_study_are_refused(
+    table_plan_of: Callable[..., TablePlan], five_folds: Path
+) -> None:
+    start(table_plan_of("--study", "mine", "--epochs", 3))
+    with pytest.raises(Error, match=r"--scale is paper, but study mine was started with tiny"):
+        start(table_plan_of("--study", "mine", "--epochs", 3, "--scale", "paper"))
+    with pytest.raises(Error, match=r"--data is \w+, but study mine was started with \w+"):
+        start(table_plan_of("--study", "mine", "--epochs", 3, "--data", five_folds))

@@ -1,0 +1,89 @@
+"""Which trainings wait after a start: each that is wanted once, and none that is done."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from platform.display.lines import Lines
+from platform.fixed_trials import FixedTrials
+from platform.paper_tables.options import TablePlan
+from platform.tracking.journal import Journal
+from tests.platform.reproduce.conftest import end_next, start
+
+TWO = ("--rows", "ViT-Base", "ViT-Stride")
+
+
+def waiting(study: optuna.Study) -> list[tuple[Any, ...]]:
+    """Row, fold and seed of each, in the order in which they run."""
+    trials = study.get_trials(states=(TrialState.WAITING,))
+    return [(trial.user_attrs["of"], *trial.user_attrs["training"].values()) for trial in trials]
+
+
+def test_a_whole_table_with_the_first_seed_comes_first(
+    table_plan_of: Callable[..., TablePlan], five_folds: Path
+) -> None:
+    study = start(table_plan_of(*TWO, "--seeds", 2, "--data", five_folds, "--folds", 2))
+    rows = ("ViT-Base", "ViT-Stride")
+    assert waiting(study) == [(row, fold, seed) for seed in (0, 1) for fold in (0, 1) for row in rows]
+
+
+def test_the_same_start_again_enqueues_nothing(table_plan_of: Callable[..., TablePlan]) -> None:
+    study = start(table_plan_of(*TWO))
+    assert len(start(table_plan_of(*TWO)).trials) == len(study.trials) == 2
+
+
+def test_more_seeds_folds_or_rows_enqueue_what_is_missing_alone(
+    table_plan_of: Callable[..., TablePlan], five_folds: Path
+) -> None:
+    data = ("--data", five_folds)
+    study = start(table_plan_of(*data, "--rows", "ViT-Base"))
+    end_next(study)
+    start(table_plan_of(*data, "--rows", "ViT-Base", "--seeds", 2))
+    assert waiting(study) == [("ViT-Base", 0, 1)]
+    end_next(study)
+    start(table_plan_of(*data, "--rows", "ViT-Base", "--seeds", 2, "--folds", 2))
+    assert waiting(study) == [("ViT-Base", 1, 0), ("ViT-Base", 1, 1)]
+    end_next(study)
+    end_next(study)
+    start(table_plan_of(*data, *TWO, "--seeds", 2, "--folds", 2))
+    assert waiting(study) == [("ViT-Stride", fold, seed) for seed in (0, 1) for fold in (0, 1)]
+
+
+@pytest.mark.parametrize("state", [TrialState.FAIL, TrialState.PRUNED])
+def test_a_training_that_gave_no_result_runs_again(state: TrialState, table_plan_of: Callable[..., TablePlan]) -> None:
+    study = start(table_plan_of(*TWO))
+    end_next(study, state)
+    end_next(study)
+    start(table_plan_of(*TWO))
+    assert waiting(study) == [("ViT-Base", 0, 0)]
+
+
+def test_what_is_no_longer_wanted_does_not_run_and_can_be_wanted_again(
+    table_plan_of: Callable[..., TablePlan],
+) -> None:
+    study = start(table_plan_of(*TWO, "--seeds", 2))
+    start(table_plan_of("--rows", "ViT-Stride"))
+    assert waiting(study) == [("ViT-Stride", 0, 0)]
+    start(table_plan_of(*TWO))
+    assert waiting(study) == [("ViT-Stride", 0, 0), ("ViT-Base", 0, 0)]
+
+
+def test_a_training_is_told_its_recipe_fold_and_seed(
+    table_plan_of: Callable[..., TablePlan], five_folds: Path, journal: Journal
+) -> None:
+    table_plan = table_plan_of("--rows", "ViT-JPM", "--data", five_folds, "--folds", 2, "--epochs", 3)
+    study = start(table_plan)
+    end_next(study)
+    trials = FixedTrials(study, table_plan.plan, journal, Lines(["mAP"]))
+    config = trials.start("only")
+    assert config is not None
+    assert [config[key] for key in ("recipe", "fold", "seed")] == ["transreid-vit-jpm-tiny", 1, 0]
+    assert (config["settings"]["epochs"], config["settings"]["jpm"]) == (3, True)
+    assert trials.start("no other") is None
+    (event,) = [event for event in journal.read()[0] if event["kind"] == "trial"]
+    assert event["name"] == "ViT-JPM, fold 1, seed 0"
+    assert (event["params"]["fold"], event["params"]["seed"]) == (1, 0)
