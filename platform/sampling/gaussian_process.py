@@ -95,7 +95,7 @@ class GaussianProcess:
         parts = _matern(self._squares, hyperparameters)
         covariance = parts[0].copy()
         covariance[np.diag_indices_from(covariance)] += math.exp(hyperparameters[-2]) + JITTER
-        factor = np.linalg.cholesky(covariance)
+        factor = np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
         return factor, cho_solve((factor, True), self._values), parts
 
 

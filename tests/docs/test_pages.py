@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,16 @@ def test_every_promise_names_a_test_that_there_is() -> None:
         if name:
             (file,) = (one for one in files if str(one).endswith(f"/{name}"))
         assert not test or f"def {test}(" in file.read_text(), test
+
+
+def test_the_pages_name_the_pythons_that_pyproject_allows() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    lowest, above = re.findall(r"\d+\.\d+", settings["project"]["requires-python"])
+    highest = f"3.{int(above.partition('.')[2]) - 1}"
+    assert settings["tool"]["mypy"]["python_version"] == lowest
+    assert settings["tool"]["ruff"]["target-version"] == "py" + lowest.replace(".", "")
+    named = {found for page in PAGES for found in re.findall(r"Python (3\.\d+) to (3\.\d+)", page.read_text())}
+    assert named == {(lowest, highest)}
 
 
 @pytest.mark.slow

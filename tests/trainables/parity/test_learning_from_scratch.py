@@ -1,4 +1,4 @@
-"""DAF:re's ResNet-18 learns from scratch at the paper's learning rate, because its batch norms start at a scale of 1."""
+"""DAF:re's ResNet-18 learns from scratch at the paper's learning rate: its batch norms start at a scale of 1."""
 
 import os
 import shutil
