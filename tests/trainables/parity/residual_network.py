@@ -18,7 +18,7 @@ def conv(channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1)
 
 
 class Residual(nn.Module):
-    """relu(shortcut(x) + convolutions(x)); "se" strides in its first convolution, as Caffe does, others in the 3 x 3."""
+    """relu(shortcut(x) + convolutions(x)); "se" strides in its first convolution, as Caffe does, others in the 3x3."""
 
     def __init__(self, kind: str, channels: int, planes: int, stride: int, ibn: bool) -> None:
         super().__init__()
