@@ -98,7 +98,8 @@ def test_equal_weights_give_equal_outputs(case: tuple[str, dict[str, Any]]) -> N
 def test_the_papers_rows_have_upstreams_depth_and_width(name: str) -> None:
     size = {"dafre-224-sn": 224}.get(name, 96 if name.startswith("transreid") else 64)
     pair = make_pair(name, pretrained=False, image_size=size)
-    difference = worst(compared(pair, training=False))
+    # in training mode: without batch statistics, random non-local blocks, cubic in their map, overflow
+    difference = worst(compared(pair, training=True))
     assert difference < TOLERANCE
 
 
