@@ -14,7 +14,7 @@ from trainables.recipes.images import ImageSettings
 from trainables.recipes.optimisation import OptimiserSettings
 from trainables.recipes.ranking import RankingRecipe
 from trainables.recipes.recipe import IDENTITY_FIELDS, Recipe
-from trainables.text import MARKS
+from trainables.text import least_num_words
 
 
 def _names(family: type) -> set[str]:
@@ -72,6 +72,6 @@ def _sizes(settings: tuple[tuple[str, Any], ...], family: type[Recipe]) -> tuple
     values = dict(settings)
     recipe = family(name="any", scale="tiny", lr=1.0, pretrained=False, **values)
     with torch.device("meta"):
-        model = build_model(recipe, num_works=2, num_words=len(MARKS) if values.get("text_tokens") else 0)
+        model = build_model(recipe, num_works=2, num_words=least_num_words(recipe))
     counted = (weight.numel() for name, weight in model.named_parameters() if "classifiers" not in name)
     return sum(counted), model.num_features, model.num_tokens

@@ -14,7 +14,7 @@ from trainables.models import build_model
 from trainables.models.input_step import InputStep
 from trainables.recipes.animesion import AnimesionRecipe
 from trainables.recipes.recipe import Recipe
-from trainables.text import MARKS
+from trainables.text import least_num_words
 
 # weights and gradients aside: momentum, or the two means of Adam
 STATES_PER_WEIGHT = {"sgd": 1, "adam": 2, "adamw": 2}
@@ -40,7 +40,7 @@ def _sizes(
     """Bytes of all weights, of those that are trained, and of what autograd keeps of one image."""
     recipe = family(name="any", scale="tiny", lr=1.0, pretrained=False, frozen_backbone=frozen, **dict(settings))
     with torch.device("meta"):
-        model = build_model(recipe, num_works, len(MARKS) if _text_tokens(recipe) else 0).train()
+        model = build_model(recipe, num_works, least_num_words(recipe)).train()
     for module in model.modules():
         if isinstance(module, InputStep):
             module.erase_probability = 0.0  # it draws numbers, which tensors without values cannot

@@ -42,7 +42,7 @@ def picture_inputs(
     if not vocabulary:
         return Inputs(images)
     assert isinstance(recipe, AnimesionRecipe)
-    return Inputs(images, evaluated_words(words_without_tags(len(names), recipe.text_tokens), recipe))
+    return Inputs(images, evaluated_words(words_without_tags(recipe, len(names)), recipe))
 
 
 def find_pictures(places: Sequence[Path]) -> list[Path]:

@@ -65,7 +65,7 @@ def evaluation_inputs(
     if not vocabulary:
         return Inputs(images)
     assert isinstance(recipe, AnimesionRecipe)
-    return Inputs(images, evaluated_words(read_words(manifest, vocabulary, recipe.text_tokens), recipe))
+    return Inputs(images, evaluated_words(read_words(recipe, manifest, vocabulary), recipe))
 
 
 def evaluation_images(recipe: ImageSettings, manifest: Manifest, reading: str, *, threads: int = 1) -> ImagesAt:

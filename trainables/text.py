@@ -1,5 +1,7 @@
 """Tags as a transformer reads them: a vocabulary, words of fixed length for every image, and which of them are hidden.
 
+A word is a whole tag, or with `tokenizer=wordpieces` one of BERT's pieces.
+
 B batch, L text length.
 """
 
@@ -12,30 +14,52 @@ import numpy as np
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from trainables.recipes.animesion import AnimesionRecipe
+from trainables.recipes.recipe import Recipe
+from trainables.word_pieces import NUM_PIECES, PLACES, read_piece_ids, read_pieces
 
 MARKS = ("[PAD]", "[UNUSED]", "[CLS]", "[SEP]", "[UNK]")  # the first words of every vocabulary, in this order
 PAD, UNUSED, CLS, SEP, UNK = range(len(MARKS))
+# [CLS] and [SEP] of each tokenizer, and its first word that is no mark; both have [PAD] at 0 and an unused word at 1
+ENDS = {"tags": (CLS, SEP), "wordpieces": (PLACES["[CLS]"], PLACES["[SEP]"])}
+FIRST_WORD = {"tags": len(MARKS), "wordpieces": PLACES["[SEP]"] + 2}  # BERT's [MASK] is between
 LEAST_COUNT = 2  # a tag that stands only once is unknown
 HIDDEN_STREAM = 4  # names its random stream beside those of augmentation.py
 BERT_FRACTION = 0.15
 NOT_ASKED = -100  # torch's: a place whose word is not to be guessed
 
 
-def make_vocabulary(manifest: Manifest, indices: np.ndarray) -> tuple[str, ...]:
-    """The marks, and every tag that stands at least twice among these images, in the order in which they first do."""
+def make_vocabulary(recipe: AnimesionRecipe, manifest: Manifest, indices: np.ndarray) -> tuple[str, ...]:
+    """Return the words that the recipe's model knows.
+
+    Those of `tags` are the marks and every tag that these images have at least twice, in the order in which they first
+    appear; those of `wordpieces` are BERT's.
+    """
     tags = manifest.tags
     if tags is None:
         raise Error(
             f"{manifest.store} has no tags, and the recipe reads them. Build shards of dafull, or set text_tokens=0."
         )
+    if recipe.tokenizer == "wordpieces":
+        return read_pieces(recipe.vocabulary_file)
     counts = Counter(tag for index in indices.tolist() for tag in tags.of(index))
     return (*MARKS, *(tag for tag, count in counts.items() if count >= LEAST_COUNT))
 
 
-def read_words(manifest: Manifest, vocabulary: Sequence[str], length: int) -> np.ndarray:
-    """The words of every image, int64 [num_images, L]: a mark, its tags as far as they fit, a mark, and padding."""
+def least_num_words(recipe: Recipe) -> int:
+    """Return the smallest vocabulary that the recipe's model may have, for sizes that are told without data."""
+    if not isinstance(recipe, AnimesionRecipe) or not recipe.text_tokens:
+        return 0
+    return NUM_PIECES if recipe.tokenizer == "wordpieces" else len(MARKS)
+
+
+def read_words(recipe: AnimesionRecipe, manifest: Manifest, vocabulary: Sequence[str]) -> np.ndarray:
+    """Return the words of every image, int64 [num_images, L]: a mark, the words that fit, a mark, and padding."""
     if manifest.tags is None:
         raise Error(f"{manifest.store} has no tags, and the model reads them. Build shards of dafull.")
+    length = recipe.text_tokens
+    if recipe.tokenizer == "wordpieces":
+        texts = [" ".join(manifest.tags.of(index)) for index in range(manifest.num_images)]
+        return read_piece_ids(texts, vocabulary, length)
     numbers = {word: number for number, word in enumerate(vocabulary)}
     words = np.full((manifest.num_images, length), PAD, dtype=np.int64)
     for index in range(manifest.num_images):
@@ -45,10 +69,10 @@ def read_words(manifest: Manifest, vocabulary: Sequence[str], length: int) -> np
     return words
 
 
-def words_without_tags(num_images: int, length: int) -> np.ndarray:
-    """The words of images that come without tags, int64 [num_images, L]: the marks, and padding."""
-    words = np.full((num_images, length), PAD, dtype=np.int64)
-    words[:, :2] = CLS, SEP
+def words_without_tags(recipe: AnimesionRecipe, num_images: int) -> np.ndarray:
+    """Return the words of images that come without tags, int64 [num_images, L]: the marks, and padding."""
+    words = np.full((num_images, recipe.text_tokens), PAD, dtype=np.int64)
+    words[:, :2] = ENDS[recipe.tokenizer]
     return words
 
 
@@ -72,8 +96,9 @@ def hide(
 
     The marks that give a text its shape stay; an unknown tag is a tag.
     """
-    hidden_BL = (random.random(words_BL.shape) < hidden_fraction(recipe, progress)) & (words_BL >= UNK)
-    others_BL = random.integers(len(MARKS), num_words, words_BL.shape) if recipe.mask_with == "random" else UNUSED
+    hidden_BL = (random.random(words_BL.shape) < hidden_fraction(recipe, progress)) & _is_word(words_BL, recipe)
+    first = FIRST_WORD[recipe.tokenizer]
+    others_BL = random.integers(first, num_words, words_BL.shape) if recipe.mask_with == "random" else UNUSED
     return np.where(hidden_BL, others_BL, words_BL), np.where(hidden_BL, words_BL, NOT_ASKED)
 
 
@@ -81,4 +106,9 @@ def evaluated_words(words: np.ndarray, recipe: AnimesionRecipe) -> np.ndarray:
     """The words that a model is evaluated with: none where its training ends by hiding all, else as they are."""
     if recipe.masking not in ("full", "sigmoid"):
         return words
-    return np.where(words >= UNK, UNUSED, words)
+    return np.where(_is_word(words, recipe), UNUSED, words)
+
+
+def _is_word(words: np.ndarray, recipe: AnimesionRecipe) -> np.ndarray:
+    """Whether each word comes from the tags, known or not, and is no mark that gives the text its shape."""
+    return ~np.isin(words, (PAD, *ENDS[recipe.tokenizer]))

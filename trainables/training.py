@@ -134,14 +134,15 @@ def _first_model(recipe: Recipe, works: list[str], num_words: int, *, fresh: boo
 
 
 def _vocabulary(recipe: Recipe, manifest: Manifest, trained: np.ndarray) -> tuple[str, ...]:
-    reads = isinstance(recipe, AnimesionRecipe) and recipe.text_tokens > 0
-    return make_vocabulary(manifest, trained) if reads else ()
+    if not isinstance(recipe, AnimesionRecipe) or not recipe.text_tokens:
+        return ()
+    return make_vocabulary(recipe, manifest, trained)
 
 
 def _trained_words(recipe: Recipe, manifest: Manifest, vocabulary: tuple[str, ...]) -> np.ndarray | None:
     if not isinstance(recipe, AnimesionRecipe) or not vocabulary:
         return None
-    return read_words(manifest, vocabulary, recipe.text_tokens)
+    return read_words(recipe, manifest, vocabulary)
 
 
 def seed_everything(seed: int, epoch: int, rank: int = 0) -> None:

@@ -112,14 +112,14 @@ def test_ifa_reads_the_class_token_of_every_block_before_the_final_norm():
 
 def test_the_vocabulary_is_the_marks_and_what_stands_twice_in_the_order_of_its_appearance():
     manifest = manifest_with(TAGS)
-    assert make_vocabulary(manifest, np.arange(5)) == (*MARKS, "long hair", "smile", "hat", "blue eyes")
-    assert make_vocabulary(manifest, np.array([0, 1])) == (*MARKS, "smile")
+    assert make_vocabulary(small(), manifest, np.arange(5)) == (*MARKS, "long hair", "smile", "hat", "blue eyes")
+    assert make_vocabulary(small(), manifest, np.array([0, 1])) == (*MARKS, "smile")
     assert (MARKS.index("[PAD]"), MARKS.index("[UNUSED]"), MARKS.index("[UNK]")) == (0, 1, 4)
 
 
 def test_words_are_a_mark_the_tags_that_fit_a_mark_and_padding():
     vocabulary = (*MARKS, "long hair", "smile", "hat", "blue eyes")
-    words = read_words(manifest_with(TAGS), vocabulary, 6)
+    words = read_words(small(text_tokens=6), manifest_with(TAGS), vocabulary)
     assert words.tolist() == [
         [CLS, 5, 6, SEP, PAD, PAD],
         [CLS, 6, 7, SEP, PAD, PAD],
@@ -274,7 +274,7 @@ def test_without_tags_no_vocabulary_is_kept(tagged, tmp_path):
     [
         ({"text_tokens": 2}, "text_tokens=2 .* 0, or at least 3"),
         ({"mask_warmup": 0.6, "mask_cooldown": 0.6}, "are more than the whole training"),
-        ({"exclusion_weight": 0.1, "exclusion_distance": 4}, "exclusion_distance=4 .* less than the 4 blocks"),
+        ({"exclusion_weight": 0.1, "exclusion_distance": 6}, "exclusion_distance=6 .* less than the 6 blocks"),
         ({"backbone": "resnet18_32"}, "backbone='resnet18_32' .* a vision transformer"),
     ],
 )

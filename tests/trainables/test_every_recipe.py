@@ -72,6 +72,14 @@ def tagged_avatars(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     return build(dafull.scan(root), tmp_path_factory.mktemp("shards") / "tagged", allow_duplicates=True)
 
 
+def write_pieces(file: Path) -> Path:
+    """A vocab.txt in BERT's layout with the words of the avatars' tags, their numbers digit by digit."""
+    digits = [f"{prefix}{digit}" for prefix in ("", "##") for digit in range(10)]
+    marks = ["[PAD]", *(f"[unused{number}]" for number in range(99)), "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    file.write_text("\n".join([*marks, "expression", "character", *digits]) + "\n")
+    return file
+
+
 @needs_avatars
 @pytest.mark.parametrize("recipe", TINY, ids=lambda recipe: recipe.name)
 def test_a_recipe_learns_from_real_drawings(
@@ -79,6 +87,8 @@ def test_a_recipe_learns_from_real_drawings(
 ) -> None:
     data = tagged_avatars if getattr(recipe, "text_tokens", 0) else avatars
     reports = Reports(tmp_path)
+    if getattr(recipe, "tokenizer", "tags") == "wordpieces":
+        recipe = dataclasses.replace(recipe, vocabulary_file=str(write_pieces(tmp_path / "vocab.txt")))
     train(dataclasses.replace(recipe, epochs=2, images_per_epoch=IMAGES_PER_EPOCH), data, report=reports)
     first, second = reports.metrics
     assert second["loss"] < first["loss"]

@@ -20,7 +20,9 @@ class AnimesionRecipe(DAFreRecipe):
     """A vision transformer whose class tokens of all blocks classify, and which may read an image's tags."""
 
     head: Literal["last", "ifa"] = "last"  # the class token of the last block, or those of all blocks, mixed
-    text_tokens: int = 0  # places for tags beside the image's, two of them taken by marks; 0: no tags are read
+    text_tokens: int = 0  # tokens of tags beside the image's, two of them marks; 0: no tags are read
+    tokenizer: Literal["tags", "wordpieces"] = "tags"  # a token per tag that the data know, or BERT's pieces of words
+    vocabulary_file: str | None = None  # of wordpieces, a vocab.txt; None: bert-base-uncased's, from the hub
     masking: Literal["none", "bert", "full", "sigmoid"] = "bert"  # how many tags are hidden in training
     mask_with: Literal["constant", "random"] = "constant"  # by what
     mask_warmup: float = 0.1  # of sigmoid: the part of the training before any tag is hidden
@@ -36,6 +38,9 @@ class AnimesionRecipe(DAFreRecipe):
         require(self, "backbone", isinstance(shape, Transformer), "a vision transformer, as vit_large_patch16_in21k is")
         assert isinstance(shape, Transformer)
         one_of(self, "head", "last", "ifa")
+        one_of(self, "tokenizer", "tags", "wordpieces")
+        rule = "none where tokenizer=tags, whose vocabulary is made of the data's tags"
+        require(self, "vocabulary_file", self.tokenizer == "wordpieces" or self.vocabulary_file is None, rule)
         one_of(self, "masking", *MASKINGS)
         one_of(self, "mask_with", "constant", "random")
         probabilities(self, "mask_warmup", "mask_cooldown")
@@ -96,9 +101,18 @@ B16 = tuple(
         table=None,
         row=None,
         backbone="vit_base_patch16_in21k",
-        batch_size=64,
+        batch_size=16 if recipe is VILT else 64,
     )
     for recipe in (L16, IFA, VILT)
+)
+# the README's command for recognition alone: 32 word pieces, none of them hidden
+WORDPIECES = dataclasses.replace(
+    B16[-1],
+    name="animesion-b16-vilt-wordpieces",
+    batch_size=64,
+    text_tokens=32,
+    tokenizer="wordpieces",
+    masking="none",
 )
 
 
@@ -125,4 +139,4 @@ def _hand_set() -> AnimesionRecipe:
     )
 
 
-RECIPES = (L16, IFA, VILT, *B16, _hand_set())
+RECIPES = (L16, IFA, VILT, *B16, WORDPIECES, _hand_set())
