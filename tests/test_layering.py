@@ -22,12 +22,14 @@ ARROWS = {
 OTHERS = {
     "platform": None,
     "trainables": {
+        "huggingface_hub",
         "numpy",
         "psutil",
         "pytorch_metric_learning",
         "safetensors",
         "simplejpeg",
         "timm",
+        "tokenizers",
         "torch",
         "torchvision",
         "tqdm",

@@ -96,8 +96,9 @@ def test_the_sizes_of_vit_base_are_those_worked_out_by_hand():
 @pytest.mark.parametrize("name", [recipe.name for recipe in RECIPES.values() if recipe.scale == "tiny"])
 def test_the_listed_sizes_are_the_models(name):
     recipe = RECIPES[name]
-    words = {"tags": 5, "wordpieces": 30_522}  # the marks alone, and BERT's whole vocabulary
-    model = build_model(recipe, 5, words[recipe.tokenizer] if getattr(recipe, "text_tokens", 0) else 0)
+    reads_tags = bool(getattr(recipe, "text_tokens", 0))
+    num_words = {"tags": 5, "wordpieces": 30_522}  # the marks alone, and BERT's whole vocabulary
+    model = build_model(recipe, 5, num_words[recipe.tokenizer] if reads_tags else 0)
     entry = describe(recipe)
     classifiers = sum(weight.numel() for weight in model.head.classifiers.parameters())
     assert entry["num_parameters"] == sum(weight.numel() for weight in model.parameters()) - classifiers
