@@ -108,7 +108,10 @@ def load_weights(model: nn.Module, file: Path) -> None:
     ]
     if misfits:
         more = f", and {len(misfits) - 3} more" if len(misfits) > 3 else ""
-        raise Error(f"{file} does not fit the recipe's model: {'; '.join(sorted(misfits)[:3])}{more}.")
+        raise Error(
+            f"{file} does not fit the recipe's model: {'; '.join(sorted(misfits)[:3])}{more}. It was written by another"
+            " version: use that version, or train the recipe again."
+        )
     model.load_state_dict(weights)
 
 

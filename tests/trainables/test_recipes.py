@@ -135,9 +135,15 @@ def test_a_stored_recipe_that_lacks_a_field_or_has_a_strange_one_is_refused():
     values = dataclasses.asdict(TINY)
     with pytest.raises(Error, match="'speed' is not a known recipe key"):
         recipe_from_dict({**values, "speed": 1})
-    values.pop("jpm_parts")
-    with pytest.raises(Error, match="'transreid-tiny' lacks jpm_parts"):
+    values.pop("stride_px")
+    with pytest.raises(Error, match=r"'transreid-tiny' lacks stride_px. Use the version that wrote it"):
         recipe_from_dict(values)
+
+
+def test_a_stored_recipe_takes_the_default_of_a_setting_that_its_version_did_not_have():
+    values = dataclasses.asdict(get_recipe("transreid-vit-base-tiny"))
+    values.pop("train_resize")
+    assert recipe_from_dict(values).train_resize == "bilinear"
 
 
 def test_every_field_but_the_identity_may_be_set():

@@ -41,16 +41,21 @@ def get_recipe(name: str) -> Recipe:
 
 
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
-    """The recipe that `dataclasses.asdict` gave, as read back from JSON; every field is checked again."""
+    """Return the recipe that `dataclasses.asdict` gave, as read back from JSON; every field is checked again.
+
+    A setting that an earlier version did not have takes its default, which is what that version did.
+    """
     family = FAMILIES.get(str(values.get("system")))
     if family is None:
         raise unknown("system", str(values.get("system")), FAMILIES)
-    fields = {field.name for field in dataclasses.fields(family)}
+    fields = {field.name: field for field in dataclasses.fields(family)}
     for name in values:
         if name not in fields:
             raise unknown("recipe key", name, fields)
-    for name in sorted(fields - values.keys()):
-        raise Error(f"The recipe {values.get('name')!r} lacks {name}. It was written by another version.")
+    for name in sorted(fields.keys() - values.keys()):
+        if fields[name].default is dataclasses.MISSING:
+            raise Error(f"The recipe {values.get('name')!r} lacks {name}. Use the version that wrote it.")
+        values = {**values, name: fields[name].default}
     identity = {name: values[name] for name in IDENTITY_FIELDS}
     settings = {name: value for name, value in values.items() if name not in IDENTITY_FIELDS}
     # any recipe of the family will do: every field is set
