@@ -8,14 +8,19 @@ from functools import partial
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from shards_tools.decode import decode
 from shards_tools.errors import Error
 from shards_tools.plans import PLANS
 from shards_tools.plans.draw import Draw
+from shards_tools.reader import read_image
 from shards_tools.threads import in_order
 from trainables.augmentation import crop_and_flip
 from trainables.batches import EpochBatches, TrainingSet
-from trainables.reading import training_images
+from trainables.reading import evaluation_images, training_images
+from trainables.recipes import RECIPES
+from trainables.training import prepare
 
 NUM_WORKS, PER_WORK = 6, 12
 LABELS = np.repeat(np.arange(NUM_WORKS), PER_WORK)
@@ -239,3 +244,30 @@ def test_resized_crops_are_cut_from_images_at_the_sizes_they_have(small_recipe, 
 def test_resized_crops_of_images_of_one_size_come_from_the_decoded_ones(small_recipe, manifest):
     recipe = small_recipe(crop_area=(0.1, 1.0), pad_px=0)
     assert training_images(recipe, manifest, "auto").reading == "decoded"
+
+
+@pytest.mark.parametrize("reading", ["decoded", "offset", "stream"])
+def test_training_images_are_resized_bicubically_where_the_recipe_says_so_and_evaluated_ones_never(
+    small_recipe, manifest, reading
+):
+    recipe = small_recipe(train_resize="bicubic", image_size=16)
+    indices = manifest.split(0).train[:5]
+    original = [Image.fromarray(decode(read_image(manifest, index), "picture")) for index in indices]
+    for images, resampling in (
+        (training_images(recipe, manifest, reading), Image.Resampling.BICUBIC),
+        (evaluation_images(recipe, manifest, reading), Image.Resampling.BILINEAR),
+    ):
+        expected = np.stack([np.asarray(picture.resize((16, 16), resampling)) for picture in original])
+        np.testing.assert_array_equal(images[indices], expected)
+
+
+def test_a_training_that_resizes_bicubically_evaluates_bilinearly(small_recipe, manifest):
+    training = prepare(small_recipe(train_resize="bicubic", image_size=16), manifest, fold=0, seed=0, device="cpu")
+    index = manifest.split(0).train[:1]
+    assert not np.array_equal(training.data.images[index], training.inputs.images[index])
+
+
+def test_transreids_upstream_rows_resize_training_images_bicubically():
+    rows = [recipe for recipe in RECIPES.values() if recipe.system == "transreid" and recipe.preset == "upstream"]
+    assert len(rows) == 12
+    assert {recipe.train_resize for recipe in rows} == {"bicubic"}
