@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from huggingface_hub import hf_hub_download
-from tokenizers.implementations import BertWordPieceTokenizer
+from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 
 from shards_tools.errors import Error
 
@@ -30,9 +30,9 @@ def read_pieces(file: str | None) -> tuple[str, ...]:
     try:
         text = Path(file or hf_hub_download(REPOSITORY, FILE_NAME)).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as failure:
-        place = file or f"{FILE_NAME} of {REPOSITORY} on the Hugging Face hub"
+        source = file or f"{FILE_NAME} of {REPOSITORY} on the Hugging Face hub"
         raise Error(
-            f"The word pieces {place} could not be read ({type(failure).__name__}). Set vocabulary_file to a copy, or"
+            f"The word pieces {source} could not be read ({type(failure).__name__}). Set vocabulary_file to a copy, or"
             " tokenizer=tags."
         ) from failure
     pieces = tuple(text.rstrip("\n").split("\n"))

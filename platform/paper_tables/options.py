@@ -6,10 +6,11 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from platform.addresses import checked_runs, checked_tracking, refuse_password
 from platform.fixed_trials import Training
-from platform.paper_tables.table import PaperTable, get_table, reads_tags
+from platform.paper_tables.table import TEST, PaperTable, get_table, reads_tags
 from platform.plan import Plan, checked_study_name
 from platform.protocol import checked_folds
 from platform.resources import Machine, resources
@@ -27,6 +28,7 @@ class TablePlan:
     table: PaperTable
     rows: tuple[str, ...]
     seeds: int  # trainings of each row on each fold
+    split: Literal["val", "test"]  # what the finished trainings are measured on
     plan: Plan
     out: Path  # the folder for the finished table
 
@@ -61,7 +63,8 @@ def make_table_plan(options: argparse.Namespace, machine: Machine) -> TablePlan:
     folds = checked_folds(options.folds, manifest)
     # Remote images are checked when they arrive.
     verify_shards(manifest, "full" if manifest.store.is_local else "quick")
-    chance = [Evaluation(manifest, "val", fold).chance() for fold in range(folds)]
+    split = printed_split(table, manifest)
+    chance = [Evaluation(manifest, split, fold).chance() for fold in range(folds)]
     runs = checked_runs(options.runs)
     concurrency, cpus, gpus = resources(options, scale, [machine])
     plan = Plan(
@@ -94,7 +97,15 @@ def make_table_plan(options: argparse.Namespace, machine: Machine) -> TablePlan:
         chance=_mean(chance),
         folds=folds,
     )
-    return TablePlan(table=table, rows=rows, seeds=options.seeds, plan=plan, out=options.out or plan.folder)
+    out = options.out or plan.folder
+    return TablePlan(table=table, rows=rows, seeds=options.seeds, split=split, plan=plan, out=out)
+
+
+def printed_split(table: PaperTable, manifest: Manifest) -> Literal["val", "test"]:
+    """Return `test` if the paper prints a test split and the data have one that gives the same metrics, else `val`."""
+    if table.protocol != TEST or not len(Evaluation(manifest, "test").query):
+        return "val"
+    return "test" if set(table.metrics) <= Evaluation(manifest, "test").chance().keys() else "val"
 
 
 def _refuse_other_data(table: PaperTable, rows: Sequence[str], manifest: Manifest) -> None:

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from platform.comparison.paired import mean_and_std
 from platform.fixed_trials import Training
 from platform.paper_tables.options import TablePlan
-from platform.paper_tables.table import PaperTable
+from trainables.evaluation import Metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,30 +69,26 @@ class Result:
         }
 
 
-def results_of(table_plan: TablePlan, known: Mapping[Training, FrozenTrial]) -> list[Result]:
+def results_of(
+    table_plan: TablePlan, known: Mapping[Training, FrozenTrial], measured: Mapping[Training, Metrics]
+) -> list[Result]:
     """Return the results of the rows that are wanted, each with every metric that the table prints.
 
     Args:
         known: the last trial of each training that has begun.
+        measured: the metrics of the complete ones, as fractions.
     """
-    table = table_plan.table
-    return [
-        result
-        for row in table_plan.rows
-        for result in _results_of_row(table_plan, table, row, _trials_of_row(table_plan, row, known))
-    ]
-
-
-def _trials_of_row(table_plan: TablePlan, row: str, known: Mapping[Training, FrozenTrial]) -> list[FrozenTrial | None]:
-    own = [training for training in table_plan.trainings if training.of == row]
-    return [known.get(training) for training in sorted(own, key=lambda one: (one.fold, one.seed))]
+    return [result for row in table_plan.rows for result in _results_of_row(table_plan, row, known, measured)]
 
 
 def _results_of_row(
-    table_plan: TablePlan, table: PaperTable, row: str, trials: Sequence[FrozenTrial | None]
+    table_plan: TablePlan, row: str, known: Mapping[Training, FrozenTrial], measured: Mapping[Training, Metrics]
 ) -> list[Result]:
-    done = [trial.user_attrs["metrics"] for trial in trials if trial and trial.state == TrialState.COMPLETE]
-    failed = [trial for trial in trials if trial and is_failed(trial)]
+    table = table_plan.table
+    own = [training for training in table_plan.trainings if training.of == row]
+    own.sort(key=lambda one: (one.fold, one.seed))
+    done = [measured[training] for training in own if training in measured]
+    failed = [training for training in own if training in known and is_failed(known[training])]
     return [
         Result(
             row=row,
@@ -100,7 +96,7 @@ def _results_of_row(
             metric=metric,
             printed=table.printed[row].get(metric),
             values=[100 * metrics[metric] for metrics in done],
-            num_wanted=len(trials),
+            num_wanted=len(own),
             num_failed=len(failed),
             chance=100 * table_plan.plan.chance[metric],
         )

@@ -66,7 +66,7 @@ def summary(
         "paper": table_plan.table.paper,
         "scale": plan.scale,
         "data": plan.data,
-        "split": "val",
+        "split": table_plan.split,
         "folds": plan.folds,
         "seeds": table_plan.seeds,
         "epochs": plan.epochs,

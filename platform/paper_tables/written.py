@@ -60,7 +60,7 @@ def title_of(table_plan: TablePlan) -> str:
 def notes_on(table_plan: TablePlan) -> list[str]:
     """Return what a reader must know of the numbers: split, protocol, scale and epochs."""
     plan, table = table_plan.plan, table_plan.table
-    split = "the validation split"
+    split = "the validation split" if table_plan.split == "val" else "the test split"
     if plan.manifest.num_folds > 1:
         split += f" of folds 0 to {plan.folds - 1}" if plan.folds > 1 else " of fold 0"
     each = f"{numbered(plan.folds, 'fold')} x {numbered(table_plan.seeds, 'seed')}"

@@ -41,10 +41,7 @@ def get_recipe(name: str) -> Recipe:
 
 
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
-    """Return the recipe that `dataclasses.asdict` gave, as read back from JSON; every field is checked again.
-
-    A setting that an earlier version did not have takes its default, which is what that version did.
-    """
+    """Return the recipe that `dataclasses.asdict` gave, as read back from JSON; every field is checked again."""
     family = FAMILIES.get(str(values.get("system")))
     if family is None:
         raise unknown("system", str(values.get("system")), FAMILIES)
@@ -52,12 +49,11 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     for name in values:
         if name not in fields:
             raise unknown("recipe key", name, fields)
-    for name in sorted(fields.keys() - values.keys()):
-        if fields[name].default is dataclasses.MISSING:
-            raise Error(f"The recipe {values.get('name')!r} lacks {name}. Use the version that wrote it.")
-        values = {**values, name: fields[name].default}
-    identity = {name: values[name] for name in IDENTITY_FIELDS}
-    settings = {name: value for name, value in values.items() if name not in IDENTITY_FIELDS}
+    # a setting that an earlier version did not have takes its default, which is what that version did
+    settings: dict[str, Any] = {**{name: field.default for name, field in fields.items()}, **values}
+    if missing := sorted(name for name, value in settings.items() if value is dataclasses.MISSING):
+        raise Error(f"The recipe {settings['name']!r} lacks {missing[0]}. Use the version that wrote it.")
+    identity = {name: settings.pop(name) for name in IDENTITY_FIELDS}
     # any recipe of the family will do: every field is set
     some = next(recipe for recipe in RECIPES.values() if type(recipe) is family)
     return override(dataclasses.replace(some, **identity), settings)

@@ -8,8 +8,11 @@ import pytest
 from optuna.trial import TrialState
 from PIL import Image
 
+from platform.fixed_trials import newest
 from platform.paper_tables.enqueue import enqueue_missing
+from platform.paper_tables.measured import metrics_on_val
 from platform.paper_tables.options import TablePlan, make_table_plan
+from platform.paper_tables.results import Result, results_of
 from platform.reproduce import parser
 from platform.resources import Machine
 from platform.study import open_storage, open_study
@@ -48,6 +51,12 @@ def start(table_plan: TablePlan) -> optuna.Study:
     study = open_study(table_plan.plan, open_storage(table_plan.plan.storage))
     enqueue_missing(study, table_plan)
     return study
+
+
+def results_in(table_plan: TablePlan, study: optuna.Study) -> list[Result]:
+    """The results as validated."""
+    known = newest(study)
+    return results_of(table_plan, known, metrics_on_val(table_plan, known))
 
 
 def end_next(study: optuna.Study, state: TrialState = TrialState.COMPLETE, **metrics: float) -> None:

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from platform.fixed_trials import newest
 from platform.paper_tables.options import TablePlan
-from platform.paper_tables.results import Result, results_of
+from platform.paper_tables.results import Result
 from shards_tools.manifest_file import read_manifest
-from tests.platform.reproduce.conftest import RANKED, end_next, start
+from tests.platform.reproduce.conftest import RANKED, end_next, results_in, start
 from trainables.evaluation import Evaluation
 
 
@@ -21,7 +20,7 @@ def measured(table_plan: TablePlan, *values: float) -> dict[tuple[str, str], Res
     study = start(table_plan)
     for value in values:
         end_next(study, value=value, cmc_5=value / 2)
-    return {(one.row, one.metric): one for one in results_of(table_plan, newest(study))}
+    return {(one.row, one.metric): one for one in results_in(table_plan, study)}
 
 
 def test_every_row_has_every_metric_that_the_table_prints(table_plan_of: Callable[..., TablePlan]) -> None:
@@ -80,11 +79,11 @@ def test_a_failed_training_is_counted_as_failed_until_it_has_run_again(
     study = start(table_plan)
     end_next(study, state)
     end_next(study, value=0.5)
-    first = results_of(table_plan, newest(study))[0]
+    first = results_in(table_plan, study)[0]
     assert (first.status, math.isnan(first.mean)) == ("1/2, 1 failed", True)
     study = start(table_plan)
     end_next(study, value=0.25)
-    first = results_of(table_plan, newest(study))[0]
+    first = results_in(table_plan, study)[0]
     assert (first.status, first.mean) == ("2/2", 37.5)
 
 
@@ -92,7 +91,7 @@ def test_what_was_left_out_is_not_failed(table_plan_of: Callable[..., TablePlan]
     start(table_plan_of("--rows", "ViT-JPM", "--seeds", 2))
     start(table_plan_of("--rows", "ViT-Base"))
     table_plan = table_plan_of("--rows", "ViT-JPM")
-    assert {one.status for one in results_of(table_plan, newest(start(table_plan)))} == {"0/1"}
+    assert {one.status for one in results_in(table_plan, start(table_plan))} == {"0/1"}
 
 
 def test_a_number_that_the_table_does_not_print_is_null() -> None:

@@ -13,7 +13,7 @@ from platform.paper_tables.display import print_table
 from platform.paper_tables.options import TablePlan
 from platform.paper_tables.results import Result, results_of
 from platform.paper_tables.written import NOTHING, as_csv, as_latex, as_markdown, make_folder, write_table
-from tests.platform.reproduce.conftest import end_next, start
+from tests.platform.reproduce.conftest import end_next, results_in, start
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def results(table_plan: TablePlan) -> list[Result]:
     study = start(table_plan)
     for value in (0.123456789, 0.5, 0.25):
         end_next(study, value=value)
-    return results_of(table_plan, newest(study))
+    return results_in(table_plan, study)
 
 
 FIRST = ["ViT-Base", "mAP", "18.67", "8.95", "36.70", "-18.03"]  # of 12.3456789 and 25
@@ -73,7 +73,7 @@ def test_signs_that_latex_reads_otherwise_are_escaped(
     odd = tmp_path / "50%_of&that#{x}~"
     odd.symlink_to(shards)
     table_plan = table_plan_of("--rows", "ViT-Base", "--data", odd)
-    (caption,) = re.findall(r"\\caption\{(.*)\}", as_latex(table_plan, results_of(table_plan, {})))
+    (caption,) = re.findall(r"\\caption\{(.*)\}", as_latex(table_plan, results_of(table_plan, {}, {})))
     assert r"50\%\_of\&that\#\{x\}\textasciitilde{}" in caption
 
 
@@ -110,7 +110,7 @@ def test_people_are_told_what_failed_and_what_is_left(
     end_next(study, TrialState.FAIL)
     end_next(study)
     known = newest(study)
-    print_table(table_plan, results_of(table_plan, known), known, [])
+    print_table(table_plan, results_in(table_plan, study), known, [])
     screen = capsys.readouterr().err
     assert "Failed: ViT-Base, seed 0: it broke" in screen
     assert "Failed trainings: 1. Run the same command again to retry them." in screen

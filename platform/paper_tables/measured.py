@@ -1,0 +1,66 @@
+"""The metrics of a table's trainings: as validated or, if the paper prints a test split, evaluated on it once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from platform.after_search.trainings import note_scores
+from platform.evaluate import evaluate
+from platform.fixed_trials import Training
+from platform.paper_tables.options import TablePlan
+from platform.tracking.journal import Journal
+from shards_tools.command import say
+from trainables.checkpoint import EVALUATED
+from trainables.evaluation import Metrics
+from trainables.places import fetched
+
+
+def metrics_on_val(table_plan: TablePlan, known: Mapping[Training, FrozenTrial]) -> dict[Training, Metrics]:
+    """Return the last validation metrics of every complete training, as fractions."""
+    return {training: trial.user_attrs["metrics"] for training, trial in _complete(table_plan, known).items()}
+
+
+def metrics_on_test(
+    study: optuna.Study,
+    table_plan: TablePlan,
+    known: Mapping[Training, FrozenTrial],
+    journal: Journal,
+    *,
+    interrupted: bool,
+) -> dict[Training, Metrics]:
+    """Return the test metrics of every complete training, as fractions; the study keeps them.
+
+    Args:
+        known: the last trial of each training that has begun.
+        interrupted: whether to leave out checkpoints that have not been evaluated yet.
+    """
+    stored = study.user_attrs
+    found = {}
+    for training, trial in _complete(table_plan, known).items():
+        if _key(trial) in stored:
+            found[training] = stored[_key(trial)]
+        elif not interrupted:
+            say(f"Evaluate {table_plan.label(training)} on the test split.")
+            found[training] = _evaluated(study, table_plan, trial, journal)
+    return found
+
+
+def _complete(table_plan: TablePlan, known: Mapping[Training, FrozenTrial]) -> dict[Training, FrozenTrial]:
+    wanted = [training for training in table_plan.trainings if training in known]
+    return {training: known[training] for training in wanted if known[training].state == TrialState.COMPLETE}
+
+
+def _evaluated(study: optuna.Study, table_plan: TablePlan, trial: FrozenTrial, journal: Journal) -> Metrics:
+    with fetched(trial.user_attrs["checkpoint"], EVALUATED) as checkpoint:
+        metrics: Metrics = evaluate(checkpoint, table_plan.plan.manifest, split="test", fold=None)["metrics"]
+    study.set_user_attr(_key(trial), metrics)
+    scores = {f"test_{name}": value for name, value in metrics.items()}
+    note_scores(journal, trial.number, trial.last_step or 0, "test", scores)
+    return metrics
+
+
+def _key(trial: FrozenTrial) -> str:
+    return f"test {trial.number}"

@@ -1,0 +1,77 @@
+"""Tables that print a test split: their trainings are evaluated on it, once."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+
+from platform.evaluate import evaluate
+from platform.fixed_trials import newest
+from platform.paper_tables.measured import metrics_on_test
+from platform.paper_tables.options import TablePlan, make_table_plan
+from platform.paper_tables.results import results_of
+from platform.paper_tables.written import as_markdown
+from platform.reproduce import parser
+from platform.resources import Machine
+from platform.tracking.journal import Journal
+from shards_tools.manifest_file import read_manifest
+from tests.platform.reproduce.conftest import start
+from trainables.evaluation import Evaluation
+from trainables.loop import train
+from trainables.recipes import get_recipe
+from trainables.recipes.settings import override
+
+ROW, RECIPE = "R-18", "dafre-128-r18-tiny"
+
+
+@pytest.fixture
+def table_plan(classes: Path, tmp_path: Path) -> TablePlan:
+    """One row of dafre-1 on two classes, which have a test split."""
+    words = ("dafre-1", "--data", classes, "--scale", "tiny", "--runs", tmp_path / "runs", "--rows", ROW)
+    return make_table_plan(parser().parse_args(list(map(str, words))), Machine(2, 0))
+
+
+@pytest.fixture
+def trained(table_plan: TablePlan, tmp_path: Path) -> optuna.Study:
+    """Its study after the one training, which has a real checkpoint."""
+    study = start(table_plan)
+    trial = study.ask()
+    trial.suggest_categorical("row", tuple(table_plan.table.recipes))
+    small = {"image_size": 16, "enlarge_px": 0, "epochs": 1, "batch_size": 8, "images_per_epoch": None}
+    recipe = override(get_recipe(RECIPE), small)
+    train(recipe, table_plan.plan.manifest, report=lambda metrics, save: save(tmp_path / "last"))
+    trial.set_user_attr("checkpoint", str(tmp_path / "last"))
+    trial.set_user_attr("metrics", {"top1": 0.123, "top5": 0.123})
+    study.tell(trial, 0.123)
+    return study
+
+
+def test_the_row_has_the_metrics_of_the_test_split_and_each_checkpoint_is_evaluated_once(
+    table_plan: TablePlan, trained: optuna.Study, tmp_path: Path
+) -> None:
+    expected = evaluate(tmp_path / "last", table_plan.plan.manifest, split="test", fold=None)["metrics"]
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        first = metrics_on_test(trained, table_plan, newest(trained), journal, interrupted=False)
+        shutil.rmtree(tmp_path / "last")
+        again = metrics_on_test(trained, table_plan, newest(trained), journal, interrupted=False)
+    assert list(first.values()) == list(again.values()) == [expected]
+    result = results_of(table_plan, newest(trained), first)[0]
+    assert (result.row, result.metric, result.values) == (ROW, "top1", [100 * expected["top1"]])
+    assert "mean: the test split of" in as_markdown(table_plan, [result])
+    assert "test_top1" in (tmp_path / "journal.jsonl").read_text()
+
+
+def test_an_interrupted_start_evaluates_nothing(table_plan: TablePlan, trained: optuna.Study, tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        assert metrics_on_test(trained, table_plan, newest(trained), journal, interrupted=True) == {}
+
+
+def test_chance_is_that_of_the_test_split(table_plan: TablePlan, classes: Path) -> None:
+    assert table_plan.split == "test"
+    assert table_plan.plan.chance["top1"] == Evaluation(read_manifest(classes), "test").chance()["top1"]
+
+
+def test_lsasrds_tables_are_measured_on_the_folds_that_validate(table_plan_of: Callable[..., TablePlan]) -> None:
+    assert table_plan_of().split == "val"
