@@ -139,10 +139,10 @@ CONV_NETS = {
     "resnet101_16": _tiny_resnet("101", 16),
     "resnet152_16": _tiny_resnet("152", 16),
     "resnet50_16_ibn_a": _tiny_resnet("50", 16, ibn=True),
-    "legacy_seresnet50_tiny": _tiny_senet("legacy_seresnet50", "50"),
+    "legacy_seresnet_tiny": _tiny_senet("legacy_seresnet50", "50"),
     "legacy_seresnet101_tiny": _tiny_senet("legacy_seresnet50", "101"),
     "legacy_seresnet152_tiny": _tiny_senet("legacy_seresnet50", "152"),
-    "legacy_seresnext50_tiny": _tiny_senet("legacy_seresnext50_32x4d", "50"),
+    "legacy_seresnext_tiny": _tiny_senet("legacy_seresnext50_32x4d", "50"),
     "legacy_seresnext101_tiny": _tiny_senet("legacy_seresnext50_32x4d", "101"),
 }
 

@@ -37,10 +37,10 @@ TINY_BACKBONES = {
     "resnet101": "resnet101_16",
     "resnet152": "resnet152_16",
     "resnet50_ibn_a": "resnet50_16_ibn_a",
-    "legacy_seresnet50": "legacy_seresnet50_tiny",
+    "legacy_seresnet50": "legacy_seresnet_tiny",
     "legacy_seresnet101": "legacy_seresnet101_tiny",
     "legacy_seresnet152": "legacy_seresnet152_tiny",
-    "legacy_seresnext50": "legacy_seresnext50_tiny",
+    "legacy_seresnext50": "legacy_seresnext_tiny",
     "legacy_seresnext101": "legacy_seresnext101_tiny",
 }
 
