@@ -44,7 +44,10 @@ def metrics_on_test(
             found[training] = stored[_key(trial)]
         elif not interrupted:
             say(f"Evaluate {table_plan.label(training)} on the test split.")
-            found[training] = _evaluated(study, table_plan, trial, journal)
+            found[training] = _evaluated(study, table_plan, trial)
+        if training in found:  # also what an earlier start stored: it may have died before it told the journal
+            scores = {f"test_{name}": value for name, value in found[training].items()}
+            note_scores(journal, trial.number, trial.last_step or 0, "test", scores)
     return found
 
 
@@ -53,12 +56,10 @@ def _complete(table_plan: TablePlan, known: Mapping[Training, FrozenTrial]) -> d
     return {training: known[training] for training in wanted if known[training].state == TrialState.COMPLETE}
 
 
-def _evaluated(study: optuna.Study, table_plan: TablePlan, trial: FrozenTrial, journal: Journal) -> Metrics:
+def _evaluated(study: optuna.Study, table_plan: TablePlan, trial: FrozenTrial) -> Metrics:
     with fetched(trial.user_attrs["checkpoint"], EVALUATED) as checkpoint:
         metrics: Metrics = evaluate(checkpoint, table_plan.plan.manifest, split="test", fold=None)["metrics"]
     study.set_user_attr(_key(trial), metrics)
-    scores = {f"test_{name}": value for name, value in metrics.items()}
-    note_scores(journal, trial.number, trial.last_step or 0, "test", scores)
     return metrics
 
 

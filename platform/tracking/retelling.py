@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 
 import optuna
-from optuna.trial import TrialState
 
 from platform.objectives import last_epoch
 from platform.plan import Plan
@@ -14,14 +13,14 @@ from platform.tracking.journal import Journal
 
 
 def retell(study: optuna.Study, plan: Plan, journal: Journal) -> None:
-    """Where the journal is empty, write how every trial began, its last epoch and its end.
+    """If the journal is empty, write the start, the last epoch and the end of every trial that has started.
 
     What MLflow knows of it already changes nothing there, but that a last epoch may stand at two times.
     """
     if journal.size():
         return
     for trial in study.get_trials(deepcopy=False):
-        if trial.state == TrialState.WAITING:
+        if trial.datetime_start is None:  # it waits, or was left out before it began
             continue
         began = _seconds(trial.datetime_start)
         journal.append("trial", **start_of(trial, plan.space.recipe(trial, plan.epochs), plan), time=began)

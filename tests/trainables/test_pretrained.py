@@ -139,6 +139,19 @@ def test_what_of_a_file_is_left_out_and_what_stays_fresh_is_said(recipe, weights
     )
 
 
+@pytest.mark.parametrize(("masking", "fresh"), [("full", True), ("none", False)])
+@pytest.mark.parametrize("row", ["animesion-l16-vilt", "animesion-b16-vilt"])
+def test_the_norm_before_the_classifier_of_masked_tags_starts_fresh(row, masking, fresh, recipe, weights):
+    path, tensors = weights  # Animesion's masked model has a norm that its weights file does not name
+    changes = {"backbone": recipe.backbone, "weights_file": str(path), "masking": masking}
+    model = build_model(dataclasses.replace(get_recipe(row), **changes), 3, num_words=20)
+    pretrained = tensors["norm.weight"], tensors["norm.bias"]
+    expected = (torch.ones(192), torch.zeros(192)) if fresh else pretrained
+    assert not torch.equal(pretrained[1], torch.zeros(192))
+    assert torch.equal(model.backbone.norm.weight, expected[0])
+    assert torch.equal(model.backbone.norm.bias, expected[1])
+
+
 def test_deit_is_read_without_its_distillation_token(monkeypatch, tmp_path):
     torch.manual_seed(0)
     tensors = timm.create_model("deit_tiny_distilled_patch16_224").state_dict()

@@ -146,7 +146,9 @@ def test_a_stored_recipe_takes_the_default_of_a_setting_that_its_version_did_not
     assert recipe_from_dict(values).train_resize == "bilinear"
 
 
-@pytest.mark.parametrize("backbone", ["legacy_seresnet_tiny", "legacy_seresnext_tiny", "vit_96x4_patch16", "resnet50_16"])
+@pytest.mark.parametrize(
+    "backbone", ["legacy_seresnet_tiny", "legacy_seresnext_tiny", "vit_96x4_patch16", "resnet50_16"]
+)
 def test_a_stored_recipe_keeps_a_tiny_backbone_that_its_version_named(backbone):
     name = "animesion-l16-tiny" if backbone.startswith("vit") else "agw-se-resnet101-tiny"
     stored = {**json.loads(json.dumps(dataclasses.asdict(get_recipe(name)))), "backbone": backbone}

@@ -84,6 +84,9 @@ class AnimesionBackbone(nn.Module):
             self.words = WordEmbedding(num_words, recipe.text_tokens, shape.width, recipe.dropout)
             guesses = recipe.masking != "none" and recipe.tag_weight > 0
             self.decoder = TagDecoder(num_words, shape.width) if guesses else None
+        if self.norm is not None and self.decoder is not None:
+            # masked tags bring a head of their own, whose norm starts fresh beside pretrained weights
+            self.norm = nn.LayerNorm(shape.width, eps=NORM_EPS_V2)
         self.tells_blocks = isinstance(recipe, AnimesionRecipe) and recipe.exclusion_weight > 0
         self.width, self.num_tokens = shape.width, vit.patch_embed.num_patches
         if recipe.checkpointing:

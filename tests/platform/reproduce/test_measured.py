@@ -63,6 +63,17 @@ def test_the_row_has_the_metrics_of_the_test_split_and_each_checkpoint_is_evalua
     assert "test_top1" in (tmp_path / "journal.jsonl").read_text()
 
 
+def test_a_new_journal_is_told_the_stored_metrics_once(
+    table_plan: TablePlan, trained: optuna.Study, tmp_path: Path
+) -> None:
+    trained.set_user_attr("test 0", {"top1": 0.25, "top5": 1.0})
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        for _ in range(2):
+            metrics_on_test(trained, table_plan, newest(trained), journal, interrupted=False)
+        (event,) = journal.read()[0]
+    assert event["values"] == {"test_top1": 0.25, "test_top5": 1.0}
+
+
 def test_an_interrupted_start_evaluates_nothing(table_plan: TablePlan, trained: optuna.Study, tmp_path: Path) -> None:
     with Journal(tmp_path / "journal.jsonl") as journal:
         assert metrics_on_test(trained, table_plan, newest(trained), journal, interrupted=True) == {}

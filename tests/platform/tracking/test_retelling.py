@@ -6,6 +6,7 @@ import optuna
 from optuna.trial import TrialState
 
 from platform.display.lines import Display
+from platform.fixed_trials import leave_out
 from platform.plan import Plan
 from platform.tracking.journal import Journal
 from platform.tracking.retelling import retell
@@ -39,6 +40,13 @@ def test_a_new_journal_is_told_of_every_trial_but_what_waits(
             expected.append(next(event for event in before if event["kind"] == "end"))
     assert [without_time(event) for event in told] == [without_time(event) for event in expected]
     assert all(event["time"] > 1e9 for event in told)
+
+
+def test_a_training_that_was_left_out_is_not_told(study: optuna.Study, plan: Plan, journal: Journal) -> None:
+    study.enqueue_trial({"lr": 1e-3, "erase_probability": 0.0})
+    leave_out(study, study.get_trials(states=(TrialState.WAITING,)))
+    retell(study, plan, journal)
+    assert journal.read()[0] == []
 
 
 def without_time(event: dict[str, object]) -> dict[str, object]:
