@@ -1,4 +1,4 @@
-"""Shards: whole or absent, equal for equal input, readable by webdataset, their manifest true to the bytes."""
+"""Shards are complete or absent, equal for equal input, readable by webdataset, and match their manifest."""
 
 import gc
 import hashlib

@@ -1,4 +1,4 @@
-"""How far something long is: a bar on a terminal, lines now and then elsewhere, nothing where nobody reads it."""
+"""Progress: a bar on a terminal, otherwise occasional lines, and nothing if the log is disabled."""
 
 import io
 import json
