@@ -78,7 +78,7 @@ def _parser() -> Parser:
         "--layout",
         choices=LAYOUTS,
         default=SUPPRESS,
-        help="layout of the tree (default: plain, as in LSASRD)",
+        help="layout of the tree; plain (the default) and five-fold are LSASRD's",
     )
     command.add_argument(
         "--size", metavar="PX", type=_size, default=SUPPRESS, help=f"width and height of a face in px (default: {SIZE})"

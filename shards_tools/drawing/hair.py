@@ -1,4 +1,4 @@
-"""Hair: the mass behind the head, the locks in front of the face, and the shine on them."""
+"""Hair: the part behind the head, the locks in front of the face, and their shine."""
 
 import math
 from itertools import pairwise

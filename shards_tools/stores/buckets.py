@@ -135,7 +135,7 @@ class BucketStore(RemoteStore):
                 way_out = f"{CREDENTIALS[self._address.scheme]}, or ask the bucket's owner for access."
                 raise Error(f"{place} cannot be {done}: {reason.rstrip('.'):.300}. {way_out}") from failure
             if _status(failure) in (400, 416):
-                raise Error(f"{place} cannot be {done}: {reason.rstrip('.'):.300}.") from failure
+                raise Error(f"{place} cannot be {done}: {reason.rstrip('.'):.300}. Check the address.") from failure
             raise Stumble(reason.rstrip(".")[:300]) from failure
 
 

@@ -15,9 +15,9 @@ HORIZON_IMAGES = 4 * 4_096  # four times the pool of a stream plan; an image nee
 class Fetch:
     """One read: images of one shard that are close together and needed at about the same time."""
 
-    images: np.ndarray  # indices into the manifest, in the order of their offsets
+    images: np.ndarray  # indices into the manifest, ordered by offset
     first: int  # number of the first batch that needs one of them
-    last: np.ndarray  # for each image, number of the last batch for which it is kept
+    last: np.ndarray  # for each image, number of the last batch that needs it
 
 
 def fetches_of_plan(manifest: Manifest, plan: np.ndarray) -> list[Fetch]:

@@ -79,7 +79,7 @@ def damage(folder: Path, case: Case) -> None:
 
 
 def answer(folder: Path, original: Manifest) -> str:
-    """What the readers say of the shards: an Error's text, or "whole" where all that they give is the original's.
+    """Return the readers' answer: the text of an Error, or "whole" if everything they return equals the original.
 
     AssertionError for a silent loss, TooSlow for a hang; any other exception is a crash.
     """
@@ -87,7 +87,7 @@ def answer(folder: Path, original: Manifest) -> str:
     signal.alarm(LONGEST_ANSWER_S)
     try:
         manifest = read_manifest(folder)
-        assert manifest.num_images == original.num_images, "other images"  # their names alone carry no checksum
+        assert manifest.num_images == original.num_images, "other images"  # the names have no checksum
         for name in ("work", "role", "split_code", "fold"):
             np.testing.assert_array_equal(getattr(manifest, name), getattr(original, name))
         for index in range(manifest.num_images):

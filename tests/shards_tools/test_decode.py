@@ -105,7 +105,7 @@ GIANTS = {
 
 
 @pytest.mark.parametrize("kind", GIANTS)
-@pytest.mark.parametrize("size", [(9_000, 8_000), (10_000, 10_000), (65_500, 65_500)])  # PIL warns of the second
+@pytest.mark.parametrize("size", [(9_000, 8_000), (10_000, 10_000), (65_500, 65_500)])  # PIL warns about the second
 def test_a_giant_is_refused_before_memory_is_taken_for_it(kind, size):
     data = GIANTS[kind](*size)
     tracemalloc.start()

@@ -92,7 +92,7 @@ def test_the_dafre_layout_comes_out_with_the_counts_drawn(tmp_path):
     sizes = sorted(np.bincount(manifest.work).tolist())
     assert sizes == sorted(round(20 + 10 / rank**0.9) for rank in (1, 2, 3, 4))
     assert manifest.num_images == drawn["num_images"] == sum(sizes)
-    for work in range(4):  # by the authors' rule, in integers where floats are exact enough
+    for work in range(4):  # the authors' rule in integers: for these numbers the floats are exact enough
         n = (manifest.work == work).sum()
         val = np.isin(np.flatnonzero(manifest.work == work), split.val).sum()
         assert val == int(n * 0.7999999999999999) - int(n * 0.7)
@@ -228,7 +228,7 @@ def test_the_mean_colour_does_not_give_the_work_away(faces):
 
 
 def test_style_is_visible_in_more_than_colour(faces):
-    """Plain statistics of edges and saturation, no learning, find the work far more often than chance."""
+    """Simple statistics of edges and saturation, without learning, find the work far more often than chance."""
     pixels, works, roles = faces
     grey = pixels.mean(axis=3)
     edges = np.abs(np.diff(grey, axis=2))

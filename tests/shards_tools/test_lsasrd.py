@@ -135,7 +135,7 @@ def test_a_link_that_leads_out_of_the_tree_is_named(plain_tree, tmp_path, path):
     assert f"{link} is a link that leads out of {plain_tree / 'ASRD'}" in refused(plain_tree)
     link.unlink()
     link.symlink_to(tmp_path / "nowhere")
-    if path != "query":  # without it, test stands alone
+    if path != "query":  # without query, test would be alone
         assert f"{link} is a link that leads out" in refused(plain_tree)
 
 

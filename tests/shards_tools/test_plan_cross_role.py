@@ -88,7 +88,7 @@ def test_the_images_of_a_role_come_equally_often(counts, shape, seed):
 
 
 def test_a_role_with_most_images_makes_the_others_repeat_in_proportion_to_theirs():
-    works, roles = works_and_roles([[30, 10, 5, 5]] * 3)  # 30 groups of 4: all are full of every role
+    works, roles = works_and_roles([[30, 10, 5, 5]] * 3)  # 30 groups of 4, each with every role
     uses = np.bincount(cross_role_batches(works, roles, shaped((3, 4))).ravel())
     assert [set(uses[roles == role].tolist()) for role in range(4)] == [{1}, {3}, {6}, {6}]
     works, roles = works_and_roles([[40, 12, *[4] * 7]] * 3)  # 40 groups of 3: 80 places for 40 images of the others

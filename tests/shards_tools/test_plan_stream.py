@@ -1,4 +1,4 @@
-"""Plans for a stream: coverage, distinct works, equal batches on every rank, and the order of the shards."""
+"""Plans for streaming: coverage, distinct works, equal batches on every rank, and the order of the shards."""
 
 import csv
 import math

@@ -118,7 +118,7 @@ def test_with_the_parent_its_processes_end_in_the_middle_of_a_job(number, tmp_pa
         script = "import os, pathlib, time; pathlib.Path({!r}).write_text(str(os.getpid())); time.sleep(60)"
         place.with_suffix(".py").write_text(script.format(str(place)))
     jobs = [str(place.with_suffix(".py")) for place in places]
-    # Started in the background of a shell, the tests and all that they start would ignore Ctrl-C.
+    # If a shell starts the tests in the background, they and their children ignore Ctrl-C.
     heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     work = f"import runpy; from shards_tools.processes import *; list(in_processes(runpy.run_path, {jobs}, 2))"
     parent = subprocess.Popen([sys.executable, "-c", f"{heed}; {work}"], stderr=subprocess.DEVNULL)

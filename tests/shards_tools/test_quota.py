@@ -55,7 +55,7 @@ def test_shards_and_pixels_share_the_quota(tmp_path: Path, monkeypatch: pytest.M
     old, new = "0b" * 32, "aa" * 32
     fill(tmp_path, f"shards/{new}", num_bytes=100, last_use=200)
     fill(tmp_path, f"shards/{old}", num_bytes=100, last_use=100)
-    others = {f".{old}.building", "dafre", "0" * 63}  # one that is being fetched, and somebody's own
+    others = {f".{old}.building", "dafre", "0" * 63}  # one being fetched, and folders of other kinds
     for name in others:
         fill(tmp_path, f"shards/{name}", num_bytes=100, last_use=1)
     used = fill(tmp_path, "pixels-a", num_bytes=100, last_use=50)

@@ -94,7 +94,7 @@ def resume(tree: Path, out: Path, monkeypatch) -> list[str]:
 def test_the_number_of_processes_changes_no_byte(num_processes, undisturbed, plain_tree, tmp_path, monkeypatch):
     monkeypatch.setattr(build_module, "IMAGES_PER_PROCESS", 1)
     monkeypatch.setattr(build_module, "num_cpus", lambda: num_processes)
-    others = psutil.Process().children()  # multiprocessing keeps one of its own once another test has used it
+    others = psutil.Process().children()  # multiprocessing keeps one of its own after other tests
     build(scan(plain_tree), tmp_path / "out")
     assert len(undisturbed) > 7
     assert bytes_of(tmp_path / "out") == undisturbed
@@ -252,7 +252,7 @@ def test_an_image_that_changes_during_the_build_is_named(plain_tree, tmp_path, m
 
 def test_a_long_build_says_how_far_it_is(plain_tree, tmp_path, small_shards, monkeypatch, caplog):
     monkeypatch.setattr(progress, "LINE_S", 0.0)
-    # A command may have had it show lines itself, to which pytest then listens too.
+    # An earlier command may have called `show_log`, which hides the records from pytest.
     monkeypatch.setattr(logging.getLogger("shards_tools"), "propagate", True)
     monkeypatch.setattr(logging.getLogger("shards_tools"), "handlers", [])
     caplog.set_level(logging.INFO, "shards_tools")

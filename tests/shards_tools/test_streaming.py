@@ -71,7 +71,7 @@ def stream_plan(manifest: Manifest, indices: np.ndarray, shape: tuple[int, int] 
 def cells(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make reads of a few images each, keep images for a few batches, and read no gaps."""
     monkeypatch.setattr(fetches_module, "SPAN_BYTES", 8_000)
-    monkeypatch.setattr(fetches_module, "GAP_BYTES", 1_600)  # two tar headers and a label lie between any two images
+    monkeypatch.setattr(fetches_module, "GAP_BYTES", 1_600)  # two tar headers and a label are between any two images
     monkeypatch.setattr(fetches_module, "HORIZON_IMAGES", 24)
 
 

@@ -72,7 +72,7 @@ class Web(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else a body waits 40 ms for its header
+    disable_nagle_algorithm = True  # otherwise a body waits 40 ms for its header
     server: Web
 
     def setup(self) -> None:

@@ -82,7 +82,7 @@ def test_what_is_not_there_is_said_so(address: str) -> None:
     store = open_store(address)
     assert store.exists()
     assert store.size("nothing.tar") is None
-    assert open_store(address.replace("/set", "")).size("set") is None  # a prefix is no file
+    assert open_store(address.replace("/set", "")).size("set") is None  # a prefix is not a file
     with pytest.raises(Error, match=r"set/nothing\.tar is missing"):
         store.read("nothing.tar", 0, 1)
     for nowhere in (f"{address}/nowhere", address.replace("bucket", "no-such-bucket")):
@@ -144,7 +144,7 @@ def test_a_server_that_stays_broken_is_given_up_on(s3: str, monkeypatch: pytest.
         web.tricks = [say(503) if how == "503" else hang_up] * 99
         with pytest.raises(Error, match=rf"cannot be read: .*tried {retry.MAX_ASKS} times"):
             open_store(s3).read("a.tar", 10, 20)
-        assert len(web.asked) <= 2 * retry.MAX_ASKS  # aiohttp itself asks twice where the server hangs up
+        assert len(web.asked) <= 2 * retry.MAX_ASKS  # aiohttp itself retries once if the server hangs up
 
 
 def test_a_server_that_never_answers_is_named(s3: str, monkeypatch: pytest.MonkeyPatch, impatient: None) -> None:
@@ -170,7 +170,7 @@ def test_more_bytes_than_were_asked_for_are_refused(s3: str, monkeypatch: pytest
             open_store(s3).read("a.tar", 0, 20)
 
 
-# From Python 3.12 on: the child here reads, and ends at once.
+# Python 3.12 warns about forks; the child only reads and exits at once.
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_process_and_a_copy_read_too(address: str) -> None:
     store = open_store(address)

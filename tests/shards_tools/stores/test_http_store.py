@@ -99,7 +99,7 @@ def test_a_file_that_is_not_there_has_no_size_and_is_named(web):
     assert store.size("b.tar") is None
     with pytest.raises(Error, match=r"set/b\.tar is missing: the server says 404"):
         store.read("b.tar", 0, 10)
-    assert len(web.asked) == 2  # a 404 is an answer
+    assert len(web.asked) == 2  # a 404 is not retried
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_threads_share_a_store(web):
     assert web.num_connections <= 8
 
 
-# From Python 3.12 on: the child here reads, and ends at once.
+# Python 3.12 warns about forks; the child only reads and exits at once.
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_process_opens_connections_of_its_own(web):
     store = open_store(f"{web.address}/set")

@@ -117,7 +117,7 @@ def test_the_same_set_at_another_address_is_fetched_once(remote, web, shards, tm
 @pytest.mark.slow
 def test_of_many_processes_one_fetches(remote, web, tmp_path):
     web.asked.clear()
-    web.tricks = [slowly]  # the manifest's head, or the shard's first fetch: whichever is asked for first waits
+    web.tricks = [slowly]  # delays the first request: the manifest or the shard
     others = [processes.Process(target=fetch, args=(f"{web.address}/set", tmp_path), daemon=True) for _ in range(3)]
     for other in others:
         other.start()
