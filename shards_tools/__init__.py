@@ -1,1 +1,1 @@
-"""From a folder of images to shards, and from shards to batches."""
+"""Build shards from a folder of images, and read batches from shards."""

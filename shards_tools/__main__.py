@@ -1,4 +1,4 @@
-"""`python -m shards_tools`: build shards from a folder of images, look at them, verify them, or draw a sample set."""
+"""`python -m shards_tools`: build shards from a folder of images, show them, verify them, or draw a sample set."""
 
 from argparse import SUPPRESS, ArgumentTypeError
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ EXAMPLES = """examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one of the commands."""
+    """Parse the command line and run the command."""
     chosen = _parser().parse_args(arguments)
     show_log("shards_tools")
     summary = COMMANDS[chosen.command](chosen)
@@ -43,37 +43,45 @@ def _parser() -> Parser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="{build,show,verify,draw}")
 
     command = commands.add_parser("build", help="write shards and their manifest")
-    command.add_argument("source", metavar="KIND", help=f"what the folder is: {', '.join(SOURCES)}")
-    command.add_argument("folder", metavar="SOURCE", type=Path, help="the folder that holds the images and their lists")
-    command.add_argument("--out", metavar="SHARDS", type=Path, required=True, help="a new folder for the shards")
+    command.add_argument("source", metavar="KIND", help=f"kind of source: {', '.join(SOURCES)}")
+    command.add_argument("folder", metavar="SOURCE", type=Path, help="folder with the images and their lists")
+    command.add_argument("--out", metavar="SHARDS", type=Path, required=True, help="new folder for the shards")
     command.add_argument(
         "--allow-duplicates",
         action="store_true",
-        help="also where an image stands in two folds, or in two of train, val and test",
+        help="allow the same image in two folds, or in two of train, val and test",
     )
-    command.add_argument("--five-fold", action="store_true", help="lsasrd: cut a plain tree into five folds by works")
-    command.add_argument("--seed", metavar="N", type=_seed, help="draws other folds for --five-fold; 0 if not given")
+    command.add_argument("--five-fold", action="store_true", help="lsasrd: split a plain tree into five folds by work")
+    command.add_argument("--seed", metavar="N", type=_seed, help="random seed of --five-fold (default: 0)")
 
-    command = commands.add_parser("show", help="what a folder of shards holds")
+    command = commands.add_parser("show", help="summarize a folder of shards")
     command.add_argument("shards", metavar="SHARDS")
     command.add_argument(
-        "--sheet", metavar="FILE.png", type=Path, help="also draw a row of images for each of 12 works"
+        "--sheet",
+        metavar="FILE.png",
+        type=Path,
+        help="also write a contact sheet: one row of images for 12 works",
     )
 
-    command = commands.add_parser("verify", help="look for damage")
+    command = commands.add_parser("verify", help="check shards for damage")
     command.add_argument("shards", metavar="SHARDS")
-    command.add_argument("--level", choices=LEVELS, default="quick", help="sizes, every byte, or every image")
+    command.add_argument(
+        "--level", choices=LEVELS, default="quick", help="check file sizes, every byte, or every image"
+    )
 
     command = commands.add_parser("draw", help="draw anime-like faces in the layout of a source")
-    command.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new folder for the pictures")
+    command.add_argument("--out", metavar="DIR", type=Path, required=True, help="new folder for the pictures")
     command.add_argument(
-        "--seed", metavar="N", type=_seed, default=0, help="another seed draws other styles and characters"
+        "--seed", metavar="N", type=_seed, default=0, help="random seed of the styles and characters (default: 0)"
     )
     command.add_argument(
-        "--layout", choices=LAYOUTS, default=SUPPRESS, help="plain and five-fold are LSASRD's; plain if not given"
+        "--layout",
+        choices=LAYOUTS,
+        default=SUPPRESS,
+        help="layout of the tree; plain (the default) and five-fold are LSASRD's",
     )
     command.add_argument(
-        "--size", metavar="PX", type=_size, default=SUPPRESS, help=f"of a face's picture; {SIZE} if not given"
+        "--size", metavar="PX", type=_size, default=SUPPRESS, help=f"width and height of a face in px (default: {SIZE})"
     )
 
     for command in commands.choices.values():
@@ -83,13 +91,13 @@ def _parser() -> Parser:
 
 def _seed(text: str) -> int:
     if not text.isdecimal():
-        raise ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+        raise ArgumentTypeError(f"{text!r} is not an integer >= 0")
     return int(text)
 
 
 def _size(text: str) -> int:
     if not text.isdecimal() or not 32 <= int(text) <= 1024:
-        raise ArgumentTypeError(f"{text!r} is not a whole number from 32 to 1024")
+        raise ArgumentTypeError(f"{text!r} is not an integer from 32 to 1024")
     return int(text)
 
 
@@ -97,12 +105,12 @@ def _build(chosen: Any) -> dict[str, Any]:
     if chosen.source not in SOURCES:
         raise unknown("source", chosen.source, SOURCES)
     if chosen.seed is not None and not chosen.five_fold:
-        raise Error("--seed draws the folds of --five-fold, which is not asked for. Add that, or leave --seed out.")
+        raise Error("--seed works only with --five-fold, which is not set. Add --five-fold or remove --seed.")
     source = SOURCES[chosen.source](chosen.folder)
     if chosen.five_fold:
         source = cut_into_folds(source, chosen.seed or 0)
     for path in source.left_out:
-        say(f"left out, no part of the tree: {path}")
+        say(f"skipped, not part of the tree: {path}")
     manifest = build(source, chosen.out, allow_duplicates=chosen.allow_duplicates)
     say(f"built {chosen.out}")
     return _shown(manifest)
@@ -113,14 +121,14 @@ def _show(chosen: Any) -> dict[str, Any]:
     shown = _shown(manifest)
     if chosen.sheet:
         write_sheet(manifest, chosen.sheet)
-        say(f"drew {chosen.sheet}")
+        say(f"wrote {chosen.sheet}")
         shown["sheet"] = str(chosen.sheet)
     return shown
 
 
 def _verify(chosen: Any) -> dict[str, Any]:
     manifest = verify(chosen.shards, chosen.level)
-    say(f"{chosen.shards} is whole: {manifest.num_images:,} images in {len(manifest.shards)} shards ({chosen.level}).")
+    say(f"{chosen.shards} is intact: {manifest.num_images:,} images in {len(manifest.shards)} shards ({chosen.level}).")
     return {"shards": str(chosen.shards), "level": chosen.level, "num_images": manifest.num_images, "whole": True}
 
 
@@ -136,7 +144,7 @@ COMMANDS = {"build": _build, "show": _show, "verify": _verify, "draw": _draw}
 
 
 def _shown(manifest: Manifest) -> dict[str, Any]:
-    """Say what the shards hold, and give it back for JSON."""
+    """Print a summary of the shards and return it for JSON."""
     num_bytes = sum(shard.num_bytes for shard in manifest.shards)
     folds = [_split_sizes(manifest, fold) for fold in range(manifest.num_folds)]
     say(f"{manifest.source}, {manifest.layout} layout, fingerprint {manifest.fingerprint[:16]}")

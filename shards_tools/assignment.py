@@ -1,6 +1,6 @@
-"""One shard from the list of its images: written, or taken over as an interrupted build left it.
+"""Write one shard from the list of its images, or reuse it if an interrupted build left it.
 
-What a finished shard was made of and what came out stands in a file beside it, until the whole build is done.
+Until the whole build is done, a JSON file next to each finished shard records its inputs and results.
 """
 
 import hashlib
@@ -17,18 +17,19 @@ from shards_tools.errors import Error
 from shards_tools.folders import write_durably
 from shards_tools.writer import ShardWriter
 
-BOX_QUALITY = 95  # of JPEG, with full colour resolution: what is cut out is compressed a second time
-BOX_NOTE = f"Boxes were cut out of their images and compressed again: JPEG of quality {BOX_QUALITY}, 4:4:4."
-BOX_BYTES_PER_PX = 0.6  # an estimate, by which boxes are shared out between shards
-ASSIGNMENT_VERSION = 1  # raised when an equal assignment gives other bytes
+BOX_QUALITY = 95  # JPEG, with full color resolution: a crop is compressed a second time
+BOX_NOTE = f"images were cropped to their boxes and compressed again as JPEG of quality {BOX_QUALITY}, 4:4:4"
+BOX_BYTES_PER_PX = 0.6  # an estimate that distributes crops over shards
+ASSIGNMENT_VERSION = 1  # increase when the same assignment gives different bytes
 
-Row = list[Any]  # path, key, work's id, bytes and time of the file, box or None
+Row = list[Any]  # path, key, work id, bytes and modification time of the file, box or None
 
 
 def make_shard(job: dict[str, Any]) -> dict[str, Any]:
-    """Write the shard `job["path"]` of the images `job["rows"]`, unless it is there already.
+    """Write the shard `job["path"]` of the images `job["rows"]`, unless it exists already.
 
-    The answer holds the `shard` as a dict and, per image, the `places`: offset, size, sha256, height, width.
+    Returns:
+        The `shard` as a dict, and `places`: offset, size, sha256, height and width of each image.
     """
     path = Path(job["path"])
     beside = path.with_suffix(".json")
@@ -55,7 +56,7 @@ def _digest(rows: list[Row]) -> str:
 
 
 def _left_over(path: Path, beside: Path, assignment: str) -> dict[str, Any] | None:
-    """What the file beside the shard says, where shard and assignment are what it says."""
+    """Return the content of the JSON file next to the shard if it matches the shard and the assignment, else None."""
     try:
         found = json.loads(beside.read_bytes())
         if found.pop("assignment") != assignment:
@@ -65,19 +66,19 @@ def _left_over(path: Path, beside: Path, assignment: str) -> dict[str, Any] | No
             while chunk := file.read(2**20):
                 digest.update(chunk)
         return found if digest.hexdigest() == found["shard"]["sha256"] else None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # absent, cut or not ours
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # missing, truncated or not ours
         return None
 
 
 def _load(row: Row) -> tuple[bytes, int, int]:
-    """The bytes that go into the shard, and height and width in px."""
+    """Return the bytes to store in the shard, and height and width in px."""
     name, _, _, num_bytes, _, box = row
     try:
         data = Path(name).read_bytes()
     except OSError as failure:
-        raise Error(f"{name} cannot be read: {failure.strerror}. Make it readable, or remove it.") from None
+        raise Error(f"{name} cannot be read: {failure.strerror}. Make it readable or remove it.") from None
     if len(data) != num_bytes:
-        raise Error(f"{name} was changed during the build. Start the build again when its files are at rest.")
+        raise Error(f"{name} changed during the build. Start the build again when no files change.")
     pixels = decode(data, name)
     if box is not None:
         pixels = _cut(pixels, box, name)
@@ -91,5 +92,5 @@ def _cut(pixels: np.ndarray, box: list[int], name: str) -> np.ndarray:
     inside = pixels[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
     if not inside.size:
         place = f"{left} {top} {right} {bottom} (left, top, right, bottom)"
-        raise Error(f"{name} has {width} x {height} px, so its box {place} is empty. Correct it, or leave it out.")
+        raise Error(f"{name} has {width} x {height} px, so its box {place} is empty. Correct it or remove it.")
     return np.ascontiguousarray(inside)

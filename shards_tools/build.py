@@ -1,4 +1,4 @@
-"""From a scanned source to a folder of shards with its manifest."""
+"""Build a folder of shards and its manifest from a scanned source."""
 
 import logging
 import math
@@ -32,16 +32,19 @@ from shards_tools.writer import blocks_in_shards
 log = logging.getLogger(__name__)
 
 PLACE_TYPES = {"offset": "i8", "size": "i8", "sha256": "S64", "height": "i4", "width": "i4"}
-IMAGES_PER_PROCESS = 2_000  # a process takes 0.2 s to start, in which another writes half as many
+IMAGES_PER_PROCESS = 2_000  # starting a process takes 0.2 s; in that time a running one writes half as many
 LEFT_OVER = re.compile(r"shard-(\d{5,})\.(tar|json)")
 
 
 def build(source: Source, out: Path, *, allow_duplicates: bool = False) -> Manifest:
     """Write the source's images as shards into the new folder `out`.
 
-    Every image is decoded once, so that a broken one is named now and not in the middle of a search; its bytes stay as
-    they are, unless it has a box. The same image in two folds, or in train and test, is an Error unless duplicates are
-    allowed. After an Error nothing is left; a build that was killed or interrupted goes on when it is started again.
+    Every image is decoded once, so that a broken one is reported now and not in the middle of a search. Its bytes are
+    stored unchanged unless it has a box. After an Error nothing is left in `out`. A build that was killed or
+    interrupted resumes when it is started again.
+
+    Args:
+        allow_duplicates: accept the same image in two folds, or in train and test; otherwise it is an Error.
     """
     manifests: list[Manifest] = []
 
@@ -59,10 +62,11 @@ def write_shards(
     allow_duplicates: bool = False,
     held: Sequence[int] = (),
 ) -> Manifest:
-    """Write shards and manifest of the source into `folder`, which is empty or what an interrupted call left.
+    """Write the shards and the manifest of the source into `folder`.
 
     Args:
-        held: descriptors that the processes keep open, such as that of the folder's lock.
+        folder: an empty folder, or one that an interrupted call left.
+        held: file descriptors that the worker processes keep open, such as the folder's lock.
     """
     roles = roles_of(source)
     columns = label_columns(source, roles)
@@ -83,7 +87,7 @@ def write_shards(
         notes=(*source.notes, *([BOX_NOTE] if any(image.box for image in source.images) else [])),
         tags=tags,
         pairs=pairs,
-        test_fold=None,  # a search may keep one
+        test_fold=None,  # a search may set one
         **columns,
     )
     write_foreign(shards, folder)
@@ -96,9 +100,10 @@ def write_shards(
 def _write_images(
     images: Sequence[SourceImage], columns: dict[str, np.ndarray], folder: Path, held: Sequence[int]
 ) -> list[Shard]:
-    """Write every image into its shard and add the columns that say where it went and what it is.
+    """Write every image into its shard and add the columns of its position, checksum and size.
 
-    Which image goes where is settled before the first byte is written, so it does not depend on the processes.
+    The shard of each image is decided before the first byte is written, so it does not depend on the number of
+    processes.
     """
     sizes, times = _stat(images)
     group = columns["role"].astype(np.int64) * 256 + columns["split_code"]
@@ -122,24 +127,24 @@ def _write_images(
             num_taken_over += made["taken_over"]
             advance(len(members[number]))
     if num_taken_over:
-        log.info("%s of %s shards taken over from an interrupted build", f"{num_taken_over:,}", f"{len(members):,}")
+        log.info("reused %s of %s shards from an interrupted build", f"{num_taken_over:,}", f"{len(members):,}")
     return [shards[number] for number in range(len(members))]
 
 
 def _stat(images: Sequence[SourceImage]) -> tuple[np.ndarray, np.ndarray]:
-    """Bytes of every file, and when it was last changed, in ns."""
+    """Return the size of every file in bytes, and the time of its last change in ns."""
     sizes, times = np.empty((2, len(images)), dtype=np.int64)
     for index, image in enumerate(images):
         try:
             found = os.stat(image.path)
         except OSError as failure:
-            raise Error(f"{image.path} cannot be read: {failure.strerror}. Make it readable, or remove it.") from None
+            raise Error(f"{image.path} cannot be read: {failure.strerror}. Make it readable or remove it.") from None
         sizes[index], times[index] = found.st_size, found.st_mtime_ns
     return sizes, times
 
 
 def _expected_bytes(images: Sequence[SourceImage], sizes: np.ndarray) -> np.ndarray:
-    """What each image will take in a shard: known, or estimated from the area of its box."""
+    """Return the bytes of each image in its shard: the file's size, or an estimate from the area of its box."""
     sizes = sizes.copy()
     for index, image in enumerate(images):
         if image.box is not None:
@@ -157,7 +162,7 @@ def _jobs(
     members: Sequence[np.ndarray],
     folder: Path,
 ) -> Iterator[dict[str, Any]]:
-    """What `make_shard` is told, made when it is asked for: all at once would be larger than the manifest."""
+    """Yield the jobs of `make_shard` lazily: all of them together would be larger than the manifest."""
     for number, indices in enumerate(members):
         labels, num_bytes, changed = (column[indices].tolist() for column in (work, sizes, times))
         rows = [
@@ -168,7 +173,7 @@ def _jobs(
 
 
 def _clear_strangers(folder: Path, num_shards: int) -> None:
-    """Remove what an interrupted call cannot have left as one of these shards."""
+    """Remove every entry that an interrupted call cannot have left as one of these shards."""
     for entry in folder.iterdir():
         named = LEFT_OVER.fullmatch(entry.name)
         if entry.is_dir() and not entry.is_symlink():

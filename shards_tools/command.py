@@ -1,4 +1,4 @@
-"""What every command shares: one-line usage errors, exit codes, and JSON as the last line of standard output."""
+"""Shared parts of every command: one-line usage errors, exit codes, and JSON as the last line of standard output."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ from shards_tools.errors import Error, unknown
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose mistakes are one line and exit code 2."""
+    """Argument parser that reports a usage error in one line, with exit code 2."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         settings.setdefault("allow_abbrev", False)
@@ -22,13 +22,13 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*arguments, **settings)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse, and name the nearest option where one is not known; a subcommand's parser does so for its own."""
+        """Parse, and suggest the nearest option for an unknown one; each subcommand's parser checks its own options."""
         arguments, rest = super().parse_known_args(args, namespace)
         if rest and rest[0].startswith("-"):
             options = [option for action in self._actions for option in action.option_strings]
             raise unknown("option", rest[0].split("=")[0], options)
         if rest:
-            raise Error(f"{rest[0]!r} is one argument too many. See: {self.prog} --help.")
+            raise Error(f"Unexpected argument {rest[0]!r}. See: {self.prog} --help.")
         return arguments, rest
 
     def error(self, message: str) -> NoReturn:
@@ -36,20 +36,20 @@ class Parser(argparse.ArgumentParser):
 
 
 def positive_int(text: str) -> int:
-    """The argument as an integer of at least 1."""
+    """Parse an argument that must be an integer >= 1."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer >= 1")
     return int(text)
 
 
 def positive_float(text: str) -> float:
-    """The argument as a finite number above 0."""
+    """Parse an argument that must be a finite number > 0."""
     try:
         number = float(text)
     except ValueError:
         number = math.nan
     if not (math.isfinite(number) and number > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number > 0")
     return number
 
 
@@ -69,17 +69,17 @@ def _finite(value: Any) -> Any:
 
 
 def say(text: str = "") -> None:
-    """Print one line for people: to standard error, so that standard output stays JSON alone."""
+    """Print one line for the user to standard error, so that standard output holds only JSON."""
     print(text, file=sys.stderr, flush=True)
 
 
 def on_terminal() -> bool:
-    """Whether what people read goes to a terminal on which lines can be drawn again."""
+    """Return whether standard error is a terminal that can redraw lines."""
     return sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown") and "CI" not in os.environ
 
 
 def show_log(*packages: str) -> None:
-    """Let what these packages log at level INFO be read, a line each on standard error."""
+    """Print the log records of these packages, level INFO and above, one line each on standard error."""
     handler = _Said()
     for package in packages:
         log = logging.getLogger(package)
@@ -89,7 +89,7 @@ def show_log(*packages: str) -> None:
 
 
 class _Said(logging.Handler):
-    """Says what is logged, to standard error as it is at that moment."""
+    """Log handler that writes to whatever `sys.stderr` is when a record arrives."""
 
     def emit(self, record: logging.LogRecord) -> None:
         say(self.format(record))
@@ -98,7 +98,8 @@ class _Said(logging.Handler):
 def run(main: Callable[[Sequence[str] | None], None]) -> NoReturn:
     """Run a command's `main` and exit.
 
-    0 done, 2 the user's mistake in one line, 130 interrupted; a bug keeps its traceback and exits with 1.
+    The exit code is 0 on success, 2 after an Error (printed in one line) and 130 after Ctrl-C. Any other exception
+    keeps its traceback and exits with 1.
     """
     try:
         main(None)
@@ -106,7 +107,7 @@ def run(main: Callable[[Sequence[str] | None], None]) -> NoReturn:
         say(f"error: {' '.join(str(mistake).split())}")
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # once more, while Python ends, would end it with another code
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C during shutdown would change the exit code
         say("interrupted")
         raise SystemExit(130) from None
     raise SystemExit(0)

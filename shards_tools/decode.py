@@ -1,4 +1,4 @@
-"""From the bytes of a JPEG or PNG file to an RGB array; the kind is told from the bytes, never from a name."""
+"""Decode JPEG and PNG bytes to RGB arrays; the format is detected from the bytes, never from a file name."""
 
 import io
 import struct
@@ -14,7 +14,7 @@ from shards_tools.errors import Error
 
 JPEG_START = b"\xff\xd8\xff"
 PNG_START = b"\x89PNG\r\n\x1a\n"
-MAX_PIXELS = 64 * 2**20  # a tiny file can claim any size: refused before memory is taken for it
+MAX_PIXELS = 64 * 2**20  # a tiny file can claim any size: reject it before allocating memory
 BROKEN = (
     OSError,
     ValueError,
@@ -27,12 +27,15 @@ BROKEN = (
 
 
 def decode(data: bytes, name: str) -> np.ndarray:
-    """RGB uint8 [H, W, 3] of an encoded image. `name` is what the Error of a broken one says.
+    """Decode an image to RGB uint8 [H, W, 3].
 
-    JPEG goes through libjpeg-turbo (2.5 times as fast as PIL, the same pixels). Where that warns, PIL judges: it
-    accepts harmless oddities and refuses cut files; it also takes the rare CMYK. Grey and palette images become RGB;
-    alpha is dropped, as in the papers' loaders. Nor do these apply a rotation that EXIF asks for, so it is not applied.
-    Of 16-bit colour the high byte is taken; 16-bit grey is refused.
+    JPEG is decoded by libjpeg-turbo (2.5 times as fast as PIL, the same pixels). If libjpeg-turbo warns, PIL decides:
+    it accepts harmless oddities, rejects truncated files, and decodes the rare CMYK images. Gray and palette images
+    become RGB. Alpha is dropped and EXIF rotation is ignored, as in the papers' loaders. Of 16-bit color only the high
+    byte is kept; 16-bit gray is an Error.
+
+    Args:
+        name: how the Error of a broken image names it.
     """
     suffix = image_suffix(data, name)
     try:
@@ -46,7 +49,7 @@ def decode(data: bytes, name: str) -> np.ndarray:
 
 
 def image_suffix(data: bytes, name: str) -> str:
-    """`jpg` or `png`, by the first bytes."""
+    """Return `jpg` or `png`, from the first bytes."""
     if data.startswith(JPEG_START):
         return "jpg"
     if data.startswith(PNG_START):
@@ -64,9 +67,9 @@ def resize(
 
 
 def cover(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The middle of the uint8 image [H, W, 3], made just large enough to cover height x width px, its shape kept.
+    """Resize the uint8 image [H, W, 3] to cover height x width px with its aspect ratio kept, and crop the center.
 
-    PaddleClas's law for square targets: the short side is resized, the long one rounded.
+    This is PaddleClas's rule for square targets: the short side is resized exactly, the long side is rounded.
     """
     scale = max(height / image.shape[0], width / image.shape[1])
     rows, columns = (max(round(side * scale), least) for side, least in zip(image.shape, (height, width), strict=False))
@@ -75,7 +78,7 @@ def cover(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return whole[top : top + height, left : left + width]
 
 
-# how an image of any shape is brought to a size
+# how an image of any shape is resized to a fixed size
 FITS: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
     "stretch": resize,
     "bicubic": partial(resize, resampling=Image.Resampling.BICUBIC),
@@ -84,7 +87,7 @@ FITS: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
 
 
 def _decode_with_turbo(data: bytes) -> np.ndarray | None:
-    """The pixels of a JPEG, or None where PIL is to judge."""
+    """Return the pixels of a JPEG, or None if PIL should decide."""
     try:
         height, width, colours = simplejpeg.decode_jpeg_header(data)[:3]
     except ValueError:
@@ -99,13 +102,13 @@ def _decode_with_turbo(data: bytes) -> np.ndarray | None:
 
 
 def _decode_with_pil(data: bytes) -> np.ndarray:
-    if data.startswith(PNG_START) and data[12:16] == b"IHDR":  # asked before PIL, which prints a warning of giants
+    if data.startswith(PNG_START) and data[12:16] == b"IHDR":  # checked first: PIL warns about huge images
         width, height = struct.unpack(">II", data[16:24])
         _refuse_giants(height, width)
     with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
         _refuse_giants(image.height, image.width)
         if image.mode.startswith(("I", "F")):  # PIL would clip these to white
-            raise ValueError("more than 8 bits per channel; save it with 8")
+            raise ValueError("more than 8 bits per channel")
         return np.asarray(image.convert("RGB"))
 
 

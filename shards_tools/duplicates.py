@@ -1,4 +1,4 @@
-"""Files with equal bytes: copies of one role, images under two labels, and images on two sides of an evaluation."""
+"""Find files with equal bytes: copies within a role, images with two labels, and images on two sides of the split."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,19 +9,30 @@ from shards_tools.manifest import Duplicates
 from shards_tools.sources.source import SourceImage
 from shards_tools.splits import TEST, TEST_GALLERY, TEST_QUERY, TRAIN, VAL
 
-MAX_NAMED = 5  # pairs that are kept by name
-SIDES = {TRAIN: "train", VAL: "val", TEST: "test", TEST_QUERY: "test", TEST_GALLERY: "test"}  # of what a source tells
+MAX_NAMED = 5  # pairs whose names are kept
+SIDES = {
+    TRAIN: "train",
+    VAL: "val",
+    TEST: "test",
+    TEST_QUERY: "test",
+    TEST_GALLERY: "test",
+}  # of the splits of a source
 
 
 def find_duplicates(images: Sequence[SourceImage], sha256: np.ndarray, *, allow: bool) -> Duplicates:
-    """The duplicates among the images, whose checksums stand in the same order.
+    """Return the duplicates among the images.
 
-    The sides are those that the source tells: the folds of a five-fold layout, else train, val and test, where query
-    and gallery are test together. An image on two sides would be trained on and asked for: an Error, unless it is
-    `allow`ed. What the build cuts from train is train here, as the source does not tell it. Within a side two labels
-    for an image are counted and kept; a cut by role, work or identity keeps these whole, so there a copy in train and
-    val has two labels. Copies within a role and a side are only counted: where val or test is cut from the images of a
-    class, the source's notes say that copies may part.
+    The sides are the folds of a five-fold layout; otherwise they are train, val and test, where test includes query and
+    gallery. They are the source's own splits: images that the build later takes from train for val or test count as
+    train. Images with two labels on one side are counted and kept. Copies within a role and a side are only counted:
+    if the build takes val or test from the images of a class, the source's notes say that copies may be on both sides.
+
+    Args:
+        sha256: the checksum of each image, in the same order.
+        allow: accept an image on two sides, which leaks training images into the evaluation.
+
+    Raises:
+        Error: an image is on two sides and `allow` is False.
     """
     num_copies, two_labels, two_sides, pairs = 0, 0, 0, []
     for group in _groups_of_equals(sha256):
@@ -39,17 +50,17 @@ def find_duplicates(images: Sequence[SourceImage], sha256: np.ndarray, *, allow:
 
 
 def describe_duplicates(duplicates: Duplicates) -> Iterator[str]:
-    """What to say about them, line by line; nothing where no image has two labels or two sides."""
+    """Yield the lines that report images with two labels or on two sides; none if there are none."""
     if duplicates.num_under_two_labels:
-        yield f"the same image under two labels: {duplicates.num_under_two_labels:,} images"
+        yield f"images with two labels: {duplicates.num_under_two_labels:,}"
     if duplicates.num_on_two_sides:
-        yield f"the same image on two sides (folds, or train, val and test): {duplicates.num_on_two_sides:,} images"
+        yield f"images on two sides (two folds, or two of train, val and test): {duplicates.num_on_two_sides:,}"
     for first, second in duplicates.pairs:
         yield f"  {first} = {second}"
 
 
 def _groups_of_equals(sha256: np.ndarray) -> list[list[int]]:
-    """The indices of each checksum that occurs twice or more, ascending, in the order of their first ones."""
+    """Return the ascending indices of each checksum that occurs more than once, ordered by their first index."""
     order = np.argsort(sha256, kind="stable")
     runs = np.split(order, np.flatnonzero(sha256[order][1:] != sha256[order][:-1]) + 1)
     return sorted(run.tolist() for run in runs if len(run) > 1)
@@ -60,8 +71,9 @@ def _side(image: SourceImage) -> tuple[int, str]:
 
 
 def _leak(first: SourceImage, second: SourceImage) -> Error:
-    between = "folds" if first.fold != second.fold else f"{SIDES[first.split_code]} and {SIDES[second.split_code]}"
+    two_splits = f"splits, {SIDES[first.split_code]} and {SIDES[second.split_code]}"
+    between = "folds" if first.fold != second.fold else two_splits
     return Error(
-        f"{first.path} and {second.path} are the same image on two sides, {between}: what is trained on would be asked"
-        " for. Remove one of them, or build with --allow-duplicates."
+        f"{first.path} and {second.path} are the same image in two {between}, so training images would leak into the"
+        " evaluation. Remove one of them, or build with --allow-duplicates."
     )

@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all: filled beside their place under a lock, and renamed when they are done."""
+"""Create folders atomically: fill a hidden folder next to the target under a lock, then rename it."""
 
 import errno
 import fcntl
@@ -12,25 +12,28 @@ from pathlib import Path
 from shards_tools.errors import Error
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
-LEAST_BYTES = 2**16  # less than the smallest of what is written; file systems keep some blocks back
-LOCK_PATIENCE_S = 1.0  # the processes of a killed build hold its lock until they end, which takes them milliseconds
+LEAST_BYTES = 2**16  # below the smallest file we write; file systems reserve some blocks
+LOCK_PATIENCE_S = 1.0  # processes of a killed build hold its lock until they exit, a few milliseconds later
 
 
 def build_new(target: Path, fill: Callable[[Path], None]) -> None:
-    """Let `fill` write a folder that then becomes `target`; an Error where something is there already.
+    """Create `target` by calling `fill` on a hidden folder and renaming it; an Error if `target` already exists.
 
-    Nothing is visible at `target` before `fill` has returned. What a killed build leaves is hidden beside `target`,
-    and the next build of the same target clears it away.
+    Nothing is visible at `target` before `fill` returns. A killed build leaves a hidden folder next to `target`, which
+    the next build of the same target removes. An empty folder at `target` is replaced.
     """
     build_locked(target, lambda room, _: fill(room))
 
 
 def build_locked(target: Path, fill: Callable[[Path, int], None], *, resumed: bool = False) -> None:
-    """As `build_new`, for a `fill` that works in several processes, and may go on where a killed one stopped.
+    """Like `build_new`, for a `fill` that uses several processes and may resume a killed build.
 
-    Besides the folder it is handed the descriptor of its lock, for its processes to hold: while one of them lives
-    nobody else writes there. With `resumed` it finds the folder as a killed or interrupted build left it. After an
-    Error nothing is left in either case.
+    After an Error nothing is left.
+
+    Args:
+        fill: called with the folder and the descriptor of its lock. Its processes inherit the descriptor: while one of
+            them is alive, no other build writes to the folder.
+        resumed: keep the contents that a killed or interrupted build left.
     """
     _refuse_what_is_there(target)
     with _room_beside(target, wait=False, resumed=resumed) as (room, descriptor):
@@ -42,7 +45,7 @@ def build_locked(target: Path, fill: Callable[[Path, int], None], *, resumed: bo
 
 
 def build_once(target: Path, fill: Callable[[Path], None]) -> Path:
-    """`target`, filled by the first process that asks while the others wait; once there, it is never written again."""
+    """Return `target`, filled by the first caller while others wait; once it exists, it is never written again."""
     while not target.exists():
         with _room_beside(target, wait=True) as (room, _):
             if not target.exists():
@@ -53,12 +56,12 @@ def build_once(target: Path, fill: Callable[[Path], None]) -> Path:
 
 
 def is_full(folder: Path) -> bool:
-    """Whether nothing more can be written there."""
+    """Return whether the disk of `folder` is full."""
     return shutil.disk_usage(folder).free < LEAST_BYTES
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Write `path` in one step: a reader finds the old file or the new one, also after a crash."""
+    """Write `path` atomically: a reader sees the old file or the new one, even after a crash."""
     beside = path.with_name(f".{path.name}.writing")
     with open(beside, "wb") as file:
         file.write(data)
@@ -71,23 +74,23 @@ def write_durably(path: Path, data: bytes) -> None:
 def _refuse_what_is_there(target: Path) -> None:
     if target.is_dir():
         if any(target.iterdir()):
-            raise Error(f"{target} exists and is not empty. Name a new folder, or remove this one first.")
+            raise Error(f"{target} exists and is not empty. Use a new folder or remove this one first.")
     elif target.exists() or target.is_symlink():
-        raise Error(f"{target} exists and is not a folder. Name a new folder.")
+        raise Error(f"{target} exists and is not a folder. Use a new folder.")
 
 
 @contextmanager
 def _room_beside(target: Path, *, wait: bool, resumed: bool = False) -> Iterator[tuple[Path, int]]:
-    """A folder beside `target` and the descriptor of its lock, held by this process and those it hands it to.
+    """Yield a hidden folder next to `target` and the descriptor of its lock, which child processes may inherit.
 
-    At the end it is removed if it still stands there; where the work can be `resumed`, Ctrl-C leaves it. The lock is on
-    the folder itself, so no lock file stays behind, and the kernel releases it with its last process.
+    On exit the folder is removed if it was not renamed; with `resumed`, Ctrl-C keeps it. The lock is on the folder
+    itself, so no lock file is left, and the kernel releases it when the last process that holds it exits.
     """
     room = target.absolute().with_name(f".{target.name}.building")
     try:
         descriptor = _lock(room, target, wait=wait)
     except OSError as failure:
-        raise Error(f"{target} cannot be written: {failure.strerror}. Name a folder that you may write to.") from None
+        raise Error(f"{target} cannot be written: {failure.strerror}. Use a folder with write permission.") from None
     left = False
     try:
         yield room, descriptor
@@ -97,7 +100,7 @@ def _room_beside(target: Path, *, wait: bool, resumed: bool = False) -> Iterator
     except OSError as failure:
         if failure.errno not in DISK_ERRORS:
             raise
-        way_out = "Make room on that disk, or name a folder on another one."
+        way_out = "Free space on that disk, or use a folder on another one."
         raise Error(f"{target} cannot be written: {failure.strerror}. {way_out}") from None
     finally:
         if not left and _is_open_folder(room, descriptor):
@@ -106,14 +109,14 @@ def _room_beside(target: Path, *, wait: bool, resumed: bool = False) -> Iterator
 
 
 def _lock(room: Path, target: Path, *, wait: bool) -> int:
-    """An open, exclusively locked descriptor of `room`, which is made if it is missing."""
+    """Return an open, exclusively locked descriptor of `room`, which is created if missing."""
     deadline = time.monotonic() + LOCK_PATIENCE_S
     while True:
         room.parent.mkdir(parents=True, exist_ok=True)
         room.mkdir(exist_ok=True)
         try:
             descriptor = os.open(room, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:  # its holder finished between the two lines above
+        except FileNotFoundError:  # the lock's holder finished between the two lines above
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -122,10 +125,10 @@ def _lock(room: Path, target: Path, *, wait: bool) -> int:
             if time.monotonic() < deadline:
                 time.sleep(0.05)
                 continue
-            raise Error(f"{target} is being built by another process. Wait for it, or name another folder.") from None
+            raise Error(f"{target} is being built by another process. Wait for it, or use another folder.") from None
         if _is_open_folder(room, descriptor):
             return descriptor
-        os.close(descriptor)  # while we waited, its holder renamed or removed it
+        os.close(descriptor)  # while we waited, the lock's holder renamed or removed it
 
 
 def _is_open_folder(path: Path, descriptor: int) -> bool:

@@ -1,6 +1,6 @@
-"""How the pixels of a manifest reach a training: decoded once and mapped, JPEG by offset, or streamed from a store.
+"""Readers of a manifest's images: decoded once and memory-mapped, read by offset, or streamed from a store.
 
-n images asked for, B batch, H W pixels, C channels.
+Shapes: n images, B batch size, H and W pixels, C channels.
 """
 
 import math
@@ -22,24 +22,24 @@ from shards_tools.stores.shard_cache import cached, copy_fits
 from shards_tools.streaming.images import StreamedImages
 
 READINGS = ("auto", "decoded", "offset", "stream")
-MEMORY_FRACTION = 0.5  # of what is available: the rest is for trials, their activations and other trials' pixels
+MEMORY_FRACTION = 0.5  # of the available memory; the rest is for the trials and their activations
 
 
 @runtime_checkable
 class Images(Protocol):
     """All images of a manifest at one size, uint8 RGB."""
 
-    reading: str  # "decoded", "offset" or "stream": what is written to the trial's record
+    reading: str  # "decoded", "offset" or "stream", as recorded for the trial
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        """Any images, e.g. for evaluation: [n] -> [n, H, W, C]."""
+        """Return any images, such as those of an evaluation: [n] -> [n, H, W, C]."""
 
     def batches(self, plan: np.ndarray) -> Iterator[np.ndarray]:
-        """The images of each row of the plan, in order: [num_batches, B] indices into the manifest -> BHWC each."""
+        """Yield the images [B, H, W, C] of each row of the plan [num_batches, B] of indices into the manifest."""
 
 
 class DecodedImages:
-    """The memory map that all processes of a machine share."""
+    """Images from the memory map that all processes of a machine share."""
 
     reading = "decoded"
 
@@ -51,7 +51,7 @@ class DecodedImages:
         return images_BHWC
 
     def views(self, indices: np.ndarray) -> Sequence[np.ndarray]:
-        """The images where they lie, HWC each and read-only: for who copies parts of them anyway."""
+        """Return read-only views of the images, [H, W, C] each, for callers that copy parts of them anyway."""
         return [self._pixels[index] for index in indices]
 
     def batches(self, plan: np.ndarray) -> Iterator[np.ndarray]:
@@ -59,7 +59,7 @@ class DecodedImages:
 
 
 class NativeImages:
-    """Images of any shapes, each at the size it has: read, checked and decoded when it is asked for."""
+    """Images in their original sizes, read, checked and decoded on every access."""
 
     reading = "offset"
 
@@ -68,7 +68,7 @@ class NativeImages:
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray | Sequence[np.ndarray]:
-        """HWC each; so many threads work at a time."""
+        """Return the images, [H, W, C] each."""
         return self._each(indices)
 
     def _each(self, indices: np.ndarray) -> Sequence[np.ndarray]:
@@ -79,7 +79,7 @@ class NativeImages:
 
 
 class OffsetImages(NativeImages):
-    """The pixels of DecodedImages, but each image is read, checked and decoded when it is asked for."""
+    """The same pixels as DecodedImages, but read, checked and decoded on every access."""
 
     def __init__(self, manifest: Manifest, height: int, width: int, *, fit: str = "stretch", threads: int = 1) -> None:
         super().__init__(manifest, threads=threads)
@@ -101,14 +101,15 @@ class OffsetImages(NativeImages):
 def open_images(
     manifest: Manifest, height: int, width: int, reading: str = "auto", *, fit: str = "stretch", threads: int = 1
 ) -> Images:
-    """The images at one size, antialiased: the same pixels by whichever of READINGS.
+    """Open the images at one size, antialiased; every reading gives the same pixels.
 
-    `auto` takes decoded images where they fit into half of the available memory, and onto the disk of the cache; else
-    JPEG by offset, from a copy of the shards where these are remote; else, where the copy does not fit, a stream.
+    `auto` chooses `decoded` if the decoded images fit into half of the available memory and into the cache. Otherwise
+    it chooses `offset`, which copies remote shards to the cache, or `stream` if the copy does not fit.
 
     Args:
-        fit: one of FITS of decode.py: how images of another shape are brought to this one.
-        threads: how many decode at a time where each image is decoded when it is asked for.
+        reading: one of READINGS.
+        fit: a key of FITS in decode.py: how images of other shapes are resized.
+        threads: number of decoding threads of `offset` and `stream`.
     """
     if reading == "auto":
         reading = auto_reading(manifest, height, width, fit)
@@ -122,21 +123,21 @@ def open_images(
 
 
 def one_shape(manifest: Manifest) -> tuple[int, int] | None:
-    """Height and width in px where all images have the same, else None."""
+    """Return height and width in px if all images have the same size, else None."""
     if not manifest.num_images or np.ptp(manifest.height) or np.ptp(manifest.width):
         return None
     return int(manifest.height[0]), int(manifest.width[0])
 
 
 def auto_reading(manifest: Manifest, height: int, width: int, fit: str = "stretch") -> str:
-    """What `auto` stands for on this machine at this moment."""
+    """Return the reading that `auto` chooses on this machine now."""
     if decoded_fits(manifest, height, width, fit):
         return "decoded"
     return "offset" if manifest.store.is_local or copy_fits(manifest) else "stream"
 
 
 def decoded_fits(manifest: Manifest, height: int, width: int, fit: str) -> bool:
-    """Whether the decoded images fit into half of the available memory, and onto the disk of the cache."""
+    """Return whether the decoded images fit into half of the available memory and into the cache."""
     num_bytes = math.prod((manifest.num_images, height, width, 3))
     if num_bytes > MEMORY_FRACTION * psutil.virtual_memory().available:
         return False

@@ -1,4 +1,4 @@
-"""The labels of a source as columns: ids of works and roles, and the split of every image."""
+"""Convert the labels of a source to columns: work id, role id, split and fold of every image."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,13 @@ from shards_tools.splits import TRAIN, cut_classes, cut_identities, cut_val
 
 
 def roles_of(source: Source) -> tuple[str, ...]:
-    """The names of the source's roles, index = role id: sorted, or the works in their order where these are all."""
+    """Return the role names, index = role id: sorted, or the works in their order if the data has no roles."""
     roles = {image.role for image in source.images}
     return source.works if roles == set(source.works) else tuple(sorted(roles))
 
 
 def label_columns(source: Source, roles: Sequence[str]) -> dict[str, np.ndarray]:
-    """The columns that the source tells, with val cut from train where the layout or the source asks for it."""
+    """Return the label columns, with val (or val and test) taken from train if the source or the layout requires it."""
     work_ids = {name: number for number, name in enumerate(source.works)}
     role_ids = {name: number for number, name in enumerate(roles)}
     columns: dict[str, np.ndarray] = {

@@ -1,6 +1,6 @@
-"""The manifest: names, labels, splits, places and checksums of every image. It is the truth about a folder of shards.
+"""The manifest of a folder of shards: name, label, split, position and checksum of every image.
 
-Readers take offsets and sizes from here and never from tar headers.
+Readers take offsets and sizes from the manifest, never from tar headers.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ from shards_tools.stores.store import Store
 from shards_tools.tags import Tags
 
 SCHEMA = 1
-# What a source's splits are: of works and roles, as LSASRD has them; of classes that train, val and test share; or of
-# identities, of which val and test hold others than train.
+# The layout says how a source is split. "plain" and "five-fold": works and roles, as in LSASRD. "classes": train, val
+# and test share the classes. "identities": val and test hold other identities than train.
 NUM_FOLDS = {"plain": 1, "five-fold": 5, "classes": 1, "identities": 1}
 COLUMN_TYPES = {
     "shard": "<i4",
@@ -52,17 +52,17 @@ class Shard:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Files with equal bytes, as `find_duplicates` counts them; a pair holds the keys of two that should differ."""
+    """Files with equal bytes, as counted by `find_duplicates`."""
 
-    num_copies: int = 0  # files whose bytes an earlier file has
-    num_under_two_labels: int = 0  # different images that stand under two roles or more
-    num_on_two_sides: int = 0  # different images that stand on two sides; 0 unless the build was told to allow it
-    pairs: tuple[tuple[str, str], ...] = ()  # the first few under two labels or on two sides
+    num_copies: int = 0  # files with the same bytes as an earlier file
+    num_under_two_labels: int = 0  # distinct images with two or more roles
+    num_on_two_sides: int = 0  # distinct images on two sides; 0 unless the build allowed it
+    pairs: tuple[tuple[str, str], ...] = ()  # keys of the first few with two labels or two sides
 
 
 @dataclass(frozen=True)
 class Split:
-    """Indices into the manifest, int64 and ascending; empty where the data has no such split."""
+    """Indices into the manifest for each split, int64 and ascending; empty if the data has no such split."""
 
     train: np.ndarray
     val_query: np.ndarray
@@ -75,16 +75,16 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Manifest:
-    """All that is known about a folder of shards. The columns are arrays with one entry per image.
+    """Everything known about a folder of shards. The columns are arrays with one entry per image.
 
-    The order of the images is that of their names in the source tree, not that of the shards.
+    Images are ordered by their names in the source tree, not by their position in the shards.
     """
 
-    store: Store  # where the shards lie
+    store: Store  # holds the shards
     source: str  # "lsasrd"
     layout: str  # a key of NUM_FOLDS
-    works: tuple[str, ...]  # index = work id; the classes or identities of data without roles
-    roles: tuple[str, ...]  # "WORK/ROLE", sorted; index = role id. The works again in data without roles
+    works: tuple[str, ...]  # index = work id; for data without roles: the classes or identities
+    roles: tuple[str, ...]  # "WORK/ROLE", sorted; index = role id; for data without roles: the works
     shards: tuple[Shard, ...]
     keys: np.ndarray  # str
     shard: np.ndarray  # index into shards
@@ -99,38 +99,42 @@ class Manifest:
     width: np.ndarray  # px
     fingerprint: str  # equal for equal images, labels and splits, wherever they were built
     duplicates: Duplicates = Duplicates()
-    notes: tuple[str, ...] = ()  # what the build did to the source that a reader of results should know
+    notes: tuple[str, ...] = ()  # changes to the source that affect how results are read
     tags: Tags | None = None
     pairs: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.int64))  # official test pairs, [num_pairs, 2]
-    test_fold: int | None = None  # of five: neither trained nor validated on; None: there is no such fold
+    test_fold: int | None = None  # the fold kept for the test, of five; never trained or validated on
 
     @property
     def num_images(self) -> int:
-        """How many images there are in all splits together."""
+        """Return the number of images in all splits together."""
         return len(self.keys)
 
     @property
     def num_folds(self) -> int:
-        """1 in a plain layout, 5 in a five-fold one."""
+        """Return the number of folds: 5 in the five-fold layout, 1 in the others."""
         return NUM_FOLDS[self.layout]
 
     def split(self, fold: int = 0) -> Split:
-        """The images of each split: as cut when built, or fold `fold` for validation and the others for training.
+        """Return the images of each split.
 
-        A test fold is cut into query and gallery as a fold that validates is.
+        In the five-fold layout, fold `fold` is for validation and the other folds are for training. A test fold is
+        divided into query and gallery like a validation fold. In other layouts, the splits are those of the build.
         """
         if not 0 <= fold < self.num_folds:
-            known = "fold 0 alone" if self.num_folds == 1 else f"folds 0 to {self.num_folds - 1}"
-            raise Error(f"Fold {fold} does not exist: the {self.layout} layout of {self.store} has {known}.")
+            known = "fold 0" if self.num_folds == 1 else f"a fold from 0 to {self.num_folds - 1}"
+            raise Error(f"Fold {fold} does not exist in the {self.layout} layout of {self.store}. Use {known}.")
         if fold == self.test_fold:
-            raise Error(f"Fold {fold} of {self.store} is kept for the test. Validate on another.")
+            raise Error(f"Fold {fold} of {self.store} is kept for the test. Validate on another fold.")
         codes = self._codes_of_fold(fold) if self.layout == "five-fold" else self.split_code
         return Split(*(np.flatnonzero(codes == code) for code in range(len(SPLIT_NAMES))))
 
     def with_test_fold(self, fold: int | None) -> "Manifest":
-        """The same images, fold `fold` of a five-fold layout kept for the test; None keeps none."""
+        """Return the same manifest with fold `fold` of a five-fold layout kept for the test; None keeps no fold."""
         if fold is not None and not (self.layout == "five-fold" and 0 <= fold < self.num_folds):
-            raise Error(f"Fold {fold} cannot be kept for the test: {self.store} has the {self.layout} layout.")
+            raise Error(
+                f"Fold {fold} cannot be kept for the test: {self.store} has the {self.layout} layout."
+                " Use a fold from 0 to 4 of the five-fold layout."
+            )
         return replace(self, test_fold=fold)
 
     def _codes_of_fold(self, fold: int) -> np.ndarray:
@@ -152,7 +156,7 @@ def fingerprint(
     tags: Tags | None = None,
     pairs: np.ndarray | None = None,
 ) -> str:
-    """SHA-256 over names, labels, splits, image hashes, tags and pairs, in the order of the images; 64 hex digits."""
+    """Return the SHA-256 of names, labels, splits, image hashes, tags and pairs, in image order, as 64 hex digits."""
     digest = hashlib.sha256(json.dumps([SCHEMA, works, roles], ensure_ascii=True).encode())
     for name in ("work", "role", "split_code", "fold", "sha256"):
         digest.update(np.ascontiguousarray(columns[name], dtype=COLUMN_TYPES[name]).tobytes())

@@ -1,7 +1,7 @@
-"""The manifest on disk: written last, and read with every check that needs no shard.
+"""The manifest on disk: written last, and checked when it is read, as far as that is possible without the shards.
 
-`manifest.json` holds the names and the shards, `manifest.npz` one column per field of an image. A folder without a
-manifest is no dataset.
+`manifest.json` holds the names and the list of shards, `manifest.npz` one column per field of an image. A folder
+without a manifest is not a dataset.
 """
 
 import hashlib
@@ -24,14 +24,14 @@ from shards_tools.tags import Tags
 
 JSON_NAME = "manifest.json"
 COLUMNS_NAME = "manifest.npz"
-MAX_MANIFEST_BYTES = 2**30  # of either file; DAF:re takes 60 MB
+MAX_MANIFEST_BYTES = 2**30  # for each file; DAF:re needs 60 MB
 SHARD_NAME = re.compile(r"[\w-]+\.tar")
-KEYS = re.compile(rb"[!-~\0]*")  # visible ASCII; numpy fills up with zeros
+KEYS = re.compile(rb"[!-~\0]*")  # visible ASCII; numpy pads with zeros
 REBUILD = "Build the shards again: python -m shards_tools build KIND SOURCE --out SHARDS."
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
-    """Write both files into `folder`, the columns first; equal manifests give equal bytes."""
+    """Write both files to `folder`, the columns first; equal manifests give equal bytes."""
     columns = {name: np.asarray(getattr(manifest, name), dtype=kind) for name, kind in COLUMN_TYPES.items()}
     columns["keys"] = np.char.encode(manifest.keys, "ascii")
     if len(manifest.pairs):
@@ -59,7 +59,7 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
 
 
 def read_manifest(address: str | Path) -> Manifest:
-    """The manifest of a folder of shards, checked against itself and, on this machine, the sizes of the shards."""
+    """Read and check the manifest of a folder of shards; for local shards also check their sizes."""
     store = open_store(address)
     head = _read_head(store)
     try:
@@ -67,7 +67,7 @@ def read_manifest(address: str | Path) -> Manifest:
         whole = manifest.layout in NUM_FOLDS and manifest.num_images == head["num_images"] and _fits_together(manifest)
     except Error:
         raise
-    except Exception:  # damage raises nearly anything
+    except Exception:  # a damaged file can raise nearly anything
         whole = False
     if not whole:
         raise Error(f"{store.place(JSON_NAME)} is damaged: its parts contradict each other. {REBUILD}")
@@ -77,20 +77,20 @@ def read_manifest(address: str | Path) -> Manifest:
 
 
 def check_shard_sizes(manifest: Manifest) -> None:
-    """Refuse shards that are missing or of another size than the manifest says."""
+    """Raise an Error if a shard is missing or its size differs from the manifest."""
     for shard in manifest.shards:
         found, place = manifest.store.size(shard.name), manifest.store.place(shard.name)
         if found is None:
             raise Error(f"{place} is missing. {REBUILD}")
         if found != shard.num_bytes:
-            sizes = f"{found:,} bytes, its manifest says {shard.num_bytes:,}"
+            sizes = f"{found:,} bytes, but the manifest says {shard.num_bytes:,}"
             raise Error(f"{place} is damaged: it holds {sizes}. {REBUILD}")
 
 
 def _read_head(store: Store) -> dict[str, Any]:
     data, place = _read_whole(store, JSON_NAME), store.place(JSON_NAME)
     if data is None:
-        what = "has no manifest.json, so it holds no finished shards" if store.exists() else "is no folder"
+        what = "has no manifest.json, so it holds no finished shards" if store.exists() else "is not a folder"
         out = store if store.is_local else "SHARDS, and copy them there"
         raise Error(f"{store} {what}. Build shards with: python -m shards_tools build KIND SOURCE --out {out}.")
     try:
@@ -99,7 +99,7 @@ def _read_head(store: Store) -> dict[str, Any]:
         raise Error(f"{place} is damaged: it is not JSON. {REBUILD}") from None
     if not isinstance(head, dict) or head.get("schema") != SCHEMA:
         found = head.get("schema") if isinstance(head, dict) else None
-        raise Error(f"{place} has schema {found!r:.40}, this version reads schema {SCHEMA}. {REBUILD}")
+        raise Error(f"{place} has schema {found!r:.40}, but this version reads schema {SCHEMA}. {REBUILD}")
     return head
 
 
@@ -108,14 +108,14 @@ def _read_whole(store: Store, name: str) -> bytes | None:
     if size is None:
         return None
     if size > MAX_MANIFEST_BYTES:
-        raise Error(f"{store.place(name)} holds {size:,} bytes, more than any manifest. {REBUILD}")
+        raise Error(f"{store.place(name)} is too large for a manifest: {size:,} bytes. {REBUILD}")
     return store.read(name, 0, size)
 
 
 def _assemble(store: Store, head: dict[str, Any]) -> Manifest:
     columns = _read_columns(store, head["columns"]["sha256"])
     if not KEYS.fullmatch(columns["keys"].tobytes()):
-        raise ValueError("a key is no name")
+        raise ValueError("a key is not visible ASCII")
     return Manifest(
         store=store,
         shards=tuple(Shard(**shard) for shard in head["shards"]),
@@ -125,14 +125,14 @@ def _assemble(store: Store, head: dict[str, Any]) -> Manifest:
         layout=head["layout"],
         fingerprint=head["fingerprint"],
         duplicates=_read_duplicates(head),
-        notes=tuple(head.get("notes", ())),  # manifests of an earlier version have none
+        notes=tuple(head.get("notes", ())),  # absent from older manifests
         keys=np.char.decode(columns.pop("keys"), "ascii"),
         **columns,
     )
 
 
 def _read_duplicates(head: dict[str, Any]) -> Duplicates:
-    found = dict(head.get("duplicates", {}))  # manifests of an earlier version have none
+    found = dict(head.get("duplicates", {}))  # absent from older manifests
     return Duplicates(**found | {"pairs": tuple((first, second) for first, second in found.get("pairs", ()))})
 
 
@@ -141,11 +141,11 @@ def _read_columns(store: Store, sha256: str) -> dict[str, Any]:
     if data is None:
         raise Error(f"{place} is missing. {REBUILD}")
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise Error(f"{place} is damaged: its checksum differs from the one in {JSON_NAME}. {REBUILD}")
+        raise Error(f"{place} is damaged: its checksum differs from {JSON_NAME}. {REBUILD}")
     with warnings.catch_warnings(), np.load(io.BytesIO(data), allow_pickle=False) as file:
-        warnings.simplefilter("error")  # a header of another Python's is damage, and no second line for people
+        warnings.simplefilter("error")  # a header of another Python version counts as damage
         if sum(member.file_size for member in file.zip.infolist()) > MAX_MANIFEST_BYTES:
-            raise ValueError("the columns are packed, and larger than they look")
+            raise ValueError("the columns are compressed and too large")
         columns = {name: file[name] for name in ("keys", *COLUMN_TYPES)}
         if "pairs" in file:
             columns["pairs"] = file["pairs"]
@@ -156,7 +156,7 @@ def _read_columns(store: Store, sha256: str) -> dict[str, Any]:
 
 
 def _fits_together(manifest: Manifest) -> bool:
-    """Whether columns are of one length, ids and offsets lie inside their bounds, and the fingerprint is right."""
+    """Return whether columns have equal lengths, ids and offsets are in bounds, and the fingerprint is correct."""
     columns = {name: getattr(manifest, name) for name in COLUMN_TYPES}
     if any(column.shape != manifest.keys.shape for column in columns.values()) or manifest.keys.ndim != 1:
         return False
@@ -181,7 +181,7 @@ def _fits_together(manifest: Manifest) -> bool:
 
 
 def _extras_fit(manifest: Manifest) -> bool:
-    """Whether the pairs name images and the tags' starts and ids lie inside their bounds."""
+    """Return whether the pairs are image indices and the tags' starts and ids are in bounds."""
     pairs, tags = manifest.pairs, manifest.tags
     if pairs.ndim != 2 or pairs.shape[1] != 2 or ((pairs < 0) | (pairs >= manifest.num_images)).any():
         return False

@@ -1,4 +1,4 @@
-"""Counts of a folder of shards: images per work and per role, and their sizes, as numbers and as text."""
+"""Summarize a folder of shards: images per work and per role, and image sizes, as numbers and as text."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,12 +8,12 @@ import numpy as np
 from shards_tools.manifest import Manifest
 
 MAX_BINS = 8
-BAR_WIDTH = 40  # characters of the longest bar
-KINDS = {"classes": ("class", "classes"), "identities": ("identity", "identities")}  # what a work is called there
+BAR_WIDTH = 40  # characters in the longest bar
+KINDS = {"classes": ("class", "classes"), "identities": ("identity", "identities")}  # layout -> word for a work
 
 
 def count_overview(manifest: Manifest) -> dict[str, dict[str, Any]]:
-    """For images per work and per role, height and width: least, middle, mean and most; counts with a histogram."""
+    """Return min, median, mean and max of images per work and per role, with histograms, and of height and width."""
     per_work = np.bincount(manifest.work, minlength=len(manifest.works))
     per_role = np.bincount(manifest.role, minlength=len(manifest.roles))
     return {
@@ -25,7 +25,7 @@ def count_overview(manifest: Manifest) -> dict[str, dict[str, Any]]:
 
 
 def describe_contents(manifest: Manifest) -> str:
-    """How many images there are, of how many works and roles, or classes, or identities; with tags and pairs if any."""
+    """Describe the numbers of images, roles and works (or classes, or identities), and of tags and pairs if any."""
     if manifest.layout in KINDS:
         text = f"{manifest.num_images:,} images, {len(manifest.works):,} {KINDS[manifest.layout][1]}"
     else:
@@ -36,7 +36,7 @@ def describe_contents(manifest: Manifest) -> str:
 
 
 def describe_overview(overview: dict[str, dict[str, Any]], layout: str = "plain") -> Iterator[str]:
-    """The numbers for people, line by line; a bar is as long as its number of works or of roles, or of classes."""
+    """Yield the overview as text lines; a histogram bar is proportional to its number of works, roles or classes."""
     for name, numbers in overview.items():
         if layout in KINDS:
             if name == "images_per_role":
@@ -47,7 +47,7 @@ def describe_overview(overview: dict[str, dict[str, Any]], layout: str = "plain"
         bins = numbers.get("histogram", [])
         most = max((entry["count"] for entry in bins), default=0)
         for entry in bins:
-            bar = "#" * -(-entry["count"] * BAR_WIDTH // most)  # rounded up, so that one is seen
+            bar = "#" * -(-entry["count"] * BAR_WIDTH // most)  # rounded up, so that 1 is visible
             yield f"  {entry['from']:>7,} - {entry['to']:>7,} {entry['count']:>7,} {bar}".rstrip()
 
 
@@ -61,7 +61,7 @@ def _summary(values: np.ndarray) -> dict[str, float]:
 
 
 def _histogram(values: np.ndarray) -> list[dict[str, int]]:
-    """At most 8 bins of equal width without gaps; `from` and `to` belong to their bin."""
+    """Return at most 8 adjacent bins of equal width; `from` and `to` are inclusive."""
     least, most = int(values.min()), int(values.max())
     width = -(-(most - least + 1) // MAX_BINS)
     counts = np.bincount((values - least) // width).tolist()

@@ -1,8 +1,7 @@
-"""Work in several processes: jobs go out and results come back as lines of JSON.
+"""Run jobs in several processes; jobs and results are exchanged as lines of JSON.
 
-No pool of the standard library is used. Those of `concurrent.futures` outlive a parent that is killed and wait for it
-for ever, run the parent's main file again, and cannot hold its lock. A process of ours ends with its parent, also in
-the middle of a job.
+The pools of `concurrent.futures` do not fit: their processes outlive a killed parent and wait for it forever, run the
+parent's main file again, and cannot inherit its lock. Our processes exit with their parent, even during a job.
 """
 
 import contextlib
@@ -24,24 +23,25 @@ START = "import sys; sys.path[:] = sys.argv[2:]; from shards_tools.processes imp
 
 
 class Killed(Error):
-    """A process that worked for this one was ended by a signal."""
+    """A worker process was killed by a signal."""
 
 
 def num_cpus() -> int:
-    """How many CPUs this process may use."""
+    """Return the number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def in_processes(
     function: Callable[[Any], Any], jobs: Iterable[Any], num_processes: int, held: Sequence[int] = ()
 ) -> Generator[tuple[int, Any], None, None]:
-    """Each job's number and what the function makes of it, as they get done.
+    """Yield the number and the result of each job as they complete.
 
-    Jobs and results are what JSON holds, the function is one of a module. With one process the work is done in this
-    one. An Error or OSError in a process is raised here. Close the iterator: with it the processes end.
+    An Error or OSError in a worker is raised here. Close the iterator to end the worker processes.
 
     Args:
-        held: descriptors that every process keeps open, such as that of a lock.
+        function: a top-level function of a module; its argument and result must be JSON values.
+        num_processes: number of worker processes; 1 runs the jobs in this process.
+        held: file descriptors that every worker keeps open, such as a lock.
     """
     numbered = enumerate(jobs)
     if num_processes == 1:
@@ -72,7 +72,7 @@ def in_processes(
 
 
 class _Worker:
-    """A process and the job that it does."""
+    """A worker process and its current job."""
 
     def __init__(self, function: Callable[[Any], Any], held: Sequence[int]) -> None:
         name = f"{function.__module__}:{function.__qualname__}"
@@ -81,7 +81,7 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=held,
-            start_new_session=True,  # Ctrl-C in the terminal is for the parent, which then ends its processes
+            start_new_session=True,  # only the parent receives Ctrl-C; it then ends its workers
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -113,25 +113,25 @@ class _Worker:
     def bury(self) -> None:
         self._process.wait()
         self.results.close()
-        with contextlib.suppress(BrokenPipeError):  # part of a job was still to be sent
+        with contextlib.suppress(BrokenPipeError):  # part of a job was not sent yet
             self._jobs.close()
 
     def _say_why_it_ended(self) -> None:
         code = self._process.wait()
         if code < 0:
-            why = "This machine's memory may be full: free some, and run the same command again."
-            raise Killed(f"A process that works for this one was ended by signal {-code}. {why}")
-        raise RuntimeError(f"A process that works for this one ended with code {code}; its own traceback stands above.")
+            way_out = "The machine may be out of memory: free some and run the same command again."
+            raise Killed(f"A worker process was killed by signal {-code}. {way_out}")
+        raise RuntimeError(f"A worker process exited with code {code}. See its traceback above.")
 
 
 def serve(name: str) -> None:
-    """Do the jobs that come through standard input; the process ends where that does.
+    """Run the jobs that arrive on standard input, and exit when it is closed.
 
     Args:
         name: "module:function".
     """
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what the function prints is no answer
+    os.dup2(2, 1)  # output of the function must not mix with answers
     jobs: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_listen, args=(jobs,), daemon=True).start()
     try:
@@ -144,7 +144,7 @@ def serve(name: str) -> None:
     except Exception:
         traceback.print_exc()
         sys.stderr.flush()
-        os._exit(1)  # an ordinary end would wait for the thread that reads
+        os._exit(1)  # a normal exit would wait for the reader thread
 
 
 def _listen(jobs: "SimpleQueue[bytes]") -> None:

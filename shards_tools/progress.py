@@ -1,4 +1,4 @@
-"""How far something long is: a bar on a terminal, elsewhere a line now and then. All of it on standard error."""
+"""Show progress on standard error: a bar on a terminal, otherwise a line every few seconds."""
 
 import io
 import logging
@@ -13,18 +13,21 @@ from shards_tools.command import on_terminal
 
 log = logging.getLogger(__name__)
 
-LINE_S = 10.0  # between two lines
+LINE_S = 10.0  # seconds between two lines
 
 Advance = Callable[[int], object]
 
-_bar_is_shown = threading.Lock()  # what is long within something long has no bar of its own
+_bar_is_shown = threading.Lock()  # a nested task shows no bar
 
 
 @contextmanager
 def progress(what: str, total: int, unit: str = "images") -> Iterator[Advance]:
-    """A function that is told how much more is done, in images or what else the unit says; bytes are written as MB.
+    """Yield a function to call with the number of newly completed units.
 
-    Only who reads this package's log sees anything of it, as commands do that call `show_log`.
+    Nothing is shown unless this package's log is enabled for INFO, as `show_log` does.
+
+    Args:
+        unit: name of the units; "bytes" are shown as MB.
     """
     with ExitStack() as stack:
         if not log.isEnabledFor(logging.INFO):
@@ -41,7 +44,7 @@ def progress(what: str, total: int, unit: str = "images") -> Iterator[Advance]:
 
 @contextmanager
 def lines_above_bars() -> Iterator[None]:
-    """While bars are shown: what is written to standard error appears above them."""
+    """Make everything written to standard error appear above the progress bars."""
     from tqdm import tqdm
 
     stream = sys.stderr
@@ -50,7 +53,7 @@ def lines_above_bars() -> Iterator[None]:
 
 
 class LinesAbove(io.TextIOBase):
-    """Stands for standard error, or another stream, while something is drawn there: hands on its lines, each whole."""
+    """Replacement for a stream while a bar is drawn on it: passes on complete lines only."""
 
     def __init__(self, stream: IO[str], put: Callable[[str], object]) -> None:
         self._stream, self._put = stream, put
@@ -63,24 +66,24 @@ class LinesAbove(io.TextIOBase):
         return len(text)
 
     def isatty(self) -> bool:
-        """As the stream itself."""
+        """Return whether the original stream is a terminal."""
         return self._stream.isatty()
 
     def fileno(self) -> int:
-        """That of the stream itself, for who writes past Python."""
+        """Return the original stream's descriptor, for code that bypasses Python."""
         return self._stream.fileno()
 
 
 def _bar(what: str, total: int, unit: str):  # type: ignore[no-untyped-def]  # tqdm has no types
-    from tqdm import tqdm  # takes longer to import than a short command to run
+    from tqdm import tqdm  # importing it takes longer than a short command
 
     sizes = {"unit": "B", "unit_scale": True} if unit == "bytes" else {"unit": f" {unit}"}
-    # past what stands for standard error: that is for lines
+    # the real standard error: its replacement is only for lines
     return tqdm(desc=what, total=total, file=sys.__stderr__, leave=False, dynamic_ncols=True, **sizes)
 
 
 class _Lines:
-    """Logs every few seconds how far it is; nothing of what takes less."""
+    """Logs the progress every few seconds; logs nothing for a shorter task."""
 
     def __init__(self, what: str, total: int, unit: str) -> None:
         self._what, self._total, self._unit = what, total, unit
@@ -88,7 +91,7 @@ class _Lines:
         self._began = self._last = time.monotonic()
 
     def advance(self, number: int) -> None:
-        """So much more is done."""
+        """Add `number` completed units."""
         self._done += number
         now = time.monotonic()
         if now < self._last + LINE_S or self._done >= self._total:

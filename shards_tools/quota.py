@@ -1,4 +1,4 @@
-"""Keeps a cache within its quota: of the pixels and shards in it, those that were used longest ago go first."""
+"""Keep the cache within its quota: evict the least recently used pixels and shards."""
 
 import contextlib
 import itertools
@@ -9,11 +9,11 @@ from pathlib import Path
 
 from shards_tools.errors import Error
 
-PATTERNS = ("pixels-*", "shards/" + 64 * "[0-9a-f]")  # the folders that share the quota; all else in the cache stays
+PATTERNS = ("pixels-*", "shards/" + 64 * "[0-9a-f]")  # folders that share the quota; everything else stays
 
 
 def quota_bytes(folder: Path) -> int:
-    """$SAKUGA_CACHE_GB, or half of the disk that holds `folder`."""
+    """Return the quota in bytes: $SAKUGA_CACHE_GB, or half of the disk that holds `folder`."""
     text = os.environ.get("SAKUGA_CACHE_GB", "")
     if not text:
         return shutil.disk_usage(folder).total // 2
@@ -22,17 +22,17 @@ def quota_bytes(folder: Path) -> int:
     except ValueError:
         quota_gb = math.nan
     if not (math.isfinite(quota_gb) and quota_gb > 0):
-        raise Error(f"SAKUGA_CACHE_GB={text!r} is not a number of gigabytes above 0. Set it to one, or not at all.")
+        raise Error(f"SAKUGA_CACHE_GB={text!r} is not a number > 0. Set it to a number of gigabytes or unset it.")
     return int(quota_gb * 1e9)
 
 
 def keep_within_quota(folder: Path, *, used: Path) -> None:
-    """Note that the folder `used` is in use, and remove others of PATTERNS until all fit into the quota.
+    """Mark the folder `used` as just used, and evict other folders of PATTERNS until the rest fits into the quota.
 
-    `used` itself stays, also where it alone is larger. A process that has mapped a file of a removed folder keeps it:
-    the space is free when the last of them ends.
+    `used` itself is never evicted, even if it exceeds the quota. A process that has mapped a file of an evicted folder
+    can still read it; the disk space is freed when the last such process exits.
     """
-    with contextlib.suppress(FileNotFoundError):  # removed by another process in this moment; the caller has mapped it
+    with contextlib.suppress(FileNotFoundError):  # just evicted by another process; the caller has mapped it
         os.utime(used)
     last_use = {}
     for entry in itertools.chain.from_iterable(folder.glob(pattern) for pattern in PATTERNS):
@@ -57,7 +57,7 @@ def _bytes_in(folder: Path) -> int:
 
 
 def _remove(folder: Path) -> None:
-    """Hidden in one step and emptied after, so that nobody finds half of it."""
+    """Rename the folder to a hidden one, then delete it, so that no process sees it half deleted."""
     hidden = folder.with_name(f".{folder.name}.{os.getpid()}.removed")
     with contextlib.suppress(FileNotFoundError):
         folder.rename(hidden)

@@ -1,4 +1,4 @@
-"""Encoded images out of the shards, by the manifest's offsets alone."""
+"""Read encoded images from the shards, using only the offsets in the manifest."""
 
 import hashlib
 
@@ -8,11 +8,11 @@ from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import REBUILD
 
-SPAN_BYTES = 4 * 2**20  # large enough that a request's delay does not count, small enough to hold several
+SPAN_BYTES = 4 * 2**20  # large enough to hide the latency of a request, small enough to hold several in memory
 
 
 def read_image(manifest: Manifest, index: int) -> bytes:
-    """The encoded image number `index`, checked against its checksum."""
+    """Read the encoded image number `index` and check its checksum."""
     shard = manifest.shards[manifest.shard[index]].name
     data = manifest.store.read(shard, int(manifest.offset[index]), int(manifest.size[index]))
     _check(manifest, index, data)
@@ -20,14 +20,14 @@ def read_image(manifest: Manifest, index: int) -> bytes:
 
 
 def spans(manifest: Manifest) -> list[np.ndarray]:
-    """All images in the order of the shards, cut into runs that lie in one shard within about SPAN_BYTES."""
+    """Return all images in shard order, divided into runs of one shard of about SPAN_BYTES each."""
     order = np.lexsort((manifest.offset, manifest.shard))
     shards, cells = manifest.shard[order], manifest.offset[order] // SPAN_BYTES
     return np.split(order, np.flatnonzero((np.diff(shards) != 0) | (np.diff(cells) != 0)) + 1)
 
 
 def read_span(manifest: Manifest, span: np.ndarray) -> list[bytes]:
-    """The encoded images of one of `spans`, by a single read of the store, each checked against its checksum."""
+    """Read the encoded images of one of `spans` with a single read of the store, and check each checksum."""
     shard = manifest.shards[manifest.shard[span[0]]].name
     offsets, sizes = manifest.offset[span], manifest.size[span]
     start, end = int(offsets[0]), int(offsets[-1] + sizes[-1])

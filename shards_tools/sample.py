@@ -1,4 +1,4 @@
-"""The embedded sample set: what a search reads when no data is named. Drawn and built once per machine, then kept."""
+"""The sample set that a search uses when no data is given: drawn and built once per machine, then cached."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,14 +10,14 @@ from shards_tools.drawing.tree import draw_tree
 from shards_tools.folders import build_once
 from shards_tools.sources import SOURCES
 
-SAMPLE_VERSION = 1  # raised when the drawing changes, so that an older sample set is not taken for it
+SAMPLE_VERSION = 1  # increase when the drawing changes, so that an older sample set is not reused
 
 
 def sample_set(folder: Path | None = None) -> Path:
-    """The folder of the sample set's shards, under `folder` or `cache_folder()`."""
+    """Return the folder of the sample set's shards, in `folder` or `cache_folder()`; build them if missing."""
     shards = (folder or cache_folder()) / f"sample-v{SAMPLE_VERSION}"
     if not shards.exists():
-        say(f"No data named: drawing a sample set of anime-like faces, once for this machine, in {shards}.")
+        say(f"No data given: drawing a sample set of anime-like faces, once per machine, in {shards}.")
     build_once(shards, _draw_and_build)
     say(f"Data: the drawn sample set in {shards}.")
     return shards

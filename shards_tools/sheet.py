@@ -1,4 +1,4 @@
-"""A contact sheet: a row per work, an image per role, to see what a folder of shards holds."""
+"""A contact sheet of a folder of shards: one row per work, one image per role."""
 
 import io
 from pathlib import Path
@@ -12,28 +12,28 @@ from shards_tools.folders import write_durably
 from shards_tools.manifest import Manifest
 from shards_tools.reader import read_image
 
-MAX_ROWS = 12  # works, spread evenly over their names
-MAX_COLUMNS = 12  # images of a work, each of another role
+MAX_ROWS = 12  # works, evenly spaced in the order of their names
+MAX_COLUMNS = 12  # images per work, each of another role
 CELL_PX = 96
 GAP_PX = 4
-NAME_PX = 100  # width of the work's name before its row
+NAME_PX = 100  # width of the column of names
 MAX_NAME_LENGTH = 14
 
 
 def write_sheet(manifest: Manifest, file: Path) -> None:
-    """Write the contact sheet as a PNG; a reader of `file` sees the old one or the whole new one."""
+    """Write the contact sheet as a PNG, atomically."""
     if file.suffix.lower() != ".png" or file.is_dir():
-        raise Error(f"{file} is no place for a contact sheet: it is a PNG. Name a file that ends in .png.")
+        raise Error(f"{file} is not the name of a PNG file. Use a file that ends in .png.")
     data = io.BytesIO()
     draw_sheet(manifest).save(data, "PNG")
     try:
         write_durably(file, data.getvalue())
     except OSError as failure:
-        raise Error(f"{file} cannot be written: {failure.strerror}. Name a file in a folder of yours.") from None
+        raise Error(f"{file} cannot be written: {failure.strerror}. Use a folder with write permission.") from None
 
 
 def draw_sheet(manifest: Manifest) -> Image.Image:
-    """Up to 12 works, each with up to 12 images: the first of each of its roles, or of the one role that it has."""
+    """Render up to 12 works with up to 12 images each: the first of each role, or the first of the only role."""
     works = np.unique(np.linspace(0, len(manifest.works) - 1, MAX_ROWS).round().astype(int))
     rows = [_first_of_each_role(manifest, work) for work in works.tolist()]
     step = CELL_PX + GAP_PX
@@ -58,7 +58,7 @@ def _first_of_each_role(manifest: Manifest, work: int) -> list[int]:
 
 
 def _thumbnail(manifest: Manifest, index: int) -> Image.Image:
-    """The image in a square of 96 px, its sides in proportion."""
+    """Resize the image to fit into a square of 96 px, keeping its aspect ratio."""
     image = Image.fromarray(decode(read_image(manifest, index), str(manifest.keys[index])))
     scale = CELL_PX / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)

@@ -1,32 +1,34 @@
-"""Which images train, and which ask and answer in validation and test."""
+"""Divide images into train, validation and test, and the latter two into query and gallery."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-# VAL and TEST are of classes that are trained on; query and gallery of works or identities that are not.
+# VAL and TEST hold classes that are also in train; query and gallery hold works or identities that are not.
 TRAIN, VAL_QUERY, VAL_GALLERY, TEST_QUERY, TEST_GALLERY, VAL, TEST = range(7)
 SPLIT_NAMES = ("train", "val_query", "val_gallery", "test_query", "test_gallery", "val", "test")  # index = code
 
 QUERY_FRACTION = 0.4  # of a work's roles, as in the paper's code
 VAL_ROLE_FRACTION = 0.4
 VAL_WORK_FRACTION = 0.2
-MIN_WORKS_TO_HOLD_OUT = 20  # with fewer works in train, val is cut by role: too few works would be left on both sides
+MIN_WORKS_TO_HOLD_OUT = 20  # with fewer works in train, val is split by role: too few works would remain on both sides
 TEST_CLASS_FRACTION = 0.2  # of a class's images; with an eighth of the rest for val, 7:1:2 as in DAF:re
 VAL_CLASS_FRACTION = 0.125
 
 
 def num_query_roles(num_roles: int) -> int:
-    """How many of a work's roles are queries: 40 %, rounded down, at least one."""
+    """Return the number of a work's roles that are queries: 40 %, rounded down, at least one."""
     return max(int(QUERY_FRACTION * num_roles), 1)
 
 
 def cut_val(roles_of_works: Sequence[np.ndarray]) -> dict[int, int]:
-    """The roles that leave train for validation, each with its split code; which ones is drawn from a fixed seed.
+    """Choose the roles that move from train to validation, with a fixed seed, and return the split code of each.
 
-    `roles_of_works` holds one list of role ids per work of train, both in the order of their names. With at least 20
-    works a fifth of the works leaves whole, else 40 % of each work's roles, but never its last one. Of the roles that
-    leave, each work's share is cut 4:6 into query and gallery.
+    With at least 20 works, a fifth of the works moves; otherwise 40 % of each work's roles, but never all of them.
+    The roles of each work that move are split 4:6 into query and gallery.
+
+    Args:
+        roles_of_works: the role ids of each work in train; works and roles are ordered by name.
     """
     generator = np.random.default_rng(0)
     num_works = len(roles_of_works)
@@ -48,9 +50,11 @@ def _query_then_gallery(roles: np.ndarray) -> list[tuple[int, int]]:
 
 
 def query_roles_of_fold(role_names: Sequence[str], roles_in_fold: np.ndarray) -> np.ndarray:
-    """The ids of the fold's query roles: the first 40 % of each work's roles by number.
+    """Return the ids of the fold's query roles: the first 40 % of each work's roles by number.
 
-    `role_names` are all "WORK/ROLE" names, index = role id; `roles_in_fold` the distinct ids that stand in the fold.
+    Args:
+        role_names: all "WORK/ROLE" names, index = role id.
+        roles_in_fold: the distinct role ids in the fold.
     """
     of_work: dict[str, list[int]] = {}
     for role in roles_in_fold.tolist():
@@ -63,10 +67,14 @@ def query_roles_of_fold(role_names: Sequence[str], roles_in_fold: np.ndarray) ->
 
 
 def cut_classes(classes: np.ndarray, cut: Sequence[int]) -> np.ndarray:
-    """The split code of each image of train, int8, where VAL, or VAL and TEST, are `cut` from every class.
+    """Return the split code of each image of train, int8, after taking val or test from every class.
 
-    `classes` are the class ids of these images. Of a class a fifth leaves for test and an eighth of the rest for val,
-    at least one each as long as one stays in train; which ones is drawn from a fixed seed.
+    A fifth of each class goes to test and an eighth of the rest to val: at least one image each, but at least one stays
+    in train. The images are drawn with a fixed seed.
+
+    Args:
+        classes: the class id of each image.
+        cut: the splits to take: VAL, or VAL and TEST.
     """
     generator = np.random.default_rng(0)
     codes = np.full(len(classes), TRAIN, dtype=np.int8)
@@ -81,10 +89,13 @@ def cut_classes(classes: np.ndarray, cut: Sequence[int]) -> np.ndarray:
 
 
 def cut_identities(identities: np.ndarray) -> np.ndarray:
-    """The split code of each image of train, int8: a fifth of the identities leaves whole for val.
+    """Return the split code of each image of train, int8, after moving a fifth of the identities to val.
 
-    `identities` are the ids of these images. Which identities leave is drawn from a fixed seed, of those with at least
-    two images; the images of each are cut 4:6 into query and gallery, at least one of either.
+    The identities are drawn with a fixed seed from those with at least two images. The images of each are split 4:6
+    into query and gallery, at least one each.
+
+    Args:
+        identities: the identity id of each image.
     """
     generator = np.random.default_rng(0)
     codes = np.full(len(identities), TRAIN, dtype=np.int8)
@@ -98,9 +109,9 @@ def cut_identities(identities: np.ndarray) -> np.ndarray:
 
 
 def split_in_file_order(num_images: int) -> tuple[int, int, int]:
-    """How many of a class's images are train, val and test in DAF:re: its first, its middle and its last.
+    """Return how many of a class's images are train, val and test in DAF:re, in file order.
 
-    Its authors' code as it runs: 0.7 + 0.1 is 0.7999999999999999, so that of 20 images 14, 1 and 5 are taken.
+    It reproduces the authors' code with its rounding: 0.7 + 0.1 is 0.7999999999999999, so 20 images give 14, 1 and 5.
     """
     num_seen = int(num_images * (0.7 + 0.1))
     num_train = int(num_images * 0.7)
@@ -108,11 +119,11 @@ def split_in_file_order(num_images: int) -> tuple[int, int, int]:
 
 
 def draw_folds(num_works: int, num_folds: int, seed: int) -> np.ndarray:
-    """The fold of each work, as equal in number as can be; 38 each of LSASRD's 190."""
+    """Return a random fold for each work; folds differ by at most one work (38 works each for LSASRD's 190)."""
     return np.random.default_rng(seed).permutation(np.arange(num_works) % num_folds)
 
 
 def _members_of(groups: np.ndarray) -> list[np.ndarray]:
-    """The places of each value, ascending."""
+    """Return the indices of each distinct value, ordered by value."""
     order = np.argsort(groups, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(groups[order])) + 1) if len(order) else []

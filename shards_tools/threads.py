@@ -1,4 +1,4 @@
-"""Work done ahead in threads, its results in order."""
+"""Run tasks ahead of time in threads and yield their results in order."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -9,9 +9,9 @@ Made = TypeVar("Made")
 
 
 def in_order(tasks: Iterable[Callable[[], Made]], workers: int) -> Generator[Made]:
-    """What the tasks give, in their order; so many threads work on the next ones while one is used.
+    """Yield the results of the tasks in order, while `workers` threads run the next tasks.
 
-    When the consumer closes it, or a task raises, no further task is started and the threads end.
+    When the consumer closes the generator, or a task raises, no further task starts and the threads end.
     """
     if workers == 0:
         yield from (task() for task in tasks)

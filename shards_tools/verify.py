@@ -1,4 +1,4 @@
-"""Whether a folder of shards is still what was built, in three depths."""
+"""Check a folder of shards for damage, at one of three levels."""
 
 import hashlib
 from functools import partial
@@ -20,11 +20,15 @@ CHUNK_BYTES = 8 * 2**20
 
 
 def verify(address: str | Path, level: str) -> Manifest:
-    """The manifest of undamaged shards; an Error that names the first damage otherwise.
+    """Return the manifest of undamaged shards.
 
-    `quick` reads the manifest, its columns and the sizes of the shards; `full` also every byte of the shards; `deep`
-    also takes every image by its offset, compares its checksum, decodes it and compares its height and width. The
-    damage that is named is the first one, in the order of the shards.
+    Args:
+        level: `quick` reads the manifest, its columns and the sizes of the shards. `full` also checks every byte of the
+            shards. `deep` also reads every image by its offset, checks its checksum, decodes it and checks its height
+            and width.
+
+    Raises:
+        Error: something is damaged; the message names the first damage in the order of the shards.
     """
     manifest = read_manifest(address)
     verify_shards(manifest, level)
@@ -32,11 +36,11 @@ def verify(address: str | Path, level: str) -> Manifest:
 
 
 def verify_shards(manifest: Manifest, level: str) -> None:
-    """As `verify`, of a manifest that is read already."""
+    """Like `verify`, for a manifest that is already read."""
     check_shard_sizes(manifest)
     if level in ("full", "deep"):
         _verify_bytes(manifest)
-    if level == "deep":  # reading, hashing and decoding let other threads work
+    if level == "deep":  # reading, hashing and decoding release the GIL
         with progress("decoding", manifest.num_images) as advance:
             for number in in_order((partial(_verify_images, manifest, span) for span in spans(manifest)), num_cpus()):
                 advance(number)
@@ -56,16 +60,16 @@ def _verify_shard(manifest: Manifest, shard: Shard, advance: Advance) -> None:
         advance(len(data))
     if digest.hexdigest() != shard.sha256:
         place = manifest.store.place(shard.name)
-        raise Error(f"{place} is damaged: its checksum is not its manifest's. {REBUILD}")
+        raise Error(f"{place} is damaged: its checksum differs from the manifest. {REBUILD}")
 
 
 def _verify_images(manifest: Manifest, span: np.ndarray) -> int:
-    """How many images of the span were taken and found whole."""
+    """Check every image of the span and return how many there are."""
     for index, data in zip(span, read_span(manifest, span), strict=True):
         shard = manifest.store.place(manifest.shards[manifest.shard[index]].name)
         name = f"Sample {manifest.keys[index]} in {shard}"
         height, width = decode(data, name).shape[:2]
         if (height, width) != (manifest.height[index], manifest.width[index]):
             said = f"{manifest.width[index]} x {manifest.height[index]}"
-            raise Error(f"{name} has {width} x {height} px, its manifest says {said}. {REBUILD}")
+            raise Error(f"{name} has {width} x {height} px, but the manifest says {said}. {REBUILD}")
     return len(span)

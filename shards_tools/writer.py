@@ -1,4 +1,4 @@
-"""Plain ustar shards: `KEY.jpg` or `KEY.png` with the encoded image, then `KEY.cls` with the work's id as text.
+"""Write ustar shards: `KEY.jpg` or `KEY.png` with the encoded image, then `KEY.cls` with the work id as text.
 
 Every field that could differ between two runs is fixed, so equal images give equal bytes. webdataset reads the shards.
 """
@@ -13,14 +13,14 @@ import numpy as np
 
 from shards_tools.manifest import Shard
 
-TAR_BLOCK = 512  # bytes; tar members and the end mark are padded to it
-MAX_SHARD_BYTES = 64 * 2**20  # shards come out between half of this and this, as small sets allow
-IMAGES_PER_BLOCK = 16  # of one role, kept together so that a stream finds positives near each other
+TAR_BLOCK = 512  # bytes; tar members and the end mark are padded to a multiple of it
+MAX_SHARD_BYTES = 64 * 2**20  # shards are between half of this and this, except in small sets
+IMAGES_PER_BLOCK = 16  # of one role, kept together so that a stream reads positives close together
 MAX_KEY_LENGTH = 100 - len(".jpg")  # the name field of a ustar header
 
 
 class ShardWriter:
-    """Writes one shard, as a context; `finish` ends it, makes it durable and tells what was written."""
+    """Context manager that writes one shard; `finish` ends it, flushes it to disk and returns its Shard."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -46,7 +46,7 @@ class ShardWriter:
         return offset
 
     def finish(self) -> Shard:
-        """End the archive and flush it to disk."""
+        """End the archive, flush it to disk and return its Shard."""
         self._write(bytes(2 * TAR_BLOCK))
         num_bytes = self._file.tell()
         self._file.flush()
@@ -63,15 +63,15 @@ class ShardWriter:
 
 
 def _header(name: str, size: int) -> bytes:
-    """A ustar header (POSIX.1-1988) of a regular file: mode 0644, owner 0, time 0."""
+    """Return the ustar header (POSIX.1-1988) of a regular file: mode 0644, owner 0, time 0."""
     fields = (
         name.encode("ascii").ljust(100, b"\0"),
         b"0000644\0",  # mode
         b"0000000\0" * 2,  # user and group
         f"{size:011o}\0".encode(),
         b"00000000000\0",  # time
-        b" " * 8,  # the checksum is taken over the header with blanks in its place
-        b"0".ljust(101, b"\0"),  # a regular file, linked to nothing
+        b" " * 8,  # the checksum is computed with spaces in its place
+        b"0".ljust(101, b"\0"),  # a regular file without a link
         b"ustar\x0000",
     )
     header = b"".join(fields).ljust(TAR_BLOCK, b"\0")
@@ -79,9 +79,11 @@ def _header(name: str, size: int) -> bytes:
 
 
 def blocks_in_shards(group: np.ndarray, size: np.ndarray) -> Iterator[np.ndarray]:
-    """For each shard the indices of its images: shuffled blocks of at most 16 images of one group, in equal shares.
+    """Yield the image indices of each shard: shuffled blocks of at most 16 images of one group, in equal shards.
 
-    `group` is equal for images that may share a block; `size` is in bytes.
+    Args:
+        group: equal for images that may share a block.
+        size: of each image, in bytes.
     """
     _, first_of_group, group_of_image = np.unique(group, return_index=True, return_inverse=True)
     by_group = np.argsort(first_of_group[group_of_image], kind="stable")

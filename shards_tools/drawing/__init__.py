@@ -1,1 +1,1 @@
-"""Anime-like faces from numbers: a style for each work, a character for each role, a pose for each image."""
+"""Draw anime-like faces: one style per work, one character per role, one pose per image."""

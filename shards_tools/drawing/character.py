@@ -1,4 +1,4 @@
-"""A role: a character with hair, colours and what it wears; and a moment of it: pose, expression and light."""
+"""A character (one per role) with hair, colors and accessory, and a moment of it: pose, expression and light."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ MOUTHS = ("smile", "smile", "open", "flat", "frown", "oh", "cat")
 
 @dataclass(frozen=True)
 class Character:
-    """What makes one role: hues and tones are 0..1, places of the palette of its work."""
+    """The appearance of one role. Hues and tones are 0..1, positions in the palette of its work."""
 
     back: str
     front: str
@@ -29,15 +29,15 @@ class Character:
     cloth_hue: float
     cloth_tone: float
     accent_hue: float
-    side: int  # -1 or 1: where the parting and the pin are
-    fringe: float  # how far the front hair comes down, 0..1
+    side: int  # -1 or 1: side of the parting and the pin
+    fringe: float  # length of the front hair, 0..1
     width: float  # of the face, about 1
     brow: float  # thickness of the brows, about 1
 
 
 @dataclass(frozen=True)
 class Moment:
-    """What differs between two images of one role."""
+    """The differences between two images of one role."""
 
     tilt: float  # radians
     turn: float  # -1 left .. 1 right
@@ -48,16 +48,16 @@ class Moment:
     mouth: str
     brow: float  # -1 worried .. 1 angry
     gaze: tuple[float, float]  # -1..1
-    light: tuple[float, float]  # where shadows fall: a unit vector
+    light: tuple[float, float]  # direction in which shadows fall: a unit vector
     gain: tuple[float, float, float]  # of red, green and blue
-    colourfulness: float  # of the light: 0 grey, 1 as painted
+    colourfulness: float  # of the light: 0 gray, 1 as painted
     back_hue: float
     back_saturation: float
     back_value: float
 
 
 def draw_character(generator: np.random.Generator) -> Character:
-    """A character."""
+    """Draw a random character."""
     uniform = generator.random
     return Character(
         back=str(generator.choice(BACKS)),
@@ -80,7 +80,7 @@ def draw_character(generator: np.random.Generator) -> Character:
 
 
 def draw_moment(generator: np.random.Generator) -> Moment:
-    """A moment."""
+    """Draw a random moment."""
 
     def between(low: float, high: float) -> float:
         return float(generator.uniform(low, high))

@@ -1,4 +1,4 @@
-"""Eyes and brows, the part of an anime face in which a style shows most."""
+"""Eyes and brows: the part of an anime face that shows a style best."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,14 +9,18 @@ from shards_tools.drawing.character import Character
 from shards_tools.drawing.pen import Pen, oval, smooth
 from shards_tools.drawing.style import WHITE, Colour, blend
 
-OPENNESS = {"open": 0.92, "half": 0.5, "wide": 1.08}  # of the style's own height; any other expression is shut
+OPENNESS = {
+    "open": 0.92,
+    "half": 0.5,
+    "wide": 1.08,
+}  # relative to the style's height; in any other expression the eyes are shut
 
 Lids = Callable[[np.ndarray], np.ndarray]  # keeps points [N, 2] between the lids
 Spot = Callable[[Colour, float, float, float, float], None]  # fills an ellipse in units of the iris
 
 
 class Eye(NamedTuple):
-    """Where one eye is: its middle, its side (-1 or 1), and its width, less where the head turns it away."""
+    """Position of one eye: its center, its side (-1 or 1), and its width, smaller if the head turns it away."""
 
     x: float
     y: float
@@ -25,7 +29,7 @@ class Eye(NamedTuple):
 
 
 def draw_eyes(pen: Pen, character: Character) -> None:
-    """Both eyes and both brows, in the moment's expression."""
+    """Draw both eyes and both brows with the moment's expression."""
     for side in (-1, 1):
         near = 1 - 0.16 * max(0.0, pen.moment.turn * side)
         x = side * pen.style.eye_spacing * character.width * near + 0.11 * pen.moment.turn
@@ -46,7 +50,7 @@ def _draw_open_eye(pen: Pen, character: Character, eye: Eye, openness: float) ->
     height = style.eye_height
 
     def lidded(points: np.ndarray) -> np.ndarray:
-        """The points kept between the lids, then slanted."""
+        """Clip the points to the lids, then slant them."""
         across = np.clip((points[:, 0] - x) / width, -1, 1)
         arch = (1 - np.abs(across) ** style.eye_square) ** (1 / style.eye_square)
         low, high = y - height * (2 * openness - 1) * arch, y + height * arch

@@ -1,4 +1,4 @@
-"""One picture: background, hair, body, head, features and what is worn, back to front, then light and paper."""
+"""Draw one picture back to front: background, hair, body, head, features and accessory, then light and paper."""
 
 import math
 
@@ -19,7 +19,7 @@ OVERSAMPLING = 3
 def draw_face(
     style: Style, character: Character, moment: Moment, grain: np.random.Generator, size: int = SIZE
 ) -> Image.Image:
-    """The character at this moment in this style: RGB, `size` x `size` px."""
+    """Draw the character at this moment in this style: RGB, `size` x `size` px."""
     pen = Pen(size * OVERSAMPLING, style, moment)
     _draw_background(pen)
     draw_back_hair(pen, character)
@@ -32,7 +32,7 @@ def draw_face(
 
 
 def find_face(style: Style, character: Character, moment: Moment, size: int) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom, in px, of hair and head to the chin in a picture of `size` px, cut at its edges."""
+    """Return the box of hair and head down to the chin: left, top, right and bottom in px, clipped to the picture."""
     width = style.head_width * character.width + style.hair_volume
     corners = [(x, y) for x in (-width, width) for y in (CROWN - style.hair_volume, style.chin_drop)]
     turning, middle = pose(moment, size)
@@ -103,7 +103,7 @@ def _draw_head(pen: Pen, character: Character) -> None:
         (0.0, drop),
     ]
     outline = smooth(mirror(half))
-    outline[:, 0] += 0.05 * moment.turn * np.clip(outline[:, 1] + 0.2, 0, 1)  # the chin leads the turn
+    outline[:, 0] += 0.05 * moment.turn * np.clip(outline[:, 1] + 0.2, 0, 1)  # the chin turns most
     pen.fill(outline, skin)
     _draw_blush(pen, skin)
     _draw_nose(pen, skin)
@@ -165,7 +165,7 @@ def _draw_mouth(pen: Pen, skin: Colour) -> None:
 
 
 def _lit(picture: Image.Image, style: Style, moment: Moment, grain: np.random.Generator) -> Image.Image:
-    """The picture in the moment's light, on the style's paper."""
+    """Apply the moment's light and the style's paper to the picture."""
     pixels = np.asarray(picture, dtype=np.float32)
     grey = pixels.mean(axis=2, keepdims=True)
     pixels = (grey + moment.colourfulness * (pixels - grey)) * np.array(moment.gain, dtype=np.float32)

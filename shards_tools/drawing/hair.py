@@ -1,4 +1,4 @@
-"""Hair: the mass behind the head, the locks in front of the face, and the shine on them."""
+"""Hair: the part behind the head, the locks in front of the face, and their shine."""
 
 import math
 from itertools import pairwise
@@ -13,7 +13,7 @@ CROWN = -0.56  # top of the skull
 
 
 def draw_back_hair(pen: Pen, character: Character) -> None:
-    """What lies behind head and body."""
+    """Draw the hair behind head and body."""
     colour = hair_colour(pen, character)
     behind = pen.style.palette.shadow(colour)
     width, volume = pen.style.head_width * character.width, pen.style.hair_volume
@@ -31,7 +31,7 @@ def draw_back_hair(pen: Pen, character: Character) -> None:
 
 
 def draw_front_hair(pen: Pen, character: Character) -> None:
-    """The cap of hair with its fringe, its strands and its shine."""
+    """Draw the front hair with its fringe, strands and shine."""
     colour = hair_colour(pen, character)
     shape = _turned(pen, _front(pen, character))
     pen.fill(shape, colour)
@@ -50,12 +50,12 @@ def draw_front_hair(pen: Pen, character: Character) -> None:
 
 
 def hair_colour(pen: Pen, character: Character) -> Colour:
-    """The hair's colour in this work's palette."""
+    """Return the hair color in this work's palette."""
     return pen.style.palette.colour(character.hair_hue, character.hair_tone)
 
 
 def fringe_level(place: float, character: Character) -> float:
-    """How far down the fringe comes at `place`, from -1 at the left temple to 1 at the right one."""
+    """Return the length of the fringe at `place`, from -1 at the left temple to 1 at the right temple."""
     low = -0.16 + 0.14 * character.fringe
     lift = {
         "straight": 0.0,
@@ -68,7 +68,7 @@ def fringe_level(place: float, character: Character) -> float:
 
 
 def _front(pen: Pen, character: Character) -> np.ndarray:
-    """The outline: over the crown from the right temple to the left one, and back along the fringe."""
+    """Return the outline: over the crown from the right temple to the left, and back along the fringe."""
     width, volume, spike = pen.style.head_width * character.width, pen.style.hair_volume, pen.style.spike
     lock = 0.12 + 0.22 * character.fringe
     cap = smooth(
@@ -96,7 +96,7 @@ def _front(pen: Pen, character: Character) -> np.ndarray:
 
 
 def _turned(pen: Pen, points: np.ndarray) -> np.ndarray:
-    """Hair in front moves with the head's turn, less than the face does."""
+    """Shift the front hair with the turn of the head, less than the face."""
     moved: np.ndarray = points.copy()
     moved[:, 0] += 0.035 * pen.moment.turn * (points[:, 1] < 0.1)
     moved[:, 1] += 0.02 * pen.moment.nod
@@ -104,7 +104,7 @@ def _turned(pen: Pen, points: np.ndarray) -> np.ndarray:
 
 
 def _fall(width: float, volume: float, length: float, strands: int, spike: float) -> np.ndarray:
-    """Hair that hangs down to `length`, its lower end cut into strands."""
+    """Return hair that hangs down to `length`, its lower end divided into strands."""
     broad = width + volume
     side = smooth(
         [(0.0, CROWN - volume), (broad * 0.75, -0.48), (broad, -0.1), (broad + 0.04, length * 0.6)], closed=False
@@ -125,7 +125,7 @@ def _ponytail(side: int, width: float) -> np.ndarray:
 
 
 def _star(width: float, volume: float, spike: float) -> np.ndarray:
-    """Spikes all around the head."""
+    """Return spikes around the head."""
     angle = np.linspace(-0.5 * math.pi, 1.5 * math.pi, 27)[:-1]
     radius = np.where(np.arange(26) % 2 == 0, 1.18 + 0.3 * spike, 1.06) + volume
     return np.stack([width * radius * np.cos(angle), -0.05 + 0.55 * radius * np.sin(angle)], axis=1)

@@ -1,6 +1,6 @@
-"""Which pictures are drawn for each layout, and the lists that stand beside them.
+"""The pictures to draw for each layout, and the lists that come with them.
 
-A new layout is one function here and one line in LAYOUTS.
+To add a layout, write one function here and add one line to LAYOUTS.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,28 +19,28 @@ Box = Sequence[int]  # left, top, right, bottom in px
 
 
 def _nothing(folder: Path, boxes: Sequence[Any]) -> None:
-    """A layout without lists."""
+    """Write no lists."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """All that is to be drawn: a job per character, done by one function."""
+    """Everything to draw: one job per character, and the function that draws it."""
 
     jobs: list[dict[str, Any]]
     summary: dict[str, int]
     draw: Callable[[dict[str, Any]], Any] = draw_faces
-    write_lists: Callable[[Path, Sequence[Any]], None] = _nothing  # is given what `draw` gave back, job by job
+    write_lists: Callable[[Path, Sequence[Any]], None] = _nothing  # receives the result of `draw` for each job
 
     @property
     def num_images(self) -> int:
-        """How many pictures it is."""
+        """Return the number of pictures."""
         return sum(len(job["files"]) for job in self.jobs)
 
 
 def plan_plain(
     seed: int, *, num_train: int = 24, num_test: int = 6, num_roles: int = 8, num_images: int = 8
 ) -> Drawing:
-    """LSASRD's plain layout: works to train, and others whose roles are query or gallery."""
+    """Lay out LSASRD's plain tree: works for train, and other works whose roles are query or gallery."""
 
     def part(work: int, role: int) -> str:
         asked = role < num_query_roles(num_roles)
@@ -50,7 +50,7 @@ def plan_plain(
 
 
 def plan_five_fold(seed: int, *, num_works: int = 30, num_roles: int = 8, num_images: int = 8) -> Drawing:
-    """LSASRD's five-fold layout: works dealt out to the folders 0 to 4."""
+    """Lay out LSASRD's five-fold tree: works are distributed over the folders 0 to 4."""
     return _plan_works(
         seed, "ASRDf", lambda work, _: str(work % NUM_FOLDS["five-fold"]), num_works, num_roles, num_images
     )
@@ -76,9 +76,9 @@ def _plan_works(
 
 
 def plan_dafre(seed: int, *, num_classes: int = 40, num_styles: int = 30, max_images: int = 240) -> Drawing:
-    """DAF:re's v2 layout: characters of every style, from `max_images` down to about 20 each, and three lists.
+    """Lay out DAF:re's v2 tree: characters with `max_images` down to about 20 images in any style, and three lists.
 
-    A class is split in the order of its images by the authors' rule.
+    Each class is split in file order by the authors' rule.
     """
     generator = np.random.default_rng([seed, 1])
     sizes = generator.permutation([round(20 + (max_images - 20) * (1 + rank) ** -0.9) for rank in range(num_classes)])
@@ -112,9 +112,9 @@ def plan_icartoonface(
     num_images: int = 10,
     num_styles: int = 15,
 ) -> Drawing:
-    """iCartoonFace's official layout: faces in larger pictures with their boxes, distractors and pairs.
+    """Lay out iCartoonFace's official tree: faces in larger pictures, with boxes, distractors and pairs.
 
-    A test identity has 5 images or up to `num_images`; its first and second one are a pair.
+    A test identity has 5 to `num_images` images; its first two are a pair.
     """
     generator = np.random.default_rng([seed, 3])
     files, labels = [], []

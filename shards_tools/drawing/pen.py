@@ -1,4 +1,4 @@
-"""The pen: smooth shapes in picture coordinates, filled, shaded and outlined as a style asks.
+"""The pen: smooth shapes in picture coordinates, filled, shaded and outlined in a style.
 
 Coordinates run from -1 to 1 in both directions, y down. Points are float arrays [N, 2].
 """
@@ -12,13 +12,13 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 from shards_tools.drawing.character import Moment
 from shards_tools.drawing.style import Colour, Style
 
-SHADOW_REACH = 0.11  # how far a shadow reaches into its shape
-BLUR = 0.03  # of a soft shadow, of the picture's width
+SHADOW_REACH = 0.11  # depth of a shadow in its shape
+BLUR = 0.03  # of a soft shadow, relative to the picture's width
 INKS = {"ink": (32, 26, 30), "brown": (96, 58, 40), "indigo": (48, 46, 110)}
 
 
 class Pen:
-    """Draws on one square picture of `size` px; everything turns, grows and shifts with the moment's pose."""
+    """Draws on one square picture of `size` px; the moment's pose rotates, scales and shifts everything."""
 
     def __init__(self, size: int, style: Style, moment: Moment) -> None:
         self.style = style
@@ -29,7 +29,7 @@ class Pen:
         self._turning, self._middle = pose(moment, size)
 
     def fill(self, points: np.ndarray, colour: Colour, *, shaded: bool = True, outlined: bool = True) -> None:
-        """Fill the shape, with the style's shadow and outline."""
+        """Fill the shape and add the style's shadow and outline."""
         corners = self._pixels(points)
         self._canvas.polygon(corners, fill=colour)
         if shaded and self.style.shading != "flat":
@@ -38,7 +38,7 @@ class Pen:
             self._canvas.line([*corners, corners[0]], fill=self.ink(colour), width=self._width(self.style.line_width))
 
     def stroke(self, points: np.ndarray, colour: Colour, width: float) -> None:
-        """A brush stroke along the points, `width` at its middle; its ends are as thin as the style wants."""
+        """Draw a brush stroke along the points, `width` in the middle; the style sets how thin its ends are."""
         along = np.empty_like(points)
         along[1:-1] = (points[2:] - points[:-2]) / 2
         along[0], along[-1] = points[1] - points[0], points[-1] - points[-2]
@@ -48,7 +48,7 @@ class Pen:
         self._canvas.polygon(self._pixels(np.concatenate([points + offset, (points - offset)[::-1]])), fill=colour)
 
     def ink(self, colour: Colour) -> Colour:
-        """The colour of a line around `colour`."""
+        """Return the color of an outline around `colour`."""
         if self.style.line in INKS:
             return INKS[self.style.line]
         red, green, blue = self.style.palette.shadow(colour)
@@ -69,7 +69,7 @@ class Pen:
             self._paste(deep, box, self._shadow(shape, SHADOW_REACH * 0.45))
 
     def _around(self, corners: list[tuple[float, float]]) -> tuple[int, int, int, int]:
-        """The part of the picture that a shape and its shadow can touch; all of it where that reaches an edge."""
+        """Return the part of the picture that a shape and its shadow can touch; all of it if that is at an edge."""
         margin = math.ceil(self.size * max(SHADOW_REACH / 2, BLUR)) + 2
         across, down = zip(*corners, strict=True)
         left, top = math.floor(min(across)) - margin, math.floor(min(down)) - margin
@@ -84,7 +84,7 @@ class Pen:
             self.image.paste(colour, (box[0] + touched[0], box[1] + touched[1]), mask.crop(touched))
 
     def _shadow(self, shape: Image.Image, reach: float) -> Image.Image:
-        """What the shape loses when the light pushes it away: the rim on the dark side."""
+        """Return the rim of the shape on the dark side: the shape minus the shape shifted by the light."""
         right, down = (round(-part * reach * self.size / 2) for part in self.moment.light)
         return ImageChops.subtract(shape, ImageChops.offset(shape, right, down))
 
@@ -96,14 +96,14 @@ class Pen:
 
 
 def pose(moment: Moment, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """What takes points to the pixels of a picture of `size` px: they are multiplied by the first, plus the second."""
+    """Return matrix and offset that map points to the pixels of a picture of `size` px."""
     cosine, sine = math.cos(moment.tilt) * moment.scale, math.sin(moment.tilt) * moment.scale
     return np.array([[cosine, sine], [-sine, cosine]]) * size / 2, (1 + np.array(moment.shift)) * size / 2
 
 
 @lru_cache
 def _superellipse(square: float, steps: int) -> np.ndarray:
-    """The one around the origin with half axes 1, [steps, 2]."""
+    """Return the ellipse around the origin with half axes 1, [steps, 2]."""
     angle = np.linspace(0, 2 * math.pi, steps, endpoint=False)
     circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     return np.asarray(np.sign(circle) * np.abs(circle) ** (2 / square))
@@ -111,20 +111,20 @@ def _superellipse(square: float, steps: int) -> np.ndarray:
 
 @lru_cache
 def _arch(num_points: int) -> np.ndarray:
-    """Half a sine wave: thin at both ends."""
+    """Return half a sine wave: thin at both ends."""
     return np.asarray(np.sin(np.linspace(0.08, math.pi - 0.08, num_points)))
 
 
 @lru_cache
 def _texture(kind: str, size: int) -> Image.Image:
-    """Hatching or screen dots: how much of the shadow shows, less than all of it."""
+    """Return hatching or screen dots: the mask of the visible part of a shadow, never opaque."""
     y, x = np.mgrid[:size, :size] / size
     wave = np.sin((x + y) * 150) if kind == "hatch" else np.sin((x + y) * 130) + np.sin((x - y) * 130) - 0.3
     return Image.fromarray(((wave > 0) * 170).astype(np.uint8))
 
 
 def smooth(points: list[tuple[float, float]] | np.ndarray, *, closed: bool = True, steps: int = 6) -> np.ndarray:
-    """A Catmull-Rom curve through the points."""
+    """Return a Catmull-Rom curve through the points."""
     points = np.asarray(points, dtype=np.float64)
     if closed:
         padded = np.concatenate([points[-1:], points, points[:2]])
@@ -140,10 +140,10 @@ def smooth(points: list[tuple[float, float]] | np.ndarray, *, closed: bool = Tru
 
 
 def oval(x: float, y: float, width: float, height: float, square: float = 2.0, steps: int = 28) -> np.ndarray:
-    """A superellipse around (x, y) with half axes `width` and `height`; `square` 2 is an ellipse."""
+    """Return a superellipse around (x, y) with half axes `width` and `height`; `square` 2 is an ellipse."""
     return _superellipse(square, steps) * (width, height) + (x, y)
 
 
 def mirror(half: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """A symmetric outline from its right half, given from top to bottom; points on the axis are not doubled."""
+    """Return a symmetric outline from its right half, top to bottom; points on the axis are not doubled."""
     return [*half, *((-x, y) for x, y in reversed(half) if abs(x) > 1e-9)]

@@ -1,4 +1,4 @@
-"""The files of one character: faces alone, or faces within larger pictures. What a process is given to draw."""
+"""Draw the files of one character: faces alone or faces in larger pictures. This is the job of a worker process."""
 
 from dataclasses import replace
 from functools import lru_cache
@@ -18,7 +18,7 @@ _styles = lru_cache(draw_styles)
 
 
 def draw_faces(job: dict[str, Any]) -> None:
-    """Draw one character into the `files`, each in one of the `num_styles` styles; `seed` belongs to it alone."""
+    """Draw one character into the `files`, each in one of the `num_styles` styles; `seed` is its own."""
     generator = np.random.default_rng(job["seed"])
     character = draw_character(generator)
     for file, number in zip(job["files"], job["styles"], strict=True):
@@ -27,7 +27,7 @@ def draw_faces(job: dict[str, Any]) -> None:
 
 
 def draw_scenes(job: dict[str, Any]) -> list[tuple[int, int, int, int]]:
-    """As `draw_faces`, in pictures of twice the size; tells the left, top, right and bottom of each face."""
+    """Like `draw_faces`, in pictures of twice the size; return left, top, right and bottom of each face."""
     generator = np.random.default_rng(job["seed"])
     character = draw_character(generator)
     boxes = []
@@ -43,7 +43,7 @@ def _style(job: dict[str, Any], number: int) -> Style:
 
 
 def _further_away(moment: Moment, generator: np.random.Generator) -> Moment:
-    """The moment with the head at half its size, anywhere in the upper part of the picture."""
+    """Return the moment with the head at half size, anywhere in the upper part of the picture."""
     shift = (float(generator.uniform(-0.35, 0.35)), float(generator.uniform(-0.02, 0.2)))
     return replace(moment, scale=float(generator.uniform(0.58, 0.78)), shift=shift)
 

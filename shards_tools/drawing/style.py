@@ -1,4 +1,4 @@
-"""A work's drawing style: everything its characters share, and nothing that one of them has alone."""
+"""A work's drawing style: everything that its characters share."""
 
 import colorsys
 from dataclasses import dataclass
@@ -11,32 +11,32 @@ WHITE: Colour = (255, 255, 255)
 
 @dataclass(frozen=True)
 class Palette:
-    """A law from a character's own hue and tone to colours: it fixes saturation and value, and may bend the hue."""
+    """Maps a character's hue and tone to colors: it sets saturation and value, and may shift the hue."""
 
     saturation: tuple[float, float]  # at tone 0 and at tone 1
     value: tuple[float, float]
     hue_centre: float = 0.0
-    hue_width: float = 1.0  # 1 keeps every hue; less pulls all hues towards the centre
+    hue_width: float = 1.0  # 1 keeps every hue; less pulls all hues toward the center
     shade: float = 0.75  # value of a shadow as a fraction
-    shade_hue: float = 0.0  # how far shadows turn towards violet, 0..1
+    shade_hue: float = 0.0  # how far shadows shift toward violet, 0..1
     skin_saturation: float = 0.25
 
     def colour(self, hue: float, tone: float) -> Colour:
-        """The colour of cloth, hair or eyes of that hue (0..1) and tone (0 dark .. 1 light)."""
+        """Return the color of cloth, hair or eyes for a hue (0..1) and tone (0 dark .. 1 light)."""
         saturation, value = (low + (high - low) * tone for low, high in (self.saturation, self.value))
         return hsv(self.bend(hue), saturation, value)
 
     def skin(self, tone: float) -> Colour:
-        """Skin, from dark (0) to fair (1)."""
+        """Return the skin color, from dark (0) to fair (1)."""
         saturation = self.skin_saturation * (1.6 - tone)
         return hsv(self.bend(0.065), min(saturation, 0.7), 0.62 + 0.37 * tone)
 
     def bend(self, hue: float) -> float:
-        """The hue as this palette has it."""
+        """Return the hue in this palette."""
         return (self.hue_centre + ((hue - self.hue_centre + 0.5) % 1 - 0.5) * self.hue_width) % 1
 
     def shadow(self, colour: Colour) -> Colour:
-        """The colour of a shadow on `colour`."""
+        """Return the color of a shadow on `colour`."""
         hue, saturation, value = colorsys.rgb_to_hsv(*(channel / 255 for channel in colour))
         turned = hue + ((0.72 - hue + 0.5) % 1 - 0.5) * self.shade_hue
         return hsv(turned % 1, min(1.0, saturation * 1.15 + 0.06 * self.shade_hue), value * self.shade)
@@ -54,7 +54,7 @@ PALETTES = {
     "candy": Palette((0.75, 0.5), (0.9, 1.0), hue_centre=0.92, hue_width=0.75, shade=0.82, skin_saturation=0.2),
 }
 SHADINGS = ("flat", "cel", "double", "soft", "hatch", "dots")
-LINES = ("ink", "brown", "indigo", "own", "none")  # "own": a darker form of the filled colour
+LINES = ("ink", "brown", "indigo", "own", "none")  # "own": a darker shade of the filled color
 IRISES = ("gradient", "ring", "solid", "split")
 HIGHLIGHTS = ("one", "two", "bar", "star", "none")
 NOSES = ("none", "dot", "line", "shade")
@@ -65,27 +65,27 @@ SHINES = ("none", "band", "zigzag", "streaks")
 
 @dataclass(frozen=True)
 class Style:
-    """How one work is drawn. Lengths are fractions of half the picture's width."""
+    """The style of one work. Lengths are fractions of half the picture's width."""
 
     palette: Palette
     shading: str
     line: str
     line_width: float
-    line_taper: float  # 0: even strokes, 1: strokes that end in points
+    line_taper: float  # 0: even strokes, 1: pointed strokes
     grain: float  # strength of the paper, 0..1
     background: str
     head_width: float
     chin_width: float
     chin_drop: float
-    cheek: float  # where the cheeks are fullest: 0 high, 1 low
+    cheek: float  # position of the fullest part of the cheeks: 0 high, 1 low
     eye_spacing: float
-    eye_height: float  # of the open eye, half
-    eye_width: float  # half
-    eye_level: float  # below the middle of the head
+    eye_height: float  # half the height of the open eye
+    eye_width: float  # half the width
+    eye_level: float  # below the center of the head
     eye_square: float  # exponent of the eye's outline: 2 is an ellipse, more is squarer
     eye_slant: float  # outer corner up (+) or down (-)
     iris: str
-    iris_size: float  # of the eye's width
+    iris_size: float  # relative to the eye's width
     highlight: str
     lash: float
     lower_lash: bool
@@ -94,13 +94,13 @@ class Style:
     mouth_width: float
     blush: str
     shine: str
-    spike: float  # how deep the hair is cut into strands, 0..1
+    spike: float  # depth of the hair's strands, 0..1
     strands: int  # in the front hair
     hair_volume: float
 
 
 def draw_style(generator: np.random.Generator, palette: str, shading: str, line: str, background: str) -> Style:
-    """A style with the given traits; all others are drawn."""
+    """Draw a random style with the given traits."""
 
     def between(low: float, high: float) -> float:
         return float(generator.uniform(low, high))
@@ -144,7 +144,7 @@ def draw_style(generator: np.random.Generator, palette: str, shading: str, line:
 
 
 def draw_styles(num_works: int, seed: int) -> list[Style]:
-    """One style per work; the traits that show most are dealt out evenly, so that no two works look alike."""
+    """Draw one style per work; the most visible traits are distributed evenly, so that no two works look alike."""
     generator = np.random.default_rng([seed, 0])
     dealt = [_deal(names, num_works, generator) for names in (tuple(PALETTES), SHADINGS, LINES, BACKGROUNDS)]
     return [draw_style(generator, *traits) for traits in zip(*dealt, strict=True)]
@@ -156,12 +156,12 @@ def _deal(names: tuple[str, ...], count: int, generator: np.random.Generator) ->
 
 
 def hsv(hue: float, saturation: float, value: float) -> Colour:
-    """RGB 0..255 of a hue, saturation and value in 0..1."""
+    """Convert hue, saturation and value in 0..1 to RGB 0..255."""
     red, green, blue = colorsys.hsv_to_rgb(hue % 1, min(max(saturation, 0.0), 1.0), min(max(value, 0.0), 1.0))
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
 def blend(first: Colour, second: Colour, part: float) -> Colour:
-    """The colour that is `part` (0..1) of the way from the first to the second."""
+    """Return the color `part` (0..1) of the way from the first to the second."""
     red, green, blue = (round(a + (b - a) * part) for a, b in zip(first, second, strict=True))
     return red, green, blue

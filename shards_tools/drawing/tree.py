@@ -1,4 +1,4 @@
-"""A tree of drawn faces in the layout of one of the sources."""
+"""Draw a tree of faces in the layout of one of the sources."""
 
 from contextlib import closing
 from pathlib import Path
@@ -10,17 +10,17 @@ from shards_tools.folders import build_locked
 from shards_tools.processes import in_processes, num_cpus
 from shards_tools.progress import progress
 
-IMAGES_PER_PROCESS = 100  # a process takes 0.3 s to start, in which another draws about 30
+IMAGES_PER_PROCESS = 100  # starting a process takes 0.3 s; in that time a running one draws about 30
 
 
 def draw_tree(out: Path, *, layout: str = "plain", seed: int = 0, size: int = SIZE, **counts: int) -> dict[str, int]:
-    """Draw a tree into the new folder `out` and return how much it was.
+    """Draw a tree into the new folder `out` and return the numbers of works, roles and images.
 
-    The pictures are the same whatever the number of CPUs, which share the work.
+    The pictures do not depend on the number of CPUs, which share the work.
 
     Args:
-        size: of a face's picture, in px.
-        counts: of the function in LAYOUTS.
+        size: width and height of a face, in px.
+        counts: keyword arguments of the function in LAYOUTS.
     """
     if layout not in LAYOUTS:
         raise unknown("layout", layout, LAYOUTS)

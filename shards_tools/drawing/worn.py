@@ -1,4 +1,4 @@
-"""What a character wears in the hair or on the nose."""
+"""Accessories in the hair or on the nose."""
 
 import math
 
@@ -11,7 +11,7 @@ from shards_tools.drawing.style import Colour, hsv
 
 
 def draw_worn(pen: Pen, character: Character) -> None:
-    """Draw the character's accessory, if it is one that is worn."""
+    """Draw the character's accessory, if it has one."""
     if character.accessory in WORN:
         palette = pen.style.palette
         colour = hsv(palette.bend(character.accent_hue), max(palette.saturation), max(palette.value) * 0.95)
@@ -75,5 +75,5 @@ def _width(pen: Pen, character: Character) -> float:
 
 
 def _top(pen: Pen) -> float:
-    """Where the hair ends above the crown."""
+    """Return the upper end of the hair above the crown."""
     return CROWN - pen.style.hair_volume

@@ -1,10 +1,10 @@
-"""Which images form which batch; PLANS is the registry.
+"""Plans choose the images of each batch; PLANS is the registry.
 
-Every plan is a pure function of the same arguments and gives positions into `labels`, int64 [num_batches, P * K]:
+Every plan is a pure function that returns positions in `labels`, int64 [num_batches, P * K]:
 
     plan(labels, roles, draw)
 
-`roles` are the images' roles, one per label; only cross_role reads them, the others take None as well.
+`roles` holds the role of each image; only cross_role needs it, the others accept None.
 """
 
 from collections.abc import Callable

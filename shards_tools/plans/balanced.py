@@ -1,4 +1,4 @@
-"""The plan `balanced`: every work equally often, however few images it has; for recipes without a triplet term."""
+"""The plan `balanced`: every work equally often, regardless of its size; for recipes without a triplet loss."""
 
 import numpy as np
 
@@ -8,13 +8,13 @@ from shards_tools.plans.works import check_sizes, positions_of_each
 
 
 def balanced_batches(labels: np.ndarray, roles: np.ndarray | None, draw: Draw) -> np.ndarray:
-    """Positions into `labels`, int64 [num_batches, P * K]: in a pass, no work comes more than once more than another.
+    """Return positions in `labels`, int64 [num_batches, P * K], in which works differ by at most one occurrence.
 
-    The works come in rounds, each of them once in a round, in an order drawn for it; a work's images come in turn, in
-    an order drawn for the pass. A pass has as many batches as hold all images once, the last one full. It does not
-    hold every image: of a work with more images than there are rounds the rest is missing, another one each time, and
-    the images of small works repeat, in one batch too where it holds more than a round. P and K only say how large a
-    batch is.
+    Each round contains every work once, in random order. The images of a work are used in turn, in an order that is
+    random for each pass. A pass has as many batches as are needed to hold all images once, and the last one is full.
+    A pass does not contain every image: a work with more images than rounds skips the rest, different ones in each
+    pass. The images of small works repeat, even within a batch if it spans more than one round. P and K only set the
+    batch size.
     """
     check_sizes(labels, draw)
     images_of_work = positions_of_each(np.asarray(labels))

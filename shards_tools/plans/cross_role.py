@@ -1,6 +1,6 @@
-"""The plan `cross_role`: P works x K images, the images of a work from different roles, every image in every pass.
+"""The plan `cross_role`: P works x K images, with different roles per work and every image in every pass.
 
-So positives are what cross-role retrieval looks for: another role of the same work.
+So the positives are those of cross-role retrieval: other roles of the same work.
 """
 
 import numpy as np
@@ -12,21 +12,20 @@ from shards_tools.plans.works import draw_works, fill_up, images_of_works, least
 
 
 def cross_role_batches(labels: np.ndarray, roles: np.ndarray | None, draw: Draw) -> np.ndarray:
-    """Positions into `labels`, int64 [num_batches, P * K]: P distinct works per batch, K images of each side by side.
+    """Return positions in `labels`, int64 [num_batches, P * K]: P distinct works per batch, K adjacent images of each.
 
-    A pass holds every image at least once, and of a work with R roles no role gives more than ceil(K / R) images to a
-    group: with at least K roles, K different ones. An image stands twice in a group only where its role has fewer than
-    ceil(K / R) images.
+    A pass contains every image at least once. In a group of a work with R roles, each role has at most ceil(K / R)
+    images: K different roles if R >= K. A group repeats an image only if its role has fewer than ceil(K / R) images.
 
-    The price is a longer pass: a role with n images needs n / ceil(K / R) groups, and where these are more than the
-    work's images fill, its other roles repeat, in proportion to their images. A work with more than 1/P of all groups
-    makes the pass longer as in the plan `full`.
+    The pass is longer than that of `full`: a role with n images needs n / ceil(K / R) groups, and if the work's images
+    do not fill these, its other roles repeat, in proportion to their images. A work with more than 1/P of all groups
+    makes the pass longer, as in `full`.
 
     Args:
-        roles: of each image, one per label; roles of different works may share a number.
+        roles: the role of each image; roles of different works may have the same number.
     """
     if roles is None or len(roles) != len(labels):
-        raise Error(f"The plan cross_role needs the roles of {len(labels)} images, one each.")
+        raise Error(f"plan=cross_role needs the roles of {len(labels)} images. Pass one role per label.")
     images_of_work = images_of_works(labels, draw)
     images_of_roles = [[images[role] for role in positions_of_each(roles[images])] for images in images_of_work]
     least_groups = np.array([_least_groups(images_of_role, draw.images_per_work) for images_of_role in images_of_roles])
@@ -44,12 +43,12 @@ def cross_role_batches(labels: np.ndarray, roles: np.ndarray | None, draw: Draw)
 
 
 def _most_of_a_role(num_roles: int, group_size: int) -> int:
-    """How many images of one role may stand in a group."""
+    """Return how many images of one role a group may contain."""
     return -(-group_size // num_roles)
 
 
 def _least_groups(images_of_role: list[np.ndarray], group_size: int) -> int:
-    """The groups that a work needs for all of its images."""
+    """Return the number of groups that a work needs for all of its images."""
     sizes = [len(images) for images in images_of_role]
     most = _most_of_a_role(len(sizes), group_size)
     return max(-(-sum(sizes) // group_size), -(-max(sizes) // most))
@@ -58,10 +57,10 @@ def _least_groups(images_of_role: list[np.ndarray], group_size: int) -> int:
 def _deal(
     images_of_role: list[np.ndarray], num_groups: int, group_size: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """The images of one work as [num_groups, K]; the roles meet by chance, and the images of each come in turn.
+    """Return the images of one work as [num_groups, K]; roles are combined at random, and each role's images in turn.
 
-    What draws works for batches draws roles for groups. Where a role may come several times in a group it stands for
-    as many, which share its places.
+    `draw_works` draws the roles of each group as it draws the works of each batch. A role that may occur several times
+    in a group counts as that many roles, which share its positions.
     """
     most = _most_of_a_role(len(images_of_role), group_size)
     sizes = np.array([len(images) for images in images_of_role])
@@ -76,7 +75,7 @@ def _deal(
 
 
 def _share_places(sizes: np.ndarray, most: int, total: int, generator: np.random.Generator) -> np.ndarray:
-    """How many of `total` places each role fills: at least its size, at most `most`; the rest by drawing images."""
+    """Return how many of `total` positions each role fills: at least its size, at most `most`, the rest at random."""
     places: np.ndarray = sizes.copy()
     while missing := total - int(places.sum()):
         open_roles = np.flatnonzero(places < most)

@@ -1,19 +1,19 @@
-"""What the batches of an epoch are drawn from, beside the labels of the images."""
+"""Parameters of a plan besides the labels of the images."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Draw:
-    """Shape of the batches, and the numbers that decide every draw."""
+    """Shape of the batches, seed and epoch."""
 
     works_per_batch: int  # P
     images_per_work: int  # K
     seed: int
     epoch: int  # counted from 0
-    images_per_epoch: int | None = None  # None: an epoch is a whole pass
+    images_per_epoch: int | None = None  # None: an epoch is one pass
 
     @property
     def batch_size(self) -> int:
-        """Images per batch, P * K."""
+        """Return the number of images per batch, P * K."""
         return self.works_per_batch * self.images_per_work

@@ -8,12 +8,11 @@ from shards_tools.plans.works import draw_works, fill_up, images_of_works, least
 
 
 def full_batches(labels: np.ndarray, roles: np.ndarray | None, draw: Draw) -> np.ndarray:
-    """Positions into `labels`, int64 [num_batches, P * K]: P distinct works per batch, K images of each side by side.
+    """Return positions in `labels`, int64 [num_batches, P * K]: P distinct works per batch, K adjacent images of each.
 
-    A pass holds every image at least once. A work's images are dealt into groups of K; the last group is filled up
-    with other images of the work (the same ones again where it has fewer than K), and the last batch with groups drawn
-    a second time. A work with more than 1/P of all groups makes the pass longer: one batch for each group of it, for
-    which the other works repeat.
+    A pass contains every image at least once. A work's images are divided into groups of K. The last group is filled
+    with other images of the work (with repeats if it has fewer than K), and the last batch with repeated groups. A work
+    with more than 1/P of all groups makes the pass longer: it needs one batch per group, and the other works repeat.
     """
     images_of_work = images_of_works(labels, draw)
     least_groups = np.array([-(-len(images) // draw.images_per_work) for images in images_of_work])
@@ -31,7 +30,7 @@ def full_batches(labels: np.ndarray, roles: np.ndarray | None, draw: Draw) -> np
 
 
 def _deal(images: np.ndarray, num_groups: int, group_size: int, generator: np.random.Generator) -> np.ndarray:
-    """The images of one work as [num_groups, K]: each once, then repeats; none twice in a group if there are K."""
+    """Return the images of one work as [num_groups, K]: each once, then repeats, in a group only if fewer than K."""
     if len(images) < group_size:
         return np.stack([np.resize(generator.permutation(images), group_size) for _ in range(num_groups)])
     images = generator.permutation(images)

@@ -1,4 +1,4 @@
-"""The plan `papers`: the sampler that TransReID and AGW take from torchreid, to reproduce their rows."""
+"""The plan `papers`: torchreid's sampler, which TransReID and AGW use, to reproduce their results."""
 
 import numpy as np
 
@@ -8,15 +8,15 @@ from shards_tools.plans.works import images_of_works
 
 
 def papers_batches(labels: np.ndarray, roles: np.ndarray | None, draw: Draw) -> np.ndarray:
-    """Positions into `labels`, int64 [num_batches, P * K]: P distinct works per batch, K images of each side by side.
+    """Return positions in `labels`, int64 [num_batches, P * K]: P distinct works per batch, K adjacent images of each.
 
-    torchreid's RandomIdentitySampler, with random numbers of its own: a work's images are shuffled and cut into groups
-    of K, what remains is left out, and a work with fewer than K images gives one group, drawn with replacement. Each
-    batch takes one group of each of P works, drawn without replacement among those with groups left, until fewer than
-    P works have any.
+    This is torchreid's RandomIdentitySampler with other random numbers. A work's images are shuffled and divided into
+    groups of K, without the remainder; a work with fewer than K images gives one group, drawn with replacement. Each
+    batch takes one group of each of P works, drawn without replacement from the works with groups left, until fewer
+    than P such works remain.
 
-    A pass does not hold every image: the remainders and the groups left at the end are missing, others in every pass.
-    How many batches a pass has is up to the draws.
+    A pass does not contain every image: it lacks the remainders and the groups left at the end, different ones in each
+    pass. The number of batches is random.
     """
     images_of_work = images_of_works(labels, draw)
     num_groups = np.array([max(len(images) // draw.images_per_work, 1) for images in images_of_work])
@@ -35,14 +35,14 @@ def papers_batches(labels: np.ndarray, roles: np.ndarray | None, draw: Draw) -> 
 
 
 def _groups(images: np.ndarray, group_size: int, generator: np.random.Generator) -> np.ndarray:
-    """The images of one work as [num_groups, K], without the remainder."""
+    """Return the images of one work as [num_groups, K], without the remainder."""
     if len(images) < group_size:
         return generator.choice(images, (1, group_size))
     return generator.permutation(images)[: len(images) // group_size * group_size].reshape(-1, group_size)
 
 
 def _most_batches(num_groups: np.ndarray, works_per_batch: int) -> int:
-    """The largest n for which n batches can be filled: of a work with more than n groups, n can be used."""
+    """Return the largest n for which n batches can be filled: a work gives at most one group to each batch."""
     num_batches = int(num_groups.sum()) // works_per_batch
     while (filled := int(np.minimum(num_groups, num_batches).sum()) // works_per_batch) < num_batches:
         num_batches = filled

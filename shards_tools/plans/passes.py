@@ -1,4 +1,4 @@
-"""Passes over the images, and the pieces of them that short epochs are."""
+"""Divide passes over the images into short epochs."""
 
 from collections.abc import Callable
 
@@ -9,14 +9,15 @@ from shards_tools.plans.draw import Draw
 
 
 def epoch_of_pass(draw_pass: Callable[[np.random.Generator], np.ndarray], num_batches: int, draw: Draw) -> np.ndarray:
-    """The batches of an epoch, counted from 0: a pass of its own or, with `images_per_epoch`, a piece of one.
+    """Return the batches of epoch `draw.epoch`: a whole pass or, with `images_per_epoch`, a piece of one.
 
-    A pass is cut into pieces of at most so many images, of equal length but for one batch; epoch e is piece
-    e % pieces of pass e // pieces, so that short epochs still come to every image of a pass. Where the draws decide how
-    long a pass is, the longest says how many pieces all have; a pass with fewer batches than pieces starts again.
+    A pass is divided into pieces of at most `images_per_epoch` images whose lengths differ by at most one batch. Epoch
+    e is piece e % pieces of pass e // pieces, so that short epochs together cover a pass. If the length of a pass is
+    random, the longest possible pass sets the number of pieces; a pass with fewer batches than pieces repeats.
 
     Args:
-        draw_pass: gives a pass, [num_batches or fewer, batch_size], drawn from (seed, number of the pass).
+        draw_pass: returns a pass, [num_batches or fewer, batch_size], from a generator seeded by (seed, pass number).
+        num_batches: the number of batches in the longest pass.
     """
     num_pieces = _num_pieces(num_batches, draw)
     number, piece = divmod(draw.epoch, num_pieces)

@@ -1,4 +1,4 @@
-"""The pool of a stream: images that have arrived, and how batches are drawn from them."""
+"""The shuffle pool of a stream: it holds the images that have arrived, and batches are drawn from it."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,13 @@ from shards_tools.plans.draw import Draw
 from shards_tools.plans.works import positions_of_each
 from shards_tools.writer import IMAGES_PER_BLOCK
 
-POOL_IMAGES = 4_096  # 256 full blocks: fewer make neighbours meet again, more take memory
+POOL_IMAGES = 4_096  # 256 full blocks: with fewer, neighbors share batches again; more cost memory
 
 
 def draw_groups(
     labels: np.ndarray, run: Sequence[np.ndarray], draw: Draw, generator: np.random.Generator
 ) -> np.ndarray:
-    """Batches of P distinct works x K images [num_batches, P * K] from blocks that arrive in the order of `run`."""
+    """Return batches of P distinct works x K images [num_batches, P * K] from blocks that arrive in `run` order."""
     pool = _Pool(labels, run, draw, generator)
     batches = []
     while pool.fill():
@@ -26,9 +26,9 @@ def draw_groups(
 def draw_images(
     labels: np.ndarray, run: Sequence[np.ndarray], draw: Draw, generator: np.random.Generator
 ) -> np.ndarray:
-    """Batches of any images [num_batches, P * K] from blocks that arrive in the order of `run`.
+    """Return batches of any images [num_batches, P * K] from blocks that arrive in the order of `run`.
 
-    The last batch is filled up with images drawn again from what came last.
+    The last batch is filled with repeats from the images that arrived last.
     """
     images, size = np.concatenate(run), draw.batch_size
     pool, end, batches = np.empty(0, np.int64), 0, []
@@ -45,13 +45,13 @@ def draw_images(
 
 
 class _Pool:
-    """Images that have arrived: fresh ones wait for their group, used ones may fill a group up."""
+    """Images that have arrived: fresh ones wait for a group, used ones may fill a group."""
 
     def __init__(
         self, labels: np.ndarray, run: Sequence[np.ndarray], draw: Draw, generator: np.random.Generator
     ) -> None:
         self._draw, self._generator, self._run = draw, generator, run
-        self._images_of_work = positions_of_each(labels)  # of other runs too
+        self._images_of_work = positions_of_each(labels)  # including other runs
         works = np.unique(labels, return_inverse=True)[1]
         self._work_of_block = [int(works[block[0]]) for block in run]
         num_works = len(self._images_of_work)
@@ -60,11 +60,11 @@ class _Pool:
         self._fresh: list[list[int]] = [[] for _ in range(num_works)]
         self._to_come = np.bincount(works[np.concatenate(run)], minlength=num_works)  # images
         self._left = -(-self._to_come // draw.images_per_work)  # groups with a fresh image, arrived or not
-        self._ready = np.zeros(num_works, np.int64)  # groups that could be taken
+        self._ready = np.zeros(num_works, np.int64)  # groups that can be taken now
         self._last_came = np.full(num_works, -1)  # number of the work's last block
 
     def fill(self) -> bool:
-        """Let blocks arrive until there is enough to draw from; False where nothing fresh is left."""
+        """Let blocks arrive until the pool is full enough; return False if no fresh image is left."""
         enough = -(-max(POOL_IMAGES, self._draw.batch_size) // self._draw.images_per_work)
         while self._num_arrived < len(self._run) and (
             self._ready.sum() < enough or np.count_nonzero(self._ready) < self._draw.works_per_batch
@@ -79,7 +79,7 @@ class _Pool:
         return bool(self._ready.any())
 
     def choose_works(self) -> np.ndarray:
-        """P works, those with much in the pool more often. One that must come in every batch to be through comes."""
+        """Choose P works, favoring works with many groups; a work that needs every remaining batch is included."""
         num_works, ready = self._draw.works_per_batch, np.flatnonzero(self._ready)
         if len(ready) <= num_works:
             return np.concatenate([ready, self._works_to_repeat(ready, num_works - len(ready))])
@@ -93,7 +93,7 @@ class _Pool:
         return chosen
 
     def take(self, work: int) -> np.ndarray:
-        """K images of the work: fresh ones, as far as there are any."""
+        """Take K images of the work, fresh ones first."""
         fresh, size = self._fresh[work], self._draw.images_per_work
         order = self._generator.permutation(len(fresh)).tolist()
         group = [fresh[place] for place in order[:size]]
@@ -112,7 +112,7 @@ class _Pool:
         self._ready[work] = num_fresh // size if self._to_come[work] else -(-num_fresh // size)
 
     def _works_to_repeat(self, chosen: np.ndarray, num_works: int) -> np.ndarray:
-        """Other works for the last batches, drawn from those that came last: their images are still at hand."""
+        """Choose other works for the last batches from those that arrived last: their images are still in memory."""
         others = np.setdiff1d(np.flatnonzero(self._last_came >= 0), chosen)
         latest = others[np.argsort(-self._last_came[others], kind="stable")][: 4 * self._draw.works_per_batch]
         return self._generator.permutation(latest)[:num_works]

@@ -1,4 +1,4 @@
-"""The plan `shuffle`: all images in random order, whatever their works; for recipes without a triplet term."""
+"""The plan `shuffle`: all images in random order, regardless of work; for recipes without a triplet loss."""
 
 import numpy as np
 
@@ -9,17 +9,17 @@ from shards_tools.plans.works import check_sizes
 
 
 def shuffle_batches(labels: np.ndarray, roles: np.ndarray | None, draw: Draw) -> np.ndarray:
-    """Positions into `labels`, int64 [num_batches, P * K]: no image twice in a pass.
+    """Return positions in `labels`, int64 [num_batches, P * K], with no image twice in a pass.
 
-    The last batch is left out where it is not full, as in the papers' code, so that a pass lacks fewer than P * K
-    images, others each time. P and K only say how large a batch is: it may hold any works.
+    An incomplete last batch is dropped, as in the papers' code: a pass lacks fewer than P * K images, different ones in
+    each pass. P and K only set the batch size: a batch may contain any works.
     """
     check_sizes(labels, draw)
     num_batches = len(labels) // draw.batch_size
     if num_batches == 0:
         raise Error(
-            f"{len(labels)} images to train on do not fill one batch of {draw.works_per_batch} works x"
-            f" {draw.images_per_work} images. Set works_per_batch or images_per_work lower."
+            f"{len(labels)} training images do not fill one batch of {draw.works_per_batch} works x"
+            f" {draw.images_per_work} images. Lower works_per_batch or images_per_work."
         )
 
     def draw_pass(generator: np.random.Generator) -> np.ndarray:

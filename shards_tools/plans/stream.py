@@ -1,7 +1,7 @@
-"""Plans for images that stream: batches come from what a walk through the shards has brought so far.
+"""Plans for streaming: batches are drawn from the images that a walk through the shards has reached.
 
-A block is what the writer put side by side: at most 16 images of one role. Blocks arrive in the order of a walk drawn
-for the pass, and their images wait in a pool. All of it is settled before the first byte is read.
+A block is a run of at most 16 images of one role that the writer put together. Blocks arrive in the order of a random
+walk, one per pass, and their images wait in a pool. All batches are computed before the first byte is read.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,27 +30,27 @@ def stream_batches(
     offset: np.ndarray,
     world: int = 1,
 ) -> np.ndarray:
-    """Positions into `labels`, int64 [num_batches, P * K]: the plan's batches, in an order in which shards can stream.
+    """Return positions in `labels`, int64 [num_batches, P * K]: the plan's batches in an order that suits streaming.
 
-    `full`: P distinct works, K images of each side by side. A pass holds every image at least once, none twice in a
-    batch where its work has K images. A work's last group is filled up with images of it that came before.
-    `shuffle`: any images; every one at least once, the last batch filled up. Other plans need images in any order.
+    `full`: P distinct works, K adjacent images of each. A pass contains every image at least once, and no batch has an
+    image twice if its work has K images. A work's last group is filled with images of it that arrived before.
+    `shuffle`: any images, each at least once; the last batch is filled. Other plans need random access.
 
-    Rank r takes the rows r, r + world, ... as of any plan. The walk is cut into `world` runs of equally many images, so
-    that no two ranks read the same bytes; runs of fewer batches start again, so that all have equally many. Where a run
-    is too short for a batch, one walk serves all ranks, and each of them reads most of the shards.
+    Rank r takes the rows r, r + world, ... as with any plan. The walk is divided into `world` runs with equal numbers
+    of images, so that no two ranks read the same bytes; runs with fewer batches repeat, so that all have the same
+    number. If a run is too short for a batch, all ranks share one walk, and each of them reads most of the shards.
 
-    With `images_per_epoch` a pass is cut as in other plans, but into pieces that may be longer by a few batches.
+    With `images_per_epoch` a pass is divided as in other plans, but a piece may be a few batches longer.
 
     Args:
-        shard: in which shard each image lies, one per label.
-        offset: where in it.
-        world: how many ranks share the epoch.
+        shard: the shard of each image.
+        offset: the offset of each image in its shard.
+        world: the number of ranks that share the epoch.
     """
     if plan not in LAWS:
         raise Error(
-            f"The plan {plan} cannot stream: it takes images in any order. Set plan to {' or '.join(LAWS)}, or take"
-            " reading offset or decoded."
+            f"plan={plan} cannot stream: it needs random access to the images. Set plan to {' or '.join(LAWS)}, or use"
+            " --reading offset or decoded."
         )
     law, num_batches = LAWS[plan], _num_batches(plan, labels, draw)
     blocks_of_shards = _blocks_of_shards(roles, shard, offset)
@@ -67,13 +67,13 @@ def stream_batches(
         longest = max(map(len, plans))
         return np.concatenate([batches[np.arange(longest) % len(batches)] for batches in plans], axis=1)
 
-    # What `epoch_of_pass` takes for a batch is a round: one batch for every rank.
+    # A "batch" of `epoch_of_pass` is a round here: one batch for every rank.
     a_round = replace(draw, works_per_batch=draw.works_per_batch * world)
     return epoch_of_pass(draw_pass, -(-num_batches // world), a_round).reshape(-1, draw.batch_size)
 
 
 def _num_batches(plan: str, labels: np.ndarray, draw: Draw) -> int:
-    """How long a pass is at least; refuses images that give no batch."""
+    """Return the minimum number of batches in a pass; raise an Error if the images do not fill one batch."""
     if plan == "full":
         images_of_work = images_of_works(labels, draw)
         least_groups = np.array([-(-len(images) // draw.images_per_work) for images in images_of_work])
@@ -81,14 +81,14 @@ def _num_batches(plan: str, labels: np.ndarray, draw: Draw) -> int:
     check_sizes(labels, draw)
     if len(labels) < draw.batch_size:
         raise Error(
-            f"{len(labels)} images to train on do not fill one batch of {draw.works_per_batch} works x"
-            f" {draw.images_per_work} images. Set works_per_batch or images_per_work lower."
+            f"{len(labels)} training images do not fill one batch of {draw.works_per_batch} works x"
+            f" {draw.images_per_work} images. Lower works_per_batch or images_per_work."
         )
     return -(-len(labels) // draw.batch_size)
 
 
 def _blocks_of_shards(roles: np.ndarray, shard: np.ndarray, offset: np.ndarray) -> list[list[np.ndarray]]:
-    """For each shard with images its blocks, in the order in which they lie."""
+    """Return the blocks of each shard that has images, in the order of their offsets."""
     order = np.lexsort((offset, shard))
     is_start = (np.diff(shard[order], prepend=-1) != 0) | (np.diff(roles[order], prepend=-1) != 0)
     starts = np.flatnonzero(is_start)
@@ -100,7 +100,7 @@ def _blocks_of_shards(roles: np.ndarray, shard: np.ndarray, offset: np.ndarray) 
 
 
 def _draw_walk(blocks_of_shards: Sequence[Blocks], generator: np.random.Generator) -> Blocks:
-    """All blocks, shard after shard in a drawn order; each is entered at a drawn block, for sets of a few shards."""
+    """Return all blocks, shard by shard in random order; each shard starts at a random block (for few shards)."""
     walk: list[np.ndarray] = []
     for place in generator.permutation(len(blocks_of_shards)):
         blocks = blocks_of_shards[place]
@@ -110,7 +110,7 @@ def _draw_walk(blocks_of_shards: Sequence[Blocks], generator: np.random.Generato
 
 
 def _runs(walk: Blocks, world: int) -> list[Blocks]:
-    """The walk in `world` runs of equally many images, to the block."""
+    """Divide the walk into `world` runs of whole blocks with about equal numbers of images."""
     sizes = np.array([len(block) for block in walk])
     run_of_block = (np.cumsum(sizes) - sizes) * world // sizes.sum()
     cuts = np.searchsorted(run_of_block, np.arange(world + 1))

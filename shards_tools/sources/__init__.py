@@ -1,4 +1,4 @@
-"""Where images come from. A new source is one file that scans it and one line here."""
+"""The registry of sources. To add a source, write one file that scans it and add one line here."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Classes that train, val and test share, told by lists of images: what DAF:re and its kin have in common."""
+"""Sources whose train, val and test share the classes and are given as lists of images, such as DAF:re."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,7 +35,7 @@ RowReader = Callable[[Path], Iterable[Row]]
 
 @dataclass(frozen=True)
 class ClassLists:
-    """Where a source of classes keeps its parts."""
+    """The files and folders of a source of classes."""
 
     name: str
     tree: Path
@@ -45,16 +45,19 @@ class ClassLists:
 
 
 def read_images(file: Path) -> Iterator[Row]:
-    """The rows of a list without header: class_id,path."""
+    """Yield the rows of a list without header: class_id,path."""
     for line, (class_id, path) in read_rows(file, 2):
         yield Row(line, number(class_id, file, line, "class id"), path)
 
 
 def scan_classes(parts: ClassLists, read: RowReader = read_images) -> Source:
-    """Every image that a list names, classes in the order of their ids.
+    """Scan every image that a list names; classes are ordered by id.
 
-    A row whose image is missing, an image in two rows and a class id without a name are Errors; so is a class that is
-    asked for but never trained on. Images that no list names, and classes without images, are left out with a note.
+    Images that no list names, and classes without images, are skipped with a note.
+
+    Raises:
+        Error: a row's image is missing, an image is in two rows, a class id has no name, or a class of val or test has
+            no image in train.
     """
     names = read_class_names(parts.class_names)
     unnamed = list_images(parts.images, parts.tree)
@@ -63,21 +66,22 @@ def scan_classes(parts: ClassLists, read: RowReader = read_images) -> Source:
         for row in read(file):
             if row.class_id not in names:
                 raise Error(
-                    f"{file}:{row.line} has the class id {row.class_id}, which {parts.class_names} lacks. Add it."
+                    f"{file}:{row.line} has the class id {row.class_id}, which is not in {parts.class_names}."
+                    " Add it there."
                 )
             if row.path not in unnamed:
                 _refuse_row(row, file, parts, read)
             unnamed.remove(row.path)
             images.append(_image(parts.images, row, names[row.class_id], code))
             ids.append(row.class_id)
-    notes = note_unnamed(unnamed, parts.images, parts.tree, "no list names")
+    notes = note_unnamed(unnamed, parts.images, parts.tree, "not in any list")
     if len(set(ids)) < len(names):
         notes.append(
-            f"{len(names) - len(set(ids)):,} classes of {parts.class_names.name} have no image and were left out"
+            f"{len(names) - len(set(ids)):,} classes of {parts.class_names.name} were skipped: they have no image"
         )
     used = {class_id: names[class_id] for class_id in sorted(set(ids))}
     if list(used) != list(range(len(used))):
-        notes.append("class ids were renumbered from 0 in their order, so those of other programs do not fit")
+        notes.append("class ids were renumbered from 0 in order, so they differ from those of other programs")
     source = source_of_classes(parts.name, tuple(used.values()), images, notes)
     inside = {parts.images, parts.class_names, *parts.lists.values()}
     inside |= {file.parent for file in inside}
@@ -85,15 +89,15 @@ def scan_classes(parts: ClassLists, read: RowReader = read_images) -> Source:
 
 
 def read_class_names(file: Path) -> dict[int, str]:
-    """Class id -> name, of a file without header: class_id,class_name."""
+    """Read class id -> name from a file without header: class_id,class_name."""
     names: dict[int, str] = {}
     lines: dict[str, int] = {}
     for line, (class_id, name) in read_rows(file, 2):
         number_of_class = number(class_id, file, line, "class id")
         if number_of_class in names:
-            raise Error(f"{file}:{line} names class {number_of_class} a second time. Remove one of the lines.")
+            raise Error(f"{file}:{line} repeats the class id {number_of_class}. Remove one of the two lines.")
         if name in lines:
-            raise Error(f"{file}:{line} has the class name {short(name)} of line {lines[name]}. Rename one of the two.")
+            raise Error(f"{file}:{line} repeats the class name {short(name)} of line {lines[name]}. Rename one.")
         names[number_of_class], lines[name] = name, line
     return names
 
@@ -101,15 +105,15 @@ def read_class_names(file: Path) -> dict[int, str]:
 def source_of_classes(
     name: str, works: Sequence[str], images: Sequence[SourceImage], notes: Sequence[str], cut: Sequence[int] = ()
 ) -> Source:
-    """The source with each split's images class by class, in the order in which they were given."""
+    """Return the source with the images sorted by split and class; within a class they keep their order."""
     if not images:
-        raise Error(f"The {name} source names no image at all. Look at its lists.")
+        raise Error(f"The {name} source has no images. Check its lists.")
     trained = {image.work for image in images if image.split_code == TRAIN}
     for image in images:
         if image.work not in trained:
             split = SPLIT_NAMES[image.split_code]
             raise Error(
-                f"{image.path} is in {split}, but its class {image.work!r} has no image in train. Add some there."
+                f"{image.path} is in {split}, but its class {image.work!r} has no image in train. Add one to train."
             )
     place = {work: number for number, work in enumerate(works)}
     ordered = sorted(images, key=lambda image: (image.split_code, place[image.work]))
@@ -118,11 +122,11 @@ def source_of_classes(
 
 
 def note_cut(cut: Sequence[int]) -> list[str]:
-    """What is said of a source whose val, or val and test, are cut from train."""
+    """Return the note for a source whose val, or val and test, the build takes from train."""
     if not cut:
         return []
     names = " and ".join(SPLIT_NAMES[code] for code in cut)
-    return [f"the source has no {names}: cut from train, class by class, by a fixed seed; copies of an image may part"]
+    return [f"the source has no {names}: taken from each class of train with a fixed seed; image copies may be in both"]
 
 
 def _image(folder: Path, row: Row, work: str, code: int) -> SourceImage:
@@ -135,6 +139,6 @@ def _refuse_row(row: Row, file: Path, parts: ClassLists, read: RowReader) -> Non
     for other in parts.lists.values():
         for before in read(other):
             if (other, before.line) == (file, row.line):
-                raise Error(f"{place} {why_missing(row.path, parts.images)}. Put it there, or remove the line.")
+                raise Error(f"{place} {why_missing(row.path, parts.images)}. Add the image or remove the line.")
             if before.path == row.path:
-                raise Error(f"{place} names {short(row.path)} as {other}:{before.line} does. Remove one of the lines.")
+                raise Error(f"{place} repeats {short(row.path)} of {other}:{before.line}. Remove one of the two lines.")

@@ -1,9 +1,9 @@
-"""DAF by grapeot: head boxes of Danbooru2018 in faces.tsv, from which DAF:re was made; here by its authors' rules.
+"""DAF by grapeot: head boxes of Danbooru2018 in faces.tsv. DAF:re was made from it; the rules here are its authors'.
 
-ROOT/faces.tsv: BUCKET\\ID.jpg, tag id and detection, tab-separated; ROOT/tagIds.tsv: tag name and id. The crops lie in
-ROOT/faces/BUCKET/ID.jpg or ROOT/BUCKET/ID.jpg, buckets with three or four digits. Kept are boxes of confidence 0.85 or
-more, RGB crops, and classes with 20 images or more, renumbered in the order of their tag ids; each class is split in
-file order.
+ROOT/faces.tsv has BUCKET\\ID.jpg, tag id and detection, separated by tabs; ROOT/tagIds.tsv has tag name and id. The
+crops are in ROOT/faces/BUCKET/ID.jpg or ROOT/BUCKET/ID.jpg; a bucket has three or four digits. A crop is kept if its
+confidence is at least 0.85, it is RGB, and its class has at least 20 such crops. Classes are renumbered in the order of
+their tag ids, and each class is split in file order.
 """
 
 import re
@@ -23,17 +23,17 @@ from shards_tools.sources.source import Source, SourceImage
 from shards_tools.splits import TEST, TRAIN, VAL, split_in_file_order
 
 MIN_CONFIDENCE = 0.85
-MIN_IMAGES = 20  # of a class
+MIN_IMAGES = 20  # per class
 FILE = re.compile(r"(\d{1,4})[\\/](\d+)\.jpg", re.ASCII)
 BUCKET = re.compile(r"\d{3,4}", re.ASCII)
 NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
-# "0.448534, 0.441995, 0.584106, 0.654420 0.337403": left, top, right, bottom, confidence, by commas, blanks or both
+# "0.448534, 0.441995, 0.584106, 0.654420 0.337403": left, top, right, bottom, confidence; separated by commas or spaces
 DETECTION = re.compile(rf"\s*{NUMBER}(?:[\s,]+{NUMBER}){{3}}[\s,]+({NUMBER})\s*", re.ASCII)
 
 
 @dataclass
 class _Found:
-    """What faces.tsv and the crops say together."""
+    """The crops that pass the filters, and how many rows each filter drops."""
 
     crops: dict[int, list[Path]] = field(default_factory=dict)  # tag id -> its crops in file order
     num_unsure: int = 0
@@ -42,7 +42,7 @@ class _Found:
 
 
 def scan(folder: Path) -> Source:
-    """The crops that pass the filters, split by the authors' rule; rows without a crop are counted in a note."""
+    """Scan the crops that pass the filters, split by the authors' rule; a note counts the rows without a crop."""
     root = require_folder(Path(folder), "faces.tsv, tagIds.tsv and the buckets of crops")
     names = _read_tags(root / "tagIds.tsv")
     place = root / "faces" if (root / "faces").is_dir() else root
@@ -52,15 +52,16 @@ def scan(folder: Path) -> Source:
     large = {tag: found.crops[tag] for tag in sorted(found.crops) if len(found.crops[tag]) >= MIN_IMAGES}
     if not large:
         raise Error(
-            f"{root} has no class with {MIN_IMAGES} crops that pass the filters: {_count(found)}. Look at them."
+            f"{root} has no class with {MIN_IMAGES} crops that pass the filters; dropped: {_count(found)}."
+            " Check faces.tsv and the crops."
         )
     images = [image for tag, crops in large.items() for image in _split(names[tag], crops)]
     works = [names[tag] for tag in large]
     _refuse_equal_names(large, names, root / "tagIds.tsv")
     notes = [
-        f"of faces.tsv were left out: {_count(found)}",
-        f"{len(found.crops) - len(large):,} classes with fewer than {MIN_IMAGES} images were left out",
-        *note_unnamed([str(crop) for crop in unnamed.values()], root, root, "faces.tsv does not name"),
+        f"rows of faces.tsv were skipped: {_count(found)}",
+        f"{len(found.crops) - len(large):,} classes were skipped: they have fewer than {MIN_IMAGES} images",
+        *note_unnamed([str(crop) for crop in unnamed.values()], root, root, "not in faces.tsv"),
     ]
     used = {root / "faces.tsv", root / "tagIds.tsv", place, *buckets}
     left_out = tuple(entry for entry in visible(root) if entry not in used)
@@ -71,45 +72,43 @@ def _read_tags(file: Path) -> dict[int, str]:
     names: dict[int, str] = {}
     for line, (name, tag) in read_rows(file, 2, tabs=True):
         if names.setdefault(number(tag, file, line, "tag id"), name) != name:
-            raise Error(f"{file}:{line} names the tag {tag} a second time. Remove one of the lines.")
+            raise Error(f"{file}:{line} repeats the tag id {tag} with another name. Remove one of the two lines.")
     return names
 
 
 def _list_crops(buckets: list[Path], root: Path) -> dict[tuple[str, str], Path]:
-    """(Bucket of four digits, id) -> crop."""
+    """Return (four-digit bucket, id) -> crop."""
     crops: dict[tuple[str, str], Path] = {}
     for bucket in buckets:
         for name in list_images(bucket, root):
             identifier = (bucket.name.zfill(4), name.rpartition(".")[0])
             if identifier in crops:
-                raise Error(
-                    f"{crops[identifier]} and {bucket / name} are one image by their names. Remove one of them."
-                )
+                raise Error(f"{crops[identifier]} and {bucket / name} have the same bucket and id. Remove one of them.")
             crops[identifier] = bucket / name
     return crops
 
 
 def _read_faces(file: Path, names: dict[int, str]) -> Iterator[tuple[int, tuple[str, str], int, float]]:
-    """Line, (bucket, id), tag and confidence of each row."""
+    """Yield line, (bucket, id), tag and confidence of each row."""
     for line, (path, tag_text, detection) in read_rows(file, 3, tabs=True):
         place, box = FILE.fullmatch(path.strip()), DETECTION.fullmatch(detection)
         if not place:
-            raise Error(rf"{file}:{line} has the file {short(path)}, which is no BUCKET\ID.jpg of digits. Mend it.")
+            raise Error(rf"{file}:{line} has the file {short(path)}, which is not BUCKET\ID.jpg in digits. Correct it.")
         if not box:
-            raise Error(f"{file}:{line} has the detection {short(detection)}, which is not five numbers. Mend it.")
+            raise Error(f"{file}:{line} has the detection {short(detection)}, which is not five numbers. Correct it.")
         tag = number(tag_text, file, line, "tag id")
         if tag not in names:
-            raise Error(f"{file}:{line} has the tag id {tag}, which tagIds.tsv lacks. Add it there.")
+            raise Error(f"{file}:{line} has the tag id {tag}, which is not in tagIds.tsv. Add it there.")
         yield line, (place[1].zfill(4), place[2]), tag, float(box[1])
 
 
 def _filter(file: Path, names: dict[int, str], crops: dict[tuple[str, str], Path]) -> _Found:
-    """Sort the rows out, and take the crops that they name out of `crops`."""
+    """Filter the rows, and remove the crops that they name from `crops`."""
     found = _Found()
     lines: dict[tuple[str, str], int] = {}
     for line, identifier, tag, confidence in _read_faces(file, names):
         if lines.setdefault(identifier, line) != line:
-            raise Error(f"{file}:{line} names the image of line {lines[identifier]}. Remove one of the two.")
+            raise Error(f"{file}:{line} repeats the image of line {lines[identifier]}. Remove one of the two lines.")
         crop = crops.pop(identifier, None)
         if confidence < MIN_CONFIDENCE:
             found.num_unsure += 1
@@ -123,7 +122,7 @@ def _filter(file: Path, names: dict[int, str], crops: dict[tuple[str, str], Path
 
 
 def _is_rgb(crop: Path) -> bool:
-    """Whether its header says RGB; a broken image passes, as the build names it."""
+    """Return whether the header says RGB; True for a broken image, which the build reports."""
     try:
         with Image.open(crop, formats=("JPEG", "PNG")) as image:
             return bool(image.mode == "RGB")
@@ -133,7 +132,7 @@ def _is_rgb(crop: Path) -> bool:
 
 def _count(found: _Found) -> str:
     return (
-        f"{found.num_unsure:,} of a confidence below {MIN_CONFIDENCE}, {found.num_missing:,} without a crop,"
+        f"{found.num_unsure:,} with a confidence below {MIN_CONFIDENCE}, {found.num_missing:,} without a crop,"
         f" {found.num_not_rgb:,} not RGB"
     )
 
@@ -149,4 +148,4 @@ def _split(work: str, crops: list[Path]) -> Iterator[SourceImage]:
 def _refuse_equal_names(tags: dict[int, list[Path]], names: dict[int, str], file: Path) -> None:
     for name, count in Counter(names[tag] for tag in tags).items():
         if count > 1:
-            raise Error(f"{file} has {count} tags with the name {name!r}. Rename all but one.")
+            raise Error(f"{file} has {count} tags named {name!r}. Rename all but one.")

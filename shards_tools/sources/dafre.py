@@ -1,7 +1,7 @@
-"""DAF:re on disk: lists of class_id,path without header, and head crops in folders of a thousand by number.
+"""DAF:re: lists of class_id,path without header, and head crops in numbered buckets.
 
-v1: ROOT/{train,val,test,classid_classname}.csv with the images in ROOT/data; v2: ROOT/labels/*.csv with ROOT/faces.
-Classes keep the order of their ids, so that the rows of published checkpoints fit.
+v1 has ROOT/{train,val,test,classid_classname}.csv and the images in ROOT/data; v2 has ROOT/labels/*.csv and ROOT/faces.
+Classes keep the order of their ids, so that the classifiers of published checkpoints match.
 """
 
 from pathlib import Path
@@ -13,18 +13,20 @@ from shards_tools.sources.source import Source
 
 
 def scan(folder: Path) -> Source:
-    """Every image of the three lists, in the v1 or the v2 layout."""
+    """Scan every image of the three lists, in the v1 or the v2 layout."""
     root = require_folder(Path(folder), "train.csv and data, or labels and faces")
     version_1, version_2 = (root / "train.csv").is_file(), (root / "labels").is_dir()
     if version_1 == version_2:
-        found = "both train.csv and labels: remove one" if version_1 else "neither train.csv nor labels: add them"
-        raise Error(f"{root} is no DAF:re tree, as it holds {found}. v1 has train.csv and data, v2 labels and faces.")
+        found = "both train.csv and labels" if version_1 else "neither train.csv nor labels"
+        raise Error(
+            f"{root} is not a DAF:re tree: it has {found}. Use either train.csv and data (v1) or labels and faces (v2)."
+        )
     labels = root / "labels" if version_2 else root
     images = root / ("faces" if version_2 else "data")
     if not images.is_dir():
         hint = (
-            " Its fullMin256 are the whole pictures: build dafull for those." if (root / "fullMin256").is_dir() else ""
+            " Or build dafull, which uses the whole pictures in fullMin256." if (root / "fullMin256").is_dir() else ""
         )
-        raise Error(f"{images} is missing: the images of {labels / 'train.csv'} should be there.{hint} Add it.")
+        raise Error(f"{images} is missing. Put the images of {labels / 'train.csv'} there.{hint}")
     lists = {code: labels / f"{name}.csv" for code, name in LIST_NAMES.items()}
     return scan_classes(ClassLists("dafre", root, images, labels / "classid_classname.csv", lists))

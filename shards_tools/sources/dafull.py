@@ -1,7 +1,8 @@
-"""DAFull: the whole pictures of DAF:re, short side 256 px, with the tags that describe them.
+"""DAFull: the whole pictures of DAF:re, short side 256 px, with their tags.
 
-ROOT/fullMin256/BUCKET/ID.jpg, ROOT/labels/{train,val,test}_tags.csv with a header, and labels/classid_classname.csv.
-The tags are Python lists written out; kept are those of category 0 (description). vocab.pkl is never opened.
+It has ROOT/fullMin256/BUCKET/ID.jpg, ROOT/labels/{train,val,test}_tags.csv with a header, and
+labels/classid_classname.csv. Tags are written as Python lists; only category 0 (description) is kept. vocab.pkl is
+never opened.
 """
 
 import ast
@@ -16,33 +17,33 @@ from shards_tools.sources.lists import number, read_rows, short
 from shards_tools.sources.paths import require_folder
 from shards_tools.sources.source import Source
 
-PLAIN_LIST = re.compile(r"\['[^'\\]*'(?:, '[^'\\]*')*\]")  # without quotes in the words and escapes
+PLAIN_LIST = re.compile(r"\['[^'\\]*'(?:, '[^'\\]*')*\]")  # no quotes and no escapes in the words
 HEADER = ["id", "dir", "class_id", "tags_cat0", "tags_cat3", "tags_cat4"]
 
 
 def scan(folder: Path) -> Source:
-    """Every image of the three lists, with its tags."""
+    """Scan every image of the three lists, with its tags."""
     root = require_folder(Path(folder), "labels and fullMin256")
     images, labels = root / "fullMin256", root / "labels"
     if not images.is_dir():
-        raise Error(f"{images} is missing: the images of {labels / 'train_tags.csv'} should be there. Add it.")
+        raise Error(f"{images} is missing. Put the images of {labels / 'train_tags.csv'} there.")
     lists = {code: labels / f"{name}_tags.csv" for code, name in LIST_NAMES.items()}
     return scan_classes(ClassLists("dafull", root, images, labels / "classid_classname.csv", lists), read_tagged)
 
 
 def read_tagged(file: Path) -> Iterator[Row]:
-    """The rows of a list with tags."""
+    """Yield the rows of a list with tags."""
     rows = read_rows(file, len(HEADER))
     _, header = next(rows, (1, []))
     if header != HEADER:
-        raise Error(f"{file}:1 should be the header {','.join(HEADER)}, not {short(','.join(header))}. Mend it.")
+        raise Error(f"{file}:1 should be the header {','.join(HEADER)}, not {short(','.join(header))}. Correct it.")
     for line, (_, path, class_id, tags, _, _) in rows:
         yield Row(line, number(class_id, file, line, "class id"), path, _tags(tags, file, line))
 
 
 def parse_tags(text: str) -> list[str] | None:
-    """The words of a Python list that is written out; None where it is no list of words."""
-    if PLAIN_LIST.fullmatch(text):  # nearly all, and far quicker than by Python's own parser
+    """Parse a Python list literal of strings; return None if it is anything else."""
+    if PLAIN_LIST.fullmatch(text):  # nearly all lists; much faster than Python's parser
         return text[2:-2].split("', '")
     try:
         tags = ast.literal_eval(text)
@@ -54,5 +55,5 @@ def parse_tags(text: str) -> list[str] | None:
 def _tags(text: str, file: Path, line: int) -> tuple[str, ...]:
     tags = parse_tags(text)
     if tags is None:
-        raise Error(f"{file}:{line} has the tags {short(text)}, which are no list such as ['long hair']. Mend them.")
+        raise Error(f"{file}:{line} has the tags {short(text)}. Write them as a list such as ['long hair'].")
     return tuple(map(sys.intern, tags))  # one copy of each word instead of millions

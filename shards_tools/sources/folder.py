@@ -1,7 +1,7 @@
-"""Any folder of images: CLASS/IMAGE, or WORK/ROLE/IMAGE, told apart by depth.
+"""Any folder of images: CLASS/IMAGE or WORK/ROLE/IMAGE, distinguished by depth.
 
-On top there may be train, val and test with classes below (val and test are cut from train where there are none), or
-train, query and test with works and roles below. Names are any text.
+The top level may be train, val and test, with classes below, or train, query and test, with works and roles below.
+If val or test of classes is missing, the build takes it from train. Names may be any text.
 """
 
 from collections.abc import Iterator
@@ -28,45 +28,45 @@ LAYOUTS = "CLASS/IMAGE or WORK/ROLE/IMAGE"
 
 @dataclass(frozen=True)
 class _File:
-    """An image and the names of the folders above it, below the part."""
+    """An image and the names of the folders between it and its part."""
 
     path: Path
-    part: str  # "" where there are none
+    part: str  # "" if the folder has no parts
     folders: tuple[str, ...]
 
 
 def scan(folder: Path) -> Source:
-    """Every image of the folder, as classes or as works of roles."""
+    """Scan every image of the folder, as classes or as works with roles."""
     root = require_folder(Path(folder), LAYOUTS)
     parts, left_out = _find_parts(root)
     files = [file for name, place in parts.items() for file in _walk(place, root, name, ())]
     if not files:
-        raise Error(f"{root} holds no images: expected {LAYOUTS}. Add some.")
+        raise Error(f"{root} holds no images. Add some as {LAYOUTS}.")
     depth = len(files[0].folders)
     for file in files:
         if len(file.folders) != depth:
-            raise Error(f"{files[0].path} and {file.path} stand at two depths: all are {LAYOUTS}. Move one of them.")
+            raise Error(f"{files[0].path} and {file.path} are at different depths. Arrange all images as {LAYOUTS}.")
     scanned = _classes(files, set(parts), root) if depth == 1 else _works(files, set(parts), root)
     return replace(scanned, left_out=tuple(left_out))
 
 
 def _find_parts(root: Path) -> tuple[dict[str, Path], list[Path]]:
-    """Part -> folder, `""` for the root where it has no parts, and the files beside."""
+    """Return part -> folder (`""` -> the root if it has no parts) and the files next to them."""
     entries = visible(root)
     folders = {entry.name: entry for entry in entries if entry.is_dir() or entry.is_symlink()}
     left_out = [entry for entry in entries if entry.name not in folders]
     if "train" not in folders:
         if folders and not folders.keys() - CLASS_PARTS.keys() - WORK_PARTS.keys():
-            raise Error(f"{root / 'train'} is missing: {', '.join(sorted(folders))} stand beside it. Add it.")
+            raise Error(f"{root / 'train'} is missing, but {root} has {', '.join(sorted(folders))}. Add train.")
         return {"": root}, left_out
     for name in folders.keys() - CLASS_PARTS.keys() - WORK_PARTS.keys():
-        raise Error(f"{root / name} stands beside train, but is none of val, test and query. Move it or rename it.")
+        raise Error(f"{root / name} is next to train, but is not val, test or query. Move it or rename it.")
     order = [name for name in ("train", "val", "query", "test") if name in folders]
     return {name: folders[name] for name in order}, left_out
 
 
 def _walk(place: Path, root: Path, part: str, above: tuple[str, ...]) -> Iterator[_File]:
-    """The images below `place`, at one or two folders' depth; whatever else is there is an Error."""
+    """Yield the images below `place`, one or two folders deep; anything else there is an Error."""
     refuse_link_out(place, root)
     entries = visible(place)
     if not entries and place != root:
@@ -76,7 +76,7 @@ def _walk(place: Path, root: Path, part: str, above: tuple[str, ...]) -> Iterato
             refuse_link_out(entry, root)
         if entry.is_dir():
             if len(above) == 2:
-                raise Error(f"{entry} stands too deep: expected {LAYOUTS}. Move it or remove it.")
+                raise Error(f"{entry} is too deep: the layout is {LAYOUTS}. Move it or remove it.")
             yield from _walk(entry, root, part, (*above, entry.name))
         elif place != root:
             yield _file(entry, part, above)
@@ -84,17 +84,17 @@ def _walk(place: Path, root: Path, part: str, above: tuple[str, ...]) -> Iterato
 
 def _file(path: Path, part: str, folders: tuple[str, ...]) -> _File:
     if not path.is_file():
-        raise Error(f"{path} is no regular file, but stands where an image should be. Move it or remove it.")
+        raise Error(f"{path} should be an image, but is not a regular file. Move it or remove it.")
     refuse_other_kinds(path)
     if not folders:
-        raise Error(f"{path} stands in no class: expected {LAYOUTS}. Move it or remove it.")
+        raise Error(f"{path} is not in a class: the layout is {LAYOUTS}. Move it or remove it.")
     return _File(path, part, folders)
 
 
 def _classes(files: list[_File], parts: set[str], root: Path) -> Source:
     if "query" in parts:
         raise Error(
-            f"{root / 'query'} is for WORK/ROLE/IMAGE, but the images stand in CLASS/IMAGE. Name it val or test."
+            f"{root / 'query'} is only for WORK/ROLE/IMAGE, but the images are CLASS/IMAGE. Rename it val or test."
         )
     cut = (VAL, TEST) if parts == {""} else () if "val" in parts else (VAL,)
     works = sorted({file.folders[0] for file in files})
@@ -104,10 +104,10 @@ def _classes(files: list[_File], parts: set[str], root: Path) -> Source:
 
 def _works(files: list[_File], parts: set[str], root: Path) -> Source:
     if "val" in parts:
-        raise Error(f"{root / 'val'} is for CLASS/IMAGE: val of works and roles is cut from train. Move it into train.")
+        raise Error(f"{root / 'val'} is only for CLASS/IMAGE: val of works is taken from train. Move it into train.")
     if ("query" in parts) != ("test" in parts):
         missing = "test" if "query" in parts else "query"
-        raise Error(f"{root / missing} is missing: query and test stand together. Add it, or remove the other.")
+        raise Error(f"{root / missing} is missing: query and test belong together. Add it or remove the other.")
     works = tuple(sorted({file.folders[0] for file in files}))
     images = [_image(file, "/".join(file.folders), WORK_PARTS.get(file.part, TRAIN)) for file in files]
     refuse_equal_keys(images)

@@ -1,9 +1,10 @@
 """iCartoonFace: faces in whole pictures, in the official layout or as the lists that PaddleClas reads.
 
-Official: personai_icartoonface_rectrain/icartoonface_rectrain/ID/*.jpg with icartoonface_rectrain_det.txt (path and
-box), and personai_icartoonface_rectest/icartoonface_rectest/*.jpg with icartoonface_rectest_info.txt: lines of six
-fields (file, box, label; -1 is a distractor) and of two (a pair of one identity). Boxes are doubled about their centre,
-as PaddleClas trains on them; the build clips them to the picture. Test identities are none of train's.
+The official layout has personai_icartoonface_rectrain/icartoonface_rectrain/ID/*.jpg with icartoonface_rectrain_det.txt
+(path and box), and personai_icartoonface_rectest/icartoonface_rectest/*.jpg with icartoonface_rectest_info.txt. A line
+of the latter has six fields (file, box and label; -1 is a distractor) or two (a pair of one identity). Boxes are
+doubled around their center, as PaddleClas trains on them; the build clips them to the picture. Train and test share no
+identity.
 """
 
 import re
@@ -39,21 +40,19 @@ Box = tuple[int, int, int, int]
 
 @dataclass
 class _Test:
-    """The images of the test list, and its pairs as two files each."""
+    """The images of the test list, and its pairs of files."""
 
     images: list[SourceImage] = field(default_factory=list)
     pairs: list[tuple[int, str, str]] = field(default_factory=list)  # line, file, file
 
 
 def scan(folder: Path) -> Source:
-    """Every face of the lists; without the test folder there is train alone."""
+    """Scan every face of the lists; without the test folder, only train."""
     root = require_folder(Path(folder), f"{TRAIN_PLACE} and {TEST_PLACE}, or train_list.txt")
     if (root / paddle_lists.TRAIN_LIST).is_file():
         return paddle_lists.scan(root)
     if not (root / TRAIN_PLACE / TRAIN_IMAGES).is_dir():
-        raise Error(
-            f"{root} holds neither {TRAIN_PLACE / TRAIN_IMAGES} nor {paddle_lists.TRAIN_LIST}. Add one of them."
-        )
+        raise Error(f"{root} has neither {TRAIN_PLACE / TRAIN_IMAGES} nor {paddle_lists.TRAIN_LIST}. Add one of them.")
     train, notes = _scan_train(root)
     test = _Test()
     if (root / TEST_PLACE).is_dir():
@@ -67,7 +66,7 @@ def scan(folder: Path) -> Source:
 
 
 def double(box: Box) -> Box:
-    """The box (left, top, right, bottom) with twice its width and height about its centre, to half a pixel."""
+    """Double the width and height of a box (left, top, right, bottom) around its center, to half a pixel."""
     left, top, right, bottom = box
     width, height = right - left, bottom - top
     left, top = left - width // 2, top - height // 2
@@ -82,15 +81,15 @@ def _scan_train(root: Path) -> tuple[list[SourceImage], list[str]]:
     named: set[str] = set()
     for line, row in read_any_rows(file, tabs=True):
         path, box = _face(row, 5, file, line)
-        path = "/".join(path.split("/")[-2:])  # some copies of the list begin the paths at a folder further up
+        path = "/".join(path.split("/")[-2:])  # in some copies of the list the paths start at a parent folder
         _take(path, folder, unnamed, named, f"{file}:{line}")
         identity = IDENTITY.fullmatch(path.split("/")[0])
         if not identity:
-            raise Error(f"{file}:{line} names {short(path)}, whose folder is no {IDENTITY_NAME}. Mend it.")
+            raise Error(f"{file}:{line} names {short(path)}, whose folder is not {IDENTITY_NAME}. Correct it.")
         key = key_of(("train", identity[1], Path(path).stem))
         work = f"train_{identity[1]}"
         images.append(SourceImage(folder / path, key, work, work, TRAIN, box=box))
-    return images, note_unnamed(unnamed, folder, root, f"{TRAIN_LIST} does not name")
+    return images, note_unnamed(unnamed, folder, root, f"not in {TRAIN_LIST}")
 
 
 def _scan_test(root: Path) -> tuple[_Test, list[str]]:
@@ -114,42 +113,44 @@ def _scan_test(root: Path) -> tuple[_Test, list[str]]:
         else:
             work, code = f"test_{number(label, file, line, 'label')}", TEST_QUERY
         found.images.append(SourceImage(folder / name, key, work, work, code, box=box))
-    return found, note_unnamed(unnamed, folder, root, f"{TEST_LIST} does not name")
+    return found, note_unnamed(unnamed, folder, root, f"not in {TEST_LIST}")
 
 
 def _find_list(root: Path, place: Path, name: str) -> Path:
-    """The list, which stands in the root or beside or among the images it names."""
+    """Find the list: in the root, next to the folder of images, or inside it."""
     places = [root / place / name, root / name, root / place / name.rpartition("_")[0] / name]
     for file in places:
         if file.is_file():
             refuse_link_out(file, root)
             return file
-    raise Error(f"{places[0]} is missing: it says where the faces are. Add it.")
+    raise Error(f"{places[0]} is missing. Add this list of face boxes.")
 
 
 def _fields(row: Sequence[str]) -> list[str]:
-    return " ".join(row).split()  # by tabs or blanks: no official name has any
+    return " ".join(row).split()  # separated by tabs or spaces: no official name has any
 
 
 def _face(row: Sequence[str], num_fields: int, file: Path, line: int) -> tuple[str, Box]:
-    """Path and doubled box of a line: path, left, top, right, bottom."""
+    """Parse path, left, top, right, bottom; return the path and the doubled box."""
     fields = _fields(row)
     try:
         path, *numbers = fields
         left, top, right, bottom = (round(float(text)) for text in numbers)
     except (ValueError, OverflowError):
-        raise Error(f"{file}:{line} is no path with the four numbers of a box: {short(fields)}. Mend it.") from None
+        raise Error(
+            f"{file}:{line} is not a path and the four numbers of a box: {short(fields)}. Correct it."
+        ) from None
     if not (left < right and top < bottom):
-        raise Error(f"{file}:{line} has an empty box: {left} {top} {right} {bottom}. Mend it.")
+        raise Error(f"{file}:{line} has an empty box: {left} {top} {right} {bottom}. Correct it.")
     return path, double((left, top, right, bottom))
 
 
 def _take(path: str, folder: Path, unnamed: set[str], named: set[str], place: str) -> None:
-    """Count an image as named; it must be there and not named before."""
+    """Mark an image as named; it must exist and not be named already."""
     if path in named:
-        raise Error(f"{place} names {short(path)} a second time. Remove one of the lines.")
+        raise Error(f"{place} repeats {short(path)}. Remove one of the two lines.")
     if path not in unnamed:
-        raise Error(f"{place} {why_missing(path, folder)}. Put it there, or remove the line.")
+        raise Error(f"{place} {why_missing(path, folder)}. Add the image or remove the line.")
     unnamed.remove(path)
     named.add(path)
 
@@ -161,16 +162,18 @@ def _name(path: str) -> str:
 def _places_of_pairs(
     images: Sequence[SourceImage], pairs: Sequence[tuple[int, str, str]], root: Path
 ) -> tuple[tuple[int, int], ...]:
-    """The pairs as places in `images`; both are of one labelled identity."""
+    """Return the pairs as indices into `images`; the two images must have the same labeled identity."""
     file = _find_list(root, TEST_PLACE, TEST_LIST)
     place = {image.path.name: number for number, image in enumerate(images) if image.split_code == TEST_QUERY}
     for line, *names in pairs:
         for name in names:
             if name not in place:
                 raise Error(
-                    f"{file}:{line} pairs {short(name)}, which no other line gives a label. Mend or remove the line."
+                    f"{file}:{line} pairs {short(name)}, which has no label in any line. Correct or remove the line."
                 )
         first, second = (images[place[name]].work for name in names)
         if first != second:
-            raise Error(f"{file}:{line} pairs images of two identities, {first} and {second}. Mend or remove the line.")
+            raise Error(
+                f"{file}:{line} pairs images of two identities, {first} and {second}. Correct or remove the line."
+            )
     return tuple((place[first], place[second]) for _, first, second in pairs)

@@ -1,4 +1,4 @@
-"""Lists of images and labels as text files: read row by row, each mistake named with its file and line."""
+"""Read lists of images and labels row by row; each Error names its file and line."""
 
 import csv
 import re
@@ -8,24 +8,24 @@ from pathlib import Path
 from shards_tools.errors import Error
 
 NUMBER = re.compile(r"\s*\d{1,18}\s*", re.ASCII)
-MAX_CELL = 2**20  # characters of one cell: the longest list of tags takes a few thousand
+MAX_CELL = 2**20  # characters of one cell; the longest list of tags has a few thousand
 
 
 def read_rows(file: Path, num_cells: int, *, tabs: bool = False) -> Iterator[tuple[int, list[str]]]:
-    """Each row of the CSV file with the number of its line, or of a file with tabs, which knows no quotes.
+    """Yield the line number and the cells of each row of a CSV file, or of a tab-separated file without quoting.
 
-    Empty lines are passed over; a row without exactly `num_cells` cells is an Error.
+    Empty lines are skipped; a row without exactly `num_cells` cells is an Error.
     """
     for line, row in read_any_rows(file, tabs=tabs):
         if len(row) != num_cells:
-            raise Error(f"{file}:{line} has {len(row)} cells where {num_cells} belong: {short(row)}. Mend it.")
+            raise Error(f"{file}:{line} has {len(row)} cells instead of {num_cells}: {short(row)}. Correct it.")
         yield line, row
 
 
 def read_any_rows(file: Path, *, tabs: bool = False) -> Iterator[tuple[int, list[str]]]:
-    """As `read_rows`, with any number of cells."""
+    """Like `read_rows`, with any number of cells."""
     if not file.is_file():
-        raise Error(f"{file} is missing. Put it there.")
+        raise Error(f"{file} is missing. Add it.")
     csv.field_size_limit(MAX_CELL)
     form = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {}
     line = 0
@@ -37,21 +37,21 @@ def read_any_rows(file: Path, *, tabs: bool = False) -> Iterator[tuple[int, list
                 if row:
                     yield line, row
     except UnicodeDecodeError as failure:
-        raise Error(f"{file} is no UTF-8 text after line {line}: {failure.reason}. Save it as UTF-8.") from None
+        raise Error(f"{file} is not UTF-8 text after line {line}: {failure.reason}. Save it as UTF-8.") from None
     except OSError as failure:
-        raise Error(f"{file} cannot be read: {failure.strerror}. Make it readable, or remove it.") from None
+        raise Error(f"{file} cannot be read: {failure.strerror}. Make it readable or remove it.") from None
     except csv.Error as failure:
-        raise Error(f"{file}:{line + 1} is no row of a list: {failure}. Mend it.") from None
+        raise Error(f"{file}:{line + 1} is not a valid row: {failure}. Correct it.") from None
 
 
 def number(text: str, file: Path, line: int, what: str) -> int:
-    """The whole number, of at least 0, in a cell."""
+    """Parse a cell that must be an integer >= 0."""
     if not NUMBER.fullmatch(text):
-        raise Error(f"{file}:{line} has the {what} {short(text)}, which is no whole number of at least 0. Mend it.")
+        raise Error(f"{file}:{line} has the {what} {short(text)}, which is not an integer >= 0. Correct it.")
     return int(text)
 
 
 def short(value: str | list[str]) -> str:
-    """A cell or a row for a message, in one line of bounded length."""
+    """Format a cell or a row for a message, in one line of bounded length."""
     text = repr(value)
     return text if len(text) <= 120 else f"{text[:117]}..."

@@ -1,6 +1,6 @@
-"""LSASRD on disk: `ASRD/{train,query,test}/WORK/ROLE/WORK_ROLE_rest.ext`, or `ASRDf/{0..4}/...` for five folds.
+"""LSASRD: `ASRD/{train,query,test}/WORK/ROLE/WORK_ROLE_rest.ext`, or `ASRDf/{0..4}/...` for five folds.
 
-`test` is the gallery of `query`. Hidden files are ignored; whatever else does not fit is named and refused, and so is a
+`test` is the gallery of `query`. Hidden files are ignored; anything else that does not match is an Error, and so is a
 link that leads out of the tree. The tree itself may be a link.
 """
 
@@ -18,13 +18,13 @@ FOLD_PARTS = ("0", "1", "2", "3", "4")
 
 
 def scan(folder: Path) -> Source:
-    """Every image of the tree in `folder`, which holds `ASRD` or `ASRDf` or is that folder itself."""
+    """Scan every image of the tree in `folder`, which holds `ASRD` or `ASRDf` or is one of them."""
     tree, beside = _find_tree(Path(folder))
     if (tree / "train").is_dir():
         layout, codes = "plain", PLAIN_PARTS
         if (tree / "query").is_dir() != (tree / "test").is_dir():
             missing = "test" if (tree / "query").is_dir() else "query"
-            raise Error(f"{tree / missing} is missing: query and test stand together. Add it, or remove the other.")
+            raise Error(f"{tree / missing} is missing: query and test belong together. Add it or remove the other.")
     else:
         layout, codes = "five-fold", dict.fromkeys(FOLD_PARTS, TRAIN)
         for name in FOLD_PARTS:
@@ -42,17 +42,17 @@ def scan(folder: Path) -> Source:
 
 
 def _find_tree(folder: Path) -> tuple[Path, list[Path]]:
-    """The folder that holds the parts, and the strangers beside it."""
+    """Return the folder that holds the parts, and the other entries next to it."""
     if not folder.is_dir():
-        raise Error(f"{folder} is no folder. Name the folder that holds ASRD or ASRDf.")
+        raise Error(f"{folder} is not a folder. Give the folder that holds ASRD or ASRDf.")
     trees = [folder / name for name in ("ASRD", "ASRDf") if (folder / name).is_dir()]
     if len(trees) == 2:
-        raise Error(f"{folder} holds both ASRD and ASRDf. Name one of them: {trees[0]} or {trees[1]}.")
+        raise Error(f"{folder} holds both ASRD and ASRDf. Give one of them: {trees[0]} or {trees[1]}.")
     if trees:
         return trees[0], [entry for entry in visible(folder) if entry != trees[0]]
     if (folder / "train").is_dir() or all((folder / name).is_dir() for name in FOLD_PARTS):
         return folder, []
-    raise Error(f"{folder} is no LSASRD tree: it holds neither ASRD nor ASRDf, and neither train nor 0 to 4 itself.")
+    raise Error(f"{folder} is not an LSASRD tree. Give a folder that holds ASRD, ASRDf, train, or all of 0 to 4.")
 
 
 def _images_of_part(part: Path, split_code: int, fold: int) -> Iterator[SourceImage]:
@@ -60,10 +60,10 @@ def _images_of_part(part: Path, split_code: int, fold: int) -> Iterator[SourceIm
     for work in _folders(part, "work", tree):
         for role in _folders(work, "role", tree):
             if not role.name.isdecimal():
-                raise Error(f"{role} is no role: its name is a number, such as 0007. Rename it or remove it.")
+                raise Error(f"{role} is not a role: its name must be a number, such as 0007. Rename it or remove it.")
             files = visible(role)
             if not files:
-                raise Error(f"{role} is a role without images. Add some or remove it.")
+                raise Error(f"{role} is a role without images. Add images or remove it.")
             for file in files:
                 refuse_link_out(file, tree)
                 _check_name(file)
@@ -72,26 +72,26 @@ def _images_of_part(part: Path, split_code: int, fold: int) -> Iterator[SourceIm
 
 
 def _folders(parent: Path, kind: str, tree: Path) -> list[Path]:
-    """The sub-folders, one per `kind`; there is at least one, and nothing else beside them."""
+    """Return the subfolders, one per `kind`; no folder at all, or anything but folders, is an Error."""
     entries = visible(parent)
     for entry in entries:
         refuse_link_out(entry, tree)
         if not entry.is_dir():
             raise Error(f"{entry} is a file where a {kind}'s folder should be. Move it or remove it.")
     if not entries:
-        raise Error(f"{parent} is a folder without any {kind}. Add one or remove the folder.")
+        raise Error(f"{parent} is a folder without a {kind}. Add one or remove the folder.")
     return entries
 
 
 def _check_name(file: Path) -> None:
     role, work = file.parent, file.parent.parent
     if not file.is_file():
-        raise Error(f"{file} is no regular file, but stands where an image should be. Move it or remove it.")
+        raise Error(f"{file} should be an image, but is not a regular file. Move it or remove it.")
     refuse_other_kinds(file)
     parts = file.stem.split("_")
     if len(parts) != 3 or parts[0] != work.name or not parts[1].isdecimal() or int(parts[1]) != int(role.name):
         raise Error(
-            f"{file} has a wrong name: expected {work.name}_{role.name}_REST{file.suffix}, two underscores in all."
+            f"{file} has a wrong name. Rename it to {work.name}_{role.name}_REST{file.suffix} with two underscores."
         )
 
 
@@ -99,6 +99,6 @@ def _key(part: str, file: Path) -> str:
     key = f"{part}-{escape(file.stem)}"
     if len(key) > MAX_KEY_LENGTH:
         raise Error(
-            f"{file} has too long a name: {len(key)} characters as a key, {MAX_KEY_LENGTH} at most. Shorten it."
+            f"{file} has too long a name: its key has {len(key)} characters, at most {MAX_KEY_LENGTH} fit. Shorten it."
         )
     return key

@@ -1,6 +1,7 @@
 """moeimouto: ROOT/{train,test,classid_classname}.csv as in DAF:re, images in ROOT/data/NNN_character_name/.
 
-It has no val, and programs that ask for one get its test set. Here val is cut from train; a val.csv is used if there.
+It has no val, and other programs validate on its test set. Here the build takes val from train, unless there is a
+val.csv.
 """
 
 from dataclasses import replace
@@ -14,11 +15,11 @@ from shards_tools.splits import VAL
 
 
 def scan(folder: Path) -> Source:
-    """Every image of the lists; without val.csv the build is to cut val from train."""
+    """Scan every image of the lists; without val.csv the build takes val from train."""
     root = require_folder(Path(folder), "train.csv, test.csv and data")
     images = root / "data"
     if not images.is_dir():
-        raise Error(f"{images} is missing: the images of {root / 'train.csv'} should be there. Add it.")
+        raise Error(f"{images} is missing. Put the images of {root / 'train.csv'} there.")
     lists = {code: root / f"{name}.csv" for code, name in LIST_NAMES.items()}
     cut = () if lists[VAL].is_file() else (VAL,)
     for code in cut:

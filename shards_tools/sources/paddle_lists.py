@@ -1,7 +1,7 @@
-"""Identities as the lists that PaddleClas reads: train_list.txt, query.txt and gallery.txt, lines of PATH<TAB>LABEL.
+"""Identities in the lists that PaddleClas reads: train_list.txt, query.txt and gallery.txt, lines of PATH<TAB>LABEL.
 
-Paths are below the folder of the lists, and the pictures are taken whole: the crops were made before. The 83.24
-recall@1 of its documentation is of lists that were never published, so no number is comparable with it.
+Paths are relative to the folder of the lists. The pictures are not cropped: they are crops already. The recall@1 of
+83.24 in PaddleClas's documentation is for lists that were never published, so no result is comparable with it.
 """
 
 from collections.abc import Sequence
@@ -26,11 +26,11 @@ DISTRACTOR, DISTRACTOR_LABEL = "distractor", "-1"
 
 
 def scan(root: Path) -> Source:
-    """Every image of the lists; without query and gallery there is train alone."""
+    """Scan every image of the lists; without query and gallery, only train."""
     files = {code: root / name for code, name in LISTS.items() if (root / name).is_file()}
     if len(files) == 2:
         missing = next(name for code, name in LISTS.items() if code not in files)
-        raise Error(f"{root / missing} is missing: query and gallery stand together. Add it, or remove the other.")
+        raise Error(f"{root / missing} is missing: query and gallery belong together. Add it or remove the other.")
     unnamed = list_images(root, root)
     folders = {entry for entry in visible(root) if entry.is_dir()}
     images: list[SourceImage] = []
@@ -39,39 +39,39 @@ def scan(root: Path) -> Source:
         for line, (path, label) in read_rows(file, 2, tabs=True):
             place = f"{file}:{line}"
             if places.setdefault(path, place) != place:
-                raise Error(f"{place} names {short(path)} as {places[path]} does. Remove one of the lines.")
+                raise Error(f"{place} repeats {short(path)} of {places[path]}. Remove one of the two lines.")
             if path not in unnamed:
-                raise Error(f"{place} {why_missing(path, root)}. Put it there, or remove the line.")
+                raise Error(f"{place} {why_missing(path, root)}. Add the image or remove the line.")
             unnamed.remove(path)
             work = _work(label, code, file, line)
             key = key_of(path.rpartition(".")[0].split("/"))
             images.append(SourceImage(root / path, key, work, work, code))
-    notes = note_unnamed(unnamed, root, root, "no list names")
+    notes = note_unnamed(unnamed, root, root, "not in any list")
     source = source_of_identities("icartoonface", images, notes)
     left_out = tuple(entry for entry in visible(root) if entry not in folders and entry not in files.values())
     return Source(source.name, source.layout, source.works, source.images, left_out, source.notes)
 
 
 def source_of_identities(name: str, images: Sequence[SourceImage], notes: Sequence[str]) -> Source:
-    """The source with train, query and gallery each identity by identity, train's identities first."""
+    """Return the source with the images sorted by split and identity; train's identities come first."""
     if not any(image.split_code == TRAIN for image in images):
-        raise Error(f"The {name} source names no image of train. Look at its lists.")
+        raise Error(f"The {name} source has no image in train. Check its lists.")
     works = sorted({image.work for image in images}, key=_order)
     place = {work: number for number, work in enumerate(works)}
     ordered = sorted(images, key=lambda image: (image.split_code, place[image.work]))
     refuse_equal_keys(ordered)
-    note = "val is a fifth of train's identities, cut by a fixed seed, their images 4:6 into query and gallery"
+    note = "val is a fifth of train's identities, by a fixed seed; their images are split 4:6 into query and gallery"
     return Source(name, "identities", tuple(works), tuple(ordered), notes=(*notes, note))
 
 
 def _work(label: str, code: int, file: Path, line: int) -> str:
-    """The identity's name; the test lists count theirs anew, so equal labels in train and test are two identities."""
+    """Return the identity's name; the test lists have their own numbers, so equal labels are different identities."""
     if code != TRAIN and label == DISTRACTOR_LABEL:
         return DISTRACTOR
     return f"{'train' if code == TRAIN else 'test'}_{number(label, file, line, 'label')}"
 
 
 def _order(work: str) -> tuple[int, int, str]:
-    """Train before test before distractors, each by number."""
+    """Sort key: train, then test, then distractors, each by number."""
     part, _, label = work.partition("_")
     return ("train", "test", DISTRACTOR).index(part), int(label) if label.isdigit() else 0, label

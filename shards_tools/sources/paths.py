@@ -1,6 +1,6 @@
-"""Names and places of image files: keys from any text, and nothing from outside a source's folder.
+"""Paths of image files: keys from any text, and no file from outside a source's folder.
 
-What lies in a folder is listed once, which tells the kind of each entry too, so that no image costs a call of its own.
+Each folder is listed once with the type of every entry, so that no image needs a system call of its own.
 """
 
 import hashlib
@@ -14,22 +14,23 @@ from shards_tools.sources.source import SourceImage
 from shards_tools.writer import MAX_KEY_LENGTH
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
-MAX_PATH_LENGTH = 400  # of what a message repeats
-DIGEST_LENGTH = 16  # hex digits that stand for what is cut off a long key: 64 bits
+ONE_OF_SUFFIXES = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+MAX_PATH_LENGTH = 400  # in a message
+DIGEST_LENGTH = 16  # hex digits that replace the end of a long key: 64 bits
 
 
 def escape(text: str) -> str:
-    """The text in ASCII without dots and slashes: webdataset cuts a name at its first dot, and slashes make folders."""
+    """Escape text to ASCII without dots or slashes: webdataset cuts names at the first dot; slashes make folders."""
     try:
         return quote(text, safe="").replace(".", "%2E")
     except UnicodeEncodeError:
-        raise Error(f"{text!r} is a name that is no UTF-8. Rename the file or folder.") from None
+        raise Error(f"The name {text!r} is not valid UTF-8. Rename the file or folder.") from None
 
 
 def key_of(parts: Iterable[str]) -> str:
-    """The key of an image from the folders that name it and its own name without ending, `FOLDER-...-NAME`.
+    """Return the key of an image, `FOLDER-...-NAME`, from its folders and its name without suffix.
 
-    Different parts of one depth give different keys. Of a key that would be too long a checksum replaces the end.
+    Different parts of equal depth give different keys. A checksum replaces the end of a key that would be too long.
     """
     *folders, name = map(escape, parts)
     key = "-".join([*(folder.replace("-", "%2D") for folder in folders), name])
@@ -40,44 +41,44 @@ def key_of(parts: Iterable[str]) -> str:
 
 
 def refuse_equal_keys(images: Iterable[SourceImage]) -> None:
-    """An Error where two images have one key, as two do that differ in their endings alone."""
+    """Raise an Error if two images have the same key, such as two that differ only in their suffixes."""
     first: dict[str, Path] = {}
     for image in images:
         if image.key in first:
-            raise Error(f"{first[image.key]} and {image.path} differ in their endings alone. Remove or rename one.")
+            raise Error(f"{first[image.key]} and {image.path} differ only in their suffixes. Remove or rename one.")
         first[image.key] = image.path
 
 
 def refuse_link_out(entry: Path, tree: Path) -> None:
-    """An Error where `entry` is a link that leads out of the tree, or to nothing in it."""
-    # realpath, as Path.resolve ends with a traceback where a link leads to itself
+    """Raise an Error if `entry` is a link that leads out of the tree."""
+    # realpath, because Path.resolve raises for a link to itself
     if entry.is_symlink() and not Path(os.path.realpath(entry)).is_relative_to(os.path.realpath(tree)):
-        raise Error(f"{entry} is a link that leads out of {tree}. Put a copy in its place, or remove it.")
+        raise Error(f"{entry} is a link that leads out of {tree}. Replace it with a copy or remove it.")
 
 
 def refuse_other_kinds(file: Path) -> None:
-    """An Error where the name is not that of a JPEG or PNG file."""
+    """Raise an Error if the name is not that of a JPEG or PNG file."""
     if file.suffix.lower() not in SUFFIXES:
-        raise Error(f"{file} is no image: its name should end in {', '.join(SUFFIXES)}. Convert it or remove it.")
+        raise Error(f"{file} is not an image: its suffix must be {ONE_OF_SUFFIXES}. Convert it or remove it.")
 
 
 def visible(folder: Path) -> list[Path]:
-    """What is in the folder, by name; hidden files are ignored."""
+    """Return the entries of the folder without hidden ones, sorted by name."""
     return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
 
 
 def require_folder(folder: Path, kind: str) -> Path:
-    """The folder itself, or an Error that says what it should be."""
+    """Return the folder, or raise an Error that says what it should hold."""
     if not folder.is_dir():
-        raise Error(f"{folder} is no folder. Name the folder that holds {kind}.")
+        raise Error(f"{folder} is not a folder. Give the folder that holds {kind}.")
     return folder
 
 
 def list_images(folder: Path, tree: Path) -> set[str]:
-    """The images in `folder` at any depth, as paths below it with slashes.
+    """List the images in `folder` at any depth, as paths relative to it with slashes.
 
-    Regular files whose names end as those of images; hidden ones are ignored. A link to a file counts where it stays in
-    the tree; a link to a folder is an Error, as is one that leads out.
+    An image is a regular file with one of SUFFIXES; hidden files are ignored. A link to a file in the tree counts too.
+    A link to a folder, or out of the tree, is an Error.
     """
     refuse_link_out(folder, tree)
     found: set[str] = set()
@@ -98,30 +99,30 @@ def list_images(folder: Path, tree: Path) -> set[str]:
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
-    # os.path.isfile, as DirEntry.is_file ends with a traceback where a link leads to itself
+    # os.path.isfile, because DirEntry.is_file raises for a link to itself
     return os.path.isfile(entry.path) if entry.is_symlink() else entry.is_file()
 
 
 def _check_link(link: Path, tree: Path) -> None:
     refuse_link_out(link, tree)
     if link.is_dir():
-        raise Error(f"{link} is a link to a folder, which is not followed. Put the folder in its place, or remove it.")
+        raise Error(f"{link} is a link to a folder, which is not followed. Replace it with the folder or remove it.")
 
 
 def why_missing(path: str, folder: Path) -> str:
-    """What is wrong with a path of a list that is none of the images in `folder`."""
+    """Return what is wrong with a listed path that is not an image in `folder`."""
     if len(path) > MAX_PATH_LENGTH:
-        return f"names a path of {len(path):,} characters, which begins with {path[:60]!r}"
+        return f"names a path of {len(path):,} characters that starts with {path[:60]!r}"
     if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path.replace("\\", "/")).parts:
-        return f"names {path!r}, which leads out of {folder}"
+        return f"names {path!r}, which is outside {folder}"
     if not path.lower().endswith(SUFFIXES):
-        return f"names {path!r}, which is no image: its name should end in {', '.join(SUFFIXES)}"
-    return f"names {path!r}, but {folder / path} is missing or no regular file"
+        return f"names {path!r}, which is not an image: its suffix must be {ONE_OF_SUFFIXES}"
+    return f"names {path!r}, but {folder / path} is missing or not a regular file"
 
 
 def note_unnamed(unnamed: Collection[str], folder: Path, tree: Path, reason: str) -> list[str]:
-    """A note on images that lie in the folder of the tree without being part of it, such as "no list names"."""
+    """Return a note on images in the folder that were skipped; `reason` is, for example, "not in any list"."""
     if not unnamed:
         return []
     example = (folder / min(unnamed)).relative_to(tree)
-    return [f"{len(unnamed):,} images that {reason} were left out, such as {example}"]
+    return [f"{len(unnamed):,} images were skipped: {reason}, such as {example}"]

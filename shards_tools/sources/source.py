@@ -1,4 +1,4 @@
-"""What a source of images is: each image with its place, its labels and its part of the data."""
+"""A scanned source: each image with its path, labels and split."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,28 +6,28 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class SourceImage:
-    """One image file and what its place in the source says about it."""
+    """One image file with the labels and the split that the source gives it."""
 
     path: Path
-    key: str  # unique in its source; its name in the shards, so ASCII without dots
+    key: str  # unique in its source; also its name in the shards, so ASCII without dots
     work: str  # or class, or identity
-    role: str  # "WORK/ROLE", or the work again in data without roles
-    split_code: int  # of splits.py; what is cut from train is still in train here
+    role: str  # "WORK/ROLE"; for data without roles: the work
+    split_code: int  # from splits.py, before the build splits val or test off from train
     fold: int = -1  # 0..4 in a five-fold layout
-    # Left, top, right, bottom in px: what is kept of the image; may reach over its edges.
+    # The crop to keep: left, top, right, bottom in px; may extend beyond the image.
     box: tuple[int, int, int, int] | None = None
     tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Source:
-    """A scanned source. One role's images of one split stand side by side."""
+    """A scanned source. The images of one role and split are adjacent."""
 
     name: str
     layout: str  # a key of NUM_FOLDS in manifest.py
-    works: tuple[str, ...]  # every work that an image has; index = work id
+    works: tuple[str, ...]  # works with at least one image; index = work id
     images: tuple[SourceImage, ...]
-    left_out: tuple[Path, ...] = ()  # what stands beside the tree and is no part of it
-    notes: tuple[str, ...] = ()  # what was done to the source that a reader of results should know
-    pairs: tuple[tuple[int, int], ...] = ()  # official test pairs: places in `images`
-    cut: tuple[int, ...] = ()  # of VAL and TEST, what the build cuts from each class's train images
+    left_out: tuple[Path, ...] = ()  # entries next to the tree that are not part of it
+    notes: tuple[str, ...] = ()  # changes to the source that affect how results are read
+    pairs: tuple[tuple[int, int], ...] = ()  # official test pairs: indices into `images`
+    cut: tuple[int, ...] = ()  # splits (VAL, or VAL and TEST) that the build takes from each class's train images

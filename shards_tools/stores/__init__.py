@@ -1,4 +1,4 @@
-"""Where shards lie: `open_store` picks the store by the address."""
+"""Stores of shards: `open_store` chooses the store by the address."""
 
 from pathlib import Path
 
@@ -10,10 +10,10 @@ from shards_tools.stores.store import Store
 
 
 def open_store(address: str | Path) -> Store:
-    """The store at an address: a folder, file:///PATH, https://HOST/PATH, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX.
+    """Open a store: a folder, file:///PATH, https://HOST/PATH, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX.
 
-    A path is made absolute. Plain http:// is for this machine and addresses of a private network. Any other text is an
-    Error, so that none reaches a shell or a library that would guess what it means.
+    A path is made absolute. Plain http:// is allowed only for this machine and addresses of a private network. Any
+    other text is an Error, so that none reaches a shell, or a library that guesses its meaning.
     """
     place = address if isinstance(address, Path) else parse_address(address)
     if isinstance(place, Path):

@@ -1,4 +1,4 @@
-"""What an address of shards may be: every other text is refused before any library sees it."""
+"""Parse addresses of shards; any other text is rejected before a library sees it."""
 
 import ipaddress
 import re
@@ -9,17 +9,17 @@ from urllib.parse import unquote
 from shards_tools.errors import Error
 
 BUCKET_SCHEMES = ("s3", "gs")
-KNOWN = "Name a folder, file:///PATH, https://HOST/PATH, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX."
+KNOWN = "Use a folder, file:///PATH, https://HOST/PATH, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX."
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
-# What a shell or webdataset would act on; a folder with such a name can still be given as a Path.
+# Characters that a shell or webdataset would interpret; a folder with such a name can still be given as a Path.
 ACTIVE = re.compile(r"[\x00-\x1f\x7f|`]|\$[({]")
 REMOTE = re.compile(r"(?:([^/?#@]*)@)?([^/?#@]+)(/[^?#@]*)?")
 HOST = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
 BUCKET = re.compile(r"[A-Za-z0-9][\w.-]{1,220}", re.ASCII)
 PART = re.compile(r"[\w.~%+=,:!-]+", re.ASCII)
 
-# Link-local addresses are left out: there clouds answer with the machine's credentials.
+# Without link-local addresses: clouds serve the machine's credentials there.
 PRIVATE = [
     ipaddress.ip_network(text)
     for text in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
@@ -28,11 +28,11 @@ PRIVATE = [
 
 @dataclass(frozen=True)
 class Address:
-    """A remote folder. Its text never shows who reads it."""
+    """A remote folder. `str()` and `repr()` never show the user and the password."""
 
     scheme: str  # https, http, s3 or gs
-    host: str  # with the port, if one was given; the bucket for s3 and gs
-    path: str  # "/a/b", or "" for the top
+    host: str  # with the port if one is given; for s3 and gs: the bucket
+    path: str  # "/a/b", or "" for the root
     user: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
 
@@ -41,33 +41,35 @@ class Address:
 
 
 def parse_address(text: str) -> Address | Path:
-    """The remote folder or the local path that a text names; an Error for what is neither."""
+    """Parse a text to a remote folder or a local path; anything else is an Error."""
     scheme = SCHEME.match(text)
     if not text.strip() or ACTIVE.search(text):
-        raise _refused(text, "is no address of shards.")
+        raise _refused(text, "is not an address of shards.")
     if scheme is None:
         return Path(text)
     kind, rest = scheme[1].lower(), text[scheme.end() :]
     if kind == "file" and re.match(r"//(localhost)?/", rest):
         path = unquote(rest[2:].removeprefix("localhost"))
         if ACTIVE.search(path):
-            raise _refused(text, "is no address of shards.")
+            raise _refused(text, "is not an address of shards.")
         return Path(path)
     if kind not in ("https", "http", *BUCKET_SCHEMES) or not rest.startswith("//"):
-        raise _refused(text, f"is no address of shards: {kind}: is not read. A folder with a colon is ./{kind}:….")
+        raise _refused(
+            text, f"is not an address of shards: {kind}: is not supported. For a folder with a colon, write ./{kind}:…."
+        )
     found = REMOTE.fullmatch(rest[2:])
     if found is None:
-        raise _refused(text, "is no address of shards: it has a query, a fragment or a stray @.")
+        raise _refused(text, "is not an address of shards: it has a query, a fragment or an extra @.")
     path = _checked_path(text, found[3] or "", raw=kind in BUCKET_SCHEMES)
     if kind in BUCKET_SCHEMES:
         if found[1] is not None or not BUCKET.fullmatch(found[2]):
-            raise _refused(text, "names no bucket. Credentials belong in the environment.")
+            raise _refused(text, "has no valid bucket. Set credentials in the environment.")
         return Address(kind, found[2], path)
     return _web_address(text, kind, found, path)
 
 
 def is_private(host: str) -> bool:
-    """Whether the host, without its port, is this machine or a literal address of a private network."""
+    """Return whether the host (without port) is this machine or a literal address of a private network."""
     if host == "localhost":
         return True
     try:
@@ -80,16 +82,16 @@ def is_private(host: str) -> bool:
 def _web_address(text: str, scheme: str, found: re.Match[str], path: str) -> Address:
     credentials, host = found[1], HOST.fullmatch(found[2])
     if host is None or (host[2] and not 0 < int(host[2]) < 65536):
-        raise _refused(text, "names no host.")
+        raise _refused(text, "has no valid host.")
     if host[1].startswith("["):
         try:
             ipaddress.IPv6Address(host[1].strip("[]"))
         except ValueError:
-            raise _refused(text, "names no host.") from None
+            raise _refused(text, "has no valid host.") from None
     if scheme == "http" and not is_private(host[1].lower()):
-        raise _refused(text, "is plain http, which is for this machine and private network addresses. Use https://.")
+        raise _refused(text, "is plain http, which is only for this machine and private networks. Use https://.")
     if credentials is not None and scheme == "http":
-        raise _refused(text, "would send its password in the clear. Use https://.")
+        raise _refused(text, "would send its password unencrypted. Use https://.")
     user, _, password = (credentials or "").partition(":")
     return Address(scheme, found[2].lower(), path, unquote(user), unquote(password))
 
@@ -104,7 +106,7 @@ def _checked_path(text: str, path: str, *, raw: bool) -> str:
             or set(meant) <= {"."}
             or re.search(r"[/\\\x00-\x1f]", meant)
         ):
-            raise _refused(text, f"has {part!r} in its path, where letters, digits and _.~+=,:!- may stand.")
+            raise _refused(text, f"has {part!r} in its path. Use only letters, digits and _.~+=,:!- there.")
     return path
 
 

@@ -1,4 +1,4 @@
-"""A folder in a bucket: s3:// through s3fs, gs:// through gcsfs, which are imported when such an address is opened."""
+"""A folder in a bucket: s3:// through s3fs, gs:// through gcsfs, imported when such an address is opened."""
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -13,27 +13,27 @@ from shards_tools.stores.remote import RemoteStore
 from shards_tools.stores.retry import Stumble, persist
 from shards_tools.stores.store import check_name
 
-# Whose exceptions are failures of a read; all others are bugs and keep their traceback.
+# Exceptions of these libraries are failed reads; all others are bugs and keep their traceback.
 LIBRARIES = {"aiobotocore", "aiohttp", "botocore", "fsspec", "gcsfs", "google", "requests", "s3fs"}
 CHECKS = ("request_checksum_calculation", "response_checksum_validation")
 CREDENTIALS = {
-    "s3": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_ENDPOINT_URL where it is not Amazon's",
+    "s3": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_ENDPOINT_URL if the bucket is not Amazon's",
     "gs": "Set GOOGLE_APPLICATION_CREDENTIALS",
 }
 
 
 class BucketStore(RemoteStore):
-    """Files below a prefix of a bucket. Keys and endpoint come from the environment, as the bucket's own tools read it.
+    """Files below a prefix of a bucket. Keys and endpoint come from the environment, as for the bucket's own tools.
 
-    The libraries run an event loop in a thread of their own, which a fork does not copy: each process opens its own.
+    The libraries run an event loop in a thread, which a fork does not copy: each process opens its own connection.
     """
 
     def exists(self) -> bool:
-        """Whether anything lies below the prefix."""
+        """Return whether there is any file below the prefix."""
         return persist(str(self), lambda: bool(self._ask(str(self), "exists", self._prefix)))
 
     def names(self) -> list[str]:
-        """Every file below the prefix, as a path from there."""
+        """List every file below the prefix, as a path relative to it."""
         try:
             found = persist(str(self), lambda: self._ask(str(self), "find", self._prefix))
         except FileNotFoundError:
@@ -41,14 +41,14 @@ class BucketStore(RemoteStore):
         return sorted(path.removeprefix(f"{self._prefix}/") for path in found)
 
     def fetch(self, name: str, file: Path) -> None:
-        """Write a file of the bucket to `file`."""
+        """Download a file of the bucket to `file`."""
         place, path, size = self.place(name), f"{self._prefix}/{name}", self.size(name)
         if size is None:
-            raise Error(f"{place} is missing.")
+            raise Error(f"{place} is missing. Upload it again.")
         persist(place, lambda: self._ask(place, "get_file", path, seconds_for=size, lpath=str(file)))
 
     def send(self, file: Path, name: str) -> None:
-        """Write `file` to the bucket, whole, over what may be there by that name."""
+        """Upload `file` to the bucket, replacing a file of that name."""
         check_name(self, name)
         place, path, size = self.place(name), f"{self._prefix}/{name}", file.stat().st_size
 
@@ -61,7 +61,7 @@ class BucketStore(RemoteStore):
             raise self._no_bucket() from None
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove files below the prefix, by their paths from there. One that is gone already is no mistake."""
+        """Remove files by their paths relative to the prefix; files that do not exist are ignored."""
         for name in names:
             persist(f"{self}/{name}", partial(self._ask_removal, name), done="removed")
 
@@ -84,19 +84,21 @@ class BucketStore(RemoteStore):
         try:
             data: bytes = self._ask(place, "cat_file", path, seconds_for=size, start=start, end=end)
         except FileNotFoundError:
-            raise Error(f"{place} is missing.") from None
+            raise Error(f"{place} is missing. Upload it again.") from None
         if len(data) > size:
-            raise Error(f"{place}: the server sends {len(data):,} bytes where {size:,} were asked for.")
+            raise Error(f"{place}: the server sent {len(data):,} bytes instead of {size:,}. Use another server.")
         if len(data) < size:
             whole = self._ask_size(name)
             if whole is not None and whole < start + size:
-                raise Error(f"{place} ends after {whole:,} bytes, {start + size:,} were expected.")
-            raise Stumble(f"only {len(data):,} of {size:,} bytes came")
+                raise Error(f"{place} ends after {whole:,} bytes, but {start + size:,} were expected. Upload it again.")
+            raise Stumble(f"only {len(data):,} of {size:,} bytes were received")
         return data
 
     def _no_bucket(self) -> Error:
         scheme, bucket = self._address.scheme, self._address.host
-        return Error(f"There is no bucket {scheme}://{bucket}, or it is not to be seen with these keys. Name another.")
+        return Error(
+            f"The bucket {scheme}://{bucket} does not exist, or these keys have no access to it. Use another bucket."
+        )
 
     def _ask_removal(self, name: str) -> None:
         with suppress(FileNotFoundError):
@@ -112,11 +114,11 @@ class BucketStore(RemoteStore):
         done: str = "read",
         **arguments: Any,
     ) -> Any:
-        """One call of the library, within a time limit. FileNotFoundError passes; others are an Error or a Stumble.
+        """Call the library with a time limit. FileNotFoundError is raised as it is; others become Error or Stumble.
 
         Args:
-            seconds_for: bytes that the answer, or the request, may take its time for.
-            done: what is to be done with the place, for an Error.
+            seconds_for: bytes to transfer, which determine the time limit.
+            done: the participle in "cannot be read", for an Error.
         """
         call: Callable[..., Any] = getattr(self._connection, method)
         try:
@@ -128,23 +130,23 @@ class BucketStore(RemoteStore):
                 raise
             reason = (
                 " ".join(str(failure).split()) or "the server did not answer in time"
-            )  # FSTimeoutError says nothing
+            )  # FSTimeoutError has no message
             if _is_forbidden(failure):
-                way_out = f"{CREDENTIALS[self._address.scheme]}, or ask who keeps it to let you in."
-                raise Error(f"{place} may not be {done}: {reason.rstrip('.'):.300}. {way_out}") from failure
+                way_out = f"{CREDENTIALS[self._address.scheme]}, or ask the bucket's owner for access."
+                raise Error(f"{place} cannot be {done}: {reason.rstrip('.'):.300}. {way_out}") from failure
             if _status(failure) in (400, 416):
-                raise Error(f"{place} cannot be {done}: {reason.rstrip('.'):.300}.") from failure
+                raise Error(f"{place} cannot be {done}: {reason.rstrip('.'):.300}. Check the address.") from failure
             raise Stumble(reason.rstrip(".")[:300]) from failure
 
 
 def _open_bucket(address: Address) -> Any:
-    """The library's file system, without its caches and its own retries."""
+    """Open the library's file system, without its caches and retries."""
     try:
         if address.scheme == "s3":
             import s3fs
 
             limits = {"connect_timeout": retry.CONNECT_TIMEOUT_S, "read_timeout": retry.READ_TIMEOUT_S}
-            # Of other servers than Amazon's many know no such checksums, or send a file's with a part of it.
+            # Many servers other than Amazon's lack these checksums, or send the whole file's with a range.
             checks = dict.fromkeys(CHECKS, "when_required")
             system = s3fs.S3FileSystem(
                 skip_instance_cache=True,
@@ -153,7 +155,7 @@ def _open_bucket(address: Address) -> Any:
             )
             system.retries = 1
             return system
-        from gcsfs.core import GCSFileSystem  # the one of gcsfs itself also opens gRPC channels
+        from gcsfs.core import GCSFileSystem  # `gcsfs.GCSFileSystem` also opens gRPC channels
 
         return GCSFileSystem(skip_instance_cache=True, use_listings_cache=False)
     except ImportError as failure:
@@ -172,7 +174,7 @@ def _is_forbidden(failure: Exception) -> bool:
 
 
 def _status(failure: Exception) -> int | None:
-    """The HTTP status behind a failure: gcsfs gives it as `code`, botocore in the response of the cause."""
+    """Return the HTTP status of a failure: gcsfs has it in `code`, botocore in the response of the cause."""
     response = getattr(failure.__cause__, "response", None) or getattr(failure, "response", None)
     if isinstance(response, dict):
         return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))

@@ -21,14 +21,14 @@ CHUNK_BYTES = 2**18
 
 
 class HttpStore(RemoteStore):
-    """Files below an https:// address, read by byte ranges over connections that stay open.
+    """Files below an https:// address, read by byte ranges over persistent connections.
 
-    It takes no more bytes than were asked for, and follows redirects from https to https or within one server; the
-    password goes to the server it was given for alone.
+    The store reads no more bytes than it requested. It follows redirects only from https to https or within one server,
+    and sends the password only to the server of the address.
     """
 
     def exists(self) -> bool:
-        """True: a web server does not say whether it has a folder."""
+        """Return True: a web server does not tell whether a folder exists."""
         return True
 
     def _connect(self) -> urllib3.PoolManager:
@@ -41,16 +41,17 @@ class HttpStore(RemoteStore):
             self._check_status(answer, name, {200})
             length = answer.headers.get("Content-Length", "")
             if not length.isdecimal():
-                raise Error(f"{self.place(name)} has no Content-Length: the server does not say how large it is.")
+                raise Error(f"{self.place(name)} has no Content-Length. Use a server that sends it, such as nginx.")
             return int(length)
 
     def _ask_range(self, name: str, start: int, size: int) -> bytes:
         with self._ask("GET", name, {"Range": f"bytes={start}-{start + size - 1}"}) as answer:
             if answer.status in (404, 410):
-                raise Error(f"{self.place(name)} is missing: the server says {_status(answer)}.")
+                raise Error(f"{self.place(name)} is missing: the server says {_status(answer)}. Upload it again.")
             if answer.status == 416:
                 raise Error(
                     f"{self.place(name)} ends before {start + size:,} bytes: the server says {_status(answer)}."
+                    " Upload it again."
                 )
             self._check_status(answer, name, {200, 206})
             self._check_range(answer, name, start, size)
@@ -60,36 +61,37 @@ class HttpStore(RemoteStore):
         if answer.status in retry.STUMBLING:
             raise Stumble(f"the server says {_status(answer)}", _retry_after_s(answer))
         if answer.status in (401, 403):
-            way_out = "Write https://USER:PASSWORD@HOST/PATH, or ask who keeps it to let you in."
-            raise Error(f"{self.place(name)} may not be read: the server says {_status(answer)}. {way_out}")
+            way_out = "Use https://USER:PASSWORD@HOST/PATH, or ask the server's owner for access."
+            raise Error(f"{self.place(name)} cannot be read: the server says {_status(answer)}. {way_out}")
         if answer.status not in fine:
-            raise Error(f"{self.place(name)} cannot be read: the server says {_status(answer)}.")
+            raise Error(f"{self.place(name)} cannot be read: the server says {_status(answer)}. Check the address.")
         if answer.headers.get("Content-Encoding", "identity") != "identity":
             raise Error(
-                f"{self.place(name)} comes compressed, though plain bytes were asked for. Switch that off there."
+                f"{self.place(name)} was sent compressed, but plain bytes were requested. Turn off compression there."
             )
 
     def _check_range(self, answer: BaseHTTPResponse, name: str, start: int, size: int) -> None:
         length = answer.headers.get("Content-Length")
         if answer.status == 200:
             if start or (length is not None and length != str(size)):
-                way_out = "Serve the shards by one that answers them, such as nginx, or copy them to a local folder."
+                way_out = "Use a server that supports them, such as nginx, or copy the shards to a local folder."
                 raise Error(f"{self.place(name)}: the server ignores range requests. {way_out}")
             return
         said = answer.headers.get("Content-Range", "")
         found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", said)
         if found and int(found[1]) == start and int(found[2]) < start + size - 1 and found[3] == str(int(found[2]) + 1):
-            raise Error(f"{self.place(name)} ends after {int(found[3]):,} bytes, {start + size:,} were expected.")
-        if not found or (int(found[1]), int(found[2])) != (start, start + size - 1):
-            asked = f"bytes {start}-{start + size - 1} were asked for"
             raise Error(
-                f"{self.place(name)}: the server sends {said!r:.80} where {asked}. Ask who keeps it to mend that."
+                f"{self.place(name)} ends after {int(found[3]):,} bytes, but {start + size:,} were expected."
+                " Upload it again."
             )
+        if not found or (int(found[1]), int(found[2])) != (start, start + size - 1):
+            asked = f"bytes {start}-{start + size - 1}"
+            raise Error(f"{self.place(name)}: the server sent {said!r:.80} instead of {asked}. Use another server.")
         if length is not None and length != str(size):
-            raise Error(f"{self.place(name)}: the server sends {length} bytes where {size:,} were asked for.")
+            raise Error(f"{self.place(name)}: the server sent {length} bytes instead of {size:,}. Use another server.")
 
     def _take(self, answer: BaseHTTPResponse, name: str, size: int) -> bytes:
-        """The body, read to its end so that the connection can serve again; never more than one byte too many."""
+        """Read the body to its end, so that the connection can be reused; read at most one byte too many."""
         data, until = bytearray(), time.monotonic() + retry.seconds_for(size)
         while len(data) <= size:
             chunk = answer.read1(min(CHUNK_BYTES, size + 1 - len(data)))
@@ -97,16 +99,19 @@ class HttpStore(RemoteStore):
                 break
             data += chunk
             if time.monotonic() > until:
-                raise Stumble(f"only {len(data):,} of {size:,} bytes came in {retry.seconds_for(size):.0f} s")
+                raise Stumble(f"only {len(data):,} of {size:,} bytes arrived in {retry.seconds_for(size):.0f} s")
         if len(data) > size:
-            raise Error(f"{self.place(name)}: the server sends more than the {size:,} bytes that were asked for.")
+            raise Error(
+                f"{self.place(name)}: the server sent more than the {size:,} bytes that were requested."
+                " Use another server."
+            )
         if len(data) < size:
             raise Stumble(f"the connection ended after {len(data):,} of {size:,} bytes")
         return bytes(data)
 
     @contextmanager
     def _ask(self, method: str, name: str, headers: dict[str, str] | None = None) -> Iterator[BaseHTTPResponse]:
-        """The answer after redirects; what goes wrong on the way is a Stumble, a bad certificate an Error."""
+        """Yield the response after redirects; a failed connection is a Stumble, a bad certificate an Error."""
         url = f"{self._address}/{quote(name)}"
         try:
             answer = self._send(method, url, headers or {})
@@ -143,8 +148,8 @@ class HttpStore(RemoteStore):
         target = urljoin(url, location)
         if not (target.startswith("https://") and url.startswith("https://")) and _server(target) != _server(url):
             where = "://".join(_server(target))
-            way_out = "Name that address yourself if you trust it."
-            raise Error(f"{self.place(name)} leads to {where:.100}, which is not followed. {way_out}")
+            way_out = "Use that address directly if you trust it."
+            raise Error(f"{self.place(name)} redirects to {where:.100}, which is not followed. {way_out}")
         return target
 
 
@@ -168,7 +173,7 @@ def _reason(failure: urllib3.exceptions.HTTPError) -> str:
 
 
 def _retry_after_s(answer: BaseHTTPResponse) -> float:
-    """The wait that the server asks for, in seconds or as a date; 0 where it asks for none."""
+    """Return the wait that the server requests, given in seconds or as a date; 0 if there is none."""
     text = answer.headers.get("Retry-After", "")
     if text.isdecimal():
         return float(text)

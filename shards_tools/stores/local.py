@@ -1,4 +1,4 @@
-"""A folder on a disk of this machine."""
+"""A local folder."""
 
 import os
 import threading
@@ -8,14 +8,14 @@ from pathlib import Path
 from shards_tools.errors import Error
 from shards_tools.stores.store import check_name
 
-MAX_OPEN = 256  # files of one store; a process may have 1,024 by default
+MAX_OPEN = 256  # files per store; the default limit of a process is 1,024
 
 
 class LocalStore:
-    """Files of a local folder, kept open once read: opening each time takes ten times as long as reading.
+    """Files of a local folder. A file stays open once read: opening it takes ten times as long as reading.
 
-    A file that is replaced by another goes on being read as it was. Threads and forked processes share a store, since
-    a read moves no file position.
+    A file that is replaced is still read as it was when it was opened. Threads and forked processes can share a store,
+    because a read does not move the file position.
     """
 
     is_local = True
@@ -32,28 +32,33 @@ class LocalStore:
         return str(self.folder)
 
     def place(self, name: str) -> str:
-        """The file's path."""
+        """Return the file's path."""
         return str(self.folder / name)
 
     def exists(self) -> bool:
-        """Whether the folder is there."""
+        """Return whether the folder exists."""
         return self.folder.is_dir()
 
     def size(self, name: str) -> int | None:
-        """The bytes of a regular file, or None where there is none."""
+        """Return the size of a regular file in bytes, or None if there is none."""
         check_name(self, name)
         path = self.folder / name
         return path.stat().st_size if path.is_file() else None
 
     def read(self, name: str, start: int, size: int) -> bytes:
-        """`size` bytes from byte `start` on."""
+        """Read `size` bytes from byte `start` on."""
         try:
             file = self._open.get(name) or self._opened(name)
             data = os.pread(file.number, size, start)
         except OSError as failure:
-            raise Error(f"{self.place(name)} cannot be read: {failure.strerror}.") from failure
+            raise Error(
+                f"{self.place(name)} cannot be read: {failure.strerror}. Check the file and its permissions."
+            ) from failure
         if len(data) != size:
-            raise Error(f"{self.place(name)} ends after {start + len(data):,} bytes, {start + size:,} were expected.")
+            raise Error(
+                f"{self.place(name)} ends after {start + len(data):,} bytes, but {start + size:,} were expected."
+                " Copy or build it again."
+            )
         return data
 
     def _opened(self, name: str) -> "_Descriptor":
@@ -67,7 +72,7 @@ class LocalStore:
 
 
 class _Descriptor:
-    """An open file, closed when the last thread that reads it lets go."""
+    """An open file, closed when the last thread that reads it is done."""
 
     def __init__(self, number: int) -> None:
         self.number = number

@@ -1,4 +1,4 @@
-"""What stores beyond this machine share: checked names, repeated requests, connections of each process its own."""
+"""Base class of remote stores: it checks names, retries requests and opens one connection per process."""
 
 import os
 from abc import ABC, abstractmethod
@@ -10,7 +10,7 @@ from shards_tools.stores.store import check_name
 
 
 class RemoteStore(ABC):
-    """Files below an address. A subclass says how to connect, and asks once for a size or for a range."""
+    """Files below an address. A subclass connects, and requests a size or a range once."""
 
     is_local = False
 
@@ -25,38 +25,38 @@ class RemoteStore(ABC):
         return str(self._address)
 
     def place(self, name: str) -> str:
-        """The file's address, without the password."""
+        """Return the file's address, without the password."""
         return f"{self._address}/{name}"
 
     def size(self, name: str) -> int | None:
-        """The bytes of a file, or None where there is none, or no such folder."""
+        """Return the size of a file in bytes, or None if the file or the folder does not exist."""
         check_name(self, name)
         return persist(self.place(name), lambda: self._ask_size(name))
 
     def read(self, name: str, start: int, size: int) -> bytes:
-        """`size` bytes from byte `start` on, by one range request."""
+        """Read `size` bytes from byte `start` on, with one range request."""
         check_name(self, name)
         return persist(self.place(name), lambda: self._ask_range(name, start, size)) if size else b""
 
     @property
     def _connection(self) -> Any:
-        """What `_connect` gave to this process: a forked one must not share its parent's."""
+        """Return this process's connection: a forked process must not share its parent's."""
         if self._pid != os.getpid():
             self._link, self._pid = self._connect(), os.getpid()
         return self._link
 
     @abstractmethod
     def exists(self) -> bool:
-        """Whether there is such a folder at all."""
+        """Return whether the folder exists."""
 
     @abstractmethod
     def _connect(self) -> Any:
-        """Whatever keeps connections open."""
+        """Return a new connection or pool of connections."""
 
     @abstractmethod
     def _ask_size(self, name: str) -> int | None:
-        """As `size`, asked once: a Stumble where it is worth asking again."""
+        """Like `size`, with one request; raise Stumble if a retry may help."""
 
     @abstractmethod
     def _ask_range(self, name: str, start: int, size: int) -> bytes:
-        """As `read`, asked once: a Stumble where it is worth asking again."""
+        """Like `read`, with one request; raise Stumble if a retry may help."""

@@ -1,4 +1,4 @@
-"""Asking again where a remote store may only have stumbled: after waits that double, and with an end."""
+"""Retry requests to a remote store that failed temporarily, with exponential backoff and a limit."""
 
 import logging
 import random
@@ -12,18 +12,18 @@ log = logging.getLogger(__name__)
 
 MAX_ASKS = 5
 FIRST_WAIT_S = 0.5
-MAX_SECONDS = 30.0  # from the first time of asking to the last
+MAX_SECONDS = 30.0  # from the first try to the last
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 20.0  # without a byte
-MIN_BYTES_PER_S = 50_000  # a server that dribbles is one that stumbles
-STUMBLING = frozenset({408, 429, 500, 502, 503, 504})  # HTTP: the same request may do better later
+MIN_BYTES_PER_S = 50_000  # a slower server counts as failed
+STUMBLING = frozenset({408, 429, 500, 502, 503, 504})  # HTTP: the same request may succeed later
 
 Answer = TypeVar("Answer")
-_jitter = random.Random()  # its own, so that the random numbers of a training stay what they were
+_jitter = random.Random()  # separate, so that it does not change the random numbers of a training
 
 
 class Stumble(Exception):
-    """A failure that may pass. `wait_s` is how long the server asks to be left alone."""
+    """A temporary failure. `wait_s` is the wait that the server requests."""
 
     def __init__(self, what: str, wait_s: float = 0.0) -> None:
         super().__init__(what)
@@ -31,14 +31,17 @@ class Stumble(Exception):
 
 
 class Unreachable(Error):
-    """A store that only stumbled when it was last asked: later it may do what was asked."""
+    """A store that failed temporarily in every try: the same request may succeed later."""
 
 
 def persist(place: str, ask: Callable[[], Answer], *, done: str = "read") -> Answer:
-    """What `ask` gives, asked up to MAX_ASKS times within MAX_SECONDS while it raises Stumble; then Unreachable.
+    """Call `ask` and return its result; retry after a Stumble, up to MAX_ASKS tries within MAX_SECONDS.
 
     Args:
-        done: what was to be done with the place, for the message.
+        done: the participle in "cannot be read", for the message.
+
+    Raises:
+        Unreachable: every try failed.
     """
     began = monotonic()
     for number in range(1, MAX_ASKS + 1):
@@ -48,16 +51,16 @@ def persist(place: str, ask: Callable[[], Answer], *, done: str = "read") -> Ans
             wait_s = max(stumble.wait_s, FIRST_WAIT_S * 2 ** (number - 1) * _jitter.uniform(0.5, 1.5))
             seconds = monotonic() - began
             if number == MAX_ASKS or seconds + wait_s > MAX_SECONDS:
-                tried = f"asked {number} times in {seconds:.0f} s" if number > 1 else "asked once"
-                later = f", and it asks to wait {stumble.wait_s:.0f} s" if stumble.wait_s else ""
+                tried = f"tried {number} times in {seconds:.0f} s" if number > 1 else "tried once"
+                later = f"; the server asks to wait {stumble.wait_s:.0f} s" if stumble.wait_s else ""
                 raise Unreachable(
                     f"{place} cannot be {done}: {stumble} ({tried}{later}). Try again later."
                 ) from stumble
-            log.info("%s: %s; asking again in %.1f s", place, stumble, wait_s)
+            log.info("%s: %s; retrying in %.1f s", place, stumble, wait_s)
         sleep(wait_s)
-    raise AssertionError("the last time of asking returns or raises")
+    raise AssertionError("the last try returns or raises")
 
 
 def seconds_for(num_bytes: int) -> float:
-    """How long one answer of that many bytes may take in all."""
+    """Return the time limit of a transfer of `num_bytes`, in seconds."""
     return READ_TIMEOUT_S + num_bytes / MIN_BYTES_PER_S

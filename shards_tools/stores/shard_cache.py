@@ -1,4 +1,4 @@
-"""Shards of a remote store, fetched once per machine and read from its disk: the name is the content's checksum."""
+"""Cache of remote shards: each is downloaded once per machine, named by its checksum, and read from disk."""
 
 import errno
 import hashlib
@@ -25,35 +25,37 @@ RANGE_BYTES = 8 * 2**20
 
 
 def cached_shard(store: Store, shard: Shard, folder: Path | None = None) -> LocalStore:
-    """A folder of this machine that holds a whole shard as FILE_NAME, checked by size and checksum when it arrived.
+    """Return a local folder that holds the shard as FILE_NAME; its size and checksum are checked after the download.
 
-    It is fetched by the first process that asks, under a lock, and kept as `shards/<sha256>` in `folder`
-    (`cache_folder()` if None). Equal shards of two sets are one file, other ones never meet, whatever their names. What
-    was used longest ago goes when the quota is full; who holds a LocalStore of it can go on reading.
+    The first process that needs the shard downloads it, under a lock, to `shards/<sha256>` in `folder`
+    (`cache_folder()` if None). Equal shards of two sets share one file. When the quota is full, the least recently used
+    shards are evicted; a LocalStore of an evicted shard can still be read.
     """
     if not re.fullmatch(r"[0-9a-f]{64}", shard.sha256) or shard.num_bytes <= 0:
-        raise Error(f"The manifest of {store} is damaged: {shard.name} has no checksum or no bytes. Build it again.")
+        raise Error(
+            f"The manifest of {store} is damaged: {shard.name} has no checksum or no bytes. Build the shards again."
+        )
     folder = folder or cache_folder()
     while True:
         place = build_once(folder / "shards" / shard.sha256, lambda room: _fetch(store, shard, room))
         copy = LocalStore(place)
         try:
-            copy.read(FILE_NAME, 0, 1)  # opens it, so that it stays readable when others make room
+            copy.read(FILE_NAME, 0, 1)  # opens the file, so that it stays readable after an eviction
         except Error:
             if (place / FILE_NAME).exists():
                 raise
-            continue  # another process has made room between the two lines above
+            continue  # another process evicted it between the two lines above
         keep_within_quota(folder, used=place)
         return copy
 
 
 def cached(manifest: Manifest, folder: Path | None = None) -> Manifest:
-    """The same manifest, its shards read through the cache of this machine; a local one as it is."""
+    """Return the manifest with its shards read through this machine's cache; a local manifest is returned as it is."""
     return manifest if manifest.store.is_local else replace(manifest, store=CachedStore(manifest, folder))
 
 
 def copy_fits(manifest: Manifest, folder: Path | None = None) -> bool:
-    """Whether the quota holds all shards at once: else they would push each other out without end."""
+    """Return whether all shards fit into the quota; otherwise they would keep evicting each other."""
     folder = folder or cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
     return _bytes_of_copy(manifest) <= quota_bytes(folder)
@@ -64,20 +66,20 @@ def _bytes_of_copy(manifest: Manifest) -> int:
 
 
 class CachedStore:
-    """A manifest's store, its shards fetched whole when they are first read, and read from the disk from then on."""
+    """A manifest's store that downloads each shard on its first read and reads it from disk afterwards."""
 
     is_local = True
 
     def __init__(self, manifest: Manifest, folder: Path | None = None) -> None:
-        """Refuses a set that the quota cannot hold."""
+        """Raise an Error if the shards do not fit into the quota."""
         self._manifest, self._folder = manifest, folder or cache_folder()
         self._shards = {shard.name: shard for shard in manifest.shards}
         self._fetched: dict[str, LocalStore] = {}
         if not copy_fits(manifest, self._folder):
             raise Error(
-                f"The shards of {manifest.store} take {_bytes_of_copy(manifest) / 1e9:.1f} GB, the cache in"
-                f" {self._folder} may take {quota_bytes(self._folder) / 1e9:.1f} GB. Set SAKUGA_CACHE_GB higher,"
-                " SAKUGA_CACHE to a larger disk, or take --reading stream."
+                f"The shards of {manifest.store} take {_bytes_of_copy(manifest) / 1e9:.1f} GB, but the cache in"
+                f" {self._folder} is limited to {quota_bytes(self._folder) / 1e9:.1f} GB. Increase SAKUGA_CACHE_GB,"
+                " set SAKUGA_CACHE to a folder on a larger disk, or use --reading stream."
             )
 
     def __reduce__(self) -> tuple[type["CachedStore"], tuple[Manifest, Path]]:
@@ -87,20 +89,20 @@ class CachedStore:
         return str(self._manifest.store)
 
     def place(self, name: str) -> str:
-        """The file in the remote store, and where its copy lies once there is one."""
+        """Return the file's address in the remote store, and the path of its copy if there is one."""
         local = self._fetched.get(name)
         return self._manifest.store.place(name) + (f" (cached as {local.place(FILE_NAME)})" if local else "")
 
     def exists(self) -> bool:
-        """Whether the remote folder is there."""
+        """Return whether the remote folder exists."""
         return self._manifest.store.exists()
 
     def size(self, name: str) -> int | None:
-        """The bytes of a file in the remote store, or None where there is none."""
+        """Return the size of a file in the remote store in bytes, or None if there is none."""
         return self._manifest.store.size(name)
 
     def read(self, name: str, start: int, size: int) -> bytes:
-        """`size` bytes of a shard's copy; of other files, of the remote one."""
+        """Read `size` bytes: of a shard from its copy, of any other file from the remote store."""
         if name not in self._shards:
             return self._manifest.store.read(name, start, size)
         local = self._fetched.get(name)
@@ -113,8 +115,8 @@ def _fetch(store: Store, shard: Shard, room: Path) -> None:
     free = shutil.disk_usage(room).free
     if free < shard.num_bytes:
         raise _disk_full(store, shard, room)
-    log.info("fetching %s, %.1f MB, once for this machine", store.place(shard.name), shard.num_bytes / 1e6)
-    for _ in range(2):  # a broken line may pass a wrong byte; twice means that the shard is another
+    log.info("fetching %s (%.1f MB), once per machine", store.place(shard.name), shard.num_bytes / 1e6)
+    for _ in range(2):  # a transfer may corrupt a byte; two wrong checksums mean that the shard differs
         try:
             found = _download(store, shard, room / FILE_NAME)
         except OSError as failure:
@@ -124,17 +126,17 @@ def _fetch(store: Store, shard: Shard, room: Path) -> None:
         if found == shard.sha256:
             return
     raise Error(
-        f"{store.place(shard.name)} is damaged: its checksum is not its manifest's, fetched twice."
-        " Copy the shards there again, and the manifest last."
+        f"{store.place(shard.name)} is damaged: its checksum differs from the manifest, fetched twice."
+        " Copy the shards there again, the manifest last."
     )
 
 
 def _download(store: Store, shard: Shard, path: Path) -> str:
-    """Write the shard to `path`, durably; its SHA-256. An Error where the store's file is of another size."""
+    """Download the shard to `path`, durably, and return its SHA-256; a file of another size is an Error."""
     found, place = store.size(shard.name), store.place(shard.name)
     if found != shard.num_bytes:
-        what = "is missing" if found is None else f"holds {found:,} bytes, its manifest says {shard.num_bytes:,}"
-        raise Error(f"{place} {what}. Copy the shards there again, and the manifest last.")
+        what = "is missing" if found is None else f"holds {found:,} bytes, but the manifest says {shard.num_bytes:,}"
+        raise Error(f"{place} {what}. Copy the shards there again, the manifest last.")
     digest = hashlib.sha256()
     with open(path, "wb") as file, progress("fetching", shard.num_bytes, "bytes") as advance:
         for start in range(0, shard.num_bytes, RANGE_BYTES):
@@ -143,13 +145,14 @@ def _download(store: Store, shard: Shard, path: Path) -> str:
             file.write(data)
             advance(len(data))
         file.flush()
-        os.fsync(file.fileno())  # it is never checked again
+        os.fsync(file.fileno())  # the copy is never checked again
     return digest.hexdigest()
 
 
 def _disk_full(store: Store, shard: Shard, room: Path) -> Error:
     free = shutil.disk_usage(room).free
     return Error(
-        f"{store.place(shard.name)} needs {shard.num_bytes / 1e6:.1f} MB, {room.parent} has {free / 1e6:.1f} MB left."
+        f"{store.place(shard.name)} needs {shard.num_bytes / 1e6:.1f} MB, but {room.parent} has"
+        f" {free / 1e6:.1f} MB free."
         " Set SAKUGA_CACHE to a folder on a larger disk."
     )

@@ -1,4 +1,4 @@
-"""What a store is: a folder of shards, wherever it lies."""
+"""The interface of a store: a local or remote folder of shards."""
 
 import re
 from typing import Protocol
@@ -9,24 +9,24 @@ NAME = re.compile(r"[\w.-]+")
 
 
 class Store(Protocol):
-    """Files by name, read in pieces. `str()` of it is the address it was opened by, without any password."""
+    """Files by name, read in ranges. `str()` returns the address that was opened, without the password."""
 
-    is_local: bool  # on a disk of this machine, where a read costs next to nothing
+    is_local: bool  # on a disk of this machine, where reads are cheap
 
     def place(self, name: str) -> str:
-        """Where the file is, as messages name it."""
+        """Return the path or address of the file, for messages."""
 
     def exists(self) -> bool:
-        """Whether there is such a folder at all."""
+        """Return whether the folder exists."""
 
     def size(self, name: str) -> int | None:
-        """The bytes of a file, or None where there is none."""
+        """Return the size of a file in bytes, or None if there is none."""
 
     def read(self, name: str, start: int, size: int) -> bytes:
-        """`size` bytes of a file from its byte `start` on; an Error where there are fewer."""
+        """Read `size` bytes of a file from byte `start` on; a file that ends earlier is an Error."""
 
 
 def check_name(store: Store, name: str) -> None:
-    """Refuse a name that is not one plain part of a path, so that none leads out of the store."""
+    """Raise an Error if the name is not a single path component, so that no name leads out of the store."""
     if not NAME.fullmatch(name) or set(name) == {"."}:
-        raise Error(f"{name!r:.200} is no name of a file in {store}: letters, digits and _.- may stand in it.")
+        raise Error(f"{name!r:.200} is not a valid file name in {store}. Use only letters, digits and _.- in it.")

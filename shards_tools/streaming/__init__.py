@@ -1,1 +1,1 @@
-"""Images that stream from a store while a training uses them, through webdataset's pipeline."""
+"""Stream images from a store during a training, through webdataset's pipeline."""

@@ -1,4 +1,4 @@
-"""Which bytes a plan reads, when, and how long each image is kept."""
+"""Compute which bytes a plan reads, when, and how long each image is kept."""
 
 from dataclasses import dataclass
 
@@ -7,25 +7,25 @@ import numpy as np
 from shards_tools.manifest import Manifest
 from shards_tools.reader import SPAN_BYTES
 
-GAP_BYTES = 256 * 2**10  # less than this between two images is read along: a request of its own would take longer
-HORIZON_IMAGES = 4 * 4_096  # four times the pool of a stream plan: what is needed later than this is read again
+GAP_BYTES = 256 * 2**10  # a smaller gap between two images is read too: a separate request would take longer
+HORIZON_IMAGES = 4 * 4_096  # four times the pool of a stream plan; an image needed later than this is read again
 
 
 @dataclass(frozen=True)
 class Fetch:
-    """One read: images of one shard that lie close together and are needed at about the same time."""
+    """One read: images of one shard that are close together and needed at about the same time."""
 
-    images: np.ndarray  # indices into the manifest, in the order of their offsets
+    images: np.ndarray  # indices into the manifest, ordered by offset
     first: int  # number of the first batch that needs one of them
-    last: np.ndarray  # for each image, number of the last batch for which it is kept
+    last: np.ndarray  # for each image, number of the last batch that needs it
 
 
 def fetches_of_plan(manifest: Manifest, plan: np.ndarray) -> list[Fetch]:
-    """All reads that the plan [num_batches, B] of indices into the manifest needs, in the order of first need.
+    """Return all reads for the plan [num_batches, B] of indices into the manifest, ordered by first use.
 
-    An image is kept from its read to its last use. Where more than HORIZON_IMAGES images of the plan lie between two
-    uses, or between its first use and that of others in the same read, it has one more read. So memory is bounded
-    whatever the plan; one that was not drawn for a stream only reads more.
+    An image is kept from its read to its last use. If more than HORIZON_IMAGES images of the plan are between two uses,
+    or between its first use and that of others in the same read, it is read once more. So memory is bounded for any
+    plan; a plan that is not made for streaming only reads more.
     """
     if plan.size == 0:
         return []
@@ -42,7 +42,7 @@ def fetches_of_plan(manifest: Manifest, plan: np.ndarray) -> list[Fetch]:
 
 
 def _visits(plan: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Image, first and last batch of each stay of an image in memory: uses at most `horizon` batches apart."""
+    """Return image, first batch and last batch of each stay in memory: uses at most `horizon` batches apart."""
     image, batch = plan.ravel(), np.repeat(np.arange(len(plan)), plan.shape[1])
     order = np.argsort(image, kind="stable")
     image, batch = image[order], batch[order]
@@ -52,7 +52,7 @@ def _visits(plan: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def _reads(shard: np.ndarray, cell: np.ndarray, first: np.ndarray, horizon: int) -> np.ndarray:
-    """For each visit the number of its read: the visits of one cell of a shard that begin within `horizon` batches."""
+    """Return the read of each visit; a read serves the visits of a shard's cell that start within `horizon` batches."""
     order = np.lexsort((first, cell, shard))
     is_new = np.r_[True, (np.diff(shard[order]) != 0) | (np.diff(cell[order]) != 0)]
     begins, numbers, number, begin = first[order].tolist(), [], -1, 0

@@ -1,6 +1,6 @@
-"""Images streamed from the shards of any store. The manifest decides what lies where, never a tar header.
+"""Stream images from the shards of any store, using the positions in the manifest, never tar headers.
 
-n images asked for, B batch, H W pixels, C channels.
+Shapes: n images, B batch size, H and W pixels, C channels.
 """
 
 import os
@@ -17,14 +17,14 @@ from shards_tools.reader import read_span
 from shards_tools.streaming.fetches import Fetch, fetches_of_plan
 from shards_tools.threads import in_order
 
-READS_AHEAD = 4  # each of about 4 MiB, at a time: a store answers several requests as quickly as one
+READS_AHEAD = 4  # concurrent reads of about 4 MiB: a store answers several requests as quickly as one
 KEPT_BYTES = 256 * 2**20  # of encoded images for evaluation
 
-Sample = dict[str, Any]  # as webdataset has them: __key__, __url__ and the bytes under jpg or png; index, last
+Sample = dict[str, Any]  # a webdataset sample: __key__, __url__, and jpg or png with the bytes; also index and last
 
 
 class StreamedImages:
-    """All images of a manifest at one size; the pixels of DecodedImages, without a copy of the shards on a disk."""
+    """All images of a manifest at one size; the same pixels as DecodedImages, without a local copy of the shards."""
 
     reading = "stream"
 
@@ -35,10 +35,10 @@ class StreamedImages:
         self._room = KEPT_BYTES
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        """Any images [n, H, W, C], by as few reads as their places allow.
+        """Return any images [n, H, W, C], with as few reads as their positions allow.
 
-        Every epoch asks for those of val again, so their encoded bytes stay in memory, the first KEPT_BYTES of them.
-        What has no room is read again each time: dropping the oldest for it would keep nothing until it is asked for.
+        Every epoch needs the images of val again, so the first KEPT_BYTES of encoded bytes stay in memory. The rest is
+        read again each time: evicting the oldest would evict every image before its next use.
         """
         missing = np.array([index for index in np.unique(indices).tolist() if index not in self._kept], np.int64)
         data: dict[int, bytes] = {}
@@ -53,10 +53,10 @@ class StreamedImages:
         return self._decode([(index, data.get(index) or self._kept[index]) for index in indices.tolist()])
 
     def batches(self, plan: np.ndarray) -> Generator[np.ndarray]:
-        """The images of each row of the plan, in order: [num_batches, B] indices into the manifest -> BHWC each.
+        """Yield the images [B, H, W, C] of each row of the plan [num_batches, B] of indices into the manifest.
 
-        Any rows do; those of a stream plan, or of the rest of one, are read once. Threads read and decode ahead; they
-        end when the generator is closed, and when a read fails, with its Error.
+        Any plan works; the images of a stream plan, or of the rest of one, are read once. Threads read and decode
+        ahead; they end when the generator is closed, or when a read fails with an Error.
         """
         wds = _webdataset()
         fetches = fetches_of_plan(self._manifest, plan)
@@ -70,14 +70,14 @@ class StreamedImages:
             yield from open_threads.enter_context(closing(in_order(pipeline, self._threads)))
 
     def places(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """In which shard each image lies, and where in it: what the plan of a stream is drawn by."""
+        """Return the shard of each image and its offset there, from which stream plans are made."""
         return self._manifest.shard[indices], self._manifest.offset[indices]
 
     def _reads(self, fetches: Iterable[Fetch]) -> Iterator[partial[list[bytes]]]:
         return (partial(read_span, self._manifest, fetch.images) for fetch in fetches)
 
     def _samples(self, fetches: list[Fetch], open_threads: ExitStack) -> Iterator[Sample]:
-        """The images of each read as samples, every one checked against its checksum."""
+        """Yield the images of each read as samples; each is checked against its checksum."""
         reads = open_threads.enter_context(closing(in_order(self._reads(fetches), READS_AHEAD)))
         for fetch, images in zip(fetches, reads, strict=True):
             url = self._manifest.store.place(self._manifest.shards[self._manifest.shard[fetch.images[0]]].name)
@@ -93,7 +93,7 @@ class StreamedImages:
 
 
 def _in_order_of(plan: np.ndarray, samples: Iterator[Sample]) -> Iterator[list[tuple[int, bytes]]]:
-    """For each row of the plan index and bytes of its images; a sample is kept from its arrival to its last use."""
+    """Yield (index, bytes) of the images of each row of the plan; a sample is kept until its last use."""
     held: dict[int, Sample] = {}
     for batch, row in enumerate(plan.tolist()):
         for index in row:
@@ -107,7 +107,7 @@ def _in_order_of(plan: np.ndarray, samples: Iterator[Sample]) -> Iterator[list[t
 
 
 def _webdataset() -> Any:
-    """The library, told to refuse commands and pickles. Imported when a stream begins, because that takes seconds."""
+    """Import webdataset with shell commands and pickles disabled; only when a stream starts, as that takes seconds."""
     os.environ["WDS_SECURE"] = "1"
     import webdataset
 

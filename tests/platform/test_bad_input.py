@@ -53,14 +53,14 @@ def test_damaged_shards_are_named_before_anything_is_started(damage: str, shards
 
 
 MISTAKES = {
-    "--trials 0": "'0' is not a whole number of at least 1",
-    "--trials many": "'many' is not a whole number of at least 1",
-    "--hours -1": "'-1' is not a number above 0",
-    "--hours nan": "'nan' is not a number above 0",
-    "--epochs 0": "'0' is not a whole number of at least 1",
+    "--trials 0": "'0' is not an integer >= 1",
+    "--trials many": "'many' is not an integer >= 1",
+    "--hours -1": "'-1' is not a number > 0",
+    "--hours nan": "'nan' is not a number > 0",
+    "--epochs 0": "'0' is not an integer >= 1",
     "--target 40": "--target 40 is no value of the objective",
     "--target nan": "--target nan is no value of the objective",
-    "--patience 0": "'0' is not a whole number of at least 1",
+    "--patience 0": "'0' is not an integer >= 1",
     "--gpu-hours 2": "--gpu-hours 2: trials of this search have no GPU",
     "--sampler best": "invalid choice: 'best'",
     "--pruner worst": "invalid choice: 'worst'",
@@ -83,7 +83,7 @@ MISTAKES = {
     "--study mine --warm-start mine": "--warm-start mine is this study itself",
     "--scale huge": "invalid choice: 'huge'",
     "--reading fast": "invalid choice: 'fast'",
-    "--data pipe:ls": "'pipe:ls' is no address of shards",
+    "--data pipe:ls": "'pipe:ls' is not an address of shards",
     "--data https://me:secret@host/shards": "--data https://host/shards came with a password",
     "--study ../up": "'../up' is no name for a study",
     "--tracking mlruns": "'mlruns' is no MLflow store",
@@ -92,10 +92,10 @@ MISTAKES = {
     "--runs s3://bucket/runs": "--runs s3:/bucket/runs is an address",
     "--checkpoints /shared/kept": "--checkpoints /shared/kept is no bucket",
     "--checkpoints https://host/kept": "--checkpoints https://host/kept is no bucket",
-    "--checkpoints s3://me:secret@bucket/kept": "s3://***@bucket/kept' names no bucket",
+    "--checkpoints s3://me:secret@bucket/kept": "s3://***@bucket/kept' has no valid bucket",
     "--ranks-per-trial 999": "--ranks-per-trial 999: this machine holds",
     "--trails 3": "Did you mean '--trials'?",
-    "more": "'more' is one argument too many",
+    "more": "Unexpected argument 'more'",
 }
 
 
@@ -130,7 +130,7 @@ def test_an_objective_that_the_data_do_not_have_is_refused(tmp_path: Path) -> No
 
 
 def test_data_that_is_no_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(Error, match=r"nowhere is no folder\. Build shards with"):
+    with pytest.raises(Error, match=r"nowhere is not a folder\. Build shards with"):
         main(["--space", "transreid", "--data", str(tmp_path / "nowhere")])
 
 

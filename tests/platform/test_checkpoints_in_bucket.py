@@ -116,5 +116,5 @@ def test_a_bucket_that_refuses_ends_the_start_in_a_line(
     _, screen = run_search(*options, "--trials", 2, expect=2)
     (line,) = screen.splitlines()
     assert line.startswith(f"error: --checkpoints {PLACE}: ")
-    assert "may not be" in line
+    assert "cannot be" in line
     assert not (tmp_path / "runs").exists()

@@ -1,4 +1,4 @@
-"""Small trees, planted on the fly."""
+"""Fixtures: small trees of images, and shards built from them."""
 
 import io
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +16,7 @@ PlantTree = Callable[..., Path]
 
 
 def picture(seed: int, kind: str = "PNG", size: tuple[int, int] = (12, 10)) -> bytes:
-    """An encoded picture of noise, `size` = (width, height) px, equal for equal arguments."""
+    """Return an encoded picture of noise, `size` = (width, height) px; equal arguments give equal bytes."""
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, kind)
@@ -24,7 +24,7 @@ def picture(seed: int, kind: str = "PNG", size: tuple[int, int] = (12, 10)) -> b
 
 
 def plant_tree(root: Path, parts: Mapping[str, Mapping[str, Iterable[int]]], num_images: int = 3) -> Path:
-    """Write `part -> work -> roles` as an LSASRD tree under root/ASRD, or root/ASRDf where parts are digits."""
+    """Write `part -> work -> roles` as an LSASRD tree under root/ASRD, or under root/ASRDf if the parts are digits."""
     tree = root / ("ASRDf" if all(part.isdecimal() for part in parts) else "ASRD")
     seed = 0
     for part, works in parts.items():
@@ -42,13 +42,13 @@ def plant_tree(root: Path, parts: Mapping[str, Mapping[str, Iterable[int]]], num
 
 @pytest.fixture
 def plant(tmp_path: Path) -> PlantTree:
-    """`plant(parts, num_images=3)` writes a tree into a folder below tmp_path and gives that folder back."""
+    """`plant(parts, num_images=3)` writes a tree into a folder below tmp_path and returns that folder."""
     return lambda parts, num_images=3: plant_tree(tmp_path / "source", parts, num_images)
 
 
 @pytest.fixture
 def make_picture() -> Callable[..., bytes]:
-    """`make_picture(seed, kind, size)` is an encoded picture of noise."""
+    """`make_picture(seed, kind, size)` returns an encoded picture of noise."""
     return picture
 
 
@@ -62,13 +62,13 @@ FIVE_FOLD = {str(fold): {f"JP000{fold}": range(1, 6), f"KR000{fold}": (7, 12)} f
 
 @pytest.fixture
 def plain_tree(plant: PlantTree) -> Path:
-    """Two works to train, one with test roles in query and in gallery."""
+    """Two works in train, and one with test roles in query and gallery."""
     return plant(PLAIN)
 
 
 @pytest.fixture
 def five_fold_tree(tmp_path: Path) -> Path:
-    """Two works in each of five folds, with five roles and with two."""
+    """Two works in each of five folds, one with five roles and one with two."""
     return plant_tree(tmp_path / "five", FIVE_FOLD)
 
 

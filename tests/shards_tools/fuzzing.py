@@ -1,4 +1,4 @@
-"""Damages a folder of shards in every way that chance finds, and says what the readers must not do with it.
+"""Damage a folder of shards at random, and check that the readers reject it or read it correctly.
 
 `python tests/shards_tools/fuzzing.py --minutes 10 --corpus tests/shards_tools/corpus` fuzzes for so long and keeps a
 case for every other kind of answer; test_fuzz.py repeats the kept ones.
@@ -38,7 +38,7 @@ Case = dict[str, Any]
 
 
 class TooSlow(Exception):
-    """The readers did not answer in time."""
+    """The readers exceeded the time limit."""
 
 
 def make_shards(folder: Path) -> Manifest:
@@ -56,7 +56,7 @@ def make_shards(folder: Path) -> Manifest:
 
 
 def draw_case(generator: random.Random) -> Case:
-    """A target and what to do to it; all in numbers, so that a case is a line of JSON."""
+    """A target and how to damage it, as numbers, so that a case is one line of JSON."""
     edits = [
         [generator.choice(("flip", "set", "cut", "repeat", "insert", "end")), generator.random(), generator.random()]
         for _ in range(generator.choice((1, 1, 1, 2, 4)))
@@ -65,7 +65,7 @@ def draw_case(generator: random.Random) -> Case:
 
 
 def damage(folder: Path, case: Case) -> None:
-    """Do to the shards in `folder` what the case says; what a checksum would betray gets a fitting one."""
+    """Damage the shards in `folder` as the case says, and update the checksums that would reveal it."""
     target, edits = case["target"], case["edits"]
     if target == "value":
         _edit_head(folder, lambda head: _replace_values(head, edits))
@@ -79,7 +79,7 @@ def damage(folder: Path, case: Case) -> None:
 
 
 def answer(folder: Path, original: Manifest) -> str:
-    """What the readers say of the shards: an Error's text, or "whole" where all that they give is the original's.
+    """Return the readers' answer: the text of an Error, or "whole" if everything they return equals the original.
 
     AssertionError for a silent loss, TooSlow for a hang; any other exception is a crash.
     """
@@ -87,7 +87,7 @@ def answer(folder: Path, original: Manifest) -> str:
     signal.alarm(LONGEST_ANSWER_S)
     try:
         manifest = read_manifest(folder)
-        assert manifest.num_images == original.num_images, "other images"  # their names alone carry no checksum
+        assert manifest.num_images == original.num_images, "other images"  # the names have no checksum
         for name in ("work", "role", "split_code", "fold"):
             np.testing.assert_array_equal(getattr(manifest, name), getattr(original, name))
         for index in range(manifest.num_images):
@@ -103,7 +103,7 @@ def answer(folder: Path, original: Manifest) -> str:
 
 
 def kind_of(said: str, folder: Path) -> str:
-    """The answer without what differs from case to case."""
+    """Return the answer without the parts that differ from case to case."""
     said = re.sub(r"has schema .*?, this", "has schema S, this", said.replace(str(folder), ""))
     return re.sub(r"-?\d[\d,]*", "N", re.sub(r"/[^/]*\.tar", "/S.tar", said))[:90]
 
@@ -132,7 +132,7 @@ def _edit_bytes(data: bytes, edits: list[list[Any]]) -> bytes:
 
 
 def _edit_array(data: bytes, edits: list[list[Any]]) -> bytes:
-    """The .npy file with other values, another type, another shape, or a header that claims another one."""
+    """Return the .npy file with other values, another type, another shape, or a wrong header."""
     array = np.load(io.BytesIO(data))
     for kind, where, what in edits:
         if kind == "flip" and array.size and array.dtype.kind == "i":
@@ -154,7 +154,7 @@ def _edit_array(data: bytes, edits: list[list[Any]]) -> bytes:
 
 
 def _edit_zip(data: bytes, edits: list[list[Any]], edit: Callable[[bytes, list[list[Any]]], bytes]) -> bytes:
-    """The zip file with one of its members edited, left out, or packed tightly."""
+    """Return the zip file with one member edited, removed or compressed."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     chosen = list(members)[int(edits[0][1] * 997) % len(members)]
@@ -213,7 +213,7 @@ def _edit_head(folder: Path, edit: Callable[[dict[str, Any]], object]) -> None:
 
 
 def main() -> None:
-    """Fuzz for some minutes, say how often which answer came, and keep the first case of each."""
+    """Fuzz for some minutes, count each kind of answer, and keep the first case of each."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,4 +1,4 @@
-"""A mistake as people see it."""
+"""The message of an Error, as the user sees it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from shards_tools.errors import Error
 
 
 def refusal(call: Callable[..., Any], *arguments: Any) -> str:
-    """The one line of the Error that the call ends with."""
+    """Return the one-line message of the Error that the call raises."""
     with pytest.raises(Error) as mistake:
         call(*arguments)
     assert "\n" not in str(mistake.value)

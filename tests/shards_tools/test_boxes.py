@@ -1,4 +1,4 @@
-"""An image with a box is cut to it, as PIL cuts it; all others keep their bytes."""
+"""An image with a box is cropped to it, as PIL does; all others keep their bytes."""
 
 import io
 from dataclasses import replace
@@ -16,7 +16,7 @@ from shards_tools.sources.lsasrd import scan
 
 @pytest.fixture
 def smooth_source(plain_tree):
-    """A source whose images are smooth and of 60 x 40 px, each of another colour."""
+    """A source of smooth images of 60 x 40 px, each of another color."""
     for number, file in enumerate(sorted((plain_tree / "ASRD").rglob("*.*"))):
         across, down = np.meshgrid(np.linspace(0, 255, 60), np.linspace(0, 255, 40))
         pixels = np.stack([across, down, np.full_like(across, number)], axis=-1).astype(np.uint8)
@@ -44,7 +44,7 @@ def test_a_box_is_cut_out_and_clipped(smooth_source, tmp_path, box, index):
     with Image.open(io.BytesIO(cut)) as image:
         assert image.format == "JPEG"
         assert [layer[1:3] for layer in image.layer] == [(1, 1)] * 3, "4:4:4"
-    assert manifest.notes == ("Boxes were cut out of their images and compressed again: JPEG of quality 95, 4:4:4.",)
+    assert manifest.notes == ("images were cropped to their boxes and compressed again as JPEG of quality 95, 4:4:4",)
     for other, image in enumerate(smooth_source.images):
         assert other == index or read_image(manifest, other) == image.path.read_bytes()
 
@@ -62,7 +62,7 @@ def test_a_box_beside_its_image_is_refused(smooth_source, tmp_path, box):
 
 
 def test_a_box_may_also_cover_more_than_any_file_holds(smooth_source, tmp_path):
-    """The area of a box is only an estimate of its bytes, and no reason for empty shards."""
+    """The area of a box is only an estimate of its bytes and must not create empty shards."""
     manifest = build(with_box(smooth_source, (0, 0, 10**15, 10**15)), tmp_path / "out")
     assert [shard.num_samples > 0 for shard in manifest.shards] == [True] * len(manifest.shards)
     assert manifest.num_images == 48

@@ -1,4 +1,4 @@
-"""Shards: whole or absent, equal for equal input, readable by webdataset, their manifest true to the bytes."""
+"""Shards are complete or absent, equal for equal input, readable by webdataset, and match their manifest."""
 
 import gc
 import hashlib
@@ -103,7 +103,7 @@ def test_images_of_a_role_stand_in_blocks_of_at_most_sixteen(plant, tmp_path):
     in_tar = manifest.role[np.lexsort((manifest.offset, manifest.shard))]
     starts = np.flatnonzero(np.diff(in_tar, prepend=-1, append=-1))
     lengths = np.diff(starts)
-    assert lengths.min() >= 3  # 35 = 16 + 16 + 3; neighbours of one role may join
+    assert lengths.min() >= 3  # 35 = 16 + 16 + 3; adjacent blocks of one role may join
     assert len(starts) - 1 > 20
     assert (np.diff(in_tar) < 0).any(), "blocks are shuffled"
 

@@ -1,4 +1,4 @@
-"""Decoded pixels: right, built once, shared, and never half there."""
+"""Decoded pixels are correct, built once, shared, and never visible half built."""
 
 import multiprocessing
 import os

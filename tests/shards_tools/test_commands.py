@@ -1,4 +1,4 @@
-"""`python -m shards_tools` as it is called: exit codes, one-line mistakes, JSON as the last line of standard output."""
+"""`python -m shards_tools`: exit codes, one-line errors, JSON as the last line of standard output."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ def test_build_show_and_verify_speak_json(five_fold_tree, tmp_path):
     shards = tmp_path / "out"
     code, built, said = call("build", "lsasrd", five_fold_tree, "--out", shards, "--json")
     assert code == 0
-    assert "left out, no part of the tree" in said
+    assert "skipped, not part of the tree" in said
     assert "works.csv" in said
     summary = json.loads(built)
     assert (summary["num_images"], summary["num_roles"], summary["num_works"]) == (105, 35, 10)
@@ -69,7 +69,7 @@ def test_draw_then_build_is_a_whole_path(tmp_path, monkeypatch, capsys):
 
 def test_mistakes_are_one_line_and_name_the_way_out(plain_tree, plain, tmp_path):
     assert "Did you mean 'lsasrd'?" in refused("build", "lsasr", plain_tree, "--out", tmp_path / "x")
-    assert "is no LSASRD tree" in refused("build", "lsasrd", tmp_path / "shards", "--out", tmp_path / "x")
+    assert "is not an LSASRD tree" in refused("build", "lsasrd", tmp_path / "shards", "--out", tmp_path / "x")
     assert "exists and is not empty" in refused("build", "lsasrd", plain_tree, "--out", plain.store.folder)
     assert "exists and is not empty" in refused("draw", "--out", plain.store.folder)
     assert "has no manifest.json" in refused("show", plain_tree)

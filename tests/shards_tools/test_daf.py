@@ -1,4 +1,4 @@
-"""DAF by grapeot: the tolerant parser, the filters and the split that gives DAF:re."""
+"""DAF by grapeot: the tolerant parser, the filters, and the split that yields DAF:re."""
 
 import csv
 import os
@@ -24,7 +24,7 @@ NAMES = {7: "reimu_(touhou)", 12: "akari", 40: "saber", 99: "nobody"}
 
 
 def plant(root: Path, make_picture, place: str = "faces") -> Path:
-    """Classes whose rows stand mixed in the file; the tarball's buckets have three digits, the list's four."""
+    """Classes with interleaved rows; the tarball's buckets have three digits, the list's four."""
     root.mkdir(parents=True)
     (root / "tagIds.tsv").write_text("".join(f"{name}\t{tag}\n" for tag, name in NAMES.items()))
     rows = []
@@ -58,7 +58,7 @@ def refused(folder: Path) -> str:
 def test_classes_of_twenty_are_kept_in_the_order_of_their_tags(tmp_path, make_picture, place):
     source = scan(plant(tmp_path / "daf", make_picture, place))
     assert source.works == ("reimu_(touhou)", "saber")
-    assert "1 classes with fewer than 20 images were left out" in source.notes
+    assert "1 classes were skipped: they have fewer than 20 images" in source.notes
     assert source.left_out == ()
     counts = Counter((image.work, SPLIT_NAMES[image.split_code]) for image in source.images)
     assert counts == {
@@ -91,9 +91,9 @@ def test_what_is_filtered_out_is_counted(tree, make_picture):
     source = scan(tree)
     assert len(source.images) == 45
     assert source.notes == (
-        "of faces.tsv were left out: 1 of a confidence below 0.85, 1 without a crop, 2 not RGB",
-        "1 classes with fewer than 20 images were left out",
-        "1 images that faces.tsv does not name were left out, such as faces/001/5001.jpg",
+        "rows of faces.tsv were skipped: 1 with a confidence below 0.85, 1 without a crop, 2 not RGB",
+        "1 classes were skipped: they have fewer than 20 images",
+        "1 images were skipped: not in faces.tsv, such as faces/001/5001.jpg",
     )
 
 
@@ -132,14 +132,14 @@ def test_a_detection_is_five_numbers_however_they_are_parted(text, confidence):
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [
-        (f"0001\\1.jpg\t7\t{SURE}\tx", "faces.tsv:65 has 4 cells where 3 belong"),
-        (f"0001\\..\\1.jpg\t7\t{SURE}", r"which is no BUCKET\ID.jpg of digits"),
-        (f"/etc/1.jpg\t7\t{SURE}", r"faces.tsv:65 has the file '/etc/1.jpg', which is no BUCKET\ID.jpg"),
-        (f"0001\\1.png\t7\t{SURE}", r"which is no BUCKET\ID.jpg"),
-        (f"0001\\1.jpg\tx\t{SURE}", "faces.tsv:65 has the tag id 'x', which is no whole number"),
-        (f"0001\\1.jpg\t8\t{SURE}", "faces.tsv:65 has the tag id 8, which tagIds.tsv lacks"),
+        (f"0001\\1.jpg\t7\t{SURE}\tx", "faces.tsv:65 has 4 cells instead of 3"),
+        (f"0001\\..\\1.jpg\t7\t{SURE}", r"which is not BUCKET\ID.jpg in digits"),
+        (f"/etc/1.jpg\t7\t{SURE}", r"faces.tsv:65 has the file '/etc/1.jpg', which is not BUCKET\ID.jpg"),
+        (f"0001\\1.png\t7\t{SURE}", r"which is not BUCKET\ID.jpg"),
+        (f"0001\\1.jpg\tx\t{SURE}", "faces.tsv:65 has the tag id 'x', which is not an integer"),
+        (f"0001\\1.jpg\t8\t{SURE}", "faces.tsv:65 has the tag id 8, which is not in tagIds.tsv"),
         ("0001\\1.jpg\t7\t0.1, 0.2 0.9", "faces.tsv:65 has the detection '0.1, 0.2 0.9', which is not five numbers"),
-        (f"0001\\1.jpg\t7\t{SURE}\n001/1.jpg\t7\t{SURE}", "faces.tsv:66 names the image of line 65"),
+        (f"0001\\1.jpg\t7\t{SURE}\n001/1.jpg\t7\t{SURE}", "faces.tsv:66 repeats the image of line 65"),
     ],
 )
 def test_a_bad_row_is_named_with_file_and_line(tree, row, complaint):
@@ -156,7 +156,7 @@ def test_a_bad_row_of_tags_is_named(tree, row):
 
 def test_two_kept_tags_of_one_name_are_refused(tree):
     (tree / "tagIds.tsv").write_text("a\t7\na\t40\nb\t12\n")
-    assert "tagIds.tsv has 2 tags with the name 'a'" in refused(tree)
+    assert "tagIds.tsv has 2 tags named 'a'" in refused(tree)
 
 
 @pytest.mark.parametrize("name", ["faces.tsv", "tagIds.tsv"])
@@ -167,7 +167,10 @@ def test_a_missing_list_is_named(tree, name):
 
 def test_without_any_crop_it_is_refused(tree):
     (tree / "faces").rename(tree / "crops")
-    assert "no class with 20 crops that pass the filters: 0 of a confidence below 0.85, 64 without" in refused(tree)
+    assert (
+        "no class with 20 crops that pass the filters; dropped: 0 with a confidence below 0.85, 64 without"
+        in refused(tree)
+    )
 
 
 def test_one_image_in_two_buckets_is_refused(tree):
@@ -175,7 +178,7 @@ def test_one_image_in_two_buckets_is_refused(tree):
     other = tree / "faces" / crop.parent.name.zfill(4) / crop.name
     other.parent.mkdir()
     other.write_bytes(crop.read_bytes())
-    assert "are one image by their names" in refused(tree)
+    assert "have the same bucket and id" in refused(tree)
 
 
 def test_twenty_images_are_fourteen_one_and_five():

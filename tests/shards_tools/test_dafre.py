@@ -1,4 +1,4 @@
-"""What the DAF:re source reads in both layouts, and what it refuses, by file and line."""
+"""The DAF:re source reads both layouts and rejects mistakes by file and line."""
 
 import os
 from pathlib import Path
@@ -94,7 +94,7 @@ def test_images_that_no_list_names_are_counted(tree, labels, version, make_pictu
     (tree / "readme.md").write_text("hello")
     source = scan(tree)
     place = PLACES[version][1]
-    assert source.notes == (f"3 images that no list names were left out, such as {place}/0001/7.jpg",)
+    assert source.notes == (f"3 images were skipped: not in any list, such as {place}/0001/7.jpg",)
     assert source.left_out == (tree / "readme.md",)
     assert len(source.images) == 9
 
@@ -102,7 +102,7 @@ def test_images_that_no_list_names_are_counted(tree, labels, version, make_pictu
 def test_a_class_without_images_is_left_out_and_said(tree, labels):
     with open(labels / "classid_classname.csv", "a") as file:
         file.write("7,nobody\n")
-    assert scan(tree).notes == ("1 classes of classid_classname.csv have no image and were left out",)
+    assert scan(tree).notes == ("1 classes of classid_classname.csv were skipped: they have no image",)
     for name in LISTS:
         rows = (labels / f"{name}.csv").read_text().splitlines()
         (labels / f"{name}.csv").write_text("\n".join(row for row in rows if not row.startswith("1,")))
@@ -114,21 +114,21 @@ def test_a_class_without_images_is_left_out_and_said(tree, labels):
 @pytest.mark.parametrize(
     ("name", "row", "complaint"),
     [
-        ("train", "0", "train.csv:6 has 1 cells where 2 belong"),
-        ("train", "0,0001/1.jpg,x", "train.csv:6 has 3 cells where 2 belong"),
-        ("train", "x,0002/1002.jpg", "train.csv:6 has the class id 'x', which is no whole number"),
-        ("train", "-1,0002/1002.jpg", "train.csv:6 has the class id '-1', which is no whole number"),
-        ("train", "9" * 5000 + ",0002/1002.jpg", "which is no whole number"),
+        ("train", "0", "train.csv:6 has 1 cells instead of 2"),
+        ("train", "0,0001/1.jpg,x", "train.csv:6 has 3 cells instead of 2"),
+        ("train", "x,0002/1002.jpg", "train.csv:6 has the class id 'x', which is not an integer"),
+        ("train", "-1,0002/1002.jpg", "train.csv:6 has the class id '-1', which is not an integer"),
+        ("train", "9" * 5000 + ",0002/1002.jpg", "which is not an integer"),
         ("val", "3,0002/1002.jpg", "val.csv:3 has the class id 3, which"),
         ("test", "0,0008/8.jpg", "test.csv:3 names '0008/8.jpg', but"),
-        ("train", "0,0002/1002.jpg", "train.csv:6 names '0002/1002.jpg' as"),
-        ("test", "0,0002/1002.jpg", "test.csv:3 names '0002/1002.jpg' as"),
-        ("test", "0,/etc/passwd", "test.csv:3 names '/etc/passwd', which leads out of"),
-        ("test", "0,../../0002/1002.jpg", "which leads out of"),
-        ("test", "0,0002/1002.webp", "which is no image: its name should end in .jpg"),
-        ("test", '0,"0002/1002.jpg', "test.csv:3 is no row of a list"),
-        ("classid_classname", "2,other", "classid_classname.csv:4 names class 2 a second time"),
-        ("classid_classname", "3,akari", "classid_classname.csv:4 has the class name 'akari' of line 3"),
+        ("train", "0,0002/1002.jpg", "train.csv:6 repeats '0002/1002.jpg' of"),
+        ("test", "0,0002/1002.jpg", "test.csv:3 repeats '0002/1002.jpg' of"),
+        ("test", "0,/etc/passwd", "test.csv:3 names '/etc/passwd', which is outside"),
+        ("test", "0,../../0002/1002.jpg", "which is outside"),
+        ("test", "0,0002/1002.webp", "which is not an image: its suffix must be .jpg"),
+        ("test", '0,"0002/1002.jpg', "test.csv:3 is not a valid row"),
+        ("classid_classname", "2,other", "classid_classname.csv:4 repeats the class id 2"),
+        ("classid_classname", "3,akari", "classid_classname.csv:4 repeats the class name 'akari' of line 3"),
     ],
 )
 def test_a_bad_row_is_named_with_file_and_line(tree, labels, name, row, complaint):
@@ -142,19 +142,19 @@ def test_a_bad_row_is_named_with_file_and_line(tree, labels, name, row, complain
 def test_the_first_line_of_an_image_in_two_lists_is_told(tree, labels):
     with open(labels / "test.csv", "a") as file:
         file.write("0,0002/1002.jpg\n")
-    assert f"as {labels / 'train.csv'}:2 does. Remove one of the lines." in refused(tree)
+    assert f"of {labels / 'train.csv'}:2. Remove one of the two lines." in refused(tree)
 
 
 @pytest.mark.parametrize("name", ["train", "val", "test", "classid_classname"])
 def test_a_missing_list_is_named(tree, labels, name, version):
     (labels / f"{name}.csv").unlink()
-    expected = "is no DAF:re tree" if (version, name) == (1, "train") else f"{labels / name}.csv is missing"
+    expected = "is not a DAF:re tree" if (version, name) == (1, "train") else f"{labels / name}.csv is missing"
     assert expected in refused(tree)
 
 
 def test_bytes_that_are_no_text_are_named(tree, labels):
     (labels / "val.csv").write_bytes(b"0,0005/1005.jpg\n\xff\xfe\n")
-    assert f"{labels / 'val.csv'} is no UTF-8 text" in refused(tree)
+    assert f"{labels / 'val.csv'} is not UTF-8 text" in refused(tree)
 
 
 def test_a_class_that_is_asked_for_but_never_trained_on_is_named(tree, labels):
@@ -171,11 +171,11 @@ def test_a_missing_folder_of_images_is_named(tree, version):
 
 
 def test_what_is_no_tree_is_refused(tmp_path):
-    assert "is no folder" in refused(tmp_path / "nowhere")
-    assert "is no DAF:re tree" in refused(tmp_path)
+    assert "is not a folder" in refused(tmp_path / "nowhere")
+    assert "is not a DAF:re tree" in refused(tmp_path)
     (tmp_path / "labels").mkdir()
     (tmp_path / "train.csv").write_text("")
-    assert "holds both train.csv and labels" in refused(tmp_path)
+    assert "has both train.csv and labels" in refused(tmp_path)
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir], ids=["fifo", "folder"])
@@ -183,7 +183,7 @@ def test_what_is_no_file_in_the_place_of_an_image_is_missing(tree, version, make
     path = tree / PLACES[version][1] / "0002/1002.jpg"
     path.unlink()
     make(path)
-    assert f"{path} is missing or no regular file" in refused(tree)
+    assert f"{path} is missing or not a regular file" in refused(tree)
 
 
 def test_links_that_lead_out_of_the_tree_are_named(tree, version, tmp_path):
@@ -207,6 +207,6 @@ def test_links_that_lead_out_of_the_tree_are_named(tree, version, tmp_path):
 def test_an_image_on_two_sides_is_refused_unless_allowed(tree, version, tmp_path, row, sides):
     folder = tree / PLACES[version][1]
     (folder / LISTS[row][0].split(",")[1]).write_bytes((folder / "0002/1002.jpg").read_bytes())
-    with pytest.raises(Error, match=f"the same image on two sides, {sides}"):
+    with pytest.raises(Error, match=f"the same image in two splits, {sides}"):
         build(scan(tree), tmp_path / "shards")
     assert build(scan(tree), tmp_path / "shards", allow_duplicates=True).duplicates.num_on_two_sides == 1

@@ -1,4 +1,4 @@
-"""What the DAFull source reads: the images of DAF:re's lists, whole, with their tags."""
+"""The DAFull source reads the whole images of DAF:re's lists with their tags."""
 
 import ast
 from pathlib import Path
@@ -59,12 +59,12 @@ def test_images_come_with_their_description_tags(tree, tmp_path):
 @pytest.mark.parametrize(
     ("tags", "complaint"),
     [
-        ("long hair", "which are no list"),
-        ("[1]", "which are no list"),
-        ("\"('a',)\"", "which are no list"),
-        ("\"['a', __import__('os').system('false')]\"", "which are no list"),
-        ("[" * 3000 + "]" * 3000, "which are no list"),
-        ("[],[]", "has 7 cells where 6 belong"),
+        ("long hair", "Write them as a list"),
+        ("[1]", "Write them as a list"),
+        ("\"('a',)\"", "Write them as a list"),
+        ("\"['a', __import__('os').system('false')]\"", "Write them as a list"),
+        ("[" * 3000 + "]" * 3000, "Write them as a list"),
+        ("[],[]", "has 7 cells instead of 6"),
     ],
 )
 def test_tags_that_are_no_list_of_words_are_named(tree, tags, complaint):

@@ -1,4 +1,4 @@
-"""Damaged shards by every reading: the right pixels or an Error with the shard's name, where webdataset is silent."""
+"""Damaged shards in every reading: correct pixels or an Error that names the shard, where webdataset is silent."""
 
 import gzip
 import io
@@ -52,7 +52,7 @@ def tar_of(members: list[tuple[str, bytes]]) -> bytes:
 
 
 def sparse_tar(data: bytes, manifest: Manifest) -> bytes:
-    """A GNU sparse member, which claims 256 MiB, in front of the rest."""
+    """Put a GNU sparse member that claims 256 MiB in front of the rest."""
     info = tarfile.TarInfo("bomb.jpg")
     info.type = tarfile.GNUTYPE_SPARSE
     header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
@@ -104,7 +104,7 @@ def damaged(manifest: Manifest, damage: Damage, folder: Path) -> Manifest:
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):
-    """Damaged shards have the fingerprint of whole ones, whose pixels another test may have decoded."""
+    """Damaged shards have the fingerprint of the intact ones, whose pixels another test may have cached."""
     monkeypatch.setenv("SAKUGA_CACHE", str(tmp_path / "cache"))
 
 

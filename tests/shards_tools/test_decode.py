@@ -1,4 +1,4 @@
-"""From bytes to pixels, and what is refused on the way."""
+"""Decoding bytes to pixels, and which images are rejected."""
 
 import gzip
 import io
@@ -80,13 +80,13 @@ def test_a_rotation_that_exif_asks_for_is_not_applied(kind, orientation):
 
 
 def with_size(jpeg: bytes, width: int, height: int) -> bytes:
-    """The JPEG with another size in its frame header (baseline or progressive)."""
+    """Return the JPEG with another size in its frame header (baseline or progressive)."""
     place = max(jpeg.find(b"\xff\xc0"), jpeg.find(b"\xff\xc2")) + 5
     return jpeg[:place] + struct.pack(">HH", height, width) + jpeg[place + 4 :]
 
 
 def png(width: int, height: int, bits: int, rows: bytes) -> bytes:
-    """A PNG in colour, written by hand: its header says what it is told to."""
+    """Return a handwritten color PNG with the given header."""
     header = struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0)
     chunks = {b"IHDR": header, b"IDAT": zlib.compress(rows), b"IEND": b""}
     coded = [
@@ -105,7 +105,7 @@ GIANTS = {
 
 
 @pytest.mark.parametrize("kind", GIANTS)
-@pytest.mark.parametrize("size", [(9_000, 8_000), (10_000, 10_000), (65_500, 65_500)])  # PIL warns of the second
+@pytest.mark.parametrize("size", [(9_000, 8_000), (10_000, 10_000), (65_500, 65_500)])  # PIL warns about the second
 def test_a_giant_is_refused_before_memory_is_taken_for_it(kind, size):
     data = GIANTS[kind](*size)
     tracemalloc.start()

@@ -1,4 +1,4 @@
-"""The drawn faces: the same from the same seed, in LSASRD's layout, and told apart by style rather than by colour."""
+"""Drawn faces: deterministic, in LSASRD's layout, and distinguishable by style rather than by color."""
 
 import hashlib
 from collections import Counter
@@ -92,7 +92,7 @@ def test_the_dafre_layout_comes_out_with_the_counts_drawn(tmp_path):
     sizes = sorted(np.bincount(manifest.work).tolist())
     assert sizes == sorted(round(20 + 10 / rank**0.9) for rank in (1, 2, 3, 4))
     assert manifest.num_images == drawn["num_images"] == sum(sizes)
-    for work in range(4):  # by the authors' rule, in integers where floats are exact enough
+    for work in range(4):  # the authors' rule in integers: for these numbers the floats are exact enough
         n = (manifest.work == work).sum()
         val = np.isin(np.flatnonzero(manifest.work == work), split.val).sum()
         assert val == int(n * 0.7999999999999999) - int(n * 0.7)
@@ -116,7 +116,7 @@ def test_the_icartoonface_layout_comes_out_with_the_counts_drawn(tmp_path):
 
 
 def test_the_face_is_inside_its_box():
-    """Another hair colour changes pixels where the box says the head is, and hardly any beside it."""
+    """Another hair color changes pixels inside the box of the head, and hardly any outside it."""
     styles = draw_styles(10, 0)
     generator = np.random.default_rng(0)
     for style in styles:
@@ -154,7 +154,7 @@ def test_every_layout_is_the_same_from_any_number_of_processes(layout, tmp_path,
 
 
 def test_the_first_pictures_stay_what_they_are():
-    """The sample set's fingerprint depends on them; a change needs another SAMPLE_VERSION."""
+    """The sample set's fingerprint depends on them: a change requires a new SAMPLE_VERSION."""
     digest = hashlib.sha256()
     for work, style in enumerate(draw_styles(30, 0)):
         generator = np.random.default_rng((0, 1 + work, 0))
@@ -169,7 +169,7 @@ def test_a_folder_that_holds_something_is_not_drawn_into(tmp_path):
 
 
 def test_every_trait_can_be_drawn_and_can_be_seen():
-    """Each value of each trait draws another picture than the first value does, all else equal."""
+    """Each value of each trait gives another picture than the first value, all else equal."""
     style = replace(
         draw_styles(1, 0)[0], line_width=0.03, shading="cel", line="ink", background="rays", nose="line", blush="oval"
     )
@@ -215,7 +215,7 @@ def faces() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def share_of_right_neighbours(features: np.ndarray, works: np.ndarray, roles: np.ndarray) -> float:
-    """How often the nearest image of another role is of the same work."""
+    """Return how often the nearest image of another role is of the same work."""
     distances = ((features[:, None] - features[None]) ** 2).sum(axis=-1)
     distances[roles[:, None] == roles[None]] = np.inf
     return float((works[distances.argmin(axis=1)] == works).mean())
@@ -228,7 +228,7 @@ def test_the_mean_colour_does_not_give_the_work_away(faces):
 
 
 def test_style_is_visible_in_more_than_colour(faces):
-    """Plain statistics of edges and saturation, no learning, find the work far more often than chance."""
+    """Simple statistics of edges and saturation, without learning, find the work far more often than chance."""
     pixels, works, roles = faces
     grey = pixels.mean(axis=3)
     edges = np.abs(np.diff(grey, axis=2))

@@ -1,4 +1,4 @@
-"""Equal files: told, kept in the manifest, and refused where they would leak into an evaluation."""
+"""Equal files are reported, kept in the manifest, and rejected if they would leak into an evaluation."""
 
 import itertools
 import json
@@ -33,7 +33,7 @@ def test_an_image_under_two_labels_is_said_and_kept(plain_tree, tmp_path, capsys
     command.main(arguments)
     output = capsys.readouterr()
     pair = sorted(["train-JP0001_0001_00", f"train-{Path(target).name}99"])
-    assert "the same image under two labels: 1 images" in output.err
+    assert "images with two labels: 1" in output.err
     assert " = ".join(pair) in output.err
     expected = {"num_copies": 1, "num_under_two_labels": 1, "num_on_two_sides": 0, "pairs": [pair]}
     assert json.loads(output.out)["duplicates"] == expected
@@ -44,7 +44,7 @@ def test_an_image_under_two_labels_is_said_and_kept(plain_tree, tmp_path, capsys
 def test_a_copy_within_a_role_is_counted_alone(plain_tree, tmp_path, capsys):
     copy(plain_tree / "ASRD/train/JP0001/0001", "JP0001_0001_00.jpg", "JP0001_0001_99.jpg")
     command.main(["build", "lsasrd", str(plain_tree), "--out", str(tmp_path / "out")])
-    assert "same image" not in capsys.readouterr().err
+    assert "two labels" not in capsys.readouterr().err
     assert read_manifest(tmp_path / "out").duplicates == Duplicates(num_copies=1)
 
 
@@ -71,7 +71,7 @@ def test_an_image_on_two_sides_is_refused_with_both_names_unless_allowed(tree, s
 
 def test_the_same_role_in_two_folds_is_two_sides_too(five_fold_tree, tmp_path):
     shutil.copytree(five_fold_tree / "ASRDf/0/JP0000", five_fold_tree / "ASRDf/1/JP0000")
-    with pytest.raises(Error, match="the same image on two sides, folds"):
+    with pytest.raises(Error, match="the same image in two folds"):
         build(scan(five_fold_tree), tmp_path / "out")
 
 
@@ -81,7 +81,7 @@ def test_query_and_gallery_are_one_side(plain_tree, tmp_path):
 
 
 def test_counts_are_those_of_comparing_every_pair(plant, tmp_path):
-    """Against a comparison of all pairs of files, over copies of copies in many places."""
+    """Compare with a comparison of all pairs of files, for copies of copies in many places."""
     tree = plant({"train": {f"JP{work:04d}": range(3) for work in range(3)}}, 4)
     files = sorted((tree / "ASRD").rglob("*.*g"))
     for place, file in enumerate(files[::2]):

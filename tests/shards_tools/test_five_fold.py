@@ -1,4 +1,4 @@
-"""Five folds that are cut from a plain LSASRD tree."""
+"""Splitting a plain LSASRD tree into five folds."""
 
 import dataclasses
 import itertools
@@ -36,7 +36,7 @@ def test_every_work_is_whole_in_one_fold_and_none_is_lost(tree):
     assert all(len(found) == 1 for found in folds.values())
     sizes = np.bincount([fold for found in folds.values() for fold in found], minlength=5)
     assert sorted(sizes) == [2, 2, 3, 3, 3]
-    assert cut.notes == ("five folds were cut from a plain tree by works, seed 0; published folds are others",)
+    assert cut.notes == ("a plain tree was split into five folds by work, seed 0; the published folds differ",)
 
 
 def test_images_of_a_role_stand_side_by_side_though_it_stood_in_query_and_in_test(plant):
@@ -64,7 +64,7 @@ def test_the_command_builds_them_by_seed(tree, tmp_path, capsys):
         command.main(["build", "lsasrd", str(tree), "--out", str(tmp_path / name), "--five-fold", "--json", *seed])
         shown[name] = json.loads(capsys.readouterr().out)
     assert shown["a"]["fingerprint"] == shown["b"]["fingerprint"] != shown["c"]["fingerprint"]
-    assert shown["c"]["notes"][0].endswith("seed 1; published folds are others")
+    assert shown["c"]["notes"][0].endswith("seed 1; the published folds differ")
     manifest = read_manifest(tmp_path / "a")
     assert manifest.num_folds == 5
     asked = [set(manifest.work[manifest.split(fold).val_query].tolist()) for fold in range(5)]
@@ -72,12 +72,12 @@ def test_the_command_builds_them_by_seed(tree, tmp_path, capsys):
 
 
 def test_what_cannot_be_cut_is_refused(tree, five_fold_tree, tmp_path):
-    with pytest.raises(Error, match="for a plain tree, but this one has its five folds"):
+    with pytest.raises(Error, match="for a plain tree, but this tree already has five folds"):
         cut_into_folds(scan(five_fold_tree), 0)
     other = dataclasses.replace(scan(tree), name="folder")
-    with pytest.raises(Error, match="--five-fold cuts the works of lsasrd; folder has splits of its own"):
+    with pytest.raises(Error, match="--five-fold is only for lsasrd, but the source is folder"):
         cut_into_folds(other, 0)
-    with pytest.raises(Error, match="--seed draws the folds of --five-fold"):
+    with pytest.raises(Error, match="--seed works only with --five-fold"):
         command.main(["build", "lsasrd", str(tree), "--out", str(tmp_path / "x"), "--seed", "3"])
 
 
@@ -85,5 +85,5 @@ def test_fewer_than_ten_works_are_refused(tree):
     source = scan(tree)
     few = source.works[:9]
     images = tuple(image for image in source.images if image.work in few)
-    with pytest.raises(Error, match="needs 10 works or more, but there are 9"):
+    with pytest.raises(Error, match="needs at least 10 works, but there are 9"):
         cut_into_folds(dataclasses.replace(source, works=few, images=images), 0)

@@ -1,4 +1,4 @@
-"""Plain folders of images: classes or works of roles, told apart by depth; names of any text."""
+"""Plain folders of images: classes, or works with roles, distinguished by depth; names of any text."""
 
 import os
 import shutil
@@ -68,16 +68,22 @@ def test_classes_without_splits_get_val_and_test_and_a_note(plant_folders, tmp_p
     }
     manifest = read_manifest(tmp_path / "shards")
     assert (manifest.layout, manifest.works) == ("classes", ("alice", "marisa", "one", "reimu", "two"))
-    assert any(note.startswith("the source has no val and test: cut from train") for note in manifest.notes)
+    assert any(
+        note.startswith("the source has no val and test: taken from each class of train") for note in manifest.notes
+    )
 
 
 @pytest.mark.parametrize(
     ("parts", "expected", "noted"),
     [
         (("train", "val", "test"), {"train": 8, "val": 8, "test": 8}, []),
-        (("train", "test"), {"train": 7, "val": 1, "test": 8}, ["the source has no val: cut from train"]),
+        (
+            ("train", "test"),
+            {"train": 7, "val": 1, "test": 8},
+            ["the source has no val: taken from each class of train"],
+        ),
         (("train", "val"), {"train": 8, "val": 8}, []),
-        (("train",), {"train": 7, "val": 1}, ["the source has no val: cut from train"]),
+        (("train",), {"train": 7, "val": 1}, ["the source has no val: taken from each class of train"]),
     ],
 )
 def test_ready_splits_of_classes_are_kept_and_a_missing_val_is_cut(plant_folders, tmp_path, parts, expected, noted):
@@ -86,7 +92,7 @@ def test_ready_splits_of_classes_are_kept_and_a_missing_val_is_cut(plant_folders
         (name, split): num_images for name in ("a", "b") for split, num_images in expected.items()
     }
     notes = read_manifest(tmp_path / "shards").notes
-    assert [note.partition(",")[0] for note in notes] == noted
+    assert [note.partition(" with")[0] for note in notes] == noted
 
 
 def test_works_of_roles_are_a_plain_layout(plant_folders, tmp_path):
@@ -128,28 +134,28 @@ def test_it_reads_well(plant_folders, tmp_path, capsys):
     (root / "readme.txt").write_text("hello")
     command.main(["build", "folder", str(root), "--out", str(tmp_path / "shards")])
     said = capsys.readouterr().err
-    assert f"left out, no part of the tree: {root / 'readme.txt'}" in said
+    assert f"skipped, not part of the tree: {root / 'readme.txt'}" in said
     assert "16 images, 2 classes;" in said
-    assert "note: the source has no val and test: cut from train, class by class" in said
+    assert "note: the source has no val and test: taken from each class of train" in said
 
 
 @pytest.mark.parametrize(
     ("counts", "complaint"),
     [
-        ({}, "holds no images: expected CLASS/IMAGE or WORK/ROLE/IMAGE"),
-        ({"a": 1, "b/c": 1}, "stand at two depths"),
-        ({"a": 1, "a/c": 1}, "stand at two depths"),
-        ({"a/b/c": 1}, "stands too deep"),
+        ({}, "holds no images. Add some as CLASS/IMAGE or WORK/ROLE/IMAGE"),
+        ({"a": 1, "b/c": 1}, "are at different depths"),
+        ({"a": 1, "a/c": 1}, "are at different depths"),
+        ({"a/b/c": 1}, "is too deep"),
         ({"a": 1, "b": 0}, "b is empty. Add images or remove it"),
-        ({"train": 1}, "stands in no class"),
-        ({"train/a": 1, "other": 1}, "other stands beside train, but is none of val, test and query"),
-        ({"test/a": 1, "val/a": 1}, "train is missing: test, val stand beside it"),
-        ({"train/a": 1, "query/a": 1, "test/a": 1}, "query is for WORK/ROLE/IMAGE"),
-        ({"train/a/b": 1, "val/a/b": 1, "test/a/b": 1}, "val is for CLASS/IMAGE"),
-        ({"train/a/b": 1, "test/c/d": 1}, "query is missing: query and test stand together"),
-        ({"train/a/b": 1, "query/c/d": 1}, "test is missing: query and test stand together"),
+        ({"train": 1}, "is not in a class"),
+        ({"train/a": 1, "other": 1}, "other is next to train, but is not val, test or query"),
+        ({"test/a": 1, "val/a": 1}, "pictures has test, val. Add train"),
+        ({"train/a": 1, "query/a": 1, "test/a": 1}, "query is only for WORK/ROLE/IMAGE"),
+        ({"train/a/b": 1, "val/a/b": 1, "test/a/b": 1}, "val is only for CLASS/IMAGE"),
+        ({"train/a/b": 1, "test/c/d": 1}, "query is missing: query and test belong together"),
+        ({"train/a/b": 1, "query/c/d": 1}, "test is missing: query and test belong together"),
         ({"train/a": 1, "test/b": 1}, "is in test, but its class 'b' has no image in train"),
-        ({"train/a": 1, "test/a/b": 1}, "stand at two depths"),
+        ({"train/a": 1, "test/a/b": 1}, "are at different depths"),
     ],
     ids=str,
 )
@@ -162,14 +168,14 @@ def test_a_folder_that_does_not_fit_is_named(plant_folders, tmp_path, counts, co
 @pytest.mark.parametrize(
     ("path", "make", "complaint"),
     [
-        ("a/notes.txt", Path.touch, "is no image: its name should end in .jpg"),
-        ("a/x.webp", Path.touch, "is no image"),
-        ("a/x.jpg", os.mkfifo, "is no regular file"),
+        ("a/notes.txt", Path.touch, "is not an image: its suffix must be .jpg"),
+        ("a/x.webp", Path.touch, "is not an image"),
+        ("a/x.jpg", os.mkfifo, "is not a regular file"),
         ("a/x.jpg", lambda path: path.symlink_to("/etc/passwd"), "is a link that leads out"),
-        ("a/x.jpg", lambda path: path.symlink_to("x.jpg"), "is no regular file"),
+        ("a/x.jpg", lambda path: path.symlink_to("x.jpg"), "is not a regular file"),
         ("c", lambda path: path.symlink_to("/etc"), "is a link that leads out"),
-        ("train", lambda path: path.symlink_to("/etc"), "stands beside train"),
-        ("a/0.jpg", Path.touch, "differ in their endings alone"),
+        ("train", lambda path: path.symlink_to("/etc"), "is next to train"),
+        ("a/0.jpg", Path.touch, "differ only in their suffixes"),
     ],
 )
 def test_what_does_not_fit_in_a_class_is_named(plant_folders, path, make, complaint):
@@ -190,11 +196,11 @@ def test_hidden_files_are_ignored_and_links_within_followed(plant_folders):
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
-    assert "is no folder" in refused(tmp_path / "nowhere")
+    assert "is not a folder" in refused(tmp_path / "nowhere")
 
 
 def test_a_copy_in_ready_train_and_test_is_refused(plant_folders, tmp_path):
     root = plant_folders({"train/a": 2, "test/a": 2})
     shutil.copy(root / "train/a/0.png", root / "test/a/1.png")
-    with pytest.raises(Error, match="the same image on two sides, train and test"):
+    with pytest.raises(Error, match="the same image in two splits, train and test"):
         build(scan(root), tmp_path / "shards")

@@ -1,4 +1,4 @@
-"""Folders appear whole or not at all, whoever is killed and however many try at once."""
+"""Folders appear complete or not at all, even if a process is killed or several build at once."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""timm and open_clip read the shards as they stand."""
+"""timm and open_clip read the shards unchanged."""
 
 import gc
 import io
@@ -71,7 +71,7 @@ def test_timms_only_split_names_every_shard_and_its_length(shards):
 
 
 def test_open_clip_counts_every_sample(shards):
-    """open_clip is not installed: these lines of its `get_dataset_size` (open_clip_train/data.py) are re-stated."""
+    """open_clip is not installed; this restates the lines of its `get_dataset_size` (open_clip_train/data.py)."""
     shards_list = [str(file) for file in sorted(shards.store.folder.glob("*.tar"))]
     with open(os.path.join(os.path.dirname(shards_list[0]), "sizes.json")) as file:
         sizes = json.load(file)

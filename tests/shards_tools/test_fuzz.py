@@ -1,4 +1,4 @@
-"""Damaged manifests, columns and shards are refused in one line or read as they were: no crash, hang or silent loss."""
+"""Damaged manifests, columns and shards are rejected in one line or read correctly: no crash, hang or silent loss."""
 
 import json
 import random

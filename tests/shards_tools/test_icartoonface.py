@@ -1,4 +1,4 @@
-"""iCartoonFace in the official layout and as PaddleClas's lists: boxes, distractors, pairs, identities held out."""
+"""iCartoonFace in the official layout and as PaddleClas's lists: boxes, distractors, pairs, held-out identities."""
 
 from collections import Counter
 from pathlib import Path
@@ -54,7 +54,7 @@ def tree(tmp_path, make_picture) -> Path:
 
 @pytest.fixture
 def lists(tmp_path, make_picture) -> Path:
-    """As PaddleClas reads them: labels of test that are also labels of train."""
+    """PaddleClas's lists, in which labels of test are also labels of train."""
     root = tmp_path / "paddle"
     rows = {
         "train_list.txt": [(f"train/{label}/{number}.jpg", label) for label in (11, 2) for number in range(3)],
@@ -113,7 +113,7 @@ def test_a_face_of_train_that_is_asked_for_in_test_is_refused(tree, tmp_path):
     test.write_bytes(train.read_bytes())
     rows = (tree / TEST_LIST).read_text().replace(f"{test.name}\t0\t0\t30\t20", f"{test.name}\t10\t8\t20\t17")
     (tree / TEST_LIST).write_text(rows)
-    with pytest.raises(Error, match="the same image on two sides, train and test"):
+    with pytest.raises(Error, match="the same image in two splits, train and test"):
         build(scan(tree), tmp_path / "shards")
     assert build(scan(tree), tmp_path / "shards", allow_duplicates=True).duplicates.num_on_two_sides == 1
 
@@ -185,8 +185,8 @@ def test_images_that_the_lists_do_not_name_are_counted(tree, make_picture):
     (tree / TRAIN_LIST).write_text("\n".join(rows[1:]))
     (tree / TEST_FOLDER / "other.jpg").write_bytes(make_picture(1))
     notes = scan(tree).notes
-    assert "1 images that icartoonface_rectest_info.txt does not name were left out" in notes[1]
-    assert f"were left out, such as {TRAIN_FOLDER}/{rows[0].split()[0]}" in notes[0]
+    assert "1 images were skipped: not in icartoonface_rectest_info.txt" in notes[1]
+    assert f"not in icartoonface_rectrain_det.txt, such as {TRAIN_FOLDER}/{rows[0].split()[0]}" in notes[0]
 
 
 NAME = "personai_icartoonface_rectrain_00003"
@@ -195,13 +195,13 @@ NAME = "personai_icartoonface_rectrain_00003"
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [
-        (f"{NAME}/{NAME}_0000000.jpg\t1\t2\t3\t4", f"names '{NAME}/{NAME}_0000000.jpg' a second time"),
-        (f"{NAME}/{NAME}_0000009.jpg\t1\t2\t3\t4", "_0000009.jpg is missing or no regular file"),
-        (f"{NAME}/../{NAME}/x.png\t1\t2\t3\t4", "x.png is missing or no regular file"),
-        ("../etc/passwd\t1\t2\t3\t4", "is no image: its name should end in"),
-        (f"{NAME}/x.jpg\t1\t2\t3", "is no path with the four numbers of a box"),
-        (f"{NAME}/x.jpg\t1\t2\t3\tnan", "is no path with the four numbers of a box"),
-        (f"{NAME}/x.jpg\t1\t2\t3\tinf", "is no path with the four numbers of a box"),
+        (f"{NAME}/{NAME}_0000000.jpg\t1\t2\t3\t4", f"repeats '{NAME}/{NAME}_0000000.jpg'"),
+        (f"{NAME}/{NAME}_0000009.jpg\t1\t2\t3\t4", "_0000009.jpg is missing or not a regular file"),
+        (f"{NAME}/../{NAME}/x.png\t1\t2\t3\t4", "x.png is missing or not a regular file"),
+        ("../etc/passwd\t1\t2\t3\t4", "is not an image: its suffix must be"),
+        (f"{NAME}/x.jpg\t1\t2\t3", "is not a path and the four numbers of a box"),
+        (f"{NAME}/x.jpg\t1\t2\t3\tnan", "is not a path and the four numbers of a box"),
+        (f"{NAME}/x.jpg\t1\t2\t3\tinf", "is not a path and the four numbers of a box"),
         (f"{NAME}/x.jpg\t5\t2\t3\t4", "has an empty box: 5 2 3 4"),
     ],
 )
@@ -215,12 +215,12 @@ def test_a_bad_row_of_train_is_named_with_file_and_line(tree, row, complaint):
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [
-        (f"{test_file(0)}\t0\t0\t9\t9\t1", "a second time"),
-        (f"{test_file(9)}\t0\t0\t9\t9\t1", "is missing or no regular file"),
-        (f"{test_file(9)}\t0\t0\t9\t9", "is no path with the four numbers of a box"),
+        (f"{test_file(0)}\t0\t0\t9\t9\t1", "Remove one of the two lines"),
+        (f"{test_file(9)}\t0\t0\t9\t9\t1", "is missing or not a regular file"),
+        (f"{test_file(9)}\t0\t0\t9\t9", "is not a path and the four numbers of a box"),
         (f"{test_file(0)}\t{test_file(3)}", "pairs images of two identities, test_0 and test_1"),
-        (f"{test_file(0)}\t{test_file(5)}", f"pairs '{test_file(5)}', which no other line gives a label"),
-        (f"{test_file(0)}\t{test_file(9)}", f"pairs '{test_file(9)}', which no other line gives a label"),
+        (f"{test_file(0)}\t{test_file(5)}", f"pairs '{test_file(5)}', which has no label in any line"),
+        (f"{test_file(0)}\t{test_file(9)}", f"pairs '{test_file(9)}', which has no label in any line"),
     ],
 )
 def test_a_bad_row_of_test_is_named_with_file_and_line(tree, row, complaint):
@@ -232,14 +232,14 @@ def test_a_bad_row_of_test_is_named_with_file_and_line(tree, row, complaint):
 
 def test_a_label_that_is_no_number_is_named(tree):
     (tree / TEST_LIST).write_text(f"{test_file(0)}\t0\t0\t9\t9\t-2\n")
-    assert "has the label '-2', which is no whole number" in refused(tree)
+    assert "has the label '-2', which is not an integer" in refused(tree)
 
 
 def test_a_folder_that_is_no_identity_is_named(tree):
     (tree / TRAIN_FOLDER / NAME).rename(tree / TRAIN_FOLDER / "somebody")
     text = (tree / TRAIN_LIST).read_text().replace(f"{NAME}/", "somebody/")
     (tree / TRAIN_LIST).write_text(text)
-    assert "whose folder is no personai_icartoonface_rectrain_NUMBER" in refused(tree)
+    assert "whose folder is not personai_icartoonface_rectrain_NUMBER" in refused(tree)
 
 
 @pytest.mark.parametrize("part", [TRAIN_LIST, TEST_LIST, TEST_FOLDER, TRAIN_FOLDER])
@@ -264,20 +264,20 @@ def test_lists_of_paddle_are_read_as_they_are(lists):
     assert all(image.box is None for image in source.images)
     assert (source.pairs, source.left_out) == ((), ())
     (lists / "query.txt").unlink()
-    assert "query.txt is missing: query and gallery stand together" in refused(lists)
+    assert "query.txt is missing: query and gallery belong together" in refused(lists)
     (lists / "gallery.txt").unlink()
     assert len(scan(lists).images) == 6
-    assert scan(lists).notes[0] == "5 images that no list names were left out, such as test/a.jpg"
+    assert scan(lists).notes[0] == "5 images were skipped: not in any list, such as test/a.jpg"
 
 
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [
         ("test/f.jpg\t2", "query.txt:3 names 'test/f.jpg', but"),
-        ("test/a.jpg 2", "query.txt:3 has 1 cells where 2 belong"),
-        ("train/2/0.jpg\t2", "query.txt:3 names 'train/2/0.jpg' as"),
-        ("../x.jpg\t2", "query.txt:3 names '../x.jpg', which leads out of"),
-        ("test/a.jpg\t2", "query.txt:3 names 'test/a.jpg' as"),
+        ("test/a.jpg 2", "query.txt:3 has 1 cells instead of 2"),
+        ("train/2/0.jpg\t2", "query.txt:3 repeats 'train/2/0.jpg' of"),
+        ("../x.jpg\t2", "query.txt:3 names '../x.jpg', which is outside"),
+        ("test/a.jpg\t2", "query.txt:3 repeats 'test/a.jpg' of"),
     ],
 )
 def test_a_bad_row_of_paddles_lists_is_named(lists, row, complaint):
@@ -287,6 +287,6 @@ def test_a_bad_row_of_paddles_lists_is_named(lists, row, complaint):
 
 def test_a_folder_that_is_neither_is_refused(tmp_path):
     assert "train_list.txt" in refused(tmp_path)
-    assert "is no folder" in refused(tmp_path / "nowhere")
+    assert "is not a folder" in refused(tmp_path / "nowhere")
     (tmp_path / "train_list.txt").write_text("")
-    assert "names no image of train" in refused(tmp_path)
+    assert "has no image in train" in refused(tmp_path)

@@ -1,4 +1,4 @@
-"""Images by every reading: the same pixels, and a choice that fits the machine."""
+"""Every reading gives the same pixels, and `auto` chooses one that fits the machine."""
 
 import dataclasses
 from collections import namedtuple
@@ -21,7 +21,7 @@ def _own_cache(tmp_path, monkeypatch):
 
 
 class CountingStore:
-    """A store far away: each read counts."""
+    """A remote store that counts its reads."""
 
     is_local = False
 

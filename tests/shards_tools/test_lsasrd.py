@@ -1,4 +1,4 @@
-"""What the LSASRD source reads, and what it refuses, by name and in one line."""
+"""What the LSASRD source reads, and what it rejects, by name and in one line."""
 
 import os
 import shutil
@@ -64,8 +64,8 @@ def test_odd_letters_in_a_file_name_become_a_plain_key(plain_tree):
 
 def test_a_folder_that_is_no_tree_is_refused(tmp_path):
     (tmp_path / "pictures").mkdir()
-    assert f"{tmp_path} is no LSASRD tree" in refused(tmp_path)
-    assert "is no folder" in refused(tmp_path / "nowhere")
+    assert f"{tmp_path} is not an LSASRD tree" in refused(tmp_path)
+    assert "is not a folder" in refused(tmp_path / "nowhere")
 
 
 def test_two_trees_are_refused(plain_tree):
@@ -83,9 +83,9 @@ def test_a_missing_part_is_named(missing, tree, request):
 @pytest.mark.parametrize(
     ("path", "complaint"),
     [
-        ("ASRD/train/FR0009", "is a folder without any role"),
+        ("ASRD/train/FR0009", "is a folder without a role"),
         ("ASRD/train/JP0001/0009", "is a role without images"),
-        ("ASRD/train/JP0001/main", "is no role: its name is a number"),
+        ("ASRD/train/JP0001/main", "is not a role: its name must be a number"),
     ],
 )
 def test_an_empty_or_misnamed_folder_is_named(plain_tree, path, complaint):
@@ -101,7 +101,7 @@ def test_an_empty_or_misnamed_folder_is_named(plain_tree, path, complaint):
         ("train/JP0001/0001/JP0001_0002_01.jpg", "has a wrong name"),
         ("train/JP0001/0001/JP0002_0001_01.jpg", "has a wrong name"),
         ("train/JP0001/0001/JP0001_main_01.jpg", "has a wrong name"),
-        ("train/JP0001/0001/JP0001_0001_01.webp", "is no image"),
+        ("train/JP0001/0001/JP0001_0001_01.webp", "is not an image"),
         ("train/JP0001/0001/JP0001_0001_" + "x" * 100 + ".jpg", "has too long a name"),
         ("train/JP0001/list.txt", "is a file where a role's folder should be"),
         ("train/list.txt", "is a file where a work's folder should be"),
@@ -135,7 +135,7 @@ def test_a_link_that_leads_out_of_the_tree_is_named(plain_tree, tmp_path, path):
     assert f"{link} is a link that leads out of {plain_tree / 'ASRD'}" in refused(plain_tree)
     link.unlink()
     link.symlink_to(tmp_path / "nowhere")
-    if path != "query":  # without it, test stands alone
+    if path != "query":  # without query, test would be alone
         assert f"{link} is a link that leads out" in refused(plain_tree)
 
 
@@ -155,7 +155,7 @@ def test_links_within_the_tree_and_to_the_tree_are_followed(plain_tree, tmp_path
 def test_what_is_no_file_in_the_place_of_an_image_is_named_and_not_opened(plain_tree, make):
     path = plain_tree / "ASRD/train/JP0001/0001/JP0001_0001_99.jpg"
     make(path)
-    assert f"{path} is no regular file" in refused(plain_tree)
+    assert f"{path} should be an image, but is not a regular file" in refused(plain_tree)
 
 
 @pytest.mark.parametrize(("path", "kind"), [("train/FR0009", "work"), ("train/JP0001/0009", "role")])

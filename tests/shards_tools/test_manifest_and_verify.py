@@ -1,4 +1,4 @@
-"""Damage is found and named, at the level that promises to find it."""
+"""Each level of verify finds and names the damage that it promises to find."""
 
 import json
 from dataclasses import replace
@@ -58,7 +58,7 @@ def test_shards_without_a_manifest_are_none(plain, level):
     (plain.store.folder / "manifest.json").unlink()
     assert "has no manifest.json" in refused(plain.store.folder, level)
     assert "python -m shards_tools build" in refused(plain.store.folder, level)
-    assert "is no folder" in refused(plain.store.folder / "nowhere", level)
+    assert "is not a folder" in refused(plain.store.folder / "nowhere", level)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -100,13 +100,13 @@ def test_deep_compares_sizes_with_the_pixels(plain):
     write_manifest(plain, plain.store.folder)
     verify(plain.store.folder, "full")
     assert f"Sample {plain.keys[5]} in" in refused(plain.store.folder, "deep")
-    assert "has 12 x 10 px, its manifest says 12 x 11" in refused(plain.store.folder, "deep")
+    assert "has 12 x 10 px, but the manifest says 12 x 11" in refused(plain.store.folder, "deep")
 
 
 @pytest.mark.parametrize(
     ("entries", "complaint"),
     [
-        ({"schema": 99}, "has schema 99, this version reads schema 1"),
+        ({"schema": 99}, "has schema 99, but this version reads schema 1"),
         ({"works": ["A", "B", "C"]}, "its parts contradict each other"),
         ({"works": ["A"]}, "its parts contradict each other"),
         ({"works": 7}, "its parts contradict each other"),

@@ -1,4 +1,4 @@
-"""moeimouto: a val that is cut from train and said so, and never the test set."""
+"""moeimouto: val is taken from train, with a note, and never from the test set."""
 
 import csv
 import os
@@ -44,7 +44,7 @@ def test_val_is_an_eighth_of_each_class_of_train_and_said(tree, tmp_path):
     tested = {f"{image}" for image in manifest.keys[split.test]}
     listed = {row[1] for row in csv.reader((tree / "test.csv").read_text().splitlines())}
     assert tested == {path[: -len(".png")].replace("/", "-") for path in listed}
-    assert any("no val: cut from train" in note for note in manifest.notes)
+    assert any("no val: taken from each class of train" in note for note in manifest.notes)
 
 
 def test_a_val_that_is_there_is_used(tree):

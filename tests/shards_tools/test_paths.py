@@ -1,4 +1,4 @@
-"""Keys from any text, and lists of what lies in a folder."""
+"""Keys from any text, and listing the images of a folder."""
 
 import os
 from pathlib import Path
@@ -48,7 +48,7 @@ def test_a_key_fits_into_a_tar_header(parts):
 
 
 def test_a_name_that_is_no_text_is_named():
-    with pytest.raises(Error, match="is a name that is no UTF-8"):
+    with pytest.raises(Error, match="is not valid UTF-8"):
         key_of([os.fsdecode(b"\xff\xfe")])
 
 

@@ -1,4 +1,4 @@
-"""The plan `full`, for any labels: every image, distinct works, equal for equal seeds, whole in pieces."""
+"""The plan `full`, for any labels: every image, distinct works, equal for equal seeds, complete in pieces."""
 
 import math
 
@@ -117,7 +117,7 @@ def test_works_are_spread_over_the_pass_and_meet_by_chance():
 @pytest.mark.parametrize(
     ("labels", "shape", "settings", "complaint"),
     [
-        ([0, 0, 1, 1], (3, 2), {}, "works_per_batch=3 needs as many works, .* from 2. Set works_per_batch to 2"),
+        ([0, 0, 1, 1], (3, 2), {}, "works_per_batch=3 is more than the 2 works in train. Set works_per_batch to 2"),
         ([], (1, 1), {}, "0 images"),
         ([0, 1], (0, 4), {}, "0 works x 4"),
         ([0, 1], (2, 4), {"images_per_epoch": 7}, "images_per_epoch=7 is less than one batch of 8"),

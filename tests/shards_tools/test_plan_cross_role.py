@@ -1,4 +1,4 @@
-"""The plan `cross_role`: different roles in every group, every image in every pass, no longer than that takes."""
+"""The plan `cross_role`: different roles in every group, every image in every pass, and no longer than necessary."""
 
 import math
 from collections import Counter
@@ -20,7 +20,7 @@ numbers = st.integers(0, 2**31)
 
 
 def works_and_roles(counts: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Of every image; shuffled, and the roles of every work numbered from 0."""
+    """Return work and role of every image, shuffled; the roles of every work are numbered from 0."""
     works = np.repeat(np.arange(len(counts)) * 3 + 5, [sum(roles) for roles in counts])
     roles = np.concatenate([np.repeat(np.arange(len(roles)), roles) for roles in counts])
     order = np.random.default_rng(0).permutation(len(works))
@@ -32,7 +32,7 @@ def shaped(shape: tuple[int, int], *, seed: int = 0, epoch: int = 0) -> Draw:
 
 
 def groups_needed(sizes: list[int], group_size: int) -> int:
-    """By trial: the fewest groups that hold every image and no role too often."""
+    """Find by trial the fewest groups that hold every image and no role too often."""
     most = math.ceil(group_size / len(sizes))
     return next(n for n in range(1, 999) if n * group_size >= sum(sizes) and n * most >= max(sizes))
 
@@ -88,7 +88,7 @@ def test_the_images_of_a_role_come_equally_often(counts, shape, seed):
 
 
 def test_a_role_with_most_images_makes_the_others_repeat_in_proportion_to_theirs():
-    works, roles = works_and_roles([[30, 10, 5, 5]] * 3)  # 30 groups of 4: all are full of every role
+    works, roles = works_and_roles([[30, 10, 5, 5]] * 3)  # 30 groups of 4, each with every role
     uses = np.bincount(cross_role_batches(works, roles, shaped((3, 4))).ravel())
     assert [set(uses[roles == role].tolist()) for role in range(4)] == [{1}, {3}, {6}, {6}]
     works, roles = works_and_roles([[40, 12, *[4] * 7]] * 3)  # 40 groups of 3: 80 places for 40 images of the others

@@ -1,4 +1,4 @@
-"""Plans for a stream: coverage, distinct works, equal batches on every rank, and the order of the shards."""
+"""Plans for streaming: coverage, distinct works, equal batches on every rank, and the order of the shards."""
 
 import csv
 import math
@@ -24,7 +24,7 @@ every_law = pytest.mark.parametrize("name", LAWS)
 
 
 class Data:
-    """Labels of a split, and where the writer of shards puts its images."""
+    """Labels of a split, and the positions of its images in the shards."""
 
     def __init__(self, counts: list[list[int]], image_bytes: int, works: np.ndarray | None = None) -> None:
         sizes = np.array([size for work in counts for size in work])
@@ -57,7 +57,7 @@ def dafre_like() -> Data:
 
 
 def check_groups(data: Data, plan: np.ndarray, shape: tuple[int, int]) -> None:
-    """P distinct works in each batch, K of each side by side, no image twice where its work has K."""
+    """P distinct works per batch, K adjacent images of each, no image twice if its work has K."""
     works = data.labels[plan].reshape(len(plan), *shape)
     assert (works == works[:, :, :1]).all()
     assert (np.diff(np.sort(works[:, :, 0], axis=1), axis=1) > 0).all()
@@ -212,7 +212,7 @@ def test_images_of_a_work_come_from_several_of_its_roles():
 
 @pytest.mark.parametrize("name", ["papers", "balanced", "cross_role", "nonsense"])
 def test_other_plans_are_refused_in_one_line(name):
-    with pytest.raises(Error, match=f"The plan {name} cannot stream.* Set plan to full or shuffle") as failure:
+    with pytest.raises(Error, match=f"plan={name} cannot stream.* Set plan to full or shuffle") as failure:
         lsasrd_like().plan(name=name)
     assert "\n" not in str(failure.value)
 
@@ -220,6 +220,6 @@ def test_other_plans_are_refused_in_one_line(name):
 @every_law
 def test_impossible_batches_are_refused(name):
     data = Data([[2], [2]], 1000)
-    for shape, complaint in [((0, 4), "0 works x 4"), ((3, 2), "works_per_batch=3 needs|do not fill one batch")]:
+    for shape, complaint in [((0, 4), "0 works x 4"), ((3, 2), "works_per_batch=3 is more|do not fill one batch")]:
         with pytest.raises(Error, match=complaint):
             data.plan(shape, name=name)

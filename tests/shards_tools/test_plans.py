@@ -1,4 +1,4 @@
-"""What holds for every plan, and what papers, shuffle and balanced promise, against their definitions."""
+"""Properties of every plan, and papers, shuffle and balanced against their definitions."""
 
 import math
 import random
@@ -26,7 +26,7 @@ def labels_with(counts: list[int]) -> np.ndarray:
 
 
 def roles_of(labels: np.ndarray) -> np.ndarray:
-    """Roles 0 to 4, of unlike sizes, which works share the numbers of."""
+    """Roles 0 to 4 of unequal sizes; the works share these numbers."""
     return np.random.default_rng(1).choice(5, len(labels), p=[0.4, 0.3, 0.15, 0.1, 0.05])
 
 
@@ -70,7 +70,7 @@ def test_the_pieces_of_a_pass_together_are_the_pass(name, counts, number, limit)
 
 
 def pieces_per_pass(name: str, labels: np.ndarray, shape: tuple[int, int], limit: int) -> int:
-    """Pieces of the longest pass; only in `papers` the draws decide how long one is."""
+    """Return the pieces of the longest pass; only in `papers` is the length random."""
     longest = len(make(name, labels, shape))
     if name == "papers":
         groups = [max(count // shape[1], 1) for count in Counter(labels.tolist()).values()]
@@ -190,7 +190,7 @@ def test_papers_gives_as_many_batches_as_torchreids_own_loop():
 
 
 def torchreid_batches(counts: list[int], works_per_batch: int, images_per_work: int, draws: random.Random) -> int:
-    """RandomIdentitySampler.__iter__ of torchreid as it is written there, but for the images themselves."""
+    """Restate torchreid's RandomIdentitySampler.__iter__, without the images themselves."""
     groups_of_work = {}
     for work, count in enumerate(counts):
         group, groups = [], []

@@ -1,4 +1,4 @@
-"""Work in several processes: every job once, mistakes in one line, and nobody left when the parent goes."""
+"""Several worker processes: every job once, errors in one line, and no process left when the parent exits."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from shards_tools.processes import Killed, in_processes, num_cpus
 
 
 def children() -> list[int]:
-    """The processes that a test has started; multiprocessing keeps one of its own once another test has used it."""
+    """Return the processes that a test started; multiprocessing keeps one of its own after other tests."""
     return [child.pid for child in psutil.Process().children() if child.pid not in others]
 
 
@@ -90,14 +90,14 @@ def _fill_the_disk(_: str) -> None:
 
 
 def test_a_bug_in_a_process_shows_its_traceback(capfd):
-    with pytest.raises(RuntimeError, match="ended with code 1"):
+    with pytest.raises(RuntimeError, match="exited with code 1"):
         run_all(textwrap.dedent, [7, 7], 2)
     assert "in dedent" in capfd.readouterr().err
     assert children() == []
 
 
 def test_a_process_that_is_killed_is_a_mistake_in_one_line():
-    with pytest.raises(Killed, match="ended by signal 9") as mistake:
+    with pytest.raises(Killed, match="killed by signal 9") as mistake:
         run_all(_die, [[], []], 2)
     assert "\n" not in str(mistake.value)
     assert children() == []
@@ -118,7 +118,7 @@ def test_with_the_parent_its_processes_end_in_the_middle_of_a_job(number, tmp_pa
         script = "import os, pathlib, time; pathlib.Path({!r}).write_text(str(os.getpid())); time.sleep(60)"
         place.with_suffix(".py").write_text(script.format(str(place)))
     jobs = [str(place.with_suffix(".py")) for place in places]
-    # Started in the background of a shell, the tests and all that they start would ignore Ctrl-C.
+    # If a shell starts the tests in the background, they and their children ignore Ctrl-C.
     heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     work = f"import runpy; from shards_tools.processes import *; list(in_processes(runpy.run_path, {jobs}, 2))"
     parent = subprocess.Popen([sys.executable, "-c", f"{heed}; {work}"], stderr=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""How far something long is: a bar on a terminal, lines now and then elsewhere, nothing where nobody reads it."""
+"""Progress: a bar on a terminal, otherwise occasional lines, and nothing if the log is disabled."""
 
 import io
 import json
@@ -15,7 +15,7 @@ from tests.terminal_session import session
 
 @pytest.fixture
 def _read_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    # A command may have had it show lines itself, to which pytest then listens too.
+    # An earlier command may have called `show_log`, which hides the records from pytest.
     monkeypatch.setattr(logging.getLogger("shards_tools"), "propagate", True)
     monkeypatch.setattr(logging.getLogger("shards_tools"), "handlers", [])
     caplog.set_level(logging.INFO, "shards_tools")

@@ -1,4 +1,4 @@
-"""The cache stays within its quota, and takes nothing from those who use it."""
+"""The cache stays within its quota and takes nothing from the processes that use it."""
 
 import os
 from pathlib import Path
@@ -55,7 +55,7 @@ def test_shards_and_pixels_share_the_quota(tmp_path: Path, monkeypatch: pytest.M
     old, new = "0b" * 32, "aa" * 32
     fill(tmp_path, f"shards/{new}", num_bytes=100, last_use=200)
     fill(tmp_path, f"shards/{old}", num_bytes=100, last_use=100)
-    others = {f".{old}.building", "dafre", "0" * 63}  # one that is being fetched, and somebody's own
+    others = {f".{old}.building", "dafre", "0" * 63}  # one being fetched, and folders of other kinds
     for name in others:
         fill(tmp_path, f"shards/{name}", num_bytes=100, last_use=1)
     used = fill(tmp_path, "pixels-a", num_bytes=100, last_use=50)
@@ -86,5 +86,5 @@ def test_without_a_setting_the_quota_is_half_of_the_disk(tmp_path: Path, monkeyp
 @pytest.mark.parametrize("text", ["much", "-1", "0", "nan", "inf"])
 def test_a_quota_that_is_no_size_is_named(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAKUGA_CACHE_GB", text)
-    with pytest.raises(Error, match=f"SAKUGA_CACHE_GB='{text}' is not a number of gigabytes"):
+    with pytest.raises(Error, match=f"SAKUGA_CACHE_GB='{text}' is not a number > 0"):
         quota_bytes(tmp_path)

@@ -1,4 +1,4 @@
-"""Builds of real trees, counted against a plain walk over the folders."""
+"""Builds of real trees, compared with counts from a plain walk over the folders."""
 
 import os
 import tarfile
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not REAL_DATA, reason="SAKUGA_REAL_DATA names no
 
 
 def walk(tree: Path) -> Counter[tuple[str, str, str]]:
-    """How many images each (part, work, role) holds."""
+    """Count the images of each (part, work, role)."""
     counts: Counter[tuple[str, str, str]] = Counter()
     for folder, _, files in os.walk(tree):
         if files:

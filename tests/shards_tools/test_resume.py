@@ -1,4 +1,4 @@
-"""A build in several processes, and one that goes on where another was killed, give the bytes of an undisturbed one."""
+"""A build in several processes, and one that resumes a killed one, give the bytes of an undisturbed build."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ def bytes_of(folder: Path) -> dict[str, str]:
 
 
 def building(tree: Path, out: Path, num_processes: int, **settings) -> subprocess.Popen:
-    """The build command in a process of its own, of shards of at most 20 kB."""
+    """Run the build command in a process of its own, with shards of at most 20 kB."""
     line = [sys.executable, "-c", IN_PROCESSES.format(num_processes=num_processes), "build", "lsasrd", str(tree)]
     return subprocess.Popen([*line, "--out", str(out)], stderr=subprocess.PIPE, text=True, **settings)
 
@@ -51,13 +51,13 @@ def small_shards(monkeypatch):
 
 @pytest.fixture
 def undisturbed(plain_tree, tmp_path, small_shards) -> dict[str, str]:
-    """The files of a build that nothing disturbs."""
+    """The files of an undisturbed build."""
     build(scan(plain_tree), tmp_path / "undisturbed")
     return bytes_of(tmp_path / "undisturbed")
 
 
 def interrupt_after(num_shards: int, tree: Path, out: Path, monkeypatch) -> Path:
-    """A build that Ctrl-C ends after so many shards; the folder that it leaves."""
+    """Interrupt a build with Ctrl-C after some shards, and return the folder that it leaves."""
     made = []
 
     def make_or_stop(job):
@@ -77,7 +77,7 @@ def interrupt_after(num_shards: int, tree: Path, out: Path, monkeypatch) -> Path
 
 
 def resume(tree: Path, out: Path, monkeypatch) -> list[str]:
-    """Build, and give back the names of the shards that are written."""
+    """Build, and return the names of the shards that are written."""
     opened = []
 
     class CountingWriter(writer.ShardWriter):
@@ -94,7 +94,7 @@ def resume(tree: Path, out: Path, monkeypatch) -> list[str]:
 def test_the_number_of_processes_changes_no_byte(num_processes, undisturbed, plain_tree, tmp_path, monkeypatch):
     monkeypatch.setattr(build_module, "IMAGES_PER_PROCESS", 1)
     monkeypatch.setattr(build_module, "num_cpus", lambda: num_processes)
-    others = psutil.Process().children()  # multiprocessing keeps one of its own once another test has used it
+    others = psutil.Process().children()  # multiprocessing keeps one of its own after other tests
     build(scan(plain_tree), tmp_path / "out")
     assert len(undisturbed) > 7
     assert bytes_of(tmp_path / "out") == undisturbed
@@ -118,7 +118,7 @@ def test_a_build_killed_in_its_processes_goes_on_and_equals_an_undisturbed_one(p
     assert not (tmp_path / "out").exists()
     with building(tree, tmp_path / "out", 2) as again:
         assert again.wait(60) == 0
-        assert "shards taken over from an interrupted build" in again.stderr.read()
+        assert "shards from an interrupted build" in again.stderr.read()
     killed.stderr.close()
     assert psutil.wait_procs(processes, timeout=5)[1] == []
     assert {name: (tmp_path / f"out/{name}.tar").stat().st_ino for name in finished} == finished
@@ -181,7 +181,7 @@ def test_a_shard_whose_images_changed_is_written_again(change, undisturbed, plai
 
 
 def jobs_of(tree: Path, monkeypatch, tmp_path: Path) -> list[dict]:
-    """The assignments of a build, by one that stops before it is done."""
+    """Return the assignments of a build, from one that stops before it is done."""
     jobs = []
 
     def make_and_tell(job):
@@ -220,12 +220,12 @@ def test_a_broken_image_ends_a_build_in_one_line(num_processes, plain_tree, tmp_
 
 @pytest.mark.parametrize("num_processes", [1, 2])
 def test_a_full_disk_is_named_and_nothing_is_left(num_processes, plain_tree, tmp_path):
-    """The limit on a file's size stands in for the disk: writing fails in the same place."""
+    """A limit on the file size replaces the full disk: writing fails in the same place."""
     limits = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000))}
     with building(plain_tree, tmp_path / "out", num_processes, **limits) as failing:
         said = failing.communicate()[1]
     assert failing.returncode == 2, said
-    assert said.startswith(f"error: {tmp_path / 'out'} cannot be written: File too large. Make room")
+    assert said.startswith(f"error: {tmp_path / 'out'} cannot be written: File too large. Free space")
     assert said.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
@@ -246,13 +246,13 @@ def test_an_image_that_changes_during_the_build_is_named(plain_tree, tmp_path, m
         return make_shard(job)
 
     monkeypatch.setattr(build_module, "make_shard", change_first)
-    with pytest.raises(Error, match=f"{changed} was changed during the build"):
+    with pytest.raises(Error, match=f"{changed} changed during the build"):
         build(source, tmp_path / "out")
 
 
 def test_a_long_build_says_how_far_it_is(plain_tree, tmp_path, small_shards, monkeypatch, caplog):
     monkeypatch.setattr(progress, "LINE_S", 0.0)
-    # A command may have had it show lines itself, to which pytest then listens too.
+    # An earlier command may have called `show_log`, which hides the records from pytest.
     monkeypatch.setattr(logging.getLogger("shards_tools"), "propagate", True)
     monkeypatch.setattr(logging.getLogger("shards_tools"), "handlers", [])
     caplog.set_level(logging.INFO, "shards_tools")

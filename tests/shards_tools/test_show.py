@@ -1,4 +1,4 @@
-"""What `show` counts, and the contact sheet that it draws."""
+"""The counts of `show` and its contact sheet."""
 
 import json
 import statistics
@@ -19,7 +19,7 @@ from shards_tools.sources.lsasrd import scan
 
 @pytest.fixture
 def uneven(plant, tmp_path) -> Manifest:
-    """Twenty works of one to twenty roles with two images each, of which one is high and narrow."""
+    """Twenty works of one to twenty roles with two images each; one image is tall and narrow."""
     tree = plant({"train": {f"JP{work:04d}": range(1, work + 1) for work in range(1, 21)}}, 2)
     Image.new("RGB", (10, 40), "red").save(tree / "ASRD/train/JP0001/0001/JP0001_0001_00.jpg", quality=95)
     return build(scan(tree), tmp_path / "shards")

@@ -1,4 +1,4 @@
-"""Lists of every kind with random damage: read, or refused in one line; never a traceback."""
+"""Lists of every kind with random damage are read or rejected in one line, never with a traceback."""
 
 import os
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ def plant(root: Path, kind: str, make_picture) -> Path:
 
 
 def damage(data: bytes, draw: np.random.Generator) -> bytes:
-    """The bytes with one to four of them changed, left out, put in, or repeated in a row."""
+    """Return the bytes with one to four of them changed, removed, inserted or repeated in a row."""
     for _ in range(draw.integers(1, 5)):
         place, length = draw.integers(len(data) + 1), draw.integers(0, 4)
         odd = [draw.bytes(length), b"\t", b",", b'"', b"\n", b"\0", b"\r", b"-", b"../", b"9" * 5000, "é".encode()]
@@ -75,7 +75,7 @@ def damage(data: bytes, draw: np.random.Generator) -> bytes:
 
 
 def scan(kind: str, root: Path) -> tuple[Sequence[SourceImage], str]:
-    """The images, or none of them and the message."""
+    """Return the images, or none and the message."""
     try:
         return SOURCES[kind](root).images, ""
     except Error as mistake:

@@ -1,4 +1,4 @@
-"""How val is cut from train, and the folds of the five-fold layout."""
+"""Taking val from train, and the folds of the five-fold layout."""
 
 import numpy as np
 import pytest
@@ -107,8 +107,8 @@ def test_the_first_roles_are_the_first_by_number_not_by_letter():
 def test_a_fold_that_does_not_exist_is_named(plain, five_fold):
     assert (plain.num_folds, five_fold.num_folds) == (1, 5)
     for manifest, fold, known in (
-        (plain, 1, "fold 0 alone"),
-        (five_fold, 5, "folds 0 to 4"),
+        (plain, 1, "Use fold 0\\."),
+        (five_fold, 5, "Use a fold from 0 to 4"),
         (five_fold, -1, "0 to 4"),
     ):
         with pytest.raises(Error, match=f"Fold {fold} does not exist.*{known}"):

@@ -1,4 +1,4 @@
-"""Images from a stream: the pixels of any plan, what is read for them, and that threads end."""
+"""Streamed images: the pixels of any plan, the reads that they need, and the end of threads."""
 
 import threading
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ HEIGHT, WIDTH = 8, 9
 
 
 class CountingStore:
-    """The manifest's own store, which counts what is read of it and gives up after some reads."""
+    """The manifest's own store, which counts reads and fails after some of them."""
 
     def __init__(self, manifest: Manifest, num_good_reads: int = 10**9) -> None:
         self._store, self._num_good_reads = manifest.store, num_good_reads
@@ -69,9 +69,9 @@ def stream_plan(manifest: Manifest, indices: np.ndarray, shape: tuple[int, int] 
 
 @pytest.fixture
 def cells(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reads of a few images each, images that are kept for a few batches, and no gap that is read along."""
+    """Make reads of a few images each, keep images for a few batches, and read no gaps."""
     monkeypatch.setattr(fetches_module, "SPAN_BYTES", 8_000)
-    monkeypatch.setattr(fetches_module, "GAP_BYTES", 1_600)  # two tar headers and a label lie between any two images
+    monkeypatch.setattr(fetches_module, "GAP_BYTES", 1_600)  # two tar headers and a label are between any two images
     monkeypatch.setattr(fetches_module, "HORIZON_IMAGES", 24)
 
 
@@ -93,7 +93,7 @@ def test_any_plan_gives_its_images_in_its_order(plain, threads):
 
 @pytest.mark.usefixtures("cells")
 def test_every_image_is_there_when_it_is_needed_and_few_are_kept(five_fold):
-    """`fetches_of_plan` against its definition, by going through the plan."""
+    """Check `fetches_of_plan` against its definition by simulating the plan."""
     generator = np.random.default_rng(0)
     plan = generator.integers(0, five_fold.num_images, (300, 6))
     held: dict[int, int] = {}

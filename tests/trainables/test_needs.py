@@ -71,7 +71,7 @@ def test_a_rank_takes_its_part_of_a_batch_and_of_the_evaluation(shards: Path) ->
 @pytest.mark.slow
 def test_batches_that_the_images_do_not_fill_are_refused(shards: Path) -> None:
     recipe = replace(get_recipe("dafre-224-r18-tiny"), batch_size=10_000, images_per_epoch=None)
-    with pytest.raises(Error, match=r"images to train on do not fill one batch of 10000"):
+    with pytest.raises(Error, match=r"training images do not fill one batch of 10000"):
         one_step(recipe, shards)
 
 

@@ -83,15 +83,15 @@ def test_what_is_not_in_a_bucket_is_one_line(trial: str, folder: Path) -> None:
     with pytest.raises(Error, match=f"{nothing} holds no files"), fetched(nothing):
         pass
     nowhere = trial.replace("bucket", "nobody")
-    with pytest.raises(Error, match=f"There is no bucket {nowhere.removesuffix('/some/study/trial-0001')}"):
+    with pytest.raises(Error, match=f"The bucket {nowhere.removesuffix('/some/study/trial-0001')} does not exist"):
         send(folder, nowhere)
 
 
 def test_what_a_bucket_refuses_is_one_line(server: S3Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    with pytest.raises(Error, match=r"may not be written: .*Set AWS_ACCESS_KEY_ID"):
+    with pytest.raises(Error, match=r"cannot be written: .*Set AWS_ACCESS_KEY_ID"):
         send(folder, TRIAL)
-    with pytest.raises(BucketAway, match="may not be read"), resumed(TRIAL):
+    with pytest.raises(BucketAway, match="cannot be read"), resumed(TRIAL):
         pass
 
 

@@ -91,7 +91,7 @@ def test_as_many_trials_share_a_gpu_as_its_memory_holds_with_their_contexts(
 def test_auto_begins_with_what_the_default_is(plan_of: Callable[..., Plan]) -> None:
     assert plan_of("--concurrency", "auto").concurrency == plan_of().concurrency == num_cpus()
     assert plan_of("--concurrency", 3).concurrency == 3
-    with pytest.raises(Error, match="'some' is not a whole number of at least 1"):
+    with pytest.raises(Error, match="'some' is not an integer >= 1"):
         plan_of("--concurrency", "some")
 
 

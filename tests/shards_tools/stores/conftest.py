@@ -1,4 +1,4 @@
-"""Real servers on this machine, each ended by the test run that started it, and a store that waits no seconds."""
+"""Local servers, each ended by the test run that started it, and retries that wait milliseconds."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ Serve = Callable[..., str]
 
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy of this machine stands between the tests and their servers."""
+    """Disable proxies between the tests and their servers."""
     for name in PROXIES:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -25,27 +25,27 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waits and time limits of milliseconds where they are seconds."""
+    """Replace waits and time limits of seconds by milliseconds."""
     monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.001)
     monkeypatch.setattr(retry, "READ_TIMEOUT_S", 0.3)
 
 
 @pytest.fixture
 def web() -> Iterator[Web]:
-    """A small web server that can be told to misbehave."""
+    """A small web server that misbehaves on request."""
     with Web() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `cert.pem` and `key.pem` for localhost and 127.0.0.1, signed by itself."""
+    """A folder with `cert.pem` and `key.pem` for localhost and 127.0.0.1, self-signed."""
     return make_certificate(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture
 def nginx(tmp_path: Path, certificate: Path) -> Iterator[Serve]:
-    """`nginx(folder, settings="", tls=False)` starts a server of that folder and gives its address."""
+    """`nginx(folder, settings="", tls=False)` starts a server of that folder and returns its address."""
     program = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
     if program is None:
         pytest.skip("nginx is not installed; Debian has it as nginx-light")

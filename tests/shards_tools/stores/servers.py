@@ -1,4 +1,4 @@
-"""Servers that the tests start: a web server that misbehaves as told, and any program that listens on a port."""
+"""Servers that the tests start: a web server that misbehaves on request, and any program that listens on a port."""
 
 import datetime
 import ipaddress
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """Return a free port of this machine."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
@@ -27,7 +27,7 @@ def free_port() -> int:
 
 @contextmanager
 def served(command: Sequence[object], port: int, environment: dict[str, str] | None = None) -> Iterator[None]:
-    """While inside, the program runs and its port answers; it is ended by its own id."""
+    """Run the program in the context, once its port answers; end it by its process id."""
     words = [str(word) for word in command]
     with subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
@@ -46,7 +46,7 @@ def served(command: Sequence[object], port: int, environment: dict[str, str] | N
 
 
 class Web(ThreadingHTTPServer):
-    """Serves `files` as it should, but answers GET with the next of `tricks` while there are any."""
+    """Serves `files` correctly, but answers GET with the next of `tricks` while there are any."""
 
     daemon_threads = True
 
@@ -67,12 +67,12 @@ class Web(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, *_: Any) -> None:
-        """Nothing: a client that hangs up early is what some tests are about."""
+        """Log nothing: in some tests clients hang up early on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else a body waits 40 ms for its header
+    disable_nagle_algorithm = True  # otherwise a body waits 40 ms for its header
     server: Web
 
     def setup(self) -> None:
@@ -100,7 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def answer(request: Any, status: int, body: bytes = b"", length: int | None = None, **headers: str) -> None:
-    """Send one whole answer; `length` is what its Content-Length says if not the truth."""
+    """Send one complete answer; `length` overrides its Content-Length."""
     request.send_response(status)
     for name, value in headers.items():
         request.send_header(name.replace("_", "-"), value)
@@ -110,12 +110,12 @@ def answer(request: Any, status: int, body: bytes = b"", length: int | None = No
 
 
 def say(status: int, body: bytes = b"", **more: Any) -> Callable[[Any], None]:
-    """The trick of one whole answer: see `answer`."""
+    """Return the trick that sends one complete answer: see `answer`."""
     return lambda request: answer(request, status, body, **more)
 
 
 def answer_range(request: Any) -> None:
-    """What a good server says to a range request."""
+    """Answer a range request as a correct server does."""
     data = request.server.files.get(request.path)
     span = re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers.get("Range", ""))
     if data is None or span is None:

@@ -1,4 +1,4 @@
-"""An address is one of five known forms, or it is refused in one line before anything is done with it."""
+"""An address has one of five known forms, or it is rejected in one line before anything uses it."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def refused(text: str) -> str:
     with pytest.raises(Error) as mistake:
         open_store(text)
     assert "\n" not in str(mistake.value)
-    assert "Name a folder, file:///PATH, https://HOST/PATH" in str(mistake.value)
+    assert "Use a folder, file:///PATH, https://HOST/PATH" in str(mistake.value)
     return str(mistake.value)
 
 
@@ -127,7 +127,7 @@ def test_every_other_text_is_refused(text: str) -> None:
     ],
 )
 def test_plain_http_is_for_this_machine_and_private_networks(host: str) -> None:
-    assert "is plain http, which is for this machine and private network addresses" in refused(f"http://{host}/a")
+    assert "is plain http, which is only for this machine and private networks" in refused(f"http://{host}/a")
 
 
 @pytest.mark.parametrize("text", ["http://me:geheim@127.0.0.1/a", "ftp://me:geheim@host/a", "s3://me:geheim@bucket/a"])
@@ -143,6 +143,6 @@ def test_a_password_is_not_printed_by_the_store() -> None:
 
 
 def test_a_refused_address_runs_nothing(tmp_path: Path) -> None:
-    with pytest.raises(Error, match="is no address of shards"):
+    with pytest.raises(Error, match="is not an address of shards"):
         read_manifest(f"pipe:touch {tmp_path}/made")
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Buckets behind servers that speak S3 (rclone) and Google's protocol (fake-gcs-server): read, or refused in a line."""
+"""Buckets on servers of S3 (rclone) and Google's protocol (fake-gcs-server): read, or rejected in one line."""
 
 import copy
 import os
@@ -29,7 +29,7 @@ pytest.importorskip("gcsfs", reason="gcsfs is not installed: pip install 'sakuga
 
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory, shards: Path) -> Path:
-    """A folder that holds the folder `bucket`, which holds the shards as `deep/set`."""
+    """A folder with the folder `bucket`, which holds the shards in `deep/set`."""
     folder = tmp_path_factory.mktemp("buckets")
     shutil.copytree(shards, folder / "bucket/deep/set")
     return folder
@@ -54,7 +54,7 @@ def gs_address(bucket: Path) -> Iterator[str]:
 
 @pytest.fixture
 def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The address of the shards; the environment holds what opens it."""
+    """The address of the shards; the environment holds its credentials."""
     for name, value in zip(KEYS, ("someone", "geheim", s3_server), strict=True):
         monkeypatch.setenv(name, value)
     return "s3://bucket/deep/set"
@@ -82,41 +82,41 @@ def test_what_is_not_there_is_said_so(address: str) -> None:
     store = open_store(address)
     assert store.exists()
     assert store.size("nothing.tar") is None
-    assert open_store(address.replace("/set", "")).size("set") is None  # a prefix is no file
+    assert open_store(address.replace("/set", "")).size("set") is None  # a prefix is not a file
     with pytest.raises(Error, match=r"set/nothing\.tar is missing"):
         store.read("nothing.tar", 0, 1)
     for nowhere in (f"{address}/nowhere", address.replace("bucket", "no-such-bucket")):
-        with pytest.raises(Error, match=f"{nowhere} is no folder"):
+        with pytest.raises(Error, match=f"{nowhere} is not a folder"):
             read_manifest(nowhere)
 
 
 def test_an_end_that_comes_early_is_named(address: str) -> None:
     store = open_store(address)
     size = store.size("manifest.json")
-    with pytest.raises(Error, match=rf"manifest\.json ends after {size:,} bytes, {size + 10:,} were expected"):
+    with pytest.raises(Error, match=rf"manifest\.json ends after {size:,} bytes, but {size + 10:,} were expected"):
         store.read("manifest.json", size - 10, 20)
     with pytest.raises(Error, match=r"manifest\.json cannot be read: .*(416|Range)") as mistake:
         store.read("manifest.json", size + 10, 20)
-    assert "asked" not in str(mistake.value)  # more than once
+    assert "tried" not in str(mistake.value)  # more than once
 
 
 @pytest.mark.parametrize("name", ["../a.tar", "a/b", "..", "a*", "a?versionId=1", ""])
 def test_a_name_that_leads_elsewhere_is_refused(address: str, name: str) -> None:
-    with pytest.raises(Error, match="is no name of a file in"):
+    with pytest.raises(Error, match="is not a valid file name in"):
         open_store(address).read(name, 0, 1)
 
 
 def test_a_wrong_key_is_refused_at_once_and_not_printed(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "falsch")
     monkeypatch.setattr(retry, "sleep", lambda seconds: pytest.fail("it is asked again"))
-    with pytest.raises(Error, match=r"may not be read: .*Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") as mistake:
+    with pytest.raises(Error, match=r"cannot be read: .*Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") as mistake:
         read_manifest(s3)
     assert "falsch" not in str(mistake.value)
 
 
 def test_half_a_key_is_refused(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(Error, match="may not be read: Partial credentials found"):
+    with pytest.raises(Error, match="cannot be read: Partial credentials found"):
         read_manifest(s3)
 
 
@@ -142,9 +142,9 @@ def test_a_server_that_stays_broken_is_given_up_on(s3: str, monkeypatch: pytest.
     with Web() as web:
         monkeypatch.setenv("AWS_ENDPOINT_URL", web.address)
         web.tricks = [say(503) if how == "503" else hang_up] * 99
-        with pytest.raises(Error, match=rf"cannot be read: .*asked {retry.MAX_ASKS} times"):
+        with pytest.raises(Error, match=rf"cannot be read: .*tried {retry.MAX_ASKS} times"):
             open_store(s3).read("a.tar", 10, 20)
-        assert len(web.asked) <= 2 * retry.MAX_ASKS  # aiohttp itself asks twice where the server hangs up
+        assert len(web.asked) <= 2 * retry.MAX_ASKS  # aiohttp itself retries once if the server hangs up
 
 
 def test_a_server_that_never_answers_is_named(s3: str, monkeypatch: pytest.MonkeyPatch, impatient: None) -> None:
@@ -158,7 +158,7 @@ def test_a_server_that_never_answers_is_named(s3: str, monkeypatch: pytest.Monke
 
 def test_a_server_that_is_gone_is_named(s3: str, monkeypatch: pytest.MonkeyPatch, impatient: None) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
-    with pytest.raises(Error, match=r"s3://bucket/deep/set/a\.tar cannot be read: Could not connect.*asked 5 times"):
+    with pytest.raises(Error, match=r"s3://bucket/deep/set/a\.tar cannot be read: Could not connect.*tried 5 times"):
         open_store(s3).read("a.tar", 0, 1)
 
 
@@ -166,11 +166,11 @@ def test_more_bytes_than_were_asked_for_are_refused(s3: str, monkeypatch: pytest
     with Web() as web:
         monkeypatch.setenv("AWS_ENDPOINT_URL", web.address)
         web.tricks = [lambda request: answer(request, 200, bytes(100))]
-        with pytest.raises(Error, match="the server sends 100 bytes where 20 were asked for"):
+        with pytest.raises(Error, match="the server sent 100 bytes instead of 20"):
             open_store(s3).read("a.tar", 0, 20)
 
 
-# From Python 3.12 on: the child here reads, and ends at once.
+# Python 3.12 warns about forks; the child only reads and exits at once.
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_process_and_a_copy_read_too(address: str) -> None:
     store = open_store(address)

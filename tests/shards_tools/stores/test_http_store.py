@@ -1,4 +1,4 @@
-"""A web server that misbehaves is asked again, or refused in one line; its bytes are those that were asked for."""
+"""A misbehaving web server is retried or rejected in one line; its bytes are those that were requested."""
 
 import copy
 import os
@@ -99,7 +99,7 @@ def test_a_file_that_is_not_there_has_no_size_and_is_named(web):
     assert store.size("b.tar") is None
     with pytest.raises(Error, match=r"set/b\.tar is missing: the server says 404"):
         store.read("b.tar", 0, 10)
-    assert len(web.asked) == 2  # a 404 is an answer
+    assert len(web.asked) == 2  # a 404 is not retried
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_file_that_is_not_there_has_no_size_and_is_named(web):
 def test_a_name_that_leads_elsewhere_is_refused_unasked(web, name):
     store = open_store(f"{web.address}/set")
     for ask in (store.size, lambda name: store.read(name, 0, 1)):
-        with pytest.raises(Error, match="is no name of a file in"):
+        with pytest.raises(Error, match="is not a valid file name in"):
             ask(name)
     assert web.asked == []
 
@@ -137,16 +137,16 @@ def test_what_may_pass_is_asked_again(web, trick):
     [
         (say(200, DATA), "the server ignores range requests"),
         (say(200, b"<html>Not found</html>"), "the server ignores range requests"),
-        (say(206, DATA[:50], Content_Range=f"bytes 0-49/{len(DATA)}"), "the server sends 'bytes 0-49/"),
-        (say(206, DATA[100:150]), "the server sends '' where bytes 100-149 were asked for"),
-        (say(206, DATA[100:150], Content_Range="bytes 100-149"), "the server sends 'bytes 100-149' where"),
-        (say(206, DATA[100:200], Content_Range="bytes 100-199/9999"), "the server sends 'bytes 100-199/9999' where"),
-        (say(206, DATA[100:200], Content_Range="bytes 100-149/9999"), "sends 100 bytes where 50 were asked for"),
-        (say(206, DATA[100:150], Content_Range="bytes 100-149/9999", Content_Encoding="gzip"), "comes compressed"),
-        (say(401), "may not be read: the server says 401 Unauthorized. Write https://USER:PASSWORD@HOST/PATH"),
-        (say(403), "may not be read: the server says 403 Forbidden"),
+        (say(206, DATA[:50], Content_Range=f"bytes 0-49/{len(DATA)}"), "the server sent 'bytes 0-49/"),
+        (say(206, DATA[100:150]), "the server sent '' instead of bytes 100-149"),
+        (say(206, DATA[100:150], Content_Range="bytes 100-149"), "the server sent 'bytes 100-149' instead"),
+        (say(206, DATA[100:200], Content_Range="bytes 100-199/9999"), "the server sent 'bytes 100-199/9999' instead"),
+        (say(206, DATA[100:200], Content_Range="bytes 100-149/9999"), "sent 100 bytes instead of 50"),
+        (say(206, DATA[100:150], Content_Range="bytes 100-149/9999", Content_Encoding="gzip"), "was sent compressed"),
+        (say(401), "cannot be read: the server says 401 Unauthorized. Use https://USER:PASSWORD@HOST/PATH"),
+        (say(403), "cannot be read: the server says 403 Forbidden"),
         (say(400), "cannot be read: the server says 400 Bad Request"),
-        (endless, "sends more than the 50 bytes that were asked for"),
+        (endless, "sent more than the 50 bytes that were requested"),
     ],
 )
 def test_what_another_try_cannot_cure_is_refused_at_once(web, trick, complaint):
@@ -168,7 +168,7 @@ def test_a_server_without_ranges_may_send_the_whole_file_when_all_of_it_was_aske
 
 
 def test_a_file_that_ends_early_is_named_with_its_length(web):
-    assert f"ends after {len(DATA):,} bytes, {len(DATA) + 10:,} were expected" in refused(web, len(DATA) - 10, 20)
+    assert f"ends after {len(DATA):,} bytes, but {len(DATA) + 10:,} were expected" in refused(web, len(DATA) - 10, 20)
     assert f"ends before {len(DATA) + 20:,} bytes" in refused(web, len(DATA) + 10, 10)
 
 
@@ -220,7 +220,7 @@ def test_redirects_in_a_circle_end(web):
 
 def test_a_server_that_is_gone_is_named(impatient):
     store = open_store(f"http://127.0.0.1:{free_port()}/set")
-    with pytest.raises(Error, match=r"a\.tar cannot be read: no connection to the server \(asked 5 times"):
+    with pytest.raises(Error, match=r"a\.tar cannot be read: no connection to the server \(tried 5 times"):
         store.read("a.tar", 0, 1)
 
 
@@ -232,7 +232,7 @@ def test_threads_share_a_store(web):
     assert web.num_connections <= 8
 
 
-# From Python 3.12 on: the child here reads, and ends at once.
+# Python 3.12 warns about forks; the child only reads and exits at once.
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_process_opens_connections_of_its_own(web):
     store = open_store(f"{web.address}/set")

@@ -1,4 +1,4 @@
-"""A local folder: its files by name, kept open, and nothing beside it."""
+"""A local folder: its files by name, kept open, and no file outside it."""
 
 import copy
 import os
@@ -25,7 +25,7 @@ def store(tmp_path: Path) -> LocalStore:
 
 
 def num_open(folder: Path) -> int:
-    """How many descriptors of this process are files of the folder."""
+    """Count the descriptors of this process that are files of the folder."""
     if sys.platform != "linux":
         pytest.skip("/proc lists the descriptors, on Linux alone")
     links = [Path("/proc/self/fd") / number for number in os.listdir("/proc/self/fd")]
@@ -42,13 +42,13 @@ def test_pieces_are_read(store):
 @pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/../../secret", "", ".", "..", "a\x00", "1.tar\n"])
 def test_a_name_that_leads_elsewhere_is_refused(store, name):
     for ask in (store.size, lambda name: store.read(name, 0, 1)):
-        with pytest.raises(Error, match="is no name of a file in") as mistake:
+        with pytest.raises(Error, match="is not a valid file name in") as mistake:
             ask(name)
         assert "\n" not in str(mistake.value)
 
 
 def test_an_end_that_comes_early_and_a_file_that_is_not_there_are_named(store):
-    with pytest.raises(Error, match=r"3\.tar ends after 100 bytes, 101 were expected"):
+    with pytest.raises(Error, match=r"3\.tar ends after 100 bytes, but 101 were expected"):
         store.read("3.tar", 90, 11)
     with pytest.raises(Error, match=r"x\.tar cannot be read: No such file"):
         store.read("x.tar", 0, 1)
@@ -101,7 +101,7 @@ def test_threads_that_push_each_other_out_read_the_right_file(store, monkeypatch
     assert wrong == []
 
 
-# From Python 3.12 on: the child here reads, and ends at once.
+# Python 3.12 warns about forks; the child only reads and exits at once.
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_process_reads_the_same_files(store):
     store.read("1.tar", 0, 1)

@@ -1,4 +1,4 @@
-"""Shards behind nginx: the whole way from the command to the bytes."""
+"""Shards on nginx, end to end from the command to the bytes."""
 
 import json
 import subprocess
@@ -97,7 +97,7 @@ def test_a_password_lets_in_and_is_shown_nowhere(
     manifest = verify(address.replace("//", "//me:ge%20heim%401@"), "full")
     assert str(manifest.store) == address
     for wrong in (address, address.replace("//", "//me:falsch@")):
-        with pytest.raises(Error, match="may not be read: the server says 401") as mistake:
+        with pytest.raises(Error, match="cannot be read: the server says 401") as mistake:
             read_manifest(wrong)
         assert "falsch" not in str(mistake.value)
 
@@ -119,5 +119,5 @@ def test_a_redirect_from_https_stays_on_https_and_keeps_the_password_at_home(
     assert manifest.num_images == 160
     users = {line.split()[2] for line in log.read_text().splitlines()}
     assert users == {"-"}  # $remote_user: no password reached the second server
-    with pytest.raises(Error, match=r"leads to http://127\.0\.0\.1:\d+, which is not followed"):
+    with pytest.raises(Error, match=r"redirects to http://127\.0\.0\.1:\d+, which is not followed"):
         read_manifest(nginx(shards, f"return 302 {plain}$request_uri;", tls=True))

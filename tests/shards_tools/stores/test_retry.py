@@ -1,4 +1,4 @@
-"""A store that stumbles is asked again: after waits that double, with jitter, and with an end."""
+"""A store that fails temporarily is retried with exponential backoff, jitter and a limit."""
 
 import random
 import time
@@ -31,7 +31,7 @@ def refused(web: Web) -> str:
 
 def test_a_server_that_stays_broken_is_given_up_on_and_named(web):
     web.tricks = [say(500)] * 99
-    assert f"cannot be read: the server says 500 Internal Server Error (asked {retry.MAX_ASKS} times in" in refused(web)
+    assert f"cannot be read: the server says 500 Internal Server Error (tried {retry.MAX_ASKS} times in" in refused(web)
     assert len(web.asked) == retry.MAX_ASKS
 
 
@@ -70,7 +70,7 @@ def test_the_server_says_how_long_to_wait(web, monkeypatch, form):
 
 def test_a_wait_beyond_patience_is_said_at_once(web):
     web.tricks = [say(429, Retry_After="3600")]
-    assert "asked once, and it asks to wait 3600 s" in refused(web)
+    assert "tried once; the server asks to wait 3600 s" in refused(web)
     assert len(web.asked) == 1
 
 

@@ -1,4 +1,4 @@
-"""Remote shards are fetched once per machine, checked when they arrive, and never mixed up."""
+"""Remote shards are downloaded once per machine, checked on arrival, and never mixed up."""
 
 import copy
 import errno
@@ -38,7 +38,7 @@ def remote(web: Web, shards: Path, impatient: None) -> Manifest:
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
-    """A folder of its own: the small sets of other fixtures lie in tmp_path."""
+    """A separate folder, because the small sets of other fixtures are in tmp_path."""
     return tmp_path / "cache"
 
 
@@ -117,7 +117,7 @@ def test_the_same_set_at_another_address_is_fetched_once(remote, web, shards, tm
 @pytest.mark.slow
 def test_of_many_processes_one_fetches(remote, web, tmp_path):
     web.asked.clear()
-    web.tricks = [slowly]  # the manifest's head, or the shard's first fetch: whichever is asked for first waits
+    web.tricks = [slowly]  # delays the first request: the manifest or the shard
     others = [processes.Process(target=fetch, args=(f"{web.address}/set", tmp_path), daemon=True) for _ in range(3)]
     for other in others:
         other.start()
@@ -146,12 +146,14 @@ def test_a_wrong_byte_is_fetched_again(remote, web, shards, tmp_path):
 
 def test_a_shard_that_is_another_is_refused_and_nothing_is_kept(remote, web, tmp_path):
     web.tricks = [flipped, flipped]
-    with pytest.raises(Error, match=r"\.tar is damaged: its checksum is not its manifest's, fetched twice"):
+    with pytest.raises(Error, match=r"\.tar is damaged: its checksum differs from the manifest, fetched twice"):
         cached_shard(remote.store, remote.shards[0], tmp_path)
     assert kept(tmp_path) == []
 
 
-@pytest.mark.parametrize(("body", "complaint"), [(b"<html>", "holds 6 bytes, its manifest says"), (None, "is missing")])
+@pytest.mark.parametrize(
+    ("body", "complaint"), [(b"<html>", "holds 6 bytes, but the manifest says"), (None, "is missing")]
+)
 def test_a_shard_of_another_size_is_refused_unread(remote, web, tmp_path, body, complaint):
     path = f"/set/{remote.shards[0].name}"
     del web.files[path]
@@ -182,7 +184,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(remote, tmp_path, monkeypatc
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(Error, match=r"\.tar needs .* MB left\. Set SAKUGA_CACHE") as mistake:
+    with pytest.raises(Error, match=r"\.tar needs .* MB free\. Set SAKUGA_CACHE") as mistake:
         cached_shard(remote.store, remote.shards[0], tmp_path)
     assert "\n" not in str(mistake.value)
     assert kept(tmp_path) == []
@@ -253,7 +255,7 @@ def test_a_shard_that_others_push_out_before_it_is_opened_is_fetched_again(remot
 def test_a_set_larger_than_the_quota_is_refused_before_it_is_fetched(remote, web, tmp_path, monkeypatch):
     monkeypatch.setenv("SAKUGA_CACHE_GB", str(1e-6))
     web.asked.clear()
-    with pytest.raises(Error, match=r"The shards of http.* take .* GB, the cache in .*Set SAKUGA_CACHE_GB higher"):
+    with pytest.raises(Error, match=r"The shards of http.* take .* GB, but the cache in .*Increase SAKUGA_CACHE_GB"):
         cached(remote, tmp_path)
     assert web.asked == []
 
@@ -266,7 +268,7 @@ def test_a_cached_store_is_a_store(remote, web, tmp_path):
     name = remote.shards[0].name
     assert store.place(name) == f"{web.address}/set/{name}"
     assert copy.deepcopy(store).read(name, 5, 9) == web.files[f"/set/{name}"][5:14]
-    with pytest.raises(Error, match="is no name of a file in"):
+    with pytest.raises(Error, match="is not a valid file name in"):
         store.read("../x", 0, 1)
     with pytest.raises(Error, match=r"shard\.tar ends after"):
         store.read(name, remote.shards[0].num_bytes - 1, 9)
