@@ -9,6 +9,7 @@ import pytest
 
 from shards_tools import __main__ as command
 from shards_tools.drawing.tree import draw_tree
+from shards_tools.errors import unknown
 
 
 def call(*arguments: object) -> tuple[int, str, str]:
@@ -87,3 +88,8 @@ def test_damaged_shards_end_verify_with_two(plain, damage):
     data[5000] ^= 1
     shard.write_bytes(data if damage == "flipped" else data[:-1])
     assert f"{shard} is damaged" in refused("verify", plain.store.folder, "--level", "full")
+
+
+def test_an_unknown_name_lists_ten_known_ones_at_most():
+    assert str(unknown("digit", "x", "0123456789")).endswith("Known: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9.")
+    assert str(unknown("digit", "x", "0123456789ab")).endswith("8, 9 and 2 more.")
