@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from platform.fixed_trials import Training, enqueue_training, leave_out, newest
 from platform.paper_tables.options import TablePlan
 from platform.paper_tables.table import ROW
+from shards_tools.errors import Error
+from trainables.recipes import recipe_from_dict
 
 
 def missing(known: dict[Training, FrozenTrial], wanted: list[Training]) -> list[Training]:
@@ -17,6 +21,7 @@ def missing(known: dict[Training, FrozenTrial], wanted: list[Training]) -> list[
 
 def enqueue_missing(study: optuna.Study, table_plan: TablePlan) -> None:
     """Let the missing trainings wait in the study, in their fixed order, and no other."""
+    _check_same_recipes(study, table_plan)
     known, wanted = newest(study), table_plan.trainings
     leave_out(study, (trial for training, trial in known.items() if training not in set(wanted)))
     for training in missing(newest(study), wanted):
@@ -25,3 +30,16 @@ def enqueue_missing(study: optuna.Study, table_plan: TablePlan) -> None:
 
 def _is_to_run(trial: FrozenTrial | None) -> bool:
     return trial is None or (trial.state.is_finished() and trial.state != TrialState.COMPLETE)
+
+
+def _check_same_recipes(study: optuna.Study, table_plan: TablePlan) -> None:
+    """Record the recipes of the rows; refuse a changed one, whose trainings the table would mix with earlier ones."""
+    recipes = {row: table_plan.table.recipe(row, table_plan.plan.scale) for row in table_plan.rows}
+    stored = study.user_attrs.get("recipes", {})
+    for row, recipe in recipes.items():
+        if row in stored and recipe_from_dict(stored[row]) != recipe:
+            raise Error(
+                f"The recipe {recipe.name} of row {row} has changed since study {table_plan.plan.study} was started."
+                " Start another study with --study NAME."
+            )
+    study.set_user_attr("recipes", {**stored, **{row: asdict(recipe) for row, recipe in recipes.items()}})

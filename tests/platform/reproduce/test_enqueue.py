@@ -12,6 +12,7 @@ from platform.display.lines import Lines
 from platform.fixed_trials import FixedTrials
 from platform.paper_tables.options import TablePlan
 from platform.tracking.journal import Journal
+from shards_tools.errors import Error
 from tests.platform.reproduce.conftest import end_next, start
 
 TWO = ("--rows", "ViT-Base", "ViT-Stride")
@@ -70,6 +71,17 @@ def test_what_is_no_longer_wanted_does_not_run_and_can_be_wanted_again(
     assert waiting(study) == [("ViT-Stride", 0, 0)]
     start(table_plan_of(*TWO))
     assert waiting(study) == [("ViT-Stride", 0, 0), ("ViT-Base", 0, 0)]
+
+
+def test_a_row_whose_recipe_has_changed_is_refused_and_other_rows_are_not(
+    table_plan_of: Callable[..., TablePlan],
+) -> None:
+    study = start(table_plan_of(*TWO))
+    recipes = study.user_attrs["recipes"]
+    study.set_user_attr("recipes", {**recipes, "ViT-Stride": {**recipes["ViT-Stride"], "lr": 0.5}})
+    with pytest.raises(Error, match=r"transreid-vit-stride-tiny of row ViT-Stride has changed .* Start another study"):
+        start(table_plan_of(*TWO))
+    start(table_plan_of("--rows", "ViT-Base"))
 
 
 def test_a_training_is_told_its_recipe_fold_and_seed(
