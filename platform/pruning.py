@@ -50,6 +50,9 @@ PRUNERS: dict[str, Callable[[Plan], BasePruner]] = {
 }
 
 
+REMEMBERING = ("halving", "hyperband")  # they store a trial's value at each rung: asking again changes nothing
+
+
 def should_stop(trial: optuna.Trial, step: int, last_step: int) -> bool:
     """Whether the study's pruner ends `trial` at `step`, which it has just reported.
 

@@ -20,7 +20,7 @@ from platform.display.lines import Screen
 from platform.failures import Failures
 from platform.objectives import final_values, knows_epoch, last_epoch, num_parameters, tell_epoch
 from platform.plan import Plan
-from platform.pruning import should_stop
+from platform.pruning import REMEMBERING, should_stop
 from platform.room import no_room
 from platform.sampling.samplers import reseed
 from platform.spaces.constraints import judge, known_costs
@@ -147,8 +147,12 @@ class Trials:
             return True
         trial, step = attempt.trial, int(result["epoch"])
         self._note_reading(trial, result)
-        if knows_epoch(self._frozen(trial), step):
-            return not self.interrupted
+        known = self._frozen(trial)
+        if knows_epoch(known, step):
+            # an earlier start may have died between the value and the pruner, which then has no value for this rung
+            asks_again = step == known.last_step and self._plan.pruner in REMEMBERING
+            stops = asks_again and should_stop(trial, step, attempt.recipe.epochs)
+            return not (stops or self.interrupted)
         values = {key: float(value) for key, value in result.items() if key in METRIC_KEYS}
         values["total_seconds"] = self._seconds_before(trial) + values.get("seconds", 0.0)
         if "num_parameters" in (*self._plan.objectives, *self._plan.at_most):

@@ -275,3 +275,20 @@ def test_a_bucket_that_stays_away_ends_the_start_and_no_trial(trials: Trials, st
     with pytest.raises(Error, match=r"s3://bucket/x cannot be written\. The same command goes on, and running trials"):
         trials.report("a", {"store_away": "s3://bucket/x cannot be written."})
     assert study.get_trials()[0].state == TrialState.RUNNING
+
+
+def test_a_rung_that_a_killed_start_did_not_reach_gets_the_value_of_its_epoch(
+    study: optuna.Study, plan: Plan, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = next_start(study, plan, journal)
+    first.start("killed")
+    first.report("killed", epoch(1, 0.1))
+    monkeypatch.setattr("platform.trials.should_stop", lambda *_: False)  # dies before the pruner is asked
+    first.report("killed", epoch(2, 0.2))
+    monkeypatch.undo()
+    again = next_start(study, plan, journal)
+    again.start("resumed")
+    again.report("resumed", epoch(2, 0.2))
+    again.report("resumed", epoch(3, 0.9))
+    trial = study.get_trials()[0]
+    assert trial.system_attrs["completed_rung_0"] == 0.2
