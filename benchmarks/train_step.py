@@ -35,7 +35,7 @@ from benchmarks.upstream_models import UPSTREAM, UpstreamStep, take_weights, ups
 from trainables.batches import Batch
 from trainables.losses import Losses
 from trainables.models import build_model
-from trainables.optimiser import build_optimiser
+from trainables.optimizer import build_optimizer
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
 from trainables.step import Step
@@ -115,7 +115,7 @@ def make_step(name: str, side: Side) -> Callable[[], object]:
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
     losses = Losses(recipe, NUM_WORKS, int(model.backbone.width)).to(DEVICE)  # type: ignore[arg-type]
-    return partial(Step(recipe, model, losses, build_optimiser(model, recipe)), batch.to(DEVICE), "in the benchmark")
+    return partial(Step(recipe, model, losses, build_optimizer(model, recipe)), batch.to(DEVICE), "in the benchmark")
 
 
 def seconds(run: Callable[[], object], num_times: int) -> float:
@@ -129,7 +129,7 @@ def seconds(run: Callable[[], object], num_times: int) -> float:
 
 
 def peak_bytes(name: str, side: Side) -> int:
-    """The most memory that weights, optimiser and steps of one side take: of the GPU, or of a process of its own."""
+    """The most memory that weights, optimizer and steps of one side take: of the GPU, or of a process of its own."""
     if not ON_GPU:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
             return process.submit(growth_bytes, name, side).result()

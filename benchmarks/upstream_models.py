@@ -257,18 +257,18 @@ class UpstreamStep:
         lrs = [recipe.lr * (recipe.bias_lr_factor if "bias" in name else 1) for name, _ in weights]
         groups = [{"params": [weight], "lr": lr} for (_, weight), lr in zip(weights, lrs, strict=True)]
         decay = recipe.weight_decay
-        self._optimiser = torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, weight_decay=decay)
+        self._optimizer = torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, weight_decay=decay)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._on_gpu)
 
     def __call__(self, images_BCHW: Tensor, works_B: Tensor) -> float:
         """Move the weights by one batch, with the cuDNN settings of LSASRD's code; gives back its loss."""
         with torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=True):
-            self._optimiser.zero_grad()
+            self._optimizer.zero_grad()
             with torch.autocast(self._device.type, dtype=torch.float16, enabled=self._on_gpu):
                 scores, features = self._model(images_BCHW)
                 loss = self._model.loss(scores, features, works_B)
             self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            self._scaler.step(self._optimiser)
+            self._scaler.step(self._optimizer)
             self._scaler.update()
             return loss.item()
 

@@ -89,11 +89,11 @@ FITS: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
 def _decode_with_turbo(data: bytes) -> np.ndarray | None:
     """Return the pixels of a JPEG, or None if PIL should decide."""
     try:
-        height, width, colours = simplejpeg.decode_jpeg_header(data)[:3]
+        height, width, colors = simplejpeg.decode_jpeg_header(data)[:3]
     except ValueError:
         return None
     _refuse_giants(height, width)
-    if colours in ("CMYK", "YCCK"):
+    if colors in ("CMYK", "YCCK"):
         return None
     try:
         return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True))

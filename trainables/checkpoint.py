@@ -1,6 +1,6 @@
 """A checkpoint is a folder: weights, training state, and what they are; more within an epoch, and of running means.
 
-`weights.safetensors` holds the model that is evaluated, `state.pt` optimiser and losses (tensors and numbers alone,
+`weights.safetensors` holds the model that is evaluated, `state.pt` optimizer and losses (tensors and numbers alone,
 read with `weights_only=True`), `trained.safetensors` the model that is trained where the evaluated one is its running
 mean, `epoch.pt` how far an epoch has come where one is under way, and `checkpoint.json` the rest: written last, so that
 a folder without it is no checkpoint.

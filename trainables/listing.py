@@ -11,7 +11,7 @@ from shards_tools.command import say
 from trainables.models import build_model
 from trainables.recipes import RECIPES
 from trainables.recipes.images import ImageSettings
-from trainables.recipes.optimisation import OptimiserSettings
+from trainables.recipes.optimization import OptimizerSettings
 from trainables.recipes.ranking import RankingRecipe
 from trainables.recipes.recipe import IDENTITY_FIELDS, Recipe
 from trainables.text import least_num_words
@@ -25,7 +25,7 @@ def _names(family: type) -> set[str]:
 NOT_OF_SIZES = (
     {*IDENTITY_FIELDS, "plan", "images_per_epoch", "batch_size", "label_smoothing", "precision", "channels_last"}
     | {"pretrained", "weights_file", "frozen_backbone"}
-    | _names(OptimiserSettings)
+    | _names(OptimizerSettings)
     | (_names(ImageSettings) - {"image_size"})
     | (_names(RankingRecipe) - _names(Recipe))
 ) - {"system"}

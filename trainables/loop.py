@@ -18,7 +18,7 @@ from trainables.evaluation import Metrics
 from trainables.latency import ms_per_image
 from trainables.machine import load
 from trainables.memory import forget_peaks, peaks
-from trainables.optimiser import set_learning_rate
+from trainables.optimizer import set_learning_rate
 from trainables.progress import Progress, load_progress, restore_random_states
 from trainables.ranks import ALONE, Ranks
 from trainables.recipes.recipe import Recipe
@@ -104,7 +104,7 @@ def run_epoch(training: Training, epoch: int) -> Metrics:
         "epoch": epoch,
         **scores,
         **losses,
-        "lr": next(group["lr"] for group in training.optimiser.param_groups if group["lr_factor"] == 1),
+        "lr": next(group["lr"] for group in training.optimizer.param_groups if group["lr_factor"] == 1),
         "seconds": time.perf_counter() - start,
         "images_per_second": images_per_second,
         "ms_per_image": latency_ms,
@@ -126,7 +126,7 @@ def train_one_epoch(training: Training, epoch: int) -> tuple[Metrics, int]:
     with closing(batches.start(progress.num_batches)) as own:
         for batch in own:
             moment = Moment(epoch, progress.num_batches, len(batches))
-            set_learning_rate(training.optimiser, recipe, moment)
+            set_learning_rate(training.optimizer, recipe, moment)
             place = f"in epoch {epoch}, step {progress.num_batches + 1}"
             losses = training.step(batch.to(training.device), place)
             if training.averaged is not None:

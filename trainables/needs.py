@@ -22,7 +22,7 @@ IMAGES_AT_ONCE = 2  # the fewest that batch norms train on
 
 
 def bytes_held(recipe: Recipe, num_works: int) -> int:
-    """Weights, gradients, optimiser's state and the activations that wait for the way back, as float32."""
+    """Weights, gradients, the optimizer's state and the activations that wait for the way back, as float32."""
     # fractions are no sizes: without them most draws of a space are equal, and are counted once
     settings = ((key, value) for key, value in vars(recipe).items() if key not in NOT_OF_SIZES)
     sizes = tuple((key, value) for key, value in settings if not isinstance(value, float))

@@ -1,4 +1,4 @@
-"""How far an epoch has come: what a training in the middle of one needs beside its weights and optimiser."""
+"""How far an epoch has come: what a training in the middle of one needs beside its weights and optimizer."""
 
 import dataclasses
 import random

@@ -35,7 +35,7 @@ def save_checkpoint(
     _save_weights(training.evaluated_model, folder / WEIGHTS_NAME)
     if training.averaged is not None:
         _save_weights(training.model, folder / TRAINED_NAME)
-    state = {"optimiser": training.optimiser.state_dict(), "losses": training.losses.state_dict()}
+    state = {"optimiser": training.optimizer.state_dict(), "losses": training.losses.state_dict()}
     torch.save(state, folder / STATE_NAME)
     if progress is not None:
         save_progress(folder, progress)
@@ -50,7 +50,7 @@ def load_training(training: Training, folder: Path) -> None:
     path = folder / STATE_NAME
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        training.optimiser.load_state_dict(state["optimiser"])
+        training.optimizer.load_state_dict(state["optimiser"])
         training.losses.load_state_dict(state["losses"])
     except Exception as failure:  # a damaged file raises nearly anything
         raise Error(f"{path} holds no state of the training ({failure}). Take another checkpoint.") from failure

@@ -33,11 +33,11 @@ class Step:
         recipe: Recipe,
         model: Model,
         losses: Losses,
-        optimiser: torch.optim.Optimizer,
+        optimizer: torch.optim.Optimizer,
         ranks: Ranks = ALONE,
         teacher: Model | None = None,
     ) -> None:
-        self._recipe, self._model, self._losses, self._optimiser, self._ranks = recipe, model, losses, optimiser, ranks
+        self._recipe, self._model, self._losses, self._optimizer, self._ranks = recipe, model, losses, optimizer, ranks
         self._teacher = teacher
         self._wrapped = ranks.wrap(model.backbone)
         self._backbone: Callable[..., Features] = torch.compile(self._wrapped) if recipe.compiled else self._wrapped
@@ -52,7 +52,7 @@ class Step:
         Args:
             place: where this is, for the message of a loss that is not finite.
         """
-        self._optimiser.zero_grad()
+        self._optimizer.zero_grad()
         losses = self._in_parts(batch) if self._recipe.micro_batch or self._ranks.world > 1 else self._whole(batch)
         numbers = torch.stack([loss.detach() for loss in losses.values()]).tolist()  # one wait for the device
         values = dict(zip(losses, numbers, strict=True))
@@ -60,7 +60,7 @@ class Step:
             raise NonFiniteLoss(f"The loss is {values['loss']} {place}, with lr={self._recipe.lr}.")
         if self._recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self._trained, self._recipe.clip_norm)
-        self._optimiser.step()
+        self._optimizer.step()
         return values
 
     def _whole(self, batch: Batch) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from trainables.evaluation import Evaluation
 from trainables.losses import Losses
 from trainables.models import build_model
 from trainables.models.model import Model
-from trainables.optimiser import build_optimiser
+from trainables.optimizer import build_optimizer
 from trainables.progress import Progress
 from trainables.ranks import ALONE, Ranks
 from trainables.reading import Inputs, MiddleOf, agreed_reading, evaluation_inputs, training_images
@@ -47,7 +47,7 @@ class Training:
     vocabulary: tuple[str, ...]  # of tags; none where the recipe reads none
     model: Model
     losses: Losses
-    optimiser: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer
     step: Step
     averaged: ModelEmaV3 | None  # the running mean of the weights, where the recipe wants one
     progress: Progress = field(default_factory=Progress)  # of the epoch under way
@@ -89,9 +89,9 @@ def prepare(
     if ranks.world > 1 and where.type == "cuda":  # batch norms see the whole batch
         model.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)  # type: ignore[no-untyped-call]
     losses = Losses(recipe, len(works), int(model.backbone.width)).to(where)  # type: ignore[arg-type]
-    optimiser = build_optimiser(model, recipe)
+    optimizer = build_optimizer(model, recipe)
     teacher = load_teacher(recipe, names, where)
-    step = Step(recipe, model, losses, optimiser, ranks, teacher)
+    step = Step(recipe, model, losses, optimizer, ranks, teacher)
     threads = torch.get_num_threads()
     reading = agreed_reading(recipe, manifest, reading, ranks, where)
     inputs = evaluation_inputs(recipe, manifest, vocabulary, reading, threads=threads)
@@ -115,7 +115,7 @@ def prepare(
         vocabulary=vocabulary,
         model=model,
         losses=losses,
-        optimiser=optimiser,
+        optimizer=optimizer,
         step=step,
         averaged=None if recipe.ema_decay is None else ModelEmaV3(model, decay=recipe.ema_decay),
     )

@@ -13,7 +13,7 @@ from trainables.batches import Batch, EpochBatches, TrainingSet
 from trainables.losses import Losses
 from trainables.models import build_model
 from trainables.models.model import Model
-from trainables.optimiser import build_optimiser
+from trainables.optimizer import build_optimizer
 from trainables.reading import training_images
 from trainables.recipes import RECIPES, get_recipe
 from trainables.recipes.recipe import Recipe
@@ -59,7 +59,7 @@ def build_parts(recipe: Recipe, num_works: int = NUM_WORKS, num_words: int = 0) 
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
     losses = Losses(recipe, num_works, int(model.backbone.width)).to(DEVICE).train()  # type: ignore[arg-type]
-    return model, losses, build_optimiser(model, recipe)
+    return model, losses, build_optimizer(model, recipe)
 
 
 def build_step(recipe: Recipe, num_works: int = NUM_WORKS, num_words: int = 0) -> Step:

@@ -29,11 +29,11 @@ class DeferredStep(Step):
 
     def __call__(self, batch: Batch, place: str) -> dict[str, float]:
         """Train on one batch and return the losses of the batch before; zeros after the first."""
-        self._optimiser.zero_grad()
+        self._optimizer.zero_grad()
         losses = self._whole(batch)
         if self._recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self._trained, self._recipe.clip_norm)
-        self._optimiser.step()
+        self._optimizer.step()
         on_host = torch.stack([loss.detach() for loss in losses.values()]).to("cpu", non_blocking=True)
         copied = torch.cuda.Event() if ON_GPU else None  # type: ignore[no-untyped-call]
         if copied is not None:

@@ -32,7 +32,7 @@ KINDS = {
     "convolutions": ("conv", "cudnn", "wgrad", "dgrad", "implicit"),
     "norms": ("layer_norm", "layernorm", "batch_norm", "bn_fw", "bn_bw", "norm_kernel"),
     "copies": ("memcpy", "memset", "copy"),
-    "optimiser": ("fused_sgd", "fused_adam", "multi_tensor", "fusedadam", "fusedsgd"),
+    "optimizer": ("fused_sgd", "fused_adam", "multi_tensor", "fusedadam", "fusedsgd"),
     "random": ("distribution", "philox", "normal_", "bernoulli"),
     "elementwise": ("elementwise", "vectorized", "unrolled", "triton"),
     "reductions": ("reduce",),

@@ -50,7 +50,7 @@ class Moment:
     gaze: tuple[float, float]  # -1..1
     light: tuple[float, float]  # direction in which shadows fall: a unit vector
     gain: tuple[float, float, float]  # of red, green and blue
-    colourfulness: float  # of the light: 0 gray, 1 as painted
+    colorfulness: float  # of the light: 0 gray, 1 as painted
     back_hue: float
     back_saturation: float
     back_value: float
@@ -99,7 +99,7 @@ def draw_moment(generator: np.random.Generator) -> Moment:
         gaze=(between(-1, 1), between(-0.6, 0.6)),
         light=(math.cos(angle), math.sin(angle)),
         gain=(brightness + warmth, brightness + green, brightness - warmth),
-        colourfulness=between(0.55, 1.15),
+        colorfulness=between(0.55, 1.15),
         back_hue=between(0, 1),
         back_saturation=between(0.05, 0.65),
         back_value=between(0.35, 1),

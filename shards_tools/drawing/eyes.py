@@ -7,7 +7,7 @@ import numpy as np
 
 from shards_tools.drawing.character import Character
 from shards_tools.drawing.pen import Pen, oval, smooth
-from shards_tools.drawing.style import WHITE, Colour, blend
+from shards_tools.drawing.style import WHITE, Color, blend
 
 OPENNESS = {
     "open": 0.92,
@@ -16,7 +16,7 @@ OPENNESS = {
 }  # relative to the style's height; in any other expression the eyes are shut
 
 Lids = Callable[[np.ndarray], np.ndarray]  # keeps points [N, 2] between the lids
-Spot = Callable[[Colour, float, float, float, float], None]  # fills an ellipse in units of the iris
+Spot = Callable[[Color, float, float, float, float], None]  # fills an ellipse in units of the iris
 
 
 class Eye(NamedTuple):
@@ -62,7 +62,7 @@ def _draw_open_eye(pen: Pen, character: Character, eye: Eye, openness: float) ->
     _draw_iris(pen, character, eye, lidded)
     across = np.linspace(-1.0, 1.0, 25) * width + x
     upper = lidded(np.stack([across, np.full(25, -9.0)], axis=1))
-    lash = pen.ink(style.palette.colour(character.hair_hue, 0.0))
+    lash = pen.ink(style.palette.color(character.hair_hue, 0.0))
     wing = np.array([[x + side * width * 1.18, upper[-1 if side > 0 else 0, 1] - style.lash]])
     line = np.concatenate([upper, wing]) if side > 0 else np.concatenate([wing, upper])
     pen.stroke(line, lash, style.lash * 1.3)
@@ -77,26 +77,26 @@ def _draw_iris(pen: Pen, character: Character, eye: Eye, lidded: Lids) -> None:
     height = max(style.eye_height * 0.98, width * 0.8) if style.iris_size > 0.7 else width
     x = eye.x + pen.moment.gaze[0] * (style.eye_width - width * 0.8) * 0.6
     y = eye.y + pen.moment.gaze[1] * style.eye_height * 0.18
-    colour = palette.colour(character.eye_hue, character.eye_tone)
-    deep = palette.shadow(palette.shadow(colour))
-    bright = blend(colour, WHITE, 0.45)
+    color = palette.color(character.eye_hue, character.eye_tone)
+    deep = palette.shadow(palette.shadow(color))
+    bright = blend(color, WHITE, 0.45)
 
-    def spot(colour: Colour, dx: float, dy: float, wide: float, high: float) -> None:
+    def spot(color: Color, dx: float, dy: float, wide: float, high: float) -> None:
         shape = lidded(oval(x + dx * width, y + dy * height, wide * width, high * height))
-        pen.fill(shape, colour, shaded=False, outlined=False)
+        pen.fill(shape, color, shaded=False, outlined=False)
 
     spot(deep, 0, 0, 1, 1)
     if style.iris == "ring":
         spot(bright, 0, 0, 0.84, 0.86)
-        spot(colour, 0, 0, 0.62, 0.62)
+        spot(color, 0, 0, 0.62, 0.62)
     elif style.iris == "gradient":
-        spot(colour, 0, 0.22, 0.88, 0.74)
+        spot(color, 0, 0.22, 0.88, 0.74)
         spot(bright, 0, 0.5, 0.62, 0.4)
     elif style.iris == "split":
-        spot(colour, 0, 0.05, 0.9, 0.9)
+        spot(color, 0, 0.05, 0.9, 0.9)
         spot(bright, 0.3, 0.45, 0.4, 0.4)
     else:
-        spot(colour, 0, 0, 0.92, 0.94)
+        spot(color, 0, 0, 0.92, 0.94)
     spot(pen.ink(deep), 0, 0, 0.36, 0.44)
     _draw_highlight(pen, spot)
 
@@ -128,5 +128,5 @@ def _draw_brow(pen: Pen, character: Character, eye: Eye) -> None:
     top = eye.y - pen.style.eye_height - 0.07 - 0.02 * (pen.moment.eyes == "wide")
     lean = 0.05 * pen.moment.brow * eye.side
     ends = [(eye.x - width, top - lean), (eye.x, top - 0.03), (eye.x + width, top + lean)]
-    colour = pen.ink(pen.style.palette.colour(character.hair_hue, character.hair_tone * 0.5))
-    pen.stroke(smooth(ends, closed=False), colour, 0.022 * character.brow + pen.style.line_width * 0.4)
+    color = pen.ink(pen.style.palette.color(character.hair_hue, character.hair_tone * 0.5))
+    pen.stroke(smooth(ends, closed=False), color, 0.022 * character.brow + pen.style.line_width * 0.4)

@@ -9,7 +9,7 @@ from shards_tools.drawing.character import Character, Moment
 from shards_tools.drawing.eyes import draw_eyes
 from shards_tools.drawing.hair import CROWN, draw_back_hair, draw_front_hair
 from shards_tools.drawing.pen import Pen, mirror, oval, pose, smooth
-from shards_tools.drawing.style import Colour, Style, blend, hsv
+from shards_tools.drawing.style import Color, Style, blend, hsv
 from shards_tools.drawing.worn import draw_worn
 
 SIZE = 128  # px
@@ -47,8 +47,8 @@ def _draw_background(pen: Pen) -> None:
     first = hsv(moment.back_hue, moment.back_saturation, moment.back_value)
     second = hsv(moment.back_hue + 0.12, moment.back_saturation, moment.back_value * 0.8)
 
-    def paint(points: np.ndarray, colour: Colour) -> None:
-        pen.fill(points, colour, shaded=False, outlined=False)
+    def paint(points: np.ndarray, color: Color) -> None:
+        pen.fill(points, color, shaded=False, outlined=False)
 
     paint(oval(0, 0, 3, 3, 9), first)
     if pen.style.background == "gradient":
@@ -68,8 +68,8 @@ def _draw_background(pen: Pen) -> None:
 
 def _draw_body(pen: Pen, character: Character) -> None:
     palette = pen.style.palette
-    cloth = palette.colour(character.cloth_hue, character.cloth_tone)
-    trim = palette.colour(character.accent_hue, 1.0)
+    cloth = palette.color(character.cloth_hue, character.cloth_tone)
+    trim = palette.color(character.accent_hue, 1.0)
     skin = palette.skin(character.skin_tone)
     pen.fill(smooth(mirror([(0.15, 0.35), (0.15, 0.66), (0.21, 0.9), (0.0, 1.0)])), palette.shadow(skin), shaded=False)
     pen.fill(smooth(mirror([(0.15, 0.70), (0.45, 0.80), (0.68, 1.05), (0.74, 1.6)])), cloth)
@@ -110,7 +110,7 @@ def _draw_head(pen: Pen, character: Character) -> None:
     _draw_mouth(pen, skin)
 
 
-def _draw_blush(pen: Pen, skin: Colour) -> None:
+def _draw_blush(pen: Pen, skin: Color) -> None:
     style = pen.style
     blush = blend(skin, hsv(style.palette.bend(0.98), 0.7, 0.95), 0.3)
     for side in (-1, 1):
@@ -124,7 +124,7 @@ def _draw_blush(pen: Pen, skin: Colour) -> None:
                 pen.stroke(stroke, pen.style.palette.shadow(blush), 0.018)
 
 
-def _draw_nose(pen: Pen, skin: Colour) -> None:
+def _draw_nose(pen: Pen, skin: Color) -> None:
     x = 0.14 * pen.moment.turn
     y = 0.5 * (pen.style.eye_level + pen.style.eye_height * 0.7 + pen.style.mouth_level) + 0.04 * pen.moment.nod
     shade = pen.style.palette.shadow(skin)
@@ -138,7 +138,7 @@ def _draw_nose(pen: Pen, skin: Colour) -> None:
         )
 
 
-def _draw_mouth(pen: Pen, skin: Colour) -> None:
+def _draw_mouth(pen: Pen, skin: Color) -> None:
     style, mood = pen.style, pen.moment.mouth
     x, y, width = 0.12 * pen.moment.turn, style.mouth_level + 0.035 * pen.moment.nod, style.mouth_width
     ink = pen.ink(style.palette.shadow(skin))
@@ -167,8 +167,8 @@ def _draw_mouth(pen: Pen, skin: Colour) -> None:
 def _lit(picture: Image.Image, style: Style, moment: Moment, grain: np.random.Generator) -> Image.Image:
     """Apply the moment's light and the style's paper to the picture."""
     pixels = np.asarray(picture, dtype=np.float32)
-    grey = pixels.mean(axis=2, keepdims=True)
-    pixels = (grey + moment.colourfulness * (pixels - grey)) * np.array(moment.gain, dtype=np.float32)
+    gray = pixels.mean(axis=2, keepdims=True)
+    pixels = (gray + moment.colorfulness * (pixels - gray)) * np.array(moment.gain, dtype=np.float32)
     if style.grain:
         pixels *= 1 + style.grain * grain.standard_normal(pixels.shape[:2], dtype=np.float32)[:, :, None]
     return Image.fromarray(np.clip(pixels + 0.5, 0, 255).astype(np.uint8))

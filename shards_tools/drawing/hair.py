@@ -7,22 +7,22 @@ import numpy as np
 
 from shards_tools.drawing.character import Character
 from shards_tools.drawing.pen import Pen, mirror, oval, smooth
-from shards_tools.drawing.style import WHITE, Colour, blend
+from shards_tools.drawing.style import WHITE, Color, blend
 
 CROWN = -0.56  # top of the skull
 
 
 def draw_back_hair(pen: Pen, character: Character) -> None:
     """Draw the hair behind head and body."""
-    colour = hair_colour(pen, character)
-    behind = pen.style.palette.shadow(colour)
+    color = hair_color(pen, character)
+    behind = pen.style.palette.shadow(color)
     width, volume = pen.style.head_width * character.width, pen.style.hair_volume
     if character.back in ("twin", "buns"):
         for side in (-1, 1):
             shape = _tail(side, width) if character.back == "twin" else oval(side * width * 0.78, CROWN, 0.21, 0.21)
-            pen.fill(shape, colour)
+            pen.fill(shape, color)
     if character.back == "ponytail":
-        pen.fill(_ponytail(character.side, width), colour)
+        pen.fill(_ponytail(character.side, width), color)
     if character.back == "wild":
         pen.fill(_star(width, volume, pen.style.spike), behind)
         return
@@ -32,9 +32,9 @@ def draw_back_hair(pen: Pen, character: Character) -> None:
 
 def draw_front_hair(pen: Pen, character: Character) -> None:
     """Draw the front hair with its fringe, strands and shine."""
-    colour = hair_colour(pen, character)
+    color = hair_color(pen, character)
     shape = _turned(pen, _front(pen, character))
-    pen.fill(shape, colour)
+    pen.fill(shape, color)
     width = pen.style.head_width * character.width
     for place in np.linspace(-0.6, 0.6, pen.style.strands):
         root, tip = (
@@ -42,16 +42,16 @@ def draw_front_hair(pen: Pen, character: Character) -> None:
             (place * width, fringe_level(place, character) - 0.1),
         )
         middle = ((root[0] + tip[0] * 2) / 3, (root[1] + tip[1]) / 2 - 0.05)
-        pen.stroke(_turned(pen, smooth([root, middle, tip], closed=False)), pen.ink(colour), pen.style.line_width * 0.7)
-    _draw_shine(pen, width, colour)
+        pen.stroke(_turned(pen, smooth([root, middle, tip], closed=False)), pen.ink(color), pen.style.line_width * 0.7)
+    _draw_shine(pen, width, color)
     if character.accessory == "ahoge":
         curl = [(0.0, CROWN - 0.08), (0.03, CROWN - 0.26), (0.17 * character.side, CROWN - 0.27)]
-        pen.stroke(smooth(curl, closed=False), colour, 0.07)
+        pen.stroke(smooth(curl, closed=False), color, 0.07)
 
 
-def hair_colour(pen: Pen, character: Character) -> Colour:
+def hair_color(pen: Pen, character: Character) -> Color:
     """Return the hair color in this work's palette."""
-    return pen.style.palette.colour(character.hair_hue, character.hair_tone)
+    return pen.style.palette.color(character.hair_hue, character.hair_tone)
 
 
 def fringe_level(place: float, character: Character) -> float:
@@ -131,8 +131,8 @@ def _star(width: float, volume: float, spike: float) -> np.ndarray:
     return np.stack([width * radius * np.cos(angle), -0.05 + 0.55 * radius * np.sin(angle)], axis=1)
 
 
-def _draw_shine(pen: Pen, width: float, colour: Colour) -> None:
-    light = blend(colour, WHITE, 0.55)
+def _draw_shine(pen: Pen, width: float, color: Color) -> None:
+    light = blend(color, WHITE, 0.55)
     x = np.linspace(-0.66, 0.66, 25) * width
     y = -0.36 - 0.1 * (1 - (x / width) ** 2) + 0.02 * pen.moment.nod
     x = x + 0.05 * pen.moment.turn

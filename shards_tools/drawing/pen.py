@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from shards_tools.drawing.character import Moment
-from shards_tools.drawing.style import Colour, Style
+from shards_tools.drawing.style import Color, Style
 
 SHADOW_REACH = 0.11  # depth of a shadow in its shape
 BLUR = 0.03  # of a soft shadow, relative to the picture's width
@@ -28,16 +28,16 @@ class Pen:
         self._canvas = ImageDraw.Draw(self.image)
         self._turning, self._middle = pose(moment, size)
 
-    def fill(self, points: np.ndarray, colour: Colour, *, shaded: bool = True, outlined: bool = True) -> None:
+    def fill(self, points: np.ndarray, color: Color, *, shaded: bool = True, outlined: bool = True) -> None:
         """Fill the shape and add the style's shadow and outline."""
         corners = self._pixels(points)
-        self._canvas.polygon(corners, fill=colour)
+        self._canvas.polygon(corners, fill=color)
         if shaded and self.style.shading != "flat":
-            self._shade(corners, colour)
+            self._shade(corners, color)
         if outlined and self.style.line != "none":
-            self._canvas.line([*corners, corners[0]], fill=self.ink(colour), width=self._width(self.style.line_width))
+            self._canvas.line([*corners, corners[0]], fill=self.ink(color), width=self._width(self.style.line_width))
 
-    def stroke(self, points: np.ndarray, colour: Colour, width: float) -> None:
+    def stroke(self, points: np.ndarray, color: Color, width: float) -> None:
         """Draw a brush stroke along the points, `width` in the middle; the style sets how thin its ends are."""
         along = np.empty_like(points)
         along[1:-1] = (points[2:] - points[:-2]) / 2
@@ -45,16 +45,16 @@ class Pen:
         across = np.stack([-along[:, 1], along[:, 0]], axis=1) / (np.linalg.norm(along, axis=1, keepdims=True) + 1e-9)
         thickness = 1 - self.style.line_taper * (1 - _arch(len(points)))
         offset = across * (thickness * width / 2)[:, None]
-        self._canvas.polygon(self._pixels(np.concatenate([points + offset, (points - offset)[::-1]])), fill=colour)
+        self._canvas.polygon(self._pixels(np.concatenate([points + offset, (points - offset)[::-1]])), fill=color)
 
-    def ink(self, colour: Colour) -> Colour:
-        """Return the color of an outline around `colour`."""
+    def ink(self, color: Color) -> Color:
+        """Return the color of an outline around `color`."""
         if self.style.line in INKS:
             return INKS[self.style.line]
-        red, green, blue = self.style.palette.shadow(colour)
+        red, green, blue = self.style.palette.shadow(color)
         return int(red * 0.6), int(green * 0.6), int(blue * 0.6)
 
-    def _shade(self, corners: list[tuple[float, float]], colour: Colour) -> None:
+    def _shade(self, corners: list[tuple[float, float]], color: Color) -> None:
         box = self._around(corners)
         shape = Image.new("L", (box[2] - box[0], box[3] - box[1]))
         ImageDraw.Draw(shape).polygon([(x - box[0], y - box[1]) for x, y in corners], fill=255)
@@ -63,9 +63,9 @@ class Pen:
             shadow = ImageChops.multiply(shadow.filter(ImageFilter.BoxBlur(self.size * BLUR)), shape)
         elif self.style.shading in ("hatch", "dots"):
             shadow = ImageChops.multiply(shadow, _texture(self.style.shading, self.size).crop(box))
-        self._paste(self.style.palette.shadow(colour), box, shadow)
+        self._paste(self.style.palette.shadow(color), box, shadow)
         if self.style.shading == "double":
-            deep = self.style.palette.shadow(self.style.palette.shadow(colour))
+            deep = self.style.palette.shadow(self.style.palette.shadow(color))
             self._paste(deep, box, self._shadow(shape, SHADOW_REACH * 0.45))
 
     def _around(self, corners: list[tuple[float, float]]) -> tuple[int, int, int, int]:
@@ -78,10 +78,10 @@ class Pen:
             return 0, 0, self.size, self.size
         return left, top, right, bottom
 
-    def _paste(self, colour: Colour, box: tuple[int, int, int, int], mask: Image.Image) -> None:
+    def _paste(self, color: Color, box: tuple[int, int, int, int], mask: Image.Image) -> None:
         touched = mask.getbbox()
         if touched:
-            self.image.paste(colour, (box[0] + touched[0], box[1] + touched[1]), mask.crop(touched))
+            self.image.paste(color, (box[0] + touched[0], box[1] + touched[1]), mask.crop(touched))
 
     def _shadow(self, shape: Image.Image, reach: float) -> Image.Image:
         """Return the rim of the shape on the dark side: the shape minus the shape shifted by the light."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Colour = tuple[int, int, int]  # RGB, 0..255
-WHITE: Colour = (255, 255, 255)
+Color = tuple[int, int, int]  # RGB, 0..255
+WHITE: Color = (255, 255, 255)
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,12 @@ class Palette:
     shade_hue: float = 0.0  # how far shadows shift toward violet, 0..1
     skin_saturation: float = 0.25
 
-    def colour(self, hue: float, tone: float) -> Colour:
+    def color(self, hue: float, tone: float) -> Color:
         """Return the color of cloth, hair or eyes for a hue (0..1) and tone (0 dark .. 1 light)."""
         saturation, value = (low + (high - low) * tone for low, high in (self.saturation, self.value))
         return hsv(self.bend(hue), saturation, value)
 
-    def skin(self, tone: float) -> Colour:
+    def skin(self, tone: float) -> Color:
         """Return the skin color, from dark (0) to fair (1)."""
         saturation = self.skin_saturation * (1.6 - tone)
         return hsv(self.bend(0.065), min(saturation, 0.7), 0.62 + 0.37 * tone)
@@ -35,9 +35,9 @@ class Palette:
         """Return the hue in this palette."""
         return (self.hue_centre + ((hue - self.hue_centre + 0.5) % 1 - 0.5) * self.hue_width) % 1
 
-    def shadow(self, colour: Colour) -> Colour:
-        """Return the color of a shadow on `colour`."""
-        hue, saturation, value = colorsys.rgb_to_hsv(*(channel / 255 for channel in colour))
+    def shadow(self, color: Color) -> Color:
+        """Return the color of a shadow on `color`."""
+        hue, saturation, value = colorsys.rgb_to_hsv(*(channel / 255 for channel in color))
         turned = hue + ((0.72 - hue + 0.5) % 1 - 0.5) * self.shade_hue
         return hsv(turned % 1, min(1.0, saturation * 1.15 + 0.06 * self.shade_hue), value * self.shade)
 
@@ -47,7 +47,7 @@ PALETTES = {
     "pastel": Palette((0.38, 0.2), (0.86, 1.0), shade=0.86, shade_hue=0.3, skin_saturation=0.14),
     "muted": Palette((0.42, 0.25), (0.4, 0.78), shade=0.78, skin_saturation=0.24),
     "sepia": Palette((0.55, 0.25), (0.35, 0.92), hue_centre=0.09, hue_width=0.12, skin_saturation=0.3),
-    "grey": Palette((0.06, 0.02), (0.2, 0.92), shade=0.68, skin_saturation=0.03),
+    "gray": Palette((0.06, 0.02), (0.2, 0.92), shade=0.68, skin_saturation=0.03),
     "dusk": Palette(
         (0.6, 0.4), (0.35, 0.85), hue_centre=0.68, hue_width=0.5, shade=0.62, shade_hue=0.6, skin_saturation=0.2
     ),
@@ -155,13 +155,13 @@ def _deal(names: tuple[str, ...], count: int, generator: np.random.Generator) ->
     return [str(name) for name in np.concatenate(rounds)[:count]]
 
 
-def hsv(hue: float, saturation: float, value: float) -> Colour:
+def hsv(hue: float, saturation: float, value: float) -> Color:
     """Convert hue, saturation and value in 0..1 to RGB 0..255."""
     red, green, blue = colorsys.hsv_to_rgb(hue % 1, min(max(saturation, 0.0), 1.0), min(max(value, 0.0), 1.0))
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def blend(first: Colour, second: Colour, part: float) -> Colour:
+def blend(first: Color, second: Color, part: float) -> Color:
     """Return the color `part` (0..1) of the way from the first to the second."""
     red, green, blue = (round(a + (b - a) * part) for a, b in zip(first, second, strict=True))
     return red, green, blue

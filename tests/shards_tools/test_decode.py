@@ -63,7 +63,7 @@ def test_sixteen_bits_are_refused_rather_than_clipped():
         decode(encoded(deep, "PNG"), "x.png")
 
 
-def test_of_sixteen_bit_colour_the_high_byte_is_taken():
+def test_of_sixteen_bit_color_the_high_byte_is_taken():
     samples = np.random.default_rng(0).integers(0, 2**16, (5, 7, 3))
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
     np.testing.assert_array_equal(decode(png(7, 5, 16, rows), "x.png"), samples >> 8)

@@ -221,17 +221,17 @@ def share_of_right_neighbours(features: np.ndarray, works: np.ndarray, roles: np
     return float((works[distances.argmin(axis=1)] == works).mean())
 
 
-def test_the_mean_colour_does_not_give_the_work_away(faces):
+def test_the_mean_color_does_not_give_the_work_away(faces):
     pixels, works, roles = faces
-    mean_colour = pixels.mean(axis=(1, 2))
-    assert share_of_right_neighbours(mean_colour, works, roles) < 0.5  # chance is 1/6
+    mean_color = pixels.mean(axis=(1, 2))
+    assert share_of_right_neighbours(mean_color, works, roles) < 0.5  # chance is 1/6
 
 
-def test_style_is_visible_in_more_than_colour(faces):
+def test_style_is_visible_in_more_than_color(faces):
     """Simple statistics of edges and saturation, without learning, find the work far more often than chance."""
     pixels, works, roles = faces
-    grey = pixels.mean(axis=3)
-    edges = np.abs(np.diff(grey, axis=2))
+    gray = pixels.mean(axis=3)
+    edges = np.abs(np.diff(gray, axis=2))
     saturation = pixels.max(axis=3).astype(float) - pixels.min(axis=3)
     features = np.stack(
         [

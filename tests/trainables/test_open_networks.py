@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from shards_tools.errors import Error
 from trainables.models import build_model
 from trainables.models.open_networks import OpenBackbone
-from trainables.optimiser import depths_below_head
+from trainables.optimizer import depths_below_head
 from trainables.recipes import RECIPES, get_recipe
 from trainables.recipes.backbones import BACKBONES
 from trainables.recipes.settings import override

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from trainables.models import build_model
-from trainables.optimiser import build_optimiser, depths_below_head, set_learning_rate
+from trainables.optimizer import build_optimizer, depths_below_head, set_learning_rate
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
 from trainables.schedule import Moment, learning_rate
@@ -71,9 +71,9 @@ def test_biases_have_twice_the_rate_but_transreids_start_and_floor(small_recipe)
     assert learning_rate(recipe, Moment(100), factor=2.0) == pytest.approx(0.002 * 0.008)
     assert learning_rate(recipe, Moment(1), factor=2.0) == pytest.approx(0.01 * 0.008 + (2 - 0.01) * 0.008 / 5)
     model = build_model(recipe, 3)
-    optimiser = build_optimiser(model, recipe)
-    set_learning_rate(optimiser, recipe, Moment(50))
-    rates = {id(weight): group["lr"] for group in optimiser.param_groups for weight in group["params"]}
+    optimizer = build_optimizer(model, recipe)
+    set_learning_rate(optimizer, recipe, Moment(50))
+    rates = {id(weight): group["lr"] for group in optimizer.param_groups for weight in group["params"]}
     for name, weight in model.named_parameters():
         if weight.requires_grad:
             expected = learning_rate(recipe, Moment(50), 2.0 if name.endswith("bias") else 1.0)
@@ -85,7 +85,7 @@ def test_biases_have_twice_the_rate_but_transreids_start_and_floor(small_recipe)
 @pytest.mark.parametrize(("optimiser", "kind"), [("sgd", "SGD"), ("adam", "Adam"), ("adamw", "AdamW")])
 def test_the_optimiser_is_the_recipes(small_recipe, optimiser, kind):
     recipe = small_recipe(optimiser=optimiser, momentum=0.7, weight_decay=0.03)
-    built = build_optimiser(build_model(recipe, 3), recipe)
+    built = build_optimizer(build_model(recipe, 3), recipe)
     assert type(built).__name__ == kind
     assert {group["weight_decay"] for group in built.param_groups} == {0.03}
     assert all(group.get("momentum", 0.7) == 0.7 for group in built.param_groups)
@@ -93,7 +93,7 @@ def test_the_optimiser_is_the_recipes(small_recipe, optimiser, kind):
 
 def test_vectors_decay_only_where_the_recipe_says_so(small_recipe):
     recipe = small_recipe(decay_vectors=False)
-    groups = build_optimiser(build_model(recipe, 3), recipe).param_groups
+    groups = build_optimizer(build_model(recipe, 3), recipe).param_groups
     for group in groups:
         for weight in group["params"]:
             assert group["weight_decay"] == (recipe.weight_decay if weight.ndim > 1 else 0.0)
@@ -115,7 +115,7 @@ def test_each_layer_learns_slower_than_the_one_above_it(name, depths):
     assert set(found) == {key for key, _ in model.named_parameters() if key.startswith("backbone.")}
     factors = {
         id(weight): group["lr_factor"]
-        for group in build_optimiser(model, recipe).param_groups
+        for group in build_optimizer(model, recipe).param_groups
         for weight in group["params"]
     }
     for key, weight in model.named_parameters():

@@ -14,7 +14,7 @@ class CentreLoss(nn.Module):
     """Mean over the batch of the squared distance between a feature and the centre of its work.
 
     Wen et al. 2016 (ECCV). The centres follow by plain gradient descent of this very loss at 0.5, whatever its weight,
-    as in AGW's code, which divides the weight out of their gradient; so they need no optimiser.
+    as in AGW's code, which divides the weight out of their gradient; so they need no optimizer.
     """
 
     centres: Tensor

@@ -8,14 +8,14 @@ from shards_tools.plans import PLANS
 from trainables.recipes.backbones import get_backbone
 from trainables.recipes.checks import above_zero, at_least_zero, one_of, require
 from trainables.recipes.images import ImageSettings, check_images
-from trainables.recipes.optimisation import OptimiserSettings, check_optimisation
+from trainables.recipes.optimization import OptimizerSettings, check_optimization
 
 # what a recipe is; the other fields are what it sets
 IDENTITY_FIELDS = ("name", "system", "table", "row", "preset", "scale")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe(ImageSettings, OptimiserSettings):
+class Recipe(ImageSettings, OptimizerSettings):
     """A full training configuration: the fields that every family shares."""
 
     name: str
@@ -48,7 +48,7 @@ class Recipe(ImageSettings, OptimiserSettings):
 
     def __post_init__(self) -> None:
         check_images(self)
-        check_optimisation(self)
+        check_optimization(self)
         one_of(self, "scale", "paper", "tiny")
         one_of(self, "plan", *PLANS)
         one_of(self, "precision", "bf16", "float32")

@@ -1,4 +1,4 @@
-"""The centre loss against a slow loop and the optimiser step of AGW's code."""
+"""The centre loss against a slow loop and the optimizer step of AGW's code."""
 
 import pytest
 import torch
@@ -19,14 +19,14 @@ def test_the_centres_move_as_sgd_at_a_half_moves_them_in_agws_code():
     torch.manual_seed(0)
     loss, works_B = CentreLoss(5, 3), torch.tensor([0, 1, 1, 4, 4, 4, 2])
     centres, weight = nn.Parameter(loss.centres.clone()), 5e-4
-    optimiser = torch.optim.SGD([centres], lr=0.5)
+    optimizer = torch.optim.SGD([centres], lr=0.5)
     for _ in range(3):
         features_BD = torch.randn(7, 3)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         (weight * (features_BD - centres[works_B]).square().sum(dim=1).mean()).backward()
         centres.grad.mul_(1 / weight)  # as AGW's trainer does
         loss.train()(features_BD, works_B)
-        optimiser.step()
+        optimizer.step()
         torch.testing.assert_close(loss.centres, centres.data)
 
 

@@ -17,7 +17,7 @@ from tests.trainables.parity.pairs import Pair, images_of, make_pair, outputs_of
 from tests.trainables.parity.shapes import NUM_WORKS
 from trainables.batches import Batch
 from trainables.losses import Losses
-from trainables.optimiser import build_optimiser, set_learning_rate
+from trainables.optimizer import build_optimizer, set_learning_rate
 from trainables.schedule import Moment
 from trainables.step import Step
 
@@ -97,7 +97,7 @@ def train_ours(pair: Pair, batch: Batch, center_weight: float) -> list[dict[floa
     for centers in losses.buffers():
         assert center_weight
         centers.zero_()
-    optimizer = build_optimiser(pair.ours, recipe)
+    optimizer = build_optimizer(pair.ours, recipe)
     step = Step(recipe, pair.ours.train(), losses.train(), optimizer)
     rates = []
     for number in range(STEPS):

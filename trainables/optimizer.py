@@ -1,4 +1,4 @@
-"""The optimiser and its parameter groups, each with a learning rate and a decay of its own."""
+"""The optimizer and its parameter groups, each with a learning rate and a decay of its own."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -17,7 +17,7 @@ KINDS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 
 
-def build_optimiser(model: Model, recipe: Recipe) -> torch.optim.Optimizer:
+def build_optimizer(model: Model, recipe: Recipe) -> torch.optim.Optimizer:
     """SGD, Adam or AdamW over all that trains; each group's `lr_factor` is its learning rate over the recipe's."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
     depths = depths_below_head(model) if recipe.layer_lr_decay < 1 else {}
@@ -47,7 +47,7 @@ def depths_below_head(model: Model) -> dict[str, int]:
     return {f"backbone.{name}": num_layers - layer for name, layer in layers.items()}
 
 
-def set_learning_rate(optimiser: torch.optim.Optimizer, recipe: Recipe, moment: Moment) -> None:
+def set_learning_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, moment: Moment) -> None:
     """Give every group its learning rate of this moment."""
-    for group in optimiser.param_groups:
+    for group in optimizer.param_groups:
         group["lr"] = learning_rate(recipe, moment, group["lr_factor"])

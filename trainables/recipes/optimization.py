@@ -1,4 +1,4 @@
-"""How a recipe's weights are moved: optimiser, learning rates, and how long."""
+"""How a recipe's weights are updated: optimizer, learning rates, and how long."""
 
 import math
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from trainables.recipes.checks import above_zero, at_least_zero, one_of, require
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimiserSettings:
-    """The optimiser and its learning rate from epoch to epoch; the laws stand in trainables/schedule.py."""
+class OptimizerSettings:
+    """The optimizer and its learning rate from epoch to epoch; the laws stand in trainables/schedule.py."""
 
     optimiser: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: float
@@ -31,7 +31,7 @@ class OptimiserSettings:
     train_mode_epochs: int | None = None  # dropout and batch statistics stop after so many; None: never
 
 
-def check_optimisation(recipe: Any) -> None:
+def check_optimization(recipe: Any) -> None:
     """Refuse settings that nothing can be trained with."""
     one_of(recipe, "optimiser", "sgd", "adam", "adamw")
     one_of(recipe, "schedule", "cosine", "transreid", "multistep", "agw", "step_cosine")
