@@ -1,15 +1,25 @@
 """What the tests of deploy/ read its files with."""
 
 import json
+import os
 import re
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 SCHEMAS = Path(__file__).parent / "schemas"
+
+
+def installed(tool: str) -> str:
+    """Return the path of a linter that is installed with the project; skip the test where it has no build."""
+    path = shutil.which(tool, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    return path or pytest.skip(f"{tool} is not installed: it has no build for this kind of processor")
 
 
 def from_yaml(path: str) -> Any:

@@ -75,7 +75,7 @@ def test_secrets_and_settings_are_ignored_by_git_and_no_password_stands_in_the_f
     for path in ("deploy/compose/.env", "deploy/compose/secrets/pgpassword"):
         ignored = subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT, check=False)
         if ignored.returncode == 128:
-            pytest.skip("this is no git checkout")
+            pytest.skip("not a git checkout, so there are no ignore rules to test")
         assert ignored.returncode == 0
     settings = {key: value for service in SERVICES.values() for key, value in service.get("environment", {}).items()}
     telling = {key for key in settings if re.search("PASSWORD|SECRET|TOKEN|KEY", key)}

