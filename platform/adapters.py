@@ -56,7 +56,7 @@ class StudySearcher(Searcher):
         open(checkpoint_path, "wb").close()
 
     def restore(self, checkpoint_path: str) -> None:
-        raise NotImplementedError("A study is gone on with by a fresh Tuner, never by Tune's own snapshot.")
+        raise NotImplementedError("Studies resume with a new tune.Tuner; Tuner.restore is not used.")
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

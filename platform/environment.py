@@ -16,7 +16,7 @@ from trainables.evaluation import Evaluation
 PACKAGES = ("torch", "timm", "ray", "optuna", "mlflow", "numpy")  # whose versions a result may depend on
 
 
-def start_of_search(plan: Plan, program: str = "platform.search") -> dict[str, Any]:
+def start_of_search(plan: Plan, program: str) -> dict[str, Any]:
     """The entry of the study that a report is written from; the last start's takes the place of the one before."""
     test = [] if plan.finalists is None else [Evaluation(plan.manifest, "test", plan.fold).chance()]
     return {

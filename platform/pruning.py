@@ -48,9 +48,8 @@ PRUNERS: dict[str, Callable[[Plan], BasePruner]] = {
     "patient": lambda plan: pruners.PatientPruner(None, patience=max(_first_rung(plan), 2)),
     "none": lambda plan: pruners.NopPruner(),
 }
-
-
-REMEMBERING = ("halving", "hyperband")  # they store a trial's value at each rung: asking again changes nothing
+# They store a trial's value at each rung, so that asking them again about an epoch changes nothing.
+RUNG_PRUNERS = ("halving", "hyperband")
 
 
 def should_stop(trial: optuna.Trial, step: int, last_step: int) -> bool:

@@ -23,7 +23,7 @@ from platform.lock import only_driver
 from platform.paper_tables.display import list_rows, list_tables, print_header, print_table
 from platform.paper_tables.dry_run import dry_run
 from platform.paper_tables.enqueue import enqueue_missing
-from platform.paper_tables.measured import metrics_on_test, metrics_on_val
+from platform.paper_tables.measured import measured
 from platform.paper_tables.options import TablePlan, make_table_plan
 from platform.paper_tables.results import results_of
 from platform.paper_tables.summary import describe_tables, study_event, summary
@@ -106,10 +106,7 @@ def reproduce(table_plan: TablePlan, started: float, *, as_json: bool) -> None:
                 with cluster_when_needed(plan) as start_ray:
                     run_start(study, plan, trials, tracker, recorded_start(study, plan, start_ray, PROGRAM))
             known = newest(study)
-            if table_plan.split == "test":
-                metrics = metrics_on_test(study, table_plan, known, journal, interrupted=trials.interrupted)
-            else:
-                metrics = metrics_on_val(table_plan, known)
+            metrics = measured(study, table_plan, known, journal, interrupted=trials.interrupted)
             results = results_of(table_plan, known, metrics)
             journal.append("study", **study_event(table_plan, study, results), time=time.time())
         files = write_table(table_plan, results)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 
 import optuna
 
@@ -52,12 +51,12 @@ def tracked(plan: Plan, journal: Journal, program: str) -> Iterator[Tracker]:
 
 def recorded_start(study: optuna.Study, plan: Plan, start_ray: Callable[[], None], program: str) -> Callable[[], None]:
     """Return a function that records this start in the study, then starts Ray."""
-    return partial(_record_and_start, study, plan, start_ray, program)
 
+    def start() -> None:
+        study.set_user_attr("last_start", start_of_search(plan, program))
+        start_ray()
 
-def _record_and_start(study: optuna.Study, plan: Plan, start_ray: Callable[[], None], program: str) -> None:
-    study.set_user_attr("last_start", start_of_search(plan, program))
-    start_ray()
+    return start
 
 
 def run_start(study: optuna.Study, plan: Plan, trials: Trials, tracker: Tracker, start: Callable[[], None]) -> None:

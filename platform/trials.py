@@ -20,7 +20,7 @@ from platform.display.lines import Screen
 from platform.failures import Failures
 from platform.objectives import final_values, knows_epoch, last_epoch, num_parameters, tell_epoch
 from platform.plan import Plan
-from platform.pruning import REMEMBERING, should_stop
+from platform.pruning import RUNG_PRUNERS, should_stop
 from platform.room import no_room
 from platform.sampling.samplers import reseed
 from platform.spaces.constraints import judge, known_costs
@@ -149,8 +149,8 @@ class Trials:
         self._note_reading(trial, result)
         known = self._frozen(trial)
         if knows_epoch(known, step):
-            # an earlier start may have died between the value and the pruner, which then has no value for this rung
-            asks_again = step == known.last_step and self._plan.pruner in REMEMBERING
+            # An earlier start may have died after storing the value and before asking the pruner.
+            asks_again = step == known.last_step and self._plan.pruner in RUNG_PRUNERS
             stops = asks_again and should_stop(trial, step, attempt.recipe.epochs)
             return not (stops or self.interrupted)
         values = {key: float(value) for key, value in result.items() if key in METRIC_KEYS}

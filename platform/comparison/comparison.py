@@ -9,11 +9,11 @@ from typing import Any
 
 from rich.table import Table
 
-from platform.comparison.paired import PairedTest, mean_and_std, paired_test, smallest_p
+from platform.comparison.paired import PairedTest, Repeated, paired_test, smallest_p
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class Comparison(Repeated):
     """One trial of the search over several folds or seeds."""
 
     trial: int
@@ -26,19 +26,10 @@ class Comparison:
     chance: float
 
     @property
-    def mean(self) -> float:
-        """Over all that there should be; NaN where some are missing."""
-        return self._mean_and_std[0]
-
-    @property
-    def std(self) -> float:
-        """With n - 1 in the denominator."""
-        return self._mean_and_std[1]
-
-    @property
-    def _mean_and_std(self) -> tuple[float, float]:
+    def sample(self) -> Sequence[float]:
+        """The values of all wanted folds or seeds; empty if one is missing or there is a reason for no mean."""
         whole = not self.reason and all(one in self.values for one in self.wanted)
-        return mean_and_std([self.values[one] for one in self.wanted]) if whole else (math.nan, math.nan)
+        return [self.values[one] for one in self.wanted] if whole else []
 
     def as_json(self) -> dict[str, Any]:
         """Fractions throughout; what is not known is null."""

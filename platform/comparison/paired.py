@@ -47,6 +47,25 @@ def paired_test(values: Sequence[float], others: Sequence[float]) -> PairedTest:
     return PairedTest(len(differences), float(differences.mean()), float(as_far.mean()))
 
 
+class Repeated:
+    """Something that is measured several times, on folds or with seeds."""
+
+    @property
+    def sample(self) -> Sequence[float]:
+        """Every value that there should be; empty while some are missing."""
+        raise NotImplementedError
+
+    @property
+    def mean(self) -> float:
+        """The mean of the sample; NaN if it is empty."""
+        return mean_and_std(self.sample)[0] if self.sample else math.nan
+
+    @property
+    def std(self) -> float:
+        """The standard deviation of the sample, with n - 1 in the denominator; NaN below two values."""
+        return mean_and_std(self.sample)[1] if self.sample else math.nan
+
+
 def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
     """Mean, and standard deviation with n - 1 in the denominator; the second is NaN for a single value."""
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan

@@ -21,7 +21,7 @@ def missing(known: dict[Training, FrozenTrial], wanted: list[Training]) -> list[
 
 def enqueue_missing(study: optuna.Study, table_plan: TablePlan) -> None:
     """Let the missing trainings wait in the study, in their fixed order, and no other."""
-    _check_same_recipes(study, table_plan)
+    _record_recipes(study, table_plan)
     known, wanted = newest(study), table_plan.trainings
     leave_out(study, (trial for training, trial in known.items() if training not in set(wanted)))
     for training in missing(newest(study), wanted):
@@ -32,8 +32,12 @@ def _is_to_run(trial: FrozenTrial | None) -> bool:
     return trial is None or (trial.state.is_finished() and trial.state != TrialState.COMPLETE)
 
 
-def _check_same_recipes(study: optuna.Study, table_plan: TablePlan) -> None:
-    """Record the recipes of the rows; refuse a changed one, whose trainings the table would mix with earlier ones."""
+def _record_recipes(study: optuna.Study, table_plan: TablePlan) -> None:
+    """Store the recipes of the rows in the study.
+
+    Raises:
+        Error: a row is stored with another recipe; the table would mix trainings of both.
+    """
     recipes = {row: table_plan.table.recipe(row, table_plan.plan.scale) for row in table_plan.rows}
     stored = study.user_attrs.get("recipes", {})
     for row, recipe in recipes.items():

@@ -18,12 +18,7 @@ from trainables.evaluation import Metrics
 from trainables.places import fetched
 
 
-def metrics_on_val(table_plan: TablePlan, known: Mapping[Training, FrozenTrial]) -> dict[Training, Metrics]:
-    """Return the last validation metrics of every complete training, as fractions."""
-    return {training: trial.user_attrs["metrics"] for training, trial in _complete(table_plan, known).items()}
-
-
-def metrics_on_test(
+def measured(
     study: optuna.Study,
     table_plan: TablePlan,
     known: Mapping[Training, FrozenTrial],
@@ -31,15 +26,24 @@ def metrics_on_test(
     *,
     interrupted: bool,
 ) -> dict[Training, Metrics]:
-    """Return the test metrics of every complete training, as fractions; the study keeps them.
+    """Return the metrics of every complete training on the table's split, as fractions.
+
+    The study keeps those of the test split, so that each checkpoint is evaluated once.
 
     Args:
         known: the last trial of each training that has begun.
-        interrupted: whether to leave out checkpoints that have not been evaluated yet.
+        interrupted: whether to leave out checkpoints that have not been evaluated on the test split yet.
     """
+    complete = {
+        training: known[training]
+        for training in table_plan.trainings
+        if training in known and known[training].state == TrialState.COMPLETE
+    }
+    if table_plan.split == "val":
+        return {training: trial.user_attrs["metrics"] for training, trial in complete.items()}
     stored = study.user_attrs
     found = {}
-    for training, trial in _complete(table_plan, known).items():
+    for training, trial in complete.items():
         if _key(trial) in stored:
             found[training] = stored[_key(trial)]
         elif not interrupted:
@@ -49,11 +53,6 @@ def metrics_on_test(
             scores = {f"test_{name}": value for name, value in found[training].items()}
             note_scores(journal, trial.number, trial.last_step or 0, "test", scores)
     return found
-
-
-def _complete(table_plan: TablePlan, known: Mapping[Training, FrozenTrial]) -> dict[Training, FrozenTrial]:
-    wanted = [training for training in table_plan.trainings if training in known]
-    return {training: known[training] for training in wanted if known[training].state == TrialState.COMPLETE}
 
 
 def _evaluated(study: optuna.Study, table_plan: TablePlan, trial: FrozenTrial) -> Metrics:

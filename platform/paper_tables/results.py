@@ -9,14 +9,14 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from platform.comparison.paired import mean_and_std
-from platform.fixed_trials import Training
+from platform.comparison.paired import Repeated
+from platform.fixed_trials import Training, is_left_out
 from platform.paper_tables.options import TablePlan
 from trainables.evaluation import Metrics
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class Result(Repeated):
     """One metric of one row, in percent."""
 
     row: str
@@ -29,14 +29,9 @@ class Result:
     chance: float
 
     @property
-    def mean(self) -> float:
-        """Over all trainings of the row; NaN until each of them is complete."""
-        return self._mean_and_std[0]
-
-    @property
-    def std(self) -> float:
-        """Of the trainings, with n - 1 in the denominator; NaN for a single one."""
-        return self._mean_and_std[1]
+    def sample(self) -> Sequence[float]:
+        """The values of all trainings of the row; empty until each of them is complete."""
+        return self.values if len(self.values) == self.num_wanted else ()
 
     @property
     def difference(self) -> float:
@@ -48,10 +43,6 @@ class Result:
         """How many of the trainings are complete, and how many have failed."""
         failed = f", {self.num_failed} failed" if self.num_failed else ""
         return f"{len(self.values)}/{self.num_wanted}{failed}"
-
-    @property
-    def _mean_and_std(self) -> tuple[float, float]:
-        return mean_and_std(self.values) if len(self.values) == self.num_wanted else (math.nan, math.nan)
 
     def as_json(self) -> dict[str, Any]:
         """Return the entry of the command's JSON; what is not known is null."""
@@ -106,4 +97,4 @@ def _results_of_row(
 
 def is_failed(trial: FrozenTrial) -> bool:
     """Whether a training has ended without a result: an error, a loss that diverged, or too little memory."""
-    return trial.state in (TrialState.FAIL, TrialState.PRUNED) and "left_out" not in trial.user_attrs
+    return trial.state in (TrialState.FAIL, TrialState.PRUNED) and not is_left_out(trial)

@@ -29,9 +29,9 @@ def namespace(
     """
     missing = [tool for tool in ("unshare", "nsenter", "ip", "ray") if not shutil.which(tool, path=search_path())]
     if missing:
-        pytest.skip(f"a network of its own needs {', '.join(missing)}")
+        pytest.skip(f"not installed: {', '.join(missing)}, which a private network namespace needs")
     if subprocess.run([*ALONE, "sh", "-ec", probe], check=False, capture_output=True).returncode:
-        pytest.skip(f"this user cannot do in a network namespace: {probe}")
+        pytest.skip(f"this user may not run this in a network namespace: {probe}")
     log = folder / "namespace.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -44,7 +44,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
 def services(hosts: Hosts, shards: Path) -> Iterator[Services]:
     """All of them; the bucket holds Omniglot, and a small drawn set."""
     if not REAL_DATA:
-        pytest.skip("SAKUGA_REAL_DATA is not set: real images are not at hand")
+        pytest.skip("SAKUGA_REAL_DATA is not set: it names the folder of the real images")
     with running_services(hosts, hosts.folder / "services") as services:
         drawings = hosts.folder / "omniglot"
         with tarfile.open(Path(REAL_DATA) / "omniglot.tar") as tar:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @contextmanager
 def opened_page(width: int = 1280, scheme: Literal["dark", "light"] = "light") -> Iterator[Page]:
     """An empty page of Chromium, without a window; the browser ends with the context."""
-    chromium = shutil.which("chromium") or pytest.skip("there is no chromium to look with")
+    chromium = shutil.which("chromium") or pytest.skip("chromium is not installed")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as player:

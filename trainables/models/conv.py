@@ -20,7 +20,7 @@ def build_conv(backbone: str, *, pretrained: bool, weights_file: str | None) -> 
     """The network without pooling and classifier; `forward_features` gives its last map."""
     shape = get_backbone(backbone)
     assert isinstance(shape, ConvNet)  # the recipe has checked it
-    network: nn.Module = timm.create_model(shape.architecture, num_classes=0, global_pool="", **_fresh(shape))
+    network: nn.Module = timm.create_model(shape.architecture, num_classes=0, global_pool="", **_arguments(shape))
     if not _is_resnet(shape):
         init_default(network)  # timm has He normals; LSASRD's code leaves them at torch's default
     if shape.ibn:
@@ -36,8 +36,8 @@ def _is_resnet(shape: ConvNet) -> bool:
     return shape.architecture.startswith("resnet")
 
 
-def _fresh(shape: ConvNet) -> dict[str, Any]:
-    """Arguments of timm's constructor.
+def _arguments(shape: ConvNet) -> dict[str, Any]:
+    """Return the arguments of timm's constructor.
 
     Every batch norm of a ResNet starts with a scale of 1, as in torchvision and in the papers' code: with timm's 0 in
     the last one of each block, DAF:re's ResNet-18 does not learn from scratch at the paper's learning rate.

@@ -101,7 +101,7 @@ def test_printed_numbers_are_the_papers() -> None:
 def test_a_start_is_remembered_without_passwords(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["search.py", "--space", "small.py", "--storage=postgresql://me:secret@host/name"]
     monkeypatch.setattr("sys.argv", words)
-    start = json.loads(json.dumps(start_of_search(plan)))
+    start = json.loads(json.dumps(start_of_search(plan, "platform.search")))
     assert start["command"] == "python -m platform.search --space small.py '--storage=postgresql://me:***@host/name'"
     assert start["data"] == plan.data
     assert start["chance"] == plan.chance

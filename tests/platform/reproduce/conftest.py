@@ -10,12 +10,13 @@ from PIL import Image
 
 from platform.fixed_trials import newest
 from platform.paper_tables.enqueue import enqueue_missing
-from platform.paper_tables.measured import metrics_on_val
+from platform.paper_tables.measured import measured
 from platform.paper_tables.options import TablePlan, make_table_plan
 from platform.paper_tables.results import Result, results_of
 from platform.reproduce import parser
 from platform.resources import Machine
 from platform.study import open_storage, open_study
+from platform.tracking.journal import Journal
 from shards_tools.build import build
 from shards_tools.sources import folder
 
@@ -54,9 +55,10 @@ def start(table_plan: TablePlan) -> optuna.Study:
 
 
 def results_in(table_plan: TablePlan, study: optuna.Study) -> list[Result]:
-    """The results as validated."""
+    """The results of a table that is measured on the validation split."""
     known = newest(study)
-    return results_of(table_plan, known, metrics_on_val(table_plan, known))
+    with Journal(table_plan.plan.runs / "journal.jsonl") as journal:
+        return results_of(table_plan, known, measured(study, table_plan, known, journal, interrupted=False))
 
 
 def end_next(study: optuna.Study, state: TrialState = TrialState.COMPLETE, **metrics: float) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from platform.evaluate import evaluate
 from platform.fixed_trials import newest
-from platform.paper_tables.measured import metrics_on_test
+from platform.paper_tables.measured import measured
 from platform.paper_tables.options import TablePlan, make_table_plan
 from platform.paper_tables.results import results_of
 from platform.paper_tables.written import as_markdown
@@ -53,9 +53,9 @@ def test_the_row_has_the_metrics_of_the_test_split_and_each_checkpoint_is_evalua
 ) -> None:
     expected = evaluate(tmp_path / "last", table_plan.plan.manifest, split="test", fold=None)["metrics"]
     with Journal(tmp_path / "journal.jsonl") as journal:
-        first = metrics_on_test(trained, table_plan, newest(trained), journal, interrupted=False)
+        first = measured(trained, table_plan, newest(trained), journal, interrupted=False)
         shutil.rmtree(tmp_path / "last")
-        again = metrics_on_test(trained, table_plan, newest(trained), journal, interrupted=False)
+        again = measured(trained, table_plan, newest(trained), journal, interrupted=False)
     assert list(first.values()) == list(again.values()) == [expected]
     result = results_of(table_plan, newest(trained), first)[0]
     assert (result.row, result.metric, result.values) == (ROW, "top1", [100 * expected["top1"]])
@@ -69,14 +69,14 @@ def test_a_new_journal_is_told_the_stored_metrics_once(
     trained.set_user_attr("test 0", {"top1": 0.25, "top5": 1.0})
     with Journal(tmp_path / "journal.jsonl") as journal:
         for _ in range(2):
-            metrics_on_test(trained, table_plan, newest(trained), journal, interrupted=False)
+            measured(trained, table_plan, newest(trained), journal, interrupted=False)
         (event,) = journal.read()[0]
     assert event["values"] == {"test_top1": 0.25, "test_top5": 1.0}
 
 
 def test_an_interrupted_start_evaluates_nothing(table_plan: TablePlan, trained: optuna.Study, tmp_path: Path) -> None:
     with Journal(tmp_path / "journal.jsonl") as journal:
-        assert metrics_on_test(trained, table_plan, newest(trained), journal, interrupted=True) == {}
+        assert measured(trained, table_plan, newest(trained), journal, interrupted=True) == {}
 
 
 def test_chance_is_that_of_the_test_split(table_plan: TablePlan, classes: Path) -> None:
