@@ -40,6 +40,7 @@ from platform.pruning import REDUCTION_FACTOR, rungs_of
 from platform.storage import PatientStorage
 from platform.study import open_storage, open_study
 from platform.tracking.journal import Journal
+from platform.trial_record import TrialRecord
 from platform.trials import Trials
 
 NUM_TIMED = 100
@@ -85,7 +86,7 @@ class Filler:
             if value < values[-max(1, len(values) // REDUCTION_FACTOR)]:
                 end = rung
                 break
-        pruned = {"pruned_at": end, "reason": f"pruned at epoch {end}"} if end < EPOCHS else {}
+        pruned: dict[str, object] = {"pruned_at": end, "reason": f"pruned at epoch {end}"} if end < EPOCHS else {}
         folder = self._plan.folder / "start-001" / f"trial-{number:04d}-1"
         now = dict.fromkeys(METRICS, 0.123456789012345)
         return create_trial(
@@ -94,7 +95,9 @@ class Filler:
             params=params,
             distributions=self._space,
             intermediate_values={epoch: float(curve[epoch - 1]) for epoch in range(1, end + 1)},
-            user_attrs={"attempts": 1, "checkpoint": f"{folder}/checkpoint_{end:06d}", "metrics": now, **pruned},
+            user_attrs=TrialRecord.attributes(
+                attempts=1, checkpoint=f"{folder}/checkpoint_{end:06d}", metrics=now, **pruned
+            ),
             system_attrs=reached,
         )
 

@@ -12,6 +12,7 @@ from platform.comparison.of_study import best_paper_row
 from platform.objectives import OBJECTIVES
 from platform.plan import Plan
 from platform.study import chosen_trial
+from platform.trial_record import TrialRecord
 from shards_tools.command import say
 from shards_tools.errors import Error
 from trainables.checkpoint import EVALUATED
@@ -31,14 +32,14 @@ def models_of(study: optuna.Study, plan: Plan) -> list[dict[str, Any]]:
 
 
 def _model(trial: FrozenTrial, alias: str, plan: Plan) -> dict[str, Any]:
-    checkpoint = trial.user_attrs["checkpoint"]
+    checkpoint = TrialRecord(trial).checkpoint
     measure_once(checkpoint, plan)
     return {
         "trial": trial.number,
         "alias": alias,
         "checkpoint": checkpoint,
-        "metrics": [name for name in OBJECTIVES if name in trial.user_attrs["metrics"]],
-        "note": f"{trial.user_attrs.get('baseline', 'Drawn')}, trial {trial.number}:"
+        "metrics": [name for name in OBJECTIVES if name in TrialRecord(trial).metrics],
+        "note": f"{TrialRecord(trial).baseline or 'Drawn'}, trial {trial.number}:"
         f" {plan.objective} {trial.values[0]:.4f} on the validation split.",
     }
 

@@ -6,6 +6,7 @@ import optuna
 
 from platform.plan import Plan
 from platform.study import FINISHED, best_trial, last_improvement
+from platform.trial_record import TrialRecord
 
 
 def budget_met(study: optuna.Study, plan: Plan) -> str | None:
@@ -26,7 +27,7 @@ def budget_met(study: optuna.Study, plan: Plan) -> str | None:
 def gpu_hours(study: optuna.Study, plan: Plan) -> float:
     """What the epochs of all trials took, those of trials that run and failed too, times the GPUs of a trial."""
     trials = study.get_trials(deepcopy=False)
-    seconds: float = sum(trial.user_attrs.get("metrics", {}).get("total_seconds", 0.0) for trial in trials)
+    seconds = sum(TrialRecord(trial).total_seconds for trial in trials)
     return seconds * plan.gpus_per_trial / 3600
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from platform.trial_record import TrialRecord
 from platform.trials import Trials
 
 LEFT = (TrialState.WAITING, TrialState.RUNNING)
@@ -29,7 +30,9 @@ class Training:
 
 def enqueue_training(study: optuna.Study, params: Mapping[str, Any], training: Training, label: str) -> None:
     """Let a training with these values of Optuna's parameters wait in `study`."""
-    attributes = {"of": training.of, "training": {"fold": training.fold, "seed": training.seed}, "label": label}
+    attributes = TrialRecord.attributes(
+        trained=training.of, training={"fold": training.fold, "seed": training.seed}, label=label
+    )
     study.enqueue_trial(dict(params), user_attrs=attributes)
 
 
@@ -40,19 +43,19 @@ def newest(study: optuna.Study) -> dict[Training, FrozenTrial]:
 
 def training_of(trial: FrozenTrial) -> Training:
     """Return which training a trial of such a study is."""
-    return Training(of=trial.user_attrs["of"], **trial.user_attrs["training"])
+    return Training(of=TrialRecord(trial).trained, **TrialRecord(trial).training)
 
 
 def is_left_out(training: FrozenTrial) -> bool:
     """Whether a training was ended before it began."""
-    return "left_out" in training.user_attrs
+    return TrialRecord(training).left_out
 
 
 def leave_out(study: optuna.Study, trainings: Iterable[FrozenTrial]) -> None:
     """End those that wait: nobody wants them any more."""
     for training in trainings:
         if training.state == TrialState.WAITING:
-            study._storage.set_trial_user_attr(training._trial_id, "left_out", True)
+            study._storage.set_trial_user_attr(training._trial_id, TrialRecord.left_out.key, True)
             study._storage.set_trial_state_values(training._trial_id, TrialState.PRUNED)
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 import optuna
 from optuna.trial import FrozenTrial
 
+from platform.trial_record import TrialRecord
 from shards_tools.errors import Error, unknown
 from trainables.evaluation import CLASSIFYING, RANKING, Evaluation
 from trainables.listing import describe
@@ -102,24 +103,24 @@ def tell_epoch(trial: optuna.Trial, step: int, value: float) -> None:
     Optuna keeps the values of epochs of one objective alone: of several the number of the epoch is kept.
     """
     if len(trial.study.directions) > 1:
-        trial.set_user_attr("epoch", step)
+        TrialRecord(trial).epoch = step
     else:
         trial.report(value, step)
 
 
 def last_epoch(trial: FrozenTrial) -> int | None:
     """The last epoch that was reported; None before the first."""
-    epoch: int | None = trial.user_attrs.get("epoch")
+    epoch = TrialRecord(trial).epoch
     return trial.last_step if epoch is None else epoch
 
 
 def knows_epoch(trial: FrozenTrial, step: int) -> bool:
     """Whether the study has heard of this epoch of `trial`."""
-    return step in trial.intermediate_values or step <= trial.user_attrs.get("epoch", 0)
+    return step in trial.intermediate_values or step <= (TrialRecord(trial).epoch or 0)
 
 
 def final_values(trial: FrozenTrial, objectives: Sequence[str]) -> list[float]:
     """What a trial that has run to its end is worth: its objectives after its last epoch."""
     if len(objectives) == 1:
         return [trial.intermediate_values[trial.last_step or 0]]
-    return [trial.user_attrs["metrics"][name] for name in objectives]
+    return [TrialRecord(trial).metrics[name] for name in objectives]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import optuna
 from optuna.trial import TrialState
 
+from platform.trial_record import StudyRecord
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from trainables.evaluation import Evaluation
@@ -63,14 +64,14 @@ def checked_seeds(asked: int) -> int:
 
 def check_protocol(study: optuna.Study, folds: int, test_fold: int | None) -> None:
     """Refuse fewer folds than the study has gone to, and another test than it was started for."""
-    gone_to = study.user_attrs.get("folds", 1)
+    gone_to = StudyRecord(study).folds
     if folds < gone_to:
         raise Error(
             f"--folds {folds}: the best trials of study {study.study_name} have gone to {gone_to} folds. Give at least"
             f" {gone_to}, or start another study with --study NAME."
         )
     if all(trial.state == TrialState.WAITING for trial in study.get_trials(deepcopy=False)):
-        study.set_user_attr("test_fold", test_fold)
+        StudyRecord(study).test_fold = test_fold
         return
     kept = kept_test_fold(study)
     if kept is None and test_fold is not None:
@@ -87,5 +88,4 @@ def check_protocol(study: optuna.Study, folds: int, test_fold: int | None) -> No
 
 def kept_test_fold(study: optuna.Study) -> int | None:
     """The fold of five-fold data that the study keeps for its finalists; None where it keeps none."""
-    kept: int | None = study.user_attrs.get("test_fold")
-    return kept
+    return StudyRecord(study).test_fold

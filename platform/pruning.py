@@ -11,6 +11,7 @@ from optuna import pruners
 from optuna.pruners import BasePruner
 
 from platform.plan import Plan
+from platform.trial_record import TrialRecord
 
 REDUCTION_FACTOR = 3  # of successive halving: the best third of a rung goes on; Li et al. 2020 (ASHA), section 3.2
 LARGEST_NUM_RUNGS = 3
@@ -60,12 +61,12 @@ def should_stop(trial: optuna.Trial, step: int, last_step: int) -> bool:
     nobody is: Optuna knows no values of epochs then. Nor is a baseline that is over a limit of --at-most, so that
     nobody has to be better than what is not allowed.
     """
-    if len(trial.study.directions) > 1 or "over_limit" in trial.user_attrs:
+    if len(trial.study.directions) > 1 or TrialRecord(trial).over_limit:
         return False
-    if step >= last_step or "spared_at" in trial.user_attrs or not trial.should_prune():
+    if step >= last_step or TrialRecord(trial).spared_at is not None or not trial.should_prune():
         return False
-    if "baseline" in trial.user_attrs:
-        trial.set_user_attr("spared_at", step)
+    if TrialRecord(trial).baseline:
+        TrialRecord(trial).spared_at = step
         return False
-    trial.set_user_attr("pruned_at", step)
+    TrialRecord(trial).pruned_at = step
     return True

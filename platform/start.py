@@ -16,6 +16,7 @@ from platform.tracking.data_inputs import data_of
 from platform.tracking.events import search_tags
 from platform.tracking.journal import Journal
 from platform.tracking.tracker import Tracker
+from platform.trial_record import StudyRecord
 from platform.trials import Trials
 from shards_tools.command import say
 
@@ -53,7 +54,7 @@ def recorded_start(study: optuna.Study, plan: Plan, start_ray: Callable[[], None
     """Return a function that records this start in the study, then starts Ray."""
 
     def start() -> None:
-        study.set_user_attr("last_start", start_of_search(plan, program))
+        StudyRecord(study).last_start = start_of_search(plan, program)
         start_ray()
 
     return start
@@ -61,8 +62,8 @@ def recorded_start(study: optuna.Study, plan: Plan, start_ray: Callable[[], None
 
 def run_start(study: optuna.Study, plan: Plan, trials: Trials, tracker: Tracker, start: Callable[[], None]) -> None:
     """Start Ray with `start` and run the trials that are left; raise what ended them early."""
-    number = study.user_attrs.get("starts", 0) + 1
-    study.set_user_attr("starts", number)
+    number = StudyRecord(study).starts + 1
+    StudyRecord(study).starts = number
     start()
     # The tracker creates MLflow's store while Ray starts; it must exist before the first trial does.
     if not tracker.ready.wait(LONGEST_WAIT_FOR_MLFLOW_S):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from platform.objectives import last_epoch
 from platform.storage import SERVER_OPTIONS, cause_of, without_password
-from platform.study import chosen_trial, is_papers
+from platform.study import chosen_trial
+from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.errors import Error, unknown
 
 PATIENCE_S = 60.0  # with a search that is just writing
@@ -32,7 +33,7 @@ class StoredStudy:
     candidates: Sequence[FrozenTrial] = ()
     fold_trainings: Sequence[FrozenTrial] = ()
     final_trainings: Sequence[FrozenTrial] = ()
-    final: dict[str, Any] = field(default_factory=dict)  # who the finalists are, and what the test gave
+    final: StudyRecord | None = None  # of the finalists: who they are, and their test metrics
 
     @property
     def name(self) -> str:
@@ -40,16 +41,24 @@ class StoredStudy:
         return self.study.study_name
 
     @property
-    def search(self) -> dict[str, Any]:
+    def search(self) -> Mapping[str, Any]:
         """What the search is: space, scale, fold and so on."""
-        found: dict[str, Any] = self.study.user_attrs["search"]
-        return found
+        return StudyRecord(self.study).search
 
     @property
-    def last_start(self) -> dict[str, Any]:
+    def last_start(self) -> Mapping[str, Any]:
         """What it remembers of its last start; empty where nothing has begun."""
-        found: dict[str, Any] = self.study.user_attrs.get("last_start", {})
-        return found
+        return StudyRecord(self.study).last_start
+
+    @property
+    def elected(self) -> Mapping[str, Any]:
+        """The finalists, and the options they were elected with; empty before the election."""
+        return self.final.elected if self.final else {}
+
+    @property
+    def test_metrics(self) -> dict[int, dict[str, float]]:
+        """Number of a finalist's training -> its metrics on the test split."""
+        return self.final.test_metrics if self.final else {}
 
     @property
     def objectives(self) -> tuple[str, ...]:
@@ -74,21 +83,20 @@ class StoredStudy:
     @property
     def baselines(self) -> list[FrozenTrial]:
         """The rows set by hand that have a value, the papers' first; of a row that was tried again the last."""
-        rows = {trial.user_attrs["baseline"]: trial for trial in self.trials if "baseline" in trial.user_attrs}
+        rows = {TrialRecord(trial).baseline: trial for trial in self.trials if TrialRecord(trial).baseline}
         told = [trial for trial in rows.values() if value_of(trial, self.objective) is not None]
-        return sorted(told, key=lambda trial: (not is_papers(trial), trial.number))
+        return sorted(told, key=lambda trial: (not TrialRecord(trial).is_paper_row, trial.number))
 
     @property
     def best_paper_row(self) -> FrozenTrial | None:
         """The best of the papers' rows; None where none has a value."""
-        rows = [trial for trial in self.baselines if is_papers(trial)]
+        rows = [trial for trial in self.baselines if TrialRecord(trial).is_paper_row]
         return max(rows, key=lambda trial: value_of(trial, self.objective) or 0.0, default=None)
 
 
 def value_of(trial: FrozenTrial, name: str) -> float | None:
     """What the trial's last report says of a metric or a cost; None before the first."""
-    value: float | None = trial.user_attrs.get("metrics", {}).get(name)
-    return value
+    return TrialRecord(trial).metrics.get(name)
 
 
 def num_epochs(trial: FrozenTrial) -> int:
@@ -120,7 +128,7 @@ def searches(storage: RDBStorage, url: str) -> list[optuna.Study]:
     try:
         names = optuna.get_all_study_names(storage)
         studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
-        return [study for study in studies if "search" in study.user_attrs]
+        return [study for study in studies if StudyRecord(study).is_search]
     except UNREADABLE as failure:
         raise _unreadable(url, failure) from None
 
@@ -140,7 +148,7 @@ def read_study(storage: RDBStorage, url: str, name: str) -> StoredStudy:
         candidates=trials["folds"],
         fold_trainings=trials["fold-trainings"],
         final_trainings=trials["final"],
-        final=final.user_attrs if final else {},
+        final=StudyRecord(final) if final else None,
     )
 
 
@@ -150,7 +158,7 @@ def _part(storage: RDBStorage, name: str) -> optuna.Study | None:
         study = optuna.load_study(study_name=name, storage=storage)
     except KeyError:
         return None
-    return None if "search" in study.user_attrs else study
+    return None if StudyRecord(study).is_search else study
 
 
 def _connected(file: Path) -> sqlite3.Connection:

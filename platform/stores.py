@@ -14,6 +14,7 @@ from platform.plan import Plan
 from platform.storage import without_password
 from platform.study import check_same_search, open_storage
 from platform.tracking.quiet_mlflow import IMPATIENT, import_quietly
+from platform.trial_record import StudyRecord
 from shards_tools.errors import Error
 
 WAY_OUT = {
@@ -85,7 +86,7 @@ def _stored_study(plan: Plan) -> optuna.Study | None:
         study = optuna.load_study(study_name=plan.study, storage=storage)
     except KeyError:
         return None
-    if "search" in study.user_attrs:
+    if StudyRecord(study).is_search:
         check_same_search(study, plan)
     return study
 

@@ -18,6 +18,7 @@ from platform.plan import Plan
 from platform.pruning import make_pruner
 from platform.spaces.constraints import is_over
 from platform.storage import PatientStorage, cause_of, open_database, without_password
+from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.errors import Error
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -54,10 +55,10 @@ def folder_of_bucket(study: optuna.Study, plan: Plan) -> str | None:
     """Where in the bucket of --checkpoints those of the study lie, which no study of the same name shares, or None."""
     if plan.checkpoints is None:
         return None
-    if "bucket_folder" not in study.user_attrs:
+    if not StudyRecord(study).bucket_folder:
         name = re.sub(r"[^A-Za-z0-9_.-]", "_", study.study_name)
-        study.set_user_attr("bucket_folder", f"{name}-{uuid.uuid4().hex[:8]}")
-    return f"{plan.checkpoints}/{study.user_attrs['bucket_folder']}"
+        StudyRecord(study).bucket_folder = f"{name}-{uuid.uuid4().hex[:8]}"
+    return f"{plan.checkpoints}/{StudyRecord(study).bucket_folder}"
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
@@ -90,13 +91,8 @@ def last_improvement(study: optuna.Study) -> FrozenTrial | None:
 
 def chosen_trial(study: optuna.Study) -> optuna.trial.FrozenTrial | None:
     """The best trial by its mean over folds, where the search has gone there, else by its value."""
-    number = study.user_attrs.get("best_by_mean")
+    number = StudyRecord(study).best_by_mean
     return best_trial(study) if number is None else study.get_trials(deepcopy=False)[number]
-
-
-def is_papers(trial: optuna.Trial | FrozenTrial) -> bool:
-    """Whether the trial is a row of a paper; rows that are only set by hand are called otherwise."""
-    return str(trial.user_attrs.get("baseline", "")).startswith("paper")
 
 
 def num_finished(study: optuna.Study) -> int:
@@ -107,9 +103,9 @@ def num_finished(study: optuna.Study) -> int:
 def check_same_search(study: optuna.Study, plan: Plan) -> None:
     """Record what this search is on its first start; on every other, refuse what differs."""
     wanted: dict[str, Any] = {**plan.identity(), "distributions": dict(plan.space.distributions)}
-    stored = study.user_attrs.get("search")
-    if stored is None:
-        study.set_user_attr("search", wanted)
+    stored = StudyRecord(study).search
+    if not stored:
+        StudyRecord(study).search = wanted
         return
     for key, value in plan.identity().items():
         if stored.get(key) != value:
@@ -134,7 +130,7 @@ def _range(distribution: str | None) -> str:
 def _enqueue_baselines(study: optuna.Study, plan: Plan) -> None:
     """Put the rows that the study lacks at its head: all at first, then what was left out or failed."""
     standing = [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.FAIL]
-    present = {trial.user_attrs.get("baseline") for trial in standing}
+    present = {TrialRecord(trial).baseline for trial in standing}
     for row, values in plan.space.baselines.items():
         if row not in present:
-            study.enqueue_trial(values, user_attrs={"baseline": row})
+            study.enqueue_trial(values, user_attrs=TrialRecord.attributes(baseline=row))

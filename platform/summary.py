@@ -15,6 +15,7 @@ from platform.storage import without_password
 from platform.study import chosen_trial, front
 from platform.tracking.notes import NOTE, study_note
 from platform.tracking.tracker import Tracker
+from platform.trial_record import TrialRecord
 
 
 def study_event(study: optuna.Study, plan: Plan, command: str, *, over: bool) -> dict[str, Any]:
@@ -26,9 +27,9 @@ def study_event(study: optuna.Study, plan: Plan, command: str, *, over: bool) ->
         return {"trial": None, "checkpoint": None, "tags": tags, "metrics": chance, "models": []}
     return {
         "trial": best.number,
-        "checkpoint": best.user_attrs["checkpoint"],
+        "checkpoint": TrialRecord(best).checkpoint,
         "tags": {**tags, "best_trial": best.number, **front_tag(study)},
-        "metrics": {**chance, **{f"best_{key}": value for key, value in best.user_attrs["metrics"].items()}},
+        "metrics": {**chance, **{f"best_{key}": value for key, value in TrialRecord(best).metrics.items()}},
         "models": models_of(study, plan) if over else [],
     }
 
@@ -76,7 +77,7 @@ def found(trial: FrozenTrial, tracker: Tracker) -> dict[str, Any]:
         "value": trial.values[0],
         **({"values": trial.values} if len(trial.values) > 1 else {}),
         "params": trial.params,
-        "checkpoint": trial.user_attrs["checkpoint"],
+        "checkpoint": TrialRecord(trial).checkpoint,
         "mlflow_run_id": tracker.run_id(trial.number),
     }
 
@@ -98,8 +99,8 @@ def next_steps(study: optuna.Study, plan: Plan, tracker: Tracker) -> list[str]:
     best = chosen_trial(study)
     if best:
         what = f"Best weights by {plan.objective}" if len(plan.objectives) > 1 else "Best weights"
-        lines.append(f"{what}: {best.user_attrs['checkpoint']}")
-        lines.append(f"Check them:   python -m platform.evaluate {best.user_attrs['checkpoint']} --data {plan.data}")
+        lines.append(f"{what}: {TrialRecord(best).checkpoint}")
+        lines.append(f"Check them:   python -m platform.evaluate {TrialRecord(best).checkpoint} --data {plan.data}")
     lines.append(f"Compare runs: python -m platform.ui --runs {plan.runs}")
     own = plan.storage == f"sqlite:///{plan.runs / 'optuna.db'}"
     where = f"--runs {plan.runs}" + ("" if own else f" --storage {without_password(plan.storage)}")

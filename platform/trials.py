@@ -27,6 +27,7 @@ from platform.spaces.constraints import judge, known_costs
 from platform.study import folder_of_bucket, num_finished
 from platform.tracking.events import METRIC_KEYS, start_of
 from platform.tracking.journal import Book
+from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
 from shards_tools.folders import is_full
 from trainables.places import is_there, remove
@@ -96,14 +97,14 @@ class Trials:
             return None
         trial, recipe = following
         self._attempts[attempt_id] = Attempt(trial, recipe)
-        attempt = trial.user_attrs.get("attempts", 0) + 1
-        trial.set_user_attr("attempts", attempt)
-        checkpoint = trial.user_attrs.get("checkpoint")
+        attempt = TrialRecord(trial).attempts + 1
+        TrialRecord(trial).attempts = attempt
+        checkpoint = TrialRecord(trial).checkpoint
         own = f"{self._bucket}/trial-{trial.number:04d}/attempt-{attempt}" if self._bucket else None
         self.display.start(trial, attempt, last_epoch(self._frozen(trial)) or 0, recipe.epochs)
         return {
             **self._plan.config(recipe),
-            **trial.user_attrs.get("training", {}),  # another fold or seed; see fixed_trials.py
+            **TrialRecord(trial).training,  # another fold or seed; see fixed_trials.py
             "trial": trial.number,
             "attempt": attempt,
             "bucket": own,
@@ -154,7 +155,7 @@ class Trials:
             stops = asks_again and should_stop(trial, step, attempt.recipe.epochs)
             return not (stops or self.interrupted)
         values = {key: float(value) for key, value in result.items() if key in METRIC_KEYS}
-        values["total_seconds"] = self._seconds_before(trial) + values.get("seconds", 0.0)
+        values["total_seconds"] = TrialRecord(trial).total_seconds + values.get("seconds", 0.0)
         if "num_parameters" in (*self._plan.objectives, *self._plan.at_most):
             values["num_parameters"] = num_parameters(attempt.recipe)
         for name in self._plan.objectives:
@@ -162,7 +163,7 @@ class Trials:
                 attempt.ending, attempt.failed = f"{name} is {values[name]}", True
                 return False
         self._journal.append("metrics", trial=trial.number, step=step, time=result["time"], values=values)
-        trial.set_user_attr("metrics", values)
+        TrialRecord(trial).metrics = values
         self._spend()
         attempt.ending = self._judge(trial, values)
         tell_epoch(trial, step, values[self._plan.objective])
@@ -173,14 +174,14 @@ class Trials:
     def _note_reading(self, trial: optuna.Trial, result: dict[str, Any]) -> None:
         """Keep how the trial reads its images, where it says so and the study does not know it yet."""
         reading = result.get("reading")
-        if reading and trial.user_attrs.get("reading") != reading:
+        if reading and TrialRecord(trial).reading != reading:
             self._journal.append("tag", trial=trial.number, key="reading", value=reading, time=time.time())
-            trial.set_user_attr("reading", reading)
+            TrialRecord(trial).reading = reading
 
     def checkpoint(self, attempt_id: str, path: str) -> None:
         """Keep where the attempt's newest checkpoint lies: the next attempt goes on from it."""
         if attempt_id in self._attempts:
-            self._attempts[attempt_id].trial.set_user_attr("checkpoint", path)
+            TrialRecord(self._attempts[attempt_id].trial).checkpoint = path
 
     def finish(self, attempt_id: str, *, died: bool) -> None:
         """The attempt is over; `died` where its process ended without a word."""
@@ -197,8 +198,8 @@ class Trials:
         elif attempt.ending:
             # Not FAIL: the sampler would not see it, and come back to the same corner.
             self._tell(attempt.trial, TrialState.PRUNED, attempt.ending)
-        elif "pruned_at" in trial.user_attrs:
-            self._tell(attempt.trial, TrialState.PRUNED, f"pruned at epoch {trial.user_attrs['pruned_at']}")
+        elif TrialRecord(trial).pruned_at is not None:
+            self._tell(attempt.trial, TrialState.PRUNED, f"pruned at epoch {TrialRecord(trial).pruned_at}")
         elif last_epoch(trial) == attempt.recipe.epochs:
             self._tell(attempt.trial, TrialState.COMPLETE, "")
         elif not self.stopping:
@@ -206,9 +207,9 @@ class Trials:
 
     def _attempt_died(self, attempt: Attempt, trial: optuna.trial.FrozenTrial) -> None:
         """Try again from the last checkpoint, unless the trial has died too often at the same epoch."""
-        deaths = trial.user_attrs.get("deaths", {"epoch": None, "count": 0})
+        deaths = TrialRecord(trial).deaths
         count = deaths["count"] + 1 if deaths["epoch"] == last_epoch(trial) else 1
-        attempt.trial.set_user_attr("deaths", {"epoch": last_epoch(trial), "count": count})
+        TrialRecord(attempt.trial).deaths = {"epoch": last_epoch(trial), "count": count}
         if count < MAX_ATTEMPTS_WITHOUT_PROGRESS:
             self.display.died(attempt.trial, count)
             self._to_adopt.append(attempt.trial)
@@ -221,13 +222,13 @@ class Trials:
     def _tell(self, trial: optuna.Trial, state: TrialState, reason: str) -> None:
         self._journal.append("end", trial=trial.number, state=state.name, reason=reason, time=time.time())
         if reason:
-            trial.set_user_attr("reason", reason)
+            TrialRecord(trial).reason = reason
         frozen = self._frozen(trial)
         values = final_values(frozen, self._plan.objectives) if state == TrialState.COMPLETE else None
         self._study.tell(trial, values, state=state)
         self.failed.count(state)
         self.display.end(trial, state, reason)
-        self._clear(frozen, keep="" if state == TrialState.PRUNED else frozen.user_attrs.get("checkpoint", ""))
+        self._clear(frozen, keep="" if state == TrialState.PRUNED else TrialRecord(frozen).checkpoint)
 
     def _clear(self, trial: optuna.trial.FrozenTrial, keep: str) -> None:
         """Remove the checkpoints of a trial that has ended, but for one: a study at paper scale would fill a disk."""
@@ -247,17 +248,13 @@ class Trials:
 
     def _was_pruned(self, trial: optuna.Trial) -> bool:
         """End a trial that an earlier start had decided to prune when it was killed."""
-        if "pruned_at" not in trial.user_attrs:
+        if TrialRecord(trial).pruned_at is None:
             return False
-        self._tell(trial, TrialState.PRUNED, f"pruned at epoch {trial.user_attrs['pruned_at']}")
+        self._tell(trial, TrialState.PRUNED, f"pruned at epoch {TrialRecord(trial).pruned_at}")
         return True
 
     def _num_left(self) -> int:
         return 0 if budget_met(self._study, self._plan) else max(0, self._plan.trials - num_finished(self._study))
-
-    def _seconds_before(self, trial: optuna.Trial) -> float:
-        seconds: float = trial.user_attrs.get("metrics", {}).get("total_seconds", 0.0)
-        return seconds
 
     def _spend(self) -> None:
         """Hours of GPUs end a start as hours do: trials that run wait at their last checkpoint."""

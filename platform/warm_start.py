@@ -17,6 +17,7 @@ from platform.spaces.constraints import is_over
 from platform.spaces.loading import check_point
 from platform.storage import without_password
 from platform.study import FINISHED, front, open_storage
+from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.command import say
 from shards_tools.errors import Error, unknown
 
@@ -35,7 +36,7 @@ def earlier_settings(plan: Plan) -> Settings:
     if plan.warm_start is None:
         return {}
     own = _study(plan.storage, plan.study)
-    if own is not None and "warm_start" in own.user_attrs:
+    if own is not None and StudyRecord(own).warm_start:
         return {}
     option = f"--warm-start {plan.warm_start}"
     url = plan.warm_start_storage or plan.storage
@@ -65,16 +66,16 @@ def earlier_settings(plan: Plan) -> Settings:
 def enqueue_settings(study: optuna.Study, settings: Settings) -> None:
     """Let the settings of an earlier study wait in `study`; those of a start that was killed in mid-way too."""
     if settings:
-        study.set_user_attr("warm_start", settings)
-    present = {trial.user_attrs.get("warm_start") for trial in study.get_trials(deepcopy=False)}
-    for source, params in study.user_attrs.get("warm_start", {}).items():
+        StudyRecord(study).warm_start = settings
+    present = {TrialRecord(trial).warm_start for trial in study.get_trials(deepcopy=False)}
+    for source, params in StudyRecord(study).warm_start.items():
         if source not in present:
-            study.enqueue_trial(params, user_attrs={"warm_start": source})
+            study.enqueue_trial(params, user_attrs=TrialRecord.attributes(warm_start=source))
 
 
 def _best(earlier: optuna.Study) -> list[FrozenTrial]:
     """Of what was drawn and finished the best quarter, of which only complete trials can be told to be good."""
-    trials = [trial for trial in earlier.get_trials(states=FINISHED) if "baseline" not in trial.user_attrs]
+    trials = [trial for trial in earlier.get_trials(states=FINISHED) if not TrialRecord(trial).baseline]
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and not is_over(trial)]
     leading = {trial.number for trial in front(earlier)}
     complete.sort(key=lambda trial: (trial.number not in leading, -trial.values[0], trial.number))
@@ -82,7 +83,7 @@ def _best(earlier: optuna.Study) -> list[FrozenTrial]:
 
 
 def _refuse_another_space(earlier: optuna.Study, plan: Plan, option: str) -> None:
-    search: Mapping[str, Any] = earlier.user_attrs.get("search", {})
+    search: Mapping[str, Any] = StudyRecord(earlier).search
     if search.get("space") != plan.space.name:
         raise Error(
             f"{option} is a study of space {search.get('space', 'of another program')}, and this one is of"

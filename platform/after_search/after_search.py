@@ -20,6 +20,7 @@ from platform.protocol import check_protocol
 from platform.spaces.constraints import is_over
 from platform.storage import PatientStorage
 from platform.tracking.journal import Journal
+from platform.trial_record import StudyRecord
 from trainables.evaluation import Evaluation
 
 
@@ -42,7 +43,7 @@ class AfterSearch:
                 return
             best = [trial for trial in self._ranked() if not is_over(trial)]
             if best:
-                self._study.set_user_attr("best_by_mean", best[0].number)
+                StudyRecord(self._study).best_by_mean = best[0].number
         if self._finalists:
             ranked = self._ranked()
             self._finalists.elect([trial for trial in ranked if not is_over(trial)], best_paper_row(ranked))

@@ -6,6 +6,7 @@ prints it. Nothing else in the search reads an image of the test split.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import optuna
@@ -20,6 +21,7 @@ from platform.fixed_trials import Training, enqueue_training, leave_out, newest
 from platform.plan import Plan
 from platform.storage import PatientStorage
 from platform.tracking.journal import Journal
+from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.command import say
 from shards_tools.errors import Error
 from trainables.checkpoint import EVALUATED
@@ -44,7 +46,7 @@ class Finalists:
     @property
     def tested(self) -> bool:
         """Whether the test split has been read: from then on the finalists stand."""
-        return any(name.startswith("test ") for name in self.study.user_attrs)
+        return bool(StudyRecord(self.study).test_metrics)
 
     @property
     def seeds(self) -> list[int]:
@@ -64,10 +66,9 @@ class Finalists:
         return number
 
     @property
-    def _elected(self) -> dict[str, Any]:
+    def _elected(self) -> Mapping[str, Any]:
         """Who are the finalists, and what was asked for then; empty before the election."""
-        elected: dict[str, Any] = self.study.user_attrs.get("elected", {})
-        return elected
+        return StudyRecord(self.study).elected
 
     @property
     def _asked(self) -> dict[str, int | None]:
@@ -83,7 +84,7 @@ class Finalists:
             chosen.append(reference)
         row = None if reference is None else reference.number
         elected = {"asked": self._asked, "trials": [trial.number for trial in chosen], "reference": row}
-        self.study.set_user_attr("elected", elected)
+        StudyRecord(self.study).elected = elected
         known, own = newest(self.study), self._own_trainings()
         leave_out(self.study, (found for one, found in known.items() if one not in own))
         for trial in chosen:
@@ -106,28 +107,30 @@ class Finalists:
         failed = [found for found in trainings.values() if found.state == TrialState.FAIL]
         if failed:
             raise Error(
-                f"{failed[0].user_attrs['label']} has failed: {failed[0].user_attrs['reason']} The test split stays"
+                f"{TrialRecord(failed[0]).label} has failed: {TrialRecord(failed[0]).reason} The test split stays"
                 " locked; the same command trains it again."
             )
+        tested = StudyRecord(self.study).test_metrics
         for found in trainings.values():
-            name = f"test {found.number}"
-            if found.state != TrialState.COMPLETE or name in self.study.user_attrs:
+            if found.state != TrialState.COMPLETE or found.number in tested:
                 continue
-            say(f"{found.user_attrs['label']:<34} on the test split")
-            with fetched(found.user_attrs["checkpoint"], EVALUATED) as checkpoint:
+            say(f"{TrialRecord(found).label:<34} on the test split")
+            with fetched(TrialRecord(found).checkpoint, EVALUATED) as checkpoint:
                 result = evaluate(checkpoint, self._plan.manifest, split="test", fold=None)
-            self.study.set_user_attr(name, result["metrics"])
+            StudyRecord(self.study).store_test_metrics(found.number, result["metrics"])
         for number, by_seed in self.scores().items():
             self._tell_mlflow(number, by_seed)
 
     def checkpoints(self, number: int) -> list[str]:
         """Where the finalist's weights lie, by seed."""
         own = {one.seed: found for one, found in self._own_trainings().items() if one.of == number}
-        return [own[seed].user_attrs["checkpoint"] for seed in sorted(own) if own[seed].state == TrialState.COMPLETE]
+        return [TrialRecord(own[seed]).checkpoint for seed in sorted(own) if own[seed].state == TrialState.COMPLETE]
 
     def scores(self) -> dict[int, dict[int, Scores]]:
         """Finalist -> seed -> what the test gave, without the trainings that did not train."""
-        return tested_scores(self.study.get_trials(deepcopy=False), self.study.user_attrs, self.numbers, self.seeds)
+        return tested_scores(
+            self.study.get_trials(deepcopy=False), StudyRecord(self.study).test_metrics, self.numbers, self.seeds
+        )
 
     @property
     def metric(self) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
-from typing import Any
 
 import optuna
 from optuna.pruners import WilcoxonPruner
@@ -25,6 +24,7 @@ from platform.plan import Plan
 from platform.spaces.constraints import is_over
 from platform.storage import PatientStorage
 from platform.tracking.journal import Journal
+from platform.trial_record import StudyRecord, TrialRecord
 from trainables.places import remove
 
 SHARE = 3  # one trial in three goes on
@@ -61,7 +61,7 @@ class Folds:
         One that has failed is opened again, as is one that has gone to fewer folds: with what is known of it.
         """
         self.settle()
-        self._search.set_user_attr("folds", self._plan.folds)
+        StudyRecord(self._search).folds = self._plan.folds
         trials = self._search.get_trials(deepcopy=False)
         last = self.last_candidates()
         chosen = {trial.number: trial for trial in best_third(self._search)}
@@ -89,13 +89,13 @@ class Folds:
         """Carry over to the candidates what their trainings have ended with, and end those that this settles."""
         trainings = newest(self.trainings)
         for trial in self.candidates.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            own = {one.fold: found for one, found in trainings.items() if one.of == trial.user_attrs["trial"]}
+            own = {one.fold: found for one, found in trainings.items() if one.of == TrialRecord(trial).candidate}
             candidate = optuna.Trial(self.candidates, trial._trial_id)
             for fold, training in sorted(own.items()):
                 if training.state == TrialState.COMPLETE:
                     if fold not in trial.intermediate_values:
                         candidate.report(training.values[0], fold)
-                    remove(training.user_attrs["checkpoint"])  # the numbers are what counts
+                    remove(TrialRecord(training).checkpoint)  # the numbers are what counts
             self._end(candidate, own)
 
     def _goes_further(self, known: FrozenTrial) -> bool:
@@ -108,23 +108,24 @@ class Folds:
             for one, training in newest(self.trainings).items()
             if one.of == trial.number and training.state == TrialState.COMPLETE and one.fold < self._plan.folds
         }
-        attributes = {key: trial.user_attrs[key] for key in ("baseline",) if key in trial.user_attrs}
+        baseline = TrialRecord(trial).baseline
+        origin = {"baseline": baseline} if baseline else {}
         self.candidates.add_trial(
             create_trial(
                 state=TrialState.RUNNING,
                 params=trial.params,
                 distributions=trial.distributions,
                 intermediate_values={self._plan.fold: trial.values[0], **done},
-                user_attrs={"trial": trial.number, **attributes},
+                user_attrs=TrialRecord.attributes(candidate=trial.number, **origin),
             )
         )
 
     def _let_trainings_wait(self, trials: list[FrozenTrial]) -> None:
         known = newest(self.trainings)
         for candidate in self.candidates.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if "pruned_at" in candidate.user_attrs:
+            if TrialRecord(candidate).pruned_at is not None:
                 continue
-            trial = trials[candidate.user_attrs["trial"]]
+            trial = trials[TrialRecord(candidate).candidate]
             for fold in range(self._plan.folds):
                 training = Training(of=trial.number, fold=fold, seed=self._plan.seed)
                 if fold != self._plan.fold and is_to_run(known.get(training)):
@@ -139,10 +140,10 @@ class Folds:
         if any(training.state == TrialState.RUNNING for training in own.values()):
             return
         if state != TrialState.COMPLETE:
-            candidate.set_user_attr("reason", reason)
+            TrialRecord(candidate).reason = reason
             self.candidates.tell(candidate, state=state)
             return
-        number, values = candidate.user_attrs["trial"], self._frozen(candidate).intermediate_values
+        number, values = TrialRecord(candidate).candidate, self._frozen(candidate).intermediate_values
         note_scores(self._journal, number, len(values), "folds", self._means(number, own))
         self.candidates.tell(candidate, mean_and_std(list(values.values()))[0])
 
@@ -150,15 +151,15 @@ class Folds:
         """How a candidate ends by what is known so far, and why; None where it goes on."""
         for fold, training in sorted(own.items()):
             if training.state == TrialState.FAIL:
-                return TrialState.FAIL, f"fold {fold}: {training.user_attrs.get('reason', '')}"
+                return TrialState.FAIL, f"fold {fold}: {TrialRecord(training).reason}"
             if training.state == TrialState.PRUNED and not is_left_out(training):
-                return TrialState.PRUNED, f"fold {fold}: {training.user_attrs['reason']}"
+                return TrialState.PRUNED, f"fold {fold}: {TrialRecord(training).reason}"
         frozen = self._frozen(candidate)
         if len(frozen.intermediate_values) == self._plan.folds:
             return TrialState.COMPLETE, ""
-        if "pruned_at" not in candidate.user_attrs and self._is_worse(frozen):
-            candidate.set_user_attr("pruned_at", frozen.last_step)
-        if "pruned_at" in candidate.user_attrs:
+        if TrialRecord(candidate).pruned_at is None and self._is_worse(frozen):
+            TrialRecord(candidate).pruned_at = frozen.last_step
+        if TrialRecord(candidate).pruned_at is not None:
             return TrialState.PRUNED, f"worse on {len(frozen.intermediate_values)} folds than the best candidate"
         return None, ""
 
@@ -166,15 +167,15 @@ class Folds:
         """What Optuna's pruner says; baselines are not asked for, they are what the others are compared with."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of folds that the best candidate has not been to
-            return "baseline" not in candidate.user_attrs and self.candidates.pruner.prune(self.candidates, candidate)
+            return not TrialRecord(candidate).baseline and self.candidates.pruner.prune(self.candidates, candidate)
 
     def _frozen(self, candidate: optuna.Trial) -> FrozenTrial:
         return self.candidates._storage.get_trial(candidate._trial_id)
 
     def _means(self, number: int, own: Mapping[int, FrozenTrial]) -> dict[str, float]:
         """Mean and standard deviation over the folds of every score that each of them has, named for MLflow."""
-        first: dict[str, Any] = self._search.get_trials(deepcopy=False)[number].user_attrs["metrics"]
-        folds = [first, *(training.user_attrs["metrics"] for training in own.values())]
+        first = TrialRecord(self._search.get_trials(deepcopy=False)[number]).metrics
+        folds = [first, *(TrialRecord(training).metrics for training in own.values())]
         named = {}
         for key in SCORES:
             if all(key in scores for scores in folds):

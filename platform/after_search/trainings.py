@@ -23,6 +23,7 @@ from platform.fixed_trials import FixedTrials, Training, count, is_left_out, tra
 from platform.plan import Plan
 from platform.storage import PatientStorage
 from platform.tracking.journal import Journal
+from platform.trial_record import StudyRecord
 from shards_tools.command import say
 from shards_tools.errors import Error
 from trainables.evaluation import CLASSIFYING, RANKING
@@ -39,7 +40,7 @@ def open_part(plan: Plan, storage: PatientStorage, name: str, pruner: BasePruner
         load_if_exists=True,
         pruner=pruner or NopPruner(),
     )
-    if "search" in study.user_attrs:
+    if StudyRecord(study).is_search:
         raise Error(
             f"Study {study.study_name} is a search of its own, but study {plan.study} needs that name for its {name}."
             " Start it under another with --study NAME."
@@ -98,8 +99,8 @@ def run_part(plan: Plan, study: optuna.Study, trainings: Trainings, hours: float
     left = f", {running} of them from where an earlier start left them" if running else ""
     num_left = states.count(TrialState.WAITING) + running
     say(f"{what}; trainings left: {num_left}{left}; {plan.concurrency} at a time.")
-    start = study.user_attrs.get("starts", 0) + 1
-    study.set_user_attr("starts", start)
+    start = StudyRecord(study).starts + 1
+    StudyRecord(study).starts = start
     with trainings.display:
         run_trials(part, trainings, start)
     if trainings.failure:

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from platform.comparison.comparison import Comparison, compare
 from platform.display.lines import label
-from platform.study import is_papers
+from platform.trial_record import TrialRecord
 
 Scores = Mapping[str, float]
 
 
 def best_paper_row(ranked: Sequence[FrozenTrial]) -> FrozenTrial | None:
     """The first of `ranked` that is a paper's row; of a space without any, the first row set by hand."""
-    rows = [trial for trial in ranked if "baseline" in trial.user_attrs]
-    return next(filter(is_papers, rows), rows[0] if rows else None)
+    rows = [trial for trial in ranked if TrialRecord(trial).baseline]
+    return next((trial for trial in rows if TrialRecord(trial).is_paper_row), rows[0] if rows else None)
 
 
 def last_candidates(candidates: Iterable[FrozenTrial]) -> dict[int, FrozenTrial]:
     """Number of the search's trial -> the last of `candidates`, trials of STUDY-folds, that stands for it."""
-    return {candidate.user_attrs["trial"]: candidate for candidate in candidates}
+    return {TrialRecord(candidate).candidate: candidate for candidate in candidates}
 
 
 def ranked_by_mean(study: optuna.Study, candidates: Mapping[int, FrozenTrial]) -> list[FrozenTrial]:
@@ -84,19 +83,19 @@ def seeds_of_finalists(seed: int, number: int) -> list[int]:
 
 
 def tested_scores(
-    trainings: Iterable[FrozenTrial], stored: Mapping[str, Any], numbers: Sequence[int], seeds: Sequence[int]
+    trainings: Iterable[FrozenTrial], stored: Mapping[int, Scores], numbers: Sequence[int], seeds: Sequence[int]
 ) -> dict[int, dict[int, Scores]]:
     """Finalist -> seed -> what the test gave; of a training that was tried again the last.
 
     Args:
         trainings: the trials of STUDY-final.
-        stored: the attributes of that study, which keep what the test gave.
+        stored: trial number of a training -> its metrics on the test split.
     """
     found: dict[int, dict[int, Scores]] = {number: {} for number in numbers}
     for training in trainings:
-        of, seed = training.user_attrs["of"], training.user_attrs["training"]["seed"]
-        if of in found and seed in seeds and f"test {training.number}" in stored:
-            found[of][seed] = stored[f"test {training.number}"]
+        of, seed = TrialRecord(training).trained, TrialRecord(training).training["seed"]
+        if of in found and seed in seeds and training.number in stored:
+            found[of][seed] = stored[training.number]
     return {number: dict(sorted(own.items())) for number, own in found.items()}
 
 
@@ -108,5 +107,4 @@ def _reason(candidate: FrozenTrial) -> str:
     """Why a candidate has no mean; empty where it has one."""
     if candidate.state == TrialState.RUNNING:
         return "not done yet"
-    reason: str = candidate.user_attrs.get("reason", "")
-    return reason
+    return TrialRecord(candidate).reason

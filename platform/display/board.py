@@ -14,7 +14,7 @@ from platform.display.lines import LABEL_WIDTH, PART_LABEL_WIDTH, label
 from platform.display.time_left import Pace, seconds_left
 from platform.objectives import last_epoch, written
 from platform.plan import Plan
-from platform.study import is_papers
+from platform.trial_record import TrialRecord
 
 STYLES = {TrialState.COMPLETE: "green", TrialState.PRUNED: "", TrialState.FAIL: "red"}
 
@@ -82,7 +82,7 @@ class Board:
         epoch = last_epoch(trial)
         if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED) or not epoch:
             return
-        metrics = trial.user_attrs["metrics"]
+        metrics = TrialRecord(trial).metrics
         named = named_trial(trial)
         self._before = (self._before[0] + epoch, self._before[1] + metrics["total_seconds"])
         self._keep_length(named, epoch)
@@ -226,12 +226,12 @@ class Board:
 
 def named_trial(trial: optuna.Trial | FrozenTrial) -> Named:
     """What a board keeps of a trial."""
-    attributes = trial.user_attrs
+    record = TrialRecord(trial)
     return Named(
         number=trial.number,
         label=label(trial),
-        baseline=attributes.get("baseline", ""),
+        baseline=record.baseline,
         settings=trial.params,
-        is_over_limit="over_limit" in attributes,
-        is_papers=is_papers(trial),
+        is_over_limit=bool(record.over_limit),
+        is_papers=record.is_paper_row,
     )

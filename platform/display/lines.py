@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -13,7 +13,8 @@ from rich.table import Table
 from platform.display.leader import Leader
 from platform.objectives import COSTS, last_epoch, written
 from platform.plan import Plan
-from platform.study import best_trial, chosen_trial, front, is_papers
+from platform.study import best_trial, chosen_trial, front
+from platform.trial_record import TrialRecord
 from shards_tools.command import say
 from trainables.recipes.recipe import Recipe
 
@@ -84,7 +85,7 @@ class Lines:
 
     def end(self, trial: optuna.Trial, state: TrialState, reason: str) -> None:
         """One line for a trial that ended otherwise than by its reports."""
-        if state == TrialState.FAIL or (state == TrialState.PRUNED and "pruned_at" not in trial.user_attrs):
+        if state == TrialState.FAIL or (state == TrialState.PRUNED and TrialRecord(trial).pruned_at is None):
             say(f"{self._head(trial)} {'failed' if state == TrialState.FAIL else 'ended'}: {reason}")
 
     def _head(self, trial: optuna.Trial) -> str:
@@ -113,7 +114,7 @@ class Display(Lines):
 
     def _standing(self, trial: optuna.Trial, value: float, stops: bool) -> str:
         """The best so far, which this may be."""
-        if stops or "over_limit" in trial.user_attrs:
+        if stops or TrialRecord(trial).over_limit:
             self._leader.end(trial, is_complete=False)
         else:
             self._leader.report(trial, value)
@@ -124,9 +125,10 @@ class Display(Lines):
 
 def label(trial: optuna.Trial | FrozenTrial) -> str:
     """A trial as people are told of it; a training says itself which fold or seed of which trial it is."""
-    if "label" in trial.user_attrs:
-        return str(trial.user_attrs["label"])
-    origin = trial.user_attrs.get("baseline") or trial.user_attrs.get("warm_start")
+    record = TrialRecord(trial)
+    if record.label:
+        return record.label
+    origin = record.baseline or record.warm_start
     return f"trial {trial.number} ({origin})" if origin else f"trial {trial.number}"
 
 
@@ -187,11 +189,11 @@ def print_summary(
             table.add_row(*_row("front", trial, keys), style="bold")
     elif best := chosen_trial(study):
         table.add_row(*_row("best found", best, keys), style="bold")
-    baselines = [trial for trial in study.get_trials(deepcopy=False) if "baseline" in trial.user_attrs]
-    for trial in sorted(baselines, key=lambda trial: (is_papers(trial), trial.number)):
+    baselines = [trial for trial in study.get_trials(deepcopy=False) if TrialRecord(trial).baseline]
+    for trial in sorted(baselines, key=lambda trial: (TrialRecord(trial).is_paper_row, trial.number)):
         if last_epoch(trial):
-            over = " (over)" if "over_limit" in trial.user_attrs else ""
-            table.add_row(*_row(f"{trial.user_attrs['baseline']}{over}", trial, keys))
+            over = " (over)" if TrialRecord(trial).over_limit else ""
+            table.add_row(*_row(f"{TrialRecord(trial).baseline}{over}", trial, keys))
     table.add_row("chance", "", *(cell(key, plan.chance[key]) if key in plan.chance else "" for key in keys), "")
     console = Console(stderr=True, width=None if Console(stderr=True).is_terminal else 100)
     console.print(table)
@@ -204,7 +206,7 @@ def print_summary(
 
 
 def _row(name: str, trial: FrozenTrial, keys: Sequence[str]) -> list[str]:
-    metrics: dict[str, Any] = trial.user_attrs["metrics"]
+    metrics = TrialRecord(trial).metrics
     return [name, str(trial.number), *(cell(key, metrics[key]) for key in keys), str(last_epoch(trial))]
 
 

@@ -22,6 +22,7 @@ from platform.display.picture import picture
 from platform.plan import Plan
 from platform.signals import told_by
 from platform.study import num_finished
+from platform.trial_record import TrialRecord
 from shards_tools.command import on_terminal, say
 from shards_tools.progress import LinesAbove
 
@@ -87,7 +88,7 @@ class LiveScreen(Lines):
     def start(self, trial: optuna.Trial, attempt: int, step: int, last_step: int) -> None:
         if self._failed:
             return
-        known = trial.user_attrs.get("metrics", {}) if step else {}
+        known = TrialRecord(trial).metrics if step else {}
         told = named_trial(trial), attempt, (step, last_step), known, time.monotonic()
         self._events.put(partial(self._board.count, *self._count()))
         self._events.put(partial(self._board.start, *told))

@@ -12,7 +12,8 @@ from platform.figures.look import BLUE, GREY, ORANGE, canvas
 from platform.figures.trials import axis_of, scaled, title_of
 from platform.objectives import COSTS
 from platform.stored_study import StoredStudy
-from platform.study import front, is_papers
+from platform.study import front
+from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
 
 
@@ -58,11 +59,11 @@ def _drawn(stored: StoredStudy, complete: list[FrozenTrial], best: list[FrozenTr
             for trial in complete:
                 x, y = scaled(name, trial.values[at]), scaled(first, trial.values[0])
                 on_front = trial.number in numbers
-                colour = ORANGE if is_papers(trial) else BLUE if on_front else GREY
+                colour = ORANGE if TrialRecord(trial).is_paper_row else BLUE if on_front else GREY
                 axes.plot(x, y, "o", color=colour, markerfacecolor=colour if on_front else "none", markersize=5)
-                if on_front or "baseline" in trial.user_attrs:
+                if on_front or TrialRecord(trial).baseline:
                     axes.annotate(
-                        title_of(trial) if "baseline" in trial.user_attrs else str(trial.number),
+                        title_of(trial) if TrialRecord(trial).baseline else str(trial.number),
                         (x, y),
                         xytext=(4, 4),
                         textcoords="offset points",

@@ -12,6 +12,7 @@ from platform.figures.figure import Figure
 from platform.figures.look import GREY, canvas
 from platform.figures.trials import COLOURS, axis_of, by_kind, scaled, title_of
 from platform.stored_study import StoredStudy
+from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
 
 MOST_NAMED = 4  # rows that the legend names one by one
@@ -87,7 +88,7 @@ def _explore(stored: StoredStudy, curves: list[tuple[str, FrozenTrial]]) -> Any:
             x=epochs,
             y=values,
             mode="lines+markers",
-            name=escaped(f"{trial.number}: {title_of(trial)}" if "baseline" in trial.user_attrs else f"{trial.number}"),
+            name=escaped(f"{trial.number}: {title_of(trial)}" if TrialRecord(trial).baseline else f"{trial.number}"),
             line={"color": COLOURS[kind], "width": 3 if kind == "best" else 1.5},
             opacity=1 if kind in ("best", "paper row", "set by hand") else 0.5,
             hovertemplate=f"trial {trial.number} ({kind})<br>epoch %{{x}}: %{{y:.2f}}<extra></extra>",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -13,7 +14,7 @@ from platform.figures.figure import Figure
 from platform.figures.look import BLUE, GREEN, GREY, ORANGE, canvas
 from platform.figures.trials import axis_of, plain, scaled
 from platform.stored_study import StoredStudy
-from platform.study import is_papers
+from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
 
 SHOWN = ("mAP", "mINP", "top1", "top5")  # those of them that every fold has
@@ -45,16 +46,16 @@ def draw_per_fold(stored: StoredStudy) -> Figure:
     )
 
 
-def scores_per_fold(stored: StoredStudy) -> dict[int, dict[int, dict[str, float]]]:
+def scores_per_fold(stored: StoredStudy) -> dict[int, dict[int, Mapping[str, float]]]:
     """Candidate -> fold -> metrics, the search's own fold among them."""
-    found: dict[int, dict[int, dict[str, float]]] = {}
+    found: dict[int, dict[int, Mapping[str, float]]] = {}
     trials = {trial.number: trial for trial in stored.trials}
     for number in last_candidates(stored.candidates):
-        found[number] = {stored.search["fold"]: trials[number].user_attrs["metrics"]}
+        found[number] = {stored.search["fold"]: TrialRecord(trials[number]).metrics}
     for training in stored.fold_trainings:
-        of = training.user_attrs["of"]
-        if training.state == TrialState.COMPLETE and of in found:
-            found[of][training.user_attrs["training"]["fold"]] = training.user_attrs["metrics"]
+        record = TrialRecord(training)
+        if training.state == TrialState.COMPLETE and record.trained in found:
+            found[record.trained][record.training["fold"]] = record.metrics
     return found
 
 
@@ -84,4 +85,4 @@ def _drawn(stored: StoredStudy, scores: Any, metrics: list[str], folds: list[int
 def _colour(trial: FrozenTrial, best: FrozenTrial | None) -> str:
     if best is not None and trial.number == best.number:
         return BLUE
-    return ORANGE if is_papers(trial) else GREEN if "baseline" in trial.user_attrs else GREY
+    return ORANGE if TrialRecord(trial).is_paper_row else GREEN if TrialRecord(trial).baseline else GREY

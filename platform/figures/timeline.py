@@ -13,6 +13,7 @@ from platform.figures.figure import Figure
 from platform.figures.look import BLUE, GREY, PURPLE, RED, canvas
 from platform.figures.trials import title_of
 from platform.stored_study import StoredStudy, num_epochs
+from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
 
 STATES = {
@@ -36,7 +37,7 @@ def draw_timeline(stored: StoredStudy) -> Figure:
         (trial, _seconds(begun, _start(trial)), _seconds(begun, trial.datetime_complete or known)) for trial in trials
     ]
     num = {name: sum(STATES[trial.state][0] == name for trial in trials) for name, _ in STATES.values()}
-    again = [trial for trial in trials if trial.user_attrs.get("attempts", 1) > 1]
+    again = [trial for trial in trials if TrialRecord(trial).attempts > 1]
     unit, length = _unit(_seconds(begun, known))
     return Figure(
         name="timeline",
@@ -48,7 +49,7 @@ def draw_timeline(stored: StoredStudy) -> Figure:
         explore=_explore(bars, unit, length),
         columns=("trial", "state", "start_s", "end_s", "epochs", "attempts"),
         rows=[
-            (trial.number, STATES[trial.state][0], start, end, num_epochs(trial), trial.user_attrs.get("attempts", 1))
+            (trial.number, STATES[trial.state][0], start, end, num_epochs(trial), TrialRecord(trial).attempts)
             for trial, start, end in bars
         ],
     )
@@ -82,7 +83,7 @@ def _drawn(bars: list[tuple[FrozenTrial, float, float]], unit: str, length: floa
                     label=name,
                 )
         for trial, _, end in bars:
-            attempts = trial.user_attrs.get("attempts", 1)
+            attempts = TrialRecord(trial).attempts
             if attempts > 1:
                 axes.annotate(
                     f"{attempts} attempts", (end / length, trial.number), xytext=(3, 0), textcoords="offset points",

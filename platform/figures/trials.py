@@ -12,7 +12,7 @@ from platform.display.lines import COLUMNS
 from platform.figures.look import BLUE, GREEN, GREY, ORANGE, PURPLE, RED
 from platform.objectives import COSTS
 from platform.stored_study import StoredStudy, value_of
-from platform.study import is_papers
+from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
 
 LONGEST_NAME = 28
@@ -35,9 +35,9 @@ def kind_of(trial: FrozenTrial, best: FrozenTrial | None) -> str:
         return "best"
     if trial.state == TrialState.FAIL:
         return "failed"
-    if is_papers(trial):
+    if TrialRecord(trial).is_paper_row:
         return "paper row"
-    if "baseline" in trial.user_attrs:
+    if TrialRecord(trial).baseline:
         return "set by hand"
     return {TrialState.RUNNING: "running", TrialState.PRUNED: "pruned"}.get(trial.state, "complete")
 
@@ -51,7 +51,7 @@ def by_kind(stored: StoredStudy) -> list[tuple[str, list[FrozenTrial]]]:
 
 def title_of(trial: FrozenTrial) -> str:
     """A trial's row, where it is one set by hand, else its number."""
-    return plain(trial.user_attrs.get("baseline", f"trial {trial.number}"))
+    return plain(TrialRecord(trial).baseline or f"trial {trial.number}")
 
 
 def scaled(name: str, value: float) -> float:

@@ -16,6 +16,7 @@ from platform.paper_tables.options import TablePlan
 from platform.paper_tables.results import Result, is_failed
 from platform.paper_tables.table import TABLES, PaperTable
 from platform.paper_tables.written import HEADINGS, cells_of, notes_on, numbered, title_of
+from platform.trial_record import TrialRecord
 from shards_tools.command import say
 
 WIDTH = 100  # where the screen has no width of its own
@@ -80,7 +81,7 @@ def _unfinished(table_plan: TablePlan, known: Mapping[Training, FrozenTrial]) ->
     trials = {training: known.get(training) for training in table_plan.trainings}
     failed = {training: trial for training, trial in trials.items() if trial and is_failed(trial)}
     lines = [
-        f"Failed: {table_plan.label(training)}: {trial.user_attrs.get('reason', 'no reason given')}"
+        f"Failed: {table_plan.label(training)}: {TrialRecord(trial).reason or 'no reason given'}"
         for training, trial in failed.items()
     ]
     if failed:

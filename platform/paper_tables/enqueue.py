@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from platform.fixed_trials import Training, enqueue_training, leave_out, newest
 from platform.paper_tables.options import TablePlan
 from platform.paper_tables.table import ROW
+from platform.trial_record import StudyRecord
 from shards_tools.errors import Error
 from trainables.recipes import recipe_from_dict
 
@@ -39,11 +40,11 @@ def _record_recipes(study: optuna.Study, table_plan: TablePlan) -> None:
         Error: a row is stored with another recipe; the table would mix trainings of both.
     """
     recipes = {row: table_plan.table.recipe(row, table_plan.plan.scale) for row in table_plan.rows}
-    stored = study.user_attrs.get("recipes", {})
+    stored = StudyRecord(study).recipes
     for row, recipe in recipes.items():
         if row in stored and recipe_from_dict(stored[row]) != recipe:
             raise Error(
                 f"The recipe {recipe.name} of row {row} has changed since study {table_plan.plan.study} was started."
                 " Start another study with --study NAME."
             )
-    study.set_user_attr("recipes", {**stored, **{row: asdict(recipe) for row, recipe in recipes.items()}})
+    StudyRecord(study).recipes = {**stored, **{row: asdict(recipe) for row, recipe in recipes.items()}}

@@ -12,6 +12,7 @@ from platform.evaluate import evaluate
 from platform.fixed_trials import Training
 from platform.paper_tables.options import TablePlan
 from platform.tracking.journal import Journal
+from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.command import say
 from trainables.checkpoint import EVALUATED
 from trainables.evaluation import Metrics
@@ -40,12 +41,12 @@ def measured(
         if training in known and known[training].state == TrialState.COMPLETE
     }
     if table_plan.split == "val":
-        return {training: trial.user_attrs["metrics"] for training, trial in complete.items()}
-    stored = study.user_attrs
+        return {training: dict(TrialRecord(trial).metrics) for training, trial in complete.items()}
+    stored = StudyRecord(study).test_metrics
     found = {}
     for training, trial in complete.items():
-        if _key(trial) in stored:
-            found[training] = stored[_key(trial)]
+        if trial.number in stored:
+            found[training] = stored[trial.number]
         elif not interrupted:
             say(f"Evaluate {table_plan.label(training)} on the test split.")
             found[training] = _evaluated(study, table_plan, trial)
@@ -56,11 +57,7 @@ def measured(
 
 
 def _evaluated(study: optuna.Study, table_plan: TablePlan, trial: FrozenTrial) -> Metrics:
-    with fetched(trial.user_attrs["checkpoint"], EVALUATED) as checkpoint:
+    with fetched(TrialRecord(trial).checkpoint, EVALUATED) as checkpoint:
         metrics: Metrics = evaluate(checkpoint, table_plan.plan.manifest, split="test", fold=None)["metrics"]
-    study.set_user_attr(_key(trial), metrics)
+    StudyRecord(study).store_test_metrics(trial.number, metrics)
     return metrics
-
-
-def _key(trial: FrozenTrial) -> str:
-    return f"test {trial.number}"

@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 from platform.plan import Plan
 from platform.pruning import make_pruner, should_stop
 from platform.stores import existing_folder
+from platform.trial_record import TrialRecord
 from trainables.gpu_share import share_bytes
 from trainables.one_step import OneStep
 
@@ -130,7 +131,7 @@ def simulate_pruning(plan: Plan) -> list[int]:
         direction="maximize", sampler=optuna.samplers.RandomSampler(seed=plan.seed), pruner=make_pruner(plan)
     )
     for row in list(plan.space.baselines)[: plan.trials]:
-        study.enqueue_trial({}, user_attrs={"baseline": row})
+        study.enqueue_trial({}, user_attrs=TrialRecord.attributes(baseline=row))
     draw = random.Random(plan.seed)
     return [_simulate(study, draw.random(), plan.longest_epochs) for _ in range(plan.trials)]
 

@@ -14,6 +14,7 @@ from platform.report.content import cell, spoken
 from platform.report.subject import Subject
 from platform.stored_study import StoredStudy, value_of
 from platform.study import front
+from platform.trial_record import StudyRecord, TrialRecord
 
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
@@ -26,7 +27,7 @@ def main_numbers(subject: Subject) -> dict[str, Any]:
     return {
         "objective": list(stored.objectives) if len(stored.objectives) > 1 else name,
         "best": best and {"trial": best.number, "value": value, "params": best.params},
-        "paper_row": row and {"trial": row.number, "row": row.user_attrs["baseline"], "value": printed},
+        "paper_row": row and {"trial": row.number, "row": TrialRecord(row).baseline, "value": printed},
         "difference": None if value is None or printed is None else value - printed,
         "chance": subject.chance().get(name),
         "trials": count(stored),
@@ -51,7 +52,7 @@ def headline(subject: Subject, final: list[Comparison]) -> list[tuple[str, str, 
         found.append((f"best {called}", _percent(value), f"{label(best)}, validation split"))
         if row is not None and row.number != best.number:
             printed = _number(row, name)
-            found.append(("best of the papers' rows", _percent(printed), f"{row.user_attrs['baseline']}, trained here"))
+            found.append(("best of the papers' rows", _percent(printed), f"{TrialRecord(row).baseline}, trained here"))
             if value is not None and printed is not None:
                 found.append(("difference", f"{100 * (value - printed):+.2f}", "points, on validation"))
     own = next((one for one in final if best is not None and one.trial == best.number), None)
@@ -87,11 +88,11 @@ def answer(subject: Subject, folds: list[Comparison], final: list[Comparison]) -
 def _of_best(subject: Subject, best: FrozenTrial) -> str:
     stored, name = subject.stored, subject.stored.objective
     value, chance, row = _number(best, name), subject.chance().get(name), stored.best_paper_row
-    how = ", by its mean over folds," if "best_by_mean" in stored.study.user_attrs else ""
+    how = ", by its mean over folds," if StudyRecord(stored.study).best_by_mean is not None else ""
     said = f"On the validation split {label(best)} is{how} the best of {len(stored.trials)}, with"
     said += f" {spoken(name)} {_percent(value)}"
     if row is not None and row.number != best.number:
-        said += f"; the best of the papers' rows, {row.user_attrs['baseline'].removeprefix('paper ')}"
+        said += f"; the best of the papers' rows, {TrialRecord(row).baseline.removeprefix('paper ')}"
         said += f" trained on the same data at the same scale, has {_percent(_number(row, name))}"
     elif row is not None:
         said += ", and is itself a row of a paper"

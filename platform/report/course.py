@@ -11,6 +11,7 @@ from platform.report.answer import count
 from platform.report.content import NOTHING, Section, Table, cell, heading, spoken
 from platform.report.subject import Subject
 from platform.stored_study import StoredStudy, num_epochs, value_of
+from platform.trial_record import TrialRecord
 from shards_tools.manifest import Manifest
 
 NOT_WORKS = ("classes", "identities")  # layouts whose images are told apart by these
@@ -24,7 +25,7 @@ def ended_section(stored: StoredStudy) -> Section:
     for trial in stored.trials:
         if trial.state in (TrialState.PRUNED, TrialState.FAIL):
             state = "pruned" if trial.state == TrialState.PRUNED else "failed"
-            by_reason[state, trial.user_attrs.get("reason", "no reason given")].append(trial)
+            by_reason[state, TrialRecord(trial).reason or "no reason given"].append(trial)
     entries = sorted(by_reason.items(), key=lambda entry: -len(entry[1]))
     name = stored.objective
     rows = [
@@ -92,8 +93,8 @@ def trials_section(stored: StoredStudy) -> Section:
     rows = []
     for trial in stored.trials:
         metrics = [cell(name, value_of(trial, name)) for name in names]
-        note = trial.user_attrs.get("baseline") or trial.user_attrs.get("reason") or NOTHING
-        seconds = trial.user_attrs.get("metrics", {}).get("total_seconds", 0.0)
+        note = TrialRecord(trial).baseline or TrialRecord(trial).reason or NOTHING
+        seconds = TrialRecord(trial).total_seconds
         rows.append(
             (str(trial.number), trial.state.name.lower(), *metrics, str(num_epochs(trial)), f"{seconds:.0f}", note)
         )
@@ -124,7 +125,7 @@ def _best_value(trials: list[FrozenTrial], name: str) -> float | None:
 
 
 def _seconds(trials: list[FrozenTrial]) -> float:
-    return float(sum(trial.user_attrs.get("metrics", {}).get("total_seconds", 0.0) for trial in trials))
+    return float(sum(TrialRecord(trial).total_seconds for trial in trials))
 
 
 def _span(trials: list[FrozenTrial]) -> str:

@@ -16,6 +16,7 @@ from platform.figures.of_model import figures_of_model
 from platform.figures.verification import verification_figure
 from platform.report.content import Section
 from platform.report.subject import Subject
+from platform.trial_record import TrialRecord
 from shards_tools.command import say
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
@@ -28,7 +29,7 @@ def model_sections(subject: Subject, final: Sequence[Comparison]) -> tuple[list[
     best = subject.stored.best
     if best is None or subject.manifest is None:
         return [], []
-    wanted = [("val", f"{label(best)}, on the validation split", best.user_attrs["checkpoint"])]
+    wanted = [("val", f"{label(best)}, on the validation split", TrialRecord(best).checkpoint)]
     tested = next((one for one in final if not math.isnan(one.mean)), None)
     if tested is not None:
         wanted += [("test", f"{tested.name}, on the test split", place) for place in _first_seed(subject, tested.trial)]
@@ -51,9 +52,9 @@ def model_sections(subject: Subject, final: Sequence[Comparison]) -> tuple[list[
 def _first_seed(subject: Subject, number: int) -> list[str]:
     """The checkpoint of a finalist's first seed; empty where none was trained to its end."""
     own = {
-        trial.user_attrs["training"]["seed"]: str(trial.user_attrs["checkpoint"])
+        TrialRecord(trial).training["seed"]: str(TrialRecord(trial).checkpoint)
         for trial in subject.stored.final_trainings
-        if trial.user_attrs["of"] == number and trial.state == TrialState.COMPLETE and "checkpoint" in trial.user_attrs
+        if TrialRecord(trial).trained == number and trial.state == TrialState.COMPLETE and TrialRecord(trial).checkpoint
     }
     return [own[min(own)]] if own else []
 

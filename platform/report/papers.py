@@ -6,7 +6,7 @@ from platform.display.lines import COLUMNS
 from platform.report.content import NOTHING, Section, Table, cell, heading
 from platform.report.subject import Subject
 from platform.stored_study import StoredStudy, value_of
-from platform.study import is_papers
+from platform.trial_record import TrialRecord
 from trainables.recipes.printed import printed_numbers
 
 TINY = (
@@ -47,11 +47,11 @@ def printed_row(space: str, row: str) -> tuple[str, dict[str, float]]:
 def papers_section(subject: Subject) -> Section | None:
     """The rows of the papers with both numbers; None where the space has no such row, or none has a value."""
     stored = subject.stored
-    rows = [trial for trial in stored.baselines if is_papers(trial)]
+    rows = [trial for trial in stored.baselines if TrialRecord(trial).is_paper_row]
     if not rows:
         return None
     space = stored.search["space"]
-    printed = {trial.number: printed_row(space, trial.user_attrs["baseline"]) for trial in rows}
+    printed = {trial.number: printed_row(space, TrialRecord(trial).baseline) for trial in rows}
     names = _metrics(stored, {name for _, numbers in printed.values() for name in numbers})
     told = {name for _, numbers in printed.values() for name in numbers}
     columns = ["row", "trial"]
@@ -60,12 +60,12 @@ def papers_section(subject: Subject) -> Section | None:
     lines = []
     for trial in rows:
         table, numbers = printed[trial.number]
-        line = [trial.user_attrs["baseline"], str(trial.number)]
+        line = [TrialRecord(trial).baseline, str(trial.number)]
         for name in names:
             line += [cell(name, value_of(trial, name))] + ([cell(name, numbers.get(name))] if name in told else [])
         lines.append((*line, table or NOTHING))
     best, chance = stored.best, subject.chance()
-    ends = [("best found", str(best.number), best.user_attrs["metrics"])] if best else []
+    ends = [("best found", str(best.number), TrialRecord(best).metrics)] if best else []
     for what, number, values in (*ends, ("chance", NOTHING, chance)):
         line = [what, number]
         for name in names:

@@ -10,6 +10,7 @@ from platform.figures.trials import distributions_of, setting
 from platform.report.content import NOTHING, Section, Table
 from platform.report.subject import Subject
 from platform.study import front
+from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
 from trainables.checkpoint import INFO_NAME, CheckpointInfo, read_info
 from trainables.places import fetched
@@ -50,7 +51,7 @@ def commands(subject: Subject) -> list[tuple[str, str]]:
     best, data = subject.stored.best, subject.data or "SHARDS"
     found: list[tuple[str, str]] = []
     if best is not None:
-        place = best.user_attrs["checkpoint"]
+        place = TrialRecord(best).checkpoint
         try:
             with fetched(place, [INFO_NAME]) as checkpoint:
                 info = read_info(checkpoint)
@@ -90,7 +91,7 @@ def _as_set(value: object) -> str:
 
 
 def _name(trial: FrozenTrial, chosen: list[FrozenTrial], *, several: bool) -> str:
-    row = trial.user_attrs.get("baseline")
+    row = TrialRecord(trial).baseline
     if trial not in chosen:
         return str(row)
     return f"{'front' if several else 'best'}: {row or f'trial {trial.number}'}"

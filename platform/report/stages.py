@@ -33,11 +33,11 @@ def folds_of(subject: Subject) -> list[Comparison]:
 def finalists_of(subject: Subject) -> list[Comparison]:
     """The finalists on the test split; empty as long as it has not been read."""
     stored = subject.stored
-    elected = stored.final.get("elected")
-    if not elected or not any(name.startswith("test ") for name in stored.final):
+    elected = stored.elected
+    if not elected or not stored.test_metrics:
         return []
     seeds = seeds_of_finalists(stored.search["seed"], elected["asked"]["final_seeds"])
-    tested = tested_scores(stored.final_trainings, stored.final, elected["trials"], seeds)
+    tested = tested_scores(stored.final_trainings, stored.test_metrics, elected["trials"], seeds)
     metric = metric_of_test(subject)
     return compare_finalists(
         stored.study,
@@ -51,7 +51,7 @@ def finalists_of(subject: Subject) -> list[Comparison]:
 
 def metric_of_test(subject: Subject) -> str:
     """What the finalists are compared by: the objective, or what the test split has in its place."""
-    scores = next(value for name, value in subject.stored.final.items() if name.startswith("test "))
+    scores = next(iter(subject.stored.test_metrics.values()))
     return subject.stored.objective if subject.stored.objective in scores else str(next(iter(scores)))
 
 
@@ -64,7 +64,7 @@ def stages_section(subject: Subject, folds: list[Comparison], final: list[Compar
     if final:
         title = f"Test split, read once: {spoken(metric_of_test(subject))} %"
         tables.append(_table(title, "seed", final, "seeds"))
-    elif subject.stored.final.get("elected"):
+    elif subject.stored.elected:
         says.append("The finalists are not all trained: the test split is locked until they are.")
     return Section(title="Folds and finalists", says=says, tables=tables) if tables or says else None
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from platform.protocol import kept_test_fold
 from platform.stored_study import StoredStudy
+from platform.trial_record import StudyRecord
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
@@ -28,8 +29,7 @@ class Subject:
     @property
     def folds(self) -> int:
         """How many folds its best trials have gone to."""
-        folds: int = self.stored.study.user_attrs.get("folds", 1)
-        return folds
+        return StudyRecord(self.stored.study).folds
 
     def chance(self, fold: int | None = None) -> Mapping[str, float]:
         """What random features give on validation, by metric; empty where that is not known.

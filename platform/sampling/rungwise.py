@@ -19,6 +19,7 @@ from threadpoolctl import ThreadpoolController
 from platform.sampling.gaussian_process import Array, GaussianProcess
 from platform.spaces.constraints import is_over
 from platform.spaces.points import Axes, Point, Suggest
+from platform.trial_record import TrialRecord
 
 MIN_RESULTS = 10  # of a rung before it is learned from
 RANDOM_SHARE = 0.2  # of the trials, so that no corner stays unseen for good
@@ -179,4 +180,4 @@ def _value_at(trial: FrozenTrial, rung: int) -> float | None:
 
 def _is_useless(trial: FrozenTrial) -> bool:
     """Whether `trial` is over a limit, or ended for a reason of its own and not because the pruner said so."""
-    return is_over(trial) or (trial.state == TrialState.PRUNED and "pruned_at" not in trial.user_attrs)
+    return is_over(trial) or (trial.state == TrialState.PRUNED and TrialRecord(trial).pruned_at is None)

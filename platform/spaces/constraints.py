@@ -10,6 +10,7 @@ from optuna.trial import FixedTrial, FrozenTrial
 
 from platform.objectives import COSTS, num_parameters, refuse_gpu_memory, written
 from platform.spaces.loading import Space
+from platform.trial_record import TrialRecord
 from shards_tools.command import positive_float
 from shards_tools.errors import Error, unknown
 from trainables.recipes.recipe import Recipe
@@ -69,9 +70,9 @@ def judge(trial: optuna.Trial, judged: Mapping[str, float], costs: Mapping[str, 
         if name in costs and name not in judged:
             if costs[name] > limits[name]:
                 reason = f"{name} {written(name, costs[name])}, --at-most {written(name, limits[name])}"
-                trial.set_user_attr("over_limit", reason)
+                TrialRecord(trial).over_limit = reason
             trial.set_constraint(name, costs[name] / limits[name] - 1)
-    return "" if "baseline" in trial.user_attrs else trial.user_attrs.get("over_limit", "")
+    return "" if TrialRecord(trial).baseline else TrialRecord(trial).over_limit
 
 
 def is_over(trial: FrozenTrial) -> bool:

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial
 from platform.objectives import COSTS, METRICS
 from platform.plan import Plan
 from platform.tracking.notes import NOTE, trial_note
+from platform.trial_record import TrialRecord
 from trainables.losses.total import NAMES as LOSS_NAMES
 from trainables.machine import NAMES as SYSTEM_NAMES
 from trainables.recipes.recipe import Recipe
@@ -25,11 +26,12 @@ TAG_KEYS = ("baseline", "warm_start", "over_limit")  # where a trial comes from,
 
 def start_of(trial: optuna.Trial | FrozenTrial, recipe: Recipe, plan: Plan) -> dict[str, Any]:
     """The fields of the journal's event for a trial that starts."""
-    known = {key: trial.user_attrs[key] for key in TAG_KEYS if key in trial.user_attrs}
-    training = trial.user_attrs.get("training", {"fold": plan.fold, "seed": plan.seed})
+    record = TrialRecord(trial)
+    known = {key: text for key in TAG_KEYS if (text := getattr(record, key))}
+    training = record.training or {"fold": plan.fold, "seed": plan.seed}
     return {
         "trial": trial.number,
-        "name": trial.user_attrs.get("label") or trial.user_attrs.get("baseline", f"trial {trial.number}"),
+        "name": record.label or record.baseline or f"trial {trial.number}",
         "params": {"recipe": recipe.name, **settings_of(recipe), **training},
         "tags": {
             "data": plan.manifest.fingerprint,

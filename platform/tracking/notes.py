@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import optuna
 from optuna.trial import FrozenTrial
 
 from platform.evaluate import SPOKEN
 from platform.plan import Plan
 from platform.study import chosen_trial
+from platform.trial_record import TrialRecord
 from trainables.evaluation import CLASSIFYING, RANKING
 from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe
@@ -36,12 +39,12 @@ def study_note(study: optuna.Study, plan: Plan, command: str) -> str:
 
 def _table(study: optuna.Study, plan: Plan, best: FrozenTrial) -> list[str]:
     """The best trial and the rows set by hand beside chance."""
-    rows = [trial for trial in study.get_trials(deepcopy=False) if "baseline" in trial.user_attrs and trial != best]
-    names = [name for name in (*RANKING, *CLASSIFYING) if name in best.user_attrs["metrics"]]
+    rows = [trial for trial in study.get_trials(deepcopy=False) if TrialRecord(trial).baseline and trial != best]
+    names = [name for name in (*RANKING, *CLASSIFYING) if name in TrialRecord(best).metrics]
     heads = [f"{SPOKEN.get(name, name)} %" for name in names]
-    best_name = f"**best: {best.user_attrs.get('baseline', f'trial {best.number}')}**"
-    entries: list[tuple[str, int | str, dict[str, float]]] = [(best_name, best.number, best.user_attrs["metrics"])]
-    entries += [(row.user_attrs["baseline"], row.number, row.user_attrs.get("metrics", {})) for row in rows]
+    best_name = f"**best: {TrialRecord(best).baseline or f'trial {best.number}'}**"
+    entries: list[tuple[str, int | str, Mapping[str, float]]] = [(best_name, best.number, TrialRecord(best).metrics)]
+    entries += [(TrialRecord(row).baseline, row.number, TrialRecord(row).metrics) for row in rows]
     entries.append(("chance", "", plan.chance))
     return [
         f"| | trial | {' | '.join(heads)} |",
@@ -50,7 +53,7 @@ def _table(study: optuna.Study, plan: Plan, best: FrozenTrial) -> list[str]:
     ]
 
 
-def _cell(values: dict[str, float], names: list[str]) -> list[str]:
+def _cell(values: Mapping[str, float], names: list[str]) -> list[str]:
     return [f"{100 * values[name]:.2f}" if name in values else "" for name in names]
 
 
@@ -58,12 +61,12 @@ def trial_note(trial: optuna.Trial | FrozenTrial, recipe: Recipe, plan: Plan) ->
     """What a trial is, and in which settings it differs from the recipe it started from."""
     named = settings_of(get_recipe(recipe.name))
     changed = {key: value for key, value in settings_of(recipe).items() if value != named.get(key)}
-    origin = trial.user_attrs.get("baseline")
-    what = f"The row `{origin}`, set by hand" if origin else f"Drawn by `{plan.sampler}`"
-    if "warm_start" in trial.user_attrs:
-        what = f"Settings of `{trial.user_attrs['warm_start']}`"
-    if "label" in trial.user_attrs:
-        what = f"{plan.space.about}, `{trial.user_attrs['label']}`"
+    record = TrialRecord(trial)
+    what = f"The row `{record.baseline}`, set by hand" if record.baseline else f"Drawn by `{plan.sampler}`"
+    if record.warm_start:
+        what = f"Settings of `{record.warm_start}`"
+    if record.label:
+        what = f"{plan.space.about}, `{record.label}`"
     rows = [f"| `{key}` | {named.get(key)} | {value} |" for key, value in changed.items()]
     return "\n".join(
         [f"{what}: recipe `{recipe.name}` with", "", "| setting | recipe | here |", "|---|---|---|", *rows]

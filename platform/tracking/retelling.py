@@ -10,6 +10,7 @@ from platform.objectives import last_epoch
 from platform.plan import Plan
 from platform.tracking.events import start_of
 from platform.tracking.journal import Journal
+from platform.trial_record import TrialRecord
 
 
 def retell(study: optuna.Study, plan: Plan, journal: Journal) -> None:
@@ -27,10 +28,10 @@ def retell(study: optuna.Study, plan: Plan, journal: Journal) -> None:
         ended = _seconds(trial.datetime_complete) if trial.state.is_finished() else began
         epoch = last_epoch(trial)
         if epoch:
-            values = trial.user_attrs["metrics"]
+            values = TrialRecord(trial).metrics
             journal.append("metrics", trial=trial.number, step=epoch, time=ended, values=values)
         if trial.state.is_finished():
-            reason = trial.user_attrs.get("reason", "")
+            reason = TrialRecord(trial).reason
             journal.append("end", trial=trial.number, state=trial.state.name, reason=reason, time=ended)
 
 

@@ -18,6 +18,7 @@ from platform.report.stages import finalists_of, folds_of
 from platform.report.subject import Subject, subject_of
 from platform.spaces.loading import load_space, space_names
 from platform.stored_study import StoredStudy
+from platform.trial_record import StudyRecord
 from shards_tools.errors import Error
 from tests.platform.stored_by_hand import study_by_hand
 from trainables.checkpoint import CheckpointInfo, as_json
@@ -36,14 +37,13 @@ def test_folds_and_finalists_are_compared_from_the_study_alone() -> None:
         for of, values in folds.items()
     ]
     seeds = {3: (0.35, 0.37), 0: (0.30, 0.36)}
-    trainings, tests = [], {}
+    trainings, final = [], StudyRecord(optuna.create_study(direction="maximize"))
     for of, values in seeds.items():
         for seed, value in enumerate(values, start=1):
-            tests[f"test {len(trainings)}"] = {"mAP": value}
+            final.store_test_metrics(len(trainings), {"mAP": value})
             trainings.append(create_trial(value=0.1, user_attrs={"of": of, "training": {"fold": 0, "seed": seed}}))
             trainings[-1].number = len(trainings) - 1
-    elected = {"asked": {"finalists": 1, "final_seeds": 2}, "trials": [3, 0], "reference": 0}
-    final = {"elected": elected, **tests}
+    final.elected = {"asked": {"finalists": 1, "final_seeds": 2}, "trials": [3, 0], "reference": 0}
     stored = StoredStudy(study=study, candidates=candidates, final_trainings=trainings, final=final)
     subject = subject_of(stored, None)
     best, row = folds_of(subject)
