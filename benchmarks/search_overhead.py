@@ -91,12 +91,12 @@ def plan_in(
 ) -> Plan:
     """The plan of a search of the space, everything of it under `folder`."""
     from platform.plan import make_plan
-    from platform.search import parser
+    from platform.search import parse
 
     space = folder / "nothing.py"
     space.write_text("from typing import Any\n\n" + inspect.getsource(suggest))
     words = ["--space", space, "--runs", folder, "--trials", num_trials, "--epochs", epochs, "--scale", "tiny"]
-    return make_plan(parser().parse_args([*map(str, words), "--concurrency", str(num_slots), *options]))
+    return make_plan(parse([*map(str, words), "--concurrency", str(num_slots), *options])[0])
 
 
 def ours(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -16,11 +17,11 @@ from trainables.evaluation import Evaluation
 PACKAGES = ("torch", "timm", "ray", "optuna", "mlflow", "numpy")  # whose versions a result may depend on
 
 
-def start_of_search(plan: Plan, program: str) -> dict[str, Any]:
+def start_of_search(plan: Plan) -> dict[str, Any]:
     """The entry of the study that a report is written from; the last start's takes the place of the one before."""
     test = [] if plan.finalists is None else [Evaluation(plan.manifest, "test", plan.fold).chance()]
     return {
-        "command": typed_command(program),
+        "command": plan.command,
         "data": plan.data,
         "chance": plan.chance,
         "chance_by_fold": [Evaluation(plan.manifest, "val", fold).chance() for fold in range(plan.folds)],
@@ -35,6 +36,17 @@ def typed_command(program: str) -> str:
     words = [word.partition("=") if word.startswith("--") else ("", "", word) for word in sys.argv[1:]]
     given = [f"{option}{sign}{without_password(value)}" for option, sign, value in words]
     return shlex.join(["python", "-m", program, *given])
+
+
+def call_of(function: str, config: Any) -> str:
+    """Return the call `function(CONFIG)` as a line of Python, with the fields that differ from their defaults."""
+    given = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if value != field.default:
+            text = without_password(value) if isinstance(value, str) else value
+            given.append(f"{field.name}={getattr(value, '__name__', None) or repr(text)}")
+    return f"{function}({type(config).__name__}({', '.join(given)}))"
 
 
 def environment() -> dict[str, str]:

@@ -46,15 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     manifest = read_manifest(options.data)
     with fetched(options.checkpoint, EVALUATED) as checkpoint:
-        result = evaluate(checkpoint, manifest, split=options.split, fold=options.fold)
+        result = evaluate_split(checkpoint, manifest, split=options.split, fold=options.fold)
     for name, value in result["metrics"].items():
         say(f"{SPOKEN.get(name, name):<22} {100 * value:6.2f} %   chance {100 * result['chance'][name]:6.2f} %")
     if "num_valid_queries" in result:
         say(f"{result['num_valid_queries']} queries with a positive in the gallery")
     if options.json:
-        chance = _as_json(result["chance"])
-        counted = {name: value for name, value in result.items() if name == "num_valid_queries"}
-        print_json({**_as_json(result["metrics"]), **counted, "chance": chance})
+        print_json(as_json(result))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +67,7 @@ class Asked:
     device: str
 
 
-def evaluate(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | None) -> dict[str, Any]:
+def evaluate_split(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | None) -> dict[str, Any]:
     """The `metrics` of a checkpoint on a split, as fractions, and the same for random features under `chance`."""
     asked = ask(checkpoint, manifest, split=split, fold=fold)
     metrics = asked.evaluation.of(asked.model, asked.inputs, asked.device)
@@ -105,8 +103,14 @@ def _refuse_other_classes(info: CheckpointInfo, evaluation: Evaluation) -> None:
         )
 
 
-def _as_json(metrics: dict[str, float]) -> dict[str, Any]:
-    """The metrics with the ranks of CMC under one key."""
+def as_json(result: dict[str, Any]) -> dict[str, Any]:
+    """Return the command's JSON for a result of `evaluate_split`."""
+    counted = {name: value for name, value in result.items() if name == "num_valid_queries"}
+    return {**_with_cmc(result["metrics"]), **counted, "chance": _with_cmc(result["chance"])}
+
+
+def _with_cmc(metrics: dict[str, float]) -> dict[str, Any]:
+    """Return the metrics with the ranks of CMC under one key."""
     plain = {name: value for name, value in metrics.items() if not name.startswith("cmc_")}
     cmc = {name.removeprefix("cmc_"): value for name, value in metrics.items() if name.startswith("cmc_")}
     return {**plain, "cmc": cmc} if cmc else plain

@@ -1,9 +1,7 @@
-"""The plan of a search: everything that the arguments, the data and the space settle before anything is started."""
+"""The plan of a search: its configuration, resolved against the data, the space and the machine."""
 
 from __future__ import annotations
 
-import argparse
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from platform.addresses import checked_bucket, checked_runs, checked_tracking, refuse_password
-from platform.objectives import check_names, objectives_of, sampler_and_pruner
-from platform.protocol import checked_folds, checked_seeds, refuse_several_objectives, with_test_fold
+from platform.addresses import checked_bucket, checked_runs
+from platform.config import SearchConfig
+from platform.objectives import objectives_of, sampler_and_pruner
+from platform.protocol import checked_folds, with_test_fold
 from platform.resources import Machine, resources, this_machine
 from platform.spaces.constraints import check_reachable, limits_of
 from platform.spaces.grid import num_points
@@ -36,6 +35,7 @@ class Plan:
     """One search, in full."""
 
     study: str
+    command: str  # what was typed or called
     space: Space
     scale: str
     data: str  # address of the shards
@@ -133,100 +133,94 @@ class Plan:
         }
 
 
-def make_plan(options: argparse.Namespace, nodes: Sequence[Machine] = ()) -> Plan:
-    """The plan that the command line asks for; Error for the first thing in it that cannot be done.
+def make_plan(config: SearchConfig, nodes: Sequence[Machine] = (), command: str = "") -> Plan:
+    """Return the plan that `config` asks for.
 
     Args:
-        nodes: of the cluster that the trials run on; empty: they run on this machine.
+        nodes: the nodes of the cluster that the trials run on; empty: they run on this machine.
+        command: what was typed or called.
+
+    Raises:
+        Error: the first thing in it that this data or this machine cannot do.
     """
-    check_names(options.objective)
-    refuse_several_objectives(options.objective, options.folds, options.finalists)
-    sampler, pruner = sampler_and_pruner(options.sampler, options.pruner, len(options.objective))
+    sampler, pruner = sampler_and_pruner(config.sampler, config.pruner, len(config.objective))
     machines = nodes or [this_machine()]
     num_gpus = int(sum(machine.gpus for machine in machines))
-    at_most = limits_of(options.at_most, num_gpus)
-    scale = options.scale if options.scale != "auto" else ("paper" if num_gpus else "tiny")
-    space = load_space(options.space, scale)
-    data = options.data or sample_set()
-    refuse_password(data)
-    manifest = with_test_fold(read_manifest(data), options.finalists)
+    at_most = limits_of(config.at_most, num_gpus)
+    scale = config.scale if config.scale != "auto" else ("paper" if num_gpus else "tiny")
+    space = load_space(config.space, scale)
+    manifest = with_test_fold(read_manifest(config.data or sample_set()), config.finalists)
     if space.reads_tags and manifest.tags is None:
-        raise Error(f"--space {options.space} reads tags, and {manifest.store} has none. Build shards of dafull.")
-    # Every byte of a local set is looked at; of a remote one each image is, when it arrives.
+        raise Error(
+            f"--space {space.name} needs tags, but {manifest.store} has none. Build the shards with:"
+            " python -m shards_tools build dafull."
+        )
+    # Every byte of a local set is read; remote images are checked when they arrive.
     verify_shards(manifest, "full" if manifest.store.is_local else "quick")
     evaluation = Evaluation(manifest, "val", SEARCH_FOLD)
     chance = evaluation.chance()
     check_reachable(at_most, space)
-    runs = checked_runs(options.runs)
-    concurrency, cpus, gpus = resources(options, scale, machines)
+    runs = checked_runs(config.runs)
+    concurrency, cpus, gpus = resources(
+        scale,
+        machines,
+        gpus_per_trial=config.gpus_per_trial,
+        ranks_per_trial=config.ranks_per_trial,
+        concurrency=config.concurrency,
+        is_cluster=config.address is not None,
+    )
     return Plan(
-        study=_study_name(options, f"{space.name}-{manifest.fingerprint[:8]}-{scale}"),
+        study=_study_name(config, f"{space.name}-{manifest.fingerprint[:8]}-{scale}"),
+        command=command,
         space=space,
         scale=scale,
         data=str(manifest.store),
         manifest=manifest,
         fold=SEARCH_FOLD,
-        objectives=objectives_of(options.objective, evaluation, num_gpus),
+        objectives=objectives_of(config.objective, evaluation, num_gpus),
         at_most=at_most,
-        warm_start=options.warm_start,
-        warm_start_storage=options.warm_start_storage,
-        seed=options.seed,
-        reading=options.reading,
-        epochs=options.epochs,
-        trials=_num_trials(options, space, scale),
-        hours=options.hours,
-        gpu_hours=_gpu_hours(options, gpus),
-        target=_target(options),
-        patience=options.patience,
+        warm_start=config.warm_start,
+        warm_start_storage=config.warm_start_storage,
+        seed=config.seed,
+        reading=config.reading,
+        epochs=config.epochs,
+        trials=_num_trials(config, space, scale),
+        hours=config.hours,
+        gpu_hours=_gpu_hours(config, gpus),
+        target=config.target,
+        patience=config.patience,
         sampler=sampler,
         pruner=pruner,
         concurrency=concurrency,
-        ranks_per_trial=options.ranks_per_trial,
+        ranks_per_trial=config.ranks_per_trial,
         cpus_per_rank=cpus,
         gpus_per_rank=gpus,
         runs=runs,
-        checkpoints=checked_bucket(options.checkpoints),
-        storage=options.storage or f"sqlite:///{runs / 'optuna.db'}",
-        tracking=checked_tracking(options.tracking or f"sqlite:///{runs / 'mlflow.db'}"),
+        checkpoints=checked_bucket(config.checkpoints),
+        storage=config.storage or f"sqlite:///{runs / 'optuna.db'}",
+        tracking=config.tracking or f"sqlite:///{runs / 'mlflow.db'}",
         chance=chance,
-        folds=checked_folds(options.folds, manifest),
-        finalists=options.finalists,
-        final_seeds=checked_seeds(options.final_seeds),
+        folds=checked_folds(config.folds, manifest),
+        finalists=config.finalists,
+        final_seeds=config.final_seeds,
     )
 
 
-def _gpu_hours(options: argparse.Namespace, gpus: float) -> float | None:
-    if options.gpu_hours and not gpus:
-        raise Error(f"--gpu-hours {options.gpu_hours:g}: trials of this search have no GPU. Use --hours.")
-    hours: float | None = options.gpu_hours
-    return hours
+def _gpu_hours(config: SearchConfig, gpus: float) -> float | None:
+    if config.gpu_hours and not gpus:
+        raise Error(f"--gpu-hours {config.gpu_hours:g}: trials of this search have no GPU. Use --hours.")
+    return config.gpu_hours
 
 
-def _target(options: argparse.Namespace) -> float | None:
-    target: float | None = options.target
-    if target is not None and not 0 < target <= 1:  # NaN too
-        raise Error(f"--target {target:g} is no value of the objective. Give a fraction above 0 and up to 1.")
-    return target
+def _num_trials(config: SearchConfig, space: Space, scale: str) -> int:
+    """Return the number asked for; a grid has no more than its points and the baselines."""
+    asked = config.trials or DEFAULT_TRIALS[scale]
+    return min(asked, len(space.baselines) + num_points(space)) if config.sampler == "grid" else asked
 
 
-def _num_trials(options: argparse.Namespace, space: Space, scale: str) -> int:
-    """As many as asked for; of a grid no more than its points and the rows by hand."""
-    asked = options.trials or DEFAULT_TRIALS[scale]
-    return min(asked, len(space.baselines) + num_points(space)) if options.sampler == "grid" else asked
-
-
-def _study_name(options: argparse.Namespace, usual: str) -> str:
-    """The name that was given, or the usual one; no study starts with its own settings."""
-    study = checked_study_name(options.study, usual)
-    if options.warm_start_storage and not options.warm_start:
-        raise Error("--warm-start-storage says where a study is: name that study with --warm-start STUDY.")
-    if options.warm_start == study and not options.warm_start_storage:
+def _study_name(config: SearchConfig, default: str) -> str:
+    """Return the study's name; a study cannot start with its own settings."""
+    study = config.study or default
+    if config.warm_start == study and not config.warm_start_storage:
         raise Error(f"--warm-start {study} is this study itself. Give this one another name with --study NAME.")
     return study
-
-
-def checked_study_name(asked: str | None, usual: str) -> str:
-    """Return the name of --study, or the usual one where none was given; Error where it cannot name a study."""
-    if asked and not re.fullmatch(r"[\w][\w.-]{0,99}", asked):
-        raise Error(f"--study {asked!r} is no name for a study. Use letters, digits, '.', '_' and '-', at most 100.")
-    return asked or usual

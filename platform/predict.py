@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             known = thresholds(checkpoint, place)
             answer["pair"] = compare(checkpoint, known, options.pair, options.false_accept_rate)
         if options.pictures:
-            answer["pictures"] = tell(checkpoint, options.pictures, options.nearest, options.top)
+            answer["pictures"] = answers_about(checkpoint, options.pictures, options.nearest, options.top)
+            show(answer["pictures"])
     if options.json:
         print_json(answer)
 
@@ -146,8 +147,8 @@ def compare(checkpoint: Path, known: Verification, pair: Sequence[Path], false_a
     return {"pictures": [str(picture) for picture in pair], "distance": distance, "same_work": same, **vars(point)}
 
 
-def tell(checkpoint: Path, places: Sequence[Path], gallery: str | None, top: int) -> list[dict[str, Any]]:
-    """What is nearest to each picture, or its likeliest classes."""
+def answers_about(checkpoint: Path, places: Sequence[Path], gallery: str | None, top: int) -> list[dict[str, Any]]:
+    """Return one entry per picture: its nearest in the gallery or, without a gallery, its likeliest classes."""
     predictor, files = Predictor(checkpoint), find_pictures(places)
     inputs = predictor.of_files(files)
     what = "classes" if gallery is None else "nearest"
@@ -162,19 +163,19 @@ def tell(checkpoint: Path, places: Sequence[Path], gallery: str | None, top: int
             [{**known.entry(place), "distance": float(distance)} for place, distance in zip(*row, strict=True)]
             for row in zip(*found, strict=True)
         ]
-    show(files, answers)
     return [{"picture": str(file), what: row} for file, row in zip(files, answers, strict=True)]
 
 
-def show(files: Sequence[Path], answers: Sequence[Sequence[dict[str, Any]]]) -> None:
-    """One table for people: a line for each answer, under the picture it is about."""
+def show(entries: Sequence[dict[str, Any]]) -> None:
+    """Print a table with one line per answer, under the picture it is about."""
+    answers = [entry.get("nearest") or entry["classes"] for entry in entries]
     table = Table("picture", *answers[0][0])
     for column in table.columns:
         column.overflow = "fold"
-    for file, row in zip(files, answers, strict=True):
+    for entry, row in zip(entries, answers, strict=True):
         for place, answer in enumerate(row):
             cells = [f"{value:.4g}" if isinstance(value, float) else value for value in answer.values()]
-            table.add_row(str(file) if place == 0 else "", *cells)
+            table.add_row(entry["picture"] if place == 0 else "", *cells)
     Console(stderr=True).print(table)
 
 

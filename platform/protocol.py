@@ -55,13 +55,6 @@ def refuse_several_objectives(objectives: Sequence[str], folds: int | None, fina
         )
 
 
-def checked_seeds(asked: int) -> int:
-    """How many seeds each finalist is trained with."""
-    if asked > MOST_SEEDS:
-        raise Error(f"--final-seeds {asked} is more than the paired test can look through. Give at most {MOST_SEEDS}.")
-    return asked
-
-
 def check_protocol(study: optuna.Study, folds: int, test_fold: int | None) -> None:
     """Refuse fewer folds than the study has gone to, and another test than it was started for."""
     gone_to = StudyRecord(study).folds

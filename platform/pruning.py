@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import optuna
 from optuna import pruners
 from optuna.pruners import BasePruner
 
-from platform.plan import Plan
 from platform.trial_record import TrialRecord
+
+if TYPE_CHECKING:
+    from platform.plan import Plan
 
 REDUCTION_FACTOR = 3  # of successive halving: the best third of a rung goes on; Li et al. 2020 (ASHA), section 3.2
 LARGEST_NUM_RUNGS = 3

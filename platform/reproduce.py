@@ -98,13 +98,13 @@ def reproduce(table_plan: TablePlan, started: float, *, as_json: bool) -> None:
         study = open_study(plan, storage)
         enqueue_missing(study, table_plan)
         retell(study, plan, journal)
-        with tracked(plan, journal, PROGRAM) as tracker:
+        with tracked(plan, journal) as tracker:
             trials = FixedTrials(study, plan, journal, screen_of_part(plan, partial(count, study)))
             storage.interrupted = lambda: trials.interrupted
             print_header(table_plan, study)
             if not trials.done:
                 with cluster_when_needed(plan) as start_ray:
-                    run_start(study, plan, trials, tracker, recorded_start(study, plan, start_ray, PROGRAM))
+                    run_start(study, plan, trials, tracker, recorded_start(study, plan, start_ray))
             known = newest(study)
             metrics = measured(study, table_plan, known, journal, interrupted=trials.interrupted)
             results = results_of(table_plan, known, metrics)
@@ -121,7 +121,6 @@ def reproduce(table_plan: TablePlan, started: float, *, as_json: bool) -> None:
 def parser() -> Parser:
     """Return the command line's parser."""
     arguments = Parser(prog=f"python -m {PROGRAM}", usage=USAGE, description=__doc__, epilog=EXAMPLE)
-    arguments.set_defaults(address=None, ranks_per_trial=1)  # what `resources` reads of a search
     add: Any = arguments.add_argument
     add("table", nargs="?", metavar="TABLE", help=f"one of {', '.join(TABLES)}")
     add("--list", action="store_true", help="list the tables with their papers; with TABLE, list its rows")

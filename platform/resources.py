@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -36,37 +35,51 @@ def this_machine() -> Machine:
     return Machine(num_cpus(), torch.cuda.device_count() if torch.cuda.is_available() else 0)
 
 
-def resources(options: argparse.Namespace, scale: str, machines: Sequence[Machine]) -> tuple[int, int, float]:
-    """Trials at a time, and the CPUs and GPUs of each of their ranks; `auto` may lower the first after a measurement.
+def resources(
+    scale: str,
+    machines: Sequence[Machine],
+    *,
+    gpus_per_trial: float | None,
+    ranks_per_trial: int,
+    concurrency: int | str | None,
+    is_cluster: bool,
+) -> tuple[int, int, float]:
+    """Return how many trials run at a time, and the CPUs and GPUs of each of their ranks.
 
     Args:
-        machines: this one, or the nodes of a cluster, to which others may come: there the first may be more than fits.
+        machines: this one, or the nodes of a cluster; since nodes may join later, there more trials may be allowed than
+            fit now.
+        gpus_per_trial: GPUs per rank; None: 1 if there is a GPU.
+        ranks_per_trial: processes that train one model together.
+        concurrency: trials at a time; None or "auto": as many as CPUs and GPUs allow. A measurement may lower "auto".
+        is_cluster: whether a cluster was joined.
+
+    Raises:
+        Error: more is asked for than there is.
     """
     most_gpus = max(machine.gpus for machine in machines)
-    gpus = options.gpus_per_trial or (1.0 if most_gpus else 0.0)
+    gpus = gpus_per_trial or (1.0 if most_gpus else 0.0)
     if gpus > most_gpus:
-        place = "the largest node" if options.address else "this machine"
+        place = "the largest node" if is_cluster else "this machine"
         raise Error(f"--gpus-per-trial {gpus:g}: {place} has {most_gpus:g} GPUs. Give less, or leave it out.")
-    ranks = _checked_ranks(options, gpus, machines)
-    num_at_once = max(1, sum(num_held(machine, scale, gpus) for machine in machines) // ranks)
-    concurrency = num_at_once if options.concurrency in (None, AUTO) else options.concurrency
-    if gpus and concurrency > num_at_once and not options.address:
-        each = f"{ranks * gpus:g} GPUs per trial"
-        raise Error(f"--concurrency {concurrency}: with {each} {num_at_once} fit. Give less of one.")
-    return concurrency, cpus_of_each(concurrency * ranks, scale, gpus, machines), gpus
+    _check_ranks(ranks_per_trial, gpus, machines, is_cluster)
+    num_at_once = max(1, sum(num_held(machine, scale, gpus) for machine in machines) // ranks_per_trial)
+    chosen = concurrency if isinstance(concurrency, int) else num_at_once
+    if gpus and chosen > num_at_once and not is_cluster:
+        each = f"{ranks_per_trial * gpus:g} GPUs per trial"
+        raise Error(f"--concurrency {chosen}: with {each} {num_at_once} fit. Give less of one.")
+    return chosen, cpus_of_each(chosen * ranks_per_trial, scale, gpus, machines), gpus
 
 
-def _checked_ranks(options: argparse.Namespace, gpus: float, machines: Sequence[Machine]) -> int:
-    """The ranks of a trial; more than one where all of them fit at the same time."""
-    ranks: int = options.ranks_per_trial
+def _check_ranks(ranks: int, gpus: float, machines: Sequence[Machine], is_cluster: bool) -> None:
+    """Refuse more ranks than fit at the same time, and ranks that would share a GPU."""
     most = sum(int(machine.gpus / gpus) if gpus else machine.cpus for machine in machines)
     if ranks > max(most, 1):
-        place = "the nodes hold" if options.address else "this machine holds"
+        place = "the nodes hold" if is_cluster else "this machine holds"
         each = f"{gpus:g} GPUs" if gpus else "a CPU"
         raise Error(f"--ranks-per-trial {ranks}: {place} {most} of {each} each. Give less.")
     if ranks > 1 and 0 < gpus < 1:
         raise Error(f"--ranks-per-trial {ranks}: ranks cannot share a GPU, but --gpus-per-trial is {gpus:g}. Give 1.")
-    return ranks
 
 
 def cpus_of_each(num_ranks: int, scale: str, gpus: float, machines: Sequence[Machine]) -> int:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import optuna
 
 from platform.code_version import code_version
-from platform.environment import start_of_search, typed_command
+from platform.environment import start_of_search
 from platform.execution import run_trials
 from platform.plan import Plan
 from platform.storage import without_password
@@ -26,19 +26,15 @@ LONGEST_WAIT_AFTER_AN_ERROR_S = 2.0
 
 
 @contextmanager
-def tracked(plan: Plan, journal: Journal, program: str) -> Iterator[Tracker]:
-    """Send the journal to MLflow while the context lasts; after an error, do not wait for an unreachable store.
-
-    Args:
-        program: the module that `python -m` runs, for the parent run's source.
-    """
+def tracked(plan: Plan, journal: Journal) -> Iterator[Tracker]:
+    """Send the journal to MLflow while the context lasts; after an error, do not wait for an unreachable store."""
     tracker = Tracker(
         journal,
         uri=plan.tracking,
         artifacts=plan.runs / "artifacts",
         study=plan.study,
         params={key: value for key, value in plan.identity().items() if value is not None},
-        tags=study_tags(plan, program),
+        tags=study_tags(plan),
         data=data_of(plan),
     )
     tracker.start()
@@ -50,11 +46,11 @@ def tracked(plan: Plan, journal: Journal, program: str) -> Iterator[Tracker]:
         tracker.close(wait_s)
 
 
-def recorded_start(study: optuna.Study, plan: Plan, start_ray: Callable[[], None], program: str) -> Callable[[], None]:
+def recorded_start(study: optuna.Study, plan: Plan, start_ray: Callable[[], None]) -> Callable[[], None]:
     """Return a function that records this start in the study, then starts Ray."""
 
     def start() -> None:
-        StudyRecord(study).last_start = start_of_search(plan, program)
+        StudyRecord(study).last_start = start_of_search(plan)
         start_ray()
 
     return start
@@ -77,13 +73,13 @@ def run_start(study: optuna.Study, plan: Plan, trials: Trials, tracker: Tracker,
         raise trials.failure
 
 
-def study_tags(plan: Plan, program: str) -> dict[str, str]:
+def study_tags(plan: Plan) -> dict[str, str]:
     """Return the parent run's tags: the data, the code and the command of the start that created it."""
     return {
         **search_tags(plan),
         "data": plan.manifest.fingerprint,
         "data_folder": str(plan.data),
         "code_version": code_version(),
-        "mlflow.source.name": typed_command(program),
+        "mlflow.source.name": plan.command,
         "mlflow.source.type": "LOCAL",
     }

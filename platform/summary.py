@@ -18,10 +18,10 @@ from platform.tracking.tracker import Tracker
 from platform.trial_record import TrialRecord
 
 
-def study_event(study: optuna.Study, plan: Plan, command: str, *, over: bool) -> dict[str, Any]:
+def study_event(study: optuna.Study, plan: Plan, *, over: bool) -> dict[str, Any]:
     """The state of the whole study, for the parent run, and once the search is over its models for the registry."""
     best = chosen_trial(study)
-    tags = {**counts(study), NOTE: study_note(study, plan, command)}
+    tags = {**counts(study), NOTE: study_note(study, plan)}
     chance = {f"chance_{name}": plan.chance[name] for name in plan.objectives if name in plan.chance}
     if best is None:
         return {"trial": None, "checkpoint": None, "tags": tags, "metrics": chance, "models": []}

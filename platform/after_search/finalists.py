@@ -16,7 +16,7 @@ from platform.after_search.trainings import Trainings, is_to_run, note_scores, o
 from platform.comparison.of_study import Scores, seeds_of_finalists, tested_scores
 from platform.comparison.paired import mean_and_std
 from platform.display.lines import label
-from platform.evaluate import evaluate
+from platform.evaluate import evaluate_split
 from platform.fixed_trials import Training, enqueue_training, leave_out, newest
 from platform.plan import Plan
 from platform.storage import PatientStorage
@@ -116,7 +116,7 @@ class Finalists:
                 continue
             say(f"{TrialRecord(found).label:<34} on the test split")
             with fetched(TrialRecord(found).checkpoint, EVALUATED) as checkpoint:
-                result = evaluate(checkpoint, self._plan.manifest, split="test", fold=None)
+                result = evaluate_split(checkpoint, self._plan.manifest, split="test", fold=None)
             StudyRecord(self.study).store_test_metrics(found.number, result["metrics"])
         for number, by_seed in self.scores().items():
             self._tell_mlflow(number, by_seed)

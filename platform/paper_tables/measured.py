@@ -8,7 +8,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from platform.after_search.trainings import note_scores
-from platform.evaluate import evaluate
+from platform.evaluate import evaluate_split
 from platform.fixed_trials import Training
 from platform.paper_tables.options import TablePlan
 from platform.tracking.journal import Journal
@@ -58,6 +58,6 @@ def measured(
 
 def _evaluated(study: optuna.Study, table_plan: TablePlan, trial: FrozenTrial) -> Metrics:
     with fetched(TrialRecord(trial).checkpoint, EVALUATED) as checkpoint:
-        metrics: Metrics = evaluate(checkpoint, table_plan.plan.manifest, split="test", fold=None)["metrics"]
+        metrics: Metrics = evaluate_split(checkpoint, table_plan.plan.manifest, split="test", fold=None)["metrics"]
     StudyRecord(study).store_test_metrics(trial.number, metrics)
     return metrics

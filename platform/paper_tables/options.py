@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 from platform.addresses import checked_runs, checked_tracking, refuse_password
+from platform.config import check_study_name
+from platform.environment import typed_command
 from platform.fixed_trials import Training
-from platform.paper_tables.table import TEST, PaperTable, get_table, reads_tags
-from platform.plan import Plan, checked_study_name
+from platform.paper_tables.table import PROGRAM, TEST, PaperTable, get_table, reads_tags
+from platform.plan import Plan
 from platform.protocol import checked_folds
 from platform.resources import Machine, resources
 from shards_tools.errors import Error
@@ -66,9 +68,18 @@ def make_table_plan(options: argparse.Namespace, machine: Machine) -> TablePlan:
     split = printed_split(table, manifest)
     chance = [Evaluation(manifest, split, fold).chance() for fold in range(folds)]
     runs = checked_runs(options.runs)
-    concurrency, cpus, gpus = resources(options, scale, [machine])
+    check_study_name(options.study)
+    concurrency, cpus, gpus = resources(
+        scale,
+        [machine],
+        gpus_per_trial=options.gpus_per_trial,
+        ranks_per_trial=1,
+        concurrency=options.concurrency,
+        is_cluster=False,
+    )
     plan = Plan(
-        study=checked_study_name(options.study, f"{table.name}-{manifest.fingerprint[:8]}-{scale}"),
+        study=options.study or f"{table.name}-{manifest.fingerprint[:8]}-{scale}",
+        command=typed_command(PROGRAM),
         space=table.space(scale),
         scale=scale,
         data=str(manifest.store),

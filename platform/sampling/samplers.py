@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
-from platform.plan import Plan
 from platform.pruning import rungs_of
 from platform.sampling.rungwise import RungwiseSampler
 from platform.spaces.grid import StudyGrid, grid_of
+
+if TYPE_CHECKING:
+    from platform.plan import Plan
 
 EARLIEST_SHARE = 0.1  # of the epochs: an earlier rung says too little of the end to be learned from
 

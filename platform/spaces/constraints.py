@@ -19,8 +19,27 @@ Limits = Mapping[str, float]  # cost -> the most of it
 NUM_TRIED = 50  # draws of which one must keep to the limits
 
 
+def check_limits(words: Sequence[str]) -> None:
+    """Refuse words of --at-most that are no limits.
+
+    Raises:
+        Error: a word is not NAME=VALUE with the name of a cost and a positive number, or a cost is limited twice.
+    """
+    _parsed_limits(words)
+
+
 def limits_of(words: Sequence[str], num_gpus: int) -> dict[str, float]:
-    """What --at-most says, each word NAME=VALUE."""
+    """Return cost -> limit, from the words NAME=VALUE of --at-most.
+
+    Raises:
+        Error: a word is invalid, or GPU memory is limited where there is no GPU.
+    """
+    limits = _parsed_limits(words)
+    refuse_gpu_memory("--at-most", list(limits), num_gpus)
+    return limits
+
+
+def _parsed_limits(words: Sequence[str]) -> dict[str, float]:
     limits: dict[str, float] = {}
     for word in words:
         name, _, value = word.partition("=")
@@ -34,7 +53,6 @@ def limits_of(words: Sequence[str], num_gpus: int) -> dict[str, float]:
             limits[name] = 0.0
         if not limits[name]:
             raise Error(f"--at-most {word}: {value!r} is not a number above 0. Write it like {name}=30e6.")
-    refuse_gpu_memory("--at-most", list(limits), num_gpus)
     return limits
 
 

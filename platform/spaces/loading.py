@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -66,12 +66,36 @@ def space_names() -> list[str]:
     )
 
 
-def load_space(name: str, scale: str) -> Space:
-    """The space called `name`, or the one in the file `name`, at `scale`; every key and baseline is checked."""
-    module = _module_from_file(Path(name)) if name.endswith(".py") else _module_by_name(name)
-    suggest = getattr(module, "suggest", None)
+def check_space(space: object) -> None:
+    """Refuse what is no space, without loading it.
+
+    Raises:
+        Error: there is no space of that name, no such file, or the object has no function `suggest`.
+    """
+    if not isinstance(space, str):
+        if not callable(space) and not callable(getattr(space, "suggest", None)):
+            raise Error(f"space={space!r} is not a space. Give a name, a file, or a function suggest(trial).")
+    elif space.endswith(".py"):
+        if not Path(space).is_file():
+            raise Error(f"There is no space file {space}. Spaces by name: {', '.join(space_names())}.")
+    elif space not in space_names():
+        raise unknown("space", space, space_names())
+
+
+def load_space(space: Any, scale: str) -> Space:
+    """Load a space at `scale` and check every key and baseline of it.
+
+    Args:
+        space: a name, a file, a function `suggest(trial)`, or an object with `suggest` and perhaps `BASELINES`.
+
+    Raises:
+        Error: it is none of these, or suggests what no recipe takes.
+    """
+    check_space(space)
+    name, source = _source(space)
+    suggest = getattr(source, "suggest", None)
     if not callable(suggest):
-        raise Error(f"Space {name} has no function suggest(trial). It must return a dict with the key 'recipe'.")
+        raise Error(f"Space {space} has no function suggest(trial). It must return a dict with the key 'recipe'.")
     if "scale" in inspect.signature(suggest).parameters:
 
         def at_scale(trial: Any) -> dict[str, Any]:
@@ -79,17 +103,17 @@ def load_space(name: str, scale: str) -> Space:
             return settings
     else:
         at_scale = suggest
-    space = Space(
-        name=Path(name).stem,
+    loaded = Space(
+        name=name,
         suggest=at_scale,
-        baselines=_baselines(module, Path(name).stem, scale),
-        about=(inspect.getdoc(module) or "").partition("\n")[0],
+        baselines=_baselines(source, name, scale),
+        about=(inspect.getdoc(source) or "").partition("\n")[0],
     )
-    seen = _probe(space)
-    for row, values in space.baselines.items():
-        check_point(space, f"Space {space.name}, baseline {row!r}", values, seen.distributions)
+    seen = _probe(loaded)
+    for row, values in loaded.baselines.items():
+        check_point(loaded, f"Space {name}, baseline {row!r}", values, seen.distributions)
     return replace(
-        space,
+        loaded,
         distributions={key: distribution_to_json(seen.distributions[key]) for key in sorted(seen.distributions)},
         draws=seen.draws,
         longest_epochs=max(recipe.epochs for recipe in seen.recipes),
@@ -98,10 +122,14 @@ def load_space(name: str, scale: str) -> Space:
     )
 
 
-def _module_by_name(name: str) -> ModuleType:
-    if name not in space_names():
-        raise unknown("space", name, space_names())
-    return importlib.import_module(f"search_spaces.{name}")
+def _source(space: Any) -> tuple[str, Any]:
+    """Return the name of a space, and what has its `suggest`: a module, an object, or a namespace for a function."""
+    if isinstance(space, str):
+        if space.endswith(".py"):
+            return Path(space).stem, _module_from_file(Path(space))
+        return space, importlib.import_module(f"search_spaces.{space}")
+    name = getattr(space, "__name__", type(space).__name__).rpartition(".")[2].strip("<>")
+    return name, space if hasattr(space, "suggest") else SimpleNamespace(suggest=space, __doc__=space.__doc__)
 
 
 class _AsWritten(SourceFileLoader):
@@ -113,8 +141,6 @@ class _AsWritten(SourceFileLoader):
 
 
 def _module_from_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise Error(f"There is no space file {path}. Spaces by name: {', '.join(space_names())}.")
     loader = _AsWritten(f"space_{path.stem}", str(path))
     spec = importlib.util.spec_from_file_location(loader.name, path, loader=loader)
     assert spec is not None
@@ -126,9 +152,9 @@ def _module_from_file(path: Path) -> ModuleType:
     return module
 
 
-def _baselines(module: ModuleType, name: str, scale: str) -> dict[str, dict[str, Any]]:
+def _baselines(source: Any, name: str, scale: str) -> dict[str, dict[str, Any]]:
     """The rows at `scale`: BASELINES maps a row's name to its values, or a scale to such a mapping."""
-    rows = getattr(module, "BASELINES", {})
+    rows = getattr(source, "BASELINES", {})
     if isinstance(rows, Mapping) and rows and set(rows) <= {"paper", "tiny"}:
         rows = rows.get(scale, {})
     if not isinstance(rows, Mapping) or not all(isinstance(values, Mapping) for values in rows.values()):

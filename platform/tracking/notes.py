@@ -20,7 +20,7 @@ NOTE = "mlflow.note.content"  # the tag that MLflow shows as the description of 
 ENDED = "\n\nEnded "  # what stands before it was written when the trial began
 
 
-def study_note(study: optuna.Study, plan: Plan, command: str) -> str:
+def study_note(study: optuna.Study, plan: Plan) -> str:
     """What the study is, what it has found, and how to go on."""
     manifest, best = plan.manifest, chosen_trial(study)
     what = f"{manifest.num_images:,} images of {len(manifest.works):,} works or classes, `{manifest.layout}`"
@@ -30,7 +30,7 @@ def study_note(study: optuna.Study, plan: Plan, command: str) -> str:
         "",
         *(_table(study, plan, best) if best else ["No trial has ended yet."]),
         "",
-        f"Go on, or see the summary: `{command}`",
+        f"Go on, or see the summary: `{plan.command}`",
         "",
         f"Tables and figures: `python -m platform.report {plan.study} --out report`",
     ]

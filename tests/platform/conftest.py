@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 from platform.plan import Plan, make_plan
-from platform.search import parser
+from platform.search import parse
 from platform.storage import PatientStorage
 from platform.study import open_storage, open_study
 from platform.tracking.journal import Journal
@@ -94,7 +94,7 @@ def plan_of(shards: Path, small_space: Path, tmp_path: Path) -> Callable[..., Pl
 
     def make(*options: object) -> Plan:
         words = ("--space", small_space, "--data", shards, "--runs", tmp_path / "runs", *options)
-        return make_plan(parser().parse_args([str(word) for word in words]))
+        return make_plan(parse([str(word) for word in words])[0])
 
     return make
 
@@ -111,7 +111,7 @@ def quick_plan(tmp_path_factory: pytest.TempPathFactory, shards: Path, small_spa
     folder = tmp_path_factory.mktemp("quick-plan")
     (folder / "small.py").write_text(small_space_text)
     words = ["--space", str(folder / "small.py"), "--data", str(shards), "--runs", str(folder), "--trials", "6"]
-    return make_plan(parser().parse_args(words))
+    return make_plan(parse(words)[0])
 
 
 @pytest.fixture

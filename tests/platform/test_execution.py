@@ -72,7 +72,7 @@ from platform.display.lines import Display
 from platform.execution import local_cluster, run_trials
 from platform.tracking.journal import Journal
 from platform.plan import make_plan
-from platform.search import parser
+from platform.search import parse
 from platform.study import open_storage, open_study
 from platform.trials import Trials
 
@@ -92,7 +92,7 @@ def train(config):
             tune.report({**numbers, "time": time.time()}, checkpoint=checkpoint)
 
 
-plan = make_plan(parser().parse_args(sys.argv[2:]))
+plan = make_plan(parse(sys.argv[2:])[0])
 study = open_study(plan, open_storage(plan.storage))
 with Journal(plan.folder / "journal.jsonl") as journal, local_cluster(plan):
     run_trials(plan, Trials(study, plan, journal, Display(study, plan)), 1, train)

@@ -94,7 +94,7 @@ from platform.display.lines import Display
 from platform.execution import local_cluster, run_trials
 from platform.tracking.journal import Journal
 from platform.plan import make_plan
-from platform.search import parser
+from platform.search import parse
 from platform.study import open_storage, open_study
 from platform.trials import Trials
 from trainables import ray_trial
@@ -111,7 +111,7 @@ def with_a_broken_rank(config):
 
 whole = ray_trial.run_rank
 trainable = with_a_broken_rank if sys.argv[1] == "broken" else ray_trial.run_trial
-plan = make_plan(parser().parse_args(sys.argv[2:]))
+plan = make_plan(parse(sys.argv[2:])[0])
 study = open_study(plan, open_storage(plan.storage))
 with Journal(plan.folder / "journal.jsonl") as journal, local_cluster(plan):
     before = ray.available_resources()["CPU"]

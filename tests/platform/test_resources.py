@@ -1,6 +1,5 @@
 """How many trials run at a time on one machine and on the nodes of a cluster, and what each has."""
 
-from argparse import Namespace
 from typing import Any
 
 import pytest
@@ -9,10 +8,18 @@ from platform.resources import Machine, resources
 from shards_tools.errors import Error
 
 
-def options(
-    *, address: str | None = None, concurrency: int | None = None, gpus: float | None = None, ranks: int = 1
-) -> Namespace:
-    return Namespace(address=address, concurrency=concurrency, gpus_per_trial=gpus, ranks_per_trial=ranks)
+def resources_of(
+    scale: str,
+    machines: list[Machine],
+    *,
+    is_cluster: bool = False,
+    concurrency: int | None = None,
+    gpus: float | None = None,
+    ranks: int = 1,
+) -> tuple[int, int, float]:
+    return resources(
+        scale, machines, gpus_per_trial=gpus, ranks_per_trial=ranks, concurrency=concurrency, is_cluster=is_cluster
+    )
 
 
 @pytest.mark.parametrize(
@@ -40,16 +47,16 @@ def options(
 def test_as_many_run_as_the_machines_hold(
     scale: str, machines: list[Machine], asked: dict[str, float], expected: tuple[int, int, float]
 ) -> None:
-    assert resources(options(address="head:6379", **asked), scale, machines) == expected
+    assert resources_of(scale, machines, is_cluster=True, **asked) == expected
 
 
 def test_more_gpus_than_there_are_is_refused() -> None:
     with pytest.raises(Error, match="with 1 GPUs per trial 2 fit"):
-        resources(options(concurrency=6), "paper", [Machine(8, 2)])
+        resources_of("paper", [Machine(8, 2)], concurrency=6)
     with pytest.raises(Error, match="this machine has 2 GPUs"):
-        resources(options(gpus=3), "paper", [Machine(8, 2)])
+        resources_of("paper", [Machine(8, 2)], gpus=3)
     with pytest.raises(Error, match="the largest node has 2 GPUs"):
-        resources(options(gpus=3, address="head:6379"), "paper", [Machine(8, 2), Machine(8, 1)])
+        resources_of("paper", [Machine(8, 2), Machine(8, 1)], gpus=3, is_cluster=True)
 
 
 @pytest.mark.parametrize(
@@ -57,10 +64,10 @@ def test_more_gpus_than_there_are_is_refused() -> None:
     [
         ({"concurrency": 2, "ranks": 2}, [Machine(8, 2)], "with 2 GPUs per trial 1 fit"),
         ({"ranks": 3}, [Machine(8, 2)], "this machine holds 2 of 1 GPUs each"),
-        ({"ranks": 7, "address": "head:6379"}, [Machine(2, 0), Machine(4, 0)], "the nodes hold 6 of a CPU each"),
+        ({"ranks": 7, "is_cluster": True}, [Machine(2, 0), Machine(4, 0)], "the nodes hold 6 of a CPU each"),
         ({"ranks": 2, "gpus": 0.5}, [Machine(8, 2)], "ranks cannot share a GPU"),
     ],
 )
 def test_ranks_that_do_not_fit_are_refused(asked: dict[str, Any], machines: list[Machine], said: str) -> None:
     with pytest.raises(Error, match=said):
-        resources(options(**asked), "paper", machines)
+        resources_of("paper", machines, **asked)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from platform.evaluate import evaluate
+from platform.evaluate import evaluate_split
 from platform.figures.answers import Answers, Rankings
 from platform.figures.class_size import class_sizes, draw_class_size
 from shards_tools.errors import Error
@@ -22,7 +22,7 @@ def test_every_class_stands_at_its_training_images(names: Answers) -> None:
 
 
 def test_the_bins_are_those_of_evaluate(names: Answers, naming_checkpoint: Path, class_shards: Path) -> None:
-    metrics = evaluate(naming_checkpoint, read_manifest(class_shards), split="val", fold=None)["metrics"]
+    metrics = evaluate_split(naming_checkpoint, read_manifest(class_shards), split="val", fold=None)["metrics"]
     bins = class_sizes(names).bins
     assert [(bin_.name, bin_.least, bin_.most) for bin_ in bins] == [("few", 2, 19), ("medium", 20, 34)]
     assert [bin_.accuracy for bin_ in bins] == pytest.approx([metrics["top1_few"], metrics["top1_medium"]])

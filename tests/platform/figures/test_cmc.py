@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from platform.evaluate import evaluate
+from platform.evaluate import evaluate_split
 from platform.figures.answers import Answers, Rankings
 from platform.figures.cmc import cmc, draw_cmc
 from shards_tools.manifest_file import read_manifest
@@ -22,7 +22,7 @@ def test_the_curve_is_what_a_slow_loop_finds_and_ends_with_the_gallery(rankings:
 
 
 def test_the_drawn_numbers_are_those_of_evaluate(rankings: Rankings, ranking_checkpoint: Path, shards: Path) -> None:
-    result = evaluate(ranking_checkpoint, read_manifest(shards), split="val", fold=None)
+    result = evaluate_split(ranking_checkpoint, read_manifest(shards), split="val", fold=None)
     rows = {rank: (found, chance) for rank, found, chance in draw_cmc(rankings).rows}
     for rank in (1, 5, 10, 20):
         assert rows[rank] == pytest.approx(
@@ -31,7 +31,7 @@ def test_the_drawn_numbers_are_those_of_evaluate(rankings: Rankings, ranking_che
 
 
 def test_of_classes_it_is_top_k_accuracy(names: Answers, naming_checkpoint: Path, class_shards: Path) -> None:
-    result = evaluate(naming_checkpoint, read_manifest(class_shards), split="val", fold=None)
+    result = evaluate_split(naming_checkpoint, read_manifest(class_shards), split="val", fold=None)
     figure = draw_cmc(names)
     assert figure.title == "Top-k accuracy"
     assert figure.rows[0] == pytest.approx((1, result["metrics"]["top1"], 1 / 33))

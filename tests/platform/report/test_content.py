@@ -3,6 +3,7 @@
 import json
 import math
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import optuna
 import pytest
 from optuna.trial import create_trial
 
-from platform.environment import start_of_search
+from platform.config import SearchConfig
+from platform.environment import call_of, start_of_search, typed_command
 from platform.plan import Plan
 from platform.report.papers import printed_row
 from platform.report.settings import commands, in_lines
@@ -98,11 +100,23 @@ def test_printed_numbers_are_the_papers() -> None:
     assert numbers == pytest.approx({"mINP": 0.1314, "mAP": 0.4224, "cmc_1": 0.7472, "cmc_5": 0.8934})
 
 
-def test_a_start_is_remembered_without_passwords(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_is_remembered_without_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["search.py", "--space", "small.py", "--storage=postgresql://me:secret@host/name"]
     monkeypatch.setattr("sys.argv", words)
-    start = json.loads(json.dumps(start_of_search(plan, "platform.search")))
-    assert start["command"] == "python -m platform.search --space small.py '--storage=postgresql://me:***@host/name'"
+    expected = "python -m platform.search --space small.py '--storage=postgresql://me:***@host/name'"
+    assert typed_command("platform.search") == expected
+
+
+def test_a_call_is_remembered_without_passwords_and_defaults() -> None:
+    config = SearchConfig(space="transreid", trials=3, objective="mAP", storage="postgresql://me:secret@host/name")
+    assert call_of("search", config) == (
+        "search(SearchConfig(space='transreid', trials=3, objective=('mAP',), storage='postgresql://me:***@host/name'))"
+    )
+
+
+def test_a_start_is_remembered(plan: Plan) -> None:
+    start = json.loads(json.dumps(start_of_search(replace(plan, command="python -m platform.search"))))
+    assert start["command"] == "python -m platform.search"
     assert start["data"] == plan.data
     assert start["chance"] == plan.chance
     assert start["chance_by_fold"] == [plan.chance]

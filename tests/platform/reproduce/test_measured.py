@@ -7,7 +7,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from platform.evaluate import evaluate
+from platform.evaluate import evaluate_split
 from platform.fixed_trials import newest
 from platform.paper_tables.measured import measured
 from platform.paper_tables.options import TablePlan, make_table_plan
@@ -51,7 +51,7 @@ def trained(table_plan: TablePlan, tmp_path: Path) -> optuna.Study:
 def test_the_row_has_the_metrics_of_the_test_split_and_each_checkpoint_is_evaluated_once(
     table_plan: TablePlan, trained: optuna.Study, tmp_path: Path
 ) -> None:
-    expected = evaluate(tmp_path / "last", table_plan.plan.manifest, split="test", fold=None)["metrics"]
+    expected = evaluate_split(tmp_path / "last", table_plan.plan.manifest, split="test", fold=None)["metrics"]
     with Journal(tmp_path / "journal.jsonl") as journal:
         first = measured(trained, table_plan, newest(trained), journal, interrupted=False)
         shutil.rmtree(tmp_path / "last")

@@ -8,7 +8,7 @@ import optuna
 import pytest
 
 from platform.plan import make_plan
-from platform.search import parser
+from platform.search import parse
 from platform.spaces import loading
 from platform.spaces.loading import load_space, space_names
 from shards_tools.errors import Error
@@ -98,7 +98,7 @@ def test_draws_end_where_nothing_new_comes_and_at_the_latest_at_a_bound(
 def test_a_space_that_reads_tags_is_refused_on_data_without_any(shards: Path, tmp_path: Path) -> None:
     words = ["--space", "animesion_vilt", "--data", str(shards), "--scale", "tiny", "--runs", str(tmp_path / "runs")]
     with pytest.raises(Error, match=r"--space animesion_vilt reads tags, and .* has none"):
-        make_plan(parser().parse_args(words))
+        make_plan(parse(words)[0])
     assert not (tmp_path / "runs").exists()
 
 

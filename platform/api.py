@@ -1,0 +1,213 @@
+"""The platform from Python: search, evaluate, predict, and read a study.
+
+from platform.api import SearchConfig, search
+
+result = search(SearchConfig(space="transreid", trials=20))
+result.best.params, result.to_frame()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from platform.config import SearchConfig
+from platform.environment import call_of
+from platform.evaluate import as_json, evaluate_split
+from platform.predict import answers_about
+from platform.runner import run_search
+from platform.stored_study import open_read_only, read_study, value_of
+from platform.study import chosen_trial
+from platform.trial_record import TrialRecord
+from shards_tools.errors import Error as SakugaError
+from shards_tools.manifest_file import read_manifest
+from trainables.checkpoint import EVALUATED
+from trainables.places import fetched
+from trainables.verification import ASKED
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = [
+    "BestTrial",
+    "SakugaError",
+    "SearchConfig",
+    "SearchResult",
+    "TrialResult",
+    "evaluate",
+    "load_study",
+    "predict",
+    "search",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestTrial:
+    """The best trial of a study."""
+
+    trial: int
+    value: float  # the first objective, after the last epoch of the checkpoint
+    params: dict[str, Any]
+    checkpoint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialResult:
+    """One trial of a study."""
+
+    number: int
+    state: TrialState
+    value: float | None  # the first objective after the last epoch; None before the first
+    params: dict[str, Any]
+    metrics: dict[str, float] = field(default_factory=dict)  # after the last epoch
+    reason: str = ""  # of pruning or failure
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResult:
+    """A study and what it has found.
+
+    Attributes:
+        best: the best trial, or None while no trial is complete.
+        trials: every trial that has started, by number.
+        study: the Optuna study, read-only.
+        summary: the object that `platform.search --json` prints; empty if the study was only loaded.
+    """
+
+    best: BestTrial | None
+    trials: list[TrialResult]
+    study: optuna.Study
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    def to_frame(self) -> pandas.DataFrame:
+        """Return a table with one row per trial: number, state, value, its parameters and its metrics."""
+        import pandas
+
+        rows = [
+            {
+                "number": trial.number,
+                "state": trial.state.name,
+                "value": trial.value,
+                **{f"params.{name}": value for name, value in trial.params.items()},
+                **{f"metrics.{name}": value for name, value in trial.metrics.items()},
+            }
+            for trial in self.trials
+        ]
+        return pandas.DataFrame(rows, columns=None if rows else ["number", "state", "value"])
+
+
+def search(config: SearchConfig) -> SearchResult:
+    """Run or resume a search and return its result; a finished study is only read.
+
+    Ctrl-C, or an interrupt of the notebook's kernel, stops after the current epoch of each running trial; the same
+    call resumes.
+
+    Args:
+        config: the options of the search. With `dry_run`, nothing is trained: `summary` is the estimate.
+
+    Raises:
+        SakugaError: the search cannot run as configured, or too many trials in a row failed.
+        KeyboardInterrupt: the search was interrupted.
+    """
+    start = run_search(config, call_of("search", config))
+    start.raise_if_stopped()
+    if config.dry_run:
+        empty = optuna.create_study(direction="maximize")
+        return SearchResult(best=None, trials=[], study=empty, summary=start.summary)
+    return load_study(start.summary["study"], runs=config.runs, storage=config.storage, summary=start.summary)
+
+
+def load_study(
+    name: str, *, runs: str | Path = "runs", storage: str | None = None, summary: dict[str, Any] | None = None
+) -> SearchResult:
+    """Read a study from its database, whether its search is running or finished; nothing is changed.
+
+    Args:
+        name: the name of the study.
+        runs: the folder of `--runs`.
+        storage: the URL of the database, if it is not `optuna.db` in `runs`.
+        summary: what the search that was just run has printed.
+
+    Raises:
+        SakugaError: there is no such study or database.
+    """
+    url = storage or f"sqlite:///{Path(runs).absolute() / 'optuna.db'}"
+    stored = read_study(open_read_only(url), url, name)
+    best = chosen_trial(stored.study)
+    return SearchResult(
+        best=_best(best) if best else None,
+        trials=[_result(trial, stored.objective) for trial in stored.trials],
+        study=stored.study,
+        summary=summary or {},
+    )
+
+
+def evaluate(
+    checkpoint: str | Path, *, data: str | Path, split: str = "val", fold: int | None = None
+) -> dict[str, Any]:
+    """Evaluate a checkpoint on a split, as `python -m platform.evaluate --json` does.
+
+    Args:
+        checkpoint: a folder that a training wrote, or its s3:// or gs:// address.
+        data: shards: a folder or an address.
+        split: "val" or "test".
+        fold: the fold of the split; None: the fold that the checkpoint was validated on.
+
+    Returns:
+        `mAP`, `mINP`, `cmc` (rank -> value) and `num_valid_queries`, or `top1` and `top5`, as fractions in 0..1; the
+        same for random features under `chance`.
+
+    Raises:
+        SakugaError: the checkpoint or the split cannot be read.
+    """
+    with fetched(str(checkpoint), EVALUATED) as folder:
+        return as_json(evaluate_split(folder, read_manifest(str(data)), split=split, fold=fold))
+
+
+def predict(
+    checkpoint: str | Path,
+    pictures: str | Path | Sequence[str | Path],
+    *,
+    nearest: str | Path | None = None,
+    top: int = 5,
+) -> list[dict[str, Any]]:
+    """Find the nearest pictures of a gallery, or the likeliest classes, as `python -m platform.predict --json` does.
+
+    Args:
+        checkpoint: a folder that a training wrote, or its s3:// or gs:// address.
+        pictures: JPEG or PNG files, or folders of them.
+        nearest: the gallery: shards, or a folder of pictures; None: the checkpoint's own classes.
+        top: answers per picture.
+
+    Returns:
+        One entry per picture: `picture`, and `nearest` (with `distance`) or `classes` (with `probability`), best first.
+
+    Raises:
+        SakugaError: a file cannot be read, or the checkpoint cannot answer.
+    """
+    places = [pictures] if isinstance(pictures, str | Path) else pictures
+    with fetched(str(checkpoint), ASKED) as folder:
+        files = [Path(place) for place in places]
+        return answers_about(folder, files, None if nearest is None else str(nearest), top)
+
+
+def _best(trial: FrozenTrial) -> BestTrial:
+    record = TrialRecord(trial)
+    return BestTrial(trial=trial.number, value=trial.values[0], params=dict(trial.params), checkpoint=record.checkpoint)
+
+
+def _result(trial: FrozenTrial, objective: str) -> TrialResult:
+    record = TrialRecord(trial)
+    return TrialResult(
+        number=trial.number,
+        state=trial.state,
+        value=value_of(trial, objective),
+        params=dict(trial.params),
+        metrics=dict(record.metrics),
+        reason=record.reason,
+    )
