@@ -121,7 +121,10 @@ def _batches(training):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"image_size": 20, "evaluation_px": 0}, r"sees 24 px, this training 20. Set image_size=24"),
+        (
+            {"image_size": 20, "evaluation_px": 0},
+            r"has an image size of 24 px, but this training 20. Set image_size=24",
+        ),
         ({"teacher": "nowhere"}, r"nowhere holds no checkpoint"),
     ],
 )

@@ -50,12 +50,12 @@ def test_other_positions_and_another_number_of_classes_stay_fresh_and_are_said(c
     assert torch.equal(model.backbone.pos_embed, before)
     assert report.left_out == ("backbone.pos_embed (1, 10, 64), not (1, 26, 64)",)
     assert report.fresh == ("backbone.pos_embed",)
-    assert "were taken; left out: backbone.pos_embed" in str(report)
+    assert "; ignored: backbone.pos_embed" in str(report)
 
 
 def test_a_checkpoint_of_another_network_is_refused(checkpoint, small_recipe, manifest):
     recipe = small_recipe(backbone="vit_96x2", pretrained=True, weights_file=str(checkpoint))
-    with pytest.raises(Error, match=f"{checkpoint} holds other weights than this network's"):
+    with pytest.raises(Error, match=f"{checkpoint} does not fit this network"):
         prepare(recipe, manifest, fold=0, seed=0)
 
 
