@@ -42,7 +42,7 @@ class Ranks:
         return DistributedDataParallel(module, gradient_as_bucket_view=True)  # avoids a second copy of the gradients
 
     def apart(self, module: nn.Module, *, unless: bool) -> AbstractContextManager[None]:
-        """Keep gradients local to this rank within the context, unless `unless`."""
+        """Keep gradients local to this rank within the context, except if `unless` is true."""
         if unless or not isinstance(module, DistributedDataParallel):
             return nullcontext()
         return module.no_sync()

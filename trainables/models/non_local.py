@@ -9,7 +9,7 @@ from torch import Tensor, nn
 class NonLocal(nn.Module):
     """Wang et al. 2018 (arXiv 1711.07971), dot product form: x + W(theta(x)^T phi(x) g(x) / N).
 
-    W ends with a batch norm whose scale starts at zero, so that a fresh block changes nothing.
+    W ends with a batch norm whose scale and bias start at zero, so that a fresh block changes nothing.
 
     Args:
         inner: channels of theta, phi and g.

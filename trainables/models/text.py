@@ -43,6 +43,6 @@ class TagDecoder(nn.Module):
         """Return logits, B x L x V.
 
         Args:
-            words_VD: the embeddings of the input words.
+            words_VD: the word embeddings of the input, which serve as classifier.
         """
         return functional.linear(self.transform(tokens_BLD), words_VD, self.bias)

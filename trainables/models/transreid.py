@@ -128,8 +128,9 @@ def in_grey(images_BHWC: Tensor) -> Tensor:
 def shuffle_patches(tokens_BTD: Tensor, shift: int, groups: int) -> Tensor:
     """Shift and shuffle the patch tokens (TransReID, section 3.2) and drop the leading class token.
 
-    The first shift - 1 patches move to the end, then the tokens are dealt out over the groups in turn. If the number of
-    tokens is not a multiple of `groups`, the second to last token is repeated first, as upstream does.
+    The first shift - 1 patches move to the end. Then the tokens are cut into `groups` equal chunks, and one token of
+    each chunk is taken in turn. If their number is not a multiple of `groups`, the second to last token is repeated
+    first, as upstream does.
     """
     shifted_BTD = torch.cat([tokens_BTD[:, shift:], tokens_BTD[:, 1:shift]], dim=1)
     if shifted_BTD.shape[1] % groups:
