@@ -282,9 +282,7 @@ def _say_ratios(rounds: Sequence[dict[str, dict[str, float]]], many: str) -> boo
 def main() -> None:
     """Print the table of each set, and exit with 1 if a limit is exceeded."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--images", type=int, default=20_000, help="images of the DAF:re-like set; the LSASRD-like set has a tenth"
-    )
+    parser.add_argument("--images", type=int, default=20_000, help="of the DAF:re-like set; LSASRD-like: a tenth")
     parser.add_argument("--full", action="store_true", help="both sets at their full size, one round")
     parser.add_argument("--keep", metavar="DIR", type=Path, help="work in this folder and keep the shards there")
     chosen = parser.parse_args()

@@ -54,15 +54,11 @@ def train(
     Args:
         report: called with the epoch's metrics and a function that writes the current checkpoint into a folder.
         save_partial: called with such a function every PARTIAL_CHECKPOINT_SECONDS within an epoch; None: never.
-        seed: at least 0.
         resume: a checkpoint of the same recipe, data, fold and seed. Its own metrics are reported again first.
         device: a torch device string; None selects the GPU if there is one, else the CPU.
         reading: one of READINGS in shards_tools/images.py. With `resume`, `auto` is the checkpoint's own.
         ranks: this process and those that train with it; only the first reports and writes.
         watch: called after every batch with the progress of the epoch.
-
-    Raises:
-        Error: the seed is negative, or the checkpoint belongs to another training.
     """
     if seed < 0:
         raise Error(f"`seed={seed}` is invalid: it must be an integer >= 0.")

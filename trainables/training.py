@@ -73,14 +73,7 @@ def prepare(
     reading: str = "auto",
     ranks: Ranks = ALONE,
 ) -> Training:
-    """Return a training before its first epoch.
-
-    Args:
-        fresh: load pretrained weights; False if a checkpoint will replace them.
-
-    Raises:
-        Error: the recipe does not fit the data, or weights cannot be read.
-    """
+    """Return a training before its first epoch; without `fresh`, a checkpoint will replace the pretrained weights."""
     split = manifest.split(fold)
     works, labels = np.unique(manifest.work[split.train], return_inverse=True)
     recipe.batch_shape(len(works))  # rejects data too small for a batch before anything is decoded

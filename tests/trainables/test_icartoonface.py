@@ -138,5 +138,5 @@ def test_a_teacher_that_does_not_fit_is_refused(faces, tmp_path, values, message
 def test_a_teacher_of_other_classes_is_refused(faces, manifest, tmp_path):
     teacher = tmp_path / "teacher"
     train(small(), manifest, report=lambda metrics, save: save(teacher))
-    with pytest.raises(Error, match=r"names 8 classes, not the 8 of this training. Name one that was trained"):
+    with pytest.raises(Error, match=r"has 8 classes, not the 8 of this training. Use a teacher that was trained"):
         prepare(small(teacher=str(teacher)), faces, fold=0, seed=0)

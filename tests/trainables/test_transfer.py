@@ -28,7 +28,7 @@ def test_all_but_the_classifier_is_taken_and_of_that_the_works_of_the_same_name(
     recipe = small_recipe(pretrained=True, weights_file=str(checkpoint))
     with caplog.at_level(logging.INFO, logger="trainables.transfer"):
         training = prepare(recipe, manifest, fold=1, seed=3, device="cpu")  # fold 1 has six works of fold 0's eight
-    assert caplog.messages == [f"6 of 8 classes stand in the checkpoint {checkpoint}"]
+    assert caplog.messages == [f"6 of 8 classes are in the checkpoint {checkpoint}"]
     found, expected = training.model.state_dict(), source.state_dict()
     for name, value in expected.items():
         if name != "head.classifiers.0.weight":
