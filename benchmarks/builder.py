@@ -1,10 +1,10 @@
-"""Building shards beside webdataset's writer, and the way from a folder of images to the first batch, at size.
+"""Benchmark of building shards compared with webdataset's writer, and of the first batch from a folder of images.
 
-The pictures are drawn faces, each cut, mirrored and brightened in its own way and encoded again: all bytes differ.
-DAF:re-like: real class counts where $SAKUGA_REAL_DATA has them, 128 px. LSASRD-like: works and roles, 256 px.
+The pictures are drawn faces, each cropped, mirrored, brightened and encoded differently, so that all bytes differ.
+DAF:re-like: real class counts if $SAKUGA_REAL_DATA has them, 128 px. LSASRD-like: works and roles, 256 px.
 
-Run: python benchmarks/builder.py, or with --full for 463,437 and 20,937 images (10 GB of disk, half an hour).
-Ends with 1 where a limit is broken.
+Run: python benchmarks/builder.py, or with --full for 463,437 and 20,937 images (10 GB of disk, half an hour). Exits
+with 1 if a limit is exceeded.
 """
 
 import argparse
@@ -43,16 +43,16 @@ from shards_tools.processes import num_cpus
 from shards_tools.sources import SOURCES
 from shards_tools.verify import verify
 
-NUM_FACES = 2_000  # drawn; all other pictures are these, varied
-MARGIN = 16  # px that a variation may cut away
-MIN_RATIO = 0.9  # of our images per CPU-second to TarWriter's with the same checks; decoding is most of both
+NUM_FACES = 2_000  # drawn; the pictures are variations of them
+MARGIN = 16  # px that a variation may crop
+MIN_RATIO = 0.9  # images per CPU-second, ours over TarWriter's with the same checks; both mostly decode
 
 styles = lru_cache(draw_styles)
-Pictures = list[tuple[str, int]]  # place below the root, number of the drawn face
+Pictures = list[tuple[str, int]]  # path below the root, number of the drawn face
 
 
 def plan_dafre(root: Path, num_images: int) -> Pictures:
-    """Write the lists of DAF:re's v2 layout and say which pictures they name: the first classes, whole."""
+    """Write the lists of DAF:re's v2 layout and return the pictures that they name: the first classes, complete."""
     rows: dict[str, list[str]] = {"train": [], "val": [], "test": [], "classid_classname": []}
     pictures: Pictures = []
     for label, (name, *counts) in enumerate(read_class_counts()):
@@ -72,7 +72,7 @@ def plan_dafre(root: Path, num_images: int) -> Pictures:
 
 
 def read_class_counts() -> Iterator[tuple[str, int, int, int]]:
-    """Name and number of train, val and test images of DAF:re's classes, or of a long tail that is like them."""
+    """Yield name and number of train, val and test images of DAF:re's classes, or of a similar long tail."""
     file = Path(os.environ.get("SAKUGA_REAL_DATA", "nowhere"), "dafre_class_counts.csv")
     if file.is_file():
         with open(file, newline="") as text:
@@ -85,7 +85,7 @@ def read_class_counts() -> Iterator[tuple[str, int, int, int]]:
 
 
 def plan_lsasrd(root: Path, num_images: int) -> Pictures:
-    """Say which pictures LSASRD's plain layout holds: 190 works of 9 or 10 roles at full size, the last 76 for test."""
+    """Return the pictures of LSASRD's plain layout: 190 works of 9 or 10 roles at full size, the last 76 for test."""
     generator = np.random.default_rng(0)
     num_roles = max(40, 1829 * num_images // 20937)
     num_works = max(4, 190 * num_images // 20937)
@@ -123,7 +123,7 @@ def make_pictures(root: Path, pictures: Pictures, size: int) -> None:
 
 
 def draw_one(number: int, size: int) -> np.ndarray:
-    """A face; seven in a row are one character."""
+    """Draw a face; seven consecutive ones are one character."""
     generator = np.random.default_rng([number // 7])
     character, style = draw_character(generator), styles(60, 0)[number // 7 % 60]
     generator = np.random.default_rng(number)
@@ -131,7 +131,7 @@ def draw_one(number: int, size: int) -> np.ndarray:
 
 
 def write_pictures(root: Path, faces_file: Path, pictures: Pictures, first: int) -> None:
-    """Write pictures number `first` and following, each varied by its number."""
+    """Write pictures from number `first` on, each varied by its number."""
     faces = np.load(faces_file, mmap_mode="r")
     size = faces.shape[1] - MARGIN
     for number, (place, face) in enumerate(pictures, first):
@@ -146,13 +146,13 @@ def write_pictures(root: Path, faces_file: Path, pictures: Pictures, first: int)
 
 
 def build_ours(source: str, root: Path, out: Path, processes: int) -> None:
-    """Scan and build."""
+    """Scan and build with Sakuga."""
     build_module.num_cpus = lambda: processes  # type: ignore[attr-defined]  # imported there
     build(SOURCES[source](root), out, allow_duplicates=True)
 
 
 def build_webdataset(source: str, root: Path, out: Path, checked: bool) -> None:
-    """Scan, and write the same samples by webdataset.TarWriter; `checked`: decoded and hashed as ours are."""
+    """Scan, and write the same samples with webdataset.TarWriter; `checked`: decode and hash them as ours does."""
     found = SOURCES[source](root)
     works = {work: number for number, work in enumerate(found.works)}
     out.mkdir()
@@ -167,7 +167,7 @@ def build_webdataset(source: str, root: Path, out: Path, checked: bool) -> None:
 
 
 def first_batch(shards: Path, size: int, reading: str, cache: Path) -> None:
-    """Everything before a training's first step: manifest, plan, pixels."""
+    """Do everything before a training's first step: manifest, batch sampler, pixels."""
     os.environ["SAKUGA_CACHE"] = str(cache)
     manifest = read_manifest(shards)
     train = manifest.split().train
@@ -179,13 +179,13 @@ def first_batch(shards: Path, size: int, reading: str, cache: Path) -> None:
 
 
 def measured(run: Callable[..., Any], *arguments: Any) -> dict[str, float]:
-    """Wall seconds, CPU seconds and memory of a call in a process of its own."""
+    """Return wall seconds, CPU seconds and memory of a call in its own process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_measure, run, arguments).result()
 
 
 def _measure(run: Callable[..., Any], arguments: Sequence[Any]) -> dict[str, float]:
-    # Not ru_maxrss: it begins with the memory of the process that started this one.
+    # Not ru_maxrss: it starts at the memory of the parent process.
     peaks: dict[int, int] = {}
     done = threading.Event()
     watch = threading.Thread(target=_watch, args=(peaks, done))
@@ -205,11 +205,11 @@ def _measure(run: Callable[..., Any], arguments: Sequence[Any]) -> dict[str, flo
 
 
 def _watch(peaks: dict[int, int], done: threading.Event) -> None:
-    """Keep the peak of the resident memory, in bytes, of this process and of those that it starts."""
+    """Record the peak resident memory, in bytes, of this process and its children."""
     while True:
         last = done.wait(0.1)
         for pid in (os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))):
-            with contextlib.suppress(OSError, StopIteration):  # it ended, or is about to
+            with contextlib.suppress(OSError, StopIteration):  # it exited, or is exiting
                 lines = Path(f"/proc/{pid}/status").read_text().splitlines()
                 peaks[pid] = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
         if last:
@@ -217,14 +217,14 @@ def _watch(peaks: dict[int, int], done: threading.Event) -> None:
 
 
 def say(name: str, found: dict[str, float], num_images: int) -> None:
-    """One line."""
+    """Print one line."""
     memory = f"{found['parent'] / 2**20:,.0f} MiB" + (f" + {found['worker'] / 2**20:,.0f}" if found["worker"] else "")
     speed = f"{num_images / found['wall']:8,.0f} images/s {num_images / found['cpu']:8,.0f} per CPU-s"
     print(f"  {name:34} {found['wall']:7.1f} s {speed}   {memory}", flush=True)
 
 
 def compare(name: str, room: Path, num_images: int, num_rounds: int) -> bool:
-    """Make one set, build it in turns, and follow it to the first batch; whether ours keeps its limit."""
+    """Make one set, build it in turns and read its first batch; return whether ours is within its limit."""
     plan, size, full = SETS[name]
     root = room / f"{name}_pictures"
     start = time.perf_counter()
@@ -252,7 +252,7 @@ def compare(name: str, room: Path, num_images: int, num_rounds: int) -> bool:
 
 
 def _follow(shards: Path, size: int, total: int, room: Path) -> None:
-    """From the shards to the first batch."""
+    """Go from the shards to the first batch."""
     for level in ("full", "deep"):
         say(f"verify --level {level}", measured(verify, shards, level), total)
     for reading in ("offset", "decoded"):
@@ -280,11 +280,11 @@ def _say_ratios(rounds: Sequence[dict[str, dict[str, float]]], many: str) -> boo
 
 
 def main() -> None:
-    """Print the table of each set, and exit with 1 where a limit is broken."""
+    """Print the table of each set, and exit with 1 if a limit is exceeded."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=20_000, help="of the DAF:re-like set; LSASRD-like a tenth")
+    parser.add_argument("--images", type=int, default=20_000, help="of the DAF:re-like set; LSASRD-like: a tenth")
     parser.add_argument("--full", action="store_true", help="both sets at their full size, one round")
-    parser.add_argument("--keep", metavar="DIR", type=Path, help="work in this folder and leave the shards there")
+    parser.add_argument("--keep", metavar="DIR", type=Path, help="work in this folder and keep the shards there")
     chosen = parser.parse_args()
     kept = True
     with contextlib.ExitStack() as stack:

@@ -1,7 +1,7 @@
-"""Cross-role evaluation beside the matrix product it cannot do without, and beside the evaluator of the papers' code.
+"""Benchmark of cross-role evaluation, compared with its matrix product and with the evaluator of the papers' code.
 
-One thread, all interleaved in one run, ratios of times; and the memory that an evaluation takes above its features.
-Run: python benchmarks/evaluator.py. Ends with 1 where a limit is broken.
+One thread, interleaved rounds in one run, ratios of times; and the memory of an evaluation besides its features. Run:
+python benchmarks/evaluator.py. Exits with 1 if a limit is exceeded.
 """
 
 import resource
@@ -30,7 +30,7 @@ Labels = dict[str, Any]
 
 
 def make_features() -> tuple[Features, Features, Labels]:
-    """Normalised features around one centre per work, so that a ranking says something."""
+    """Return normalized features around one center per work, so that the ranking is informative."""
     generator = np.random.default_rng(0)
     labels = {
         "query_works": generator.integers(0, NUM_WORKS, NUM_QUERIES),
@@ -49,20 +49,20 @@ def make_features() -> tuple[Features, Features, Labels]:
 
 
 def matrix_product(query_QD: Features, gallery_GD: Features) -> None:
-    """All products of queries with the gallery, 256 queries at a time."""
+    """Multiply queries by the gallery, 256 queries at a time."""
     for start in range(0, len(query_QD), 256):
         query_QD[start : start + 256] @ gallery_GD.T
 
 
 def matrix_product_torch(query_QD: Features, gallery_GD: Features) -> None:
-    """The same by torch."""
+    """Do the same with torch."""
     query, gallery = torch.from_numpy(query_QD), torch.from_numpy(gallery_GD)
     for start in range(0, len(query), 256):
         query[start : start + 256] @ gallery.T
 
 
 def papers_evaluator(query_QD: Features, gallery_GD: Features, labels: Labels) -> tuple[float, float, float]:
-    """mAP, mINP and rank-1 as TransReID's and AGW's code computes them: argsort everything, then loop over queries."""
+    """Return mAP, mINP and rank-1 as in TransReID's and AGW's code: argsort everything, then loop over queries."""
     distances_QG = (query_QD**2).sum(1)[:, None] + (gallery_GD**2).sum(1) - 2 * query_QD @ gallery_GD.T
     indices_QG = np.argsort(distances_QG, axis=1)
     matches_QG = labels["gallery_works"][indices_QG] == labels["query_works"][:, None]
@@ -79,14 +79,14 @@ def papers_evaluator(query_QD: Features, gallery_GD: Features, labels: Labels) -
 
 
 def seconds(run: Callable[[], Any]) -> float:
-    """The wall time of one call."""
+    """Return the wall time of one call."""
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
 
 
 def measure_bytes(run: Callable[[], Any]) -> int:
-    """The most memory that a call takes at once: what numpy counts, or what the process grew by, whichever is more."""
+    """Return the peak memory of a call: what numpy counts or the growth of the process, whichever is larger."""
     # Kilobytes on Linux, bytes on macOS.
     unit = 1 if sys.platform == "darwin" else 1024
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -98,7 +98,7 @@ def measure_bytes(run: Callable[[], Any]) -> int:
 
 
 def say_ratio(rounds: list[dict[str, float]], name: str, measure: str) -> float:
-    """Print and give back the median over the rounds of one time as a multiple of another."""
+    """Print and return the median over the rounds of one time as a multiple of another."""
     ratios = [times[name] / times[measure] for times in rounds]
     median = statistics.median(ratios)
     print(f"{name:6} {median:5.2f} x {measure} ({min(ratios):.2f} to {max(ratios):.2f})")
@@ -106,7 +106,7 @@ def say_ratio(rounds: list[dict[str, float]], name: str, measure: str) -> float:
 
 
 def main() -> None:
-    """Print the ratios and the memory, and exit with 1 where a limit is broken."""
+    """Print the ratios and the memory, and exit with 1 if a limit is exceeded."""
     torch.set_num_threads(1)
     query_QD, gallery_GD, labels = make_features()
     runs: dict[str, Callable[[], Any]] = {
@@ -122,7 +122,7 @@ def main() -> None:
     expected = papers_evaluator(query_QD, gallery_GD, labels)
     agree = bool(np.allclose((found.mAP, found.mINP, found.cmc[1]), expected, atol=1e-5))
 
-    print(f"{NUM_QUERIES} queries, {NUM_GALLERY} gallery images, {WIDTH} wide, one thread, {NUM_ROUNDS} rounds")
+    print(f"{NUM_QUERIES} queries, {NUM_GALLERY} gallery images, {WIDTH} dimensions, one thread, {NUM_ROUNDS} rounds")
     ratio = say_ratio(rounds, "ours", "numpy's product")
     ratio = max(ratio, say_ratio(rounds, "ours", "torch's product"))
     say_ratio(rounds, "papers", "numpy's product")

@@ -1,10 +1,10 @@
-"""What each family learns from scratch in the same CPU time, by its hand-set recipe at tiny scale.
+"""Benchmark of what each family learns from scratch in the same CPU time, with its hand-set recipe at tiny scale.
 
-Every family trains on one thread for whole passes over the training images, as many as fit into the given minutes,
-which its first pass tells; its schedule spans just these. Works are ranked, classes are named; chance stands beside it.
+Every family trains on one thread for as many whole passes as fit into the given minutes, estimated from a first pass;
+its schedule spans exactly these passes. Works are ranked, classes are classified; chance is shown for comparison.
 
 Run: python benchmarks/families.py [SHARDS] [--minutes 5] [--families agw transreid]; without shards on the drawn sample
-set. The tables of docs/benchmarks.md are of Omniglot's fold 0, of its characters as classes, and of a drawn DAF:re.
+set. The tables of docs/benchmarks.md use Omniglot's fold 0, its characters as classes, and a drawn DAF:re.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import override
 
-# family -> what its hand-set recipe takes for trainings of many passes: noise, and less weight on distances
+# family -> settings for trainings of many passes: augmentation, and less weight on the metric loss
 SETTINGS: dict[str, dict[str, object]] = {
     "transreid": {"lr": 0.003, "metric_weight": 0.3, "neck_feature": "after", "label_smoothing": 0.1},
     "agw": {"pad_px": 5, "erase_probability": 0.5},
@@ -37,17 +37,17 @@ processes = multiprocessing.get_context("spawn")
 
 
 class FirstPassIsOver(Exception):
-    """Raised to end the pass that tells how long one takes."""
+    """Raised to end the pass that measures how long a pass takes."""
 
 
 def cpu_seconds() -> float:
-    """User and system time of this process so far."""
+    """Return the user and system time of this process so far."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
 
 def train_for(minutes: float, family: str, address: str) -> list[Metrics]:
-    """The reports of as many passes as fit into so much CPU time; `cpu` is what each pass had taken since the start."""
+    """Return the reports of as many passes as fit into this CPU time; `cpu` is the CPU time since the start."""
     torch.set_num_threads(1)
     manifest = read_manifest(address)
     recipe = override(get_recipe(f"{family}-tiny"), {"images_per_epoch": None, **SETTINGS[family]})
@@ -89,7 +89,7 @@ def main() -> None:
     print(f"{'family':14}" + "".join(f"{key:>8}" for key in keys) + "  passes   CPU s  s/pass  curve of " + keys[0])
     print(f"{'chance':14}" + "".join(f"{100 * chance[key]:8.2f}" for key in keys))
     for family in options.families:
-        with processes.Pool(1) as pool:  # a fresh process each: nothing of one is in the other's time
+        with processes.Pool(1) as pool:  # a new process each, so that none affects the time of another
             reports = pool.apply(train_for, (options.minutes, family, shards))
         last, curve = reports[-1], " ".join(f"{100 * report[keys[0]]:.1f}" for report in reports)
         row = f"{family:14}" + "".join(f"{100 * last[key]:8.2f}" for key in keys)

@@ -1,10 +1,11 @@
-"""The GPU window: every path of the project that needs a GPU, run once, timed and written down as JSON.
+"""The GPU window: run every path of the project that needs a GPU once, time it and record it as JSON.
 
     python benchmarks/gpu_window.py --out DIR [--data SHARDS] [--budget 540] [--only A,B] [--skip A,B]
 
-Sections run in the order of their worth. Each gives one line of DIR/window.jsonl and of the output. If one fails, its
-line has the error and the next one starts. One that would not end within the budget is left out and named. The last
-lines are a short table. Without a GPU nothing is measured, except with --tiny: that runs every section at a small size.
+Sections run in order of importance. Each writes one line to DIR/window.jsonl and to the output. If one fails, its line
+has the error and the next one starts. Sections that would not finish within the budget are skipped and named. The last
+lines are a short table. Without a GPU nothing is measured, except with --tiny, which runs every section at a small
+size.
 
 It needs torch, timm, numpy and the checkout; the section `search` also needs Ray, Optuna and MLflow.
 """
@@ -42,7 +43,7 @@ from benchmarks.window.trainings import compare_precisions, compare_resumed, tra
 from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
 
-SHOWN_CHARACTERS = 1500  # of a section's line; the file has all of it
+SHOWN_CHARACTERS = 1500  # shown of a section's line; the file has all of it
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,10 @@ CHILDREN: dict[str, Callable[..., Found]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the sections, or the one measurement of a child; exit with 1 where a section failed."""
+    """Run the sections, or the one measurement of a child; exit with 1 if a section failed."""
     options = _parsed(arguments)
     if not ON_GPU and not options.tiny:
-        print("gpu_window: there is no GPU, so nothing was measured. Add --tiny to run every section on the CPU.")
+        print("gpu_window: there is no GPU, so nothing was measured. Add --tiny to run every section on a CPU.")
         return
     session = _session(options)
     if options.tiny:
@@ -107,8 +108,8 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="shards of real pictures; default: drawn faces")
     parser.add_argument("--budget", type=float, default=540.0, help="seconds for all sections")
     parser.add_argument("--only", type=_sections, default=set(SECTIONS), metavar="A,B", help="run these sections")
-    parser.add_argument("--skip", type=_sections, default=set(), metavar="A,B", help="leave these sections out")
-    parser.add_argument("--tiny", action="store_true", help="a small size, on a CPU too")
+    parser.add_argument("--skip", type=_sections, default=set(), metavar="A,B", help="skip these sections")
+    parser.add_argument("--tiny", action="store_true", help="run at a small size, also on a CPU")
     parser.add_argument("--child", choices=CHILDREN, help=argparse.SUPPRESS)
     parser.add_argument("--options", type=json.loads, default={}, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -129,7 +130,7 @@ def _sections(text: str) -> set[str]:
 
 
 def _session(options: argparse.Namespace) -> Session:
-    """Make the folders and return the session; the pixel cache is kept beside what is drawn."""
+    """Create the folders and return the session; the pixel cache is kept next to the drawn shards."""
     out = options.out.resolve()
     scratch = Path(os.environ.get("SAKUGA_ROOM", out.parent)).resolve()
     for folder in (out, scratch):
@@ -140,7 +141,7 @@ def _session(options: argparse.Namespace) -> Session:
 
 
 def _run_sections(session: Session, options: argparse.Namespace) -> tuple[list[str], list[str]]:
-    """Run and write down the chosen sections; return the names of those that failed and that were left out."""
+    """Run the chosen sections and record them; return the names of those that failed and those that were skipped."""
     failed, left_out = [], []
     with (session.out / "window.jsonl").open("a") as lines:
         for name in (name for name in SECTIONS if name in options.only - options.skip):

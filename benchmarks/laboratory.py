@@ -1,4 +1,4 @@
-"""Where the searches of `benchmarks/search_methods.py` start their trainings: it counts epochs."""
+"""Counts the training epochs of the searches in `benchmarks/search_methods.py`."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from optuna.distributions import BaseDistribution
 
 Params = dict[str, Any]
 Space = dict[str, BaseDistribution]
-Curves = Callable[[Params], Iterable[float]]  # the values of a training after each of its epochs, one by one
+Curves = Callable[[Params], Iterable[float]]  # yields the value of a training after each epoch
 
 
 class BudgetSpent(Exception):
-    """There is no epoch left, or no need for one."""
+    """No epochs are left, or no more are needed."""
 
 
 class Laboratory:
-    """Counts the epochs of every training, and keeps what each full one gave."""
+    """Counts the epochs of every training, and records the result of each full one."""
 
     def __init__(self, space: Space, epochs: int, curves: Curves, num_epochs: int, *, enough: float = math.inf) -> None:
-        """`epochs` of a full training, `num_epochs` of all together, and no more once one ends with `enough`."""
+        """Set the budget: `epochs` per full training, `num_epochs` overall; stop early once one ends with `enough`."""
         self.space, self.epochs = space, epochs
         self._curves, self._budget, self._enough = curves, num_epochs, enough
         self.spent = 0
         self.num_trials = 0
-        self.finished: list[tuple[int, float]] = []  # epochs spent by then, and the value after the last epoch
+        self.finished: list[tuple[int, float]] = []  # epochs spent so far, and the value after the last epoch
 
     def start(self, params: Params) -> Training:
-        """A training that has had no epoch yet."""
+        """Return a training that has not run an epoch yet."""
         self.num_trials += 1
         return Training(self, iter(self._curves(params)))
 
@@ -41,7 +41,7 @@ class Laboratory:
         self.spent += 1
 
     def finish(self, value: float) -> None:
-        """Note a full training."""
+        """Record a full training."""
         self.finished.append((self.spent, value))
         if value >= self._enough:
             self._budget = self.spent
@@ -56,7 +56,7 @@ class Training:
     epoch: int = 0
 
     def advance(self) -> float:
-        """The value after one more epoch."""
+        """Return the value after one more epoch."""
         self.laboratory.spend()
         self.epoch += 1
         value = float(next(self.values))

@@ -1,8 +1,8 @@
-"""A study of thousands of trials without Ray, for `benchmarks/search_overhead.py`: what the driver takes per trial.
+"""A study of thousands of trials without Ray, for `benchmarks/search_overhead.py`: the driver's cost per trial.
 
-Trials go through the platform's own books (`platform/trials.py`) into SQLite, told by hand what Ray would tell. Most of
-a study is filled in as trials that have ended, with parameters at random and curves pruned by the rule of halving; the
-last hundred before each size are real ones, from the ask to the end, and timed.
+Trials go through the platform's own records (`platform/trials.py`) into SQLite, with the callbacks that Ray would make.
+Most of a study is filled in as finished trials with random parameters and curves pruned by successive halving. The last
+hundred before each size are real ones, timed from the ask to the end.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ METRICS = (
 
 
 class Curves:
-    """Learning curves: higher, and faster, where `lr` and `weight_decay` are nearer to their best, with noise."""
+    """Learning curves that rise higher and faster the nearer `lr` and `weight_decay` are to their best, with noise."""
 
     def __init__(self, seed: int) -> None:
         self._random = np.random.default_rng(seed)
 
     def __call__(self, params: dict[str, Any]) -> NDArray[np.float64]:
-        """The objective after each epoch."""
+        """Return the objective after each epoch."""
         miss = abs(np.log10(params["lr"]) + 3) + 0.3 * abs(np.log10(params["weight_decay"]) + 3)
         epochs = np.arange(1, EPOCHS + 1)
         noise = self._random.normal(0, 0.01, EPOCHS)
@@ -67,7 +67,7 @@ class Curves:
 
 
 class Filler:
-    """Makes trials that have ended, as the platform leaves them in the database."""
+    """Makes finished trials, as the platform leaves them in the database."""
 
     def __init__(self, plan: Plan, curves: Curves) -> None:
         self._plan, self._curves = plan, curves
@@ -75,7 +75,7 @@ class Filler:
         self._space = {key: json_to_distribution(text) for key, text in plan.space.distributions.items()}
 
     def trial(self, number: int, rungs: dict[str, list[float]]) -> FrozenTrial:
-        """One trial; `rungs` are the values, rising, at each of Optuna's names of a rung."""
+        """Return one trial; `rungs` has the ascending values at each of Optuna's rung names."""
         params = self._sampler.ask(self._space).params
         curve = self._curves(params)
         end, reached = EPOCHS, {}
@@ -103,7 +103,7 @@ class Filler:
 
 
 def store(storage: PatientStorage, study: optuna.Study, trials: Sequence[FrozenTrial]) -> None:
-    """Write `trials` row for row as Optuna does, but all at once: one by one they would take an hour."""
+    """Write `trials` row by row as Optuna does, but in one transaction: one by one they would take an hour."""
     first = len(study.get_trials(deepcopy=False))
     rows: dict[Any, list[dict[str, Any]]] = {}
     with Session(storage.engine) as session:
@@ -120,7 +120,7 @@ def store(storage: PatientStorage, study: optuna.Study, trials: Sequence[FrozenT
 
 
 def _rows(trial: FrozenTrial, head: dict[str, Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """The table and the columns of each row of a trial."""
+    """Yield the table and the columns of each row of a trial."""
     now = datetime.now()
     yield TrialModel, {**head, "state": trial.state, "_datetime_start_utc": now, "_datetime_complete_utc": now}
     own = {"trial_id": head["trial_id"]}
@@ -146,7 +146,7 @@ def _content(trial: FrozenTrial) -> tuple[Any, ...]:
 
 
 def grow(plan: Plan, sizes: Sequence[int]) -> dict[int, dict[str, float]]:
-    """Size of the study -> ask in ms (median, 95th percentile, CPU), report and end in ms, bytes per trial."""
+    """Return, by size of the study: ask in ms (median, 95th percentile, CPU), report and end in ms, bytes per trial."""
     storage = open_storage(plan.storage)
     study = open_study(plan, storage)
     curves = Curves(0)
@@ -170,7 +170,7 @@ def _rungs(study: optuna.Study, plan: Plan) -> dict[str, list[float]]:
 
 
 def _timed(trials: Trials, curves: Curves) -> dict[str, float]:
-    """What the driver takes for NUM_TIMED trials, one after another."""
+    """Measure the driver for NUM_TIMED trials, one after another."""
     asks, cpus, reports, ends = [], [], [], []
     for number in range(NUM_TIMED):
         attempt = f"attempt {number}"

@@ -1,8 +1,8 @@
-"""Real learning curves that nobody here made: YAHPO's surrogate of LCBench, and how far a search is from the best.
+"""Published learning curves: YAHPO's surrogate of LCBench, and the regret of a search.
 
 Trainings of 52 epochs over seven hyperparameters (Pfisterer et al. 2022, Zimmer et al. 2021), on the ten tasks named in
-the data's README. Regret is (best known - best found) / (best known - median of random settings); a search that has
-finished no training yet has regret 1. Best known is the best of 3,000 random trainings and of all searches.
+the data's README. Regret is (best known - best found) / (best known - median of random settings); a search that has not
+finished a training yet has regret 1. Best known is the best of 3,000 random trainings and of all searches.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Curves:
         self._task = json.loads((folder / "encoding.json").read_text())["OpenML_task_id"][str(task)]
 
     def __call__(self, params: Params) -> NDArray[np.float64]:
-        """Validation accuracy in percent after each of the epochs."""
+        """Return the validation accuracy in percent after each epoch."""
         inputs = np.tile(np.array([0, *(params[name] for name in SPACE)], np.float32), (EPOCHS, 1))
         inputs[:, 0] = np.arange(1, EPOCHS + 1)
         tasks = np.full((EPOCHS, 1), self._task, np.int32)
@@ -54,7 +54,7 @@ class Curves:
 
 
 def references(folder: Path) -> dict[str, tuple[float, float]]:
-    """Task -> the best and the median of random full trainings."""
+    """Return, by task, the best and the median of random full trainings."""
     found = {}
     for task in map(str, TASKS):
         curves = Curves(folder, int(task))
@@ -65,7 +65,7 @@ def references(folder: Path) -> dict[str, tuple[float, float]]:
 
 
 def regrets(records: list[dict[str, Any]], folder: Path) -> dict[str, NDArray[np.float64]]:
-    """Method -> regret, runs (task, seed) x epochs."""
+    """Return, by method, the regret: runs (task, seed) x epochs."""
     best_known = {}
     for task, (best, median) in references(folder).items():
         found = [value for record in records if record["task"] == task for _, value in record["finished"]]

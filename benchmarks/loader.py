@@ -1,9 +1,9 @@
-"""Images per CPU-second of the loaders, beside a TransReID-style folder loader, webdataset and litdata, at two sizes.
+"""Images per CPU-second of the loaders, compared with a TransReID-style folder loader, webdataset and litdata.
 
-User and system time of all processes, interleaved in one run, medians of ratios; `float` loaders give normalised and
-erased float32, `uint8` ones what the device gets. Then four processes on one cache beside one alone, as far as the
-machine's memory serves four that only copy the images, and what they copied.
-Run: python benchmarks/loader.py. Ends with 1 where a limit is broken.
+Measured at two sizes: user and system time of all processes, interleaved in one run, medians of ratios. `float` loaders
+produce normalized and erased float32, `uint8` loaders what the device gets. Then four processes on one cache are
+compared with one alone; the limit is lowered to what four processes that only copy the images reach. Run: python
+benchmarks/loader.py. Exits with 1 if a limit is exceeded.
 """
 
 import importlib.util
@@ -42,14 +42,14 @@ NUM_ROUNDS = 5
 BATCH = 64
 NUM_WORKS = 40
 WORKERS = 2  # processes of the peers' loaders
-# loader -> at 256 and at 128 px, how many times the folder loader's images per CPU-second it must give
+# loader -> the required multiple of the folder loader's images per CPU-second, at 256 and at 128 px
 LIMITS = {"decoded, float": (3.3, 7.0), "decoded, uint8": (9.0, 12.0), "offset, uint8": (2.8, 2.8)}
 FOLDER = "folder, float"
 MIN_OF_FOUR = 0.9
 
 
 def draw_picture(size: int, draw: np.random.Generator, textures: np.ndarray) -> bytes:
-    """A JPEG of flat shapes under a fine texture, quality 90: about 29 KB at 256 px and 9 KB at 128 px."""
+    """Draw a JPEG of flat shapes under a fine texture, quality 90: about 29 KB at 256 px and 9 KB at 128 px."""
     rows, columns = np.mgrid[:size, :size]
     picture = np.full((size, size, 3), draw.uniform(60, 200, 3))
     for _ in range(6):
@@ -62,7 +62,7 @@ def draw_picture(size: int, draw: np.random.Generator, textures: np.ndarray) -> 
 
 
 def draw_textures(size: int, draw: np.random.Generator) -> np.ndarray:
-    """Noise whose amplitude falls with its frequency, [8, size, size]."""
+    """Return noise whose amplitude falls with its frequency, [8, size, size]."""
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)) + 1 / size
     spectrum = np.fft.rfft2(draw.normal(size=(8, size, size))) / frequency**0.5
     noise = np.fft.irfft2(spectrum, s=(size, size))
@@ -70,7 +70,7 @@ def draw_textures(size: int, draw: np.random.Generator) -> np.ndarray:
 
 
 def draw_tree(root: Path, size: int) -> None:
-    """A five-fold tree of NUM_WORKS works."""
+    """Draw a five-fold tree of NUM_WORKS works."""
     draw = np.random.default_rng(size)
     textures = draw_textures(size, draw)
     for number in range(NUM_IMAGES[size]):
@@ -81,7 +81,7 @@ def draw_tree(root: Path, size: int) -> None:
 
 
 def papers_transform(size: int) -> transforms.Compose:
-    """What TransReID does to a picture."""
+    """Return TransReID's transforms of a picture."""
     erase = RandomErasing(0.5, mode="pixel", max_count=1, device="cpu")  # type: ignore[no-untyped-call]
     steps = [
         transforms.Resize((size, size)),
@@ -96,7 +96,7 @@ def papers_transform(size: int) -> transforms.Compose:
 
 
 class Folder(Dataset[tuple[torch.Tensor, int]]):
-    """Image files, opened by PIL."""
+    """Image files, opened with PIL."""
 
     def __init__(self, files: list[Path], size: int) -> None:
         self.files, self.transform = files, papers_transform(size)
@@ -109,7 +109,7 @@ class Folder(Dataset[tuple[torch.Tensor, int]]):
 
 
 def folder_batches(files: list[Path], size: int) -> Iterator[torch.Tensor]:
-    """TransReID's loader: a folder, PIL and torchvision, worker processes."""
+    """Yield batches of TransReID's loader: a folder, PIL and torchvision, worker processes."""
     order = np.random.default_rng(0).permutation(len(files))
     loader = DataLoader(Folder(files, size), batch_size=BATCH, sampler=order.tolist(), num_workers=WORKERS)
     for images_BCHW, _ in loader:
@@ -117,7 +117,7 @@ def folder_batches(files: list[Path], size: int) -> Iterator[torch.Tensor]:
 
 
 def webdataset_batches(shards: list[str], size: int) -> Iterator[torch.Tensor]:
-    """webdataset as its manual has it, with the papers' transforms."""
+    """Yield webdataset's batches, set up as in its manual, with the papers' transforms."""
     data = wds.WebDataset(shards, shardshuffle=False, empty_check=False).decode("pil").to_tuple("jpg")
     data = data.map_tuple(papers_transform(size)).batched(BATCH)
     for (images_BCHW,) in wds.WebLoader(data, batch_size=None, num_workers=min(WORKERS, len(shards))):
@@ -125,12 +125,12 @@ def webdataset_batches(shards: list[str], size: int) -> Iterator[torch.Tensor]:
 
 
 def litdata_batches(chunks: Path, size: int) -> Iterator[torch.Tensor]:
-    """litdata's streaming loader over encoded images, with the papers' transforms."""
+    """Yield batches of litdata's streaming loader over encoded images, with the papers' transforms."""
     from litdata import StreamingDataLoader, StreamingDataset
 
     transform = papers_transform(size)
 
-    class Pictures(StreamingDataset):  # type: ignore[misc]  # litdata may not be there when types are checked
+    class Pictures(StreamingDataset):  # type: ignore[misc]  # litdata may be missing when types are checked
         def __getitem__(self, index: Any) -> torch.Tensor:
             picture: torch.Tensor = transform(Image.open(io.BytesIO(super().__getitem__(index))).convert("RGB"))
             return picture
@@ -139,7 +139,7 @@ def litdata_batches(chunks: Path, size: int) -> Iterator[torch.Tensor]:
 
 
 def write_chunks(files: list[Path], chunks: Path) -> None:
-    """The files as litdata keeps them."""
+    """Convert the files to litdata's format."""
     from litdata.streaming.writer import BinaryWriter
 
     writer = BinaryWriter(str(chunks), chunk_bytes=64 * 2**20)
@@ -150,7 +150,7 @@ def write_chunks(files: list[Path], chunks: Path) -> None:
 
 
 def our_batches(manifest: Manifest, recipe: Recipe, reading: str, as_float: bool) -> Iterator[torch.Tensor]:
-    """A training's batches, as they leave for the device or as they leave the model's input step."""
+    """Yield a training's batches, as sent to the device or as they leave the model's input step."""
     indices = np.arange(manifest.num_images)
     images = open_images(manifest, recipe.image_size, recipe.image_size, reading)
     works = manifest.work.astype(np.int64)
@@ -161,7 +161,7 @@ def our_batches(manifest: Manifest, recipe: Recipe, reading: str, as_float: bool
 
 
 def images_per_cpu_second(batches: Callable[[], Iterator[torch.Tensor]]) -> float:
-    """One pass: images over user and system time, of this process and of those that it has waited for."""
+    """Run one pass; return images per user and system second of this process and its finished children."""
     before, num_images = os.times(), 0
     for batch in batches():
         num_images += len(batch)
@@ -170,7 +170,7 @@ def images_per_cpu_second(batches: Callable[[], Iterator[torch.Tensor]]) -> floa
 
 
 def measure(size: int, folder: Path) -> tuple[bool, Manifest]:
-    """Draw the pictures, run all loaders in turn, print the ratios; False where a limit is broken."""
+    """Draw the pictures, run all loaders in turn and print the ratios; return False if a limit is exceeded."""
     draw_tree(folder / "tree", size)
     manifest = build(lsasrd.scan(folder / "tree"), folder / "shards")
     files = sorted((folder / "tree").rglob("*.jpg"))
@@ -188,8 +188,8 @@ def measure(size: int, folder: Path) -> tuple[bool, Manifest]:
         write_chunks(files, folder / "chunks")
         loaders["litdata, float"] = partial(litdata_batches, folder / "chunks", size)
     else:
-        print("litdata is not installed and not measured")
-    open_images(manifest, size, size, "decoded")  # filled before it is measured
+        print("litdata is not installed, so it is not measured")
+    open_images(manifest, size, size, "decoded")  # fill the cache before measuring
     rounds = [{name: images_per_cpu_second(run) for name, run in loaders.items()} for _ in range(NUM_ROUNDS)]
     print(f"{len(files)} images of {size} px, {manifest.size.mean() / 1e3:.1f} KB each, {NUM_ROUNDS} rounds")
     holds = True
@@ -205,7 +205,7 @@ def measure(size: int, folder: Path) -> tuple[bool, Manifest]:
 
 
 def main() -> None:
-    """Print the ratios, and exit with 1 where a limit is broken."""
+    """Print the ratios, and exit with 1 if a limit is exceeded."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -215,8 +215,8 @@ def main() -> None:
         four = four_beside_one(results[0][1], 256)
         least = min(MIN_OF_FOUR, four.copies)
         print(f"four processes on one cache: {four.batches:.2f} of one's images per CPU-second (limit {MIN_OF_FOUR})")
-        print(f"four that only copy the images: {four.copies:.2f}; where this is below the limit it is the limit")
-        print(f"memory of their own that reading all pixels took: {four.copied:.2f} of the pixels (limit 0.5)")
+        print(f"four that only copy the images: {four.copies:.2f}; the limit is the lower of the two")
+        print(f"private memory of a reader of all pixels: {four.copied:.2f} of the pixels (limit 0.5)")
     sys.exit(0 if holds and four.batches >= least and four.copied <= 0.5 else 1)
 
 

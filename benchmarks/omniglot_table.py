@@ -1,10 +1,10 @@
-"""A recorded table of full trainings: every setting of a grid of the `agw` space on Omniglot, the mAP after each epoch.
+"""A recorded table of full trainings: a grid of the `agw` space on Omniglot, with the mAP after each epoch.
 
-`benchmarks/search.py` lets searches look their trainings up in it, so that whole searches take seconds. It was recorded
-before anything was tuned on it. A row is appended when its training is over: stopped, the same command goes on.
+`benchmarks/search.py` looks trainings up in it, so that whole searches take seconds. It was recorded before anything
+was tuned on it. A row is appended when its training ends; run the same command again to resume.
 
-Run: python benchmarks/omniglot_table.py SHARDS, built of Omniglot by `python -m shards_tools build lsasrd`; trainings
-are of fold 0. A row takes 28 s of one CPU; there are 168.
+Run: python benchmarks/omniglot_table.py SHARDS, built of Omniglot with `python -m shards_tools build lsasrd`; it trains
+on fold 0. A row takes 28 s of one CPU; there are 168.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import optuna
 from numpy.typing import NDArray
 from optuna.distributions import IntDistribution
 
-# At the end, since `platform` is the standard library's before it is ours.
+# Appended, because `platform` must first resolve to the standard library's.
 sys.path.append(str(Path(__file__).parents[1]))
 
 from benchmarks.laboratory import Params, Space
@@ -36,19 +36,19 @@ from trainables.training import prepare
 TABLE = Path(__file__).with_name("omniglot_table.jsonl")
 EPOCHS = 9
 IMAGE_SIZE = 32
-# Parameter of the space -> its levels, rising: whole ranges of the space. The rest of a point is the hand-set row.
+# Parameter of the space -> its levels, ascending over its whole range. Other parameters are those of the hand-set row.
 LEVELS: dict[str, tuple[Any, ...]] = {
     "sgd_lr": (0.003, 0.0065, 0.0139, 0.03, 0.0646, 0.139, 0.3),
     "metric_weight": (0.1, 0.27, 0.74, 2.0),
     "works_per_batch": (4, 8, 16),
     "pooling": ("avg", "gem"),
 }
-# What a search is asked for: the number of each level.
+# The space of a search: the index of each level.
 SPACE: Space = {name: IntDistribution(0, len(levels) - 1) for name, levels in LEVELS.items()}
 
 
 def levels_of(params: Params) -> dict[str, Any]:
-    """The values that the numbers of levels stand for."""
+    """Return the values of these level indices."""
     return {name: levels[params[name]] for name, levels in LEVELS.items()}
 
 
@@ -64,16 +64,16 @@ class Table:
         return len(self._curves)
 
     def __call__(self, params: Params) -> NDArray[np.float64]:
-        """The mAP after each epoch."""
+        """Return the mAP after each epoch."""
         return self._curves[tuple(levels_of(params).values())]
 
     def num_from(self, value: float) -> int:
-        """How many settings end with at least `value`."""
+        """Count the settings that end with at least `value`."""
         return sum(bool(curve[-1] >= value) for curve in self._curves.values())
 
 
 def training(shards: str, levels: Mapping[str, Any]) -> Iterator[float]:
-    """The mAP after each epoch of the training itself, as far as it is asked; 0 from where its loss is not finite."""
+    """Train, and yield the mAP after each epoch; 0 once its loss is not finite."""
     space = load_space("agw", "tiny")
     point = {**space.baselines["hand-set"], "image_size": IMAGE_SIZE, **levels}
     recipe = space.recipe(optuna.trial.FixedTrial(point), EPOCHS)
@@ -87,7 +87,7 @@ def training(shards: str, levels: Mapping[str, Any]) -> Iterator[float]:
 
 
 def record(job: tuple[str, dict[str, Any]]) -> dict[str, Any]:
-    """One training: its levels, and the mAP after each epoch."""
+    """Train once; return the levels, and the mAP after each epoch."""
     import torch
 
     torch.set_num_threads(1)
@@ -96,13 +96,13 @@ def record(job: tuple[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Record the rows that are missing."""
+    """Record the missing rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shards", nargs="?")
     parser.add_argument("--out", type=Path, default=TABLE)
     options = parser.parse_args()
     if options.shards is None:
-        print(f"skipped: the table is {options.out.name}; to record it, give shards of Omniglot")
+        print(f"skipped: the table is {options.out.name}; to record it, pass shards of Omniglot")
         return
     rows = [json.loads(line) for line in options.out.open()] if options.out.exists() else []
     done = {tuple(row[name] for name in LEVELS) for row in rows}

@@ -1,10 +1,10 @@
-"""Whether twice the slots are twice the trials, and what the driver takes when a hundred run at a time.
+"""Benchmark of whether twice the slots run twice the trials, and of the driver's CPU time with a hundred trials.
 
-Trials sleep for as long as epochs would take, so that the processors of this machine are not what is measured; all
-else is a search's own path: Ray, Optuna and MLflow on SQLite, checkpoints. Trials per hour with 1, 2 and 4 slots, each
-from the start of the first process to the last write; then the CPU seconds of the driver's process by wall time.
+Trials sleep for the length of their epochs, so that the CPUs of this machine do not limit them. Everything else is a
+real search: Ray, Optuna and MLflow on SQLite, checkpoints. It reports trials per hour with 1, 2 and 4 slots, each from
+the start of the first process to the last write, and the CPU seconds of the driver per second of wall time.
 
-Run: python benchmarks/scaling.py [--full]. It ends with 1 where a limit does not hold.
+Run: python benchmarks/scaling.py [--full]. Exits with 1 if a limit is exceeded.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ import sys
 from pathlib import Path
 from typing import Any
 
-# At the end, since `platform` is the standard library's before it is ours.
+# Appended, because `platform` must first resolve to the standard library's.
 sys.path.append(str(Path(__file__).parents[1]))
 
 from benchmarks.search_overhead import EPOCHS, found_apart, ours, train_nothing
 
 SLOTS = (1, 2, 4)
-LIMIT = 0.95  # of the trials per hour of one slot, times the slots
+LIMIT = 0.95  # of linear scaling from one slot
 MANY = 100
-UNPRUNED = ("--pruner", "none")  # trials of one length, so that no slot idles at the end
+UNPRUNED = ("--pruner", "none")  # trials of equal length, so that no slot idles at the end
 EPOCH_VARIABLE = "SAKUGA_BENCHMARK_EPOCH_S"
 
 
 def train_asleep(config: dict[str, Any]) -> None:
-    """A trial whose epochs take as long as the environment says."""
+    """Sleep like a trial whose epoch length is set in the environment."""
     train_nothing(config, float(os.environ[EPOCH_VARIABLE]))
 
 
 def search(num_slots: int, trials_per_slot: int, epoch_s: float) -> dict[str, float]:
-    """One search: seconds of wall and of the driver's CPU."""
+    """Run one search; return its wall seconds and the driver's CPU seconds."""
     words = ["--slots", num_slots, "--trials", num_slots * trials_per_slot]
     return found_apart(__file__, *words, **{EPOCH_VARIABLE: str(epoch_s)})
 
 
 def main() -> int:
-    """Print trials per hour and shares; 1 where the limit does not hold."""
+    """Print trials per hour and CPU shares; return 1 if a limit is exceeded."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="longer epochs, more trials, and a hundred at a time")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -51,7 +51,7 @@ def main() -> int:
         print(json.dumps(ours(options.folder, options.trials, train_asleep, options.slots, UNPRUNED)))
         return 0
     epoch_s, trials_per_slot = (10.0, 12) if options.full else (5.0, 4)
-    print(f"{trials_per_slot} trials for each slot, of {EPOCHS} epochs of {epoch_s:g} s")
+    print(f"{trials_per_slot} trials per slot, with {EPOCHS} epochs of {epoch_s:g} s")
     print(f"{'slots':>6}{'trials per hour':>17}{'of linear':>11}{'driver CPU, share of wall':>27}")
     ratios = []
     alone = 0.0

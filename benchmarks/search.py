@@ -1,13 +1,13 @@
-"""How soon a search finds good settings, in epochs of training: ours beside random, Optuna, Tune and BOHB.
+"""How many training epochs a search needs to find good settings: ours compared with random, Optuna, Tune and BOHB.
 
-Two kinds of work. Learning curves of others: LCBench's surrogate, ten tasks, mean normalised regret after the epochs of
-5, 10, 20 and 40 full trainings; see `benchmarks/lcbench.py`. Two methods are told apart by a paired bootstrap over
-(task, seed). And a recorded table of trainings on Omniglot: the median of the epochs until a full training came within
-1 % of the best; see `benchmarks/omniglot_table.py`.
+Two tests. First, published learning curves: LCBench's surrogate, ten tasks, mean normalized regret after the epochs of
+5, 10, 20 and 40 full trainings (`benchmarks/lcbench.py`); methods are compared with a paired bootstrap over (task,
+seed). Second, a recorded table of trainings on Omniglot: the median number of epochs until a full training came within
+1 % of the best (`benchmarks/omniglot_table.py`).
 
-Run: SAKUGA_REAL_DATA=DIR python benchmarks/search.py [--seeds 10] [--record FILE] [--figure FILE.svg]; LCBench needs
-onnxruntime, BOHB hpbandster with ConfigSpace. What stands in the record is not run again. With --live SHARDS each
-method searches once with real trainings, whose values must be the table's, up to what another processor rounds.
+Run: SAKUGA_REAL_DATA=DIR python benchmarks/search.py [--seeds 10] [--record FILE] [--figure FILE.svg]. LCBench needs
+onnxruntime, BOHB hpbandster with ConfigSpace. Searches in the record are not run again. With --live SHARDS each method
+searches once with real trainings, whose values must equal the table's up to another CPU's rounding.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-# At the end, since `platform` is the standard library's before it is ours.
+# Appended, because `platform` must first resolve to the standard library's.
 sys.path.append(str(Path(__file__).parents[1]))
 
 from benchmarks import lcbench, omniglot_table
@@ -39,12 +39,12 @@ from benchmarks.search_methods import METHODS, OURS
 LIMITS = {20: 0.55, 40: 0.45}  # of random search's regret
 TABLE_LIMIT = 0.5  # of random search's epochs
 NEAR = 0.01
-SEEDS_PER_SEED = 2  # on the table, whose searches are short
+SEEDS_PER_SEED = 2  # table searches per LCBench seed, because they are short
 TABLE_BUDGET = 4  # times the epochs of the whole table
 
 LIVE_BUDGET = 30  # epochs
-# Of mAP, the median of first epochs. On the processor that recorded the table nothing differs; another one rounds
-# otherwise, and trainings grow apart from there, some until one of the two is not finite.
+# Of mAP, the median over first epochs. On the CPU that recorded the table nothing differs. Another one rounds
+# differently and trainings diverge from there, some until one of the two is not finite.
 LIVE_TOLERANCE = 1e-3
 
 Job = tuple[str, str, str, int]  # folder of LCBench's surrogate, method, task, seed
@@ -52,7 +52,7 @@ OMNIGLOT = "omniglot"  # the task of the table
 
 
 def run(job: Job) -> dict[str, Any]:
-    """One search: after how many epochs each full training was over, and what it gave."""
+    """Run one search; return the epochs spent at the end of each full training, and its value."""
     folder, method, task, seed = job
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if task == OMNIGLOT:
@@ -75,14 +75,17 @@ def run(job: Job) -> dict[str, Any]:
 
 
 def worse_with(ours: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Share of 10,000 paired bootstrap samples in which our mean regret is not the larger one; small: we are worse."""
+    """Return the share of 10,000 paired bootstrap samples in which our mean regret is not larger.
+
+    A small share means that ours is worse.
+    """
     differences = ours - other
     picks = np.random.default_rng(0).integers(len(differences), size=(10_000, len(differences)))
     return float((differences[picks].mean(1) <= 0).mean())
 
 
 def print_regrets(curves: dict[str, NDArray[np.float64]], records: Iterable[dict[str, Any]]) -> bool:
-    """Mean regret at each budget; whether the limits hold."""
+    """Print the mean regret at each budget; return whether the limits hold."""
     trials = {method: [record["trials"] for record in records if record["method"] == method] for method in curves}
     print(f"{'LCBench: mean regret':28}" + "".join(f"{f'@{budget}':>8}" for budget in BUDGETS) + "   trials   runs")
     at = {method: {budget: curve[:, budget * lcbench.EPOCHS] for budget in BUDGETS} for method, curve in curves.items()}
@@ -96,7 +99,7 @@ def print_regrets(curves: dict[str, NDArray[np.float64]], records: Iterable[dict
         best = min(rivals, key=lambda method: at[method][budget].mean())
         share = worse_with(ours, at[best][budget])
         holds &= share >= 0.05
-        print(f"@{budget}: the best of the others is {best}; we are not worse in {100 * share:.1f} % of the samples")
+        print(f"@{budget}: the best other method is {best}; ours is not worse in {100 * share:.1f} % of the samples")
         if budget in LIMITS and "random" in at:
             ratio = ours.mean() / at["random"][budget].mean()
             holds &= ratio <= LIMITS[budget]
@@ -105,7 +108,7 @@ def print_regrets(curves: dict[str, NDArray[np.float64]], records: Iterable[dict
 
 
 def print_epochs(records: list[dict[str, Any]]) -> bool:
-    """Epochs until a training on Omniglot came near the best; whether the limit holds."""
+    """Print the epochs until a training on Omniglot came near the best; return whether the limit holds."""
     table = Table()
     near = table.num_from(near_best(table))
     print(f"\nOmniglot: {len(table)} settings, {near} of them within {NEAR:.0%} of the best mAP, {table.best:.4f}")
@@ -124,20 +127,20 @@ def print_epochs(records: list[dict[str, Any]]) -> bool:
 
 
 def _epochs_until_near(record: dict[str, Any], table: Table) -> int:
-    """A search that never came near counts with its whole budget."""
+    """Return the epochs spent until a training came near the best; the whole budget if none did."""
     budget = TABLE_BUDGET * len(table) * omniglot_table.EPOCHS
     return next((epochs for epochs, value in record["finished"] if value >= near_best(table)), budget)
 
 
 def near_best(table: Table) -> float:
-    """The value from which a setting is near the best."""
+    """Return the value from which a setting is near the best."""
     return (1 - NEAR) * table.best
 
 
 def live(methods: Iterable[str], shards: str) -> bool:
-    """One search per method that trains; whether first epochs gave what stands in the table."""
+    """Run one search with real trainings per method; return whether first epochs equal the table."""
     table = Table()
-    differences: list[tuple[int, float]] = []  # epoch, and how far its mAP was from the table's
+    differences: list[tuple[int, float]] = []  # epoch, and the difference of its mAP from the table's
 
     def curves(params: Params) -> Iterator[float]:
         trained = omniglot_table.training(shards, omniglot_table.levels_of(params))
@@ -154,7 +157,7 @@ def live(methods: Iterable[str], shards: str) -> bool:
         first = float(np.median([far for epoch, far in differences if epoch == 1]))
         later = float(np.median([far for epoch, far in differences]))
         print(
-            f"{method}: {len(differences)} epochs of {laboratory.num_trials} trainings, from the table in the median"
+            f"{method}: {len(differences)} epochs of {laboratory.num_trials} trainings, median difference to the table"
             f" {first:.1e} after the first epoch, {later:.1e} after all",
             flush=True,
         )
@@ -163,7 +166,7 @@ def live(methods: Iterable[str], shards: str) -> bool:
 
 
 def draw_figure(curves: dict[str, NDArray[np.float64]], path: Path) -> None:
-    """Mean regret over the epochs spent, one line per method."""
+    """Plot the mean regret over the epochs spent, one line per method."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -176,14 +179,14 @@ def draw_figure(curves: dict[str, NDArray[np.float64]], path: Path) -> None:
             np.arange(curve.shape[1]) / lcbench.EPOCHS, curve.mean(0), label=method, linewidth=3 if ours else 1.4,
             color="black" if ours else None, zorder=3 if ours else 2,
         )  # fmt: skip
-    axes.set(xlabel="epochs spent, in full trainings", ylabel="normalised regret, mean", yscale="log", xlim=(1, 40))
+    axes.set(xlabel="epochs spent, in full trainings", ylabel="normalized regret, mean", yscale="log", xlim=(1, 40))
     axes.grid(alpha=0.3, which="both")
     figure.legend(loc="outside right upper", frameon=False)
     figure.savefig(path)
 
 
 def jobs_of(methods: list[str], num_seeds: int, folder: Path | None) -> list[Job]:
-    """All searches; those of LCBench where its surrogate lies in `folder`."""
+    """Return all searches; those on LCBench only if `folder` has its surrogate."""
     jobs = [("", method, OMNIGLOT, seed) for seed in range(SEEDS_PER_SEED * num_seeds) for method in methods]
     tasks = lcbench.TASKS if folder else ()
     return jobs + [
@@ -192,22 +195,24 @@ def jobs_of(methods: list[str], num_seeds: int, folder: Path | None) -> list[Job
 
 
 def lcbench_folder() -> Path | None:
-    """Where LCBench's surrogate lies, if it can be used."""
+    """Return the folder of LCBench's surrogate, or None if it cannot be used."""
     folder = Path(os.environ.get("SAKUGA_REAL_DATA", "")) / "yahpo_lcbench"
     if (folder / "model.onnx").exists() and importlib.util.find_spec("onnxruntime"):
         return folder
-    print("LCBench is left out: it needs $SAKUGA_REAL_DATA/yahpo_lcbench and onnxruntime")
+    print("LCBench is skipped: it needs $SAKUGA_REAL_DATA/yahpo_lcbench and onnxruntime")
     return None
 
 
 def main() -> int:
-    """Run what the record lacks, print the tables; 1 where a limit does not hold."""
+    """Run what the record lacks and print the tables; return 1 if a limit is exceeded."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=1, help="on LCBench; twice as many on the table")
+    parser.add_argument("--seeds", type=int, default=1, help="seeds on LCBench; the table gets twice as many")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--record", type=Path)
     parser.add_argument("--figure", type=Path)
-    parser.add_argument("--live", metavar="SHARDS", help="of Omniglot: one search per method that trains, and no other")
+    parser.add_argument(
+        "--live", metavar="SHARDS", help="shards of Omniglot: run only one search with real trainings per method"
+    )
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     folder = lcbench_folder()

@@ -1,7 +1,7 @@
-"""Searches that `benchmarks/search.py` sets beside each other: ours, Optuna alone, Ray Tune's own, BOHB.
+"""The search methods that `benchmarks/search.py` compares: ours, Optuna, Ray Tune, BOHB.
 
-Each starts trainings in a laboratory that counts their epochs, until that raises. They are the packages' own samplers,
-pruners and schedulers, driven one trial at a time without a cluster.
+Each starts trainings in a laboratory that counts their epochs, until the laboratory raises. They use the packages' own
+samplers, pruners and schedulers, called for one trial at a time without a cluster.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ OURS = "Sakuga"
 
 
 def ours(laboratory: Laboratory, seed: int) -> None:
-    """The platform's defaults: its sampler, its pruner and its rule of whom to ask."""
-    plan: Plan = types.SimpleNamespace(  # type: ignore[assignment]  # of a plan only these are asked for
+    """Search with the platform's default sampler and pruner."""
+    plan: Plan = types.SimpleNamespace(  # type: ignore[assignment]  # only these fields are used
         seed=seed,
         sampler="rungwise",
         pruner="halving",
@@ -53,8 +53,8 @@ def ours(laboratory: Laboratory, seed: int) -> None:
 def optuna_alone(
     laboratory: Laboratory, sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner
 ) -> None:
-    """A sampler and a pruner of Optuna's, as its documentation shows; nobody is pruned after the last epoch."""
-    # Hyperband takes a trial's bracket from the name of the study.
+    """Search with one of Optuna's samplers and pruners, as in its documentation; never prune after the last epoch."""
+    # Hyperband derives a trial's bracket from the study's name.
     study = optuna.create_study(study_name="search", direction="maximize", sampler=sampler, pruner=pruner)
     while True:
         trial = study.ask()
@@ -71,7 +71,7 @@ def optuna_alone(
 
 
 def tune(laboratory: Laboratory, seed: int, **asha: Any) -> None:
-    """Ray Tune's ASHA beside its OptunaSearch: the real two, called as Tune's controller calls them."""
+    """Search with Ray Tune's ASHA and OptunaSearch, called as Tune's controller calls them."""
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
@@ -88,7 +88,7 @@ def tune(laboratory: Laboratory, seed: int, **asha: Any) -> None:
         training = laboratory.start(searcher.suggest(trial.trial_id))
         while True:
             result = {"value": training.advance(), "training_iteration": training.epoch}
-            if scheduler.on_trial_result(None, trial, result) == "STOP":  # at the last epoch too
+            if scheduler.on_trial_result(None, trial, result) == "STOP":  # also at the last epoch
                 break
             searcher.on_trial_result(trial.trial_id, result)
         scheduler.on_trial_complete(None, trial, result)
@@ -96,7 +96,7 @@ def tune(laboratory: Laboratory, seed: int, **asha: Any) -> None:
 
 
 def bohb(laboratory: Laboratory, seed: int) -> None:
-    """hpbandster's model under synchronous Hyperband with its defaults, promoted trainings going on where they stopped.
+    """Search with hpbandster's model and default synchronous Hyperband; promoted trainings resume where they stopped.
 
     Falkner et al. 2018; the brackets are those of `hpbandster.optimizers.BOHB.get_next_iteration`.
     """
@@ -106,8 +106,8 @@ def bohb(laboratory: Laboratory, seed: int) -> None:
     eta, shortest = 3, 2
     num_rungs = 1 + int(math.log(laboratory.epochs / shortest) / math.log(eta))
     budgets = [round(laboratory.epochs / eta**number) for number in reversed(range(num_rungs))]
-    np.random.seed(seed)  # hpbandster draws from numpy's global state
-    warnings.simplefilter("ignore")  # and calls ConfigSpace by names that it deprecates
+    np.random.seed(seed)  # hpbandster uses numpy's global random state
+    warnings.simplefilter("ignore")  # hpbandster uses deprecated names of ConfigSpace
     space = ConfigSpace.ConfigurationSpace(seed=seed)
     space.add([_hyperparameter(ConfigSpace, name, distribution) for name, distribution in laboratory.space.items()])
     model = BOHB(space)

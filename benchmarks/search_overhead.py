@@ -1,11 +1,11 @@
-"""What a search costs beside its trainings, and how it grows with the study.
+"""Benchmark of what a search costs besides its trainings, and how that grows with the study.
 
-Trials that do no work, on two slots: the platform's own path beside stock Ray Tune with OptunaSearch, ASHA and
-MLflowLoggerCallback, in turn, each block of trials in a process of its own. Both have the same space, rungs, reports
-and checkpoints, SQLite for Optuna and SQLite for MLflow. Counted from Ray's start to the last write: CPU seconds of
-the driver's process and wall time. Then a study of thousands of trials without Ray.
+Trials that do no work run on two slots: through the platform, and through stock Ray Tune with OptunaSearch, ASHA and
+MLflowLoggerCallback, in turn, each block of trials in its own process. Both have the same space, rungs, reports and
+checkpoints, SQLite for Optuna and SQLite for MLflow. CPU seconds of the driver and wall time are counted from Ray's
+start to the last write. Then follows a study of thousands of trials without Ray.
 
-Run: python benchmarks/search_overhead.py [--full]. It ends with 1 where a limit does not hold.
+Run: python benchmarks/search_overhead.py [--full]. Exits with 1 if a limit is exceeded.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from ray import tune
 if TYPE_CHECKING:
     from platform.plan import Plan
 
-# At the end, since `platform` is the standard library's before it is ours.
+# Appended, because `platform` must first resolve to the standard library's.
 sys.path.append(str(Path(__file__).parents[1]))
 
 NUM_SLOTS = 2
 EPOCHS = 4  # one rung, at 2
-RATIO_LIMIT = 0.5  # of stock Tune's seconds, the driver's CPU and the wall's
+RATIO_LIMIT = 0.5  # of stock Tune's seconds, both driver CPU and wall
 ASK_LIMIT_MS = 150
 SMALL_STUDY = 1000
-BYTES_LIMIT = 1.2  # bytes per trial of the largest study, times those of the small one
+BYTES_LIMIT = 1.2  # bytes per trial of the largest study, relative to the small one
 COLUMNS = {"ask": 8, "ask_95": 8, "ask_cpu": 9, "report": 8, "end": 8, "bytes": 8}  # name -> width
 
 
 def suggest(trial: Any) -> dict[str, Any]:
-    """The space of both: eight parameters, which the platform turns into a recipe."""
+    """Suggest the eight parameters of both searches, which the platform turns into a recipe."""
     return {
         "recipe": "transreid-tiny",
         "image_size": trial.suggest_categorical("image_size", (32, 48)),
@@ -59,7 +59,7 @@ def suggest(trial: Any) -> dict[str, Any]:
 
 
 def train_nothing(config: dict[str, Any], epoch_s: float = 0.0) -> None:
-    """Reports what a trial does, each time with a checkpoint of a few bytes, and sleeps for an epoch's time."""
+    """Report what a trial reports, each time with a checkpoint of a few bytes, and sleep for an epoch's time."""
     lr = config.get("settings", config)["lr"]
     names = ("mINP", "cmc_1", "cmc_5", "cmc_10", "cmc_20", "num_valid_queries", "loss", "id_loss", "metric_loss")
     for epoch in range(1, EPOCHS + 1):
@@ -74,7 +74,7 @@ def train_nothing(config: dict[str, Any], epoch_s: float = 0.0) -> None:
 
 @contextmanager
 def measured(found: dict[str, float]) -> Iterator[None]:
-    """Put into `found` what the context takes: wall time and this process's CPU time."""
+    """Store wall time and this process's CPU time of the context in `found`."""
     wall, own = time.perf_counter(), _own_seconds()
     yield
     found["wall"] = time.perf_counter() - wall
@@ -89,7 +89,7 @@ def _own_seconds() -> float:
 def plan_in(
     folder: Path, num_trials: int, epochs: int, num_slots: int = NUM_SLOTS, options: Sequence[str] = ()
 ) -> Plan:
-    """The plan of a search of the space, everything of it under `folder`."""
+    """Return the configuration of a search of the space, with everything stored under `folder`."""
     from platform.plan import make_plan
     from platform.search import parse
 
@@ -106,7 +106,7 @@ def ours(
     num_slots: int = NUM_SLOTS,
     options: Sequence[str] = (),
 ) -> dict[str, float]:
-    """The platform's own path, from the plan to the last event that MLflow has taken."""
+    """Run the platform's own path, from the configuration to the last event that MLflow accepted."""
     import optuna
 
     from platform.display.lines import Display
@@ -147,7 +147,7 @@ def ours(
 
 
 def stock(folder: Path, num_trials: int) -> dict[str, float]:
-    """Ray Tune as its documentation puts it together, on the same rungs as ours."""
+    """Run Ray Tune as in its documentation, on the same rungs as ours."""
     import mlflow
     import optuna
     import ray
@@ -167,7 +167,7 @@ def stock(folder: Path, num_trials: int) -> dict[str, float]:
         train_nothing,
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            # grace_period and reduction_factor are those of the platform's first rung
+            # grace_period and reduction_factor match the platform's first rung
             scheduler=ASHAScheduler(metric="mAP", mode="max", max_t=EPOCHS, grace_period=2, reduction_factor=3),
             num_samples=num_trials,
             max_concurrent_trials=NUM_SLOTS,
@@ -188,13 +188,13 @@ SEARCHES = {"ours": ours, "stock": stock}
 
 
 def block(name: str, num_trials: int) -> dict[str, float]:
-    """One search in a process of its own: seconds per trial, and reports per trial."""
+    """Run one search in its own process; return seconds per trial, and reports per trial."""
     found = found_apart(__file__, "--search", name, "--trials", num_trials)
     return {key: value / num_trials for key, value in found.items()}
 
 
 def found_apart(script: str, *words: object, **variables: str) -> dict[str, float]:
-    """What a benchmark prints last, a JSON object, in a process of its own with a folder of its own."""
+    """Run a benchmark in its own process and folder; return the JSON object that it prints last."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, script, "--folder", folder, *map(str, words)]
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "RAY_USAGE_STATS_ENABLED": "0", **variables}
@@ -206,14 +206,14 @@ def found_apart(script: str, *words: object, **variables: str) -> dict[str, floa
 
 
 def main() -> int:
-    """Print seconds per trial and their ratios; 1 where a limit does not hold."""
+    """Print seconds per trial and their ratios; return 1 if a limit is exceeded."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="3 blocks of 100 trials, and a study of 10,000")
     parser.add_argument("--search", choices=SEARCHES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--blocks", type=int, help="of each search")
-    parser.add_argument("--trials", type=int, help="of a block")
-    parser.add_argument("--sizes", type=int, nargs="*", help="of the study without Ray")
+    parser.add_argument("--blocks", type=int, help="blocks of each search")
+    parser.add_argument("--trials", type=int, help="trials of a block")
+    parser.add_argument("--sizes", type=int, nargs="*", help="sizes of the study without Ray")
     options = parser.parse_args()
     if options.search:
         print(json.dumps(SEARCHES[options.search](options.folder, options.trials)))
@@ -224,13 +224,13 @@ def main() -> int:
 
 
 def overhead(num_blocks: int, num_trials: int) -> bool:
-    """Our searches and the stock ones in turn; whether the limits hold."""
+    """Run our searches and the stock ones in turn; return whether the limits hold."""
     blocks: dict[str, list[dict[str, float]]] = {name: [] for name in SEARCHES}
     for _ in range(num_blocks):
         for name in SEARCHES:
             blocks[name].append(block(name, num_trials))
             print(name, {key: round(value, 3) for key, value in blocks[name][-1].items()}, file=sys.stderr, flush=True)
-    print(f"{num_blocks} x {num_trials} trials of no work on {NUM_SLOTS} slots, seconds per trial, medians of blocks")
+    print(f"{num_blocks} x {num_trials} trials without work on {NUM_SLOTS} slots, seconds per trial, medians of blocks")
     print(f"{'':8}{'driver CPU':>12}{'wall':>8}{'reports':>9}")
     medians = {}
     for name, found in blocks.items():
@@ -238,14 +238,14 @@ def overhead(num_blocks: int, num_trials: int) -> bool:
         medians[name] = row
         print(f"{name:8}{row['driver']:12.2f}{row['wall']:8.2f}{row['reports']:9.1f}")
     ratios = {key: medians["ours"][key] / medians["stock"][key] for key in ("driver", "wall")}
-    print(f"of stock Tune's: driver CPU {ratios['driver']:.2f}, wall {ratios['wall']:.2f}; the limit is {RATIO_LIMIT}")
-    print(f"Stock starts a process for each trial, which has {process_seconds():.2f} CPU seconds behind it once it has")
-    print("imported Ray Tune; ours takes over that of an ended trial.")
+    print(f"of stock Tune: driver CPU {ratios['driver']:.2f}, wall {ratios['wall']:.2f}; the limit is {RATIO_LIMIT}")
+    print(f"Stock Tune starts a process for each trial, which needs {process_seconds():.2f} CPU seconds to")
+    print("import Ray Tune; ours reuses the process of a finished trial.")
     return max(ratios.values()) <= RATIO_LIMIT
 
 
 def process_seconds() -> float:
-    """CPU seconds of a process that imports Ray Tune and ends."""
+    """Return the CPU seconds of a process that imports Ray Tune and exits."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-c", "from ray import tune"], check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -253,7 +253,7 @@ def process_seconds() -> float:
 
 
 def large_study(sizes: Sequence[int]) -> bool:
-    """A study of each of `sizes`, one growing into the next; whether the limits hold."""
+    """Grow one study to each of `sizes`; return whether the limits hold."""
     import optuna
 
     from benchmarks.large_study import EPOCHS, grow

@@ -1,4 +1,4 @@
-"""Several processes that read one decoded cache, as the trials of a machine do."""
+"""Several processes that read one decoded cache, like the trials of a machine."""
 
 import multiprocessing
 import resource
@@ -27,18 +27,17 @@ processes = multiprocessing.get_context("spawn")
 
 @dataclass(frozen=True)
 class Sharing:
-    """Four readers at once beside one alone."""
+    """Four concurrent readers compared with one."""
 
-    batches: float  # throughput per CPU-second over one's
-    copies: float  # the same of readers that copy the images and do nothing else: what the memory allows
-    copied: float  # the largest share of the pixels that a reader has in memory of its own
+    batches: float  # images per CPU-second, relative to one reader
+    copies: float  # the same for readers that only copy the images: the limit of the memory
+    copied: float  # a reader's private memory as a share of the pixels, at most
 
 
 def four_beside_one(manifest: Manifest, size: int) -> Sharing:
-    """Medians over turns of half a second, in which one reads alone and then all four.
+    """Return the medians over turns of half a second, in which first one reads alone and then all four.
 
-    The readers stay alive from turn to turn: what else the machine does, and how fast its clock runs just then, falls
-    on both sides of a ratio.
+    The readers stay alive from turn to turn, so that other load and clock speed affect both sides of a ratio.
     """
     readers = [_start(manifest, size) for _ in range(NUM_READERS)]
     ratios: dict[str, list[float]] = {"batches": [], "copies": []}
@@ -64,7 +63,7 @@ def _ask(readers: list[Connection], work: str) -> list[float]:
 
 
 def _serve(address: str, size: int, parent: Connection) -> None:
-    """Do what the parent asks for, and say how many images per CPU-second; at the end the memory that it took."""
+    """Answer the parent's requests with images per CPU-second, and at the end with the memory used."""
     torch.set_num_threads(1)
     manifest = read_manifest(address)
     images = open_images(manifest, size, size, "decoded")
@@ -80,7 +79,7 @@ def _serve(address: str, size: int, parent: Connection) -> None:
 
 
 def _read_batches(manifest: Manifest, images: Images, size: int) -> int:
-    """Batches as a training gets them; gives back how many images they held."""
+    """Read batches as a training does; return how many images they held."""
     recipe = override(get_recipe("transreid-vit-base"), {"image_size": size, "pretrained": False})
     data = TrainingSet(images, np.arange(manifest.num_images), manifest.work.astype(np.int64), manifest.role)
     epochs = [EpochBatches(data, recipe, seed=0, epoch=epoch) for epoch in range(1, NUM_PASSES + 1)]
@@ -88,7 +87,7 @@ def _read_batches(manifest: Manifest, images: Images, size: int) -> int:
 
 
 def _copy_images(manifest: Manifest, images: Images, size: int) -> int:
-    """Each image copied to where a batch would stand, in random order."""
+    """Copy each image to where a batch would put it, in random order."""
     assert hasattr(images, "views")
     rooms = np.empty((3 * BATCH, size, size, 3), np.uint8)
     draw = np.random.default_rng(0)
@@ -106,6 +105,6 @@ def _images_per_cpu_second(work: Callable[[], int]) -> float:
 
 
 def _own_bytes() -> int:
-    """Memory that this process shares with nobody and no file: what /proc calls anonymous."""
+    """Return the private memory of this process that is not file-backed: anonymous memory in /proc."""
     lines: Iterable[str] = Path("/proc/self/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Anonymous:"))

@@ -1,14 +1,14 @@
-"""Our training step beside a plain restatement of upstream's: ViT-Base with JPM at stride 12, and AGW's ResNet50.
+"""Our training step compared with a plain reimplementation of upstream's: ViT-Base with JPM, and AGW's ResNet50.
 
-Images per second, the two interleaved in one run, as ratios; the memory that each takes alone; and the share that its
-products reach of the rate at which this machine multiplies large matrices. Before that, both models must give the same
-numbers and gradients from the same weights. Batches lie on the device already: ours as uint8, normalised and erased in
-the step, upstream's as the float32 that its loader has normalised and erased.
+Both are interleaved in one run. It reports images per second as ratios, the memory that each takes alone, and the share
+of this machine's rate for large matrix products that each reaches. Before that, it checks that both models give the
+same outputs and gradients from the same weights. Batches are already on the device: ours as uint8, normalized and
+erased in the step; upstream's as float32, normalized and erased by its loader.
 
-On a GPU at full size, upstream in float16 and ours in bfloat16. Without one at a small size, with ViT-Small and on one
-thread, upstream in float32, the only precision that it has there, and ours in float32 and in bfloat16.
+On a GPU it runs at full size (stride 12), upstream in float16 and ours in bfloat16. Without one it runs ViT-Small at a
+small size on one thread, upstream in float32, its only precision there, and ours in float32 and in bfloat16.
 
-Run: python benchmarks/train_step.py. Ends with 1 where a limit is broken.
+Run: python benchmarks/train_step.py. Exits with 1 if a limit is exceeded.
 """
 
 import gc
@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-# For a machine without the project installed; at the end, since `platform` is the standard library's before it is ours.
+# For machines without the project installed. Appended, because `platform` must first resolve to the standard library's.
 sys.path.append(str(Path(__file__).parents[1]))
 
 from benchmarks.upstream_models import UPSTREAM, UpstreamStep, take_weights, upstream_name
@@ -41,21 +41,21 @@ from trainables.recipes.settings import override
 from trainables.step import Step
 
 NAMES = ("transreid-vit-stride", "agw-resnet50-nl")
-NUM_WORKS = 152  # that LSASRD's code trains on
-LR = 1e-6  # random pixels teach nothing, and must not drive the loss to infinity
-MIN_RATIO = 1.5  # of images per second, ours to upstream's, on a GPU
-# Relative differences in float32. One activation that rounding takes past zero moves a gradient by a thousandth.
+NUM_WORKS = 152  # as in LSASRD's code
+LR = 1e-6  # random pixels must not drive the loss to infinity
+MIN_RATIO = 1.5  # images per second, ours over upstream's, on a GPU
+# Relative differences in float32. One activation that rounding moves past zero changes a gradient by a thousandth.
 TOLERANCES = {"features": 1e-4, "scores": 1e-4, "loss": 1e-5, "gradient": 1e-2}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How much is measured."""
+    """The size of the measurement."""
 
     image_size: int
     works_per_batch: int
     images_per_work: int
-    backbones: dict[str, str] = field(default_factory=dict)  # recipe -> another than its own
+    backbones: dict[str, str] = field(default_factory=dict)  # recipe -> backbone to use instead
     num_warm_up: int  # steps
     num_rounds: int
     steps_per_round: int
@@ -66,7 +66,7 @@ FULL = Size(
     image_size=256, works_per_batch=16, images_per_work=4,
     num_warm_up=10, num_rounds=7, steps_per_round=10, matrix_width=8192,
 )  # fmt: skip
-# 112 px leave 81 patches: as with 441, one is doubled and two are left out
+# 112 px give 81 patches: as with 441, one is repeated and two are dropped
 SMALL = Size(
     image_size=112, works_per_batch=4, images_per_work=2,
     backbones={"transreid-vit-stride": "vit_small_patch16_224"},
@@ -83,27 +83,27 @@ DTYPES = {"float16": torch.float16, "bf16": torch.bfloat16, "float32": torch.flo
 
 
 def make_recipe(name: str, size: Size, **values: object) -> Any:
-    """The recipe at this size, from fresh weights."""
+    """Return the recipe at this size, with fresh weights."""
     sizes = {key: getattr(size, key) for key in ("image_size", "works_per_batch", "images_per_work")}
     backbone = {"backbone": size.backbones[name]} if name in size.backbones else {}
     return override(get_recipe(name), {**sizes, **backbone, "pretrained": False, "lr": LR, **values})
 
 
 def draw_batch(recipe: Any) -> Batch:
-    """Random pixels, and the works of P x K images."""
+    """Return random pixels, and the works of P x K images."""
     images_BHWC = torch.randint(256, (recipe.batch_size, recipe.image_size, recipe.image_size, 3), dtype=torch.uint8)
     return Batch(images_BHWC, torch.arange(recipe.works_per_batch).repeat_interleave(recipe.images_per_work))
 
 
 def normalise(images_BHWC: Tensor, recipe: Any) -> Tensor:
-    """What upstream's loader gives, B x C x H x W."""
+    """Return what upstream's loader returns, B x C x H x W."""
     images_BCHW = images_BHWC.permute(0, 3, 1, 2).float().contiguous() / 255
     mean, std = (torch.tensor(value)[:, None, None] for value in (recipe.pixel_mean, recipe.pixel_std))
     return (images_BCHW - mean) / std
 
 
 def make_step(name: str, side: Side) -> Callable[[], object]:
-    """The step of a fresh model in training mode, with its batch on the device."""
+    """Return the step of a new model in training mode, with its batch on the device."""
     whose, precision = side
     recipe = make_recipe(name, SIZE, precision="bf16" if precision == "bf16" else "float32")
     batch = draw_batch(recipe)
@@ -119,7 +119,7 @@ def make_step(name: str, side: Side) -> Callable[[], object]:
 
 
 def seconds(run: Callable[[], object], num_times: int) -> float:
-    """The wall time of so many runs."""
+    """Return the wall time of `num_times` runs."""
     start = time.perf_counter()
     for _ in range(num_times):
         run()
@@ -129,21 +129,21 @@ def seconds(run: Callable[[], object], num_times: int) -> float:
 
 
 def peak_bytes(name: str, side: Side) -> int:
-    """The most memory that weights, optimizer and steps of one side take: of the GPU, or of a process of its own."""
+    """Return the peak memory of weights, optimizer and steps of one side: of the GPU, or of a separate process."""
     if not ON_GPU:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
             return process.submit(growth_bytes, name, side).result()
-    gc.collect()  # of the sides before
+    gc.collect()  # of the previous sides
     before = torch.cuda.memory_allocated()
     step = make_step(name, side)
     seconds(step, SIZE.num_warm_up)
-    torch.cuda.reset_peak_memory_stats()  # what cuDNN tries out in the first steps does not count
+    torch.cuda.reset_peak_memory_stats()  # excludes cuDNN's benchmarking in the first steps
     seconds(step, 3)
     return torch.cuda.max_memory_allocated() - before
 
 
 def growth_bytes(name: str, side: Side) -> int:
-    """By how much this process grows, at most, while a side is built and steps."""
+    """Return the peak growth of this process while a side is built and takes steps."""
     torch.set_num_threads(1)
     unit = 1 if sys.platform == "darwin" else 1024  # kilobytes on Linux
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -152,7 +152,7 @@ def growth_bytes(name: str, side: Side) -> int:
 
 
 def matrix_rate(precision: str) -> float:
-    """Floating point operations per second of large square products, the median of ten."""
+    """Return the FLOP/s of large square products, the median of ten."""
     width = SIZE.matrix_width
     left, right = (torch.randn(width, width, device=DEVICE).to(DTYPES[precision]) for _ in range(2))
     times = [seconds(lambda: left @ right, 1) for _ in range(13)]
@@ -160,9 +160,9 @@ def matrix_rate(precision: str) -> float:
 
 
 def count_operations(name: str, whose: str) -> float:
-    """Floating point operations per image of a step's products, forward and back, worked out from shapes alone.
+    """Return the FLOP per image of a step's products, forward and backward, from shapes alone.
 
-    What a fused kernel works out again on the way back does not count.
+    Recomputation inside fused kernels is not counted.
     """
     recipe = make_recipe(name, SIZE, erase_probability=0.0)
     images = draw_batch(recipe).images
@@ -177,9 +177,10 @@ def count_operations(name: str, whose: str) -> float:
 
 
 def check_same(name: str) -> dict[str, float]:
-    """How far both are apart in float32 with equal weights, relatively; raises where that is too far.
+    """Return the relative differences in float32 with equal weights, without dropout and erasing.
 
-    Nothing is dropped or erased.
+    Raises:
+        ArithmeticError: a difference is too large.
     """
     changes = {} if name.startswith("agw") else {"drop_path": 0.0}
     recipe = make_recipe(name, SMALL, precision="float32", erase_probability=0.0, **changes)
@@ -187,7 +188,7 @@ def check_same(name: str) -> dict[str, float]:
     with torch.no_grad():
         for key, weight in model.named_parameters():
             if key.endswith("bn3.weight"):
-                weight.zero_()  # the sum of all blocks at full scale leaves float32 too few digits to compare gradients
+                weight.zero_()  # at full scale, the sum of all blocks leaves float32 too few digits for gradients
             # fresh norms, biases and classifiers of nearly 0 would hide differences
             if weight.requires_grad and (weight.ndim == 1 or "classifiers" in key):
                 weight.add_(torch.randn_like(weight), alpha=0.05)
@@ -206,18 +207,18 @@ def check_same(name: str) -> dict[str, float]:
         "gradient": relative(list(trained.values()), [of_peer[upstream_name(peer, key)].grad for key in trained]),
     }
     if not all(apart[key] <= tolerance for key, tolerance in TOLERANCES.items()):
-        raise ArithmeticError(f"{name}: the restatement of upstream computes something else: {apart}.")
+        raise ArithmeticError(f"{name}: the reimplementation of upstream differs from ours: {apart}.")
     return apart
 
 
 def relative(ours: list[Any], peers: list[Any]) -> float:
-    """The length of the difference of all these numbers over the length of the peer's."""
+    """Return the norm of the difference of all these numbers over the norm of the peer's."""
     own, other = (torch.cat([value.detach().flatten() for value in values]) for values in (ours, peers))
     return float((own - other).norm() / other.norm())
 
 
 def compare(name: str, taken: dict[Side, int], rates: dict[str, float]) -> bool:
-    """Run the steps of one recipe in turn and print how they do; False where a limit is broken."""
+    """Run the steps of one recipe in turn and print the results; return False if a limit is exceeded."""
     steps = {side: make_step(name, side) for side in taken}
     for step in steps.values():
         seconds(step, SIZE.num_warm_up)
@@ -244,20 +245,20 @@ def compare(name: str, taken: dict[Side, int], rates: dict[str, float]) -> bool:
 
 
 def main() -> None:
-    """Print the comparison, and exit with 1 where a limit is broken."""
-    # a fresh process counts from the size of its parent, which grows from here on
+    """Print the comparison, and exit with 1 if a limit is exceeded."""
+    # a new process counts from the size of its parent, which grows from here on
     taken = {name: {side: peak_bytes(name, side) for side in (UPSTREAMS, *OURS)} for name in NAMES}
     torch.manual_seed(0)
     if not ON_GPU:
         torch.set_num_threads(1)
     for name in NAMES:
         differences = ", ".join(f"{key} {value:.0e}" for key, value in check_same(name).items())
-        print(f"{name}, equal weights in float32, ours and upstream's differ relatively by: {differences}")
+        print(f"{name}: relative differences between ours and upstream's in float32, with equal weights: {differences}")
     rates = {precision: matrix_rate(precision) for _, precision in (UPSTREAMS, *OURS)}
     said = ", ".join(f"{rate / 1e12:.3g} TFLOP/s in {precision}" for precision, rate in rates.items())
     where = torch.cuda.get_device_name() if ON_GPU else "one CPU thread"
-    print(f"{where}, torch {torch.__version__}; matrices {SIZE.matrix_width} wide multiply at {said}")
-    print("ours normalises and erases its images in the step, upstream's are normalised and erased before it")
+    print(f"{where}, torch {torch.__version__}; matrices of width {SIZE.matrix_width} multiply at {said}")
+    print("ours normalizes and erases its images in the step, upstream's are normalized and erased before it")
     results = [compare(name, taken[name], rates) for name in NAMES]
     sys.exit(0 if all(results) else 1)
 

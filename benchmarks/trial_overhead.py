@@ -1,7 +1,7 @@
-"""What a trial of the search costs beside the bare training loop: a fresh process, Ray, Optuna and MLflow.
+"""Benchmark of what a trial of the search costs compared with the bare training loop.
 
-The same training runs bare in this process and as trials of a real search, one at a time, in turn with the bare ones
-in one run. Run: python benchmarks/trial_overhead.py.
+The same training runs bare in this process and as trials of a real search (a new process, Ray, Optuna and MLflow), one
+at a time and alternating in one run. Run: python benchmarks/trial_overhead.py.
 """
 
 import itertools
@@ -34,14 +34,14 @@ def suggest(trial):
 
 
 def bare_seconds(data: Path) -> float:
-    """The wall time of the training loop alone, data decoded and libraries imported."""
+    """Return the wall time of the training loop, with data decoded and libraries imported."""
     start = time.perf_counter()
     train(override(get_recipe("transreid-tiny"), SETTINGS), read_manifest(data), report=lambda metrics, save: None)
     return time.perf_counter() - start
 
 
 def trial_seconds(data: Path, runs: Path) -> list[float]:
-    """The wall time of each trial of a search, from its start to the start of the next."""
+    """Return the wall time of each trial of a search, from its start to the start of the next."""
     space = runs / "constant.py"
     space.write_text(SPACE.format(settings=repr(SETTINGS)))
     words = ["--space", space, "--data", data, "--runs", runs, "--trials", TRIALS_PER_ROUND + 1, "--concurrency", 1]
@@ -54,7 +54,7 @@ def trial_seconds(data: Path, runs: Path) -> list[float]:
 
 
 def main() -> None:
-    """Print the seconds that a trial costs above the loop, and the ratio of the two."""
+    """Print the seconds that a trial costs in addition to the loop, and the ratio of the two."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     torch.set_num_threads(1)
     data = sample_set()

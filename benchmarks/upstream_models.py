@@ -1,9 +1,10 @@
-"""TransReID and AGW as their authors' code computes them: models, losses and the step, restated plainly.
+"""Plain reimplementations of TransReID and AGW as in their authors' code: models, losses and the step.
 
-Attention is written out, each local branch goes through a whole block by itself, blocks that nothing uses stay, every
-weight is a parameter group of its own, and on a GPU the step is float16 with a scaled loss.
+Attention is written out, each local branch passes through a whole block, unused blocks are kept, every weight is its
+own parameter group, and on a GPU the step is float16 with a scaled loss.
 
-B batch, T tokens, D width, H heads, C channels, H W places of a map, P all of them, N works.
+B batch, T tokens, D feature dimension, H heads, C channels, H W height and width of a map, P all its positions, N
+works.
 """
 
 import copy
@@ -22,12 +23,12 @@ from trainables.recipes.backbones import Transformer, get_backbone
 NORM_EPS = 1e-6
 IMAGENET_CLASSES = 1000
 SMOOTHING = 0.1
-NON_LOCAL_AFTER = {"layer2": (512, (2, 3)), "layer3": (1024, (3, 4, 5))}  # stage -> its channels, its blocks
+NON_LOCAL_AFTER = {"layer2": (512, (2, 3)), "layer3": (1024, (3, 4, 5))}  # stage -> channels, blocks
 NON_LOCAL_REDUCTION = 16
 
 
 class Attention(nn.Module):
-    """Self-attention with the T x T weights of every head in memory."""
+    """Self-attention that materializes the T x T weights of every head."""
 
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
@@ -36,7 +37,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, tokens_BTD: Tensor) -> Tensor:
-        """B x T x D in and out."""
+        """Map B x T x D to B x T x D."""
         batch, length, width = tokens_BTD.shape
         parts = self.qkv(tokens_BTD).reshape(batch, length, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
         query, key, value = parts.unbind(0)
@@ -48,7 +49,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and MLP, each after a norm and with a way around it."""
+    """Attention and MLP, each after a norm and with a residual connection."""
 
     def __init__(self, shape: Transformer, drop_path: float) -> None:
         super().__init__()
@@ -59,7 +60,7 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, tokens_BTD: Tensor) -> Tensor:
-        """B x T x D in and out."""
+        """Map B x T x D to B x T x D."""
         tokens_BTD = tokens_BTD + self.drop_path(self.attn(self.norm1(tokens_BTD)))
         inner = functional.gelu(self.mlp["fc1"](self.norm2(tokens_BTD)))
         output_BTD: Tensor = tokens_BTD + self.drop_path(self.mlp["fc2"](inner))
@@ -67,7 +68,7 @@ class Block(nn.Module):
 
 
 class Trunk(nn.Module):
-    """The transformer, of which all but the last block is used: that, the norm and the classifier are dead weights."""
+    """The transformer, of which the last block, the norm and the classifier are unused weights."""
 
     def __init__(self, recipe: Any, shape: Transformer) -> None:
         super().__init__()
@@ -80,7 +81,7 @@ class Trunk(nn.Module):
         self.fc = nn.Linear(shape.width, IMAGENET_CLASSES)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """All tokens before the last block, B x T x D."""
+        """Return all tokens before the last block, B x T x D."""
         patches_BTD = self.patch_embed(images_BCHW).flatten(2).transpose(1, 2)
         cls_BTD = self.cls_token.expand(len(patches_BTD), -1, -1)
         tokens_BTD = torch.cat([cls_BTD, patches_BTD], dim=1) + self.pos_embed
@@ -90,7 +91,7 @@ class Trunk(nn.Module):
 
 
 class Heads(nn.Module):
-    """A neck and a classifier for each branch."""
+    """A neck and a classifier per branch."""
 
     def __init__(self, width: int, num_branches: int, num_works: int) -> None:
         super().__init__()
@@ -102,7 +103,7 @@ class Heads(nn.Module):
             nn.init.normal_(weight, std=0.001)
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
-        """The scores of each branch, B x N."""
+        """Return the logits of each branch, B x N."""
         branches = zip(self.necks, self.classifiers, features, strict=True)
         return [classifier(neck(feature_BD)) for neck, classifier, feature_BD in branches]
 
@@ -110,7 +111,7 @@ class Heads(nn.Module):
 class UpstreamTransReID(nn.Module):
     """TransReID (He et al. 2021, arXiv 2102.04378) with JPM and without side information."""
 
-    # what the weights of our model are called here
+    # our model's weight names -> the names here
     NAMES = (
         (r"^head\.", "heads."),
         (r"^backbone\.global_branch\.block\.", "b1.0."),
@@ -134,7 +135,7 @@ class UpstreamTransReID(nn.Module):
         self.heads = Heads(shape.width, 1 + recipe.jpm_parts, num_works)
 
     def forward(self, images_BCHW: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Scores and features of each branch, the global one first."""
+        """Return logits and features of each branch, the global one first."""
         tokens_BTD = self.base(images_BCHW)
         cls_BTD, length = tokens_BTD[:, :1], (tokens_BTD.shape[1] - 1) // self.parts
         features = [self.b1(tokens_BTD)[:, 0]]
@@ -153,7 +154,7 @@ class UpstreamTransReID(nn.Module):
 
     @staticmethod
     def loss(scores: list[Tensor], features: list[Tensor], works_B: Tensor) -> Tensor:
-        """Cross-entropy and soft-margin triplet, half of each from the global branch."""
+        """Return cross-entropy and soft-margin triplet loss, each half from the global branch."""
         total = scores[0].new_zeros(())
         for losses in (
             [functional.cross_entropy(scores_BN, works_B) for scores_BN in scores],
@@ -164,7 +165,7 @@ class UpstreamTransReID(nn.Module):
 
 
 class NonLocal(nn.Module):
-    """The non-local block in dot product form, by way of a P x P matrix."""
+    """The non-local block in dot product form, with a P x P matrix."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -173,7 +174,7 @@ class NonLocal(nn.Module):
         self.W = nn.Sequential(nn.Conv2d(inner, channels, 1), nn.BatchNorm2d(channels))
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
-        """A map of the same shape."""
+        """Return a map of the same shape."""
         theta_BCP, phi_BCP, g_BCP = (part(map_BCHW).flatten(2) for part in (self.theta, self.phi, self.g))
         pairs_BPP = theta_BCP.permute(0, 2, 1) @ phi_BCP
         mixed_BPC = pairs_BPP / pairs_BPP.shape[-1] @ g_BCP.permute(0, 2, 1)
@@ -183,7 +184,7 @@ class NonLocal(nn.Module):
 
 
 class UpstreamAGW(nn.Module):
-    """AGW (Ye et al. 2021, arXiv 2001.04193) on ResNet50, with the channels inside non-local blocks as in LSASRD's."""
+    """AGW (Ye et al. 2021, arXiv 2001.04193) on ResNet50, with the inner channels of LSASRD's non-local blocks."""
 
     NAMES = (
         (r"^head\.", "heads."),
@@ -206,9 +207,9 @@ class UpstreamAGW(nn.Module):
         self.heads = Heads(2048, 1, num_works)
 
     def forward(self, images_BCHW: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Scores and features of the one branch."""
+        """Return logits and features of the single branch."""
         network: Any = self.network
-        # there is no activation after the first norm in upstream's code
+        # upstream's code has no activation after the first norm
         map_BCHW = network.maxpool(network.bn1(network.conv1(images_BCHW)))
         for stage in ("layer1", "layer2", "layer3", "layer4"):
             for place, block in enumerate(getattr(network, stage)):
@@ -221,12 +222,12 @@ class UpstreamAGW(nn.Module):
 
     @staticmethod
     def loss(scores: list[Tensor], features: list[Tensor], works_B: Tensor) -> Tensor:
-        """Cross-entropy against smoothed targets, and the weighted regularised triplet."""
+        """Return cross-entropy with smoothed targets, and the weighted regularized triplet."""
         return smoothed_cross_entropy(scores[0], works_B) + weighted_triplet_as_agw(features[0], works_B)
 
 
 def smoothed_cross_entropy(scores_BN: Tensor, works_B: Tensor) -> Tensor:
-    """Cross-entropy against targets that are filled in on the CPU."""
+    """Return the cross-entropy with targets that are built on the CPU."""
     logarithms_BN = scores_BN.log_softmax(dim=1)
     targets_BN = torch.zeros(scores_BN.shape).scatter_(1, works_B[:, None].cpu(), 1).to(scores_BN.device)
     targets_BN = (1 - SMOOTHING) * targets_BN + SMOOTHING / scores_BN.shape[1]
@@ -234,7 +235,7 @@ def smoothed_cross_entropy(scores_BN: Tensor, works_B: Tensor) -> Tensor:
 
 
 def hard_triplet(features_BD: Tensor, works_B: Tensor) -> Tensor:
-    """The soft-margin triplet of the farthest positive and the nearest negative, by a matrix of all distances."""
+    """Return the soft-margin triplet loss of the farthest positive and the nearest negative, from all distances."""
     squares_B = features_BD.pow(2).sum(dim=1)
     squares_BB = squares_B[:, None] + squares_B - 2 * (features_BD @ features_BD.t())
     distances_BB = squares_BB.clamp(min=1e-12).sqrt()
@@ -249,7 +250,7 @@ UPSTREAM: dict[str, type[Upstream]] = {"transreid": UpstreamTransReID, "agw": Up
 
 
 class UpstreamStep:
-    """Forward, loss, backward and SGD; on a GPU in float16, with a loss scaled so that no gradient vanishes."""
+    """Forward, loss, backward and SGD; on a GPU in float16 with a scaled loss, so that no gradient vanishes."""
 
     def __init__(self, recipe: Any, model: Upstream, device: torch.device) -> None:
         self._model, self._device, self._on_gpu = model, device, device.type == "cuda"
@@ -261,7 +262,7 @@ class UpstreamStep:
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._on_gpu)
 
     def __call__(self, images_BCHW: Tensor, works_B: Tensor) -> float:
-        """Move the weights by one batch, with the cuDNN settings of LSASRD's code; gives back its loss."""
+        """Train on one batch with the cuDNN settings of LSASRD's code; return its loss."""
         with torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=True):
             self._optimizer.zero_grad()
             with torch.autocast(self._device.type, dtype=torch.float16, enabled=self._on_gpu):
@@ -274,14 +275,14 @@ class UpstreamStep:
 
 
 def upstream_name(peer: Upstream, name: str) -> str:
-    """What a weight of our model is called in the peer."""
+    """Return the peer's name for a weight of our model."""
     found = (re.subn(pattern, replacement, name) for pattern, replacement in peer.NAMES)
     return next(new_name for new_name, num_changes in found if num_changes)
 
 
 def take_weights(peer: Upstream, states: dict[str, Tensor]) -> None:
-    """Give the peer all weights of our model; only those that nothing uses stay its own."""
+    """Load all weights of our model into the peer; only its unused weights keep their values."""
     found = peer.load_state_dict({upstream_name(peer, name): value for name, value in states.items()}, strict=False)
     left = [*found.unexpected_keys, *(name for name in found.missing_keys if not name.startswith(peer.DEAD))]
     if left:
-        raise KeyError(f"{type(peer).__name__} and our model do not both have {', '.join(left)}.")
+        raise KeyError(f"Only one of {type(peer).__name__} and our model has {', '.join(left)}.")

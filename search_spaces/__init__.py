@@ -1,1 +1,1 @@
-"""What a search may vary: one file per space, each with `suggest(trial, scale)` and `BASELINES`, importing nothing."""
+"""Search spaces: one file per space, which defines `suggest(trial, scale)` and `BASELINES` and imports nothing."""

@@ -1,4 +1,4 @@
-"""`python -m search_spaces`: the spaces, checked as a search checks them, which the platform does."""
+"""`python -m search_spaces`: list and show the spaces; the platform validates them as a search would."""
 
 from platform.spaces.show import main
 from shards_tools.command import run

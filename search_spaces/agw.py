@@ -1,8 +1,8 @@
-"""AGW on cross-role retrieval: backbone, last stride, pooling, non-local blocks, triplets, batches, optimiser, noise.
+"""AGW on cross-role retrieval: backbone, stride, pooling, non-local blocks, losses, batches, optimizer, augmentation.
 
-The baselines are rows of Table 4 of the LSASRD paper; at tiny scale the same rows narrowed and shortened, and a set of
-values chosen by hand that learns from scratch. ResNet50 IBN A is offered at tiny scale alone: no registry has its
-weights any more.
+The baselines are rows of Table 4 of the LSASRD paper. At tiny scale they are the same rows with narrower networks and
+fewer epochs, plus hand-picked settings that learn from scratch. ResNet50 IBN A is available at tiny scale only, because
+no registry has its weights any more.
 """
 
 RECIPES = {"paper": "agw-resnet50", "tiny": "agw-resnet50-tiny"}
@@ -19,14 +19,14 @@ BACKBONES = {
     ),
     "tiny": ("resnet18_32", "resnet50_16", "resnet50_16_ibn_a"),
 }
-# The paper's plain ResNets have no ReLU in their stem.
+# In the paper, plain ResNets have no ReLU in their stem.
 WITHOUT_STEM_RELU = {"resnet50", "resnet101", "resnet152", "resnet50_16"}
-# Image size -> a zero border before the random crop, the papers' 10 px of 256.
+# Image size -> zero border before the random crop; the papers use 10 px at 256.
 PAD_PX = {"paper": {224: 9, 256: 10, 288: 11}, "tiny": {32: 1, 48: 2, 64: 2}}
 
-# Paper, code and upstream have batches of 64: 16 works x 4 images, or what the same memory holds.
+# Paper, code and upstream use batches of 64, as 16 works x 4 images; other shapes need the same memory.
 IMAGES_PER_BATCH = 64
-# The ranges hold the paper's SGD at 0.01, upstream's Adam at 3.5e-4, and what small networks need from scratch.
+# The ranges cover the paper's SGD at 0.01, upstream's Adam at 3.5e-4, and the needs of small networks from scratch.
 LEARNING_RATES = {
     "paper": {"sgd": (1e-3, 1e-1), "adam": (5e-5, 2e-3)},
     "tiny": {"sgd": (3e-3, 3e-1), "adam": (2e-4, 1e-2)},
@@ -35,7 +35,7 @@ MILESTONES = {"paper": (40, 80), "tiny": (4, 8)}
 
 
 def suggest(trial, scale):
-    """The settings of one trial at `scale`: a recipe and the keys of it that differ."""
+    """Return the settings of one trial at `scale`: a recipe and the keys that differ from it."""
     backbone = trial.suggest_categorical("backbone", BACKBONES[scale])
     image_size = trial.suggest_categorical("image_size", tuple(PAD_PX[scale]))
     works_per_batch = trial.suggest_categorical("works_per_batch", (4, 8, 16))
@@ -68,7 +68,7 @@ def suggest(trial, scale):
 
 
 def _row(scale, *, non_local):
-    """ResNet50 as Table 4 has it: 16 works x 4 images of the papers' plan, SGD at 0.01 that falls twice, its noise."""
+    """Return ResNet50 as in Table 4: 16 works x 4 images, the `papers` sampler, SGD at 0.01 with two drops."""
     return {
         "backbone": {"paper": "resnet50", "tiny": "resnet50_16"}[scale],
         "image_size": {"paper": 256, "tiny": 48}[scale],

@@ -1,7 +1,7 @@
-"""Animesion on images alone: backbone, last or all blocks' class tokens (IFA), exclusion, batches, optimiser, noise.
+"""Animesion on images only: backbone, last or all class tokens (IFA), exclusion, batches, optimizer, augmentation.
 
-The baselines are the headlines of its authors' README; at tiny scale the same narrowed and shortened, and a set of
-values chosen by hand that learns from scratch. With tags beside the image: the space animesion_vilt.
+The baselines are the headline results of its authors' README. At tiny scale they have narrower networks and fewer
+epochs, plus hand-picked settings that learn from scratch. For images with tags, see the space animesion_vilt.
 """
 
 RECIPES = {"paper": "animesion-l16", "tiny": "animesion-l16-tiny"}
@@ -18,20 +18,20 @@ BACKBONES = {
 IMAGE_SIZES = {"paper": (96, 128, 160), "tiny": (32, 48)}
 BATCH_SIZES = (16, 32, 64)
 
-# The ranges hold the authors' SGD at 0.001 without decay, and what small transformers need from scratch.
+# The ranges cover the authors' SGD at 0.001 without decay, and the needs of small transformers from scratch.
 LEARNING_RATES = {
     "paper": {"sgd": (3e-4, 3e-2), "adamw": (1e-5, 5e-4)},
     "tiny": {"sgd": (1e-3, 2e-1), "adamw": (2e-4, 1e-2)},
 }
 WEIGHT_DECAYS = {"sgd": (0.0, 1e-3), "adamw": (0.0, 0.3)}
 IMAGES_PER_TINY_EPOCH = 2048
-WARMUP_EPOCHS = {"paper": 5, "tiny": 1}  # of the cosine from epoch to epoch
-# of ColorJitter: the authors have 0.1 of each
+WARMUP_EPOCHS = {"paper": 5, "tiny": 1}  # of the per-epoch cosine
+# ColorJitter's strengths; the authors use 0.1 for each
 JITTER_KEYS = ("jitter_brightness", "jitter_contrast", "jitter_saturation", "jitter_hue")
 
 
 def suggest(trial, scale):
-    """The settings of one trial at `scale`: a recipe and the keys of it that differ."""
+    """Return the settings of one trial at `scale`: a recipe and the keys that differ from it."""
     settings = {
         "recipe": RECIPES[scale],
         "backbone": trial.suggest_categorical("backbone", BACKBONES[scale]),
@@ -50,12 +50,12 @@ def suggest(trial, scale):
 
 
 def _suggest_optimisation(trial, scale):
-    """Batches, the optimiser with a learning rate and a decay of its own, and a cosine after one of two warm-ups."""
+    """Suggest batches, the optimizer with its own learning rate and decay, and a cosine with one of two warm-ups."""
     batch_size = trial.suggest_categorical("batch_size", BATCH_SIZES)
     optimiser = trial.suggest_categorical("optimiser", ("sgd", "adamw"))
     schedule = trial.suggest_categorical("schedule", ("step_cosine", "cosine"))
     by_steps = schedule == "step_cosine"
-    # the authors' 1,000 steps; at tiny scale those of the first epoch
+    # the authors use 1,000 steps; at tiny scale, the first epoch
     steps = {"paper": 1000, "tiny": IMAGES_PER_TINY_EPOCH // batch_size}[scale]
     return {
         "batch_size": batch_size,
@@ -69,7 +69,7 @@ def _suggest_optimisation(trial, scale):
 
 
 def _row(backbone, scale, *, batch_size, head):
-    """A headline: 128 px, SGD at 0.001 that rises for 1,000 steps and falls along a cosine, dropout, coloured noise."""
+    """Return a headline: 128 px, SGD at 0.001, 1,000 warm-up steps and a cosine, dropout, color jitter."""
     return {
         "batch_size": batch_size,
         "optimiser": "sgd",

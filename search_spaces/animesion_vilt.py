@@ -1,7 +1,7 @@
-"""Animesion with an image's tags beside it (ViLT): text length, masking, tag loss, head, batches, optimiser, noise.
+"""Animesion on images with tags (ViLT): text length, masking, tag loss, head, batches, optimizer, augmentation.
 
-For shards that have tags, as those of DAFull do. The baseline is the headline of its authors' README; at tiny scale the
-same narrowed and shortened, and a set of values chosen by hand that learns from scratch.
+It needs shards with tags, such as those of DAFull. The baseline is the headline result of its authors' README. At tiny
+scale it has a narrower network and fewer epochs, and there are hand-picked settings that learn from scratch.
 """
 
 RECIPES = {"paper": "animesion-l16-vilt", "tiny": "animesion-l16-vilt-tiny"}
@@ -12,20 +12,20 @@ BACKBONES = {
 IMAGE_SIZES = {"paper": (96, 128, 160), "tiny": (32, 48)}
 BATCH_SIZES = (16, 32, 64)
 
-# The ranges hold the authors' SGD at 0.001 without decay, and what small transformers need from scratch.
+# The ranges cover the authors' SGD at 0.001 without decay, and the needs of small transformers from scratch.
 LEARNING_RATES = {
     "paper": {"sgd": (3e-4, 3e-2), "adamw": (1e-5, 5e-4)},
     "tiny": {"sgd": (1e-3, 2e-1), "adamw": (2e-4, 1e-2)},
 }
 WEIGHT_DECAYS = {"sgd": (0.0, 1e-3), "adamw": (0.0, 0.3)}
 IMAGES_PER_TINY_EPOCH = 2048
-WARMUP_EPOCHS = {"paper": 5, "tiny": 1}  # of the cosine from epoch to epoch
-# of ColorJitter: the authors have 0.1 of each
+WARMUP_EPOCHS = {"paper": 5, "tiny": 1}  # of the per-epoch cosine
+# ColorJitter's strengths; the authors use 0.1 for each
 JITTER_KEYS = ("jitter_brightness", "jitter_contrast", "jitter_saturation", "jitter_hue")
 
 
 def suggest(trial, scale):
-    """The settings of one trial at `scale`: a recipe and the keys of it that differ."""
+    """Return the settings of one trial at `scale`: a recipe and the keys that differ from it."""
     return {
         "recipe": RECIPES[scale],
         "backbone": trial.suggest_categorical("backbone", BACKBONES[scale]),
@@ -40,7 +40,7 @@ def suggest(trial, scale):
 
 
 def _suggest_masking(trial):
-    """How many tags are hidden and by what, and how much guessing them counts; the two parts of sigmoid are below 1."""
+    """Suggest how tags are masked, and the weight of predicting them; sigmoid's warm-up plus cool-down stay below 1."""
     masking = trial.suggest_categorical("masking", ("none", "bert", "full", "sigmoid"))
     if masking == "none":
         return {"masking": masking}
@@ -56,12 +56,12 @@ def _suggest_masking(trial):
 
 
 def _suggest_optimisation(trial, scale):
-    """Batches, the optimiser with a learning rate and a decay of its own, and a cosine after one of two warm-ups."""
+    """Suggest batches, the optimizer with its own learning rate and decay, and a cosine with one of two warm-ups."""
     batch_size = trial.suggest_categorical("batch_size", BATCH_SIZES)
     optimiser = trial.suggest_categorical("optimiser", ("sgd", "adamw"))
     schedule = trial.suggest_categorical("schedule", ("step_cosine", "cosine"))
     by_steps = schedule == "step_cosine"
-    # the authors' 1,000 steps; at tiny scale those of the first epoch
+    # the authors use 1,000 steps; at tiny scale, the first epoch
     steps = {"paper": 1000, "tiny": IMAGES_PER_TINY_EPOCH // batch_size}[scale]
     return {
         "batch_size": batch_size,
@@ -75,7 +75,7 @@ def _suggest_optimisation(trial, scale):
 
 
 def _row(scale):
-    """The headline: L-16 at 128 px, 16 tokens of tags that are all hidden, SGD at 0.001 without decay."""
+    """Return the headline: L-16 at 128 px, 16 tokens of tags, all masked, SGD at 0.001 without decay."""
     return {
         "batch_size": 16,
         "optimiser": "sgd",

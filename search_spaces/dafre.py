@@ -1,7 +1,8 @@
-"""Classifiers of DAF:re: backbone, pretraining, batch and image size, margin, class balance, optimiser, noise.
+"""Classifiers of DAF:re: backbone, pretraining, batch and image size, margin, balance, optimizer, augmentation.
 
-The baselines are rows of Table 1 of the DAF:re paper; at tiny scale the same rows narrowed and shortened, and a set of
-values chosen by hand that learns from scratch. Every trial has Table 1's 50 epochs; Table 3's rows take 200.
+The baselines are rows of Table 1 of the DAF:re paper. At tiny scale they are the same rows with narrower networks and
+fewer epochs, plus hand-picked settings that learn from scratch. Every trial has Table 1's 50 epochs; Table 3's rows
+take 200.
 """
 
 RECIPES = {"paper": "dafre-128-r18", "tiny": "dafre-128-r18-tiny"}
@@ -16,7 +17,7 @@ TRANSFORMERS = {
 }
 RESNETS = {"paper": ("resnet18", "resnet152"), "tiny": ("resnet18_32", "resnet50_16")}
 SHALLOW = {"paper": "shallownet", "tiny": "shallownet_64"}
-# The paper gives batches of 1,024 and images of 224 px to its light networks alone, and so does memory.
+# Only the light networks get batches of 1,024 and images of 224 px, as in the paper: the others need too much memory.
 HEAVY = {"resnet152", "vit_base_patch16_in21k", "vit_large_patch16_in21k", "vit_large_patch32_in21k"}
 IMAGE_SIZES = {"paper": (128, 224), "tiny": (32, 48)}
 HEAVY_IMAGE_SIZE = 128
@@ -28,7 +29,7 @@ BATCH_SIZES = {
 IMAGENET = {"pixel_mean": (0.485, 0.456, 0.406), "pixel_std": (0.229, 0.224, 0.225)}
 HALF = {"pixel_mean": (0.5, 0.5, 0.5), "pixel_std": (0.5, 0.5, 0.5)}
 
-# The ranges hold the paper's SGD at 0.001 without decay, and what networks need from scratch.
+# The ranges cover the paper's SGD at 0.001 without decay, and the needs of networks from scratch.
 LEARNING_RATES = {
     "paper": {"sgd": (3e-4, 1e-1), "adamw": (1e-5, 1e-3)},
     "tiny": {"sgd": (1e-3, 3e-1), "adamw": (2e-4, 1e-2)},
@@ -36,12 +37,12 @@ LEARNING_RATES = {
 WEIGHT_DECAYS = {"sgd": (0.0, 1e-3), "adamw": (0.0, 0.3)}
 LONGEST_WARMUP_EPOCHS = {"paper": 5, "tiny": 2}
 MILESTONES = {"paper": (20, 40), "tiny": (4, 8)}
-# of ColorJitter: the paper's code has 0.1 of each
+# ColorJitter's strengths; the paper's code uses 0.1 for each
 JITTER_KEYS = ("jitter_brightness", "jitter_contrast", "jitter_saturation", "jitter_hue")
 
 
 def suggest(trial, scale):
-    """The settings of one trial at `scale`: a recipe and the keys of it that differ."""
+    """Return the settings of one trial at `scale`: a recipe and the keys that differ from it."""
     return {
         "recipe": RECIPES[scale],
         **_suggest_network(trial, scale),
@@ -55,7 +56,7 @@ def suggest(trial, scale):
 
 
 def _suggest_network(trial, scale):
-    """The backbone, what it starts from, and the sizes of batch and image that it is offered."""
+    """Suggest the backbone, its initial weights, and the batch and image sizes available to it."""
     backbone = trial.suggest_categorical("backbone", (SHALLOW[scale], *RESNETS[scale], *TRANSFORMERS[scale]))
     is_vit, kind = backbone in TRANSFORMERS[scale], "heavy" if backbone in HEAVY else "light"
     settings = {
@@ -77,7 +78,7 @@ def _suggest_network(trial, scale):
 
 
 def _suggest_loss(trial):
-    """Softmax with smoothing, or ArcFace with its margin."""
+    """Suggest softmax with label smoothing, or ArcFace with its margin."""
     id_loss = trial.suggest_categorical("id_loss", ("softmax", "arcface"))
     if id_loss == "softmax":
         return {"id_loss": id_loss, "label_smoothing": trial.suggest_categorical("label_smoothing", (0.0, 0.1))}
@@ -85,7 +86,7 @@ def _suggest_loss(trial):
 
 
 def _suggest_optimisation(trial, scale):
-    """The optimiser with a learning rate and a decay of its own, and how the learning rate falls."""
+    """Suggest the optimizer with its own learning rate and decay, and the schedule."""
     optimiser = trial.suggest_categorical("optimiser", ("sgd", "adamw"))
     schedule = trial.suggest_categorical("schedule", ("multistep", "cosine"))
     return {
@@ -99,7 +100,7 @@ def _suggest_optimisation(trial, scale):
 
 
 def _row(backbone, **values):
-    """A row of Table 1: batches of 64, SGD at 0.001 that falls to a third twice, and the noise of its code."""
+    """Return a row of Table 1: batches of 64, SGD at 0.001 that falls to a third twice, its code's augmentation."""
     return {
         "backbone": backbone,
         "optimiser": "sgd",

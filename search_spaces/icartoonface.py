@@ -1,7 +1,8 @@
-"""PaddleClas's classifier on iCartoonFace: backbone, crops, batch and image size, margin losses, optimiser, noise.
+"""PaddleClas's classifier on iCartoonFace: backbone, crops, batch and image size, margins, optimizer, augmentation.
 
-The baseline is PaddleClas's ResNet50; at tiny scale the same narrowed and shortened, and a set of values chosen by hand
-that learns from scratch. A teacher is a checkpoint of the data at hand, so none is offered.
+The baseline is PaddleClas's ResNet50. At tiny scale it has a narrower network and fewer epochs, and there are
+hand-picked settings that learn from scratch. No teacher is offered, because it would have to be trained on the same
+data.
 """
 
 RECIPES = {"paper": "icartoonface-resnet50", "tiny": "icartoonface-resnet50-tiny"}
@@ -10,11 +11,11 @@ BACKBONES = {
     "tiny": ("resnet18_32", "resnet50_16", "resnet50_16_ibn_a"),
 }
 IMAGE_SIZES = {"paper": (160, 192, 224), "tiny": (32, 48)}
-EVALUATED_PART = 7 / 8  # of an image's short side, where crops are resized: PaddleClas's 224 of 256
+EVALUATED_PART = 7 / 8  # of an image's short side, with resized crops: PaddleClas uses 224 of 256
 PX_PER_PAD_PX = 24  # a border of 2 px at 48
 
 BATCH_SIZES = {"paper": (64, 128, 256), "tiny": (32, 64, 128)}
-# The ranges hold PaddleClas's SGD at 0.1 for batches of 256.
+# The ranges cover PaddleClas's SGD at 0.1 for batches of 256.
 LEARNING_RATES = {
     "paper": {"sgd": (3e-3, 3e-1), "adamw": (3e-5, 3e-3)},
     "tiny": {"sgd": (3e-3, 3e-1), "adamw": (2e-4, 1e-2)},
@@ -25,7 +26,7 @@ MILESTONES = {"paper": (30, 60, 90), "tiny": (3, 5, 7)}
 
 
 def suggest(trial, scale):
-    """The settings of one trial at `scale`: a recipe and the keys of it that differ."""
+    """Return the settings of one trial at `scale`: a recipe and the keys that differ from it."""
     return {
         "recipe": RECIPES[scale],
         "backbone": trial.suggest_categorical("backbone", BACKBONES[scale]),
@@ -40,7 +41,7 @@ def suggest(trial, scale):
 
 
 def _suggest_images(trial, scale):
-    """Image size and crops: resized ones, of which the middle is evaluated, or ones of a padded image."""
+    """Suggest image size and crops: resized crops, evaluated on center crops, or crops of a padded image."""
     image_size = trial.suggest_categorical("image_size", IMAGE_SIZES[scale])
     if trial.suggest_categorical("crops", ("resized", "padded")) == "padded":
         pad_px = image_size // PX_PER_PAD_PX
@@ -51,7 +52,7 @@ def _suggest_images(trial, scale):
 
 
 def _suggest_loss(trial):
-    """Softmax with smoothing, or a loss with a margin of its own."""
+    """Suggest softmax with label smoothing, or a loss with its own margin."""
     id_loss = trial.suggest_categorical("id_loss", ("softmax", "arcface", "cosface"))
     if id_loss == "softmax":
         return {"id_loss": id_loss, "label_smoothing": trial.suggest_categorical("label_smoothing", (0.0, 0.1))}
@@ -60,7 +61,7 @@ def _suggest_loss(trial):
 
 
 def _suggest_optimisation(trial, scale):
-    """The optimiser with a learning rate and a decay of its own, and how the learning rate falls."""
+    """Suggest the optimizer with its own learning rate and decay, and the schedule."""
     optimiser = trial.suggest_categorical("optimiser", ("sgd", "adamw"))
     schedule = trial.suggest_categorical("schedule", ("multistep", "cosine"))
     return {
@@ -74,7 +75,7 @@ def _suggest_optimisation(trial, scale):
 
 
 def _row(scale):
-    """PaddleClas's ResNet50: resized crops, SGD at 0.1 that falls three times, no warm-up and no erasing."""
+    """Return PaddleClas's ResNet50: resized crops, SGD at 0.1 with three drops, no warm-up and no erasing."""
     return {
         "optimiser": "sgd",
         "schedule": "multistep",

@@ -1,8 +1,8 @@
-"""Classifiers of moeimouto: backbone, pretraining, batch and image size, optimiser, decay, noise against overfitting.
+"""Classifiers of moeimouto: backbone, pretraining, batch and image size, optimizer, decay, regularization.
 
-The baselines are rows of Tables 2 and 4 of the DAF:re paper; at tiny scale the same rows narrowed and shortened, and a
-set of values chosen by hand that learns from scratch. Its 173 classes have some 80 images each, so what keeps a network
-from learning them by heart is searched where DAF:re's space has balance and margins.
+The baselines are rows of Tables 2 and 4 of the DAF:re paper. At tiny scale they are the same rows with narrower
+networks and fewer epochs, plus hand-picked settings that learn from scratch. The 173 classes have about 80 images each,
+so this space searches regularization where DAF:re's space searches balance and margins.
 """
 
 RECIPES = {"paper": "moeimouto-128-r18", "tiny": "moeimouto-128-r18-tiny"}
@@ -17,7 +17,7 @@ TRANSFORMERS = {
 }
 RESNETS = {"paper": ("resnet18", "resnet152"), "tiny": ("resnet18_32", "resnet50_16")}
 SHALLOW = {"paper": "shallownet", "tiny": "shallownet_64"}
-# Table 4 gives batches of 1,024 and images of 224 px to the light networks alone, and so does memory.
+# Only the light networks get batches of 1,024 and images of 224 px, as in Table 4: the others need too much memory.
 HEAVY = {"resnet152", "vit_base_patch16_in21k", "vit_large_patch16_in21k", "vit_large_patch32_in21k"}
 IMAGE_SIZES = {"paper": (128, 224), "tiny": (32, 48)}
 HEAVY_IMAGE_SIZE = 128
@@ -29,7 +29,7 @@ BATCH_SIZES = {
 IMAGENET = {"pixel_mean": (0.485, 0.456, 0.406), "pixel_std": (0.229, 0.224, 0.225)}
 HALF = {"pixel_mean": (0.5, 0.5, 0.5), "pixel_std": (0.5, 0.5, 0.5)}
 
-# The ranges hold the paper's SGD at 0.001 without decay, and what networks need from scratch.
+# The ranges cover the paper's SGD at 0.001 without decay, and the needs of networks from scratch.
 LEARNING_RATES = {
     "paper": {"sgd": (3e-4, 1e-1), "adamw": (1e-5, 1e-3)},
     "tiny": {"sgd": (1e-3, 3e-1), "adamw": (2e-4, 1e-2)},
@@ -37,12 +37,12 @@ LEARNING_RATES = {
 WEIGHT_DECAYS = {"sgd": (0.0, 2e-3), "adamw": (0.0, 0.5)}
 LONGEST_WARMUP_EPOCHS = {"paper": 10, "tiny": 2}
 MILESTONES = {"paper": (50, 100, 150), "tiny": (3, 5, 7)}
-# of ColorJitter: the paper's code has 0.1 of each
+# ColorJitter's strengths; the paper's code uses 0.1 for each
 JITTER_KEYS = ("jitter_brightness", "jitter_contrast", "jitter_saturation", "jitter_hue")
 
 
 def suggest(trial, scale):
-    """The settings of one trial at `scale`: a recipe and the keys of it that differ."""
+    """Return the settings of one trial at `scale`: a recipe and the keys that differ from it."""
     return {
         "recipe": RECIPES[scale],
         **_suggest_network(trial, scale),
@@ -56,7 +56,7 @@ def suggest(trial, scale):
 
 
 def _suggest_network(trial, scale):
-    """The backbone, what it starts from, and the sizes of batch and image that it is offered."""
+    """Suggest the backbone, its initial weights, and the batch and image sizes available to it."""
     backbone = trial.suggest_categorical("backbone", (SHALLOW[scale], *RESNETS[scale], *TRANSFORMERS[scale]))
     is_vit, kind = backbone in TRANSFORMERS[scale], "heavy" if backbone in HEAVY else "light"
     settings = {
@@ -78,7 +78,7 @@ def _suggest_network(trial, scale):
 
 
 def _suggest_optimisation(trial, scale):
-    """The optimiser with a learning rate and a decay of its own, and how the learning rate falls."""
+    """Suggest the optimizer with its own learning rate and decay, and the schedule."""
     optimiser = trial.suggest_categorical("optimiser", ("sgd", "adamw"))
     schedule = trial.suggest_categorical("schedule", ("multistep", "cosine"))
     return {
@@ -92,7 +92,7 @@ def _suggest_optimisation(trial, scale):
 
 
 def _row(backbone, **values):
-    """A row of Table 2 or 4: SGD at 0.001 that falls to a third three times, and the noise of its code."""
+    """Return a row of Table 2 or 4: SGD at 0.001 that falls to a third three times, its code's augmentation."""
     return {
         "backbone": backbone,
         "optimiser": "sgd",

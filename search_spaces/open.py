@@ -1,7 +1,7 @@
-"""Today's backbones on cross-role retrieval: what is trained of them, AdamW, margins, metric losses, running means.
+"""Current backbones on cross-role retrieval: fine-tuned depth, AdamW, margins, metric losses, weight averaging.
 
-No paper prints rows of these; the baselines are the family's recipes, at tiny scale narrowed and shortened, and a set
-of values chosen by hand that learns from scratch.
+No paper has rows for them. The baselines are the family's recipes; at tiny scale with narrower networks and fewer
+epochs, plus hand-picked settings that learn from scratch.
 """
 
 RECIPES = {"paper": "open-dinov2-base", "tiny": "open-dinov2-base-tiny"}
@@ -11,7 +11,7 @@ CLIP = {
     "pixel_mean": (0.48145466, 0.4578275, 0.40821073),
     "pixel_std": (0.26862954, 0.26130258, 0.27577711),
 }
-# Backbone -> the side of a patch in px, and the normalisation that its weights were trained with.
+# Backbone -> patch size in px, and the normalization that its weights were trained with.
 BACKBONES = {
     "paper": {
         "dinov2_small": (14, IMAGENET),
@@ -35,19 +35,19 @@ BACKBONES = {
         "convnext_tiny": (8, IMAGENET),
     },
 }
-# A ConvNeXt takes any size, here those of patches of 16 px.
+# A ConvNeXt accepts any size; here it uses the sizes of 16 px patches.
 IMAGE_SIZES = {14: (224, 280), 16: (224, 256, 288), 8: (32, 48, 64)}
-# A zero border before the random crop, the recipes' 10 px at any size.
+# Zero border before the random crop; the recipes use 10 px at any size.
 PAD_PX = {"paper": 10, "tiny": 2}
 
 IMAGES_PER_BATCH = 64
 LEARNING_RATES = {"paper": (1e-5, 1e-3), "tiny": (1e-4, 1e-2)}
-FROZEN_LEARNING_RATES = (1e-4, 3e-2)  # of a head alone, above weights that stay as they are
+FROZEN_LEARNING_RATES = (1e-4, 3e-2)  # of the head, with a frozen backbone
 EMA_DECAYS = {"paper": (None, 0.99, 0.999, 0.9999), "tiny": (None, 0.9, 0.99, 0.999)}
 
 
 def suggest(trial, scale):
-    """The settings of one trial at `scale`: a recipe and the keys of it that differ."""
+    """Return the settings of one trial at `scale`: a recipe and the keys that differ from it."""
     backbone = trial.suggest_categorical("backbone", tuple(BACKBONES[scale]))
     patch_px, normalisation = BACKBONES[scale][backbone]
     works_per_batch = trial.suggest_categorical("works_per_batch", (4, 8, 16))
@@ -72,7 +72,7 @@ def suggest(trial, scale):
 
 
 def _suggest_depth(trial, scale):
-    """Whether pretrained weights are left as they are; if not, how much slower each layer is than the one above it."""
+    """Suggest whether the backbone is frozen; if not, how much lower each layer's learning rate is than the next."""
     if scale == "paper" and trial.suggest_categorical("frozen_backbone", (False, True)):
         lr = trial.suggest_float("lr_of_frozen", *FROZEN_LEARNING_RATES, log=True)
         return {"frozen_backbone": True, "lr": lr, "drop_path": 0.0, "layer_lr_decay": 1.0}
@@ -84,7 +84,7 @@ def _suggest_depth(trial, scale):
 
 
 def _suggest_id_loss(trial):
-    """Softmax with smoothing, or a loss with a margin of its own."""
+    """Suggest softmax with label smoothing, or a loss with its own margin."""
     id_loss = trial.suggest_categorical("id_loss", ("softmax", "arcface", "cosface", "circle"))
     if id_loss == "softmax":
         return {"id_loss": id_loss, "label_smoothing": trial.suggest_categorical("label_smoothing", (0.0, 0.1))}
@@ -94,7 +94,7 @@ def _suggest_id_loss(trial):
 
 
 def _suggest_metric_loss(trial):
-    """The loss between images and its weight, with the margin of circle or the temperature of supcon."""
+    """Suggest the loss between images and its weight, with the margin of circle or the temperature of supcon."""
     metric_loss = trial.suggest_categorical("metric_loss", ("soft_triplet", "circle", "supcon"))
     settings = {"metric_loss": metric_loss, "metric_weight": trial.suggest_float("metric_weight", 0.1, 2.0, log=True)}
     if metric_loss == "circle":
@@ -105,7 +105,7 @@ def _suggest_metric_loss(trial):
 
 
 def _row(backbone, **image_size):
-    """A recipe of the family: 16 works x 4 images, AdamW at 1e-4, layers slowed by a quarter, a running mean, noise."""
+    """Return a recipe of the family: 16 works x 4 images, AdamW at 1e-4, a layer decay of 0.75, weight averaging."""
     return {
         "backbone": backbone,
         **image_size,

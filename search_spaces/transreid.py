@@ -1,7 +1,7 @@
-"""TransReID on cross-role retrieval: backbone, overlapping patches, JPM, batch shape, image size, optimiser, noise.
+"""TransReID on cross-role retrieval: backbone, overlapping patches, JPM, batches, image size, optimizer, augmentation.
 
-The baselines are the rows of Table 5 of the LSASRD paper; at tiny scale the same rows narrowed and shortened,
-and a set of values chosen by hand, because plain SGD trains no small ViT from scratch.
+The baselines are the rows of Table 5 of the LSASRD paper. At tiny scale they are the same rows with narrower networks
+and fewer epochs, plus hand-picked settings, because plain SGD does not train a small ViT from scratch.
 """
 
 RECIPES = {"paper": "transreid-vit-base", "tiny": "transreid-tiny"}
@@ -10,16 +10,16 @@ BACKBONES = {
     "tiny": ("vit_96x2", "vit_128x2", "vit_96x4"),
 }
 
-# Image size -> strides. Patches are 16 px at paper scale, where 12 is the paper's overlap, and 8 px at tiny scale,
-# where 6 is. From scratch denser patches learn faster; they are not offered where they take too long.
+# Image size -> strides. Patches are 16 px at paper scale, where a stride of 12 is the paper's overlap, and 8 px at tiny
+# scale, where 6 is. From scratch, denser patches learn faster; strides that take too long are not available.
 STRIDES_PX: dict[str, dict[int, tuple[int, ...]]] = {
     "paper": {224: (12, 16), 256: (12, 16), 288: (12, 16)},
     "tiny": {32: (2, 3, 4, 8), 48: (4, 6, 8)},
 }
-# A zero border before the random crop, the papers' 10 px of 256.
+# Zero border before the random crop; the papers use 10 px at 256.
 PAD_PX = {224: 9, 256: 10, 288: 11, 32: 1, 48: 2}
 
-# The ranges hold the paper's SGD at 0.008 for batches of 64, and what small ViTs need from scratch.
+# The ranges cover the paper's SGD at 0.008 for batches of 64, and the needs of small ViTs from scratch.
 LEARNING_RATES = {
     "paper": {"sgd": (1e-3, 5e-2), "adamw": (1e-5, 1e-3)},
     "tiny": {"sgd": (1e-3, 2e-1), "adamw": (2e-4, 1e-2)},
@@ -30,7 +30,7 @@ LONGEST_WARMUP_EPOCHS = {"paper": 10, "tiny": 2}
 
 
 def suggest(trial, scale):
-    """The settings of one trial at `scale`: a recipe and the keys of it that differ."""
+    """Return the settings of one trial at `scale`: a recipe and the keys that differ from it."""
     image_size = trial.suggest_categorical("image_size", tuple(STRIDES_PX[scale]))
     optimiser = trial.suggest_categorical("optimiser", ("sgd", "adamw"))
     return {
@@ -55,7 +55,7 @@ def suggest(trial, scale):
 
 
 def _row(scale, *, stride_px, jpm):
-    """A row of Table 5: ViT-Base at 16 works x 4 images, the papers' plan, SGD at 0.008, its warm-up and noise."""
+    """Return a row of Table 5: ViT-Base, 16 works x 4 images, the `papers` sampler, SGD at 0.008, warm-up."""
     image_size = {"paper": 256, "tiny": 48}[scale]
     return {
         "backbone": {"paper": "vit_base_patch16_224", "tiny": "vit_96x4"}[scale],

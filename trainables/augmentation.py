@@ -1,6 +1,6 @@
-"""What is done to uint8 images before the device: crops, flips and colours, with parameters drawn from their place.
+"""Crop, flip and color-jitter uint8 images on the CPU, with parameters drawn from seed, epoch and batch position.
 
-B batch, H W pixels, C channels.
+B batch, H height, W width, C channels.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from trainables.crops import crop_law
 from trainables.recipes.recipe import Recipe
 from trainables.rooms import Rooms
 
-GEOMETRY, CROPS, COLOURS = 1, 2, 3  # name their random streams beside the plan's
+GEOMETRY, CROPS, COLOURS = 1, 2, 3  # keys of the random streams; the batch sampler has its own
 ADJUST = (colour.adjust_brightness, colour.adjust_contrast, colour.adjust_saturation, colour.adjust_hue)
 
 
 class Augmentation:
-    """The augmentation of one epoch: what befalls an image is up to seed, epoch and its place in the plan alone."""
+    """The augmentation of one epoch. It depends only on seed, epoch and the image's position in the epoch's batches."""
 
     def __init__(self, recipe: Recipe, plan_shape: tuple[int, ...], places: slice, *, seed: int, epoch: int) -> None:
         random = np.random.default_rng((seed, epoch, GEOMETRY))
@@ -31,10 +31,14 @@ class Augmentation:
         self._rooms = Rooms()
 
     def __call__(self, images: np.ndarray | Sequence[np.ndarray], batch: int) -> np.ndarray:
-        """The images at this process's places of batch number `batch` of the plan, uint8 BHWC, as the model gets them.
+        """Augment this process's part of a batch.
 
         Args:
-            images: HWC each, all image_size + enlarge_px high and wide or, with crop_area, of any size.
+            images: HWC each. All are image_size + enlarge_px high and wide; with `crop_area` they may have any size.
+            batch: number of the batch in the epoch, from 0.
+
+        Returns:
+            uint8 BHWC at the model's input size. The buffer may be reused for a later batch.
         """
         recipe, places = self._recipe, self._places
         flips_B = self._flips[batch, places]
@@ -63,12 +67,17 @@ def crop_and_flip(
     lefts_B: np.ndarray,
     cut_BHWC: np.ndarray,
 ) -> np.ndarray:
-    """Each image mirrored where its flip is set, then cut from a zero border of `pad_px` at its top and left.
+    """Flip the images whose flip is set, then crop each from the image with a zero border of `pad_px` at top and left.
 
-    The border is never made: what of the cut lies in the image is copied, and the rest is set to zero.
+    The border is never allocated: the part of a crop inside the image is copied and the rest is set to zero.
 
     Args:
-        cut_BHWC: where the cuts are written; their height and width.
+        images: HWC each, all of the same size.
+        tops_B: first row of each crop, counted from the border's top; `lefts_B` likewise.
+        cut_BHWC: the crops are written here; its height and width are those of the crops.
+
+    Returns:
+        `cut_BHWC`.
     """
     height, width = images[0].shape[:2]
     for image, (flip, top, left) in enumerate(zip(flips_B, tops_B - pad_px, lefts_B - pad_px, strict=True)):
@@ -87,7 +96,14 @@ def crop_and_flip(
 def resized_crops(
     images: np.ndarray | Sequence[np.ndarray], boxes_B4: np.ndarray, flips_B: np.ndarray, size: int
 ) -> np.ndarray:
-    """The box of each image at `size` px, bilinear and antialiased, then mirrored where its flip is set; BHWC."""
+    """Resize the box of each image to `size` px (bilinear, antialiased) and flip it where its flip is set.
+
+    Args:
+        boxes_B4: top, left, height and width in px.
+
+    Returns:
+        uint8 BHWC.
+    """
     cut_BHWC = np.empty((len(images), size, size, 3), np.uint8)
     for place, (image, (top, left, height, width), flip) in enumerate(zip(images, boxes_B4, flips_B, strict=True)):
         cut_BHWC[place] = resize(image[top : top + height, left : left + width], size, size)
@@ -99,10 +115,13 @@ def resized_crops(
 def draw_colours(
     num_images: int, strengths: Sequence[float], random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The factor of brightness, contrast, saturation and hue for each image, and the order of the four, [B, 4] each.
+    """Sample factors of brightness, contrast, saturation and hue, and the order in which they are applied.
 
     Args:
-        strengths: of the four, as torchvision's ColorJitter has them; 0 leaves one as it is.
+        strengths: of the four, as in torchvision's ColorJitter; 0 turns one off.
+
+    Returns:
+        Factors and orders, [B, 4] each.
     """
     middles = np.array([1.0, 1.0, 1.0, 0.0])
     lowest = np.maximum(middles - strengths, [0.0, 0.0, 0.0, -0.5])
@@ -114,7 +133,7 @@ def draw_colours(
 def jitter_colours(
     images_BHWC: np.ndarray, strengths: Sequence[float], factors_B4: np.ndarray, orders_B4: np.ndarray
 ) -> None:
-    """Change the images in place by what `draw_colours` drew: torchvision's ColorJitter on uint8."""
+    """Apply torchvision's ColorJitter to uint8 images in place, with the factors and orders of `draw_colours`."""
     for image_CHW, factor, order in zip(
         torch.from_numpy(images_BHWC).permute(0, 3, 1, 2), factors_B4, orders_B4, strict=True
     ):
@@ -130,13 +149,17 @@ def _colour_strengths(recipe: Recipe) -> tuple[float, ...]:
 
 
 def _overlap(start: int, length: int, size: int) -> tuple[slice, slice]:
-    """Of a cut that may begin or end outside 0..size: its part inside, and where that stands in the cut."""
+    """Intersect a crop, which may begin or end outside 0..size, with the image.
+
+    Returns:
+        The crop's part inside the image, in coordinates of the image and in coordinates of the crop.
+    """
     first, last = min(max(start, 0), size), min(max(start + length, 0), size)
     return slice(first, last), slice(first - start, last - start)
 
 
 def _mirrored(image_HWC: np.ndarray) -> np.ndarray:
-    # torch's flip of bytes is vectorised, numpy's copy from a reversed view is not: 4 times as fast per batch. It takes
-    # no read-only memory; the copy of one image stays in the processor's cache.
+    # torch vectorizes flips of bytes and numpy's copy from a reversed view does not: 4 times as fast per batch. torch
+    # needs writable memory; the copy of one image stays in the CPU cache.
     writeable_HWC = image_HWC if image_HWC.flags.writeable else image_HWC.copy()
     return torch.flip(torch.from_numpy(writeable_HWC), (1,)).numpy()

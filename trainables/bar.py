@@ -1,4 +1,4 @@
-"""The progress bar of a single training, on standard error: the batches of the epoch under way, with time left."""
+"""The progress bar of a single training on standard error: batches of the current epoch and the time left."""
 
 import sys
 from contextlib import nullcontext
@@ -12,7 +12,7 @@ from trainables.progress import Progress
 
 
 class EpochBar:
-    """One bar that begins anew with each epoch; where there is no terminal, the lines alone."""
+    """A bar that restarts with every epoch. Without a terminal, only the epoch lines are printed."""
 
     def __init__(self, num_epochs: int, epoch: int) -> None:
         self._num_epochs = num_epochs
@@ -32,15 +32,15 @@ class EpochBar:
         self._bar.close()
 
     def batch_done(self, progress: Progress) -> None:
-        """Move on by what has been done since."""
+        """Advance to the number of finished batches and show the mean loss."""
         self._bar.total = progress.of
         self._bar.set_postfix(loss=f"{progress.sums['loss'] / progress.num_images:.3f}", refresh=False)
         self._bar.update(progress.num_batches - self._bar.n)
         if progress.num_batches == progress.of:
-            self._bar.refresh()  # tqdm leaves out what comes soon after a drawing, and the evaluation may take long
+            self._bar.refresh()  # tqdm skips updates that follow too quickly, and the evaluation may take long
 
     def epoch_done(self, line: str, epoch: int) -> None:
-        """Print the epoch's line above the bar, which begins anew."""
+        """Print the epoch's line above the bar and restart the bar."""
         say(line)
         self._begin(epoch + 1)
 

@@ -1,6 +1,6 @@
-"""Batches of an epoch: images in the order of a plan, as uint8, augmented, from seed and epoch alone.
+"""Batches of an epoch: augmented uint8 images in the batch sampler's order, determined by seed and epoch.
 
-B batch, H W pixels, C channels.
+B batch, H height, W width, C channels, L text length.
 """
 
 import operator
@@ -30,19 +30,19 @@ from trainables.text import HIDDEN_STREAM, hide
 
 @dataclass(frozen=True)
 class Batch:
-    """What a step is made from, or a rank's part of it."""
+    """The input of one training step, or a rank's part of it."""
 
     images: Tensor  # uint8 BHWC
-    labels: Tensor  # int64 B, the works' numbers
-    words: Tensor | None = None  # int64 B x text length, some hidden; None: the recipe reads no tags
-    asked: Tensor | None = None  # the hidden ones, -100 elsewhere
+    labels: Tensor  # int64 B, the numbers of the works
+    words: Tensor | None = None  # int64 B x L, some masked; None: the recipe reads no tags
+    asked: Tensor | None = None  # int64 B x L: the masked words, -100 elsewhere
 
     def to(self, device: torch.device) -> "Batch":
-        """The same on a device."""
+        """Return the batch on a device."""
         return self._each(lambda part: part.to(device))
 
     def split(self, size: int) -> list["Batch"]:
-        """Pieces of so many images, the last one maybe smaller."""
+        """Return micro-batches of `size` images; the last may be smaller."""
         pieces = [slice(start, start + size) for start in range(0, len(self.labels), size)]
         return [self._each(operator.itemgetter(piece)) for piece in pieces]
 
@@ -53,14 +53,14 @@ class Batch:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The images of one split that are trained on."""
+    """The images to train on, from one split."""
 
-    images: TrainingImages | np.ndarray  # all images of the manifest, as reading.py opens them
-    indices: np.ndarray  # which of them are trained on
-    labels: np.ndarray  # their works, numbered 0..N-1, one per index
-    roles: np.ndarray  # their roles, one per index
-    words: np.ndarray | None = None  # of every image of the manifest, int64 [num_images, L]
-    num_words: int = 0  # of the vocabulary
+    images: TrainingImages | np.ndarray  # all images of the manifest, opened by reading.py
+    indices: np.ndarray  # those to train on
+    labels: np.ndarray  # the work of each index, 0..N-1
+    roles: np.ndarray  # the role of each index
+    words: np.ndarray | None = None  # of all images of the manifest, int64 [num_images, L]
+    num_words: int = 0  # size of the vocabulary
 
 
 class EpochBatches:
@@ -68,17 +68,21 @@ class EpochBatches:
 
     Args:
         epoch: counted from 1.
-        rank: of `world` that share every batch. No environment variable counts.
+        rank: 0..world-1. Environment variables such as RANK are ignored.
+        world: number of ranks that share every batch.
+
+    Raises:
+        Error: there are more ranks than images in a batch.
     """
 
     def __init__(
         self, data: TrainingSet, recipe: Recipe, *, seed: int, epoch: int, rank: int = 0, world: int = 1
     ) -> None:
         self._plan = _plan(data, recipe, seed=seed, epoch=epoch, world=world)
-        self.batch_size = self._plan.shape[1]  # of all ranks together
+        self.batch_size = self._plan.shape[1]  # over all ranks
         if world > self.batch_size:
             size = self.batch_size
-            raise Error(f"{recipe.name}: {world} ranks cannot share batches of {size} images. Take fewer ranks.")
+            raise Error(f"{recipe.name}: {world} ranks cannot share batches of {size} images. Use fewer ranks.")
         self._places = places_of_rank(self.batch_size, rank, world)
         self._augment = Augmentation(recipe, self._plan.shape, self._places, seed=seed, epoch=epoch)
         self._data, self._recipe, self._moment = data, recipe, (seed, epoch)
@@ -87,10 +91,11 @@ class EpochBatches:
         return len(self._plan)
 
     def start(self, first: int = 0, workers: int = 1) -> Generator[Batch]:
-        """Batches from number `first` on, made ahead while others are used.
+        """Yield the batches from number `first` on, prepared ahead of use.
 
         Args:
-            workers: threads that make batches; 0 makes each when it is asked for. The batches are the same.
+            workers: threads that prepare batches; 0 prepares each when it is requested. The batches do not depend on
+                it.
         """
         own = self._plan[first:, self._places]
         with closing(_reads(self._data.images, self._data.indices[own])) as reads:
@@ -102,7 +107,10 @@ class EpochBatches:
         return Batch(torch.from_numpy(self._augment(read(), number)), labels_B, *self._words(number))
 
     def _words(self, number: int) -> tuple[Tensor, Tensor] | tuple[()]:
-        """The words of this rank's part of a batch, some hidden, and those that are; drawn for the whole batch."""
+        """Return the words of this rank's part of a batch with some masked, and the masked words.
+
+        The masks are drawn for the whole batch, so they do not depend on the number of ranks.
+        """
         if self._data.words is None:
             return ()
         seed, epoch = self._moment
@@ -115,23 +123,26 @@ class EpochBatches:
 
 
 def _plan(data: TrainingSet, recipe: Recipe, *, seed: int, epoch: int, world: int) -> np.ndarray:
-    """The epoch's plan; that of a stream goes through the shards in an order that reads each once."""
+    """Return the epoch's batches, [batches, images]. A stream gets an order that reads each shard once."""
     draw = _draw(data.labels, recipe, seed, epoch)
     if not (isinstance(data.images, StreamedImages) and recipe.plan in LAWS):
         return PLANS[recipe.plan](data.labels, data.roles, draw)
     if draw.works_per_batch % world:
         raise Error(
-            f"{recipe.name}: {world} ranks that stream cannot share batches of {draw.works_per_batch} works. Take a"
-            " number of ranks that divides it, or reading decoded or offset."
+            f"{recipe.name}: {world} ranks that stream cannot share batches of {draw.works_per_batch} works. Use a"
+            " number of ranks that divides it, or --reading decoded or offset."
         )
     shard, offset = data.images.places(data.indices)
     of_rank = replace(draw, works_per_batch=draw.works_per_batch // world)
     rows = stream_batches(recipe.plan, data.labels, data.roles, of_rank, shard=shard, offset=offset, world=world)
-    return rows.reshape(-1, draw.batch_size)  # each rank's row beside those of the others
+    return rows.reshape(-1, draw.batch_size)  # the rows of all ranks side by side
 
 
 def _reads(images: TrainingImages | np.ndarray, rows: np.ndarray) -> Generator[Callable[[], Pictures]]:
-    """For each row of indices what reads its images, in whichever thread; those of a stream are here already."""
+    """Yield, for each row of indices, a function that reads its images in any thread.
+
+    A stream reads its images here, in order; the function only returns them.
+    """
     if isinstance(images, DecodedImages):
         yield from (partial(images.views, row) for row in rows)
     elif isinstance(images, StreamedImages):
@@ -141,13 +152,13 @@ def _reads(images: TrainingImages | np.ndarray, rows: np.ndarray) -> Generator[C
 
 
 def _draw(labels: np.ndarray, recipe: Recipe, seed: int, epoch: int) -> Draw:
-    """What the epoch's plan is drawn by."""
+    """Return the parameters of the batch sampler for this epoch."""
     num_works = int(labels.max()) + 1 if len(labels) else 0
     works_per_batch, images_per_work = recipe.batch_shape(num_works)
     return Draw(
         works_per_batch=works_per_batch,
         images_per_work=images_per_work,
         seed=seed,
-        epoch=epoch - 1,  # plans count from 0
+        epoch=epoch - 1,  # samplers count from 0
         images_per_epoch=recipe.images_per_epoch,
     )

@@ -1,7 +1,7 @@
-"""Random resized crops, by torchvision's law and by PaddleClas's.
+"""Random resized crops, as in torchvision and as in PaddleClas.
 
-A law has two halves: `sample` draws the parameters of every image of a batch, whatever its size, so that they depend on
-the seed, epoch and batch alone; `fit` turns them into boxes once the sizes are known.
+Both have two steps. `sample` draws the parameters of every image of a batch without knowing its size, so that they
+depend only on seed, epoch and batch. `fit` turns them into boxes once the sizes are known.
 
 B batch.
 """
@@ -14,21 +14,21 @@ import numpy as np
 
 from trainables.recipes.images import ImageSettings
 
-MAX_TRIES = 10  # torchvision's, before it falls back to a crop of the middle
+MAX_TRIES = 10  # as in torchvision, before it falls back to a center crop
 
 
 class CropLaw(Protocol):
-    """How the box of a random resized crop is sampled."""
+    """Samples the boxes of random resized crops."""
 
     def sample(self, num_images: int, random: np.random.Generator) -> np.ndarray:
         """Draw the parameters of each image, [B, ...]."""
 
     def fit(self, params: np.ndarray, sizes_B2: np.ndarray) -> np.ndarray:
-        """Return top, left, height and width in px, int64 [B, 4], in images of these heights and widths."""
+        """Return top, left, height and width in px, int64 [B, 4], for images of these heights and widths."""
 
 
 def crop_law(recipe: ImageSettings) -> CropLaw:
-    """Return the law of a recipe that sets `crop_area`."""
+    """Return the crop of a recipe that sets `crop_area`."""
     assert recipe.crop_area is not None
     law = TorchvisionCrop if recipe.crop_law == "torchvision" else PaddleCrop
     return law(recipe.crop_area, recipe.crop_aspect)
@@ -36,7 +36,7 @@ def crop_law(recipe: ImageSettings) -> CropLaw:
 
 @dataclass(frozen=True)
 class TorchvisionCrop:
-    """torchvision's RandomResizedCrop: of ten tries the first that fits, else the largest allowed crop of the middle.
+    """torchvision's RandomResizedCrop: the first of ten tries that fits, else the largest allowed center crop.
 
     Args:
         area: lowest and highest fraction of the image's area, sampled uniformly.
@@ -85,7 +85,7 @@ class PaddleCrop:
     aspect: tuple[float, float]
 
     def sample(self, num_images: int, random: np.random.Generator) -> np.ndarray:
-        """Draw [B, 4]: aspect, where the area is within its bounds, and the position as fractions of the free space."""
+        """Draw [B, 4]: aspect, then area within its bounds, top and left as fractions of their ranges."""
         aspects = random.uniform(*self.aspect, (num_images, 1))
         return np.concatenate([aspects, random.random((num_images, 3))], axis=1)
 
@@ -101,6 +101,6 @@ class PaddleCrop:
 
 
 def _placed(extents_B2: np.ndarray, positions_B2: np.ndarray, sizes_B2: np.ndarray) -> np.ndarray:
-    """Boxes of these heights and widths at these fractions of the space that they leave."""
+    """Place boxes of these heights and widths at these fractions of the space around them."""
     corners_B2 = np.floor(positions_B2 * (sizes_B2 - extents_B2 + 1))
     return np.concatenate([corners_B2, extents_B2], axis=1).astype(np.int64)

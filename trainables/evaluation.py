@@ -1,6 +1,6 @@
-"""How good a model is on a split: it ranks works and identities, and names classes.
+"""Evaluate a model on a split: rank works or identities, or classify.
 
-N images, D width, C classes.
+N images, D feature dimension, C classes.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from trainables.models.model import Model
 from trainables.ranks import ALONE, Ranks
 from trainables.reading import Inputs
 
-IMAGES_AT_ONCE = 256  # TEST.IMS_PER_BATCH of the papers' code
+IMAGES_AT_ONCE = 256  # TEST.IMS_PER_BATCH in the papers' code
 RANKING = ("mAP", "mINP", "cmc_1", "cmc_5", "cmc_10", "cmc_20")
 CLASSIFYING = ("top1", "top5", "top1_mean_class", "top1_few", "top1_medium", "top1_many")
 
@@ -30,7 +30,7 @@ Metrics = dict[str, float]
 
 
 class RankedLabels(TypedDict):
-    """Who is who among the images that ask and those that are ranked, as `trainables.metrics` takes it."""
+    """Works and roles of queries and gallery: keyword arguments of the functions in `trainables.metrics`."""
 
     query_works: np.ndarray
     gallery_works: np.ndarray
@@ -40,7 +40,7 @@ class RankedLabels(TypedDict):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is asked of a model: the images of one split, and what they are."""
+    """The images of one split to evaluate a model on, and their labels."""
 
     manifest: Manifest
     split: str  # val or test
@@ -48,22 +48,22 @@ class Evaluation:
 
     @property
     def ranks(self) -> bool:
-        """Whether works or identities are ranked; else classes are named."""
+        """Whether the model ranks works or identities; otherwise it classifies."""
         return self.manifest.layout != "classes"
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """The metrics that a search may maximise, the usual one first."""
+        """The metrics that a search may maximize, the default first."""
         return RANKING if self.ranks else CLASSIFYING
 
     @property
     def pairs(self) -> np.ndarray:
-        """iCartoonFace's official test pairs, [num_pairs, 2]; its gallery are the distractors then."""
+        """iCartoonFace's official test pairs, [num_pairs, 2], or none; with pairs, the gallery is the distractors."""
         return self.manifest.pairs if self.split == "test" else self.manifest.pairs[:0]
 
     @property
     def query(self) -> np.ndarray:
-        """The images that ask, or are to be named."""
+        """Indices of the query images, or of the images to classify."""
         split = self.manifest.split(self.fold)
         if self.ranks:
             return split.val_query if self.split == "val" else split.test_query
@@ -71,12 +71,16 @@ class Evaluation:
 
     @property
     def gallery(self) -> np.ndarray:
-        """The images that are ranked."""
+        """Indices of the gallery images."""
         split = self.manifest.split(self.fold)
         return split.val_gallery if self.split == "val" else split.test_gallery
 
     def chance(self) -> Metrics:
-        """What a model gives on average that knows nothing; Error where there is nothing to ask."""
+        """Return the expected metrics of a model that ignores its input.
+
+        Raises:
+            Error: there is nothing to evaluate.
+        """
         if len(self.pairs):
             return {"pairs_rank1": 1 / (1 + len(self.gallery))}
         if self.ranks:
@@ -93,7 +97,7 @@ class Evaluation:
         return chance_of_classes(len(images_of_class), classes, images_of_class)
 
     def of(self, model: Model, inputs: Inputs, device: torch.device | str, ranks: Ranks = ALONE) -> Metrics:
-        """The model's metrics; the ranks share the images and all get them."""
+        """Evaluate the model and return its metrics; the ranks share the images, and all get the metrics."""
         if len(self.pairs):
             own = ranks.share(np.concatenate([*self.pairs.T, self.gallery]))
             features_ND = ranks.gather(extract_features(model, inputs, own, device)).cpu().numpy()
@@ -111,12 +115,12 @@ class Evaluation:
 
     @property
     def trained_works(self) -> tuple[str, ...]:
-        """The names of the works that are trained on, in the order of a classifier's rows."""
+        """The names of the trained works, in the order of the classifier's rows."""
         return tuple(self.manifest.works[work] for work in np.unique(self._trained))
 
     @property
     def _trained(self) -> np.ndarray:
-        """The works of the images that are trained on."""
+        """The works of the training images."""
         works: np.ndarray = self.manifest.work[self.manifest.split(self.fold).train]
         return works
 
@@ -124,7 +128,7 @@ class Evaluation:
     def labels(self) -> RankedLabels:
         """The works and roles of queries and gallery."""
         query_roles, gallery_roles = self.manifest.role[self.query], self.manifest.role[self.gallery]
-        if self.manifest.layout == "identities":  # they have no roles, and no image of the query's own is junk
+        if self.manifest.layout == "identities":  # identities have no roles, and no image of them is junk
             query_roles, gallery_roles = np.zeros_like(query_roles), np.ones_like(gallery_roles)
         return RankedLabels(
             query_works=self.manifest.work[self.query],
@@ -134,9 +138,12 @@ class Evaluation:
         )
 
     def _classes(self) -> tuple[np.ndarray, np.ndarray]:
-        """The classes of the images to be named, as rows of the classifier, and how many images each is trained on."""
+        """Return the classes of the images to classify, and the number of training images per class.
+
+        Classes are numbered as the rows of the classifier.
+        """
         works, counts = np.unique(self._trained, return_counts=True)
-        return np.searchsorted(works, self.manifest.work[self.query]), counts  # a build refuses classes without train
+        return np.searchsorted(works, self.manifest.work[self.query]), counts  # every class is trained
 
 
 def extract_features(
@@ -146,7 +153,7 @@ def extract_features(
     device: torch.device | str,
     batch_size: int = IMAGES_AT_ONCE,
 ) -> Tensor:
-    """The test features of these images in evaluation mode, float32 N x D; the model's mode is put back."""
+    """Return the test features of these images, float32 N x D, then restore the model's mode."""
     found = [torch.empty(0, model.num_features, device=device)]
     with _evaluating(model):
         for part in _parts(indices, batch_size):
@@ -157,7 +164,7 @@ def extract_features(
 def _places_of_classes(
     model: Model, inputs: Inputs, indices: np.ndarray, classes_N: Tensor, device: torch.device | str
 ) -> Tensor:
-    """The place of the right class among all for each image, from 1; the logits are not kept."""
+    """Return the rank of the right class for each image, from 1, without keeping the logits."""
     found = [torch.empty(0, dtype=torch.int64, device=device)]
     with _evaluating(model):
         for part in _parts(indices, IMAGES_AT_ONCE):
@@ -180,6 +187,10 @@ def _evaluating(model: Model) -> Iterator[None]:
 
 
 def by_name(metrics: CrossRoleMetrics, *, counted: bool = False) -> Metrics:
-    """The metrics under the names that reports and stores use: mAP, mINP, cmc_1 and so on."""
+    """Return the metrics by the names in reports and stores: mAP, mINP, cmc_1 and so on.
+
+    Args:
+        counted: add `num_valid_queries`.
+    """
     named = {"mAP": metrics.mAP, "mINP": metrics.mINP, **{f"cmc_{rank}": value for rank, value in metrics.cmc.items()}}
     return {**named, "num_valid_queries": metrics.num_valid_queries} if counted else named

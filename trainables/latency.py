@@ -1,4 +1,4 @@
-"""How long the evaluated network takes for an image."""
+"""Measure the inference latency of a network per image."""
 
 import time
 
@@ -7,14 +7,14 @@ import torch
 
 from trainables.training import Training
 
-IMAGES = 64  # at once; fewer where val has fewer
-REPEATS = 3  # after one that warms up; the fastest counts, as whatever else the machine does makes the others slower
+IMAGES = 64  # batch size; smaller if val has fewer images
+REPEATS = 3  # after one warm-up; the fastest counts, because other load only makes runs slower
 
 
 def ms_per_image(training: Training) -> float:
-    """Milliseconds for the feature or the logits of one image, in a batch that lies on the device already.
+    """Measure the milliseconds per image to compute its feature or logits, for a batch that is already on the device.
 
-    The network is evaluated as `Evaluation` does, in the precision of its weights; reading and decoding are not in it.
+    The network runs as in `Evaluation`, in the precision of its weights; reading and decoding are not included.
     """
     evaluation, model, device = training.evaluation, training.evaluated_model, training.device
     indices = np.concatenate([evaluation.query, evaluation.gallery]) if evaluation.ranks else evaluation.query

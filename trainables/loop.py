@@ -1,4 +1,4 @@
-"""The training loop: trains, evaluates and reports epoch by epoch, and knows nothing of who listens."""
+"""The training loop: train, evaluate and report, epoch by epoch, without knowing who receives the reports."""
 
 import time
 from collections.abc import Callable
@@ -29,7 +29,7 @@ from trainables.training import Training, prepare, seed_everything
 Save = Callable[[Path], None]
 Report = Callable[[Metrics, Save], None]
 
-PARTIAL_CHECKPOINT_SECONDS = 600.0  # what a killed training loses at most, in epochs that take longer
+PARTIAL_CHECKPOINT_SECONDS = 600.0  # the most that a killed training loses in longer epochs
 
 
 def train(
@@ -48,20 +48,20 @@ def train(
 ) -> None:
     """Train a recipe on a fold and report the metrics on its val split after every epoch.
 
-    Every epoch draws from (seed, epoch) alone, so a resumed training goes on exactly as it would have; on a CPU with
-    one thread to the bit.
+    Every epoch depends only on (seed, epoch), so a resumed training continues exactly as it would have; with one thread
+    on a CPU, bit for bit.
 
     Args:
-        report: called with the epoch's metrics and a function that writes the checkpoint of this moment into a folder.
-        save_partial: called every PARTIAL_CHECKPOINT_SECONDS within an epoch, with such a function; None: never.
+        report: called with the epoch's metrics and a function that writes the current checkpoint into a folder.
+        save_partial: called with such a function every PARTIAL_CHECKPOINT_SECONDS within an epoch; None: never.
         resume: a checkpoint of the same recipe, data, fold and seed. Its own metrics are reported again first.
-        device: torch's name of it; None is the GPU where there is one, else the CPU.
-        reading: one of READINGS of shards_tools/images.py; with `resume`, `auto` is the checkpoint's own.
-        ranks: this process and those that train with it; the first alone reports and writes.
-        watch: called after every batch with the epoch's progress.
+        device: a torch device string; None selects the GPU if there is one, else the CPU.
+        reading: one of READINGS in shards_tools/images.py. With `resume`, `auto` is the checkpoint's own.
+        ranks: this process and those that train with it; only the first reports and writes.
+        watch: called after every batch with the progress of the epoch.
     """
     if seed < 0:
-        raise Error(f"seed={seed} does not do: take a whole number of at least 0.")
+        raise Error(f"`seed={seed}` is invalid: it must be an integer >= 0.")
     start = _start(resume, recipe, manifest, fold, seed, reading)
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     forget_peaks(where)
@@ -83,7 +83,7 @@ def train(
             report(dict(metrics), partial(save_checkpoint, training, done, metrics, start.progress))
         training.progress = start.progress or Progress()
     for epoch in range(done + 1, recipe.epochs + 1):
-        # the random numbers of the other ranks would be missing from a checkpoint within an epoch
+        # a checkpoint within an epoch would lack the random states of the other ranks
         saves = save_partial if ranks.world == 1 else None
         training.keep = _Keeper(training, epoch - 1, metrics, saves, watch if first else None)
         metrics = run_epoch(training, epoch)
@@ -92,7 +92,7 @@ def train(
 
 
 def run_epoch(training: Training, epoch: int) -> Metrics:
-    """Train one epoch, counted from 1, or the rest of one, evaluate, and give back what there is to report."""
+    """Train one epoch (counted from 1), or the rest of one, evaluate, and return the metrics to report."""
     start = time.perf_counter()
     seed_everything(training.seed, epoch, training.ranks.rank)
     num_images_before = training.progress.num_images
@@ -115,7 +115,7 @@ def run_epoch(training: Training, epoch: int) -> Metrics:
 
 
 def train_one_epoch(training: Training, epoch: int) -> tuple[Metrics, int]:
-    """One pass over the epoch's batches, or the rest of one: the mean of each loss, and the number of images."""
+    """Train on the epoch's remaining batches; return the mean of each loss over the epoch and its number of images."""
     progress, recipe, ranks = training.progress, training.recipe, training.ranks
     if progress.random:
         restore_random_states(progress.random, training.device)
@@ -141,29 +141,35 @@ def train_one_epoch(training: Training, epoch: int) -> tuple[Metrics, int]:
 class _Start:
     """Where a training begins."""
 
-    epoch: int  # whole epochs behind it
+    epoch: int  # completed epochs
     metrics: Metrics
     progress: Progress | None
     reading: str
 
 
 def _start(resume: Path | None, recipe: Recipe, manifest: Manifest, fold: int, seed: int, reading: str) -> _Start:
-    """What the checkpoint has behind it; refuses a checkpoint of another training."""
+    """Return where the checkpoint left off.
+
+    Raises:
+        Error: the checkpoint belongs to another training.
+    """
     if resume is None:
         return _Start(epoch=0, metrics={}, progress=None, reading=reading)
     info = read_info(resume)
     asked: dict[str, Any] = {"recipe": recipe, "fingerprint": manifest.fingerprint, "fold": fold, "seed": seed}
-    if reading != "auto" and "stream" in (reading, info.reading):  # its batches are others; elsewhere no pixel differs
+    if reading != "auto" and "stream" in (reading, info.reading):  # only streamed batches differ in content
         asked["reading"] = reading
     for name, value in asked.items():
         if getattr(info, name) != value:
-            raise Error(f"{resume} was trained with {name} {getattr(info, name)}, not {value}. Resume it with its own.")
+            raise Error(
+                f"{resume} was trained with {name} {getattr(info, name)}, not {value}. Use its settings to resume."
+            )
     reading = info.reading if reading == "auto" else reading
     return _Start(epoch=info.epoch, metrics=info.metrics, progress=load_progress(resume), reading=reading)
 
 
 class _Keeper:
-    """Has a checkpoint written whenever the last one is old, and tells who watches how far the epoch is."""
+    """Writes a checkpoint whenever the last one is old, and passes the epoch's progress to the watcher."""
 
     def __init__(
         self,
@@ -185,5 +191,5 @@ class _Keeper:
         device, now = self._training.device, progress.now(self._training.device)
         self._save_partial(partial(save_checkpoint, self._training, self._epoch, self._metrics, now))
         assert now.random is not None
-        restore_random_states(now.random, device)  # who saves may draw numbers of its own
+        restore_random_states(now.random, device)  # saving may use random numbers
         self._last = time.monotonic()

@@ -1,4 +1,4 @@
-"""How busy the machine of a training is, whatever runs there: by the names of MLflow's page of system metrics."""
+"""Measure the load of the machine that trains, under the metric names of MLflow's system metrics page."""
 
 import psutil
 import torch
@@ -12,7 +12,10 @@ NAMES = (CPU, MEMORY_MB, MEMORY, GPU_MEMORY_MB, GPU_MEMORY)
 
 
 def load(device: torch.device) -> dict[str, float]:
-    """CPUs in percent since this process last asked, memory now; on a GPU also its memory, of all that use it."""
+    """Return CPU utilization in percent since the last call and memory use now; on a GPU also its memory use.
+
+    Use by other processes is included.
+    """
     memory = psutil.virtual_memory()
     found = {
         CPU: psutil.cpu_percent(),

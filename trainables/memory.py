@@ -1,4 +1,4 @@
-"""How much memory a training takes at most, of a process that may have had others before it."""
+"""Measure the peak memory of a training, in a process that may have run others before."""
 
 import contextlib
 import resource
@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 
-# Where Linux takes the order to count a process's largest resident memory anew; see proc(5), "clear_refs".
+# Writing here makes Linux reset the process's peak resident memory; see proc(5), "clear_refs".
 PEAK_RESET = Path("/proc/self/clear_refs")
 RESET_PEAK = "5"
 
 
 def forget_peaks(device: torch.device) -> None:
-    """Count from here on; where the system cannot, the peak stays that of all trainings of the process."""
+    """Reset the peaks. If the system cannot, the resident peak covers all trainings of the process."""
     with contextlib.suppress(OSError):
         PEAK_RESET.write_text(RESET_PEAK)
     if device.type == "cuda":
@@ -21,7 +21,7 @@ def forget_peaks(device: torch.device) -> None:
 
 
 def peaks(device: torch.device) -> dict[str, float]:
-    """The largest resident memory of the process in MB, and on a GPU the largest that tensors took there."""
+    """Return the peak resident memory of the process and, on a GPU, the peak of its tensors, in MB."""
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
     sizes = {"rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6}
     if device.type == "cuda":

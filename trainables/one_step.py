@@ -1,4 +1,4 @@
-"""One real training step and one evaluation batch, measured: what a training takes in time, memory and disk."""
+"""Run one real training step and one evaluation batch, and measure their time, memory and disk use."""
 
 import contextlib
 import math
@@ -24,27 +24,27 @@ from trainables.resume import save_checkpoint
 from trainables.step import NonFiniteLoss
 from trainables.training import Training, prepare, seed_everything
 
-MEASURED_S = 2.0  # steps are repeated for so long; where the first one takes longer it stays the only one
-# What torch and numpy say where memory ends, and Python where there was none left for a MemoryError either.
+MEASURED_S = 2.0  # steps are repeated this long; at least one runs
+# Messages of torch and numpy when memory runs out, and of Python when it cannot even create a MemoryError.
 OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "start new thread", "without setting an exception")
 
 
 @dataclass(frozen=True, kw_only=True)
 class OneStep:
-    """What one training took."""
+    """The measurements of one training."""
 
-    out_of: Literal["", "memory", "gpu memory"] = ""  # what there was too little of; nothing else was measured then
+    out_of: Literal["", "memory", "gpu memory"] = ""  # what ran out, if anything; the rest is then not measured
     start_s: float = 0.0  # from the start of the process to the first batch
-    step_s: float = 0.0  # on a rank's part of a batch that is there
-    load_s: float = 0.0  # to read, decode and vary the images of a batch
-    batch_images: int = 0  # of all ranks
+    step_s: float = 0.0  # on a rank's part of a loaded batch
+    load_s: float = 0.0  # to read, decode and augment the images of a batch
+    batch_images: int = 0  # over all ranks
     epoch_images: int = 0
     evaluate_s: float = 0.0  # one batch of evaluation
     evaluate_load_s: float = 0.0
     evaluate_images: int = 0  # in that batch
-    val_images: int = 0  # in all that a rank evaluates
-    peak_bytes: int = 0  # of host memory, the whole process
-    gpu_bytes: int = 0  # of GPU memory at the peak; 0: on a CPU
+    val_images: int = 0  # that a rank evaluates per epoch
+    peak_bytes: int = 0  # of host memory, for the whole process
+    gpu_bytes: int = 0  # peak of GPU memory; 0 on a CPU
     gpu_total_bytes: int = 0
     checkpoint_bytes: int = 0
 
@@ -59,16 +59,17 @@ def measure(
     memory_bytes: int,
     num_ranks: int = 1,
 ) -> OneStep:
-    """Take a step of the recipe, evaluate a batch, both on images of the manifest, and write a checkpoint for a moment.
+    """Run one training step and one evaluation batch on images of the manifest, and write a temporary checkpoint.
 
-    Images are decoded when they are asked for, so that nothing stays in the cache. To be called in a process of its
-    own, whose memory is limited meanwhile.
+    Images are decoded on demand, so nothing is added to the cache. Call this in a separate process: its memory is
+    limited meanwhile.
 
     Args:
-        reading: as it will be asked for; only where the recipe reads images at the sizes they have it is used here.
-        memory_bytes: of host memory, on a CPU; whoever needs more has found out without harm to others.
-        num_ranks: that share every batch and every evaluation; what is measured is one of them, without what they tell
-            each other.
+        reading: as the search will request it. It is used only if the recipe reads images at their native sizes.
+        memory_bytes: limit of host memory when running on a CPU; a training that needs more fails without harm to
+            others.
+        num_ranks: number of ranks that share every batch and evaluation. One of them is measured, without
+            communication.
     """
     limit = contextlib.nullcontext() if torch.cuda.is_available() else _limited_memory(memory_bytes)
     try:
@@ -110,7 +111,7 @@ def _measure(recipe: Recipe, manifest: Manifest, fold: int, seed: int, reading: 
 
 
 def _steps(training: Training, batches: EpochBatches) -> tuple[float, float]:
-    """Seconds to load a batch and to take a step with it: the means of all but the first, which warms up."""
+    """Return the seconds to load a batch and to run a step, averaged over all but the first, which warms up."""
     training.model.train()
     training.losses.train()
     seconds = []
@@ -127,13 +128,13 @@ def _steps(training: Training, batches: EpochBatches) -> tuple[float, float]:
 
 
 def _step(training: Training, batch: Batch, number: int) -> None:
-    # a search ends such a trial and goes on; here its memory and time are what is asked for
+    # a search would fail such a trial; here only its memory and time matter
     with contextlib.suppress(NonFiniteLoss):
         training.step(batch, f"in step {number}")
 
 
 def _evaluation_batch(training: Training) -> tuple[float, float, int]:
-    """Seconds to load one batch of val and to evaluate it, and its images."""
+    """Return the seconds to load one batch of val, the seconds to evaluate it, and its number of images."""
     model = training.evaluated_model.eval()
     indices = _val(training)[:IMAGES_AT_ONCE]
     load_s, (images_BHWC, words_BL) = _timed(lambda: training.inputs.at(indices, training.device))
@@ -155,8 +156,8 @@ def _checkpoint_bytes(training: Training) -> int:
             return sum(file.stat().st_size for file in Path(folder).iterdir())
     except OSError as failure:
         raise Error(
-            f"{tempfile.gettempdir()} takes no checkpoint of {training.recipe.name} ({failure.strerror}). Free some"
-            " room there, or set TMPDIR to another folder."
+            f"A checkpoint of {training.recipe.name} cannot be written to {tempfile.gettempdir()} ({failure.strerror})."
+            " Free some space there, or set TMPDIR to another folder."
         ) from failure
 
 
@@ -168,7 +169,7 @@ def _timed(act: Callable[[], Any]) -> tuple[float, Any]:
 
 @contextlib.contextmanager
 def _limited_memory(num_bytes: int) -> Iterator[None]:
-    """Let this process have so much memory in all: what it asks for beyond that fails, and nothing else is in want."""
+    """Limit the memory of this process to `num_bytes`: larger allocations fail without affecting other processes."""
     room = max(num_bytes - _own_memory("VmRSS"), 0)
     before = resource.getrlimit(resource.RLIMIT_DATA)
     hardest = before[1]
@@ -177,10 +178,10 @@ def _limited_memory(num_bytes: int) -> Iterator[None]:
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_DATA, before)  # to tell what failed takes memory, too
+        resource.setrlimit(resource.RLIMIT_DATA, before)  # reporting a failure needs memory, too
 
 
 def _own_memory(name: str) -> int:
-    """A number of bytes from the process's status. Not ru_maxrss, which begins with what the parent had."""
+    """Return a number of bytes from the process's status; ru_maxrss would start at the parent's peak."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))

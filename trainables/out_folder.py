@@ -1,4 +1,4 @@
-"""The folder that one training writes: its settings, the metrics of every epoch and the last checkpoint."""
+"""The output folder of one training: its settings, the metrics of every epoch and the last checkpoint."""
 
 import dataclasses
 import json
@@ -18,9 +18,12 @@ METRICS_NAME = "metrics.jsonl"
 
 
 class OutFolder:
-    """A training's folder: one with the same settings is gone on with, one with others is refused.
+    """The folder of a training. Equal settings resume it; different settings are rejected.
 
     Nothing is written before the first report.
+
+    Raises:
+        Error: the folder holds another training or other files, or is damaged.
     """
 
     def __init__(self, folder: Path, recipe: Recipe, manifest: Manifest, *, fold: int, seed: int) -> None:
@@ -32,14 +35,14 @@ class OutFolder:
         self.metrics = self._read_metrics()
 
     def checkpoint(self) -> Path | None:
-        """The last checkpoint, or None where there is none yet."""
-        for place in (self.last, self._aside):  # the second where a kill came between two renames
+        """Return the last checkpoint, or None if there is none yet."""
+        for place in (self.last, self._aside):  # the second if the process was killed between two renames
             if place.is_dir():
                 return place
         return None
 
     def report(self, metrics: dict[str, float], save: Callable[[Path], None]) -> None:
-        """Keep an epoch: the checkpoint first, then its metrics. One that is kept already adds nothing."""
+        """Write an epoch's checkpoint, then its metrics. An epoch that is already written is skipped."""
         if self.metrics and metrics["epoch"] <= self.metrics[-1]["epoch"]:
             return
         self.save_partial(save)
@@ -48,7 +51,7 @@ class OutFolder:
         write_durably(self.folder / METRICS_NAME, "".join(lines).encode())
 
     def save_partial(self, save: Callable[[Path], None]) -> None:
-        """Keep a checkpoint alone: one within an epoch."""
+        """Write a checkpoint within an epoch."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_durably(self.folder / SETTINGS_NAME, (json.dumps(self.settings, indent=1) + "\n").encode())
         self._replace_last(save)
@@ -58,7 +61,7 @@ class OutFolder:
         return self.folder / ".last.old"
 
     def _replace_last(self, save: Callable[[Path], None]) -> None:
-        """Swap in a new checkpoint: at every moment `last` or `.last.old` is a whole one."""
+        """Swap in a new checkpoint; at every moment `last` or `.last.old` is complete."""
         beside = self.folder / ".last.new"
         shutil.rmtree(beside, ignore_errors=True)
         save(beside)
@@ -72,18 +75,18 @@ class OutFolder:
         path = self.folder / SETTINGS_NAME
         if not path.is_file():
             if self.folder.exists() and not (self.folder.is_dir() and not any(self.folder.iterdir())):
-                raise Error(f"--out {self.folder} exists and is not a training's folder. Name a new one.")
+                raise Error(f"--out {self.folder} exists but was not written by a training. Use a new folder.")
             return
         try:
             found = _flat(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, KeyError, AttributeError):
-            raise Error(f"{path} is damaged. Name a new folder for --out.") from None
+            raise Error(f"{path} is damaged. Use a new folder for --out.") from None
         asked = _flat(self.settings)
         for key in sorted(found.keys() | asked.keys()):
             if found.get(key) != asked.get(key):
                 raise Error(
                     f"--out {self.folder} holds a training with {key}={found.get(key)!r}, not {asked.get(key)!r}. "
-                    "Name a new folder, or the same settings to go on."
+                    "Use a new folder, or the same settings to resume."
                 )
 
     def _read_metrics(self) -> list[dict[str, float]]:
@@ -103,5 +106,5 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_nan(metrics: dict[str, float]) -> dict[str, float | None]:
-    """JSON has no NaN: null stands for it."""
+    """Replace NaN and infinity by None: JSON has neither."""
     return {key: value if math.isfinite(value) else None for key, value in metrics.items()}

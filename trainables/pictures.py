@@ -1,4 +1,4 @@
-"""Pictures that are no shards: files, or bytes that came over a wire, as a recipe's model is evaluated with them."""
+"""Images outside of shards, from files or bytes, prepared as the recipe's model expects them in evaluation."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from trainables.text import evaluated_words, words_without_tags
 
 
 class Pictures:
-    """Encoded images of one size, decoded when they are asked for; a broken one is an Error that has its name."""
+    """Encoded images of one size, decoded on demand; an Error about a damaged one names it."""
 
     reading = "offset"
 
@@ -26,7 +26,7 @@ class Pictures:
         self._size, self._fit = (height, width), FITS[fit]
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        """[n] -> [n, H, W, C], the pixels that the same images have from shards."""
+        """[n] -> [n, H, W, C], the same pixels as if read from shards."""
         images_BHWC = np.empty((len(indices), *self._size, 3), np.uint8)
         for place, index in enumerate(indices.tolist()):
             pixels = decode(self._read(index), self._names[index])
@@ -37,7 +37,7 @@ class Pictures:
 def picture_inputs(
     recipe: Recipe, vocabulary: Sequence[str], names: Sequence[str], read: Callable[[int], bytes]
 ) -> Inputs:
-    """Encoded images as the recipe's model takes them; one that reads tags finds none."""
+    """Return encoded images as inputs of the recipe's model; if it reads tags, they are empty."""
     images = as_evaluated(recipe, lambda height, width, fit: Pictures(names, read, height, width, fit=fit))
     if not vocabulary:
         return Inputs(images)
@@ -46,13 +46,17 @@ def picture_inputs(
 
 
 def find_pictures(places: Sequence[Path]) -> list[Path]:
-    """The files that are named, and every JPEG and PNG file below the folders that are, ordered by name."""
+    """Return the given files, and every JPEG and PNG file below the given folders, sorted by name.
+
+    Raises:
+        Error: a path does not exist, or there is no image.
+    """
     found = [file for place in places for file in _below(place)]
     for place in places:
         if not place.exists():
-            raise Error(f"{place} is no file and no folder. Name a JPEG or PNG file, or a folder of them.")
+            raise Error(f"{place} does not exist. Pass a JPEG or PNG file, or a folder of them.")
     if not found:
-        raise Error(f"{', '.join(map(str, places))}: there is no JPEG or PNG file. Name another folder.")
+        raise Error(f"{', '.join(map(str, places))}: no JPEG or PNG file found. Use another folder.")
     return found
 
 
@@ -63,8 +67,8 @@ def _below(place: Path) -> list[Path]:
 
 
 def read_file(file: Path) -> bytes:
-    """The bytes of a picture."""
+    """Return the bytes of an image file."""
     try:
         return file.read_bytes()
     except OSError as failure:
-        raise Error(f"{file} cannot be read ({failure.strerror}). Name another picture.") from failure
+        raise Error(f"{file} cannot be read ({failure.strerror}). Use another file.") from failure

@@ -1,4 +1,4 @@
-"""Where a checkpoint lies: a folder of a disk, or of a bucket, whose files are fetched and sent whole."""
+"""Read and write checkpoint folders on a disk or in a bucket, whose files are downloaded and uploaded whole."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from shards_tools.stores.address import BUCKET_SCHEMES, Address, parse_address
 from shards_tools.stores.buckets import BucketStore
 from shards_tools.stores.retry import Unreachable
 
-MAY_BE_AWAY_S = 300.0  # a bucket that a training needs
+MAY_BE_AWAY_S = 300.0  # how long a training retries its bucket
 IN_BUCKET = re.compile(rf"({'|'.join(BUCKET_SCHEMES)}):/", re.IGNORECASE)
 
 Answer = TypeVar("Answer")
 
 
 def bucket_of(place: str) -> BucketStore | None:
-    """The folder of a bucket that `place` is the address of; None for a folder of a disk."""
+    """Return the bucket folder that `place` is the address of, or None for a folder on a disk."""
     if not IN_BUCKET.match(place):
         return None
     address = parse_address(place)
@@ -33,10 +33,13 @@ def bucket_of(place: str) -> BucketStore | None:
 
 @contextmanager
 def fetched(place: str, names: Collection[str] = ()) -> Iterator[Path]:
-    """The folder at `place`, of a bucket a copy that lasts as long as the context.
+    """Yield the folder at `place`; for a bucket, a temporary copy.
 
     Args:
-        names: of the files that are needed, as far as there are any; all for none.
+        names: files to download, if they exist; empty: all.
+
+    Raises:
+        Error: the bucket folder is empty.
     """
     bucket = bucket_of(place)
     if bucket is None:
@@ -44,7 +47,7 @@ def fetched(place: str, names: Collection[str] = ()) -> Iterator[Path]:
         return
     found = [name for name in bucket.names() if "/" not in name]
     if not found:
-        raise Error(f"{place} holds no files. Name the folder of a checkpoint.")
+        raise Error(f"{place} holds no files. Pass the folder of a checkpoint.")
     with tempfile.TemporaryDirectory(prefix="fetched-") as folder:
         for name in found:
             if not names or name in names:
@@ -53,10 +56,10 @@ def fetched(place: str, names: Collection[str] = ()) -> Iterator[Path]:
 
 
 def send(folder: Path, place: str, names: Collection[str] = ()) -> None:
-    """Send files of a folder to `place`, over those of the same names; a folder of a disk is where they lie already.
+    """Upload files of a folder to `place`, replacing files of the same names; does nothing for a folder on a disk.
 
     Args:
-        names: of the files; all for none.
+        names: files to upload; empty: all.
     """
     bucket = bucket_of(place)
     if bucket is not None:
@@ -66,13 +69,13 @@ def send(folder: Path, place: str, names: Collection[str] = ()) -> None:
 
 
 def is_there(place: str) -> bool:
-    """Whether anything lies at `place`."""
+    """Return whether `place` exists."""
     bucket = bucket_of(place)
     return Path(place).is_dir() if bucket is None else bucket.exists()
 
 
 def remove(place: str, *, keep: str = "") -> None:
-    """Remove what lies below `place`, but for what lies below `keep`; nobody needs it, so what fails is let be."""
+    """Delete everything below `place` except below `keep`; failures are ignored, because nothing needs the files."""
     bucket = bucket_of(place)
     if bucket is None:
         shutil.rmtree(place, ignore_errors=True)
@@ -83,18 +86,22 @@ def remove(place: str, *, keep: str = "") -> None:
 
 
 class BucketAway(Error):
-    """Checkpoints cannot be read from their bucket, or not be written to it."""
+    """Checkpoints cannot be read from their bucket, or cannot be written to it."""
 
 
 @contextmanager
 def resumed(place: str | None) -> Iterator[Path | None]:
-    """The folder of the checkpoint to go on from, if there is one, for as long as the context lasts."""
+    """Yield the folder of the checkpoint to resume from, or None."""
     with ExitStack() as stack:
         yield None if place is None else patiently(lambda: stack.enter_context(fetched(place)))
 
 
 def patiently(call: Callable[[], Answer]) -> Answer:
-    """What `call` gives, made again while a bucket does not answer; BucketAway where it never does, or refuses."""
+    """Call and return the result, retrying while a bucket is unreachable.
+
+    Raises:
+        BucketAway: the bucket stayed unreachable for MAY_BE_AWAY_S, or refused.
+    """
     deadline = time.monotonic() + MAY_BE_AWAY_S
     while True:
         try:

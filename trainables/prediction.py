@@ -1,6 +1,6 @@
-"""What a checkpoint says of pictures: their features, their classes, what is nearest, and whether two are of one work.
+"""Apply a checkpoint to images: features, classes, nearest neighbors, and distances of pairs.
 
-N images, G gallery, D width, C classes, B images at a time.
+N images, G gallery, D feature dimension, C classes, B images at a time, K top classes.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,33 +21,33 @@ QUERIES_AT_ONCE = 1024
 
 
 class Predictor:
-    """A checkpoint's model in evaluation mode, asked about pictures."""
+    """A checkpoint's model in evaluation mode, applied to images."""
 
     def __init__(self, checkpoint: Path) -> None:
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._model, self.info = load_model(checkpoint, self._device)
 
     def of_files(self, files: Sequence[Path]) -> Inputs:
-        """Pictures in files."""
+        """Return image files as inputs."""
         return self._of([str(file) for file in files], lambda index: read_file(files[index]))
 
     def of_bytes(self, pictures: Sequence[bytes]) -> Inputs:
-        """Encoded pictures; an Error about one names its place, from 1."""
+        """Return encoded images as inputs; an Error about one names its position, from 1."""
         return self._of([f"picture {place}" for place in range(1, len(pictures) + 1)], pictures.__getitem__)
 
     def of_shards(self, manifest: Manifest) -> Inputs:
-        """All images of shards."""
+        """Return all images of the shards as inputs."""
         return evaluation_inputs(
             self.info.recipe, manifest, self.info.vocabulary, "auto", threads=self.info.num_threads
         )
 
     def features(self, inputs: Inputs, num_images: int) -> Floats:
-        """The test features of the first so many images, of length 1 each, [N, D]."""
+        """Return the test features of the first `num_images` images as unit vectors, [N, D]."""
         found: Floats = extract_features(self._model, inputs, np.arange(num_images), self._device).cpu().numpy()
         return found
 
     def probabilities(self, inputs: Inputs, num_images: int) -> Floats:
-        """How likely each class that was trained on is, [N, C]; with a margin, of the cosines times the scale."""
+        """Return the probability of each trained class, [N, C]; a margin classifier's cosines are scaled first."""
         recipe = self.info.recipe
         scale = 1.0 if recipe.id_loss == "softmax" else recipe.id_scale
         found = [np.empty((0, len(self.info.works)), np.float32)]
@@ -63,14 +63,14 @@ class Predictor:
 
 
 def top_classes(probabilities_NC: Floats, works: Sequence[str], top: int) -> list[list[tuple[str, float]]]:
-    """The likeliest classes of each image with their probabilities."""
+    """Return the `top` most probable classes of each image with their probabilities."""
     places_NK = np.argsort(-probabilities_NC, axis=1, kind="stable")[:, :top]
     rows = zip(places_NK, probabilities_NC, strict=True)
     return [[(works[place], float(row_C[place])) for place in places_K] for places_K, row_C in rows]
 
 
 def nearest(query_ND: Floats, gallery_GD: Floats, top: int) -> tuple[np.ndarray, Floats]:
-    """The nearest of the gallery for each image, [N, top], and their distances; equal ones in the gallery's order."""
+    """Return the nearest gallery images of each image, [N, top], and their distances; ties keep the gallery's order."""
     top, centre_D = min(top, len(gallery_GD)), gallery_GD.mean(axis=0)
     places, squares = [np.empty((0, top), np.int64)], [np.empty((0, top), np.float32)]
     for start in range(0, len(query_ND), QUERIES_AT_ONCE):
@@ -81,6 +81,6 @@ def nearest(query_ND: Floats, gallery_GD: Floats, top: int) -> tuple[np.ndarray,
 
 
 def distances_of_pairs(first_ND: Floats, second_ND: Floats) -> Floats:
-    """How far the images of each pair are apart, from 0 to 2."""
+    """Return the distance between the images of each pair, from 0 to 2."""
     distances_N: Floats = np.linalg.norm(first_ND - second_ND, axis=1)
     return distances_N

@@ -1,4 +1,4 @@
-"""How far an epoch has come: what a training in the middle of one needs beside its weights and optimizer."""
+"""Progress within an epoch: what a checkpoint taken there needs besides weights and optimizer state."""
 
 import dataclasses
 import random
@@ -12,33 +12,33 @@ import torch
 
 from shards_tools.errors import Error
 
-PROGRESS_NAME = "epoch.pt"  # tensors, numbers and texts alone, read with weights_only=True
+PROGRESS_NAME = "epoch.pt"  # only tensors, numbers and strings, read with weights_only=True
 
 
 @dataclass
 class Progress:
-    """The batches of an epoch that are done, and what they gave."""
+    """The finished batches of an epoch, and the sums of their losses."""
 
     num_batches: int = 0
-    of: int = 0  # batches that the epoch has; 0: not begun
+    of: int = 0  # number of batches in the epoch; 0: not started
     num_images: int = 0
-    sums: dict[str, float] = field(default_factory=dict)  # of each loss times the batch's images
-    random: dict[str, Any] | None = None  # the states of the random numbers; None: not begun, or not looked at
+    sums: dict[str, float] = field(default_factory=dict)  # of each loss times the batch's number of images
+    random: dict[str, Any] | None = None  # states of the random number generators; None: not started, or not recorded
 
     def add(self, losses: Mapping[str, float], num_images: int) -> None:
-        """Count one batch."""
+        """Add the losses of one batch."""
         self.num_batches += 1
         self.num_images += num_images
         for name, value in losses.items():
             self.sums[name] = self.sums.get(name, 0.0) + value * num_images
 
     def now(self, device: torch.device) -> "Progress":
-        """A copy that stays as it is, with the random numbers as they stand."""
+        """Return a snapshot, with the current states of the random number generators."""
         return dataclasses.replace(self, sums=dict(self.sums), random=random_states(device))
 
 
 def random_states(device: torch.device) -> dict[str, Any]:
-    """The states of torch, numpy and random, as tensors, numbers and texts."""
+    """Return the states of torch, numpy and random, as tensors, numbers and strings."""
     name, keys, *position = np.random.get_state(legacy=True)
     states = {
         "torch": torch.get_rng_state(),
@@ -49,7 +49,7 @@ def random_states(device: torch.device) -> dict[str, Any]:
 
 
 def restore_random_states(states: Mapping[str, Any], device: torch.device) -> None:
-    """Put torch, numpy and random back to where `random_states` found them."""
+    """Restore the states that `random_states` returned."""
     torch.set_rng_state(states["torch"])
     name, keys, *position = states["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *position))
@@ -59,18 +59,22 @@ def restore_random_states(states: Mapping[str, Any], device: torch.device) -> No
 
 
 def save_progress(folder: Path, progress: Progress) -> None:
-    """Write it into the folder of a checkpoint."""
+    """Write the progress into the folder of a checkpoint."""
     torch.save(
         {entry.name: getattr(progress, entry.name) for entry in dataclasses.fields(progress)}, folder / PROGRESS_NAME
     )
 
 
 def load_progress(folder: Path) -> Progress | None:
-    """What the checkpoint in `folder` has of an epoch, or None where it was written between two."""
+    """Return the progress stored in a checkpoint, or None if it was written between two epochs.
+
+    Raises:
+        Error: the file is damaged.
+    """
     path = folder / PROGRESS_NAME
     if not path.exists():
         return None
     try:
         return Progress(**torch.load(path, map_location="cpu", weights_only=True))
     except Exception as failure:  # a damaged file raises nearly anything
-        raise Error(f"{path} does not say how far its epoch was ({failure}). Take another checkpoint.") from failure
+        raise Error(f"{path} is damaged ({failure}). Use another checkpoint.") from failure

@@ -1,6 +1,6 @@
-"""Processes that train one model together: each takes its part of every batch and of every evaluation.
+"""Distributed training: the processes (ranks) share every batch and every evaluation.
 
-What is learned does not depend on how many there are, up to rounding: losses see the features of all ranks.
+The result does not depend on their number, up to rounding: losses see the features of all ranks.
 """
 
 import os
@@ -18,37 +18,37 @@ from torch import Tensor, nn
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.nn.parallel import DistributedDataParallel
 
-# The first rank may wait for whom it reports to, and the others for it. Whoever starts them sees that one has died.
+# The first rank may wait for the receiver of its reports, and the others for it. Their starter notices deaths.
 LONGEST_WAIT = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those of torch's default group, or alone. No environment variable counts."""
+    """This process in torch's default group, or alone. Environment variables are ignored."""
 
     rank: int = 0
     world: int = 1
 
     def share(self, indices: np.ndarray) -> np.ndarray:
-        """This rank's part, in order; parts differ in length by one at most."""
+        """Return this rank's part, in order; the lengths of parts differ by at most one."""
         part: np.ndarray = np.array_split(indices, self.world)[self.rank]
         return part
 
     def wrap(self, module: nn.Module) -> nn.Module:
-        """The module with gradients that are averaged over the ranks."""
+        """Return the module with gradients averaged over the ranks."""
         trains = any(weight.requires_grad for weight in module.parameters())
         if self.world == 1 or not trains:
             return module
-        return DistributedDataParallel(module, gradient_as_bucket_view=True)  # else gradients take their memory twice
+        return DistributedDataParallel(module, gradient_as_bucket_view=True)  # avoids a second copy of the gradients
 
     def apart(self, module: nn.Module, *, unless: bool) -> AbstractContextManager[None]:
-        """While inside, gradients stay with this rank."""
+        """Keep gradients local to this rank within the context, except if `unless` is true."""
         if unless or not isinstance(module, DistributedDataParallel):
             return nullcontext()
         return module.no_sync()
 
     def gather(self, value: Tensor) -> Tensor:
-        """The parts of all ranks one after the other, along the first axis; they may differ in length."""
+        """Concatenate the parts of all ranks along the first axis; their lengths may differ."""
         if self.world == 1:
             return value
         length = torch.tensor([len(value)], device=value.device)
@@ -62,7 +62,10 @@ class Ranks:
         return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
     def own_gradient(self, gathered: Tensor, own_length: int) -> Tensor:
-        """The gradient of this rank's part of what was gathered, times the ranks, since they will be averaged."""
+        """Return the gradient of this rank's part of a gathered tensor, times the world size.
+
+        Averaging the gradients over the ranks later cancels the factor.
+        """
         gradient = torch.zeros_like(gathered) if gathered.grad is None else gathered.grad
         if self.world == 1:
             return gradient
@@ -71,7 +74,7 @@ class Ranks:
         return self.world * gradient[start : start + own_length]
 
     def average_gradients(self, module: nn.Module) -> None:
-        """Make the gradients of a module that every rank went through alike the same to the bit."""
+        """Make the gradients of a module that ran on the same data on every rank equal to the bit."""
         if self.world == 1:
             return
         for weight in module.parameters():
@@ -84,19 +87,19 @@ ALONE = Ranks()
 
 
 def open_meeting(host: str, world: int) -> TCPStore:
-    """Where the ranks of a group meet, at any free port of this machine; it closes with the object."""
+    """Open the rendezvous of a group's ranks on any free port of this machine; it closes with the object."""
     return TCPStore(host, 0, world, is_master=True, wait_for_workers=False)
 
 
 @contextmanager
 def group(host: str, port: int, rank: int, world: int) -> Iterator[Ranks]:
-    """This process as one of torch's default group, for as long as the context lasts.
+    """Join torch's default group within the context.
 
-    A group that has failed is left as it is, since to end it may wait for ranks that are gone: end its process.
+    If the group has failed it is not destroyed, because that may wait for dead ranks: end the process instead.
 
     Args:
-        host: with `port`, where the group's meeting is open. Ranks reach each other over the interface that leads
-            there, unless the environment names another.
+        host: with `port`, the address of the group's rendezvous. Ranks use the network interface that reaches it,
+            unless an environment variable names another.
     """
     for backend in ("GLOO", "NCCL"):
         os.environ.setdefault(f"{backend}_SOCKET_IFNAME", _interface_to(host))
@@ -108,9 +111,9 @@ def group(host: str, port: int, rank: int, world: int) -> Iterator[Ranks]:
 
 
 def _interface_to(host: str) -> str:
-    """The name of this machine's network interface from which `host` is reached."""
+    """Return the name of this machine's network interface that reaches `host`."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((host, 9))  # of a datagram socket: nothing is sent
+        probe.connect((host, 9))  # a datagram socket: nothing is sent
         own = probe.getsockname()[0]
     interfaces = psutil.net_if_addrs().items()
     found: str = next(name for name, addresses in interfaces if own in (entry.address for entry in addresses))
@@ -118,5 +121,5 @@ def _interface_to(host: str) -> str:
 
 
 def ranks_of_group() -> Ranks:
-    """This process in torch's default group, which its starter has set up."""
+    """Return this process's rank in torch's default group, which its starter has initialized."""
     return Ranks(dist.get_rank(), dist.get_world_size())

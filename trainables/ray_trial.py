@@ -1,4 +1,4 @@
-"""A trial of the search: the training loop, with Tune as the one it reports to. The only file here that knows Ray."""
+"""A trial of the search: run the training loop and report to Tune. The only file here that imports Ray."""
 
 import errno
 import os
@@ -30,7 +30,7 @@ from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
 from trainables.step import NonFiniteLoss
 
-# What a cluster's launcher may have left in the environment; a trial of one process must not believe it.
+# Variables that a cluster's launcher may have set; they do not apply to a trial.
 LAUNCHER_VARIABLES = (
     "RANK",
     "WORLD_SIZE",
@@ -40,25 +40,29 @@ LAUNCHER_VARIABLES = (
     "MASTER_ADDR",
     "MASTER_PORT",
 )
-# Names the folder where checkpoints stand until Tune has copied them; whoever starts Ray removes it in the end.
+# Names the folder of checkpoints that Tune has yet to copy; the process that starts Ray deletes it at the end.
 PASSING_VARIABLE = "SAKUGA_PASSING"
-# Between the end of one rank and those of the others, which hear of it when they next exchange something.
+# From the end of one rank to the ends of the others, which notice it when they next communicate.
 OTHERS_MAY_TAKE_S = 60.0
 
 
 def run_trial(config: dict[str, Any]) -> None:
-    """Train what `config` says and report every epoch with its checkpoint.
+    """Train with the settings in `config` and report every epoch with its checkpoint.
+
+    What ends a training for good is reported, not raised, to tell it from the death of the process, which is retried:
+    `infeasible` (bad settings), `no_room` (disk full), `store_away` (bucket unreachable) or `failure` (a bug).
 
     Args:
-        config: `recipe` (a name), `settings` (the fields that differ), `data` (folder of shards), `fold`, `test_fold`
-            (kept out of the training; None or absent: none is), `seed`, `num_threads`, `gpu_fraction` (of a GPU, which
-            others share below 1), `reading` (of images), `ranks` (processes that train together, this one the first),
-            `resume` (the checkpoint to go on from, or None), and `bucket` (the folder of a bucket where checkpoints are
-            kept; None: Tune keeps them).
+        config: has these keys.
 
-    What ends a training for good is reported rather than raised, so that a death of the process, which is worth
-    another attempt, can be told from it: `infeasible` is the settings' fault, `no_room` a full disk's, `store_away` a
-    bucket's, `failure` a bug.
+            - `recipe`: a name; `settings`: the fields that differ from it.
+            - `data`: folder of shards; `fold`; `test_fold`: kept out of the training, if present and not None.
+            - `seed`, `num_threads`.
+            - `gpu_fraction`: of a GPU; below 1 it is shared.
+            - `reading`: of images.
+            - `ranks`: number of processes that train together; this one is the first.
+            - `resume`: the checkpoint to resume from, or None.
+            - `bucket`: bucket folder for checkpoints; None: Tune keeps them.
     """
     _set_up(config)
     end = _train(config, nullcontext(ALONE)) if config["ranks"] == 1 else _train_with_others(config)
@@ -67,9 +71,12 @@ def run_trial(config: dict[str, Any]) -> None:
 
 
 def _train_with_others(config: dict[str, Any]) -> dict[str, Any]:
-    """Train as the first rank; the others stand in the further bundles of the trial's placement group, and die with it.
+    """Train as the first rank, and start the others in the further bundles of the trial's placement group.
 
-    Gives back what ended the first of them that ended early; the rest of them failed for want of it.
+    The others die with this process.
+
+    Returns:
+        What ended the first rank that ended early, because the rest failed as a consequence; empty if none did.
     """
     world: int = config["ranks"]
     host: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
@@ -86,7 +93,7 @@ def _train_with_others(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _start_rank(config: dict[str, Any], rank: int, host: str, port: int) -> Any:
-    """Start another rank; what `_train` will give back there."""
+    """Start another rank, and return a reference to what its `_train` will return."""
     placement = ray.util.get_current_placement_group()
     assert placement is not None
     there = PlacementGroupSchedulingStrategy(placement, placement_group_bundle_index=rank)
@@ -95,22 +102,22 @@ def _start_rank(config: dict[str, Any], rank: int, host: str, port: int) -> Any:
         num_cpus=has["CPU"],
         num_gpus=has.get("GPU", 0),
         scheduling_strategy=there,
-        max_calls=1,  # a process in which a group may have failed is not used again
-        max_retries=0,  # alone a rank could not go on
+        max_calls=1,  # a process in which a group may have failed is not reused
+        max_retries=0,  # a rank cannot resume alone
     )(run_rank)
     return task.remote(config, rank, host, port)
 
 
 def run_rank(config: dict[str, Any], rank: int, host: str, port: int) -> dict[str, Any]:
-    """Train as a rank after the first, which is to be met at `host`; what ended it early, or nothing."""
+    """Train as a rank after the first, which is reached at `host`; return what ended it early, or an empty dict."""
     _set_up(config)
     return _train(config, group(host, port, rank, config["ranks"]))
 
 
 def _die_with(others: list[Any], ended: threading.Event) -> None:
-    """End this process once one of the others has died: the attempt then counts as died, and its trial goes on.
+    """End this process once another rank has died: the attempt then counts as died, and its trial is retried.
 
-    By itself the first rank may wait for a dead one for as long as LONGEST_WAIT; so it may for one that ended early.
+    By itself the first rank would wait up to LONGEST_WAIT for a rank that died or ended early.
     """
     while others:
         done, others = ray.wait(others)
@@ -123,7 +130,7 @@ def _die_with(others: list[Any], ended: threading.Event) -> None:
 
 
 def _train(config: dict[str, Any], as_one_of: AbstractContextManager[Ranks]) -> dict[str, Any]:
-    """Train, and give back what ended the training for good before its last epoch, or nothing."""
+    """Train, and return what ended the training for good before its last epoch, or an empty dict."""
     try:
         recipe = override(get_recipe(config["recipe"]), config["settings"])
         reports = Reports(config["bucket"])
@@ -145,7 +152,7 @@ def _train(config: dict[str, Any], as_one_of: AbstractContextManager[Ranks]) -> 
 
 
 def _end_of(failure: Exception) -> dict[str, Any]:
-    """What is told of an exception that ended a training."""
+    """Return the report of an exception that ended a training."""
     if isinstance(failure, NonFiniteLoss):
         return {"infeasible": str(failure)}
     if isinstance(failure, torch.cuda.OutOfMemoryError):
@@ -156,7 +163,7 @@ def _end_of(failure: Exception) -> dict[str, Any]:
         return {"store_away": str(failure)}
     if isinstance(failure, Error):
         return {"failure": str(failure)}
-    if "DefaultCPUAllocator: can't allocate memory" in str(failure):  # torch has no class for it
+    if "DefaultCPUAllocator: can't allocate memory" in str(failure):  # torch has no exception class for it
         return {"infeasible": f"out of memory: {str(failure).partition('DefaultCPUAllocator: ')[2]}"}
     if isinstance(failure, OSError) and failure.errno in DISK_ERRORS:
         return {"no_room": failure.strerror, "place": failure.filename or ""}
@@ -165,10 +172,10 @@ def _end_of(failure: Exception) -> dict[str, Any]:
 
 
 def run_one_step(job: dict[str, Any]) -> list[dict[str, Any]]:
-    """What one step and one evaluation batch of some trials take in a process such as theirs; see OneStep.
+    """Measure one step and one evaluation batch of some trials in a process like theirs; see OneStep.
 
     Args:
-        job: `configs` (each as of `run_trial`) and `memory_bytes` (what one trial may have).
+        job: has `configs` (each as in `run_trial`) and `memory_bytes` (the limit of one trial).
     """
     steps = []
     for config in job["configs"]:
@@ -194,9 +201,10 @@ def _set_up(config: dict[str, Any]) -> None:
 
 
 class Reports:
-    """What a training reports to Tune, each time with a checkpoint.
+    """Reports a training to Tune, each time with a checkpoint.
 
-    Tune copies it into the attempt's own folder, unless a bucket keeps it: then it is sent there, and Tune hears where.
+    Tune copies the checkpoint into the attempt's folder. With a bucket, it is uploaded there instead and Tune gets its
+    address.
     """
 
     def __init__(self, bucket: str | None) -> None:
@@ -211,7 +219,7 @@ class Reports:
             self._report({**metrics, "reading": read_info(folder).reading}, folder)
 
     def partial(self, save: Callable[[Path], None]) -> None:
-        """Hand over a checkpoint within an epoch: a report without numbers, which is no step of the study."""
+        """Report a checkpoint within an epoch. The report has no metrics and is no step of the study."""
         with passing_folder() as folder:
             save(folder)
             self._report({"partial": True}, folder)
@@ -225,19 +233,23 @@ class Reports:
         patiently(lambda: send(folder, place))
         tune.report({**result, "kept_at": place})
         self._kept.append(place)
-        if len(self._kept) > 2:  # as many as Tune keeps: the study may not have heard of the newest yet
+        if len(self._kept) > 2:  # Tune keeps two as well: the study may not know the newest yet
             remove(self._kept.pop(0))
 
 
 @contextmanager
 def passing_folder() -> Iterator[Path]:
-    """A folder for as long as the context lasts; whatever fails for want of room there is an OSError that names it."""
+    """Yield a temporary folder.
+
+    Raises:
+        OSError: writing failed because the disk is full; the error names the folder.
+    """
     room = os.environ.get(PASSING_VARIABLE, tempfile.gettempdir())
-    os.makedirs(room, exist_ok=True)  # on another node than the driver's there is none
+    os.makedirs(room, exist_ok=True)  # it does not exist on other nodes than the driver's
     with tempfile.TemporaryDirectory(dir=room) as folder:
         try:
             yield Path(folder)
         except Exception as failure:
-            if is_full(Path(folder)):  # torch and safetensors have errors of their own
+            if is_full(Path(folder)):  # torch and safetensors raise errors of their own
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), tempfile.gettempdir()) from failure
             raise

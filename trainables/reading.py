@@ -1,4 +1,4 @@
-"""The images of a manifest as a recipe wants them: for evaluation, and for training before augmentation."""
+"""Open the images of a manifest as a recipe needs them: for evaluation, and for training before augmentation."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ Pictures = np.ndarray | Sequence[np.ndarray]  # BHWC, or HWC each
 
 
 class ImagesAt(Protocol):
-    """What is evaluated: any images, at one size."""
+    """Images at one size, to evaluate on."""
 
     reading: str
 
@@ -32,7 +32,7 @@ class ImagesAt(Protocol):
 
 
 class MiddleOf:
-    """The middle of other images, `size` px high and wide."""
+    """Center crops of other images, `size` px high and wide."""
 
     def __init__(self, images: ImagesAt, size: int, read_px: int) -> None:
         self._images, self.reading = images, images.reading
@@ -46,13 +46,13 @@ class MiddleOf:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a model is evaluated with: images and, where it reads tags, their words."""
+    """The evaluation inputs of a model: images and, if it reads tags, their words."""
 
     images: ImagesAt
     words: np.ndarray | None = None  # int64 [num_images, L]
 
     def at(self, indices: np.ndarray, device: torch.device | str) -> tuple[Tensor, Tensor | None]:
-        """Some of them on a device, as a model takes them."""
+        """Return some of the images and words on a device."""
         words_BL = None if self.words is None else torch.from_numpy(self.words[indices]).to(device)
         return torch.from_numpy(self.images[indices]).to(device), words_BL
 
@@ -60,7 +60,7 @@ class Inputs:
 def evaluation_inputs(
     recipe: Recipe, manifest: Manifest, vocabulary: Sequence[str], reading: str, *, threads: int = 1
 ) -> Inputs:
-    """Every image of the manifest as the recipe's model is evaluated with it."""
+    """Return every image of the manifest as evaluation input of the recipe's model."""
     images = evaluation_images(recipe, manifest, reading, threads=threads)
     if not vocabulary:
         return Inputs(images)
@@ -69,20 +69,28 @@ def evaluation_inputs(
 
 
 def evaluation_images(recipe: ImageSettings, manifest: Manifest, reading: str, *, threads: int = 1) -> ImagesAt:
-    """Every image as it is evaluated: stretched to the recipe's size, or the middle of it at its own shape."""
+    """Return every image as it is evaluated: stretched to the recipe's size, or the center crop without distortion."""
     return as_evaluated(
         recipe, lambda height, width, fit: open_images(manifest, height, width, reading, fit=fit, threads=threads)
     )
 
 
 def as_evaluated(recipe: ImageSettings, at: Callable[[int, int, str], ImagesAt]) -> ImagesAt:
-    """Images as the recipe evaluates them, of those that `at` gives for height, width and fit."""
+    """Return images as the recipe evaluates them.
+
+    Args:
+        at: opens the images for height, width and fit.
+    """
     size, read_px = recipe.image_size, recipe.evaluation_px
     return MiddleOf(at(read_px, read_px, "cover"), size, read_px) if read_px else at(size, size, "stretch")
 
 
 def training_images(recipe: Recipe, manifest: Manifest, reading: str, *, threads: int = 1) -> TrainingImages:
-    """The images as the recipe's crops want them: somewhat larger, or as they are where crops are resized."""
+    """Return the images that the recipe's crops need: slightly enlarged, or at native size for resized crops.
+
+    Raises:
+        Error: native sizes differ and `reading` is neither auto nor offset.
+    """
     if recipe.crop_area is None:
         size = recipe.image_size + recipe.enlarge_px
         return open_images(manifest, size, size, reading, fit=training_fit(recipe), threads=threads)
@@ -91,19 +99,19 @@ def training_images(recipe: Recipe, manifest: Manifest, reading: str, *, threads
         return open_images(manifest, *shape, reading, threads=threads)
     if reading not in ("auto", "offset"):
         raise Error(
-            f"{recipe.name}: crop_area={recipe.crop_area} reads images at the sizes they have, and those of"
-            f" {manifest.store} differ: reading={reading} does not do. Take reading offset."
+            f"{recipe.name}: `crop_area={recipe.crop_area}` reads images at their native sizes, and those of"
+            f" {manifest.store} differ, which rules out `reading={reading}`. Use --reading offset."
         )
     return NativeImages(cached(manifest), threads=threads)
 
 
 def training_fit(recipe: ImageSettings) -> str:
-    """Return which of FITS training images are resized by."""
+    """Return the entry of FITS by which training images are resized."""
     return "bicubic" if recipe.train_resize == "bicubic" else "stretch"
 
 
 def agreed_reading(recipe: Recipe, manifest: Manifest, reading: str, ranks: Ranks, device: torch.device | str) -> str:
-    """`stream` for all ranks where the machine of one would: a stream's batches come in an order of their own."""
+    """Return `stream` on all ranks if any rank's machine needs it, because streams have their own batch order."""
     if reading != "auto" or ranks.world == 1:
         return reading
     streams = any(auto_reading(manifest, *shape) == "stream" for shape in _shapes(recipe, manifest))
@@ -111,7 +119,7 @@ def agreed_reading(recipe: Recipe, manifest: Manifest, reading: str, ranks: Rank
 
 
 def decoded_bytes(recipe: Recipe, manifest: Manifest, reading: str) -> int:
-    """Bytes of the decoded images that a training maps and shares with others; 0: it decodes each when it is asked."""
+    """Return the bytes of the decoded images that a training maps and shares; 0 if it decodes on demand."""
     shapes = _shapes(recipe, manifest)
     fits = bool(shapes) and reading == "auto" and all(decoded_fits(manifest, *shape) for shape in shapes)
     if reading != "decoded" and not fits:
@@ -120,7 +128,7 @@ def decoded_bytes(recipe: Recipe, manifest: Manifest, reading: str) -> int:
 
 
 def _shapes(recipe: Recipe, manifest: Manifest) -> set[tuple[int, int, str]]:
-    """Height, width and fit of the images that a training opens; none where it reads them at the sizes they have."""
+    """Return height, width and fit of the images that a training opens; none if it reads native sizes."""
     size = recipe.image_size + recipe.enlarge_px
     trained = (size, size) if recipe.crop_area is None else one_shape(manifest)
     if trained is None:

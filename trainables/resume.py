@@ -1,4 +1,4 @@
-"""How a training is written to a checkpoint, and gone on with from one."""
+"""Write a training to a checkpoint, and restore it from one."""
 
 from pathlib import Path
 
@@ -27,9 +27,9 @@ def save_checkpoint(
     """Write the checkpoint into `folder`, which the caller owns.
 
     Args:
-        epoch: the last whole one.
-        metrics: as they were reported after it.
-        progress: of the epoch after it, where one is under way.
+        epoch: the last completed epoch.
+        metrics: as reported after it.
+        progress: of the next epoch, if it has started.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _save_weights(training.evaluated_model, folder / WEIGHTS_NAME)
@@ -43,7 +43,11 @@ def save_checkpoint(
 
 
 def load_training(training: Training, folder: Path) -> None:
-    """Put a training back to where the checkpoint was written."""
+    """Restore a training from a checkpoint.
+
+    Raises:
+        Error: the checkpoint is damaged.
+    """
     load_weights(training.evaluated_model, folder / WEIGHTS_NAME)
     if training.averaged is not None:
         load_weights(training.model, folder / TRAINED_NAME)
@@ -53,7 +57,7 @@ def load_training(training: Training, folder: Path) -> None:
         training.optimizer.load_state_dict(state["optimiser"])
         training.losses.load_state_dict(state["losses"])
     except Exception as failure:  # a damaged file raises nearly anything
-        raise Error(f"{path} holds no state of the training ({failure}). Take another checkpoint.") from failure
+        raise Error(f"{path} holds no training state ({failure}). Use another checkpoint.") from failure
 
 
 def _info(training: Training, epoch: int, metrics: dict[str, float]) -> CheckpointInfo:

@@ -1,22 +1,22 @@
-"""Memory for batches that is used again: fresh memory costs a batch a fifth of its time, and all trials their share."""
+"""Reusable memory for batches: allocating it costs a batch a fifth of its time, and slows down all trials."""
 
 import sys
 import threading
 
 import numpy as np
 
-REFERENCES_OF_A_FREE_ROOM = 3  # the list, the loop over it, and the question itself
+REFERENCES_OF_A_FREE_ROOM = 3  # the list, the loop variable, and the argument of getrefcount
 
 
 class Rooms:
-    """Arrays of uint8 that are given out again once nobody holds them, a tensor or a view of them included."""
+    """uint8 arrays that are handed out again once nothing refers to them, including tensors and views."""
 
     def __init__(self) -> None:
         self._rooms: list[np.ndarray] = []
-        self._lock = threading.Lock()  # batches are made by threads
+        self._lock = threading.Lock()  # threads prepare batches
 
     def take(self, shape: tuple[int, ...]) -> np.ndarray:
-        """An array of this shape with any content."""
+        """Return an array of this shape with arbitrary content."""
         with self._lock:
             for room in self._rooms:
                 if room.shape == shape and sys.getrefcount(room) == REFERENCES_OF_A_FREE_ROOM:

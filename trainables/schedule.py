@@ -1,4 +1,7 @@
-"""The learning rate of each step: the papers' laws. Epochs are counted from 1, as everywhere; e is an epoch from 0."""
+"""The learning rate of each step, by the papers' schedules.
+
+Epochs are counted from 1, as everywhere; e is an epoch counted from 0.
+"""
 
 import math
 from collections.abc import Callable
@@ -6,12 +9,12 @@ from dataclasses import dataclass, replace
 
 from trainables.recipes.recipe import Recipe
 
-FLOOR = 0.002  # of cosine and transreid: the fraction of lr that they end at
+FLOOR = 0.002  # cosine and transreid end at this fraction of lr
 
 
 @dataclass(frozen=True)
 class Moment:
-    """Where a training is."""
+    """A position in the training."""
 
     epoch: int
     step: int = 0  # within the epoch, from 0
@@ -19,18 +22,19 @@ class Moment:
 
 
 def learning_rate(recipe: Recipe, moment: Moment, factor: float = 1.0) -> float:
-    """The learning rate by the recipe's `schedule`.
+    """Return the learning rate by the recipe's `schedule`.
 
     Args:
-        factor: the group's own learning rate over the recipe's.
+        factor: the parameter group's learning rate relative to the recipe's.
     """
     return SCHEDULES[recipe.schedule](recipe, moment, factor)
 
 
 def multistep(recipe: Recipe, moment: Moment, factor: float) -> float:
-    """A linear warm-up, and a drop at each milestone: LSASRD's and PaddleClas's law, and DAF:re's without warm-up.
+    """Warm up linearly, then multiply by lr_fall at each milestone.
 
-    Epoch e < warmup_epochs W has start (1 - e/W) + e/W of it, and every epoch lr_fall once for each milestone <= e.
+    LSASRD and PaddleClas use it, and DAF:re without warm-up. Epoch e < warmup_epochs W has the fraction start (1 - e/W)
+    + e/W of the learning rate. Every epoch has one factor lr_fall for each milestone <= e.
     """
     e = moment.epoch - 1
     falls = sum(milestone <= e for milestone in recipe.milestones)
@@ -38,12 +42,12 @@ def multistep(recipe: Recipe, moment: Moment, factor: float) -> float:
 
 
 def agw(recipe: Recipe, moment: Moment, factor: float) -> float:
-    """Return AGW's own: `multistep` one epoch ahead, because its scheduler steps when an epoch starts."""
+    """Use `multistep` one epoch ahead: AGW's scheduler steps when an epoch starts."""
     return multistep(recipe, replace(moment, epoch=moment.epoch + 1), factor)
 
 
 def cosine(recipe: Recipe, moment: Moment, factor: float) -> float:
-    """The same warm-up, then half a cosine over all epochs down to lr / 500: LSASRD's text on TransReID."""
+    """Warm up as `multistep`, then follow half a cosine over all epochs down to lr / 500: LSASRD's TransReID text."""
     e = moment.epoch - 1
     if e < recipe.warmup_epochs:
         return factor * recipe.lr * _risen(recipe, e)
@@ -51,10 +55,10 @@ def cosine(recipe: Recipe, moment: Moment, factor: float) -> float:
 
 
 def transreid(recipe: Recipe, moment: Moment, factor: float) -> float:
-    """TransReID's own: its warm-up is one step on when the first epoch begins, and starts alike for all groups.
+    """Use TransReID's schedule: a warm-up that is one step ahead and starts at the same value for all groups.
 
-    Before epoch t = W: start + t (lr - start) / W; then half a cosine over all epochs, the warm-up not taken off its
-    length, down to lr / 500. Start and floor are those of the recipe's lr, whatever the group's.
+    Before epoch t = W: start + t (lr - start) / W. Then half a cosine over all epochs, warm-up included, down to lr /
+    500. Start and floor are relative to the recipe's lr, not the group's.
     """
     if moment.epoch < recipe.warmup_epochs:
         start = recipe.warmup_start * recipe.lr
@@ -63,7 +67,7 @@ def transreid(recipe: Recipe, moment: Moment, factor: float) -> float:
 
 
 def step_cosine(recipe: Recipe, moment: Moment, factor: float) -> float:
-    """Animesion's: from 0 in `warmup_steps` steps, then half a cosine over the others down to 0, anew at every step."""
+    """Use Animesion's schedule: rise from 0 in `warmup_steps`, then half a cosine down to 0, updated every step."""
     step = (moment.epoch - 1) * moment.steps_per_epoch + moment.step
     if step < recipe.warmup_steps:
         return factor * recipe.lr * step / recipe.warmup_steps
@@ -73,7 +77,7 @@ def step_cosine(recipe: Recipe, moment: Moment, factor: float) -> float:
 
 
 def _risen(recipe: Recipe, e: int) -> float:
-    """The warm-up's part of the learning rate in epoch e."""
+    """Return the warm-up's fraction of the learning rate in epoch e."""
     if e >= recipe.warmup_epochs:
         return 1.0
     return recipe.warmup_start + (1 - recipe.warmup_start) * e / recipe.warmup_epochs

@@ -1,9 +1,9 @@
-"""One step: a batch through backbone, head and losses, back through them, and the weights moved.
+"""One training step: forward, losses, backward, optimizer update.
 
-Where a batch is cut to pieces, or shared by ranks, each part of it goes through the backbone by itself. Head and losses
-see the features of all of it, so that a loss between images means the same whatever the parts are.
+If a batch is split into micro-batches or sharded across ranks, each part passes through the backbone alone. Head and
+losses see the features of the whole batch, so a loss between images does not depend on the parts.
 
-B batch, H W pixels, C channels, L text length.
+B batch, H height, W width, C channels, L text length.
 """
 
 import math
@@ -22,11 +22,11 @@ from trainables.recipes.recipe import Recipe
 
 
 class NonFiniteLoss(ArithmeticError):
-    """The loss became infinite or NaN: these settings do not train."""
+    """The loss became infinite or NaN: these settings cannot train."""
 
 
 class Step:
-    """Everything that a batch passes; called once per batch."""
+    """Trains on one batch per call."""
 
     def __init__(
         self,
@@ -47,14 +47,17 @@ class Step:
             _refuse_batch_norms(model.backbone, recipe)
 
     def __call__(self, batch: Batch, place: str) -> dict[str, float]:
-        """Move the weights by one batch, or this rank's part of one; gives back the losses of all of it.
+        """Train on one batch (this rank's shard of it) and return the losses of the whole batch.
 
         Args:
-            place: where this is, for the message of a loss that is not finite.
+            place: where the training is, for the message of a non-finite loss.
+
+        Raises:
+            NonFiniteLoss: the loss is NaN or infinite.
         """
         self._optimizer.zero_grad()
         losses = self._in_parts(batch) if self._recipe.micro_batch or self._ranks.world > 1 else self._whole(batch)
-        numbers = torch.stack([loss.detach() for loss in losses.values()]).tolist()  # one wait for the device
+        numbers = torch.stack([loss.detach() for loss in losses.values()]).tolist()  # synchronize with the device once
         values = dict(zip(losses, numbers, strict=True))
         if not math.isfinite(values["loss"]):
             raise NonFiniteLoss(f"The loss is {values['loss']} {place}, with lr={self._recipe.lr}.")
@@ -69,10 +72,10 @@ class Step:
         return losses
 
     def _in_parts(self, batch: Batch) -> dict[str, Tensor]:
-        """The same gradient from features made part by part: first those, then the losses, then back part by part.
+        """Compute the same gradient part by part: forward all parts, compute the losses, then backward each part.
 
-        Gao et al. 2021 (arXiv 2101.06983, gradient caching). With `micro_batch` each part goes through the backbone
-        twice, by the same random numbers.
+        Gao et al. 2021 (arXiv 2101.06983, gradient caching). With `micro_batch` each part passes through the backbone
+        twice, with the same random state.
         """
         again = self._recipe.micro_batch is not None
         parts = batch.split(self._recipe.micro_batch or len(batch.labels))
@@ -113,7 +116,7 @@ class Step:
 
 def _go_back(features: Features, gradients: Features) -> None:
     ways = [(value, gradients[name]) for name, value in features.items() if value.requires_grad]
-    if ways:  # there is none through a frozen backbone
+    if ways:  # empty with a frozen backbone
         values, of_values = zip(*ways, strict=True)
         torch.autograd.backward(values, of_values)
 
@@ -121,6 +124,6 @@ def _go_back(features: Features, gradients: Features) -> None:
 def _refuse_batch_norms(backbone: nn.Module, recipe: Recipe) -> None:
     if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in backbone.modules()):
         raise Error(
-            f"{recipe.name}: micro_batch={recipe.micro_batch} would let the batch norms of {recipe.backbone} see parts"
-            " of a batch, which trains another network. Set checkpointing=true to save memory, or take a transformer."
+            f"{recipe.name}: with `micro_batch={recipe.micro_batch}` the batch norms of {recipe.backbone} would see"
+            " parts of a batch. Set checkpointing=true to save memory, or use a transformer."
         )

@@ -1,6 +1,6 @@
-"""Tags as a transformer reads them: a vocabulary, words of fixed length for every image, and which of them are hidden.
+"""Tags as input of a transformer: a vocabulary, words of fixed length per image, and masking.
 
-A word is a whole tag, or with `tokenizer=wordpieces` one of BERT's pieces.
+A word is a whole tag or, with `tokenizer=wordpieces`, one of BERT's word pieces.
 
 B batch, L text length.
 """
@@ -19,25 +19,29 @@ from trainables.word_pieces import NUM_PIECES, PLACES, read_piece_ids, read_piec
 
 MARKS = ("[PAD]", "[UNUSED]", "[CLS]", "[SEP]", "[UNK]")  # the first words of every vocabulary, in this order
 PAD, UNUSED, CLS, SEP, UNK = range(len(MARKS))
-# [CLS] and [SEP] of each tokenizer, and its first word that is no mark; both have [PAD] at 0 and an unused word at 1
+# [CLS] and [SEP] of each tokenizer, and its first word after the marks; both have [PAD] at 0 and an unused word at 1
 ENDS = {"tags": (CLS, SEP), "wordpieces": (PLACES["[CLS]"], PLACES["[SEP]"])}
-FIRST_WORD = {"tags": len(MARKS), "wordpieces": PLACES["[SEP]"] + 2}  # BERT's [MASK] is between
-LEAST_COUNT = 2  # a tag that stands only once is unknown
-HIDDEN_STREAM = 4  # names its random stream beside those of augmentation.py
+FIRST_WORD = {"tags": len(MARKS), "wordpieces": PLACES["[SEP]"] + 2}  # BERT's [MASK] is in between
+LEAST_COUNT = 2  # rarer tags are unknown
+HIDDEN_STREAM = 4  # key of its random stream, next to those of augmentation.py
 BERT_FRACTION = 0.15
-NOT_ASKED = -100  # torch's: a place whose word is not to be guessed
+NOT_ASKED = -100  # torch's ignore_index: a word that is not to be predicted
 
 
 def make_vocabulary(recipe: AnimesionRecipe, manifest: Manifest, indices: np.ndarray) -> tuple[str, ...]:
-    """Return the words that the recipe's model knows.
+    """Return the vocabulary of the recipe's model.
 
-    Those of `tags` are the marks and every tag that these images have at least twice, in the order in which they first
-    appear; those of `wordpieces` are BERT's.
+    With `tags`: the marks, then every tag that occurs at least twice in these images, in order of first occurrence.
+    With `wordpieces`: BERT's.
+
+    Raises:
+        Error: the shards have no tags, or the word pieces cannot be read.
     """
     tags = manifest.tags
     if tags is None:
         raise Error(
-            f"{manifest.store} has no tags, and the recipe reads them. Build shards of dafull, or set text_tokens=0."
+            f"{manifest.store} has no tags, but the recipe needs them. Build the shards with `shards_tools build"
+            " dafull`, or set text_tokens=0."
         )
     if recipe.tokenizer == "wordpieces":
         return read_pieces(recipe.vocabulary_file)
@@ -46,16 +50,20 @@ def make_vocabulary(recipe: AnimesionRecipe, manifest: Manifest, indices: np.nda
 
 
 def least_num_words(recipe: Recipe) -> int:
-    """Return the smallest vocabulary that the recipe's model may have, for sizes that are told without data."""
+    """Return the size of the smallest vocabulary that the recipe's model may have, to list sizes without data."""
     if not isinstance(recipe, AnimesionRecipe) or not recipe.text_tokens:
         return 0
     return NUM_PIECES if recipe.tokenizer == "wordpieces" else len(MARKS)
 
 
 def read_words(recipe: AnimesionRecipe, manifest: Manifest, vocabulary: Sequence[str]) -> np.ndarray:
-    """Return the words of every image, int64 [num_images, L]: a mark, the words that fit, a mark, and padding."""
+    """Return the words of every image, int64 [num_images, L]: a mark, the words that fit, a mark, and padding.
+
+    Raises:
+        Error: the shards have no tags.
+    """
     if manifest.tags is None:
-        raise Error(f"{manifest.store} has no tags, and the model reads them. Build shards of dafull.")
+        raise Error(f"{manifest.store} has no tags, but the model needs them. Use shards that `build dafull` made.")
     length = recipe.text_tokens
     if recipe.tokenizer == "wordpieces":
         texts = [" ".join(manifest.tags.of(index)) for index in range(manifest.num_images)]
@@ -70,17 +78,20 @@ def read_words(recipe: AnimesionRecipe, manifest: Manifest, vocabulary: Sequence
 
 
 def words_without_tags(recipe: AnimesionRecipe, num_images: int) -> np.ndarray:
-    """Return the words of images that come without tags, int64 [num_images, L]: the marks, and padding."""
+    """Return the words of images without tags, int64 [num_images, L]: the marks, and padding."""
     words = np.full((num_images, recipe.text_tokens), PAD, dtype=np.int64)
     words[:, :2] = ENDS[recipe.tokenizer]
     return words
 
 
 def hidden_fraction(recipe: AnimesionRecipe, progress: float) -> float:
-    """How many of the tags are hidden when so much of the training is done, by the recipe's `masking`.
+    """Return the fraction of tags to mask, by the recipe's `masking`.
 
-    bert: 15 %. full: all. sigmoid: none during the warm-up, all during the cool-down, and between them
-    1 - (1 + cos(pi x)) / 2, which is a cosine, of the part x of the way.
+    bert: 15 %. full: all. sigmoid: none during the warm-up, all during the cool-down, and in between the cosine 1 - (1
+    + cos(pi x)) / 2, where x is the fraction of the way from warm-up to cool-down.
+
+    Args:
+        progress: finished fraction of the training, 0..1.
     """
     if recipe.masking == "sigmoid":
         way = 1 - recipe.mask_warmup - recipe.mask_cooldown
@@ -92,9 +103,9 @@ def hidden_fraction(recipe: AnimesionRecipe, progress: float) -> float:
 def hide(
     words_BL: np.ndarray, recipe: AnimesionRecipe, progress: float, num_words: int, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The words with some tags hidden, and those that are to be guessed, NOT_ASKED elsewhere.
+    """Mask some tags; return the words, and the targets: the masked words, NOT_ASKED elsewhere.
 
-    The marks that give a text its shape stay; an unknown tag is a tag.
+    The marks that structure a text are never masked; unknown tags may be.
     """
     hidden_BL = (random.random(words_BL.shape) < hidden_fraction(recipe, progress)) & _is_word(words_BL, recipe)
     first = FIRST_WORD[recipe.tokenizer]
@@ -103,12 +114,12 @@ def hide(
 
 
 def evaluated_words(words: np.ndarray, recipe: AnimesionRecipe) -> np.ndarray:
-    """The words that a model is evaluated with: none where its training ends by hiding all, else as they are."""
+    """Return the words for evaluation: all masked if the training ends with all masked, else unchanged."""
     if recipe.masking not in ("full", "sigmoid"):
         return words
     return np.where(_is_word(words, recipe), UNUSED, words)
 
 
 def _is_word(words: np.ndarray, recipe: AnimesionRecipe) -> np.ndarray:
-    """Whether each word comes from the tags, known or not, and is no mark that gives the text its shape."""
+    """Return whether each word comes from the tags, known or not, and is not a mark."""
     return ~np.isin(words, (PAD, *ENDS[recipe.tokenizer]))

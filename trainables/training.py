@@ -1,4 +1,4 @@
-"""A training: all that it holds while it runs, and how it stands before its first epoch."""
+"""The resources and state of a training, and their initialization."""
 
 import dataclasses
 import random
@@ -31,7 +31,7 @@ from trainables.transfer import load_teacher, start_from_checkpoint
 
 @dataclass(kw_only=True)
 class Training:
-    """All that a training holds while it runs."""
+    """The resources and state of one training."""
 
     recipe: Recipe
     manifest: Manifest
@@ -40,22 +40,22 @@ class Training:
     device: torch.device
     ranks: Ranks
     data: TrainingSet
-    reading: str  # how its images are read; see shards_tools/images.py
+    reading: str  # how images are read; see shards_tools/images.py
     evaluation: Evaluation  # on val
-    inputs: Inputs  # every image of the manifest as it is evaluated
-    works: np.ndarray  # ids of the works trained on, ascending; the labels of `data` are places in it
-    vocabulary: tuple[str, ...]  # of tags; none where the recipe reads none
+    inputs: Inputs  # evaluation inputs of every image of the manifest
+    works: np.ndarray  # ids of the trained works, ascending; the labels of `data` index it
+    vocabulary: tuple[str, ...]  # of tags; empty if the recipe reads none
     model: Model
     losses: Losses
     optimizer: torch.optim.Optimizer
     step: Step
-    averaged: ModelEmaV3 | None  # the running mean of the weights, where the recipe wants one
-    progress: Progress = field(default_factory=Progress)  # of the epoch under way
+    averaged: ModelEmaV3 | None  # running mean of the weights, if the recipe sets one
+    progress: Progress = field(default_factory=Progress)  # of the current epoch
     keep: Callable[[Progress], None] = lambda progress: None  # called after every batch
 
     @property
     def evaluated_model(self) -> Model:
-        """The one whose weights are evaluated and kept."""
+        """The model whose weights are evaluated and saved."""
         if self.averaged is None:
             return self.model
         assert isinstance(self.averaged.module, Model)
@@ -73,13 +73,13 @@ def prepare(
     reading: str = "auto",
     ranks: Ranks = ALONE,
 ) -> Training:
-    """A training before its first epoch; unless `fresh` no pretrained weights are fetched: others replace them."""
+    """Return a training before its first epoch; without `fresh`, a checkpoint will replace the pretrained weights."""
     split = manifest.split(fold)
     works, labels = np.unique(manifest.work[split.train], return_inverse=True)
-    recipe.batch_shape(len(works))  # refuses data that give no batch before anything is decoded
+    recipe.batch_shape(len(works))  # rejects data too small for a batch before anything is decoded
     evaluation = Evaluation(manifest, "val", fold)
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    torch.backends.cudnn.benchmark = True  # batches have one shape: the fastest convolutions are found out once
+    torch.backends.cudnn.benchmark = True  # batches have one shape: benchmark convolutions once
     vocabulary = _vocabulary(recipe, manifest, split.train)
     seed_everything(seed, 0)
     names = [manifest.works[work] for work in works]
@@ -122,7 +122,7 @@ def prepare(
 
 
 def _first_model(recipe: Recipe, works: list[str], num_words: int, *, fresh: bool) -> Model:
-    """With the weights that the recipe starts from."""
+    """Return a model with the recipe's initial weights."""
     bare = dataclasses.replace(recipe, pretrained=False, weights_file=None)
     if not fresh:
         return build_model(bare, len(works), num_words)
@@ -146,9 +146,9 @@ def _trained_words(recipe: Recipe, manifest: Manifest, vocabulary: tuple[str, ..
 
 
 def seed_everything(seed: int, epoch: int, rank: int = 0) -> None:
-    """Seed torch, numpy and random from (seed, epoch): timm's erasing and drop path draw from them.
+    """Seed torch, numpy and random from (seed, epoch): timm's erasing and drop path use them.
 
-    The other ranks have numbers of their own, as they have images of their own.
+    Every other rank gets random numbers of its own, because it has other images.
     """
     entropy = (seed, epoch) if rank == 0 else (seed, epoch, rank)
     state = int(np.random.SeedSequence(entropy).generate_state(1)[0])

@@ -1,4 +1,4 @@
-"""What one training takes from another's checkpoint: weights to start from, also for other classes, or a teacher."""
+"""Take weights from another training's checkpoint, also with other classes, or use its model as a teacher."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def start_from_checkpoint(model: Model, folder: Path, works: Sequence[str]) -> LoadReport:
-    """Take the checkpoint's weights by name and shape; of a classifier the rows of the works that have the same name.
+    """Load the checkpoint's weights by name and shape; of a classifier, the rows of works with the same name.
 
     Args:
         works: the names of the model's classes, in the order of its rows.
@@ -31,24 +31,28 @@ def start_from_checkpoint(model: Model, folder: Path, works: Sequence[str]) -> L
     for name, value in own.items():
         if name.startswith("head.classifiers") and name in states:
             states[name] = _with_rows(value, states, name, shared)
-    log.info("%d of %d classes stand in the checkpoint %s", len(shared), len(works), folder)
+    log.info("%d of %d classes are in the checkpoint %s", len(shared), len(works), folder)
     return take(model, states, str(folder))
 
 
 def load_teacher(recipe: Recipe, works: Sequence[str], device: torch.device) -> Model | None:
-    """The recipe's teacher in evaluation mode, if it has one: of the same classes, and for the same image size."""
+    """Return the recipe's teacher in evaluation mode, or None.
+
+    Raises:
+        Error: the teacher has other classes or another image size.
+    """
     if not isinstance(recipe, ClassifierRecipe) or recipe.teacher is None:
         return None
     teacher, info = load_model(Path(recipe.teacher), device)
     if info.works != tuple(works):
         raise Error(
-            f"{recipe.name}: the teacher {recipe.teacher} names {len(info.works)} classes, not the {len(works)} of"
-            " this training. Name one that was trained on the same data."
+            f"{recipe.name}: the teacher {recipe.teacher} has {len(info.works)} classes, not the {len(works)} of"
+            " this training. Use a teacher that was trained on the same data."
         )
     if info.recipe.image_size != recipe.image_size:
         raise Error(
-            f"{recipe.name}: the teacher {recipe.teacher} sees {info.recipe.image_size} px, this training"
-            f" {recipe.image_size}. Set image_size={info.recipe.image_size}."
+            f"{recipe.name}: the teacher {recipe.teacher} has an image size of {info.recipe.image_size} px, but this"
+            f" training {recipe.image_size}. Set image_size={info.recipe.image_size}."
         )
     return teacher.requires_grad_(False)
 

@@ -1,6 +1,6 @@
-"""The thresholds of a checkpoint: how near two images must be to pass for one work, measured on the validation split.
+"""The distance thresholds of a checkpoint below which two images count as same-work, measured on a split.
 
-They lie in the checkpoint as `verification.json`, beside what its training wrote.
+They are saved in the checkpoint as `verification.json`.
 """
 
 import dataclasses
@@ -20,32 +20,36 @@ from trainables.metrics.verification import PairCounts, Point, count_pairs
 from trainables.reading import evaluation_inputs
 
 VERIFICATION_NAME = "verification.json"
-ASKED = (*EVALUATED, VERIFICATION_NAME)  # the files of a checkpoint that is asked about pictures
+ASKED = (*EVALUATED, VERIFICATION_NAME)  # the files of a checkpoint that predictions need
 FORMAT = 1
 USUAL_RATE = 0.01  # of false accepts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What was measured, as `verification.json` says it."""
+    """The content of `verification.json`."""
 
     data: str  # fingerprint
     fold: int
     split: str
     num_images: int
     num_works: int
-    num_works_trained: int  # of these: where it is not 0, rates on works never seen will be worse
-    num_same: int  # pairs of one work, in two roles where there are roles
+    num_works_trained: int  # of these; if not 0, rates on unseen works will be worse
+    num_same: int  # pairs of one work, in two roles if there are roles
     num_different: int
     area: float  # under the ROC curve
     points: tuple[Point, ...]  # from the lowest threshold to the highest
 
     def at_rate(self, false_accept_rate: float) -> Point:
-        """The highest threshold measured whose rate of false accepts is no higher; Error where pairs are too few."""
+        """Return the highest measured threshold whose false accept rate is at most this.
+
+        Raises:
+            Error: the rate is too low for the number of pairs, or not below 1.
+        """
         if not 1 / self.num_different <= false_accept_rate < 1:
             raise Error(
                 f"--false-accept-rate {false_accept_rate:g}: {self.num_different:,} pairs of different works were"
-                f" measured. Give a rate of at least {1 / self.num_different:.1g} and below 1."
+                f" measured. Use a rate of at least {1 / self.num_different:.1g} and below 1."
             )
         return [point for point in self.points if point.false_accept_rate <= false_accept_rate][-1]
 
@@ -53,7 +57,14 @@ class Verification:
 def count_split(
     checkpoint: Path, manifest: Manifest, *, split: str = "val", fold: int | None = None
 ) -> tuple[PairCounts, Evaluation, CheckpointInfo]:
-    """All pairs of a split's images by a checkpoint's features; by default of the fold it was validated on."""
+    """Count all pairs of a split's images by a checkpoint's features.
+
+    Args:
+        fold: None: the fold that the checkpoint was validated on.
+
+    Raises:
+        Error: the split has no pairs.
+    """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, info = load_model(checkpoint, device)
     evaluation = Evaluation(manifest, split, info.fold if fold is None else fold)
@@ -67,7 +78,7 @@ def count_split(
 
 
 def measure(checkpoint: Path, manifest: Manifest, *, split: str = "val", fold: int | None = None) -> Verification:
-    """The thresholds of a checkpoint on a split."""
+    """Measure the thresholds of a checkpoint on a split."""
     counts, evaluation, info = count_split(checkpoint, manifest, split=split, fold=fold)
     images = _images(evaluation)
     works = {manifest.works[work] for work in np.unique(manifest.work[images])}
@@ -86,19 +97,23 @@ def measure(checkpoint: Path, manifest: Manifest, *, split: str = "val", fold: i
 
 
 def write_verification(checkpoint: Path, verification: Verification) -> None:
-    """Keep the thresholds in the checkpoint."""
+    """Save the thresholds in the checkpoint."""
     text = json.dumps({"format": FORMAT, **dataclasses.asdict(verification)}, indent=1) + "\n"
     try:
         write_durably(checkpoint / VERIFICATION_NAME, text.encode())
     except OSError as failure:
         raise Error(
-            f"{checkpoint / VERIFICATION_NAME} cannot be written ({failure.strerror}). Copy the checkpoint to where you"
-            " may write."
+            f"{checkpoint / VERIFICATION_NAME} cannot be written ({failure.strerror}). Copy the checkpoint to a"
+            " writable folder."
         ) from failure
 
 
 def read_verification(checkpoint: Path) -> Verification | None:
-    """The thresholds of a checkpoint, or None where they were not measured."""
+    """Return the thresholds of a checkpoint, or None if they were not measured.
+
+    Raises:
+        Error: the file is damaged.
+    """
     file = checkpoint / VERIFICATION_NAME
     if not file.is_file():
         return None
@@ -108,7 +123,9 @@ def read_verification(checkpoint: Path) -> Verification | None:
             raise ValueError("it has another format")
         return Verification(**{**values, "points": tuple(Point(**point) for point in values["points"])})
     except (ValueError, KeyError, TypeError, AttributeError) as failure:
-        raise Error(f"{file} is damaged ({failure}). Remove it, and measure anew with --calibrate SHARDS.") from failure
+        raise Error(
+            f"{file} is damaged ({failure}). Delete it, and measure again with --calibrate SHARDS."
+        ) from failure
 
 
 def _images(evaluation: Evaluation) -> np.ndarray:
@@ -119,10 +136,10 @@ def _refuse_what_has_no_pairs(evaluation: Evaluation) -> None:
     manifest, split = evaluation.manifest, evaluation.split
     if not evaluation.ranks:
         raise Error(
-            f"{manifest.store} holds classes that a checkpoint is trained on: which one a picture shows is said by"
-            " platform.predict CHECKPOINT PICTURE. Thresholds for pairs are measured on works or identities."
+            f"{manifest.store} holds classes, but thresholds for pairs are measured on works or identities. Use"
+            " `platform.predict CHECKPOINT PICTURE` to classify a picture."
         )
     works = manifest.work[_images(evaluation)]
-    evaluation.chance()  # an Error where no image has another of its work
+    evaluation.chance()  # raises Error if no image has a positive
     if len(np.unique(works)) < 2:
-        raise Error(f"{manifest.store}: {split} has one work, and no pair of different works. Build it with more.")
+        raise Error(f"{manifest.store}: {split} has only one work. Build the shards with more works.")

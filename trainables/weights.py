@@ -1,4 +1,4 @@
-"""Weights to start from: timm's from the Hugging Face hub and its cache, or a file, read without running code."""
+"""Initial weights: timm's from the Hugging Face hub and its cache, or a file, read without executing code."""
 
 import logging
 import sys
@@ -19,21 +19,21 @@ from trainables.recipes.backbones import Backbone
 log = logging.getLogger(__name__)
 
 States = dict[str, Tensor]
-BROKEN = (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError)  # what a damaged or missing file raises
+BROKEN = (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError)  # raised by a damaged or missing file
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What of a file a network took, by name and shape."""
+    """Which tensors of a file a network loaded, by name and shape."""
 
     source: str
     num_taken: int
-    left_out: tuple[str, ...]  # of the file: no place for it, or one of another shape
+    left_out: tuple[str, ...]  # of the file: unknown to the network, or of another shape
     fresh: tuple[str, ...]  # of the network: not in the file
 
     def __str__(self) -> str:
-        text = f"{self.num_taken} tensors of {self.source} were taken"
-        for what, names in (("left out", self.left_out), ("not in it and fresh", self.fresh)):
+        text = f"Loaded {self.num_taken} tensors of {self.source}"
+        for what, names in (("ignored", self.left_out), ("missing, kept at their initial values", self.fresh)):
             if names:
                 more = f" and {len(names) - 5} more" if len(names) > 5 else ""
                 text += f"; {what}: {', '.join(names[:5])}{more}"
@@ -41,14 +41,18 @@ class LoadReport:
 
 
 def hub_weights(backbone: str, shape: Backbone) -> States:
-    """The weights that timm has of a backbone, in its own names.
+    """Return timm's weights of a backbone, with timm's names.
 
-    They are read with their own classifier, which is strict: without it timm would take a file that lacks weights.
+    They are read together with their classifier, because loading is then strict: otherwise timm would accept a file
+    that lacks weights.
+
+    Raises:
+        Error: timm has no such weights, or they cannot be read.
     """
     name = shape.pretrained_name
     if name is None or not shape.in_registry:
         raise Error(
-            f"backbone={backbone!r} starts from {name or 'weights of your own'}, which no registry has. Set"
+            f"`backbone={backbone!r}` starts from {name or 'weights of your own'}, which no registry has. Set"
             " weights_file to a copy, or pretrained=false."
         )
     with readable(name, "the Hugging Face hub"):
@@ -56,16 +60,19 @@ def hub_weights(backbone: str, shape: Backbone) -> States:
 
 
 def file_weights(network: nn.Module, file: str, clean: Callable[[States], States] = dict) -> States:
-    """The weights in a file (.safetensors, .pth, .npz), in the names of timm's `network`, whose format it is turned to.
+    """Return the weights in a file (.safetensors, .pth, .npz), converted to the names and format of timm's `network`.
 
-    Nothing in the file is run: pickled objects other than tensors are refused.
+    Nothing in the file is executed: pickled objects other than tensors are rejected.
 
     Args:
-        clean: removes what has no place in the network, before anything is turned.
+        clean: removes tensors that do not belong in the network, before conversion.
+
+    Raises:
+        Error: the file is missing or damaged.
     """
     if not Path(file).is_file():
         raise Error(
-            f"weights_file={file} is no file. Name a .safetensors, .pth or .npz file, or a checkpoint's folder."
+            f"`weights_file={file}` does not exist. Use a .safetensors, .pth or .npz file, or a checkpoint's folder."
         )
     with readable(file, "the disk"):
         if file.endswith((".npz", ".npy")):
@@ -75,14 +82,14 @@ def file_weights(network: nn.Module, file: str, clean: Callable[[States], States
 
 
 def converted(states: States, network: nn.Module) -> States:
-    """Weights in any form that a network of timm's knows, in this one's: its names, and positions of its size."""
+    """Convert weights in any format that timm's network understands to its names and position embedding size."""
     convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
     return _tensors(convert(states, network) if convert else states)
 
 
 @contextmanager
 def readable(name: str, place: str) -> Iterator[None]:
-    """While inside, whatever a missing or damaged file raises is an Error that says so."""
+    """Turn any exception of a missing or damaged file into an Error that says so."""
     try:
         yield
     except BROKEN as failure:
@@ -94,7 +101,11 @@ def readable(name: str, place: str) -> Iterator[None]:
 
 
 def take(network: nn.Module, states: Mapping[str, Tensor], source: str) -> LoadReport:
-    """Load what fits by name and shape, and say what did not; Error where that is less than half of the network."""
+    """Load the tensors that match by name and shape, and report the others.
+
+    Raises:
+        Error: fewer than half of the network's tensors match.
+    """
     own = network.state_dict()
     fitting = {name: value for name, value in states.items() if name in own and own[name].shape == value.shape}
     missing = sorted(own.keys() - fitting.keys())
@@ -105,7 +116,7 @@ def take(network: nn.Module, states: Mapping[str, Tensor], source: str) -> LoadR
     )
     report = LoadReport(source, len(fitting), tuple(left_out), tuple(missing))
     if 2 * len(fitting) < len(own):
-        raise Error(f"{source} holds other weights than this network's: {report} Name the weights of this backbone.")
+        raise Error(f"{source} does not fit this network: {report} Use the weights of this backbone.")
     network.load_state_dict(fitting, strict=False)
     if left_out or missing:
         log.info("%s", report)

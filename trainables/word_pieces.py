@@ -1,4 +1,4 @@
-"""BERT's word pieces: a fixed vocabulary of parts of words, by which Animesion may read an image's tags.
+"""BERT's word pieces: a fixed vocabulary of parts of words with which Animesion can read an image's tags.
 
 L text length.
 """
@@ -14,7 +14,7 @@ from shards_tools.errors import Error
 
 REPOSITORY, FILE_NAME = "google-bert/bert-base-uncased", "vocab.txt"
 NUM_PIECES = 30_522  # of bert-base-uncased
-# where BERT's file has its marks, which the model and the masking rely on
+# line numbers of BERT's marks, which the model and the masking rely on
 PLACES = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102}
 
 
@@ -25,7 +25,7 @@ def read_pieces(file: str | None) -> tuple[str, ...]:
         file: a vocab.txt in BERT's layout; None: bert-base-uncased's, from the Hugging Face hub or its cache.
 
     Raises:
-        Error: the file cannot be read, or has its marks elsewhere than BERT's.
+        Error: the file cannot be read, or its marks are not on BERT's lines.
     """
     try:
         text = Path(file or hf_hub_download(REPOSITORY, FILE_NAME)).read_text(encoding="utf-8")
@@ -40,7 +40,7 @@ def read_pieces(file: str | None) -> tuple[str, ...]:
         if len(pieces) <= place or pieces[place] != mark:
             found = repr(pieces[place]) if len(pieces) > place else "no line"
             raise Error(
-                f"vocabulary_file={file or FILE_NAME} has {found} where line {place + 1} should be {mark}. Name a"
+                f"`vocabulary_file={file or FILE_NAME}` has {found} where line {place + 1} should be {mark}. Use a"
                 " vocab.txt in the layout of bert-base-uncased."
             )
     return pieces

@@ -1,6 +1,6 @@
-"""Child processes of the window: one measurement each, whose result is one line of output.
+"""Child processes of the window: each runs one measurement, and its last line of output is the result.
 
-A child is the window's own entry with `--child NAME --options JSON`; what it measures is in CHILDREN there.
+A child is the window's own command with `--child NAME --options JSON`; CHILDREN there maps the names to functions.
 """
 
 import json
@@ -32,7 +32,7 @@ class Child:
         )
 
     def result(self, timeout_s: float) -> Found:
-        """Wait for the child and return what it measured, or its exit code and last output where it failed."""
+        """Wait for the child and return its measurement, or its exit code and last output if it failed."""
         code: int | str
         try:
             text, _ = self._process.communicate(timeout=self._session.patience_s(timeout_s))
@@ -47,5 +47,5 @@ class Child:
 
 
 def tell(found: Found) -> None:
-    """Print the result of this process, a child, for its parent."""
+    """Print this child's result for its parent."""
     print(PREFIX + json.dumps(found), flush=True)

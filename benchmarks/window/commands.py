@@ -7,7 +7,7 @@ from benchmarks.window.session import ON_GPU, Found, Session
 
 NEEDED = ("ray", "optuna", "mlflow")
 GPU_TESTS = ("tests/trainables/test_gpu_share.py", "tests/platform/projection/test_dry_run.py")
-# Its small size takes minutes on a CPU; this takes seconds and goes through the same functions.
+# The small size takes minutes on a CPU; this takes seconds and calls the same functions.
 FEW_STEPS = """
 from benchmarks.train_step import NAMES, OURS, UPSTREAMS, check_same, make_step, seconds
 
@@ -19,7 +19,7 @@ for name in NAMES:
 
 
 def run_search(session: Session) -> Found:
-    """Return how a small search, a dry run at paper scale and the GPU tests end; trials share the GPU."""
+    """Return how a small search, a dry run at paper scale and the GPU tests end; the search's trials share the GPU."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         return {"skipped": f"not installed: {', '.join(missing)}"}
@@ -38,7 +38,7 @@ def run_search(session: Session) -> Found:
 
 
 def run_train_step(session: Session) -> Found:
-    """Return how `benchmarks/train_step.py` ends, which has a limit of its own; a few steps of it in a tiny run."""
+    """Run `benchmarks/train_step.py`, which checks its own limit, or a few steps of it in a tiny run."""
     words = ("-c", FEW_STEPS) if session.tiny else ("benchmarks/train_step.py",)
     done = session.command(*words, timeout_s=150)
     session.note(f"benchmarks/train_step.py: rc {done['rc']} in {done['seconds']} s")

@@ -15,13 +15,13 @@ from trainables.metrics.cross_role import cross_role_metrics
 from trainables.models import build_model
 from trainables.reading import evaluation_inputs
 
-# label -> whether TF32 is allowed, and bfloat16 used; the first is the reference
+# label -> whether TF32 is allowed, whether bfloat16 is used; the first is the reference
 PRECISIONS = {"float32 (as it is)": (False, False), "TF32": (True, False), "bfloat16": (True, True)}
-NUM_WORKS, NUM_ROLES = 30, 8  # of the random features that are ranked
+NUM_WORKS, NUM_ROLES = 30, 8  # of the random features to rank
 
 
 def measure_evaluation(session: Session) -> Found:
-    """Return images per second of features, how far precisions differ, and seconds of ranking."""
+    """Return images per second of feature extraction, the differences between precisions, and seconds of ranking."""
     found = {**_features(session), **_ranking(session)}
     free()
     return found
@@ -55,7 +55,7 @@ def _features(session: Session) -> Found:
 
 
 def _ranking(session: Session) -> Found:
-    """Rank as many random features as LSASRD's largest fold has."""
+    """Rank as many random features as LSASRD's largest fold has images."""
     queries, gallery, width = (100, 150, 64) if session.tiny else (3350, 5025, 3840)
     draws = np.random.default_rng(0)
     query_QD, gallery_GD = (_random_features(draws, number, width) for number in (queries, gallery))

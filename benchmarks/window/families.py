@@ -1,4 +1,4 @@
-"""Section `families`: every family at full size takes two steps and is evaluated; nothing but that it runs."""
+"""Section `families`: check that every family at full size runs two steps and an evaluation."""
 
 import time
 import traceback
@@ -12,7 +12,7 @@ from benchmarks.window.timing import free
 from trainables.step import Step
 
 NUM_WORKS = 20
-NUM_WORDS = 30  # of the tags' vocabulary, for recipes that read tags
+NUM_WORDS = 30  # size of the vocabulary, for recipes that read tags
 SMALL_BATCH = {"lr": 1e-4, "works_per_batch": 4, "images_per_work": 4, "batch_size": 16}
 NAMES = (
     "transreid-deit-small", "transreid-deit-stride", "transreid-vit-small", "transreid-vit-base", "transreid-vit-jpm",
@@ -31,7 +31,7 @@ CASES: tuple[tuple[str, Mapping[str, object]], ...] = (
 
 
 def run_families(session: Session) -> Found:
-    """Return losses and finiteness of each case, or the error it ends with."""
+    """Return losses and finiteness of each case, or its error."""
     rows = []
     for name, settings in CASES:
         try:

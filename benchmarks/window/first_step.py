@@ -1,4 +1,4 @@
-"""Section `one_step`: what `--dry-run` and `--concurrency auto` measure, beside a step of a training that is warm."""
+"""Section `one_step`: what `--dry-run` and `--concurrency auto` measure, compared with a warm training step."""
 
 from dataclasses import asdict
 
@@ -13,7 +13,7 @@ MEMORY_BYTES = 8 * 10**9  # of the host
 
 
 def measure_first_steps(session: Session) -> Found:
-    """Return the measurement of each recipe, made in a process of its own as the search makes it."""
+    """Return the measurement of each recipe, made in a separate process as in a search."""
     session.drawn_shards()
     return {
         make_recipe(session, name).name: Child(session, "one_step", name=name).result(timeout_s=90) for name in NAMES

@@ -13,7 +13,7 @@ from trainables.batches import EpochBatches, TrainingSet
 from trainables.reading import training_images
 
 BATCH_SIZE = 64
-LONGEST_S = 4.0  # of an epoch that is measured
+LONGEST_S = 4.0  # measured of an epoch
 EPOCHS = (1, 2)  # the first decodes or maps the pixels; the second is reported
 
 

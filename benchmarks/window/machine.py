@@ -1,4 +1,4 @@
-"""Sections `env` and `ceilings`: what the machine is, and how fast it multiplies and copies."""
+"""Sections `env` and `ceilings`: describe the machine, and measure how fast it multiplies and copies."""
 
 import importlib
 import os
@@ -71,7 +71,7 @@ def _card() -> Found:
 
 
 def measure_ceilings(session: Session) -> Found:
-    """Return the rates of large matrix products and of copies; the other sections give shares of them."""
+    """Return the rates of large matrix products and of copies; other sections report shares of them."""
     width = 512 if session.tiny else 8192
     found: Found = {}
     for name, dtype, allowed in PRECISIONS:

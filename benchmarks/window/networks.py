@@ -20,8 +20,8 @@ from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import override, settable
 from trainables.step import Step
 
-NUM_WORKS = 152  # LSASRD's code trains on as many
-FLOP_IMAGES = 8  # the batch whose operations are counted
+NUM_WORKS = 152  # as in LSASRD's code
+FLOP_IMAGES = 8  # batch size for counting operations
 
 Parts = tuple[Model, Losses, torch.optim.Optimizer]
 
@@ -29,7 +29,7 @@ Parts = tuple[Model, Losses, torch.optim.Optimizer]
 def make_recipe(session: Session, name: str, **values: object) -> Any:
     """Return a recipe with fresh weights and these settings, or its tiny form in a tiny run.
 
-    Families have different settings: one that this family lacks is left out, one that no family has is an error.
+    Settings that this family lacks are dropped; a setting that no family has is an error.
     """
     _refuse_unknown(values)
     recipe = get_recipe(f"{name}-tiny" if session.tiny and f"{name}-tiny" in RECIPES else name)
@@ -51,7 +51,7 @@ def _refuse_unknown(values: dict[str, object]) -> None:
 
 
 def build_parts(recipe: Recipe, num_works: int = NUM_WORKS, num_words: int = 0) -> Parts:
-    """Return model, losses and optimizer in training mode, with weights drawn on the device."""
+    """Return model, losses and optimizer in training mode, with weights initialized on the device."""
     torch.backends.cudnn.benchmark = True
     with DEVICE:
         model = build_model(recipe, num_works, num_words)
@@ -68,7 +68,7 @@ def build_step(recipe: Recipe, num_works: int = NUM_WORKS, num_words: int = 0) -
 
 
 def random_batch(recipe: Any, num_works: int = NUM_WORKS, num_words: int = 0) -> Batch:
-    """Return a batch of random pixels, and of random tags where `num_words` is not 0."""
+    """Return a batch of random pixels, and of random tags unless `num_words` is 0."""
     size = recipe.batch_size
     pixels = torch.randint(256, (size, recipe.image_size, recipe.image_size, 3), dtype=torch.uint8)
     works = (torch.arange(size) // getattr(recipe, "images_per_work", 1)) % num_works
@@ -93,7 +93,7 @@ def operations(recipe: Recipe) -> tuple[float, float]:
 
 
 def training_batches(session: Session, recipe: Recipe) -> Generator[Batch]:
-    """Yield the loader's batches of drawn images from decoded pixels, epoch after epoch without end."""
+    """Yield the loader's batches of drawn images from decoded pixels, epoch after epoch, without end."""
     manifest = session.drawn()
     split = manifest.split(0)
     _, labels = np.unique(manifest.work[split.train], return_inverse=True)

@@ -1,6 +1,6 @@
-"""Changes to the training step that the window measures before anyone builds them into the project.
+"""Possible changes to the training step that the window measures before they are built into the project.
 
-B batch, C channels, H W pixels.
+B batch, C channels, H height, W width.
 """
 
 import math
@@ -17,13 +17,13 @@ from trainables.batches import Batch
 from trainables.models.input_step import InputStep
 from trainables.step import NonFiniteLoss, Step
 
-NUM_BUFFERS = 3  # pinned; the copy into one must end before it is filled again
+NUM_BUFFERS = 3  # pinned; the copy from one must end before it is filled again
 AREA = (0.02, 1 / 3)  # of timm's RandomErasing, as fractions of the image
 LOWEST_ASPECT = 0.3  # of timm's RandomErasing
 
 
 class DeferredStep(Step):
-    """The training step without a wait for the device: the losses of each step are read one step later."""
+    """The training step without synchronizing with the device: the losses of a step are read one step later."""
 
     _waiting: tuple[list[str], Tensor, Any] | None = None
 
@@ -54,7 +54,7 @@ def _read(names: list[str], on_host: Tensor, copied: Any, place: str) -> dict[st
 
 
 def prefetched(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """Yield batches on the device, each copied from pinned memory on its own stream while the one before is used."""
+    """Yield batches on the device, each copied from pinned memory on its own stream while the previous one is used."""
     return _prefetched(batches) if ON_GPU else iter(batches)
 
 
@@ -85,7 +85,7 @@ def _prefetched(batches: Iterable[Batch]) -> Generator[Batch]:
 
 
 def batch_erasing() -> AbstractContextManager[object]:
-    """Erase in a whole batch by a dozen kernels, by timm's law, instead of image by image; inside the context."""
+    """Erase in a whole batch with a dozen kernels, with timm's distribution, instead of image by image."""
     original = InputStep._erase
 
     def erase(self: InputStep, pixels_BCHW: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Section `nccl`: distributed training as far as one GPU goes. NCCL refuses two ranks on one GPU."""
+"""Section `nccl`: distributed training as far as one GPU allows. NCCL rejects two ranks on one GPU."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ CASES: tuple[tuple[str, dict[str, object]], ...] = (
 
 
 class WrappedAlone(Ranks):
-    """One rank, wrapped in DDP all the same."""
+    """One rank that is wrapped in DDP nevertheless."""
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """Return the module in DDP."""
@@ -33,7 +33,7 @@ class WrappedAlone(Ranks):
 
 
 def measure_ranks(session: Session) -> Found:
-    """Return losses and milliseconds of each case in a group of one rank, in a process of its own."""
+    """Return losses and milliseconds of each case in a group of one rank, in a separate process."""
     found = {
         f"{name} {settings}": Child(session, "nccl", name=name, settings=settings).result(timeout_s=100)
         for name, settings in CASES

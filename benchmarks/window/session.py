@@ -1,4 +1,4 @@
-"""What all sections of the GPU window share: its options, its data, and the lines of its final table."""
+"""What all sections of the GPU window share: options, data, and the lines of the final table."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ from shards_tools.manifest_file import read_manifest
 ON_GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if ON_GPU else "cpu")
 
-Found = dict[str, Any]  # what a section measured, ready for JSON
+Found = dict[str, Any]  # the measurements of a section, ready for JSON
 TAIL_CHARACTERS = 1500  # of a command's output
 TINY_PATIENCE = 5.0  # timeouts are for an H200 machine; a CPU may be slow and busy
 
@@ -28,9 +28,9 @@ class Session:
 
     Args:
         root: the checkout to measure.
-        scratch: where drawn data is kept; `out` may be copied off the machine whole, this is not.
+        scratch: folder for drawn data; unlike `out`, it need not be copied off the machine.
         shards: shards of real pictures; None: use the drawn ones.
-        tiny: run everything at a small size, on a CPU too.
+        tiny: run everything at a small size, also on a CPU.
         rates: measured FLOP/s of large matrix products, by precision; filled by the section `ceilings`.
         table: lines that are printed again at the end.
     """
@@ -53,7 +53,7 @@ class Session:
         folder = self.scratch / f"drawn-{'tiny' if self.tiny else 'full'}"
         tree, shards = folder / "tree", folder / "shards"
         if not (shards / "manifest.json").exists():
-            shutil.rmtree(folder, ignore_errors=True)  # a run that was killed may have left a part
+            shutil.rmtree(folder, ignore_errors=True)  # a killed run may have left a part
             size = 64 if self.tiny else 256
             self._must("-m", "shards_tools", "draw", "--out", tree, "--size", size)
             self._must("-m", "shards_tools", "build", "lsasrd", tree, "--out", shards)
@@ -64,7 +64,7 @@ class Session:
         return read_manifest(self.drawn_shards())
 
     def real(self) -> Manifest:
-        """Return the manifest of the real shards, or of the drawn ones where no real ones were given."""
+        """Return the manifest of the real shards, or of the drawn ones if there are none."""
         return read_manifest(self.shards or self.drawn_shards())
 
     def patience_s(self, timeout_s: float) -> float:
@@ -72,7 +72,7 @@ class Session:
         return timeout_s * (TINY_PATIENCE if self.tiny else 1.0)
 
     def command(self, *words: object, timeout_s: float = 120.0) -> Found:
-        """Run Python with these words in the checkout; return its exit code, seconds and last output."""
+        """Run Python with these arguments in the checkout; return its exit code, seconds and last output."""
         start = time.perf_counter()
         code: int | str = "timeout"
         try:

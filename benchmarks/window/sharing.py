@@ -18,10 +18,10 @@ PROCESSES = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv
 
 
 def measure_sharing(session: Session) -> Found:
-    """Return the speed of one process and of several at once, and what a process gets that asks for too much."""
+    """Return the speed of one process and of several at once, and what happens if one allocates too much."""
     seconds, num_children, start_s = (3, 2, 12) if session.tiny else (12, 4, 25)
     alone = Child(session, "share", fraction=1.0, seconds=seconds, start=0.0).result(LONGEST_S)
-    start = time.time() + start_s  # when all have started and warmed up
+    start = time.time() + start_s  # by then all have started and warmed up
     children = [Child(session, "share", fraction=FRACTION, seconds=seconds, start=start) for _ in range(num_children)]
     together = [child.result(LONGEST_S) for child in children]
     greedy = Child(session, "greedy", fraction=FRACTION).result(LONGEST_S)
@@ -33,7 +33,7 @@ def measure_sharing(session: Session) -> Found:
 
 
 def train_in_share(session: Session, fraction: float, seconds: float, start: float) -> Found:
-    """Train within a fraction of the GPU for some seconds, from a moment on, and return the speed; runs in a child."""
+    """Train within a fraction of the GPU for some seconds from `start` on, and return the speed; runs in a child."""
     keep_to_share(fraction)
     recipe = make_recipe(session, "transreid-vit-base", lr=1e-6)
     step, batch = build_step(recipe), random_batch(recipe)
@@ -54,7 +54,7 @@ def train_in_share(session: Session, fraction: float, seconds: float, start: flo
 
 
 def ask_for_too_much(session: Session, fraction: float) -> Found:
-    """Return what happens to a process that allocates half of its share, and all of its fraction; runs in a child."""
+    """Allocate half of a process's share, then all of its fraction, and return what happens; runs in a child."""
     if not ON_GPU:
         return {"skipped": "needs a GPU"}
     keep_to_share(fraction)
@@ -74,7 +74,7 @@ def _allocate(num_bytes: int) -> str:
 
 
 def ask_for_name(session: Session) -> Found:
-    """Return the GPU memory of a process that only asks for the GPU's name, as a search's driver does; in a child."""
+    """Return the GPU memory of a process that only queries the GPU's name, like a search's driver; runs in a child."""
     if not ON_GPU:
         return {"skipped": "needs a GPU"}
     found: Found = {"pid": os.getpid(), "before": _processes_on_gpu()}

@@ -29,12 +29,12 @@ from trainables.batches import Batch
 from trainables.step import Step
 
 PEAK_BF16 = 989e12  # FLOP/s of an H200, dense, from NVIDIA's data sheet
-LR = 1e-6  # random pixels teach nothing, and must not drive the loss to infinity
-FEW_STEPS = 5  # variants with so few steps per round are slow and get fewer rounds
+LR = 1e-6  # random pixels must not drive the loss to infinity
+FEW_STEPS = 5  # variants with at most this many steps per round are slow and get fewer rounds
 
 
 def measure_steps(session: Session) -> Found:
-    """Return the eager step as it is, with each change that might speed it up, and upstream's plain step."""
+    """Return the current eager step, the step with each possible speed-up, and upstream's plain step."""
     rows = [_row(session, variant) for variant in STEPS]
     rows += [_attempt(name, "upstream", partial(_upstream_row, session, name)) for name in (VIT, CNN)]
     free()
@@ -42,7 +42,7 @@ def measure_steps(session: Session) -> Found:
 
 
 def measure_compiled(session: Session) -> Found:
-    """Return the compiled step: seconds to compile, the step after that, and graph breaks."""
+    """Return the compiled step: seconds to compile, seconds per step afterwards, and graph breaks."""
     rows = []
     compile_quickly = partial(torch.compile, backend="aot_eager")  # tiny: no kernels are generated
     tiny = mock.patch.object(torch, "compile", compile_quickly) if session.tiny else contextlib.nullcontext()
@@ -64,7 +64,7 @@ def _row(session: Session, variant: Variant) -> Found:
 
 
 def _attempt(recipe: str, label: str, measure: Callable[[], Found]) -> Found:
-    """Return a row, or why there is none: what one variant cannot do says nothing about the others."""
+    """Return a row, or its error: the failure of one variant does not affect the others."""
     try:
         return measure()
     except Exception as failure:
@@ -107,7 +107,7 @@ def _variant_row(session: Session, variant: Variant) -> Found:
 
 
 def _feed(variant: Variant, batch: Batch, loaded: Iterator[Batch]) -> Iterator[Batch]:
-    """Yield batches on the device, as the variant wants them fed."""
+    """Yield batches on the device, fed as the variant sets it."""
     if variant.feed == "resident":
         return itertools.repeat(batch.to(DEVICE))
     host = itertools.repeat(batch) if variant.feed == "host" else loaded
@@ -126,9 +126,9 @@ def _repetitions(session: Session, variant: Variant) -> dict[str, int]:
 
 
 def _upstream_row(session: Session, name: str) -> Found:
-    """Return upstream's step, restated in benchmarks/upstream_models.py; in float16 on a GPU, as theirs."""
+    """Return upstream's step, reimplemented in benchmarks/upstream_models.py; in float16 on a GPU, as in their code."""
     free()
-    # the restatement of AGW takes timm's networks alone
+    # the reimplementation of AGW only supports timm's networks
     backbone = {"backbone": "resnet50"} if session.tiny and name == CNN else {}
     recipe = make_recipe(session, name, lr=LR, **backbone)
     model = UPSTREAM[recipe.system](recipe, NUM_WORKS).to(DEVICE).train()

@@ -12,7 +12,7 @@ from benchmarks.window.session import ON_GPU, Found
 
 
 def synchronize() -> None:
-    """Wait for the GPU, where there is one."""
+    """Wait for the GPU, if there is one."""
     if ON_GPU:
         torch.cuda.synchronize()
 
@@ -26,7 +26,7 @@ def free() -> None:
 
 
 def clock(run: Callable[[], object], times: int, *, rounds: int = 3, warm_up: int = 3) -> tuple[float, float]:
-    """Return the seconds of one run, the median over rounds of `times` runs, and the slowest over the fastest round."""
+    """Return the seconds per run (the median over rounds of `times` runs), and the slowest over the fastest round."""
     for _ in range(warm_up):
         run()
     synchronize()
@@ -41,7 +41,7 @@ def clock(run: Callable[[], object], times: int, *, rounds: int = 3, warm_up: in
 
 
 def peak_memory() -> Found:
-    """Return the peak GPU memory since `free`; nothing on a CPU."""
+    """Return the peak GPU memory since `free`; empty on a CPU."""
     if not ON_GPU:
         return {}
     return {
@@ -51,7 +51,7 @@ def peak_memory() -> Found:
 
 
 def used_bytes() -> int:
-    """Return the GPU memory that all processes use together; 0 on a CPU."""
+    """Return the GPU memory used by all processes; 0 on a CPU."""
     if not ON_GPU:
         return 0
     free_bytes, total_bytes = torch.cuda.mem_get_info()

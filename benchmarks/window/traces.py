@@ -1,4 +1,4 @@
-"""Sections `waits` and `profile`: where the host waits for the device, and what the device is busy with."""
+"""Sections `waits` and `profile`: where the host waits for the device, and which kernels keep the device busy."""
 
 import time
 import warnings
@@ -15,7 +15,7 @@ from benchmarks.window.networks import build_step, make_recipe, random_batch
 from benchmarks.window.session import DEVICE, ON_GPU, Found, Session
 from benchmarks.window.timing import free, synchronize
 
-LR = 1e-6  # random pixels teach nothing, and must not drive the loss to infinity
+LR = 1e-6  # random pixels must not drive the loss to infinity
 WATCHED = {
     "transreid-vit-stride": {},
     "agw-resnet50-nl": {"centre_weight": 5e-4},
@@ -23,9 +23,9 @@ WATCHED = {
 }
 PROFILED = ("transreid-vit-stride", "agw-resnet50-nl")
 NUM_PROFILED = 3  # steps
-NUM_TOP = 15  # kernels that are listed
+NUM_TOP = 15  # kernels to list
 SPANS = ("Optimizer.", "ProfilerStep", "DistributedDataParallel")  # events that contain kernels
-# kind of kernel -> parts of its name, looked for in this order
+# kind of kernel -> parts of its name, searched in this order
 KINDS = {
     "matrix products": ("gemm", "nvjet", "cutlass", "xmma", "wgmma", "addmm", "aten::mm"),
     "attention": ("flash", "fmha", "attention"),
@@ -40,7 +40,7 @@ KINDS = {
 
 
 def watch_waits(session: Session) -> Found:
-    """Return the lines of one training step that wait for the device, and its operations that are not deterministic."""
+    """Return the lines of one training step that wait for the device, and its nondeterministic operations."""
     found: Found = {} if ON_GPU else {"waits": "needs a GPU"}
     for name, settings in WATCHED.items():
         free()
@@ -82,7 +82,7 @@ def _caught(run: Callable[[], None], warn: Callable[[bool], None]) -> list[warni
 
 
 def profile_steps(session: Session) -> Found:
-    """Return how busy the device is during a training step, with which kernels."""
+    """Return how busy the device is during a training step, and with which kernels."""
     found = {}
     for name in PROFILED:
         free()
@@ -132,7 +132,7 @@ def _summary(events: list[Any], wall_s: float) -> Found:
 
 
 def busy_micros(spans: Iterable[tuple[float, float]]) -> float:
-    """Return the length of the union of spans of time."""
+    """Return the length of the union of time spans."""
     busy = last = 0.0
     for start, end in sorted(spans):
         busy += max(0.0, end - max(start, last))
@@ -141,6 +141,6 @@ def busy_micros(spans: Iterable[tuple[float, float]]) -> float:
 
 
 def kind_of(kernel: str) -> str:
-    """Return the kind of a kernel, by its name."""
+    """Return the kind of a kernel from its name."""
     name = kernel.lower()
     return next((kind for kind, parts in KINDS.items() if any(part in name for part in parts)), "other")

@@ -1,4 +1,4 @@
-"""Sections `rows`, `precision` and `resume`: whole trainings by the project's own loop."""
+"""Sections `rows`, `precision` and `resume`: whole trainings with the project's own loop."""
 
 import functools
 import tempfile
@@ -26,7 +26,7 @@ class Stopped(Exception):
 
 
 def train_rows(session: Session) -> Found:
-    """Return what two epochs of each row of LSASRD's Table 5 take: training, evaluation and checkpoint."""
+    """Return the time of two epochs of each row of LSASRD's Table 5: training, evaluation and checkpoint."""
     manifest, rows = session.drawn(), []
     for name in ("vit-base", "vit-stride") if session.tiny else TABLE_5:
         free()
@@ -108,7 +108,7 @@ class Runs:
         self.told: dict[str, list[Found]] = {}
 
     def run(self, label: str, *, resume: Path | None = None, stop_after: int | None = None) -> None:
-        """Train to the end; with `stop_after`, until so many batches are trained, whose checkpoint is `partial`."""
+        """Train to the end; with `stop_after`, stop after that many batches and keep the checkpoint as `partial`."""
         told: list[Found] = []
         num_batches = 0
 
@@ -137,7 +137,7 @@ class Runs:
             )
 
     def difference(self, first: str, second: str) -> Found:
-        """Return how far two trainings are apart at their ends."""
+        """Return the differences between two trainings at their ends."""
         one, other = (_weights(self.folder / label) for label in (first, second))
         pair = (first, second)
         return {
@@ -153,7 +153,7 @@ def _weights(checkpoint: Path) -> torch.Tensor:
 
 
 def compare_resumed(session: Session) -> Found:
-    """Return how far a training that was stopped and resumed ends from one that was not, beside two that were not."""
+    """Return the difference between a resumed and an undisturbed training, and between two undisturbed ones."""
     settings = {"image_size": 128, "epochs": 2, "lr": 1e-3, "erase_probability": 0.5}
     num_images = 64 if session.tiny else 512
     recipe = make_recipe(session, "transreid-vit-jpm", images_per_epoch=num_images, **settings)
@@ -179,7 +179,7 @@ def _resumed(session: Session, recipe: Any, folder: Path) -> Found:
         runs.run("three", stop_after=num_batches + (2 if num_batches > 2 else 1))  # within the second epoch
     except Stopped:
         stopped = "stopped"
-    torch.manual_seed(99)  # resuming must restore random states
+    torch.manual_seed(99)  # resuming must restore the random states
     runs.run("four", resume=folder / "partial")
     differences = {
         f"{one} and {other}": runs.difference(one, other) for one, other in (("one", "two"), ("one", "four"))

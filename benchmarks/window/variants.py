@@ -12,10 +12,10 @@ class Variant:
     """One way to run the training step of a recipe.
 
     Args:
-        feed: where batches come from: one that is on the device already, one that is copied from the host each time,
-            or the project's loader.
+        feed: where batches come from: one that stays on the device, one that is copied from the host each time, or the
+            project's loader.
         prefetch: copy batches ahead from pinned memory; needs the loader as feed.
-        times: steps per round; None: enough for a step of some 50 ms.
+        times: steps per round; None: enough for a step of about 50 ms.
     """
 
     recipe: str

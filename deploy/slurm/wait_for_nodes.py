@@ -1,4 +1,4 @@
-"""Wait until a Ray cluster has so many nodes: `python deploy/slurm/wait_for_nodes.py ADDRESS NODES`."""
+"""Wait until a Ray cluster has enough nodes: `python deploy/slurm/wait_for_nodes.py ADDRESS NODES`."""
 
 import logging
 import sys

@@ -108,7 +108,7 @@ def test_what_cannot_be_answered_is_refused_in_a_line(
     for words, message in (
         ((checkpoint,), "There is nothing to predict"),
         ((checkpoint, broken), "broken.jpg is a broken image"),
-        ((checkpoint, tmp_path / "nowhere.jpg"), "is no file and no folder"),
+        ((checkpoint, tmp_path / "nowhere.jpg"), "nowhere.jpg does not exist"),
         ((tmp_path, broken), "holds no checkpoint"),
         ((checkpoint, broken, "--pair", broken, broken), "--pair takes its two pictures alone"),
         ((checkpoint, "--nearest", shards), "needs pictures to look for"),

@@ -130,7 +130,9 @@ def test_words_are_a_mark_the_tags_that_fit_a_mark_and_padding():
 
 
 def test_data_without_tags_are_refused_by_name(manifest):
-    with pytest.raises(Error, match=r"has no tags, and the recipe reads them. Build shards of dafull"):
+    with pytest.raises(
+        Error, match=r"has no tags, but the recipe needs them. Build the shards with `shards_tools build dafull`"
+    ):
         train(small(), manifest, report=lambda metrics, save: None)
 
 

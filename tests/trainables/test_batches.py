@@ -237,7 +237,7 @@ def test_resized_crops_are_cut_from_images_at_the_sizes_they_have(small_recipe, 
     data = TrainingSet(images, split.train, labels, mixed_sizes.role[split.train])
     first = next(EpochBatches(data, recipe, seed=0, epoch=1).start(workers=0))
     assert first.images.shape == (4, 24, 24, 3)
-    with pytest.raises(Error, match="reading=decoded does not do"):
+    with pytest.raises(Error, match="rules out `reading=decoded`"):
         training_images(recipe, mixed_sizes, "decoded")
 
 

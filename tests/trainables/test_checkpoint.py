@@ -97,7 +97,7 @@ def test_a_folder_without_a_checkpoint_and_one_of_another_format_are_refused(che
 def test_damaged_files_are_named(checkpoint, small_recipe, manifest):
     training = prepare(small_recipe(), manifest, fold=2, seed=5)
     (checkpoint / "state.pt").write_bytes((checkpoint / "state.pt").read_bytes()[:50])
-    with pytest.raises(Error, match=r"state\.pt holds no state"):
+    with pytest.raises(Error, match=r"state\.pt holds no training state"):
         load_training(training, checkpoint)
     (checkpoint / "weights.safetensors").write_bytes((checkpoint / "weights.safetensors").read_bytes()[:50])
     with pytest.raises(Error, match=r"weights\.safetensors could not be read"):
@@ -115,6 +115,6 @@ def test_a_state_file_that_could_run_code_is_not_run(checkpoint, small_recipe, m
             return (ran.touch, ())
 
     torch.save({"state": Malice()}, checkpoint / "state.pt")
-    with pytest.raises(Error, match=r"state\.pt holds no state"):
+    with pytest.raises(Error, match=r"state\.pt holds no training state"):
         load_training(prepare(small_recipe(), manifest, fold=2, seed=5), checkpoint)
     assert not ran.exists()

@@ -121,7 +121,10 @@ def _batches(training):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"image_size": 20, "evaluation_px": 0}, r"sees 24 px, this training 20. Set image_size=24"),
+        (
+            {"image_size": 20, "evaluation_px": 0},
+            r"has an image size of 24 px, but this training 20. Set image_size=24",
+        ),
         ({"teacher": "nowhere"}, r"nowhere holds no checkpoint"),
     ],
 )
@@ -135,5 +138,5 @@ def test_a_teacher_that_does_not_fit_is_refused(faces, tmp_path, values, message
 def test_a_teacher_of_other_classes_is_refused(faces, manifest, tmp_path):
     teacher = tmp_path / "teacher"
     train(small(), manifest, report=lambda metrics, save: save(teacher))
-    with pytest.raises(Error, match=r"names 8 classes, not the 8 of this training. Name one that was trained"):
+    with pytest.raises(Error, match=r"has 8 classes, not the 8 of this training. Use a teacher that was trained"):
         prepare(small(teacher=str(teacher)), faces, fold=0, seed=0)

@@ -70,7 +70,7 @@ def test_pictures_are_found_below_folders_and_what_is_not_there_is_named(tmp_pat
         file.touch()
     found = find_pictures([tmp_path / "b", tmp_path / "a.jpeg"])
     assert [file.name for file in found] == ["1.JPG", "2.png", "a.jpeg"]
-    with pytest.raises(Error, match="nowhere is no file and no folder"):
+    with pytest.raises(Error, match="nowhere does not exist"):
         find_pictures([tmp_path / "b", tmp_path / "nowhere"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(Error, match="empty: there is no JPEG or PNG file"):

@@ -72,14 +72,14 @@ def test_at_the_weights_own_grid_positions_are_untouched(recipe, weights):
 
 def test_a_missing_weights_file_is_named_with_the_way_out(recipe, tmp_path):
     absent = str(tmp_path / "absent.safetensors")
-    with pytest.raises(Error, match=f"weights_file={absent} is no file. Name a .safetensors"):
+    with pytest.raises(Error, match=f"`weights_file={absent}` does not exist. Use a .safetensors"):
         build_model(dataclasses.replace(recipe, weights_file=absent), 3)
 
 
 def test_a_file_of_another_model_is_refused(recipe, tmp_path):
     path = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(3)}, path)  # timm itself would go on with random weights
-    with pytest.raises(Error, match=f"{path} holds other weights than this network's: 0 tensors .* left out: weight"):
+    with pytest.raises(Error, match=f"{path} does not fit this network: Loaded 0 tensors .* ignored: weight"):
         build_model(dataclasses.replace(recipe, weights_file=str(path)), 3)
 
 
@@ -134,8 +134,8 @@ def test_what_of_a_file_is_left_out_and_what_stays_fresh_is_said(recipe, weights
         build_model(dataclasses.replace(recipe, weights_file=str(path)), 3)
     (text,) = caplog.messages
     assert text == (
-        f"148 tensors of {path} were taken; left out: norm.bias (7,), not (192,), strange (2, 3);"
-        " not in it and fresh: norm.bias, norm.weight."
+        f"Loaded 148 tensors of {path}; ignored: norm.bias (7,), not (192,), strange (2, 3);"
+        " missing, kept at their initial values: norm.bias, norm.weight."
     )
 
 

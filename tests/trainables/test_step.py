@@ -77,7 +77,7 @@ def test_the_second_time_a_part_meets_the_same_random_numbers(small_recipe):
 
 def test_parts_are_refused_where_batch_norms_would_see_them():
     recipe = small_agw(micro_batch=4)
-    with pytest.raises(Error, match="micro_batch=4 would let the batch norms of resnet50_16 see parts of a batch"):
+    with pytest.raises(Error, match="`micro_batch=4` the batch norms of resnet50_16 would see parts of a batch"):
         gradients_after(recipe, batch_of(32))
 
 

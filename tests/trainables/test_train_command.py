@@ -118,7 +118,7 @@ def test_other_settings_on_a_training_s_folder_are_refused(arguments, more, name
 def test_a_folder_of_something_else_is_refused_and_left_alone(arguments, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "letter.txt").write_text("dear")
-    with pytest.raises(Error, match="is not a training's folder"):
+    with pytest.raises(Error, match="was not written by a training"):
         main(arguments)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["letter.txt"]
 

@@ -28,7 +28,7 @@ def test_all_but_the_classifier_is_taken_and_of_that_the_works_of_the_same_name(
     recipe = small_recipe(pretrained=True, weights_file=str(checkpoint))
     with caplog.at_level(logging.INFO, logger="trainables.transfer"):
         training = prepare(recipe, manifest, fold=1, seed=3, device="cpu")  # fold 1 has six works of fold 0's eight
-    assert caplog.messages == [f"6 of 8 classes stand in the checkpoint {checkpoint}"]
+    assert caplog.messages == [f"6 of 8 classes are in the checkpoint {checkpoint}"]
     found, expected = training.model.state_dict(), source.state_dict()
     for name, value in expected.items():
         if name != "head.classifiers.0.weight":
@@ -50,12 +50,12 @@ def test_other_positions_and_another_number_of_classes_stay_fresh_and_are_said(c
     assert torch.equal(model.backbone.pos_embed, before)
     assert report.left_out == ("backbone.pos_embed (1, 10, 64), not (1, 26, 64)",)
     assert report.fresh == ("backbone.pos_embed",)
-    assert "were taken; left out: backbone.pos_embed" in str(report)
+    assert "; ignored: backbone.pos_embed" in str(report)
 
 
 def test_a_checkpoint_of_another_network_is_refused(checkpoint, small_recipe, manifest):
     recipe = small_recipe(backbone="vit_96x2", pretrained=True, weights_file=str(checkpoint))
-    with pytest.raises(Error, match=f"{checkpoint} holds other weights than this network's"):
+    with pytest.raises(Error, match=f"{checkpoint} does not fit this network"):
         prepare(recipe, manifest, fold=0, seed=0)
 
 

@@ -1,4 +1,4 @@
-"""How good embeddings are: cross-role retrieval metrics, and the same for chance."""
+"""Cross-role retrieval metrics, and their expectation for random rankings."""
 
 from trainables.metrics.chance import chance_metrics
 from trainables.metrics.cross_role import CrossRoleMetrics, cross_role_metrics

@@ -1,10 +1,11 @@
-"""What cross-role metrics are worth when the ranking says nothing: the exact expectation, no sampling.
+"""The exact expectation of the cross-role metrics for random rankings; nothing is sampled.
 
-Features drawn without regard to the labels rank a query's gallery in an order that is uniform over all orders. With N
-ranked images (junk left out) of which P are positives, the expectation of each metric depends on N and P alone:
+If features are independent of the labels, every order of a query's gallery is equally likely. With N ranked images
+(without junk), of which P are positives, the expectation of each metric depends only on N and P:
 
-- AP: position k holds a positive with probability P/N, and (k-1)(P-1)/(N-1) of those before it are then expected to be;
-- INP: the last positive stands at position r with probability C(r-1, P-1) / C(N, P);
+- AP: position k holds a positive with probability P/N; (k-1)(P-1)/(N-1) of the images before it are then expected to be
+  positives.
+- INP: the last positive is at position r with probability C(r-1, P-1) / C(N, P).
 - CMC at k: one minus the probability that the first k are all negatives, C(N-k, P) / C(N, P).
 """
 
@@ -22,7 +23,7 @@ from trainables.metrics.labels import read_labels
 def chance_metrics(
     query_works: Any, gallery_works: Any, query_roles: Any, gallery_roles: Any, *, ranks: Sequence[int] = (1, 5, 10, 20)
 ) -> CrossRoleMetrics:
-    """The mean over all random rankings of what `cross_role_metrics` gives for these labels."""
+    """Return the mean of `cross_role_metrics` over all random rankings for these labels."""
     ranks = read_ranks(ranks)
     labels = read_labels(query_works, gallery_works, query_roles, gallery_roles)
     num_positives_Q = labels.num_positives_Q()
@@ -42,7 +43,7 @@ def chance_metrics(
 def _expectations(
     num_ranked: int, num_positives: int, ranks: Sequence[int], log_factorials: npt.NDArray[np.float64]
 ) -> list[float]:
-    """AP, INP and CMC at each rank for one query, over all orders of its gallery."""
+    """Return the expected AP, INP and CMC at each rank for one query, over all orders of its gallery."""
 
     def log_choose(n: Any, k: int) -> Any:
         return log_factorials[n] - log_factorials[k] - log_factorials[n - k]

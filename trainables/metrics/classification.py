@@ -1,4 +1,4 @@
-"""How often is the right class the first, or among the first five? Also by how many images a class was learned from.
+"""Top-1 and top-5 accuracy, also by the number of training images of a class.
 
 Q images, N classes.
 """
@@ -14,14 +14,15 @@ SIZES = {"few": (0, 19), "medium": (20, 100), "many": (101, np.inf)}
 def classification_metrics(
     places_Q: np.ndarray, classes_Q: np.ndarray, images_of_class_N: np.ndarray
 ) -> dict[str, float]:
-    """top1 and top5, top1 as the mean over classes, and top1 of the images of few-, medium- and many-shot classes.
-
-    Fractions in 0..1; a group without images is left out.
+    """Return top1 and top5, the mean of top1 over classes, and top1 of few-, medium- and many-shot classes.
 
     Args:
-        places_Q: the place of the right class in the order of the logits, from 1.
+        places_Q: the rank of the right class in the order of the logits, from 1.
         classes_Q: the right classes.
-        images_of_class_N: how many images each class was trained on.
+        images_of_class_N: the number of training images of each class.
+
+    Returns:
+        Fractions in 0..1 by name; a group without images is left out.
     """
     right_Q = places_Q == 1
     counts_N = np.bincount(classes_Q, minlength=len(images_of_class_N))
@@ -41,14 +42,14 @@ def classification_metrics(
 
 
 def places_of_classes(logits_QN: Tensor, classes_Q: Tensor) -> Tensor:
-    """The place of the right class in the order of the logits, from 1; of equal logits the first class stands first."""
+    """Return the rank of the right class in the order of the logits, from 1; ties rank in the order of the classes."""
     own_Q1 = logits_QN.gather(1, classes_Q[:, None])
     before_QN = torch.arange(logits_QN.shape[1], device=logits_QN.device) < classes_Q[:, None]
     return ((logits_QN > own_Q1) | ((logits_QN == own_Q1) & before_QN)).sum(dim=1) + 1
 
 
 def chance_of_classes(num_classes: int, classes_Q: np.ndarray, images_of_class_N: np.ndarray) -> dict[str, float]:
-    """What `classification_metrics` gives on average for logits that say nothing."""
+    """Return the expectation of `classification_metrics` for logits that carry no information."""
     first, fifth = 1 / num_classes, min(5, num_classes) / num_classes
     names = classification_metrics(np.ones(len(classes_Q)), classes_Q, images_of_class_N)
     return {name: fifth if name == "top5" else first for name in names}

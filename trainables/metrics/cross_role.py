@@ -1,13 +1,13 @@
 """Cross-role retrieval: does an image of one character find other characters of the same work?
 
 Each query ranks the gallery by squared Euclidean distance. Gallery images of the query's own work and role are junk:
-they are left out and take no place. The other images of its work are its positives. Equal distances keep the gallery's
-order. A query without a positive is not counted.
+they are excluded and take no rank. The other images of its work are its positives. Ties keep the gallery's order. A
+query without a positive is not counted.
 
-The rows of distances are sorted as bare values and the positives looked up in them: a rank is one more than the number
-of closer images, so no row of indices is ever needed (those are what makes evaluators slow and large).
+Rows of distances are sorted as plain values and the positives are looked up in them: a rank is one plus the number of
+closer images, so no matrix of indices is needed (those make evaluators slow and large).
 
-Axes: Q queries, G gallery, D width, B the queries of one chunk, S the gallery images of one work.
+Axes: Q queries, G gallery, D feature dimension, B queries of one chunk, S gallery images of one work.
 """
 
 import math
@@ -23,19 +23,19 @@ from trainables.metrics.labels import Codes, Labels, as_numpy, read_labels
 
 Floats = npt.NDArray[np.floating[Any]]
 
-# Queries whose distances stand in memory together: large enough for a fast matrix product, small beside the features.
+# Queries whose distances are in memory at once: enough for a fast matrix product, little compared with the features.
 CHUNK_QUERIES = 256
-# A gallery whose mean lies this many times its spread from the origin is moved there first; nearer, few bits are lost.
+# A gallery whose mean is farther from the origin than this multiple of its spread is shifted; else few bits are lost.
 FAR_FROM_ORIGIN = 4.0
 
 
 @dataclass(frozen=True)
 class CrossRoleMetrics:
-    """Means over the queries that have a positive, as fractions; NaN where there is none."""
+    """Means over the queries that have a positive, as fractions; NaN if there is none."""
 
     mAP: float  # mean average precision, not interpolated
     mINP: float  # mean of (number of positives / rank of the last one)
-    cmc: dict[int, float]  # rank -> fraction of queries with a positive at that rank or before
+    cmc: dict[int, float]  # rank -> fraction of queries with a positive within that rank
     num_valid_queries: int
 
 
@@ -49,13 +49,17 @@ def cross_role_metrics(
     gallery_roles: Any,
     ranks: Sequence[int] = (1, 5, 10, 20),
 ) -> CrossRoleMetrics:
-    """mAP, mINP and CMC of ranking the gallery for every query.
+    """Rank the gallery for every query and return mAP, mINP and CMC.
 
     Args:
         query_features: [Q, D], numpy or torch on any device. Distances are float32; float64 for float64 and integers.
         gallery_features: [G, D].
-        query_works: Q integers or strings, as are the roles; G of each for the gallery. A role counts within its work.
-        ranks: where to read CMC; a rank beyond the gallery takes the gallery's end.
+        query_works: Q integers or strings. `query_roles` is alike, and `gallery_works` and `gallery_roles` have G each.
+            Equal roles of different works are different roles.
+        ranks: ranks to report CMC at; a rank beyond the gallery counts as the gallery's last.
+
+    Raises:
+        Error: shapes, types or lengths do not match, a feature is not finite, or a rank is not a positive integer.
     """
     ranks = read_ranks(ranks)
     query_QD, gallery_GD = _read_features(query_features, gallery_features)
@@ -66,7 +70,7 @@ def cross_role_metrics(
     ):
         if num_rows != num_labels:
             raise Error(
-                f"{side}_features has {num_rows} rows and {side}_works {num_labels} labels. Give one per image."
+                f"{side}_features has {num_rows} rows and {side}_works {num_labels} labels. Pass one per image."
             )
     scores = [_scores(ranks_BS, num_B) for ranks_BS, num_B in _positive_ranks(query_QD, gallery_GD, labels)]
     if not scores:
@@ -77,15 +81,19 @@ def cross_role_metrics(
 
 
 def read_ranks(ranks: Sequence[int]) -> tuple[int, ...]:
-    """The ranks as integers of at least 1."""
+    """Return the ranks as integers.
+
+    Raises:
+        Error: a rank is not an integer >= 1.
+    """
     for rank in ranks:
         if rank != int(rank) or rank < 1:
-            raise Error(f"{rank!r} is not a rank. Ranks are whole numbers of at least 1.")
+            raise Error(f"{rank!r} is not a rank. Ranks are integers >= 1.")
     return tuple(int(rank) for rank in ranks)
 
 
 def _scores(ranks_BS: Codes, num_positives_B: Codes) -> tuple[Floats, Floats, Codes]:
-    """Average precision, inverse negative penalty and first rank of each query, from its ascending ranks."""
+    """Return average precision, inverse negative penalty and first rank of each query, from its ascending ranks."""
     count_S = np.arange(1, ranks_BS.shape[1] + 1)
     precision_BS = np.where(count_S <= num_positives_B[:, None], count_S / ranks_BS, 0.0)
     last_B = ranks_BS[np.arange(len(ranks_BS)), num_positives_B - 1]
@@ -101,9 +109,9 @@ def ranked_galleries(
     query_roles: Any,
     gallery_roles: Any,
 ) -> Iterator[tuple[Codes, Codes]]:
-    """The queries that have a positive, some at a time, and for each the gallery from near to far; -1 where junk was.
+    """Yield, in chunks, the queries that have a positive and for each the gallery from near to far; -1 replaces junk.
 
-    The order is the one that `cross_role_metrics` measures; see there for the arguments.
+    `cross_role_metrics` measures the same order; its arguments are described there.
     """
     labels = read_labels(query_works, gallery_works, query_roles, gallery_roles)
     for chunk in _chunks(*_read_features(query_features, gallery_features), labels):
@@ -116,16 +124,16 @@ def ranked_galleries(
 
 @dataclass(frozen=True)
 class _Chunk:
-    """Some queries, and their distances to the gallery sorted by work; those of junk are infinite."""
+    """Some queries, and their distances to the gallery sorted by work; distances to junk are infinite."""
 
     queries_B: Codes
     distances_BG: Floats
-    order_G: Codes  # the places in the gallery as given
+    order_G: Codes  # positions in the gallery as given
     runs: list[tuple[slice, slice]]  # queries of one work, and the gallery images of it
 
 
 def _positive_ranks(query_QD: Floats, gallery_GD: Floats, labels: Labels) -> Iterator[tuple[Codes, Codes]]:
-    """The ascending ranks of the positives, and how many they are, for all queries that have one, some at a time."""
+    """Yield, chunk by chunk, the ascending ranks of the positives and their number, for all queries that have one."""
     num_positives_Q = labels.num_positives_Q()
     for chunk in _chunks(query_QD, gallery_GD, labels):
         sorted_BG = np.sort(chunk.distances_BG, axis=1)
@@ -135,7 +143,7 @@ def _positive_ranks(query_QD: Floats, gallery_GD: Floats, labels: Labels) -> Ite
 
 
 def _chunks(query_QD: Floats, gallery_GD: Floats, labels: Labels) -> Iterator[_Chunk]:
-    """All queries that have a positive, by work and some at a time."""
+    """Yield all queries that have a positive in chunks, sorted by work."""
     num_positives_Q = labels.num_positives_Q()
     queries = np.argsort(labels.query_works_Q, kind="stable")
     queries = queries[num_positives_Q[queries] > 0]
@@ -164,7 +172,7 @@ def _run(sorted_works: Codes, work: int) -> slice:
 
 
 def _ranks(distances_BG: Floats, sorted_BG: Floats, columns: slice, order_G: Codes) -> Codes:
-    """The ascending ranks of the images in `columns`; junk, whose distance is infinite, comes last."""
+    """Return the ascending ranks of the images in `columns`; junk, at infinite distance, ranks last."""
     wanted_BS = distances_BG[:, columns]
     closer_BS = np.stack([row.searchsorted(wanted) for row, wanted in zip(sorted_BG, wanted_BS, strict=True)])
     following_BS = np.minimum(closer_BS + 1, sorted_BG.shape[1] - 1)
@@ -177,7 +185,7 @@ def _ranks(distances_BG: Floats, sorted_BG: Floats, columns: slice, order_G: Cod
 
 
 def _num_tied_before(distances_G: Floats, columns: Codes, order_G: Codes) -> Codes:
-    """For each of `columns`, the number of images at the same distance that stand earlier in the gallery as given."""
+    """For each of `columns`, count the images at the same distance that come earlier in the gallery as given."""
     candidates = np.flatnonzero(np.isin(distances_G, distances_G[columns]))
     ranking = candidates[np.lexsort((order_G[candidates], distances_G[candidates]))]
     place_G = np.zeros(len(distances_G), np.int64)
@@ -186,21 +194,21 @@ def _num_tied_before(distances_G: Floats, columns: Codes, order_G: Codes) -> Cod
 
 
 class _Distances:
-    """Distances to the gallery in another order, up to what ranks do not see: halved, without the query's own norm."""
+    """Distances to the reordered gallery, up to terms that do not change ranks: halved, without the query's norm."""
 
     def __init__(self, query_QD: Floats, gallery_GD: Floats, order_G: Codes) -> None:
-        # A power of two, so that nothing is rounded; it keeps squares within the range of the type.
+        # A power of two, so nothing is rounded. It keeps squares within the range of the type.
         self._exponent = -math.frexp(max(_largest(query_QD), _largest(gallery_GD)))[1]
         self._query_QD = query_QD
         scaled_GD = np.ldexp(gallery_GD[order_G], self._exponent)
         self._shift_D = _shift(scaled_GD)
-        # `+ shift` rather than `- centre` also turns -0.0 into 0.0, so that equal rows are equal bytes.
+        # `+ shift` rather than `- center` also turns -0.0 into 0.0, so that equal rows are equal bytes.
         self._gallery_GD = scaled_GD + self._shift_D
         self._half_norms_G = np.einsum("gd,gd->g", self._gallery_GD, self._gallery_GD) / 2
         self._copies, self._originals = _equal_rows(self._gallery_GD)
 
     def of(self, queries: Codes) -> Floats:
-        """The distances [B, G] of these queries, in memory of their own."""
+        """Return the distances [B, G] of these queries in a new array."""
         query_BD = np.ldexp(self._query_QD[queries], self._exponent) + self._shift_D
         distances_BG: Floats = -query_BD @ self._gallery_GD.T
         distances_BG += self._half_norms_G
@@ -210,11 +218,11 @@ class _Distances:
 
 
 def _shift(gallery_GD: Floats) -> Floats:
-    """What to add to all features so that the gallery lies near the origin; zero where it nearly does.
+    """Return the vector to add to all features so that the gallery is near the origin; zeros if it almost is.
 
-    Far from it, the subtraction of large products would eat the distance. Distances do not change, and the shift is a
-    multiple of a power of two near the spread, so that features on a grid stay on it. It is taken from a sample of the
-    gallery: any shift is right.
+    Far from the origin, subtracting large products would cancel the distance. The shift does not change distances. It
+    is a multiple of a power of two near the spread, so that features on a grid stay on it. It is estimated from a
+    sample of the gallery, because any shift is correct.
     """
     sample_BD = gallery_GD[:: len(gallery_GD) // 256 + 1].astype(np.float64)
     mean_D = sample_BD.mean(axis=0)
@@ -227,8 +235,8 @@ def _shift(gallery_GD: Floats) -> Floats:
 
 
 def _equal_rows(features_GD: Floats) -> tuple[Codes, Codes]:
-    """The rows that repeat an earlier row, and that earlier row of each."""
-    # Rows that differ in their first value differ: only the few others are compared whole.
+    """Return the rows that repeat an earlier row, and for each that earlier row."""
+    # Rows with different first values differ: only the few others are compared in full.
     _, inverse, counts = np.unique(features_GD[:, 0], return_inverse=True, return_counts=True)
     suspects = np.flatnonzero(counts[inverse] > 1).tolist()
     first: dict[bytes, int] = {}
@@ -245,16 +253,16 @@ def _read_features(query_features: Any, gallery_features: Any) -> tuple[Floats, 
     query_QD, gallery_GD = as_numpy(query_features), as_numpy(gallery_features)
     for side, features in (("query", query_QD), ("gallery", gallery_GD)):
         if features.ndim != 2 or not features.shape[1]:
-            raise Error(f"{side}_features has the shape {features.shape}. Give (images, width), one row per image.")
+            raise Error(f"{side}_features has the shape {features.shape}. Pass (images, dimension), one row per image.")
         if features.dtype.kind not in "fiub":
-            raise Error(f"{side}_features holds {features.dtype}. Features are numbers.")
+            raise Error(f"{side}_features holds {features.dtype}. Pass numbers.")
         if not math.isfinite(_largest(features)):
             row = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
             raise Error(f"{side}_features holds NaN or infinity, first in row {row}. Did the training diverge?")
     if query_QD.shape[1] != gallery_GD.shape[1]:
         raise Error(
-            f"query_features is {query_QD.shape[1]} wide and gallery_features {gallery_GD.shape[1]}. "
-            "Take both from the same model."
+            f"query_features has {query_QD.shape[1]} columns and gallery_features {gallery_GD.shape[1]}. "
+            "Compute both with the same model."
         )
     narrow = all(features.dtype in (np.float32, np.float16) for features in (query_QD, gallery_GD))
     working = np.float32 if narrow else np.float64

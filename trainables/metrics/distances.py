@@ -1,6 +1,6 @@
-"""How far features are from one another.
+"""Distances between features.
 
-B and N images, D width.
+B and N images, D feature dimension.
 """
 
 import numpy as np
@@ -9,7 +9,11 @@ from trainables.metrics.cross_role import Floats
 
 
 def squared_distances(first_BD: Floats, second_ND: Floats) -> Floats:
-    """Squared Euclidean distances, [B, N]. Take the same centre from both before: far from it they are rounded off."""
+    """Return the squared Euclidean distances, [B, N].
+
+    Args:
+        first_BD: centered, as is `second_ND`, on the same point: far from the origin, distances round off.
+    """
     first_B1 = np.einsum("bd,bd->b", first_BD, first_BD)[:, None]
     distances_BN: Floats = first_BD @ second_ND.T
     distances_BN *= -2

@@ -1,4 +1,4 @@
-"""Works and roles of queries and gallery as integers, and how many positives that leaves to each query.
+"""Works and roles of queries and gallery as integer codes, and the number of positives of each query.
 
 Axes: Q queries, G gallery.
 """
@@ -16,24 +16,31 @@ Codes = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Labels:
-    """Who is who: equal codes mean equal labels, on both sides."""
+    """Works and roles as codes; equal codes mean equal labels, on both sides."""
 
     query_works_Q: Codes
     gallery_works_G: Codes
-    query_roles_Q: Codes  # a role belongs to its work: the same name in two works is two roles
+    query_roles_Q: Codes  # the same role name in two works is two roles
     gallery_roles_G: Codes
 
     def num_junk_Q(self) -> Codes:
-        """The number of gallery images of each query's own work and role."""
+        """Count the gallery images of each query's own work and role."""
         return _occurrences(self.query_roles_Q, self.gallery_roles_G)
 
     def num_positives_Q(self) -> Codes:
-        """The number of gallery images of each query's work in another role."""
+        """Count the gallery images of each query's work in another role."""
         return _occurrences(self.query_works_Q, self.gallery_works_G) - self.num_junk_Q()
 
 
 def read_labels(query_works: Any, gallery_works: Any, query_roles: Any, gallery_roles: Any) -> Labels:
-    """The labels as codes; each argument is a sequence of integers or of strings."""
+    """Return the labels as codes.
+
+    Args:
+        query_works: a sequence of integers or of strings, like the others.
+
+    Raises:
+        Error: lengths or types do not match.
+    """
     query_works_Q, gallery_works_G = _codes("works", query_works, gallery_works)
     query_names_Q, gallery_names_G = _codes("roles", query_roles, gallery_roles)
     for side, works, names in (
@@ -42,7 +49,7 @@ def read_labels(query_works: Any, gallery_works: Any, query_roles: Any, gallery_
     ):
         if len(works) != len(names):
             raise Error(
-                f"{side}_works holds {len(works)} labels and {side}_roles {len(names)}. Give one of each per image."
+                f"{side}_works holds {len(works)} labels and {side}_roles {len(names)}. Pass one of each per image."
             )
     num_names = 1 + max(query_names_Q.max(initial=0), gallery_names_G.max(initial=0))
     return Labels(
@@ -54,10 +61,14 @@ def read_labels(query_works: Any, gallery_works: Any, query_roles: Any, gallery_
 
 
 def as_numpy(values: Any) -> npt.NDArray[Any]:
-    """A numpy array of `values`: a sequence, an array, or a torch tensor on any device and of any float type."""
+    """Return values as a numpy array.
+
+    Args:
+        values: a sequence, an array, or a torch tensor on any device and of any type.
+    """
     if hasattr(values, "detach"):
         values = values.detach().cpu()
-        # numpy knows no bfloat16.
+        # numpy has no bfloat16
         values = values.float() if values.is_floating_point() and values.element_size() < 4 else values
         return np.asarray(values.numpy())
     return np.asarray(values)
@@ -69,9 +80,9 @@ def _codes(what: str, query: Any, gallery: Any) -> tuple[Codes, Codes]:
     if query_Q.size and gallery_G.size and (query_Q.dtype.kind in "iu") != (gallery_G.dtype.kind in "iu"):
         raise Error(
             f"query_{what} holds {query_Q.dtype} and gallery_{what} {gallery_G.dtype}, which never match. "
-            "Give both as integers or both as strings."
+            "Pass both as integers or both as strings."
         )
-    # An empty side has no type of its own and must not turn the other's integers into floats.
+    # An empty side has no meaningful type and must not turn the other's integers into floats.
     filled = [labels for labels in (query_Q, gallery_G) if labels.size] or [np.zeros(0, np.int64)]
     codes = np.unique(np.concatenate(filled), return_inverse=True)[1].astype(np.int64)
     return codes[: len(query_Q)], codes[len(query_Q) :]
@@ -82,9 +93,9 @@ def _label_array(name: str, values: Any) -> npt.NDArray[Any]:
     if labels.dtype == object and all(isinstance(label, str) for label in labels.flat):
         labels = labels.astype(str)
     if labels.ndim != 1:
-        raise Error(f"{name} has the shape {labels.shape}. Give one label per image, as a flat sequence.")
+        raise Error(f"{name} has the shape {labels.shape}. Pass one label per image, as a flat sequence.")
     if labels.size and labels.dtype.kind not in "iuUT":
-        raise Error(f"{name} holds {labels.dtype}. Labels are integers or strings.")
+        raise Error(f"{name} holds {labels.dtype}. Pass integers or strings.")
     return labels
 
 

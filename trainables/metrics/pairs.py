@@ -1,6 +1,6 @@
-"""iCartoonFace's official Rank@1: is an image's partner nearer than every stranger?
+"""iCartoonFace's official Rank@1: is an image's partner nearer than every distractor?
 
-N pairs, M distractors, D width.
+N pairs, M distractors, D feature dimension.
 """
 
 import numpy as np
@@ -11,10 +11,10 @@ PAIRS_AT_ONCE = 1024
 
 
 def rank1_of_pairs(probe_ND: Floats, partner_ND: Floats, distractors_MD: Floats) -> float:
-    """The fraction of pairs whose second image is nearer to the first, by cosine, than any distractor.
+    """Return the fraction of pairs whose second image is nearer to the first, by cosine, than any distractor.
 
-    Other labelled images take no place, so that each probe looks for one image among the distractors; one that is as
-    near as the partner comes first. From a copy of the evaluation script of its authors.
+    Other labeled images are not ranked: each probe searches for its partner among the distractors, and a distractor at
+    the same distance ranks before the partner. Follows a copy of the authors' evaluation script.
     """
     probe_ND, partner_ND, distractors_MD = map(_of_length_1, (probe_ND, partner_ND, distractors_MD))
     right = 0

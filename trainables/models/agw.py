@@ -1,4 +1,4 @@
-"""AGW: a residual network with a fine last map, non-local blocks, generalised mean pooling and a neck."""
+"""AGW: a residual network with an unstrided last stage, non-local blocks, generalized-mean pooling and a BNNeck."""
 
 from torch import nn
 
@@ -10,25 +10,25 @@ from trainables.models.non_local import WithNonLocal
 from trainables.models.pooling import Average, GeM
 from trainables.recipes.agw import AGWRecipe
 
-NON_LOCAL_BLOCKS = {"layer2": 2, "layer3": 3}  # after the last so many blocks of these stages
+NON_LOCAL_BLOCKS = {"layer2": 2, "layer3": 3}  # after that many last blocks of a stage
 NON_LOCAL_REDUCTION = 16
 POOLINGS = {"avg": Average, "gem": GeM}
 
 
 def build_agw(recipe: AGWRecipe, num_works: int, num_words: int = 0) -> Model:
-    """Ye et al. 2021 (arXiv 2001.04193), from timm's blocks."""
+    """Build the model of Ye et al. 2021 (arXiv 2001.04193) from timm's blocks."""
     backbone = ConvBackbone(recipe, agw_network(recipe), POOLINGS[recipe.pooling]())
     return Model(backbone, BranchHead(recipe, backbone.width, 1, num_works, neck_feature=recipe.neck_feature))
 
 
 def agw_network(recipe: AGWRecipe) -> nn.Module:
-    """The recipe's network with what AGW changes."""
+    """Return the recipe's network with AGW's changes."""
     network = build_conv(recipe.backbone, pretrained=recipe.pretrained, weights_file=recipe.weights_file)
     if recipe.last_stride == "1":
         unstride_last_stage(network)
     if not recipe.stem_relu:
         network.act1 = nn.Identity()
-    # the weights are in by now: what wraps a stage renames them
+    # the weights are loaded by now: wrapping a stage renames them
     if recipe.non_local != "none":
         _look_around(network, narrow=recipe.non_local == "narrow")
     return network

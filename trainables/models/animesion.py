@@ -1,6 +1,6 @@
-"""Animesion's transformer: the class token of the last block or those of all blocks, with tags beside the image.
+"""Animesion's transformer: it classifies from the last class token or from those of all blocks, optionally with tags.
 
-B batch, T tokens, D width, L text length, K blocks, V words.
+B batch, T tokens, D feature dimension, L text length, K blocks, V words.
 """
 
 from typing import Any
@@ -26,8 +26,8 @@ NORM_EPS_V1, NORM_EPS_V2 = 1e-6, 1e-12  # DAF:re's transformer, Animesion's
 def build_animesion(recipe: AnimesionRecipe, num_works: int, num_words: int = 0) -> Model:
     """Build the model of Rios et al. 2022.
 
-    The classifier starts at 0 where it follows the final norm of the transformer. IFA and masked tags bring a head of
-    their own, whose layers start at torch's default.
+    The classifier starts at 0 if it follows the transformer's final norm. With IFA or masked tags there is a separate
+    head, whose layers start at torch's default.
     """
     backbone = AnimesionBackbone(recipe, num_words)
     own_head = recipe.head == "ifa" or backbone.decoder is not None
@@ -37,10 +37,10 @@ def build_animesion(recipe: AnimesionRecipe, num_works: int, num_words: int = 0)
 
 
 class AnimesionBackbone(nn.Module):
-    """A vision transformer over an image's patches and, on request, the words of its tags.
+    """A vision transformer over an image's patches and, optionally, the words of its tags.
 
-    DAF:re's (version 1) drops attention probabilities and both outputs of a block, Animesion's (version 2) the outputs
-    alone.
+    DAF:re's (version 1) applies dropout to attention probabilities and to both outputs of a block, Animesion's (version
+    2) only to the outputs.
 
     Args:
         recipe: an AnimesionRecipe, or a plain DAFreRecipe for version 1.
@@ -85,7 +85,7 @@ class AnimesionBackbone(nn.Module):
             guesses = recipe.masking != "none" and recipe.tag_weight > 0
             self.decoder = TagDecoder(num_words, shape.width) if guesses else None
         if self.norm is not None and self.decoder is not None:
-            # masked tags bring a head of their own, whose norm starts fresh beside pretrained weights
+            # masked tags have a separate head, whose norm is not pretrained
             self.norm = nn.LayerNorm(shape.width, eps=NORM_EPS_V2)
         self.tells_blocks = isinstance(recipe, AnimesionRecipe) and recipe.exclusion_weight > 0
         self.width, self.num_tokens = shape.width, vit.patch_embed.num_patches
@@ -93,7 +93,7 @@ class AnimesionBackbone(nn.Module):
             remake_activations(self.blocks)
 
     def forward(self, images_BHWC: Tensor, words_BL: Tensor | None = None) -> Features:
-        """The branch, the words' logits where there are words, and the class tokens of all blocks where asked for."""
+        """Return the branch, the words' logits if there are words, and the class tokens of all blocks if requested."""
         patches_BTD = self.patch_embed(self.input_step(images_BHWC))
         cls_BTD = self.cls_token.expand(len(patches_BTD), -1, -1)
         tokens_BTD = torch.cat([cls_BTD, patches_BTD], dim=1) + self.pos_embed
@@ -104,11 +104,11 @@ class AnimesionBackbone(nn.Module):
             tokens_BTD = block(tokens_BTD)
             class_tokens.append(tokens_BTD[:, 0])
         class_tokens_BKD = torch.stack(class_tokens, dim=1)
-        # only the class token is normalized: the tag head reads the tokens as the last block leaves them
+        # only the class token is normalized: the tag head reads the raw output of the last block
         if self.aggregation is not None:
             branch_BD = self.aggregation(class_tokens_BKD)
         else:
-            assert self.norm is not None  # one of the two is there
+            assert self.norm is not None  # there is either aggregation or norm
             branch_BD = self.norm(tokens_BTD[:, 0])
         features = {"branches": branch_BD[:, None]}
         if self.words is not None and self.decoder is not None and words_BL is not None:
@@ -119,7 +119,7 @@ class AnimesionBackbone(nn.Module):
         return features
 
     def layers(self) -> dict[str, int]:
-        """The layer of each of its weights, counted from the images on."""
+        """Return the layer of each parameter, counted from the input."""
         matcher: dict[str, Any] = {
             "stem": r"^(?:cls_token|pos_embed|patch_embed|words)",
             "blocks": [(r"^blocks\.(\d+)", None), (r"^(?:norm|aggregation|decoder)", (9999,))],
@@ -129,9 +129,9 @@ class AnimesionBackbone(nn.Module):
 
 
 class IntermediateFeatures(nn.Module):
-    """IFA: the class tokens of all blocks, before the final norm, mixed by one weight per block; ReLU, norm.
+    """IFA: a weighted sum of the class tokens of all blocks (before the final norm), then ReLU and norm.
 
-    It takes the place of the final norm: as many weights as blocks, and a bias.
+    It replaces the final norm. It has one weight per block and a bias.
     """
 
     def __init__(self, shape: Transformer) -> None:
@@ -140,7 +140,7 @@ class IntermediateFeatures(nn.Module):
         self.norm = nn.LayerNorm(shape.width, eps=NORM_EPS_V2)
 
     def forward(self, class_tokens_BKD: Tensor) -> Tensor:
-        """B x D."""
+        """Return B x D."""
         mixed_BD = self.mix(class_tokens_BKD.transpose(1, 2))[..., 0]
         normed_BD: Tensor = self.norm(mixed_BD.relu())
         return normed_BD

@@ -1,6 +1,6 @@
-"""What a branch of TransReID does with the tokens: the last block and the final norm, for the class token alone.
+"""The branch of TransReID: the last block and the final norm, computed for the class token only.
 
-B batch, T tokens, D width, H heads.
+B batch, T tokens, D feature dimension, H heads.
 """
 
 from timm.layers import Attention
@@ -10,20 +10,20 @@ from torch.nn import functional
 
 
 class ClassTokenBranch(nn.Module):
-    """A transformer's last block and final norm, worked out for the class token, which comes first.
+    """A transformer's last block and final norm, computed for the class token (the first) only.
 
-    The same numbers as the whole block's: the other tokens' queries and MLP would be thrown away. It saves nearly half
-    the work of a network of two blocks.
+    The result equals that of the whole block, whose other queries and MLP outputs would be discarded. It saves nearly
+    half the work of a network of two blocks.
     """
 
     def __init__(self, block: nn.Module, norm: nn.Module) -> None:
         super().__init__()
-        assert isinstance(block, Block)  # a list of modules does not say so
+        assert isinstance(block, Block)  # ModuleList does not carry the type
         self.block = block
         self.norm = norm
 
     def forward(self, tokens_BTD: Tensor) -> Tensor:
-        """The class token's feature, B x D."""
+        """Return the feature of the class token, B x D."""
         block = self.block
         cls_B1D = tokens_BTD[:, :1]
         assert isinstance(block.attn, Attention)
@@ -35,7 +35,7 @@ class ClassTokenBranch(nn.Module):
 
 
 def class_attention(attention: Attention, tokens_BTD: Tensor) -> Tensor:
-    """What `attention` gives for the first token, B x 1 x D."""
+    """Return the attention output for the first token, B x 1 x D."""
     batch, _, width = tokens_BTD.shape
     weight, bias = attention.qkv.weight, attention.qkv.bias
     query = functional.linear(tokens_BTD[:, :1], weight[:width], None if bias is None else bias[:width])

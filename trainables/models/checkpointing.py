@@ -1,4 +1,4 @@
-"""Activations that are made again on the way back instead of being kept: less memory, a third more time."""
+"""Activation checkpointing: recompute activations in the backward pass. Less memory, a third more time."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def remake_activations(modules: Iterable[nn.Module]) -> None:
-    """Let each of these modules keep its inputs alone in training; the numbers stay as they are."""
+    """Make each module keep only its inputs in training and recompute the rest; the numbers do not change."""
     for module in modules:
         contexts = partial(_contexts, module)
         module.forward = partial(checkpoint, module.forward, use_reentrant=False, context_fn=contexts)
@@ -21,7 +21,7 @@ def _contexts(module: nn.Module) -> tuple[AbstractContextManager[None], Abstract
 
 @contextmanager
 def _kept_statistics(module: nn.Module) -> Iterator[None]:
-    """The second time, batch norms do not count the batch again."""
+    """Keep batch norms from counting the batch again during recomputation."""
     norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:

@@ -1,4 +1,4 @@
-"""timm's residual networks as the papers change them, fresh or pretrained."""
+"""timm's residual networks with the papers' changes, freshly initialized or pretrained."""
 
 import copy
 import math
@@ -17,12 +17,12 @@ STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
 def build_conv(backbone: str, *, pretrained: bool, weights_file: str | None) -> nn.Module:
-    """The network without pooling and classifier; `forward_features` gives its last map."""
+    """Return the network without pooling and classifier; `forward_features` returns its last feature map."""
     shape = get_backbone(backbone)
     assert isinstance(shape, ConvNet)  # the recipe has checked it
     network: nn.Module = timm.create_model(shape.architecture, num_classes=0, global_pool="", **_arguments(shape))
     if not _is_resnet(shape):
-        init_default(network)  # timm has He normals; LSASRD's code leaves them at torch's default
+        init_default(network)  # timm uses He normals; LSASRD's code keeps torch's defaults
     if shape.ibn:
         set_ibn(network)
     if pretrained and weights_file is not None:
@@ -46,14 +46,14 @@ def _arguments(shape: ConvNet) -> dict[str, Any]:
 
 
 def without_classifier(states: States) -> States:
-    """The weights of the network alone."""
+    """Return the weights without those of the classifier."""
     return {
         name: value for name, value in states.items() if not name.startswith(("fc.", "last_linear.", "classifier."))
     }
 
 
 def unstride_last_stage(network: nn.Module) -> None:
-    """Let the last stage keep the size of its map, undilated; timm's own output_stride would dilate it."""
+    """Keep the map size in the last stage, without dilation; timm's own output_stride would dilate it."""
     block = network.get_submodule("layer4.0")
     strided = [module for module in block.modules() if isinstance(module, nn.Conv2d) and module.stride == (2, 2)]
     for module in strided:
@@ -61,7 +61,7 @@ def unstride_last_stage(network: nn.Module) -> None:
 
 
 def count_places(network: nn.Module, image_size: int) -> int:
-    """The places of the last map of an image of this size, worked out without a number."""
+    """Count the positions of the last map for images of this size, on the meta device."""
     shapes_alone = copy.deepcopy(network).to("meta").eval()
     images_BCHW = torch.empty(1, 3, image_size, image_size, device="meta")
     map_BCHW: Tensor = shapes_alone.forward_features(images_BCHW)  # type: ignore[operator]
@@ -69,5 +69,5 @@ def count_places(network: nn.Module, image_size: int) -> int:
 
 
 def channels_of(network: nn.Module, stage: str) -> int:
-    """The channels of the map that a stage gives."""
+    """Return the number of output channels of a stage."""
     return next(int(info["num_chs"]) for info in network.feature_info if info["module"] == stage)  # type: ignore[union-attr]

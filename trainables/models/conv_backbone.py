@@ -1,6 +1,6 @@
 """A residual network as a backbone.
 
-B batch, D width, C channels, H W pixels.
+B batch, D feature dimension, C channels, H height, W width.
 """
 
 from typing import Any
@@ -33,16 +33,16 @@ class ConvBackbone(nn.Module):
 
     @property
     def num_tokens(self) -> int:
-        """Places of the last map."""
+        """The number of positions of the last map."""
         return count_places(self.network, self.image_size)
 
     def forward(self, images_BHWC: Tensor, words_BL: Tensor | None = None) -> Features:
-        """The one branch, B x 1 x D."""
+        """Return the single branch, B x 1 x D."""
         map_BCHW = self.network.forward_features(self.input_step(images_BHWC))  # type: ignore[operator]
         return {"branches": self.pooling(map_BCHW)[:, None]}
 
     def layers(self) -> dict[str, int]:
-        """The layer of each of its weights, counted from the images on. A stage is a layer."""
+        """Return the layer of each parameter, counted from the input. A stage is one layer."""
         matcher: dict[str, Any] = {
             "stem": r"^network\.(?:conv1|bn1|layer0)",
             "blocks": [(r"^network\.layer(\d+)", None), (r"^pooling", (4,))],

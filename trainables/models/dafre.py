@@ -1,4 +1,4 @@
-"""The classifiers of DAF:re: a network of any kind, and one linear layer."""
+"""The classifiers of DAF:re: a backbone of any kind and one linear layer."""
 
 from torch import nn
 
@@ -17,7 +17,7 @@ from trainables.recipes.dafre import DAFreRecipe
 def build_dafre(recipe: DAFreRecipe, num_works: int, num_words: int = 0) -> Model:
     """Build a classifier of Rios et al. 2021 (arXiv 2101.08674).
 
-    A transformer's classifier starts at 0, that of other networks at torch's default.
+    A transformer's classifier starts at 0, those of other networks at torch's default.
     """
     shape = get_backbone(recipe.backbone)
     if isinstance(shape, Transformer):

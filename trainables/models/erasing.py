@@ -1,6 +1,6 @@
-"""Random erasing as AGW's and LSASRD's code does it.
+"""Random erasing as in the code of AGW and LSASRD.
 
-B batch, C channels, H W pixels.
+B batch, C channels, H height, W width.
 """
 
 import math
@@ -10,16 +10,16 @@ from torch import Tensor
 
 AREA = (0.02, 0.4)  # fraction of the image
 ASPECT = (0.3, 1 / 0.3)  # height / width, uniform and not log-uniform
-# what the code writes over the normalised pixels: ImageNet's mean colour, as if they were not normalised
+# what the code writes into normalized pixels: ImageNet's mean color, as if the pixels were not normalized
 FILL = (0.485, 0.456, 0.406)
 MAX_TRIES = 100
 
 
 def erase_as_agw(pixels_BCHW: Tensor, probability: float) -> Tensor:
-    """Write over one rectangle of each chosen image, in place; numpy's global numbers choose.
+    """Erase one rectangle of each chosen image in place, using numpy's global random state.
 
-    Zhong et al. 2020 (arXiv 1708.04896) in the code of AGW: a rectangle that does not fit is drawn again, and a
-    rectangle must be smaller than the image on both sides.
+    Zhong et al. 2020 (arXiv 1708.04896) as in AGW's code: a rectangle that does not fit is sampled again, and a
+    rectangle must be smaller than the image in both dimensions.
     """
     height, width = pixels_BCHW.shape[2:]
     fill_C11 = pixels_BCHW.new_tensor(FILL)[:, None, None]

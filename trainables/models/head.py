@@ -1,6 +1,6 @@
-"""The head of every system: a classifier for each branch, and the test feature.
+"""The head of every system: one classifier per branch, and the test feature.
 
-B batch, R branches, D width, N works, K sub-centres.
+B batch, R branches, D feature dimension, N works, K sub-centers.
 """
 
 from collections.abc import Callable
@@ -15,20 +15,21 @@ from trainables.recipes.recipe import Recipe
 
 
 def init_small(weight: Tensor) -> None:
-    """Initialize a classifier as re-identification does: a normal of 0.001."""
+    """Initialize a classifier as in re-identification: a normal with a standard deviation of 0.001."""
     nn.init.normal_(weight, std=0.001)
 
 
 class BranchHead(nn.Module):
-    """One classifier per branch, with a neck or without.
+    """One classifier per branch, with or without a neck.
 
-    A neck (Luo et al. 2019, arXiv 1903.07071) is a batch norm whose bias stays 0 between feature and classifier.
+    A neck (BNNeck, Luo et al. 2019, arXiv 1903.07071) is a batch norm between feature and classifier whose bias stays
+    0.
 
     Args:
-        neck: whether there is one.
-        neck_feature: "before" or "after": where at the neck the test feature is taken.
-        bias: of the classifiers.
-        initialize: sets the classifiers' fresh weights, biases are then 0; None: torch's default for both.
+        neck: whether there is a neck.
+        neck_feature: "before" or "after": where the test feature is taken relative to the neck.
+        bias: whether the classifiers have a bias.
+        initialize: initializes the weights of the classifiers, with biases of 0; None: torch's default for both.
     """
 
     def __init__(
@@ -51,14 +52,14 @@ class BranchHead(nn.Module):
         self.after_neck = neck_feature == "after"
 
     def forward(self, features: Features) -> Outputs:
-        """Logits and features of each branch, the global one first."""
+        """Return the logits and features of each branch, the global one first."""
         branches = list(features["branches"].float().unbind(1))
         necked = [neck(feature_BD) for neck, feature_BD in zip(self.necks, branches, strict=True)]
         logits = [classifier(feature_BD) for classifier, feature_BD in zip(self.classifiers, necked, strict=True)]
         return Outputs(logits, branches, {name: value for name, value in features.items() if name != "branches"})
 
     def embed(self, features: Features) -> Tensor:
-        """The branches as one vector of length 1; the local ones divided by their number, as in TransReID."""
+        """Return all branches as one unit vector; local branches are divided by their number, as in TransReID."""
         branches = list(features["branches"].float().unbind(1))
         if self.after_neck:
             branches = [neck(feature_BD) for neck, feature_BD in zip(self.necks, branches, strict=True)]
@@ -68,7 +69,7 @@ class BranchHead(nn.Module):
 
 
 class CosineClassifier(nn.Module):
-    """The cosine between a feature and the nearest of each work's sub-centres; K = 1 is ArcFace's classifier.
+    """The cosine between a feature and the nearest sub-center of each work; K = 1 is ArcFace's classifier.
 
     Deng et al. 2020, Sub-center ArcFace (ECCV), section 3.2.
     """
@@ -79,7 +80,7 @@ class CosineClassifier(nn.Module):
         nn.init.xavier_uniform_(self.weight.view(num_works * sub_centres, width))
 
     def forward(self, features_BD: Tensor) -> Tensor:
-        """Cosines, B x N."""
+        """Return cosines, B x N."""
         num_works, sub_centres, width = self.weight.shape
         centres = functional.normalize(self.weight.view(-1, width), dim=1)
         cosines = functional.normalize(features_BD, dim=1) @ centres.T

@@ -1,4 +1,4 @@
-"""PaddleClas's RecModel: a residual network, no neck, one linear layer with a bias."""
+"""PaddleClas's RecModel: a residual network and one linear layer with a bias, without a neck."""
 
 from torch import nn
 
@@ -12,7 +12,7 @@ from trainables.recipes.icartoonface import CartoonRecipe
 
 
 def build_icartoonface(recipe: CartoonRecipe, num_works: int, num_words: int = 0) -> Model:
-    """Build the model; its classifier starts at Xavier's normal weights."""
+    """Build the model; its classifier starts with Xavier normal weights."""
     network = build_conv(recipe.backbone, pretrained=recipe.pretrained, weights_file=recipe.weights_file)
     if not recipe.pretrained:
         init_as_paddle(network)

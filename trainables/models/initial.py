@@ -1,11 +1,11 @@
-"""Fresh weights as each system's authors initialize them."""
+"""Initial weights, as each system's authors set them."""
 
 import math
 
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-BIAS_STD = 1e-6  # Animesion's linear layers
+BIAS_STD = 1e-6  # biases of Animesion's linear layers
 POSITION_STD = 0.02  # position embeddings of every system
 TRANSREID_STD = 0.02  # TransReID's linear layers, class token and positions
 
@@ -18,14 +18,14 @@ def init_default(network: nn.Module) -> None:
 
 
 def init_as_paddle(network: nn.Module) -> None:
-    """Initialize every convolution as Paddle does by default: a He normal of the number of inputs."""
+    """Initialize every convolution with Paddle's default: He normal by fan-in."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
 
 def init_xavier(network: nn.Module) -> None:
-    """Initialize linear layers and convolutions as Animesion's ResNets do: Xavier uniform, biases of nearly 0."""
+    """Initialize linear layers and convolutions as Animesion's ResNets: Xavier uniform, biases of nearly 0."""
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
             nn.init.xavier_uniform_(module.weight)
@@ -36,8 +36,8 @@ def init_xavier(network: nn.Module) -> None:
 def init_vit_as_animesion(vit: VisionTransformer) -> None:
     """Initialize a transformer as Animesion and pytorch_pretrained_vit 0.0.7 do.
 
-    Linear layers are Xavier uniform; timm's joint query, key and value layer is initialized as the three layers that
-    theirs are. The patch convolution keeps torch's default.
+    Linear layers are Xavier uniform. timm's fused query, key and value layer is initialized as three separate layers,
+    as in their code. The patch convolution keeps torch's default.
     """
     for name, module in vit.named_modules():
         if not isinstance(module, nn.Linear):
@@ -54,7 +54,7 @@ def init_vit_as_animesion(vit: VisionTransformer) -> None:
 
 
 def init_vit_as_transreid(vit: VisionTransformer) -> None:
-    """Initialize a transformer as TransReID does: truncated normals of 0.02, a He-normal patch convolution."""
+    """Initialize a transformer as TransReID: truncated normals of 0.02, He normal for the patch convolution."""
     patches = vit.patch_embed.proj
     nn.init.normal_(patches.weight, std=math.sqrt(2 / (patches.weight[0, 0].numel() * patches.out_channels)))
     for module in vit.modules():

@@ -1,6 +1,6 @@
-"""The first step of every model: uint8 images as they come from the cache, normalised and erased on the device.
+"""The first step of every model: normalize uint8 images on the device, then erase.
 
-B batch, H W pixels, C channels.
+B batch, H height, W width, C channels.
 """
 
 import torch
@@ -14,14 +14,14 @@ TIMM_MODES = {"pixel": "pixel", "constant": "const"}
 
 
 class InputStep(nn.Module):
-    """Normalises uint8 images and, in training mode, erases a rectangle of some: the papers' order."""
+    """Normalizes uint8 images and, in training mode, erases a rectangle of some, in the papers' order."""
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
-        # not persistent: they stand in the recipe
+        # not persistent: the recipe has them
         self.register_buffer("mean", torch.tensor(recipe.pixel_mean) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(recipe.pixel_std) * 255, persistent=False)
         self.erase_probability = recipe.erase_probability
@@ -30,8 +30,8 @@ class InputStep(nn.Module):
         self._room: Tensor | None = None
 
     def forward(self, images_BHWC: Tensor) -> Tensor:
-        """Float images, B x C x H x W."""
-        # as few passes over float pixels as there can be: on a CPU they cost more than all that comes before
+        """Return float images, B x C x H x W."""
+        # as few passes over float pixels as possible: on a CPU they cost more than all earlier steps
         pixels_BCHW = self._room_for(images_BHWC).copy_(images_BHWC.permute(0, 3, 1, 2))
         pixels_BCHW = pixels_BCHW.sub_(self.mean[:, None, None]).div_(self.std[:, None, None])
         if self.training and self.erase_probability > 0:
@@ -41,17 +41,17 @@ class InputStep(nn.Module):
     def _erase(self, pixels_BCHW: Tensor) -> Tensor:
         if self.erase_fill == "agw":
             return erase_as_agw(pixels_BCHW, self.erase_probability)
-        # what TransReID imports: one rectangle of 2 to 33 % of the area
+        # as imported by TransReID: one rectangle of 2 to 33 % of the area
         device, mode = str(pixels_BCHW.device), TIMM_MODES[self.erase_fill]
         erase = RandomErasing(self.erase_probability, mode=mode, max_count=1, device=device)  # type: ignore[no-untyped-call]
         erased_BCHW: Tensor = erase(pixels_BCHW)
         return erased_BCHW
 
     def _room_for(self, images_BHWC: Tensor) -> Tensor:
-        """Memory for the float pixels; while training on a CPU that of the last batch, which is written over.
+        """Return memory for the float pixels; when training on a CPU, the last batch's memory is reused.
 
-        Fresh memory costs three times as much as all that is done in it. autograd refuses to go back through pixels
-        that were written over.
+        Fresh memory costs three times as much as all operations on it. autograd raises an error if a backward pass
+        needs overwritten pixels.
         """
         batch, height, width, channels = images_BHWC.shape
         shape, device = (batch, channels, height, width), images_BHWC.device

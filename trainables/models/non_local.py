@@ -1,6 +1,6 @@
-"""The non-local block of AGW: every place of a map looks at all others.
+"""The non-local block of AGW: every position of a map attends to all others.
 
-B batch, C channels, H W places of the map, N all places.
+B batch, C channels, H height, W width, N all positions.
 """
 
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 class NonLocal(nn.Module):
     """Wang et al. 2018 (arXiv 1711.07971), dot product form: x + W(theta(x)^T phi(x) g(x) / N).
 
-    W ends with a batch norm that begins at zero, so that a fresh block changes nothing.
+    W ends with a batch norm whose scale and bias start at zero, so that a fresh block changes nothing.
 
     Args:
         inner: channels of theta, phi and g.
@@ -26,11 +26,11 @@ class NonLocal(nn.Module):
         self.W = nn.Sequential(nn.Conv2d(inner, channels, 1), norm)
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
-        """A map of the same shape."""
+        """Return a map of the same shape."""
         theta_BNC = self.theta(map_BCHW).flatten(2).transpose(1, 2)
         phi_BCN = self.phi(map_BCHW).flatten(2)
         g_BNC = self.g(map_BCHW).flatten(2).transpose(1, 2)
-        # (theta phi) g = theta (phi g): without a softmax between them the small product comes first
+        # (theta phi) g = theta (phi g): there is no softmax in between, so the small product comes first
         mixed_BNC = theta_BNC @ (phi_BCN @ g_BNC) / phi_BCN.shape[2]
         mixed_BCHW = mixed_BNC.transpose(1, 2).unflatten(2, map_BCHW.shape[2:])
         looked: Tensor = self.W(mixed_BCHW)
@@ -47,7 +47,7 @@ class WithNonLocal(nn.Module):
         self.non_local = nn.ModuleDict({str(place): NonLocal(channels, inner) for place in range(first, len(stage))})
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
-        """The stage's map."""
+        """Return the stage's map."""
         for place, block in enumerate(self.blocks):
             map_BCHW = block(map_BCHW)
             if str(place) in self.non_local:

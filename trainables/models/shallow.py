@@ -1,6 +1,6 @@
-"""DAF:re's shallow network: two convolutions and two linear layers, the second of them the classifier.
+"""DAF:re's shallow network: two convolutions and two linear layers, the second of which is the classifier.
 
-B batch, D width, C channels, H W pixels.
+B batch, D feature dimension, C channels, H height, W width.
 """
 
 from typing import Any
@@ -18,9 +18,9 @@ DROPOUT = 0.2
 
 
 class ShallowBackbone(nn.Module):
-    """Twice convolution, batch norm, ReLU and pooling; then a linear layer, ReLU and dropout.
+    """Convolution, batch norm, ReLU and pooling, twice; then a linear layer, ReLU and dropout.
 
-    The linear layer is as long as the map it sees: another image size is another network.
+    The size of the linear layer depends on the image size.
     """
 
     num_branches = 1
@@ -36,12 +36,12 @@ class ShallowBackbone(nn.Module):
         self.num_tokens = size * size
 
     def forward(self, images_BHWC: Tensor, words_BL: Tensor | None = None) -> Features:
-        """The one branch, B x 1 x D."""
+        """Return the single branch, B x 1 x D."""
         map_BCHW = self.convolutions(self.input_step(images_BHWC))
         return {"branches": self.linear(map_BCHW.flatten(1))[:, None]}
 
     def layers(self) -> dict[str, int]:
-        """The layer of each of its weights, counted from the images on."""
+        """Return the layer of each parameter, counted from the input."""
         matcher: dict[str, Any] = {"stem": r"^convolutions\.0", "blocks": r"^(?:convolutions\.1|linear)"}
         layers: dict[str, int] = group_parameters(self, matcher, reverse=True)
         return layers

@@ -1,6 +1,6 @@
-"""The words beside an image: how they enter the transformer, and how hidden ones are guessed.
+"""An image's words in the transformer: embed them, and predict the masked ones.
 
-B batch, D width, L text length, V words.
+B batch, D feature dimension, L text length, V words.
 """
 
 import torch
@@ -13,8 +13,7 @@ EPS = 1e-12
 class WordEmbedding(nn.Module):
     """BERT's input (Devlin et al. 2019): embeddings of word, position and token type, a norm, dropout.
 
-    All three start at N(0, 1), as Hugging Face's `BertEmbeddings` does when it is built outside of BERT: so Animesion
-    uses it.
+    All three start at N(0, 1), as in Animesion: Hugging Face's `BertEmbeddings` starts so when built outside of BERT.
     """
 
     def __init__(self, num_words: int, length: int, width: int, dropout: float) -> None:
@@ -26,14 +25,14 @@ class WordEmbedding(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, words_BL: Tensor) -> Tensor:
-        """B x L x D."""
+        """Return B x L x D."""
         places_LD = self.places.weight[: words_BL.shape[1]]
         tokens_BLD: Tensor = self.dropout(self.norm(self.words(words_BL) + places_LD + self.kind))
         return tokens_BLD
 
 
 class TagDecoder(nn.Module):
-    """BERT's prediction of each word: linear, GELU, norm, and the word embeddings themselves as classifier."""
+    """BERT's word prediction: linear, GELU, norm, and the word embeddings as classifier."""
 
     def __init__(self, num_words: int, width: int) -> None:
         super().__init__()
@@ -41,5 +40,9 @@ class TagDecoder(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_words))
 
     def forward(self, tokens_BLD: Tensor, words_VD: Tensor) -> Tensor:
-        """Logits, B x L x V, by the embeddings with which the words came in."""
+        """Return logits, B x L x V.
+
+        Args:
+            words_VD: the word embeddings of the input, which serve as classifier.
+        """
         return functional.linear(self.transform(tokens_BLD), words_VD, self.bias)

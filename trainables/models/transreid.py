@@ -1,6 +1,6 @@
 """TransReID: a transformer's class token as global feature and, with JPM, four local ones over shuffled patches.
 
-B batch, T tokens, D width, R branches.
+B batch, T tokens, D feature dimension, R branches.
 """
 
 import copy
@@ -20,22 +20,22 @@ from trainables.models.vit import ViTSettings, build_vit
 from trainables.recipes.backbones import get_backbone
 from trainables.recipes.transreid import TransReIDRecipe
 
-SIDE_STD = 0.02  # of fresh side information embeddings
-GREY_SPREAD = 4.0  # of 255, between an image's channels: more than JPEG's noise, less than any colouring
+SIDE_STD = 0.02  # initial side information embeddings
+GREY_SPREAD = 4.0  # of 255, between an image's channels: more than JPEG noise, less than any color
 
 
 def build_transreid(recipe: TransReIDRecipe, num_works: int, num_words: int = 0) -> Model:
-    """He et al. 2021 (arXiv 2102.04378), from timm's blocks."""
+    """Build the model of He et al. 2021 (arXiv 2102.04378) from timm's blocks."""
     backbone = TransReIDBackbone(recipe)
     head = BranchHead(recipe, backbone.width, backbone.num_branches, num_works, neck_feature=recipe.neck_feature)
     return Model(backbone, head)
 
 
 class TransReIDBackbone(nn.Module):
-    """All blocks but the last are shared; each branch goes on with a last block and a final norm of its own.
+    """All blocks but the last are shared; each branch has its own last block and final norm.
 
-    The local branches share theirs, a copy of the global one's. Upstream keeps a third one and ImageNet's classifier as
-    dead weights; here all there is trains.
+    The local branches share theirs, a copy of the global branch's. Upstream keeps a third copy and ImageNet's
+    classifier as unused weights; here every weight is trained.
     """
 
     def __init__(self, recipe: TransReIDRecipe) -> None:
@@ -54,7 +54,7 @@ class TransReIDBackbone(nn.Module):
         self.input_step = InputStep(recipe)
         self.patch_embed = vit.patch_embed
         assert vit.cls_token is not None
-        assert vit.pos_embed is not None  # as timm's settings allow
+        assert vit.pos_embed is not None  # timm's type is optional
         self.cls_token = vit.cls_token
         self.pos_embed = vit.pos_embed
         self.side_information = SideInformation(recipe) if recipe.sie_weight else None
@@ -70,7 +70,7 @@ class TransReIDBackbone(nn.Module):
             remake_activations(self.trunk)
 
     def forward(self, images_BHWC: Tensor, words_BL: Tensor | None = None) -> Features:
-        """The class token of each branch, the global one first."""
+        """Return the class token of each branch, the global one first."""
         patches_BTD = self.patch_embed(self.input_step(images_BHWC))
         cls_BTD = self.cls_token.expand(len(patches_BTD), -1, -1)
         tokens_BTD = torch.cat([cls_BTD, patches_BTD], dim=1) + self.pos_embed
@@ -83,7 +83,7 @@ class TransReIDBackbone(nn.Module):
         return {"branches": torch.stack(branches, dim=1)}
 
     def layers(self) -> dict[str, int]:
-        """The layer of each of its weights, counted from the images on."""
+        """Return the layer of each parameter, counted from the input."""
         matcher: dict[str, Any] = {
             "stem": r"^(?:cls_token|pos_embed|patch_embed|side_information)",
             "blocks": [(r"^trunk\.(\d+)", None), (r"^(?:global|local)_branch", (9999,))],
@@ -94,18 +94,18 @@ class TransReIDBackbone(nn.Module):
     def _local_features(self, tokens_BTD: Tensor) -> list[Tensor]:
         assert self.local_branch is not None
         shuffled_BTD = shuffle_patches(tokens_BTD, self.shift, self.groups)
-        length = (tokens_BTD.shape[1] - 1) // self.parts  # patches beyond parts x length are left out, as upstream
+        length = (tokens_BTD.shape[1] - 1) // self.parts  # drops patches beyond parts x length, as upstream does
         cls_BTD = tokens_BTD[:, :1]
         starts = range(0, self.parts * length, length)
         parts = [torch.cat([cls_BTD, shuffled_BTD[:, start : start + length]], dim=1) for start in starts]
-        # the parts go through their shared block as one batch
+        # the parts pass through their shared block as one batch
         return list(self.local_branch(torch.cat(parts)).chunk(self.parts))
 
 
 class SideInformation(nn.Module):
-    """SIE (TransReID, section 3.3): an embedding of where an image comes from, added to every token.
+    """SIE (TransReID, section 3.3): an embedding of the source of an image, added to every token.
 
-    The paper's sides are cameras. Works have none; theirs is what a drawing is made with: colours, or black and white.
+    In the paper the source is the camera. Drawings have none; here it is color or black and white.
     """
 
     def __init__(self, recipe: TransReIDRecipe) -> None:
@@ -115,21 +115,22 @@ class SideInformation(nn.Module):
         self.weight = recipe.sie_weight
 
     def forward(self, sides_B: Tensor) -> Tensor:
-        """B x 1 x D for the numbers of the images' sides."""
+        """Return B x 1 x D for side numbers."""
         return self.weight * self.embedding[sides_B, None]
 
 
 def in_grey(images_BHWC: Tensor) -> Tensor:
-    """Whether each uint8 image is drawn without colour, B bools: its channels hardly differ."""
+    """Return whether each uint8 image has no color, B bools: its channels hardly differ."""
     spread_BHW = images_BHWC.amax(dim=3) - images_BHWC.amin(dim=3)
     return spread_BHW.flatten(1).float().mean(dim=1) < GREY_SPREAD
 
 
 def shuffle_patches(tokens_BTD: Tensor, shift: int, groups: int) -> Tensor:
-    """The patch tokens shifted and shuffled (TransReID, section 3.2); the class token at the front is left out.
+    """Shift and shuffle the patch tokens (TransReID, section 3.2) and drop the leading class token.
 
-    The first shift - 1 patches move to the end, then the groups are dealt out in turn. Where the groups do not come out
-    even, the token before the last is doubled first, as upstream does.
+    The first shift - 1 patches move to the end. Then the tokens are cut into `groups` equal chunks, and one token of
+    each chunk is taken in turn. If their number is not a multiple of `groups`, the second to last token is repeated
+    first, as upstream does.
     """
     shifted_BTD = torch.cat([tokens_BTD[:, shift:], tokens_BTD[:, 1:shift]], dim=1)
     if shifted_BTD.shape[1] % groups:

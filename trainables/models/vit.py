@@ -1,4 +1,4 @@
-"""timm's vision transformer with a stride between patches of its own, fresh or pretrained."""
+"""timm's vision transformer with a configurable patch stride, freshly initialized or pretrained."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,18 +27,18 @@ class ViTSettings:
     image_size: int
     stride_px: int
     drop_path: float = 0.0
-    dropout: float = 0.0  # of the two outputs of a block: after the attention's projection and after the MLP
+    dropout: float = 0.0  # at the two outputs of a block: after the attention's projection and after the MLP
     attention_dropout: float = 0.0  # of the attention probabilities
     norm_eps: float = 1e-6
-    corner_aligned: bool = False  # position embeddings are resized with their corners kept in place
-    initialize: Callable[[VisionTransformer], None]  # sets fresh weights; see initial.py
+    corner_aligned: bool = False  # resize position embeddings with align_corners
+    initialize: Callable[[VisionTransformer], None]  # initializes the weights; see initial.py
 
 
 class ScaledAttention(Attention):
-    """timm's attention with its `scale` heeded by the fused kernel too, which timm leaves at 1 / sqrt(channels)."""
+    """timm's attention, with `scale` also passed to the fused kernel, where timm uses 1 / sqrt(channels)."""
 
     def forward(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
-        """B x T x D in and out."""
+        """Map B x T x D to B x T x D."""
         batch, length, width = x.shape
         parts = self.qkv(x).reshape(batch, length, 3, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4)
         query, key, value = parts.unbind(0)
@@ -50,14 +50,20 @@ class ScaledAttention(Attention):
 
 
 def build_vit(settings: ViTSettings) -> VisionTransformer:
-    """The transformer without a classifier, for this image size and stride."""
+    """Return the transformer without a classifier, for this image size and stride.
+
+    Raises:
+        Error: the backbone is not a vision transformer, or its weights cannot be read.
+    """
     shape = get_backbone(settings.backbone)
     if not isinstance(shape, Transformer):
-        raise Error(f"backbone={settings.backbone!r} is no vision transformer. Take one whose name begins with vit.")
+        raise Error(
+            f"`backbone={settings.backbone!r}` is not a vision transformer. Use one whose name starts with vit."
+        )
     if not settings.pretrained:
         vit = _bare(settings, shape, settings.image_size)
         set_stride(vit, settings.image_size, settings.stride_px)
-        settings.initialize(vit)  # after resizing, which smooths position embeddings
+        settings.initialize(vit)  # after resizing, which would smooth position embeddings
         return vit
     vit = _bare(settings, shape, PRETRAINED_PX)
     settings.initialize(vit)  # a weights file may lack some tensors
@@ -67,10 +73,10 @@ def build_vit(settings: ViTSettings) -> VisionTransformer:
 
 
 def set_stride(vit: VisionTransformer, image_size: int, stride_px: int, *, corner_aligned: bool = False) -> None:
-    """Let `vit` cut images of this size into patches this far apart; its position embedding is resized to fit.
+    """Make `vit` cut images of this size into patches at this stride, and resize its position embedding to match.
 
-    Bilinearly and not antialiased, as TransReID does, or with the corners aligned, as Animesion does
-    (`scipy.ndimage.zoom` of order 1); timm's own way is bicubic.
+    Resizing is bilinear without antialiasing as in TransReID, or with aligned corners as in Animesion
+    (`scipy.ndimage.zoom` of order 1); timm itself uses bicubic.
     """
     patches = vit.patch_embed
     grid = (image_size - patches.patch_size[0]) // stride_px + 1
@@ -87,7 +93,7 @@ def set_stride(vit: VisionTransformer, image_size: int, stride_px: int, *, corne
 
 
 def _bare(settings: ViTSettings, shape: Transformer, image_size: int) -> VisionTransformer:
-    """The modules alone: class token and positions hold no values yet."""
+    """Return the modules; the class token and positions are uninitialized."""
     vit = VisionTransformer(
         img_size=image_size,
         patch_size=shape.patch_px,
@@ -106,7 +112,7 @@ def _bare(settings: ViTSettings, shape: Transformer, image_size: int) -> VisionT
     )
     for module in vit.modules():
         if isinstance(module, Mlp):
-            module.drop1.p = 0.0  # the papers drop a block's outputs, not the inside of its MLP
+            module.drop1.p = 0.0  # the papers apply dropout to a block's outputs, not inside its MLP
         if isinstance(module, ScaledAttention) and shape.attention_scale is not None:
             module.scale = shape.attention_scale
     return vit
@@ -119,7 +125,7 @@ def _weights(vit: VisionTransformer, settings: ViTSettings, shape: Transformer) 
 
 
 def without_classifier(states: States) -> States:
-    """The weights of the transformer alone: no head, and no distillation token, as TransReID reads DeiT."""
+    """Return the weights without head and distillation token, as TransReID reads DeiT."""
     if "dist_token" in states:
         positions = states["pos_embed"]
         states = {**states, "pos_embed": torch.cat([positions[:, :1], positions[:, 2:]], dim=1)}

@@ -277,7 +277,7 @@ GOOD: dict[str, Any] = {
     ("wrong", "message"),
     [
         ({"query_features": np.zeros(3)}, r"query_features has the shape \(3,\)"),
-        ({"gallery_features": np.zeros((2, 4))}, "query_features is 3 wide and gallery_features 4"),
+        ({"gallery_features": np.zeros((2, 4))}, "query_features has 3 columns and gallery_features 4"),
         ({"gallery_features": np.zeros((3, 3))}, "gallery_features has 3 rows and gallery_works 2 labels"),
         ({"query_features": np.array([[0, 0, 0], [0, np.nan, 0]])}, "query_features holds NaN or infinity, .* row 1"),
         ({"gallery_features": np.full((2, 3), -np.inf)}, "gallery_features holds NaN or infinity, .* row 0"),
