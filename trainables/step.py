@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from shards_tools.errors import Error
 from trainables.batches import Batch
-from trainables.losses import Losses
+from trainables.losses.total import Losses
 from trainables.models.model import Features, Model
 from trainables.progress import random_states, restore_random_states
 from trainables.ranks import ALONE, Ranks

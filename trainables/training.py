@@ -15,7 +15,7 @@ from shards_tools.images import Images, NativeImages
 from shards_tools.manifest import Manifest
 from trainables.batches import TrainingSet
 from trainables.evaluation import Evaluation
-from trainables.losses import Losses
+from trainables.losses.total import Losses
 from trainables.models import build_model
 from trainables.models.model import Model
 from trainables.optimizer import build_optimizer

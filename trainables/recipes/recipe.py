@@ -5,6 +5,7 @@ from typing import Literal
 
 from shards_tools.errors import Error
 from shards_tools.plans import PLANS
+from trainables.losses.registry import ID_LOSSES
 from trainables.recipes.backbones import get_backbone
 from trainables.recipes.checks import above_zero, at_least_zero, one_of, require
 from trainables.recipes.images import ImageSettings, check_images
@@ -33,7 +34,7 @@ class Recipe(ImageSettings, OptimizerSettings):
     plan: Literal["full", "papers", "shuffle", "balanced", "cross_role"] = "full"  # which images form which batch
     images_per_epoch: int | None = None  # None: a whole pass of the plan; else short epochs that cover it in turn
 
-    id_loss: Literal["softmax", "arcface", "cosface", "circle"] = "softmax"  # which work is it?
+    id_loss: str = "softmax"  # which work is it? A name in trainables/losses/registry.py
     id_weight: float = 1.0
     id_margin: float = 0.5  # of all but softmax: radians of arcface, cosine of cosface, the paper's m of circle
     id_scale: float = 30.0
@@ -74,14 +75,15 @@ class Recipe(ImageSettings, OptimizerSettings):
         raise NotImplementedError
 
     def _check_id_loss(self) -> None:
-        one_of(self, "id_loss", "softmax", "arcface", "cosface", "circle")
+        cosine = ID_LOSSES.find(self.id_loss).cosine
         at_least_zero(self, "id_weight", "id_margin")
         above_zero(self, "id_scale", "sub_centres")
         require(self, "label_smoothing", 0 <= self.label_smoothing < 1, "a fraction below 1")
-        if self.id_loss == "softmax":
-            require(self, "sub_centres", self.sub_centres == 1, "1 with id_loss=softmax, which has no centres")
-        else:
+        if cosine:
             require(self, "label_smoothing", self.label_smoothing == 0, f"0 with id_loss={self.id_loss}")
+        else:
+            rule = f"1 with id_loss={self.id_loss}, which has no centres"
+            require(self, "sub_centres", self.sub_centres == 1, rule)
 
 
 def refuse_single_work(num_works: int) -> None:
