@@ -21,6 +21,7 @@ class Registry(dict[str, Entry]):
     def __init__(self, kind: str, entries: dict[str, Entry]) -> None:
         super().__init__(entries)
         self.kind = kind
+        self.added: set[str] = set()  # names that `register` added
 
     def find(self, name: str) -> Entry:
         """Return the entry called `name`.
@@ -43,7 +44,9 @@ class Registry(dict[str, Entry]):
             raise Error(f"{name!r} is not a valid name for a {self.kind}. Use letters, digits and any of _ . + -")
         if name in self and not _same(self[name], entry):
             raise Error(f"A different {self.kind} is already registered as {name!r}. Choose another name.")
-        self.setdefault(name, entry)
+        if name not in self:
+            self[name] = entry
+            self.added.add(name)
 
 
 def _same(one: Any, other: Any) -> bool:
