@@ -45,6 +45,7 @@ def train(
     reading: str = "auto",
     ranks: Ranks = ALONE,
     watch: Callable[[Progress], None] | None = None,
+    accept_changed_code: bool = False,
 ) -> None:
     """Train a recipe on a fold and report the metrics on its val split after every epoch.
 
@@ -59,10 +60,11 @@ def train(
         reading: one of READINGS of shards_tools/images.py; with `resume`, `auto` is the checkpoint's own.
         ranks: this process and those that train with it; the first alone reports and writes.
         watch: called after every batch with the epoch's progress.
+        accept_changed_code: resume although the user's own code has changed since the checkpoint.
     """
     if seed < 0:
         raise Error(f"seed={seed} does not do: take a whole number of at least 0.")
-    start = _start(resume, recipe, manifest, fold, seed, reading)
+    start = _start(resume, recipe, manifest, fold, seed, reading, accept_changed_code)
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     forget_peaks(where)
     training = prepare(
@@ -147,11 +149,19 @@ class _Start:
     reading: str
 
 
-def _start(resume: Path | None, recipe: Recipe, manifest: Manifest, fold: int, seed: int, reading: str) -> _Start:
+def _start(
+    resume: Path | None,
+    recipe: Recipe,
+    manifest: Manifest,
+    fold: int,
+    seed: int,
+    reading: str,
+    accept_changed_code: bool,
+) -> _Start:
     """What the checkpoint has behind it; refuses a checkpoint of another training."""
     if resume is None:
         return _Start(epoch=0, metrics={}, progress=None, reading=reading)
-    info = read_info(resume)
+    info = read_info(resume, accept_changed_code=accept_changed_code)
     asked: dict[str, Any] = {"recipe": recipe, "fingerprint": manifest.fingerprint, "fold": fold, "seed": seed}
     if reading != "auto" and "stream" in (reading, info.reading):  # its batches are others; elsewhere no pixel differs
         asked["reading"] = reading

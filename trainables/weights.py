@@ -76,7 +76,7 @@ def file_weights(network: nn.Module, file: str, clean: Callable[[States], States
 
 def converted(states: States, network: nn.Module) -> States:
     """Weights in any form that a network of timm's knows, in this one's: its names, and positions of its size."""
-    convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+    convert = getattr(sys.modules.get(type(network).__module__), "checkpoint_filter_fn", None)
     return _tensors(convert(states, network) if convert else states)
 
 

@@ -1,12 +1,13 @@
 """What every recipe says, and how its values are checked."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from shards_tools.errors import Error
 from shards_tools.plans import PLANS
 from trainables.losses.registry import ID_LOSSES
-from trainables.recipes.backbones import get_backbone
+from trainables.recipes.backbones import OwnNetwork, get_backbone
 from trainables.recipes.checks import above_zero, at_least_zero, one_of, require
 from trainables.recipes.images import ImageSettings, check_images
 from trainables.recipes.optimization import OptimizerSettings, check_optimization
@@ -18,6 +19,8 @@ IDENTITY_FIELDS = ("name", "system", "table", "row", "preset", "scale")
 @dataclass(frozen=True, kw_only=True)
 class Recipe(ImageSettings, OptimizerSettings):
     """A full training configuration: the fields that every family shares."""
+
+    WORDS: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # key -> words that stand for a value of another type
 
     name: str
     system: str  # the family: which model and which losses
@@ -61,9 +64,14 @@ class Recipe(ImageSettings, OptimizerSettings):
             require(self, "images_per_epoch", self.images_per_epoch >= self.batch_size, rule)
         rule = "none where pretrained=false, which starts from fresh weights"
         require(self, "weights_file", self.pretrained or self.weights_file is None, rule)
-        named = get_backbone(self.backbone).pretrained_name
-        if self.pretrained and named is None and self.weights_file is None:
+        shape = get_backbone(self.backbone)
+        has_weights = shape.pretrained_name is not None or isinstance(shape, OwnNetwork)
+        if self.pretrained and not has_weights and self.weights_file is None:
             raise Error(f"{self.name}: backbone {self.backbone!r} has no pretrained weights. Set pretrained=false.")
+
+    def completed(self, values: Mapping[str, object]) -> Mapping[str, object]:
+        """Return the values to set together with those that they imply, which a family may take from its backbone."""
+        return values
 
     @property
     def batch_size(self) -> int:

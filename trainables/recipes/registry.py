@@ -1,10 +1,11 @@
-"""The recipes, one file per system; RECIPES is the registry."""
+"""The registry of recipes; a recipe may also be registered from outside."""
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from shards_tools.errors import Error, unknown
+from shards_tools.registry import Registry
 from trainables.recipes import agw, animesion, dafre, icartoonface, open_networks, transreid
 from trainables.recipes.recipe import IDENTITY_FIELDS, Recipe
 from trainables.recipes.settings import override
@@ -26,18 +27,32 @@ AT_BOTH_SCALES = (
     *icartoonface.RECIPES,
     *open_networks.RECIPES,
 )
-# every recipe of the papers' networks has a tiny twin, NAME-tiny
-RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe
-    for recipe in (*AT_BOTH_SCALES, *(tiny_form(recipe) for recipe in AT_BOTH_SCALES if recipe.scale == "paper"))
-}
+# every recipe at paper scale has a tiny twin, NAME-tiny, which may be set by hand
+RECIPES: Registry[Recipe] = Registry("recipe", {recipe.name: recipe for recipe in AT_BOTH_SCALES})
+for _paper in AT_BOTH_SCALES:
+    if _paper.scale == "paper":
+        RECIPES.setdefault(f"{_paper.name}-tiny", tiny_form(_paper))
 
 
 def get_recipe(name: str) -> Recipe:
-    """The recipe called `name`."""
-    if name not in RECIPES:
-        raise unknown("recipe", name, RECIPES)
-    return RECIPES[name]
+    """Return the recipe called `name`."""
+    return RECIPES.find(name)
+
+
+def register_recipe(name: str, base: str, **settings: object) -> None:
+    """Make a recipe available as `--recipe NAME`: the recipe `base` with these settings.
+
+    If `base` is at paper scale, the tiny twin NAME-tiny is derived from it, unless a recipe of that name is there.
+
+    Raises:
+        Error: there is no recipe `base`, a setting is invalid, or the name is taken by a different recipe.
+    """
+    own = dataclasses.replace(get_recipe(base), name=name, table=None, row=None, preset=None)
+    recipe = override(own, settings)
+    twin = tiny_form(recipe) if recipe.scale == "paper" and f"{name}-tiny" not in RECIPES else None
+    RECIPES.register(name, recipe)
+    if twin is not None:
+        RECIPES.register(twin.name, twin)
 
 
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:

@@ -1,0 +1,5 @@
+"""The recipes, one file per system; `registry` knows them by name. Reading them needs no torch."""
+
+from trainables.recipes.registry import FAMILIES, RECIPES, get_recipe, recipe_from_dict, register_recipe
+
+__all__ = ["FAMILIES", "RECIPES", "get_recipe", "recipe_from_dict", "register_recipe"]
