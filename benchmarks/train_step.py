@@ -33,7 +33,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from benchmarks.upstream_models import UPSTREAM, UpstreamStep, take_weights, upstream_name
 from trainables.batches import Batch
-from trainables.losses import Losses
+from trainables.losses.total import Losses
 from trainables.models import build_model
 from trainables.optimizer import build_optimizer
 from trainables.recipes import get_recipe

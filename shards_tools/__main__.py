@@ -12,12 +12,14 @@ from shards_tools.drawing.face import SIZE
 from shards_tools.drawing.layouts import LAYOUTS
 from shards_tools.drawing.tree import draw_tree
 from shards_tools.duplicates import describe_duplicates
-from shards_tools.errors import Error, unknown
+from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
 from shards_tools.overview import count_overview, describe_contents, describe_overview
+from shards_tools.plugins import add_import_option, load_plugins
 from shards_tools.sheet import write_sheet
 from shards_tools.sources import SOURCES
+from shards_tools.sources.checks import check_source
 from shards_tools.sources.folds import cut_into_folds
 from shards_tools.verify import LEVELS, verify
 
@@ -43,7 +45,7 @@ def _parser() -> Parser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="{build,show,verify,draw}")
 
     command = commands.add_parser("build", help="write shards and their manifest")
-    command.add_argument("source", metavar="KIND", help=f"kind of source: {', '.join(SOURCES)}")
+    command.add_argument("source", metavar="KIND", help=f"kind of source: {', '.join(SOURCES)}, or a registered one")
     command.add_argument("folder", metavar="SOURCE", type=Path, help="folder with the images and their lists")
     command.add_argument("--out", metavar="SHARDS", type=Path, required=True, help="new folder for the shards")
     command.add_argument(
@@ -51,6 +53,7 @@ def _parser() -> Parser:
         action="store_true",
         help="allow the same image in two folds, or in two of train, val and test",
     )
+    add_import_option(command)
     command.add_argument("--five-fold", action="store_true", help="lsasrd: split a plain tree into five folds by work")
     command.add_argument("--seed", metavar="N", type=_seed, help="random seed of --five-fold (default: 0)")
 
@@ -102,11 +105,11 @@ def _size(text: str) -> int:
 
 
 def _build(chosen: Any) -> dict[str, Any]:
-    if chosen.source not in SOURCES:
-        raise unknown("source", chosen.source, SOURCES)
+    load_plugins(chosen.imports)
+    scan = SOURCES.find(chosen.source)
     if chosen.seed is not None and not chosen.five_fold:
         raise Error("--seed works only with --five-fold, which is not set. Add --five-fold or remove --seed.")
-    source = SOURCES[chosen.source](chosen.folder)
+    source = check_source(chosen.source, scan(chosen.folder))
     if chosen.five_fold:
         source = cut_into_folds(source, chosen.seed or 0)
     for path in source.left_out:

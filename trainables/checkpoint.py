@@ -10,8 +10,10 @@ import dataclasses
 import json
 import math
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -21,9 +23,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from shards_tools.errors import Error
+from shards_tools.plugins import changed_plugins, plugin_hashes
+from shards_tools.registry import Registry
+from trainables.losses.registry import ID_LOSSES, METRIC_LOSSES
 from trainables.models import build_model
 from trainables.models.model import Model
 from trainables.recipes import recipe_from_dict
+from trainables.recipes.backbones import BACKBONES, TIMM
 from trainables.recipes.recipe import Recipe
 
 FORMAT = 3
@@ -49,6 +55,8 @@ class CheckpointInfo:
     num_threads: int
     reading: str  # how the training images were read; see shards_tools/images.py
     versions: dict[str, str]
+    # the user's own code, as it was given with --import -> SHA-256; a file by its absolute path
+    plugins: dict[str, str] = field(default_factory=dict)
 
 
 def versions() -> dict[str, str]:
@@ -61,8 +69,12 @@ def versions() -> dict[str, str]:
     }
 
 
-def read_info(folder: Path) -> CheckpointInfo:
-    """What the checkpoint in `folder` is."""
+def read_info(folder: Path, *, accept_changed_code: bool = False) -> CheckpointInfo:
+    """What the checkpoint in `folder` is.
+
+    Args:
+        accept_changed_code: accept it although the user's own code has changed since it was written.
+    """
     path = folder / INFO_NAME
     if not path.is_file():
         raise Error(f"{folder} holds no checkpoint: there is no {INFO_NAME} in it. Name the folder that holds one.")
@@ -70,19 +82,54 @@ def read_info(folder: Path) -> CheckpointInfo:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as failure:
         raise Error(f"{path} is not readable as JSON ({failure}). Take another checkpoint.") from failure
-    missing = {field.name for field in dataclasses.fields(CheckpointInfo)} - set(values)
+    missing = {each.name for each in dataclasses.fields(CheckpointInfo)} - set(values) - {"plugins"}
     if values.get("format") != FORMAT or missing:
         raise Error(f"{path} has format {values.get('format')!r}, not {FORMAT}. Take another checkpoint.")
     values.pop("format")
     metrics = {name: math.nan if value is None else value for name, value in values["metrics"].items()}
+    plugins = values.get("plugins", {})
+    _refuse_unregistered(folder, values["recipe"], plugins)
+    if not accept_changed_code:
+        _refuse_changed_code(folder, values["recipe"], plugins)
     recipe = recipe_from_dict(values["recipe"])
     labels = {name: tuple(values[name]) for name in ("works", "vocabulary")}
     return CheckpointInfo(**{**values, "recipe": recipe, "metrics": metrics, **labels})
 
 
-def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Model, CheckpointInfo]:
-    """The checkpoint's model in evaluation mode, and what it is."""
-    info = read_info(folder)
+REGISTRIES: dict[str, Registry[Any]] = {"backbone": BACKBONES, "metric_loss": METRIC_LOSSES, "id_loss": ID_LOSSES}
+
+
+def _refuse_unregistered(folder: Path, recipe: Mapping[str, Any], plugins: Mapping[str, str]) -> None:
+    for key, registry in REGISTRIES.items():
+        name = recipe.get(key, "")
+        if not name or name in registry or name.startswith(TIMM):
+            continue
+        files = " ".join(f"--import {plugin}" for plugin in plugins) or "--import FILE.py, the file that registers it"
+        raise Error(f"{folder} needs {key}={name}, which is not registered. Add {files}.")
+
+
+def _refuse_changed_code(folder: Path, recipe: Mapping[str, Any], plugins: Mapping[str, str]) -> None:
+    """Refuse a checkpoint that was written with other code of the user's than is loaded now."""
+    changed = changed_plugins(plugins)
+    needs_own_code = any(recipe.get(key) in registry.added for key, registry in REGISTRIES.items())
+    if needs_own_code and not set(plugins.values()) & set(plugin_hashes().values()):
+        changed += plugins  # its names are registered by code that it does not know
+    if changed:
+        raise Error(
+            f"{folder} was trained with another version of {changed[0]}. Restore that version, or add"
+            " --accept-changed-code (in Python: accept_changed_code=True)."
+        )
+
+
+def load_model(
+    folder: Path, device: torch.device | str = "cpu", *, accept_changed_code: bool = False
+) -> tuple[Model, CheckpointInfo]:
+    """The checkpoint's model in evaluation mode, and what it is.
+
+    Args:
+        accept_changed_code: load it although the user's own code has changed since it was written.
+    """
+    info = read_info(folder, accept_changed_code=accept_changed_code)
     # its weights are in the checkpoint: none are fetched; and it is not trained: no activations are made again
     recipe = dataclasses.replace(info.recipe, pretrained=False, weights_file=None, checkpointing=False)
     model = build_model(recipe, len(info.works), len(info.vocabulary))

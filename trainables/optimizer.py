@@ -17,11 +17,16 @@ KINDS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 
 
-def build_optimizer(model: Model, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD, Adam or AdamW over all that trains; each group's `lr_factor` is its learning rate over the recipe's."""
+def build_optimizer(model: Model, recipe: Recipe, losses: nn.Module | None = None) -> torch.optim.Optimizer:
+    """SGD, Adam or AdamW over all that trains; each group's `lr_factor` is its learning rate over the recipe's.
+
+    Args:
+        losses: whose own weights are trained too, as those of the head are.
+    """
     groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
     depths = depths_below_head(model) if recipe.layer_lr_decay < 1 else {}
-    for name, weight in model.named_parameters():
+    own = [] if losses is None else losses.named_parameters()
+    for name, weight in (*model.named_parameters(), *own):
         if not weight.requires_grad:
             continue
         factor = recipe.bias_lr_factor if name.endswith("bias") else 1.0

@@ -7,6 +7,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from shards_tools.errors import Error
+from shards_tools.plugins import plugin_hashes
 from trainables.checkpoint import (
     INFO_NAME,
     STATE_NAME,
@@ -73,6 +74,7 @@ def _info(training: Training, epoch: int, metrics: dict[str, float]) -> Checkpoi
         num_threads=torch.get_num_threads(),
         reading=training.reading,
         versions=versions(),
+        plugins=plugin_hashes(),
     )
 
 

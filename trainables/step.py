@@ -7,14 +7,14 @@ B batch, H height, W width, C channels, L text length.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
 
 from shards_tools.errors import Error
 from trainables.batches import Batch
-from trainables.losses import Losses
+from trainables.losses.total import Losses
 from trainables.models.model import Features, Model
 from trainables.progress import random_states, restore_random_states
 from trainables.ranks import ALONE, Ranks
@@ -41,7 +41,9 @@ class Step:
         self._teacher = teacher
         self._wrapped = ranks.wrap(model.backbone)
         self._backbone: Callable[..., Features] = torch.compile(self._wrapped) if recipe.compiled else self._wrapped
-        self._trained = [weight for weight in model.parameters() if weight.requires_grad]
+        weights = (*model.parameters(), *losses.parameters())
+        self._trained = [weight for weight in weights if weight.requires_grad]
+        self._checked = False  # whether the losses hold all weights that they train
         self._device = next(model.parameters()).device
         if recipe.micro_batch is not None:
             _refuse_batch_norms(model.backbone, recipe)
@@ -68,6 +70,7 @@ class Step:
 
     def _whole(self, batch: Batch) -> dict[str, Tensor]:
         losses: dict[str, Tensor] = self._losses(self._model.head(self._features(batch)), batch.labels, batch.asked)
+        self._refuse_untrained(losses, [])
         losses["loss"].backward()  # type: ignore[no-untyped-call]
         return losses
 
@@ -88,8 +91,10 @@ class Step:
         whole = {name: self._ranks.gather(value).requires_grad_() for name, value in own.items()}
         asked = None if batch.asked is None else self._ranks.gather(batch.asked)
         losses: dict[str, Tensor] = self._losses(self._model.head(whole), self._ranks.gather(batch.labels), asked)
+        self._refuse_untrained(losses, whole.values())
         losses["loss"].backward()  # type: ignore[no-untyped-call]
         self._ranks.average_gradients(self._model.head)
+        self._ranks.average_gradients(self._losses)
         gradients = {name: self._ranks.own_gradient(value, len(batch.labels)) for name, value in whole.items()}
         after, start = random_states(self._device), 0
         for number, part in enumerate(parts):
@@ -103,6 +108,17 @@ class Step:
         restore_random_states(after, self._device)
         return losses
 
+    def _refuse_untrained(self, losses: dict[str, Tensor], leaves: Iterable[Tensor]) -> None:
+        """At the first step, refuse a loss with weights that the optimizer does not have."""
+        known = {id(tensor) for tensor in (*self._trained, *leaves)}
+        for name in () if self._checked else ("id_loss", "metric_loss"):
+            if name in losses and any(id(leaf) not in known for leaf in _leaves(losses[name])):
+                raise Error(
+                    f"{name}={getattr(self._recipe, name)} has weights that would not be trained. Let its factory"
+                    " return an nn.Module that holds them."
+                )
+        self._checked = True
+
     def _features(self, batch: Batch) -> Features:
         bf16 = self._recipe.precision == "bf16"
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=bf16):
@@ -112,6 +128,19 @@ class Step:
                     features = {**features, "teacher_logits": self._teacher.classify(batch.images)}
         # losses are float32: distances cancel in bfloat16
         return {name: value.float() if value.is_floating_point() else value for name, value in features.items()}
+
+
+def _leaves(value: Tensor) -> Iterator[Tensor]:
+    """Every tensor that `value` was computed from and that gets a gradient."""
+    to_visit, seen = [value.grad_fn], set()
+    while to_visit:
+        node = to_visit.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            yield node.variable
+        to_visit += [before for before, _ in node.next_functions]
 
 
 def _go_back(features: Features, gradients: Features) -> None:

@@ -15,7 +15,7 @@ from shards_tools.images import Images, NativeImages
 from shards_tools.manifest import Manifest
 from trainables.batches import TrainingSet
 from trainables.evaluation import Evaluation
-from trainables.losses import Losses
+from trainables.losses.total import Losses
 from trainables.models import build_model
 from trainables.models.model import Model
 from trainables.optimizer import build_optimizer
@@ -88,8 +88,9 @@ def prepare(
         model = model.to(memory_format=torch.channels_last)
     if ranks.world > 1 and where.type == "cuda":  # batch norms see the whole batch
         model.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)  # type: ignore[no-untyped-call]
-    losses = Losses(recipe, len(works), int(model.backbone.width)).to(where)  # type: ignore[arg-type]
-    optimizer = build_optimizer(model, recipe)
+    width, num_branches = int(model.backbone.width), int(model.backbone.num_branches)  # type: ignore[arg-type]
+    losses = Losses(recipe, len(works), width, num_branches).to(where)
+    optimizer = build_optimizer(model, recipe, losses)
     teacher = load_teacher(recipe, names, where)
     step = Step(recipe, model, losses, optimizer, ranks, teacher)
     threads = torch.get_num_threads()

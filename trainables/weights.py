@@ -83,7 +83,7 @@ def file_weights(network: nn.Module, file: str, clean: Callable[[States], States
 
 def converted(states: States, network: nn.Module) -> States:
     """Convert weights in any format that timm's network understands to its names and position embedding size."""
-    convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+    convert = getattr(sys.modules.get(type(network).__module__), "checkpoint_filter_fn", None)
     return _tensors(convert(states, network) if convert else states)
 
 

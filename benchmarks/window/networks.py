@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.window.session import DEVICE, Session
 from trainables.batches import Batch, EpochBatches, TrainingSet
-from trainables.losses import Losses
+from trainables.losses.total import Losses
 from trainables.models import build_model
 from trainables.models.model import Model
 from trainables.optimizer import build_optimizer

@@ -1,16 +1,20 @@
 """A small drawn data set, and recipes small enough to train in a moment."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from shards_tools import plugins
 from shards_tools.build import build
 from shards_tools.manifest import Manifest
 from shards_tools.sources import lsasrd
-from trainables.recipes import get_recipe
+from trainables.losses.registry import ID_LOSSES, METRIC_LOSSES
+from trainables.recipes import RECIPES, get_recipe
+from trainables.recipes.backbones import BACKBONES
 from trainables.recipes.settings import override
 from trainables.recipes.transreid import TransReIDRecipe
 
@@ -82,3 +86,26 @@ def draw_stripes(work: int, role: int, image: int) -> Image.Image:
     noise = np.random.default_rng((work, role, image)).normal(0, 8, (24, 24, 3))
     pixels = colour + 40 * wave[..., None] + noise + 30
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture
+def own_registrations() -> Iterator[None]:
+    """Forget what a test registers and which files it imports."""
+    registries = (BACKBONES, METRIC_LOSSES, ID_LOSSES, RECIPES)
+    before = [(dict(registry), set(registry.added)) for registry in registries]
+    hashes = dict(plugins._hashes)
+    yield
+    for registry, (entries, added) in zip(registries, before, strict=True):
+        registry.clear()
+        registry.update(entries)
+        registry.added = added
+    plugins._hashes.clear()
+    plugins._hashes.update(hashes)
+
+
+@pytest.fixture
+def own_code(own_registrations: None) -> Path:
+    """The user's file of these tests, imported."""
+    file = Path(__file__).parent / "own_code.py"
+    plugins.load_plugins([str(file)])
+    return file

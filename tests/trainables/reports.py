@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from trainables.checkpoint import load_model
 from trainables.machine import NAMES as SYSTEM_NAMES
 
 OF_THE_MOMENT = {"time", "seconds", "images_per_second", "ms_per_image", "rss_mb", *SYSTEM_NAMES}
@@ -25,3 +26,24 @@ class Reports:
 
     def lasting(self) -> list[dict[str, float]]:
         return [{key: value for key, value in entry.items() if key not in OF_THE_MOMENT} for entry in self.metrics]
+
+
+def state_of(folder: Path):
+    """The weights and the state of a checkpoint."""
+    model, _ = load_model(folder)
+    return model.state_dict(), torch.load(folder / "state.pt", weights_only=True)
+
+
+def assert_equal(first, second) -> None:
+    """Equal to the bit, through dicts and lists."""
+    if isinstance(first, torch.Tensor):
+        assert torch.equal(first, second)
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for key in first:
+            assert_equal(first[key], second[key])
+    elif isinstance(first, list | tuple):
+        for one, other in zip(first, second, strict=True):
+            assert_equal(one, other)
+    else:
+        assert first == second

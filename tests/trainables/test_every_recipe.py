@@ -17,7 +17,7 @@ from shards_tools.sources import dafull, lsasrd
 from tests.trainables.reports import Reports
 from trainables.batches import Batch
 from trainables.loop import train
-from trainables.losses import Losses
+from trainables.losses.total import Losses
 from trainables.models import build_model
 from trainables.optimizer import build_optimizer
 from trainables.recipes import RECIPES, get_recipe

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from shards_tools.errors import Error
-from tests.trainables.reports import Reports
+from tests.trainables.reports import Reports, assert_equal, state_of
 from trainables.checkpoint import load_model, read_info
 from trainables.evaluation import Evaluation, extract_features
 from trainables.loop import train, train_one_epoch
@@ -20,27 +20,6 @@ from trainables.recipes import RECIPES, get_recipe
 from trainables.recipes.settings import override
 from trainables.step import NonFiniteLoss
 from trainables.training import prepare
-
-
-def state_of(folder: Path):
-    model, _ = load_model(folder)
-    return model.state_dict(), torch.load(folder / "state.pt", weights_only=True)
-
-
-def assert_equal(first, second) -> None:
-    """Equal to the bit, through dicts and lists."""
-    if isinstance(first, torch.Tensor):
-        assert torch.equal(first, second)
-    elif isinstance(first, dict):
-        assert first.keys() == second.keys()
-        for key in first:
-            assert_equal(first[key], second[key])
-    elif isinstance(first, list | tuple):
-        for one, other in zip(first, second, strict=True):
-            assert_equal(one, other)
-    else:
-        assert first == second
-
 
 SIZES = {"image_size": 24, "images_per_epoch": None, "epochs": 3, "warmup_epochs": 2}
 PK = {"works_per_batch": 4, "images_per_work": 4}

@@ -12,6 +12,7 @@ import torch.distributed as dist
 
 from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
+from shards_tools.plugins import load_plugins
 from trainables import reading
 from trainables.batches import EpochBatches
 from trainables.checkpoint import load_model
@@ -25,7 +26,11 @@ processes = multiprocessing.get_context("spawn")
 ALIKE = {"erase_probability": 0.0, "drop_path": 0.0}
 
 
+OWN_CODE = Path(__file__).parent / "own_code.py"
+
+
 def train_as(rank: int, world: int, folder: Path, recipe: Recipe, address: str, settings: dict[str, Any]) -> None:
+    load_plugins([str(OWN_CODE)])
     torch.set_num_threads(1)
     if world > 1:
         wait = timedelta(seconds=60)
@@ -64,9 +69,11 @@ def trained(world: int, folder: Path, recipe: Recipe, manifest, **settings):
         ({"jpm": True, "stride_px": 6, "images_per_work": 5}, 3, {}),  # 20 images: 7, 7 and 6
         ({"metric_loss": "wrt", "centre_weight": 0.01, "micro_batch": 3}, 2, {}),
         ({"ema_decay": 0.8}, 2, {"reading": "offset"}),
+        ({"metric_loss": "proxy_nca", "clip_norm": 1.0}, 2, {}),
     ],
-    ids=["jpm-of-3", "micro-batches-and-centres", "running-mean"],
+    ids=["jpm-of-3", "micro-batches-and-centres", "running-mean", "proxies"],
 )
+@pytest.mark.usefixtures("own_code")
 def test_ranks_learn_what_one_learns_alone(small_recipe, manifest, tmp_path, changes, world, settings):
     recipe = small_recipe(epochs=2, optimiser="sgd", lr=0.01, **ALIKE, **changes)
     alone, expected = trained(1, tmp_path / "alone", recipe, manifest, **settings)
@@ -74,11 +81,15 @@ def test_ranks_learn_what_one_learns_alone(small_recipe, manifest, tmp_path, cha
     np.testing.assert_allclose(together, alone, rtol=1e-4)
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-5)
+    kept = [torch.load(tmp_path / name / "2" / "state.pt", weights_only=True) for name in ("alone", "together")]
+    for name, value in kept[0]["losses"].items():  # centres, or weights of the loss's own
+        torch.testing.assert_close(kept[1]["losses"][name], value, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("own_code")
 def test_a_training_of_ranks_goes_on_from_its_checkpoint(small_recipe, manifest, tmp_path):
-    recipe = small_recipe(epochs=2, **ALIKE)
+    recipe = small_recipe(epochs=2, metric_loss="proxy_nca", **ALIKE)
     whole, expected = trained(2, tmp_path / "whole", recipe, manifest)
     again, found = trained(2, tmp_path / "again", recipe, manifest, resume=tmp_path / "whole" / "1")
     np.testing.assert_array_equal(again, whole)

@@ -9,7 +9,7 @@ from timm.utils import ModelEmaV3
 
 from shards_tools.errors import Error
 from trainables.batches import Batch
-from trainables.losses import Losses
+from trainables.losses.total import Losses
 from trainables.models import build_model
 from trainables.optimizer import build_optimizer
 from trainables.recipes import get_recipe

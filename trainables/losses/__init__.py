@@ -1,5 +1,1 @@
-"""The losses, one thing per file; a recipe says which and how much of each."""
-
-from trainables.losses.total import Losses
-
-__all__ = ["Losses"]
+"""The losses, one thing per file; a recipe says which and how much of each. `registry` knows them by name."""

@@ -4,6 +4,7 @@ B batch, N works.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,12 +12,27 @@ from torch.nn import functional
 
 from trainables.recipes.recipe import Recipe
 
+IdLoss = Callable[[Tensor, Tensor], Tensor]  # (logits or cosines BN, works B) -> the mean over the batch
 
-def identity_loss(logits_BN: Tensor, works_B: Tensor, recipe: Recipe) -> Tensor:
-    """The recipe's `id_loss`, the mean over the batch."""
-    if recipe.id_loss == "softmax":
-        return functional.cross_entropy(logits_BN, works_B, label_smoothing=recipe.label_smoothing)
-    return functional.cross_entropy(MARGINS[recipe.id_loss](logits_BN, works_B, recipe), works_B)
+
+def softmax(recipe: Recipe) -> IdLoss:
+    """Return cross-entropy with the recipe's label smoothing."""
+    return partial(functional.cross_entropy, label_smoothing=recipe.label_smoothing)
+
+
+def arcface(recipe: Recipe) -> IdLoss:
+    """Return cross-entropy over ArcFace's logits."""
+    return lambda cosines_BN, works_B: functional.cross_entropy(arcface_logits(cosines_BN, works_B, recipe), works_B)
+
+
+def cosface(recipe: Recipe) -> IdLoss:
+    """Return cross-entropy over CosFace's logits."""
+    return lambda cosines_BN, works_B: functional.cross_entropy(cosface_logits(cosines_BN, works_B, recipe), works_B)
+
+
+def circle(recipe: Recipe) -> IdLoss:
+    """Return cross-entropy over the logits of the circle loss."""
+    return lambda cosines_BN, works_B: functional.cross_entropy(circle_logits(cosines_BN, works_B, recipe), works_B)
 
 
 def arcface_logits(cosines_BN: Tensor, works_B: Tensor, recipe: Recipe) -> Tensor:
@@ -53,10 +69,3 @@ def circle_logits(cosines_BN: Tensor, works_B: Tensor, recipe: Recipe) -> Tensor
 
 def _own(cosines_BN: Tensor, works_B: Tensor) -> Tensor:
     return cosines_BN.gather(1, works_B[:, None])
-
-
-MARGINS: dict[str, Callable[[Tensor, Tensor, Recipe], Tensor]] = {
-    "arcface": arcface_logits,
-    "cosface": cosface_logits,
-    "circle": circle_logits,
-}

@@ -1,27 +1,48 @@
-"""How near are images of one work, how far those of others? One entry per `metric_loss` of a recipe.
+"""How near are images of one work, how far those of others? A factory for each `metric_loss` of `registry`.
 
 B batch, D width. Features come as float32: distances cancel in bfloat16.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from pytorch_metric_learning.losses import CircleLoss, SupConLoss
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainables.losses.triplet import hard_margin_triplet, soft_margin_triplet
 from trainables.losses.weighted_triplet import weighted_triplet, weighted_triplet_as_agw
 from trainables.recipes.ranking import RankingRecipe
 
-# (features BD, works B, recipe) -> the loss, a mean over the batch
-METRIC_LOSSES: dict[str, Callable[[Tensor, Tensor, RankingRecipe], Tensor]] = {
-    "soft_triplet": lambda features_BD, works_B, _: soft_margin_triplet(features_BD, works_B),
-    "triplet": lambda features_BD, works_B, recipe: hard_margin_triplet(features_BD, works_B, recipe.metric_margin),
-    "wrt": lambda features_BD, works_B, _: weighted_triplet(features_BD, works_B),
-    "wrt_agw": lambda features_BD, works_B, _: weighted_triplet_as_agw(features_BD, works_B),
-    # Sun et al. 2020 (arXiv 2002.10857), eq. 6; its paper takes 0.25 and 256 for re-identification
-    "circle": lambda features_BD, works_B, recipe: CircleLoss(m=recipe.metric_margin, gamma=recipe.metric_scale)(
-        features_BD, works_B
-    ),
-    # Khosla et al. 2020 (arXiv 2004.11362), eq. 2
-    "supcon": lambda features_BD, works_B, recipe: SupConLoss(temperature=recipe.temperature)(features_BD, works_B),
-}
+MetricLoss = Callable[[Tensor, Tensor], Tensor]  # (features BD, works B) -> the loss, a mean over the batch
+
+
+def soft_triplet(recipe: RankingRecipe) -> MetricLoss:
+    """Return the triplet loss of the hardest pairs without a margin."""
+    return soft_margin_triplet
+
+
+def triplet(recipe: RankingRecipe) -> MetricLoss:
+    """Return the triplet loss of the hardest pairs with the recipe's margin."""
+    return partial(hard_margin_triplet, margin=recipe.metric_margin)
+
+
+def wrt(recipe: RankingRecipe) -> MetricLoss:
+    """Return AGW's weighted regularized triplet loss."""
+    return weighted_triplet
+
+
+def wrt_agw(recipe: RankingRecipe) -> MetricLoss:
+    """Return the same loss in the arithmetic of AGW's code."""
+    return weighted_triplet_as_agw
+
+
+def circle(recipe: RankingRecipe) -> nn.Module:
+    """Return the circle loss: Sun et al. 2020 (arXiv 2002.10857), eq. 6; the paper uses 0.25 and 256 for re-ID."""
+    loss: nn.Module = CircleLoss(m=recipe.metric_margin, gamma=recipe.metric_scale)
+    return loss
+
+
+def supcon(recipe: RankingRecipe) -> nn.Module:
+    """Return the supervised contrastive loss: Khosla et al. 2020 (arXiv 2004.11362), eq. 2."""
+    loss: nn.Module = SupConLoss(temperature=recipe.temperature)
+    return loss

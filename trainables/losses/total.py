@@ -3,15 +3,18 @@
 B batch, R branches.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
+from shards_tools.errors import Error
+from trainables.factories import call_factory
 from trainables.losses.centre import CentreLoss
 from trainables.losses.distillation import distillation_loss
 from trainables.losses.exclusion import exclusion_loss
-from trainables.losses.identity import identity_loss
-from trainables.losses.metric import METRIC_LOSSES
+from trainables.losses.registry import ID_LOSSES, METRIC_LOSSES, IdLoss, MetricLoss
 from trainables.losses.tags import tag_loss
 from trainables.models.model import Outputs
 from trainables.recipes.animesion import AnimesionRecipe
@@ -23,14 +26,44 @@ from trainables.recipes.recipe import Recipe
 NAMES = ("id_loss", "metric_loss", "centre_loss", "tag_loss", "exclusion_loss", "distillation_loss")
 
 
-class Losses(nn.Module):
-    """What is minimised. It keeps what losses remember from batch to batch, the centres."""
+class BranchLoss(nn.Module):
+    """A loss of the features or logits of one branch, as a registered factory made it."""
 
-    def __init__(self, recipe: Recipe, num_works: int, width: int) -> None:
+    def __init__(self, name: str, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.name = name
+        self.loss = loss
+
+    def forward(self, values: Tensor, works_B: Tensor) -> Tensor:
+        """Return the loss, a scalar."""
+        loss = self.loss(values, works_B)
+        if not isinstance(loss, Tensor) or loss.ndim:
+            found = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            raise Error(f"{self.name} returned {found}. Let it return a scalar tensor, the mean over the batch.")
+        return loss
+
+
+class Losses(nn.Module):
+    """What is minimised. It keeps what losses remember from batch to batch: the centres, and weights of their own.
+
+    Args:
+        width: of a branch's feature.
+        num_branches: of the model; each has weights of its own where a loss has any.
+    """
+
+    def __init__(self, recipe: Recipe, num_works: int, width: int, num_branches: int = 1) -> None:
         super().__init__()
         self.recipe = recipe
         has_centres = isinstance(recipe, RankingRecipe) and recipe.centre_weight > 0
         self.centre = CentreLoss(num_works, width) if has_centres else None
+        arguments = {"recipe": recipe, "num_classes": num_works, "feature_dim": width}
+        id_loss = ID_LOSSES.find(recipe.id_loss)
+        self.id_losses = _of_branches(f"id_loss={recipe.id_loss}", id_loss, num_branches, arguments)
+        self.metric_losses = nn.ModuleList()
+        if isinstance(recipe, RankingRecipe) and recipe.metric_weight:
+            metric_loss = METRIC_LOSSES.find(recipe.metric_loss)
+            name = f"metric_loss={recipe.metric_loss}"
+            self.metric_losses = _of_branches(name, metric_loss, num_branches, arguments)
 
     def forward(self, outputs: Outputs, works_B: Tensor, asked_BL: Tensor | None = None) -> dict[str, Tensor]:
         """Each loss by its name, `loss` their weighted sum.
@@ -39,8 +72,7 @@ class Losses(nn.Module):
             asked_BL: the hidden words, where the recipe reads tags.
         """
         recipe = self.recipe
-        id_losses = [identity_loss(logits_BN, works_B, recipe) for logits_BN in outputs.logits]
-        losses = {"id_loss": over_branches(id_losses, recipe)}
+        losses = {"id_loss": over_branches(_each(self.id_losses, outputs.logits, works_B), recipe)}
         total = recipe.id_weight * losses["id_loss"]
         if isinstance(recipe, RankingRecipe):
             total = total + self._ranking_losses(recipe, outputs, works_B, losses)
@@ -58,14 +90,32 @@ class Losses(nn.Module):
     ) -> Tensor:
         total = outputs.features[0].new_zeros(())
         if recipe.metric_weight:
-            metric_loss = METRIC_LOSSES[recipe.metric_loss]
-            of_branches = [metric_loss(features_BD, works_B, recipe) for features_BD in outputs.features]
-            losses["metric_loss"] = over_branches(of_branches, recipe)
+            losses["metric_loss"] = over_branches(_each(self.metric_losses, outputs.features, works_B), recipe)
             total = total + recipe.metric_weight * losses["metric_loss"]
         if self.centre is not None:
             losses["centre_loss"] = self.centre(outputs.features[0], works_B)
             total = total + recipe.centre_weight * losses["centre_loss"]
         return total
+
+
+def _of_branches(name: str, entry: IdLoss | MetricLoss, num_branches: int, arguments: dict[str, Any]) -> nn.ModuleList:
+    """Return the loss of each branch: one for all of them, unless it has weights or buffers of its own."""
+    losses: list[BranchLoss] = []
+    while len(losses) < num_branches:
+        loss = call_factory(entry.factory, **arguments)
+        if not callable(loss):
+            raise Error(
+                f"{name}: its factory returned {type(loss).__name__}. Let it return a function or an nn.Module."
+            )
+        losses.append(BranchLoss(name, loss))
+        if not losses[0].state_dict():
+            break
+    return nn.ModuleList(losses)
+
+
+def _each(losses: nn.ModuleList, values: Sequence[Tensor], works_B: Tensor) -> list[Tensor]:
+    of_branches = losses if len(losses) > 1 else itertools.repeat(losses[0])
+    return [loss(value, works_B) for loss, value in zip(of_branches, values, strict=False)]
 
 
 def _animesion_losses(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainables.losses.registry import ID_LOSSES
 from trainables.models.model import Features, Outputs
 from trainables.recipes.recipe import Recipe
 
@@ -96,7 +97,7 @@ def _neck(width: int) -> nn.BatchNorm1d:
 def _classifier(
     recipe: Recipe, width: int, num_works: int, bias: bool, initialize: Callable[[Tensor], Any] | None
 ) -> nn.Module:
-    if recipe.id_loss != "softmax":
+    if ID_LOSSES.find(recipe.id_loss).cosine:
         return CosineClassifier(width, num_works, recipe.sub_centres)
     classifier = nn.Linear(width, num_works, bias=bias)
     if initialize is not None:

@@ -3,14 +3,22 @@
 B batch, D width.
 """
 
+import copy
+import dataclasses
+from typing import Any
+
 import timm
+import torch
 from timm.models import group_parameters, load_state_dict_from_hf
 from torch import Tensor, nn
 
+from shards_tools.errors import Error
+from trainables.factories import call_factory
 from trainables.models.head import BranchHead
 from trainables.models.input_step import InputStep
 from trainables.models.model import Features, Model
-from trainables.recipes.backbones import AnyNetwork, get_backbone
+from trainables.models.timm_models import build_timm_model
+from trainables.recipes.backbones import AnyNetwork, OwnNetwork, TimmModel, get_backbone
 from trainables.recipes.open_networks import OpenRecipe
 from trainables.weights import States, converted, file_weights, hub_weights, readable, take
 
@@ -32,24 +40,40 @@ class OpenBackbone(nn.Module):
     def __init__(self, recipe: OpenRecipe) -> None:
         super().__init__()
         shape = get_backbone(recipe.backbone)
-        assert isinstance(shape, AnyNetwork)  # the recipe has checked it
         self.input_step = InputStep(recipe)
-        network = _network(recipe, shape)
-        if recipe.pretrained:
-            _fill(network, recipe, shape)
-        self.network: nn.Module = network
-        self.width = shape.width
-        self.num_tokens = (recipe.image_size // shape.grid_px) ** 2
+        self.name, self.image_size = recipe.backbone, recipe.image_size
+        if isinstance(shape, AnyNetwork):
+            self.network, self.width = _network(recipe, shape), shape.width
+        elif isinstance(shape, TimmModel):
+            self.network = _timm_network(recipe)
+            self.width = shape.width
+        else:
+            assert isinstance(shape, OwnNetwork)  # the recipe has checked it
+            self.network = _own_network(recipe, shape)
+            self.width = int(self.network.num_features)  # type: ignore[arg-type]
         if recipe.checkpointing:
-            network.set_grad_checkpointing(True)  # type: ignore[operator]
+            _recompute_activations(self.network, recipe)
+
+    @property
+    def num_tokens(self) -> int:
+        """Patches of an image, or places of the last map; 0 where the network does not tell."""
+        shape = get_backbone(self.name)
+        if isinstance(shape, AnyNetwork):
+            return (self.image_size // shape.grid_px) ** 2
+        return _count_tokens(self.network, self.image_size)
 
     def forward(self, images_BHWC: Tensor, words_BL: Tensor | None = None) -> Features:
         """The one branch, B x 1 x D."""
         features_BD: Tensor = self.network(self.input_step(images_BHWC))
+        if features_BD.shape[1:] != (self.width,):
+            found = " x ".join(map(str, features_BD.shape))
+            raise Error(f"backbone={self.name} returned {found}. Let it return B x num_features, B x {self.width}.")
         return {"branches": features_BD[:, None]}
 
     def layers(self) -> dict[str, int]:
-        """The layer of each of its weights, counted from the images on, as timm tells them."""
+        """The layer of each of its weights, counted from the images on; one layer where the network does not tell."""
+        if not hasattr(self.network, "group_matcher"):
+            return {f"network.{name}": 0 for name, _ in self.network.named_parameters()}
         matcher = self.network.group_matcher(coarse=False)  # type: ignore[operator]
         layers = group_parameters(self.network, matcher, reverse=True)
         return {f"network.{name}": layer for name, layer in layers.items()}
@@ -61,7 +85,56 @@ def _network(recipe: OpenRecipe, shape: AnyNetwork) -> nn.Module:
         arguments["img_size"] = recipe.image_size
     network: nn.Module = timm.create_model(shape.architecture, **arguments)
     network.reset_classifier(0)  # type: ignore[operator]
+    if recipe.pretrained:
+        _fill(network, recipe, shape)
     return network
+
+
+def _timm_network(recipe: OpenRecipe) -> nn.Module:
+    from_hub = recipe.pretrained and recipe.weights_file is None
+    network = build_timm_model(recipe.backbone, recipe.image_size, drop_path=recipe.drop_path, pretrained=from_hub)
+    if recipe.weights_file is not None:
+        _take_file(network, recipe.weights_file)
+    return network
+
+
+def _own_network(recipe: OpenRecipe, shape: OwnNetwork) -> nn.Module:
+    """Return what the registered factory makes; weights of a file are loaded by name and shape."""
+    file = recipe.weights_file
+    bare = recipe if file is None else dataclasses.replace(recipe, pretrained=False, weights_file=None)
+    network: Any = call_factory(shape.factory, recipe=bare)
+    if not isinstance(network, nn.Module) or not isinstance(getattr(network, "num_features", None), int):
+        found = type(network).__name__
+        raise Error(f"backbone={recipe.backbone}: its factory returned {found}, not an nn.Module with num_features.")
+    if file is not None:
+        _take_file(network, file)
+    return network
+
+
+def _take_file(network: nn.Module, file: str) -> None:
+    states = file_weights(network, file)
+    take(network, {name: value for name, value in states.items() if not name.startswith(CLASSIFIERS)}, file)
+
+
+def _recompute_activations(network: nn.Module, recipe: OpenRecipe) -> None:
+    try:
+        network.set_grad_checkpointing(True)  # type: ignore[operator]
+    except (AttributeError, AssertionError) as failure:
+        raise Error(
+            f"{recipe.name}: {recipe.backbone} cannot recompute its activations. Set checkpointing=false."
+        ) from failure
+
+
+def _count_tokens(network: nn.Module, image_size: int) -> int:
+    """Patches or places, worked out without a number; 0 where the network has no timm-like `forward_features`."""
+    if not hasattr(network, "forward_features"):
+        return 0
+    shapes_alone: Any = copy.deepcopy(network).to("meta").eval()
+    with torch.inference_mode():
+        map_BCHW = shapes_alone.forward_features(torch.empty(1, 3, image_size, image_size, device="meta"))
+    if not isinstance(map_BCHW, Tensor) or map_BCHW.numel() % shapes_alone.num_features:
+        return 0
+    return int(map_BCHW.numel() // shapes_alone.num_features - getattr(shapes_alone, "num_prefix_tokens", 0))
 
 
 def _fill(network: nn.Module, recipe: OpenRecipe, shape: AnyNetwork) -> None:

@@ -3,10 +3,14 @@
 `pretrained_name` is timm's name of the weights, or that of a file which no registry has; None: there are none.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from shards_tools.errors import unknown
+from shards_tools.registry import Registry
+from trainables.factories import check_factory
+
+TIMM = "timm/"  # before the name of a model of timm's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +52,24 @@ class AnyNetwork(Backbone):
     grid_px: int  # image pixels per token, or per place of the last map
     sized: bool = True  # whether it is built for one image size
     reads_bgr: bool = False  # whether its weights were trained on blue, green, red
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimmModel(Backbone):
+    """Any model of timm's, as `backbone=timm/NAME` names it; `width` is the one at the size it was made for."""
+
+    image_size: int  # px that timm's config gives
+    fixed_size: bool  # whether it is built for one image size
+    pixel_mean: tuple[float, float, float]
+    pixel_std: tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnNetwork(Backbone):
+    """A network that a user registered: its `num_features` say how wide its feature is."""
+
+    factory: Callable[..., Any]
+    width: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,11 +220,27 @@ SHALLOW_NETS = {
     "shallownet_64": Shallow(width=64, channels=(16, 32)),  # the tiny scale
 }
 
-BACKBONES: dict[str, Backbone] = {**TRANSFORMERS, **CONV_NETS, **OPEN_NETWORKS, **SHALLOW_NETS}
+BACKBONES: Registry[Backbone] = Registry("backbone", {**TRANSFORMERS, **CONV_NETS, **OPEN_NETWORKS, **SHALLOW_NETS})
 
 
 def get_backbone(name: str) -> Backbone:
-    """The backbone called `name`."""
-    if name not in BACKBONES:
-        raise unknown("backbone", name, BACKBONES)
-    return BACKBONES[name]
+    """Return the backbone called `name`; `timm/NAME` is read from timm's own config, which imports timm."""
+    if name.startswith(TIMM):
+        from trainables.models.timm_models import timm_backbone
+
+        return timm_backbone(name)
+    return BACKBONES.find(name)
+
+
+def register_backbone(name: str, factory: Callable[..., Any]) -> None:
+    """Make a network available as `backbone=NAME` of the recipes `open` and `open-tiny`.
+
+    Args:
+        factory: `factory(recipe)` returns an `nn.Module` with an int `num_features` that maps normalized images
+            (B x 3 x H x W, float) to features (B x num_features). It decides what `recipe.pretrained` means.
+
+    Raises:
+        Error: the name is taken by something else, or the factory has other parameters.
+    """
+    check_factory("backbone", name, factory, ("recipe",))
+    BACKBONES.register(name, OwnNetwork(factory=factory))

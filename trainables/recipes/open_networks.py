@@ -3,10 +3,12 @@
 No paper's rows: DINOv2 and v3, SigLIP 2, ConvNeXt, EVA-02, and taggers that were trained on Danbooru's drawings.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from trainables.recipes.backbones import AnyNetwork, get_backbone
+from shards_tools.errors import Error
+from trainables.recipes.backbones import TIMM, AnyNetwork, OwnNetwork, TimmModel, get_backbone
 from trainables.recipes.checks import require
 from trainables.recipes.images import IMAGENET_MEAN, IMAGENET_STD
 from trainables.recipes.ranking import RankingRecipe
@@ -16,24 +18,44 @@ CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.261302
 
 @dataclass(frozen=True, kw_only=True)
 class OpenRecipe(RankingRecipe):
-    """Any network of timm's with a neck; its own pooling gives the feature."""
+    """Any network of timm's, or a registered one, with a neck; its own pooling gives the feature."""
+
+    WORDS: ClassVar[Mapping[str, tuple[str, ...]]] = {"image_size": ("native",)}
 
     drop_path: float = 0.0  # stochastic depth of the last block, growing linearly from 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         shape = get_backbone(self.backbone)
-        require(self, "backbone", isinstance(shape, AnyNetwork), "an open network, as dinov2_base is")
-        assert isinstance(shape, AnyNetwork)
+        rule = "an open network, as dinov2_base is, or timm/NAME, or one that is registered"
+        require(self, "backbone", isinstance(shape, AnyNetwork | TimmModel | OwnNetwork), rule)
         require(self, "drop_path", 0 <= self.drop_path < 1, "a probability below 1")
-        rule = f"a multiple of {shape.grid_px}, which is a patch"
-        require(self, "image_size", not shape.sized or self.image_size % shape.grid_px == 0, rule)
+        if isinstance(shape, AnyNetwork):
+            rule = f"a multiple of {shape.grid_px}, which is a patch"
+            require(self, "image_size", not shape.sized or self.image_size % shape.grid_px == 0, rule)
+        if isinstance(shape, TimmModel):
+            from trainables.models.timm_models import check_size
+
+            check_size(self.backbone, self.image_size)
+
+    def completed(self, values: Mapping[str, object]) -> Mapping[str, object]:
+        """Return the values, with the normalization of timm's config for a new `timm/NAME`, and its native size."""
+        name = values.get("backbone", self.backbone)
+        native = values.get("image_size") == "native"
+        if not isinstance(name, str) or not name.startswith(TIMM):
+            if native:
+                raise Error(f"{self.name}: image_size=native works only with backbone=timm/NAME. Set it in px.")
+            return values
+        shape = get_backbone(name)
+        assert isinstance(shape, TimmModel)
+        implied = {"pixel_mean": shape.pixel_mean, "pixel_std": shape.pixel_std} if "backbone" in values else {}
+        return {**implied, **values, **({"image_size": shape.image_size} if native else {})}
 
 
 def _open(name: str, backbone: str, image_size: int, **values: Any) -> OpenRecipe:
     """AdamW, each layer slower than the one above it, 40 epochs; softmax with smoothing and a soft-margin triplet."""
     settings: dict[str, Any] = {
-        "name": f"open-{name}",
+        "name": name,
         "system": "open",
         "scale": "paper",
         "backbone": backbone,
@@ -86,16 +108,18 @@ def _hand_set() -> OpenRecipe:
 
 
 RECIPES = (
-    _open("dinov2-small", "dinov2_small", 224),
-    _open("dinov2-base", "dinov2_base", 224),
-    _open("dinov3-small", "dinov3_small", 256),
-    _open("dinov3-base", "dinov3_base", 256),
-    _open("dinov3-convnext-base", "dinov3_convnext_base", 256, **CONV),
-    _open("siglip2-base", "siglip2_base", 256, **HALF),
-    _open("convnext-base", "convnext_base", 256, **CONV),
-    _open("eva02-base", "eva02_base", 224, **CLIP),
-    _open("wd-vit-tagger", "wd_vit_tagger", 256, **HALF),
-    _open("wd-convnext-tagger", "wd_convnext_tagger", 256, **HALF, **CONV),
-    _open("wd-eva02-large-tagger", "wd_eva02_large_tagger", 224, **HALF),
+    # the one to set a backbone of: backbone=timm/NAME, or a registered one
+    _open("open", "convnext_base", 256, **CONV),
+    _open("open-dinov2-small", "dinov2_small", 224),
+    _open("open-dinov2-base", "dinov2_base", 224),
+    _open("open-dinov3-small", "dinov3_small", 256),
+    _open("open-dinov3-base", "dinov3_base", 256),
+    _open("open-dinov3-convnext-base", "dinov3_convnext_base", 256, **CONV),
+    _open("open-siglip2-base", "siglip2_base", 256, **HALF),
+    _open("open-convnext-base", "convnext_base", 256, **CONV),
+    _open("open-eva02-base", "eva02_base", 224, **CLIP),
+    _open("open-wd-vit-tagger", "wd_vit_tagger", 256, **HALF),
+    _open("open-wd-convnext-tagger", "wd_convnext_tagger", 256, **HALF, **CONV),
+    _open("open-wd-eva02-large-tagger", "wd_eva02_large_tagger", 224, **HALF),
     _hand_set(),
 )

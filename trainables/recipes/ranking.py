@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shards_tools.errors import Error
+from trainables.losses.registry import METRIC_LOSSES
 from trainables.recipes.checks import above_zero, at_least_zero, one_of, require
 from trainables.recipes.recipe import Recipe, refuse_single_work
 
@@ -15,7 +16,7 @@ class RankingRecipe(Recipe):
     works_per_batch: int = 16  # P
     images_per_work: int = 4  # K
 
-    metric_loss: Literal["soft_triplet", "triplet", "wrt", "wrt_agw", "circle", "supcon"] = "soft_triplet"
+    metric_loss: str = "soft_triplet"  # a name in trainables/losses/registry.py
     metric_weight: float = 1.0  # 0 is off
     metric_margin: float = 0.3  # of triplet, a distance, and of circle
     metric_scale: float = 64.0  # of circle, the paper's gamma
@@ -27,12 +28,11 @@ class RankingRecipe(Recipe):
         super().__post_init__()
         above_zero(self, "works_per_batch", "images_per_work", "metric_scale", "temperature")
         at_least_zero(self, "metric_weight", "metric_margin", "centre_weight")
-        one_of(self, "metric_loss", "soft_triplet", "triplet", "wrt", "wrt_agw", "circle", "supcon")
+        needs_positives = METRIC_LOSSES.find(self.metric_loss).needs_positives
         one_of(self, "neck_feature", "before", "after")
         require(self, "images_per_work", self.images_per_work >= 2, "at least 2, or no image has a positive")
         require(self, "works_per_batch", self.works_per_batch >= 2, "at least 2, or no image has a negative")
-        # an image is a positive of its own in AGW's triplet, which therefore takes any batch
-        if self.metric_weight > 0 and self.plan in ("shuffle", "balanced") and not self.metric_loss.startswith("wrt"):
+        if self.metric_weight > 0 and self.plan in ("shuffle", "balanced") and needs_positives:
             raise Error(
                 f"{self.name}: plan={self.plan!r} may form batches in which an image has no positive, and"
                 f" metric_loss={self.metric_loss} needs one. Set plan=full, or metric_weight=0."

@@ -1,11 +1,13 @@
 """What every recipe says, and how its values are checked."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from shards_tools.errors import Error
 from shards_tools.plans import PLANS
-from trainables.recipes.backbones import get_backbone
+from trainables.losses.registry import ID_LOSSES
+from trainables.recipes.backbones import OwnNetwork, get_backbone
 from trainables.recipes.checks import above_zero, at_least_zero, one_of, require
 from trainables.recipes.images import ImageSettings, check_images
 from trainables.recipes.optimization import OptimizerSettings, check_optimization
@@ -17,6 +19,8 @@ IDENTITY_FIELDS = ("name", "system", "table", "row", "preset", "scale")
 @dataclass(frozen=True, kw_only=True)
 class Recipe(ImageSettings, OptimizerSettings):
     """A full training configuration: the fields that every family shares."""
+
+    WORDS: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # key -> words that stand for a value of another type
 
     name: str
     system: str  # the family: which model and which losses
@@ -33,7 +37,7 @@ class Recipe(ImageSettings, OptimizerSettings):
     plan: Literal["full", "papers", "shuffle", "balanced", "cross_role"] = "full"  # which images form which batch
     images_per_epoch: int | None = None  # None: a whole pass of the plan; else short epochs that cover it in turn
 
-    id_loss: Literal["softmax", "arcface", "cosface", "circle"] = "softmax"  # which work is it?
+    id_loss: str = "softmax"  # which work is it? A name in trainables/losses/registry.py
     id_weight: float = 1.0
     id_margin: float = 0.5  # of all but softmax: radians of arcface, cosine of cosface, the paper's m of circle
     id_scale: float = 30.0
@@ -60,9 +64,14 @@ class Recipe(ImageSettings, OptimizerSettings):
             require(self, "images_per_epoch", self.images_per_epoch >= self.batch_size, rule)
         rule = "none where pretrained=false, which starts from fresh weights"
         require(self, "weights_file", self.pretrained or self.weights_file is None, rule)
-        named = get_backbone(self.backbone).pretrained_name
-        if self.pretrained and named is None and self.weights_file is None:
+        shape = get_backbone(self.backbone)
+        has_weights = shape.pretrained_name is not None or isinstance(shape, OwnNetwork)
+        if self.pretrained and not has_weights and self.weights_file is None:
             raise Error(f"{self.name}: backbone {self.backbone!r} has no pretrained weights. Set pretrained=false.")
+
+    def completed(self, values: Mapping[str, object]) -> Mapping[str, object]:
+        """Return the values to set together with those that they imply, which a family may take from its backbone."""
+        return values
 
     @property
     def batch_size(self) -> int:
@@ -74,14 +83,15 @@ class Recipe(ImageSettings, OptimizerSettings):
         raise NotImplementedError
 
     def _check_id_loss(self) -> None:
-        one_of(self, "id_loss", "softmax", "arcface", "cosface", "circle")
+        cosine = ID_LOSSES.find(self.id_loss).cosine
         at_least_zero(self, "id_weight", "id_margin")
         above_zero(self, "id_scale", "sub_centres")
         require(self, "label_smoothing", 0 <= self.label_smoothing < 1, "a fraction below 1")
-        if self.id_loss == "softmax":
-            require(self, "sub_centres", self.sub_centres == 1, "1 with id_loss=softmax, which has no centres")
-        else:
+        if cosine:
             require(self, "label_smoothing", self.label_smoothing == 0, f"0 with id_loss={self.id_loss}")
+        else:
+            rule = f"1 with id_loss={self.id_loss}, which has no centres"
+            require(self, "sub_centres", self.sub_centres == 1, rule)
 
 
 def refuse_single_work(num_works: int) -> None:

@@ -17,7 +17,7 @@ def override(recipe: AnyRecipe, values: Mapping[str, object]) -> AnyRecipe:
     """The recipe with these fields set; names, types and ranges are checked."""
     kinds = settable(recipe)
     changes: dict[str, Any] = {}
-    for key, value in values.items():
+    for key, value in recipe.completed(values).items():
         changes[key] = _typed(recipe, key, value, _kind(recipe, key, kinds))
     return dataclasses.replace(recipe, **changes)
 
@@ -30,7 +30,8 @@ def parse_settings(settings: Sequence[str], recipe: Recipe) -> dict[str, object]
         key, equals, text = setting.partition("=")
         if not equals:
             raise Error(f"{setting!r} sets nothing. Write key=value, as in lr=0.01.")
-        values[key] = _parsed(recipe, key, text, _kind(recipe, key, kinds))
+        kind = _kind(recipe, key, kinds)
+        values[key] = text if text in recipe.WORDS.get(key, ()) else _parsed(recipe, key, text, kind)
     return values
 
 

@@ -6,7 +6,8 @@ What the papers print for learning rate, losses and noise stays.
 import dataclasses
 from typing import Any
 
-from trainables.recipes.backbones import Transformer, get_backbone
+from shards_tools.errors import Error
+from trainables.recipes.backbones import ConvNet, TimmModel, Transformer, get_backbone
 from trainables.recipes.recipe import Recipe
 
 IMAGE_PX = 48
@@ -47,7 +48,8 @@ TINY_BACKBONES = {
 
 def tiny_form(recipe: Recipe) -> Recipe:
     """The recipe at tiny scale, called NAME-tiny."""
-    shrink = IMAGE_PX / recipe.image_size
+    image_size = _tiny_size(recipe)
+    shrink = image_size / recipe.image_size
     changes: dict[str, Any] = {
         "name": f"{recipe.name}-tiny",
         "table": None,
@@ -56,7 +58,7 @@ def tiny_form(recipe: Recipe) -> Recipe:
         "backbone": _tiny_backbone(recipe.backbone),
         "pretrained": False,
         "frozen_backbone": False,  # a frozen backbone without weights would learn nothing
-        "image_size": IMAGE_PX,
+        "image_size": image_size,
         "pad_px": round(shrink * recipe.pad_px),
         "enlarge_px": round(shrink * recipe.enlarge_px),
         "evaluation_px": round(shrink * recipe.evaluation_px),
@@ -79,7 +81,24 @@ def tiny_form(recipe: Recipe) -> Recipe:
 
 
 def _tiny_backbone(name: str) -> str:
-    return TINY_BACKBONES.get(name, "vit_96x4" if isinstance(get_backbone(name), Transformer) else "resnet50_16")
+    """Return the backbone of the twin; those from outside, timm's and registered ones, stay."""
+    if name in TINY_BACKBONES:
+        return TINY_BACKBONES[name]
+    shape = get_backbone(name)
+    if isinstance(shape, Transformer):
+        return "vit_96x4"
+    return "resnet50_16" if isinstance(shape, ConvNet) else name
+
+
+def _tiny_size(recipe: Recipe) -> int:
+    if isinstance(get_backbone(recipe.backbone), TimmModel):
+        from trainables.models.timm_models import check_size
+
+        try:
+            check_size(recipe.backbone, IMAGE_PX)
+        except Error:  # it takes larger images only
+            return recipe.image_size
+    return IMAGE_PX
 
 
 def _in_proportion(epoch: int, epochs: int) -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shards_tools.errors import Error
+from trainables.losses.registry import ID_LOSSES
 from trainables.recipes.backbones import Transformer, get_backbone
 from trainables.recipes.checks import at_least_zero, require
 from trainables.recipes.ranking import RankingRecipe
@@ -41,7 +42,7 @@ class TransReIDRecipe(RankingRecipe):
             self._check_jpm()
 
     def _check_jpm(self) -> None:
-        if self.id_loss != "softmax":
+        if ID_LOSSES.find(self.id_loss).cosine:
             raise Error(
                 f"{self.name}: id_loss={self.id_loss!r} with jpm=true has no local classifiers in any paper; upstream"
                 " crashes there. Set id_loss=softmax, or jpm=false."

@@ -10,7 +10,8 @@ import pytest
 import torch
 from pytorch_metric_learning.losses import ArcFaceLoss, CosFaceLoss, SubCenterArcFaceLoss
 
-from trainables.losses.identity import identity_loss
+from trainables.factories import call_factory
+from trainables.losses.registry import ID_LOSSES
 from trainables.models.head import CosineClassifier
 
 WORKS_B = torch.tensor([0, 3, 1, 2, 2, 0, 1, 3])
@@ -18,6 +19,11 @@ WORKS_B = torch.tensor([0, 3, 1, 2, 2, 0, 1, 3])
 
 def settings(id_loss, **values):
     return SimpleNamespace(**{"id_loss": id_loss, "id_margin": 0.5, "id_scale": 30.0, "label_smoothing": 0.0, **values})
+
+
+def identity_loss(logits_BN, works_B, recipe):
+    """The loss that the registry makes for these settings."""
+    return call_factory(ID_LOSSES[recipe.id_loss].factory, recipe=recipe)(logits_BN, works_B)
 
 
 def slow_mean(logits_BN):

@@ -13,11 +13,17 @@ from pytorch_metric_learning.losses import TripletMarginLoss
 from pytorch_metric_learning.miners import BatchHardMiner
 from pytorch_metric_learning.reducers import MeanReducer
 
-from trainables.losses.metric import METRIC_LOSSES
+from trainables.factories import call_factory
+from trainables.losses.registry import METRIC_LOSSES
 from trainables.losses.weighted_triplet import weighted_triplet, weighted_triplet_as_agw
 
 WORKS_B = torch.arange(24) // 4
 SETTINGS = SimpleNamespace(metric_margin=0.3, metric_scale=8.0, temperature=0.1)
+
+
+def loss_of(name):
+    """The loss that the registry makes for these settings."""
+    return call_factory(METRIC_LOSSES[name].factory, recipe=SETTINGS)
 
 
 def features_at(scale):
@@ -102,7 +108,7 @@ SLOW = {
 @pytest.mark.parametrize("name", SLOW)
 def test_a_loss_is_the_slow_loop_of_its_paper(name, scale):
     features_BD = features_at(scale)
-    loss = METRIC_LOSSES[name](features_BD, WORKS_B, SETTINGS)
+    loss = loss_of(name)(features_BD, WORKS_B)
     assert loss.item() == pytest.approx(SLOW[name](features_BD), rel=1e-4, abs=1e-6)
 
 
@@ -112,7 +118,7 @@ def test_every_loss_has_a_slow_loop_or_is_upstreams_form_of_one():
 
 def test_where_all_images_are_easy_the_hard_margin_still_divides_by_all_of_them():
     features_BD = features_at(0.01) + 10 * WORKS_B[:, None] * (WORKS_B[:, None] > 1)
-    loss = METRIC_LOSSES["triplet"](features_BD, WORKS_B, SETTINGS).item()
+    loss = loss_of("triplet")(features_BD, WORKS_B).item()
     assert 0 < loss == pytest.approx(slow_triplet(features_BD, SETTINGS.metric_margin), rel=1e-3)
 
 
@@ -140,7 +146,7 @@ def test_the_triplets_and_their_gradients_are_the_librarys(name, margin, smooth)
     settings = {"margin": margin, "smooth_loss": smooth, "distance": distance, "reducer": MeanReducer()}
     theirs = TripletMarginLoss(**settings)(features_BD, WORKS_B, triplets)
     (their_gradient,) = torch.autograd.grad(theirs, features_BD)
-    ours = METRIC_LOSSES[name](features_BD, WORKS_B, SETTINGS)
+    ours = loss_of(name)(features_BD, WORKS_B)
     (our_gradient,) = torch.autograd.grad(ours, features_BD)
     assert ours.item() == pytest.approx(theirs.item(), rel=1e-5)
     torch.testing.assert_close(our_gradient, their_gradient, rtol=1e-3, atol=1e-5)
@@ -149,14 +155,14 @@ def test_the_triplets_and_their_gradients_are_the_librarys(name, margin, smooth)
 def test_a_batch_of_one_work_has_a_loss_of_0_and_no_gradient():
     for name in ("soft_triplet", "wrt"):
         features_BD = features_at(1.0).requires_grad_()
-        loss = METRIC_LOSSES[name](features_BD, torch.zeros(24, dtype=torch.int64), SETTINGS)
+        loss = loss_of(name)(features_BD, torch.zeros(24, dtype=torch.int64))
         loss.backward()
         assert loss.item() == 0
         assert not features_BD.grad.any()
 
 
 def test_the_gradient_is_finite_where_images_are_equal():
-    for name, loss in METRIC_LOSSES.items():
+    for name in METRIC_LOSSES:
         features_BD = torch.ones(24, 8, requires_grad=True)
-        loss(features_BD, WORKS_B, SETTINGS).backward()
+        loss_of(name)(features_BD, WORKS_B).backward()
         assert torch.isfinite(features_BD.grad).all(), name

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
+from torch.nn import functional
 
-from trainables.losses import Losses
-from trainables.losses.identity import identity_loss
-from trainables.losses.metric import METRIC_LOSSES
-from trainables.losses.total import over_branches
+from trainables.losses.total import Losses, over_branches
+from trainables.losses.triplet import soft_margin_triplet
 from trainables.models.model import Outputs
 
 WORKS_B = torch.arange(8) // 2
@@ -33,9 +32,8 @@ def test_the_total_is_the_weighted_sum_over_the_branches(small_recipe, num_branc
     def weighted(values):
         return values[0] if len(values) == 1 else 0.5 * values[0] + 0.5 * sum(values[1:]) / 4
 
-    id_loss = weighted([identity_loss(logits, WORKS_B, recipe).item() for logits in outputs.logits])
-    of_pairs = METRIC_LOSSES["soft_triplet"]
-    metric_loss = weighted([of_pairs(features, WORKS_B, recipe).item() for features in outputs.features])
+    id_loss = weighted([functional.cross_entropy(logits, WORKS_B).item() for logits in outputs.logits])
+    metric_loss = weighted([soft_margin_triplet(features, WORKS_B).item() for features in outputs.features])
     assert losses["id_loss"].item() == pytest.approx(id_loss, rel=1e-5)
     assert losses["metric_loss"].item() == pytest.approx(metric_loss, rel=1e-5)
     assert losses["loss"].item() == pytest.approx(0.7 * id_loss + 1.3 * metric_loss, rel=1e-5)

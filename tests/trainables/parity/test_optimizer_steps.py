@@ -16,7 +16,7 @@ from tests.trainables.parity.our_names import as_restated, cut, rules_of
 from tests.trainables.parity.pairs import Pair, images_of, make_pair, outputs_of, words_of
 from tests.trainables.parity.shapes import NUM_WORKS
 from trainables.batches import Batch
-from trainables.losses import Losses
+from trainables.losses.total import Losses
 from trainables.optimizer import build_optimizer, set_learning_rate
 from trainables.schedule import Moment
 from trainables.step import Step

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.trainables.parity import upstream_losses
-from trainables.losses import Losses
+from trainables.losses.total import Losses
 from trainables.models.model import Outputs
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override

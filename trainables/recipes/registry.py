@@ -1,0 +1,74 @@
+"""The registry of recipes; a recipe may also be registered from outside."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from shards_tools.errors import Error, unknown
+from shards_tools.registry import Registry
+from trainables.recipes import agw, animesion, dafre, icartoonface, open_networks, transreid
+from trainables.recipes.recipe import IDENTITY_FIELDS, Recipe
+from trainables.recipes.settings import override
+from trainables.recipes.tiny import tiny_form
+
+FAMILIES: dict[str, type[Recipe]] = {
+    "transreid": transreid.TransReIDRecipe,
+    "agw": agw.AGWRecipe,
+    "dafre": dafre.DAFreRecipe,
+    "animesion": animesion.AnimesionRecipe,
+    "icartoonface": icartoonface.CartoonRecipe,
+    "open": open_networks.OpenRecipe,
+}
+AT_BOTH_SCALES = (
+    *transreid.RECIPES,
+    *agw.RECIPES,
+    *dafre.RECIPES,
+    *animesion.RECIPES,
+    *icartoonface.RECIPES,
+    *open_networks.RECIPES,
+)
+# every recipe at paper scale has a tiny twin, NAME-tiny, which may be set by hand
+RECIPES: Registry[Recipe] = Registry("recipe", {recipe.name: recipe for recipe in AT_BOTH_SCALES})
+for _paper in AT_BOTH_SCALES:
+    if _paper.scale == "paper":
+        RECIPES.setdefault(f"{_paper.name}-tiny", tiny_form(_paper))
+
+
+def get_recipe(name: str) -> Recipe:
+    """Return the recipe called `name`."""
+    return RECIPES.find(name)
+
+
+def register_recipe(name: str, base: str, **settings: object) -> None:
+    """Make a recipe available as `--recipe NAME`: the recipe `base` with these settings.
+
+    If `base` is at paper scale, the tiny twin NAME-tiny is derived from it, unless a recipe of that name is there.
+
+    Raises:
+        Error: there is no recipe `base`, a setting is invalid, or the name is taken by a different recipe.
+    """
+    own = dataclasses.replace(get_recipe(base), name=name, table=None, row=None, preset=None)
+    recipe = override(own, settings)
+    twin = tiny_form(recipe) if recipe.scale == "paper" and f"{name}-tiny" not in RECIPES else None
+    RECIPES.register(name, recipe)
+    if twin is not None:
+        RECIPES.register(twin.name, twin)
+
+
+def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
+    """Return the recipe that `dataclasses.asdict` gave, as read back from JSON; every field is checked again."""
+    family = FAMILIES.get(str(values.get("system")))
+    if family is None:
+        raise unknown("system", str(values.get("system")), FAMILIES)
+    fields = {field.name: field for field in dataclasses.fields(family)}
+    for name in values:
+        if name not in fields:
+            raise unknown("recipe key", name, fields)
+    # a setting that an earlier version did not have takes its default, which is what that version did
+    settings: dict[str, Any] = {**{name: field.default for name, field in fields.items()}, **values}
+    if missing := sorted(name for name, value in settings.items() if value is dataclasses.MISSING):
+        raise Error(f"The recipe {settings['name']!r} lacks {missing[0]}. Use the version that wrote it.")
+    identity = {name: settings.pop(name) for name in IDENTITY_FIELDS}
+    # any recipe of the family will do: every field is set
+    some = next(recipe for recipe in RECIPES.values() if type(recipe) is family)
+    return override(dataclasses.replace(some, **identity), settings)
