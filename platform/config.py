@@ -10,19 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from platform.addresses import checked_bucket, checked_runs, checked_tracking, refuse_password
-from platform.objectives import COSTS, OBJECTIVES, check_names, sampler_and_pruner
+from platform.objectives import COSTS, OBJECTIVES, check_names, parse_limits, sampler_and_pruner
 from platform.options import check_fields, option
-from platform.protocol import MOST_SEEDS, refuse_several_objectives
-from platform.pruning import PRUNERS
-from platform.resources import auto_or_number
-from platform.sampling.samplers import SAMPLERS
-from platform.spaces.constraints import check_limits
-from platform.spaces.loading import check_space
+from platform.sampling.registry import PRUNERS, SAMPLERS
+from platform.spaces.registry import check_space
 from shards_tools.command import positive_float, positive_int
 from shards_tools.errors import Error
 from shards_tools.images import READINGS
 
 SCALES = ("auto", "paper", "tiny")
+AUTO = "auto"
+MOST_SEEDS = 20  # the paired test enumerates the signs of all differences: 2 to the power of their number
+
+
+def _auto_or_number(text: str) -> int | str:
+    return AUTO if text == AUTO else positive_int(text)
 
 
 def _seed(text: str) -> int:
@@ -128,7 +130,7 @@ class SearchConfig:
     )
     concurrency: int | str | None = option(
         metavar="auto|N",
-        rule=auto_or_number,
+        rule=_auto_or_number,
         help="trials at a time; default: by CPUs or GPUs; auto: also by memory, measured on one training step",
     )
     seed: int = option(default=0, metavar="N", rule=_seed, help="seeds the sampler and every training; default: 0")
@@ -143,8 +145,8 @@ class SearchConfig:
         check_space(self.space)
         check_study_name(self.study)
         check_names(self.objective)
-        check_limits(self.at_most)
-        refuse_several_objectives(self.objective, self.folds, self.finalists)
+        parse_limits(self.at_most)
+        self._refuse_several_objectives()
         sampler_and_pruner(self.sampler, self.pruner, len(self.objective))
         if self.data is not None:
             refuse_password(self.data)
@@ -159,6 +161,15 @@ class SearchConfig:
             )
         if self.warm_start_storage and not self.warm_start:
             raise Error("--warm-start-storage is the database of a study. Name the study with --warm-start STUDY.")
+
+    def _refuse_several_objectives(self) -> None:
+        """Refuse folds and finalists, which are ranked by one value, with several objectives."""
+        option = "--folds" if self.folds else "--finalists" if self.finalists else None
+        if option and len(self.objective) > 1:
+            raise Error(
+                f"{option} ranks trials by one objective, and --objective names {', '.join(self.objective)}. Name one,"
+                f" or leave {option} out."
+            )
 
 
 def check_study_name(name: str | None) -> None:

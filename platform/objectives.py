@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import optuna
-from optuna.trial import FrozenTrial
-
+from platform.sampling.registry import SAMPLERS
 from platform.trial_record import TrialRecord
+from shards_tools.command import positive_float
 from shards_tools.errors import Error, unknown
-from trainables.evaluation import CLASSIFYING, RANKING, Evaluation
-from trainables.listing import describe
-from trainables.recipes.recipe import Recipe
+from trainables.metric_names import CLASSIFYING, RANKING
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+    from trainables.evaluation import Evaluation
+    from trainables.recipes.recipe import Recipe
 
 # Less of these is better; each with how it is written.
 COSTS = {
@@ -22,8 +27,6 @@ COSTS = {
 }
 METRICS = (*RANKING, *CLASSIFYING)
 OBJECTIVES = (*METRICS, *COSTS)
-# Optuna's that can weigh several objectives; CMA-ES cannot, and ours learns from rungs, of which there are none then.
-SAMPLERS_OF_SEVERAL = ("tpe", "gp", "random", "grid", "qmc")
 
 
 def check_names(asked: Sequence[str]) -> None:
@@ -59,6 +62,26 @@ def refuse_gpu_memory(option: str, names: Sequence[str], num_gpus: int) -> None:
         raise Error(f"{option} gpu_mb: trials of this search have no GPU. Leave it out, or search where there is one.")
 
 
+def parse_limits(words: Sequence[str]) -> dict[str, float]:
+    """Return cost -> limit, from the words NAME=VALUE of --at-most.
+
+    Raises:
+        Error: a word is not the name of a cost with a positive number, or a cost is limited twice.
+    """
+    limits: dict[str, float] = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        if name not in COSTS:
+            raise unknown("cost of --at-most", name, COSTS)
+        if name in limits:
+            raise Error(f"--at-most limits {name} twice. Give each limit once.")
+        try:
+            limits[name] = positive_float(value)
+        except ArgumentTypeError:
+            raise Error(f"--at-most {word}: {value!r} is not a number above 0. Write it like {name}=30e6.") from None
+    return limits
+
+
 def sampler_and_pruner(sampler: str | None, pruner: str | None, num_objectives: int) -> tuple[str, str]:
     """What is named, else the defaults: halving with the sampler that learns from its rungs.
 
@@ -67,10 +90,10 @@ def sampler_and_pruner(sampler: str | None, pruner: str | None, num_objectives: 
     if num_objectives > 1:
         if pruner not in (None, "none"):
             raise Error(f"--pruner {pruner}: with several objectives no trial can be called worse early. Leave it out.")
-        if sampler not in (None, *SAMPLERS_OF_SEVERAL):
+        able = [name for name, entry in SAMPLERS.items() if entry.several_objectives]
+        if sampler not in (None, *able):
             raise Error(
-                f"--sampler {sampler} takes one objective alone. Leave it out, or take one of"
-                f" {', '.join(SAMPLERS_OF_SEVERAL)}."
+                f"--sampler {sampler} takes one objective alone. Leave it out, or take one of {', '.join(able)}."
             )
         return sampler or "tpe", "none"
     pruner = pruner or "halving"
@@ -88,7 +111,9 @@ def directions(objectives: Sequence[str]) -> list[Literal["minimize", "maximize"
 
 
 def num_parameters(recipe: Recipe) -> float:
-    """Of the recipe's network without its classifiers, whose size the data decide; no weight is made."""
+    """Return the number of weights of the recipe's network, without its classifiers, whose size the data decide."""
+    from trainables.listing import describe  # needs torch, which takes seconds to import
+
     return float(describe(recipe)["num_parameters"])
 
 

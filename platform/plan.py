@@ -11,10 +11,10 @@ import numpy as np
 
 from platform.addresses import checked_bucket, checked_runs
 from platform.config import SearchConfig
-from platform.objectives import objectives_of, sampler_and_pruner
+from platform.objectives import objectives_of, parse_limits, refuse_gpu_memory, sampler_and_pruner
 from platform.protocol import checked_folds, with_test_fold
 from platform.resources import Machine, resources, this_machine
-from platform.spaces.constraints import check_reachable, limits_of
+from platform.spaces.constraints import check_reachable
 from platform.spaces.grid import num_points
 from platform.spaces.loading import Space, load_space
 from shards_tools.errors import Error
@@ -146,7 +146,8 @@ def make_plan(config: SearchConfig, nodes: Sequence[Machine] = (), command: str 
     sampler, pruner = sampler_and_pruner(config.sampler, config.pruner, len(config.objective))
     machines = nodes or [this_machine()]
     num_gpus = int(sum(machine.gpus for machine in machines))
-    at_most = limits_of(config.at_most, num_gpus)
+    at_most = parse_limits(config.at_most)
+    refuse_gpu_memory("--at-most", list(at_most), num_gpus)
     scale = config.scale if config.scale != "auto" else ("paper" if num_gpus else "tiny")
     space = load_space(config.space, scale)
     manifest = with_test_fold(read_manifest(config.data or sample_set()), config.finalists)

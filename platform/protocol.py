@@ -6,8 +6,6 @@ finalists are asked for, fold 4 is kept out of every training and validation of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import optuna
 from optuna.trial import TrialState
 
@@ -17,7 +15,6 @@ from shards_tools.manifest import Manifest
 from trainables.evaluation import Evaluation
 
 TEST_FOLD = 4  # of a five-fold tree
-MOST_SEEDS = 20  # the paired test looks at every sign of every difference: 2 to the power of their number
 
 
 def with_test_fold(manifest: Manifest, finalists: int | None) -> Manifest:
@@ -43,16 +40,6 @@ def checked_folds(asked: int | None, manifest: Manifest) -> int:
         kept = f", of which --finalists keeps fold {TEST_FOLD} for the test" if manifest.test_fold is not None else ""
         raise Error(f"--folds {folds}: {manifest.store} has {manifest.num_folds} folds{kept}. Give at most {known}.")
     return folds
-
-
-def refuse_several_objectives(objectives: Sequence[str], folds: int | None, finalists: int | None) -> None:
-    """Folds and finalists are ranked by one value."""
-    option = "--folds" if folds else "--finalists" if finalists else None
-    if option and len(objectives) > 1:
-        raise Error(
-            f"{option} ranks trials by one objective, and --objective names {', '.join(objectives)}. Name one, or leave"
-            f" {option} out."
-        )
 
 
 def check_protocol(study: optuna.Study, folds: int, test_fold: int | None) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import optuna
 from optuna import pruners
 from optuna.pruners import BasePruner
 
+from platform.sampling.registry import PRUNERS
 from platform.trial_record import TrialRecord
+from shards_tools.registry import resolve
 
 if TYPE_CHECKING:
     from platform.plan import Plan
@@ -33,27 +34,45 @@ def rungs_of(plan: Plan) -> list[int]:
 
 
 def make_pruner(plan: Plan) -> BasePruner:
-    """The pruner that the plan names."""
+    """Return the pruner that the plan names. Each leaves a trial alone until the first rung of halving."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # Optuna's of Wilcoxon and patience
-        return PRUNERS[plan.pruner](plan)
+        pruner: BasePruner = resolve(PRUNERS[plan.pruner].factory)(plan)
+        return pruner
 
 
 def _first_rung(plan: Plan) -> int:
     return min([plan.longest_epochs, *rungs_of(plan)])
 
 
-# Name on the command line -> the pruner of a plan. Each leaves a trial alone until the first rung of halving.
-PRUNERS: dict[str, Callable[[Plan], BasePruner]] = {
-    "halving": lambda plan: pruners.SuccessiveHalvingPruner(_first_rung(plan), REDUCTION_FACTOR),
-    "hyperband": lambda plan: pruners.HyperbandPruner(_first_rung(plan), plan.longest_epochs, REDUCTION_FACTOR),
-    "median": lambda plan: pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=_first_rung(plan)),
-    "wilcoxon": lambda plan: pruners.WilcoxonPruner(n_startup_steps=max(_first_rung(plan), 2)),
-    "patient": lambda plan: pruners.PatientPruner(None, patience=max(_first_rung(plan), 2)),
-    "none": lambda plan: pruners.NopPruner(),
-}
-# They store a trial's value at each rung, so that asking them again about an epoch changes nothing.
-RUNG_PRUNERS = ("halving", "hyperband")
+def halving(plan: Plan) -> BasePruner:
+    """Return Optuna's asynchronous successive halving."""
+    return pruners.SuccessiveHalvingPruner(_first_rung(plan), REDUCTION_FACTOR)
+
+
+def hyperband(plan: Plan) -> BasePruner:
+    """Return Optuna's Hyperband."""
+    return pruners.HyperbandPruner(_first_rung(plan), plan.longest_epochs, REDUCTION_FACTOR)
+
+
+def median(plan: Plan) -> BasePruner:
+    """Return Optuna's median rule."""
+    return pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=_first_rung(plan))
+
+
+def wilcoxon(plan: Plan) -> BasePruner:
+    """Return Optuna's signed-rank test over epochs."""
+    return pruners.WilcoxonPruner(n_startup_steps=max(_first_rung(plan), 2))
+
+
+def patient(plan: Plan) -> BasePruner:
+    """Return Optuna's patience without improvement."""
+    return pruners.PatientPruner(None, patience=max(_first_rung(plan), 2))
+
+
+def never(plan: Plan) -> BasePruner:
+    """Return a pruner that prunes nothing."""
+    return pruners.NopPruner()
 
 
 def should_stop(trial: optuna.Trial, step: int, last_step: int) -> bool:

@@ -8,16 +8,8 @@ from typing import NamedTuple
 
 import torch
 
-from shards_tools.command import positive_int
 from shards_tools.errors import Error
 from shards_tools.processes import num_cpus
-
-AUTO = "auto"
-
-
-def auto_or_number(text: str) -> int | str:
-    """The argument of --concurrency."""
-    return AUTO if text == AUTO else positive_int(text)
 
 
 class Machine(NamedTuple):

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from platform.after_search.after_search import AfterSearch
 from platform.cluster.joining import address_of_job, joined
 from platform.cluster.sharing import prove_bucket, prove_shared
-from platform.config import SearchConfig
+from platform.config import AUTO, SearchConfig
 from platform.display.lines import print_header, print_summary
 from platform.display.live import screen_of_search
 from platform.execution import cluster_when_needed
@@ -22,7 +22,7 @@ from platform.lock import only_driver
 from platform.plan import Plan, make_plan
 from platform.projection.concurrency import fit_to_memory
 from platform.projection.dry_run import dry_run
-from platform.resources import AUTO, Machine, this_machine
+from platform.resources import Machine, this_machine
 from platform.room import needs_room
 from platform.start import recorded_start, run_start, tracked
 from platform.study import num_finished, open_storage, open_study

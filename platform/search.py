@@ -10,9 +10,7 @@ if __name__ == "__main__":  # before imports that take seconds
 from collections.abc import Sequence
 
 from platform.config import SearchConfig
-from platform.environment import typed_command
 from platform.options import add_options
-from platform.runner import run_search
 from platform.signals import remember_ctrl_c
 from shards_tools.command import Parser, print_json, run
 
@@ -30,6 +28,10 @@ Run the same command again to resume. If the study is finished, it prints the re
 def main(arguments: Sequence[str] | None = None) -> None:
     """Search, or resume a search."""
     config, as_json = parse(arguments)
+    # Here, because they import torch, Ray and MLflow, which takes seconds.
+    from platform.environment import typed_command
+    from platform.runner import run_search
+
     start = run_search(config, typed_command(PROGRAM))
     if as_json:
         print_json(start.summary)

@@ -20,8 +20,9 @@ from platform.display.lines import Screen
 from platform.failures import Failures
 from platform.objectives import final_values, knows_epoch, last_epoch, num_parameters, tell_epoch
 from platform.plan import Plan
-from platform.pruning import RUNG_PRUNERS, should_stop
+from platform.pruning import should_stop
 from platform.room import no_room
+from platform.sampling.registry import PRUNERS
 from platform.sampling.samplers import reseed
 from platform.spaces.constraints import judge, known_costs
 from platform.study import folder_of_bucket, num_finished
@@ -151,7 +152,7 @@ class Trials:
         known = self._frozen(trial)
         if knows_epoch(known, step):
             # An earlier start may have died after storing the value and before asking the pruner.
-            asks_again = step == known.last_step and self._plan.pruner in RUNG_PRUNERS
+            asks_again = step == known.last_step and PRUNERS[self._plan.pruner].has_rungs
             stops = asks_again and should_stop(trial, step, attempt.recipe.epochs)
             return not (stops or self.interrupted)
         values = {key: float(value) for key, value in result.items() if key in METRIC_KEYS}

@@ -1,5 +1,6 @@
 """Registries: names that users may add to. Choices, checks and messages about a name all come from its registry."""
 
+import importlib
 import re
 from typing import Any, TypeVar
 
@@ -47,6 +48,12 @@ class Registry(dict[str, Entry]):
         if name not in self:
             self[name] = entry
             self.added.add(name)
+
+
+def resolve(address: str) -> Any:
+    """Return the function or class at "module:name", importing its module."""
+    module, _, name = address.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def _same(one: Any, other: Any) -> bool:

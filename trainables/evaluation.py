@@ -14,6 +14,7 @@ from torch import Tensor
 
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
+from trainables.metric_names import CLASSIFYING, RANKING
 from trainables.metrics.chance import chance_metrics
 from trainables.metrics.classification import chance_of_classes, classification_metrics, places_of_classes
 from trainables.metrics.cross_role import CrossRoleMetrics, cross_role_metrics
@@ -23,8 +24,6 @@ from trainables.ranks import ALONE, Ranks
 from trainables.reading import Inputs
 
 IMAGES_AT_ONCE = 256  # TEST.IMS_PER_BATCH in the papers' code
-RANKING = ("mAP", "mINP", "cmc_1", "cmc_5", "cmc_10", "cmc_20")
-CLASSIFYING = ("top1", "top5", "top1_mean_class", "top1_few", "top1_medium", "top1_many")
 
 Metrics = dict[str, float]
 

@@ -2,58 +2,19 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import optuna
 from optuna.trial import FixedTrial, FrozenTrial
 
-from platform.objectives import COSTS, num_parameters, refuse_gpu_memory, written
+from platform.objectives import num_parameters, written
 from platform.spaces.loading import Space
 from platform.trial_record import TrialRecord
-from shards_tools.command import positive_float
-from shards_tools.errors import Error, unknown
+from shards_tools.errors import Error
 from trainables.recipes.recipe import Recipe
 
 Limits = Mapping[str, float]  # cost -> the most of it
 NUM_TRIED = 50  # draws of which one must keep to the limits
-
-
-def check_limits(words: Sequence[str]) -> None:
-    """Refuse words of --at-most that are no limits.
-
-    Raises:
-        Error: a word is not NAME=VALUE with the name of a cost and a positive number, or a cost is limited twice.
-    """
-    _parsed_limits(words)
-
-
-def limits_of(words: Sequence[str], num_gpus: int) -> dict[str, float]:
-    """Return cost -> limit, from the words NAME=VALUE of --at-most.
-
-    Raises:
-        Error: a word is invalid, or GPU memory is limited where there is no GPU.
-    """
-    limits = _parsed_limits(words)
-    refuse_gpu_memory("--at-most", list(limits), num_gpus)
-    return limits
-
-
-def _parsed_limits(words: Sequence[str]) -> dict[str, float]:
-    limits: dict[str, float] = {}
-    for word in words:
-        name, _, value = word.partition("=")
-        if name not in COSTS:
-            raise unknown("cost of --at-most", name, COSTS)
-        if name in limits:
-            raise Error(f"--at-most limits {name} twice. Give each limit once.")
-        try:
-            limits[name] = positive_float(value)
-        except ArgumentTypeError:
-            limits[name] = 0.0
-        if not limits[name]:
-            raise Error(f"--at-most {word}: {value!r} is not a number above 0. Write it like {name}=30e6.")
-    return limits
 
 
 def check_reachable(limits: Limits, space: Space) -> None:

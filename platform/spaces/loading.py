@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.machinery import SourceFileLoader
@@ -17,8 +16,8 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, distribution_to_json
 
-import search_spaces
 from platform.spaces.points import Point
+from platform.spaces.registry import check_space
 from shards_tools.errors import Error, unknown
 from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe
@@ -57,29 +56,6 @@ class Space:
             return override(recipe, {"epochs": epochs}) if epochs else recipe
         except Error as mistake:
             raise Error(f"Space {self.name}: {mistake}") from None
-
-
-def space_names() -> list[str]:
-    """The names of the spaces that come with the project."""
-    return sorted(
-        module.name for module in pkgutil.iter_modules(search_spaces.__path__) if not module.name.startswith("_")
-    )
-
-
-def check_space(space: object) -> None:
-    """Refuse what is no space, without loading it.
-
-    Raises:
-        Error: there is no space of that name, no such file, or the object has no function `suggest`.
-    """
-    if not isinstance(space, str):
-        if not callable(space) and not callable(getattr(space, "suggest", None)):
-            raise Error(f"space={space!r} is not a space. Give a name, a file, or a function suggest(trial).")
-    elif space.endswith(".py"):
-        if not Path(space).is_file():
-            raise Error(f"There is no space file {space}. Spaces by name: {', '.join(space_names())}.")
-    elif space not in space_names():
-        raise unknown("space", space, space_names())
 
 
 def load_space(space: Any, scale: str) -> Space:

@@ -11,7 +11,8 @@ from typing import Any
 import optuna
 
 from platform.spaces.conditions import conditions_of
-from platform.spaces.loading import Space, load_space, space_names
+from platform.spaces.loading import Space, load_space
+from platform.spaces.registry import space_names
 from shards_tools.command import Parser, print_json, say
 
 SCALES = ("paper", "tiny")

@@ -11,7 +11,7 @@ from platform.evaluate import SPOKEN
 from platform.plan import Plan
 from platform.study import chosen_trial
 from platform.trial_record import TrialRecord
-from trainables.evaluation import CLASSIFYING, RANKING
+from trainables.metric_names import CLASSIFYING, RANKING
 from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import settings_of

@@ -9,7 +9,7 @@ from PIL import Image
 
 from platform.plan import Plan
 from platform.search import main
-from platform.spaces.loading import space_names
+from platform.spaces.registry import space_names
 from platform.study import open_storage, open_study
 from shards_tools.build import build
 from shards_tools.errors import Error

@@ -6,7 +6,8 @@ import optuna
 import pytest
 
 from platform.plan import Plan
-from platform.pruning import PRUNERS, make_pruner, rungs_of, should_stop
+from platform.pruning import make_pruner, rungs_of, should_stop
+from platform.sampling.registry import PRUNERS
 
 NUM_EPOCHS = 9
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from platform.spaces.loading import space_names
+from platform.spaces.registry import space_names
 from platform.spaces.show import main
 from shards_tools.errors import Error
 

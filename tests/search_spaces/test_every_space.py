@@ -10,7 +10,8 @@ import torch
 
 from platform.spaces import loading
 from platform.spaces.conditions import conditions_of
-from platform.spaces.loading import Space, space_names
+from platform.spaces.loading import Space
+from platform.spaces.registry import space_names
 from tests.search_spaces.draws import covering_draws
 from tests.search_spaces.rows import Answers, OutsideOfTheSpace
 from trainables.models import build_model

@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from platform.spaces.loading import load_space, space_names
+from platform.spaces.loading import load_space
+from platform.spaces.registry import space_names
 from shards_tools.build import build
 from shards_tools.manifest import Manifest
 from shards_tools.sources import dafull, lsasrd

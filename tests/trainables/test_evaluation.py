@@ -7,7 +7,8 @@ import torch
 from shards_tools.build import build
 from shards_tools.sources import folder
 from tests.trainables.conftest import draw_stripes
-from trainables.evaluation import CLASSIFYING, RANKING, Evaluation
+from trainables.evaluation import Evaluation
+from trainables.metric_names import CLASSIFYING, RANKING
 from trainables.models import build_model
 from trainables.ranks import Ranks
 from trainables.reading import evaluation_inputs

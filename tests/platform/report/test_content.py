@@ -18,7 +18,8 @@ from platform.report.papers import printed_row
 from platform.report.settings import commands, in_lines
 from platform.report.stages import finalists_of, folds_of
 from platform.report.subject import Subject, subject_of
-from platform.spaces.loading import load_space, space_names
+from platform.spaces.loading import load_space
+from platform.spaces.registry import space_names
 from platform.stored_study import StoredStudy
 from platform.trial_record import StudyRecord
 from shards_tools.errors import Error

@@ -11,8 +11,9 @@ from optuna.trial import TrialState
 from scipy.stats import kstest
 
 from platform.plan import Plan
+from platform.sampling.registry import SAMPLERS
 from platform.sampling.rungwise import MIN_RESULTS, RANDOM_SHARE, RungwiseSampler
-from platform.sampling.samplers import SAMPLERS, reseed
+from platform.sampling.samplers import reseed
 from shards_tools.errors import Error
 
 RUNGS = (2, 6, 9)

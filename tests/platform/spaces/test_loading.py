@@ -10,7 +10,8 @@ import pytest
 from platform.plan import make_plan
 from platform.search import parse
 from platform.spaces import loading
-from platform.spaces.loading import load_space, space_names
+from platform.spaces.loading import load_space
+from platform.spaces.registry import space_names
 from shards_tools.errors import Error
 from trainables.recipes import RECIPES
 
