@@ -26,6 +26,7 @@ from platform.study import chosen_trial
 from platform.trial_record import TrialRecord
 from shards_tools.errors import Error as SakugaError
 from shards_tools.manifest_file import read_manifest
+from shards_tools.plugins import load_plugins
 from trainables.checkpoint import EVALUATED
 from trainables.places import fetched
 from trainables.verification import ASKED
@@ -148,7 +149,13 @@ def load_study(
 
 
 def evaluate(
-    checkpoint: str | Path, *, data: str | Path, split: str = "val", fold: int | None = None
+    checkpoint: str | Path,
+    *,
+    data: str | Path,
+    split: str = "val",
+    fold: int | None = None,
+    import_: Sequence[str] = (),
+    accept_changed_code: bool = False,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint on a split, as `python -m platform.evaluate --json` does.
 
@@ -157,6 +164,8 @@ def evaluate(
         data: shards: a folder or an address.
         split: "val" or "test".
         fold: the fold of the split; None: the fold that the checkpoint was validated on.
+        import_: your own code, as of --import.
+        accept_changed_code: accept that this code has changed since the training.
 
     Returns:
         `mAP`, `mINP`, `cmc` (rank -> value) and `num_valid_queries`, or `top1` and `top5`, as fractions in 0..1; the
@@ -165,6 +174,7 @@ def evaluate(
     Raises:
         SakugaError: the checkpoint or the split cannot be read.
     """
+    load_plugins(import_, accept_changed_code=accept_changed_code)
     with fetched(str(checkpoint), EVALUATED) as folder:
         return as_json(evaluate_split(folder, read_manifest(str(data)), split=split, fold=fold))
 
@@ -175,6 +185,8 @@ def predict(
     *,
     nearest: str | Path | None = None,
     top: int = 5,
+    import_: Sequence[str] = (),
+    accept_changed_code: bool = False,
 ) -> list[dict[str, Any]]:
     """Find the nearest pictures of a gallery, or the likeliest classes, as `python -m platform.predict --json` does.
 
@@ -183,6 +195,8 @@ def predict(
         pictures: JPEG or PNG files, or folders of them.
         nearest: the gallery: shards, or a folder of pictures; None: the checkpoint's own classes.
         top: answers per picture.
+        import_: your own code, as of --import.
+        accept_changed_code: accept that this code has changed since the training.
 
     Returns:
         One entry per picture: `picture`, and `nearest` (with `distance`) or `classes` (with `probability`), best first.
@@ -190,6 +204,7 @@ def predict(
     Raises:
         SakugaError: a file cannot be read, or the checkpoint cannot answer.
     """
+    load_plugins(import_, accept_changed_code=accept_changed_code)
     places = [pictures] if isinstance(pictures, str | Path) else pictures
     with fetched(str(checkpoint), ASKED) as folder:
         files = [Path(place) for place in places]

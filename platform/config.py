@@ -134,6 +134,15 @@ class SearchConfig:
         help="trials at a time; default: by CPUs or GPUs; auto: also by memory, measured on one training step",
     )
     seed: int = option(default=0, metavar="N", rule=_seed, help="seeds the sampler and every training; default: 0")
+    import_: Sequence[str] = option(
+        default=(),
+        metavar="FILE.py|MODULE",
+        many=True,
+        help="your own code, which registers losses, backbones, recipes or sources",
+    )
+    accept_changed_code: bool = option(
+        default=False, help="accept that the code of --import has changed since the study was started"
+    )
     dry_run: bool = option(
         default=False, help="check everything, measure one step, and print what the search will take"
     )

@@ -13,6 +13,7 @@ from shards_tools.command import Parser, print_json, run, say
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
+from shards_tools.plugins import add_code_options, load_plugins
 from trainables.checkpoint import EVALUATED, CheckpointInfo, load_model
 from trainables.evaluation import Evaluation
 from trainables.models.model import Model
@@ -42,8 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", required=True, metavar="SHARDS")
     parser.add_argument("--split", choices=("val", "test"), default="val", help="default: val")
     parser.add_argument("--fold", type=int, metavar="K", help="default: the fold the checkpoint was validated on")
+    add_code_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of standard output")
     options = parser.parse_args(arguments)
+    load_plugins(options.import_, accept_changed_code=options.accept_changed_code)
     manifest = read_manifest(options.data)
     with fetched(options.checkpoint, EVALUATED) as checkpoint:
         result = evaluate_split(checkpoint, manifest, split=options.split, fold=options.fold)

@@ -20,6 +20,7 @@ from platform.spaces.loading import Space, load_space
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
+from shards_tools.plugins import accepts_changed_code, is_plugin, load_plugins, shipped_plugins
 from shards_tools.sample import sample_set
 from shards_tools.verify import verify_shards
 from trainables.evaluation import Evaluation
@@ -36,6 +37,7 @@ class Plan:
 
     study: str
     command: str  # what was typed or called
+    plugins: tuple[str, ...] = ()  # the user's own code; see shards_tools/plugins.py
     space: Space
     scale: str
     data: str  # address of the shards
@@ -113,6 +115,8 @@ class Plan:
             "gpu_fraction": self.gpus_per_rank,
             "reading": self.reading,
             "ranks": self.ranks_per_trial,
+            "plugins": shipped_plugins(self.plugins),
+            "accept_changed_code": accepts_changed_code(),
         }
 
     def identity(self) -> dict[str, Any]:
@@ -149,7 +153,10 @@ def make_plan(config: SearchConfig, nodes: Sequence[Machine] = (), command: str 
     at_most = parse_limits(config.at_most)
     refuse_gpu_memory("--at-most", list(at_most), num_gpus)
     scale = config.scale if config.scale != "auto" else ("paper" if num_gpus else "tiny")
+    plugins = load_plugins(config.import_, accept_changed_code=config.accept_changed_code)
     space = load_space(config.space, scale)
+    if is_plugin(config.space):
+        plugins = (*plugins, str(Path(str(config.space)).absolute()))
     manifest = with_test_fold(read_manifest(config.data or sample_set()), config.finalists)
     if space.reads_tags and manifest.tags is None:
         raise Error(
@@ -173,6 +180,7 @@ def make_plan(config: SearchConfig, nodes: Sequence[Machine] = (), command: str 
     return Plan(
         study=_study_name(config, f"{space.name}-{manifest.fingerprint[:8]}-{scale}"),
         command=command,
+        plugins=plugins,
         space=space,
         scale=scale,
         data=str(manifest.store),

@@ -15,6 +15,7 @@ from platform.gallery import open_gallery
 from shards_tools.command import Parser, positive_int, print_json, run, say
 from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
+from shards_tools.plugins import add_code_options, load_plugins
 from trainables.pictures import find_pictures
 from trainables.places import fetched, send
 from trainables.prediction import Predictor, distances_of_pairs, nearest, top_classes
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the answer, or one JSON object with --json."""
     options = parser().parse_args(arguments)
     refuse_what_does_not_go_together(options)
+    load_plugins(options.import_, accept_changed_code=options.accept_changed_code)
     place = options.checkpoint
     answer: dict[str, Any] = {"checkpoint": place}
     with fetched(place, ASKED) as checkpoint:
@@ -75,6 +77,7 @@ def parser() -> Parser:
     )
     add("--nearest", metavar="GALLERY", help="shards, or a folder WORK/ROLE/IMAGE, CLASS/IMAGE or of images alone")
     add("--top", type=positive_int, default=5, metavar="K", help="how many are shown of each picture; default: 5")
+    add_code_options(arguments)
     add("--json", action="store_true", help="print one JSON object as the last line of standard output")
     return arguments
 

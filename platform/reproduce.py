@@ -37,6 +37,7 @@ from platform.study import open_storage, open_study
 from platform.tracking.journal import Journal
 from platform.tracking.retelling import retell
 from shards_tools.command import Parser, positive_float, positive_int, print_json, run, show_log
+from shards_tools.plugins import add_code_options, load_plugins
 
 USAGE = "%(prog)s TABLE --data SHARDS [option ...]"
 EXAMPLE = """examples:
@@ -64,8 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.data is None:
         arguments_parser.error("--data SHARDS is missing")
     show_log("shards_tools")
+    plugins = load_plugins(options.import_, accept_changed_code=options.accept_changed_code)
     machine = this_machine()
-    table_plan = make_table_plan(options, machine)
+    table_plan = make_table_plan(options, machine, plugins)
     if options.dry_run:
         projected = dry_run(table_plan, machine)
         if options.json:
@@ -137,6 +139,7 @@ def parser() -> Parser:
     add("--tracking", metavar="URI", help="MLflow's store; default: DIR/mlflow.db of --runs")
     add("--gpus-per-trial", type=positive_float, metavar="F", help="default: 1 if there is a GPU")
     add("--concurrency", type=positive_int, metavar="N", help="trainings at a time; default: by CPUs or GPUs")
+    add_code_options(arguments)
     add("--dry-run", action="store_true", help="check everything, measure a step, print what it will take, and stop")
     add("--json", action="store_true", help="print one JSON object as the last line of standard output")
     return arguments

@@ -20,6 +20,7 @@ from platform.spaces.constraints import is_over
 from platform.storage import PatientStorage, cause_of, open_database, without_password
 from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.errors import Error
+from shards_tools.plugins import changed_plugins, plugin_hashes
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -34,6 +35,7 @@ def open_study(plan: Plan, storage: PatientStorage) -> optuna.Study:
         pruner=make_pruner(plan),
     )
     check_same_search(study, plan)
+    _check_same_code(study, plan)
     _enqueue_baselines(study, plan)
     return study
 
@@ -121,6 +123,23 @@ def check_same_search(study: optuna.Study, plan: Plan) -> None:
                 f"Space {plan.space.name} has changed since study {plan.study} was started: {key} was "
                 f"{_range(before)}, now it is {_range(now)}. Start another study with --study NAME."
             )
+
+
+def _check_same_code(study: optuna.Study, plan: Plan) -> None:
+    """Refuse other versions of the user's own code than the study was started with, unless they are accepted."""
+    stored = StudyRecord(study).plugins
+    loaded = {Path(name).name for name in plan.plugins}
+    for name in stored:
+        if Path(name).name not in loaded:
+            raise Error(f"Study {plan.study} was started with --import {name}. Add it.")
+    changed = changed_plugins(stored)
+    if changed:
+        raise Error(
+            f"{changed[0]} has changed since study {plan.study} was started. Restore it, accept the change with"
+            " --accept-changed-code, or start another study with --study NAME."
+        )
+    if plan.plugins:
+        StudyRecord(study).plugins = plugin_hashes(plan.plugins)
 
 
 def _range(distribution: str | None) -> str:

@@ -33,7 +33,7 @@ What stands behind -- is what python -m platform.search takes. Ctrl-C leaves the
 """
 ANSWER_S = 10.0
 LONGEST_STOP_S = 60.0
-COPIED_SPACE = "space_file"  # the folder of the job that a space file is copied into
+COPIED_FILES = "user_files"  # the folder of the job that the user's own files are copied into
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -95,8 +95,9 @@ def checked_search(words: Sequence[str]) -> argparse.Namespace:
             raise Error(
                 f"{option} {getattr(options, name)} would end with the job. Give its whole path: sqlite:////..."
             )
-    if options.space.endswith(".py") and not Path(options.space).is_file():
-        raise Error(f"--space {options.space} is no file here. A file of yours is copied to the cluster from here.")
+    for file in files_of(options):
+        if not Path(file).is_file():
+            raise Error(f"There is no file {file} here. Your own files are copied to the cluster from here.")
     return options
 
 
@@ -118,13 +119,7 @@ def submit(client: JobSubmissionClient, search: argparse.Namespace, words: Seque
     job = free_name(client, job_name(search))
     with tempfile.TemporaryDirectory() as folder:
         package = copied_package(Path(folder))
-        if search.space.endswith(".py"):
-            copy = Path(folder) / COPIED_SPACE / Path(search.space).name
-            copy.parent.mkdir()
-            copy.write_bytes(Path(search.space).read_bytes())
-            there = str(copy.relative_to(folder))
-            spaces = {search.space: there, f"--space={search.space}": f"--space={there}"}
-            words = [spaces.get(word, word) for word in words]
+        words = with_copied_files(words, files_of(search), Path(folder))
         command = ["python", "-m", "platform.search", *words, "--address", "auto"]
         try:
             return client.submit_job(
@@ -132,6 +127,29 @@ def submit(client: JobSubmissionClient, search: argparse.Namespace, words: Seque
             )
         except (RuntimeError, RayError) as failure:
             raise Error(f"Job {job} was not taken: {first_line(failure)}.") from None
+
+
+def files_of(search: argparse.Namespace) -> list[str]:
+    """Return the user's own files that the search names: its space and its imports."""
+    return list(dict.fromkeys(name for name in (search.space, *search.import_) if name.endswith(".py")))
+
+
+def with_copied_files(words: Sequence[str], files: Sequence[str], package: Path) -> list[str]:
+    """Copy files into a job's package, and return the words of the search with the copies' names.
+
+    Raises:
+        Error: two files have the same name.
+    """
+    places: dict[str, str] = {}
+    for file in files:
+        copy = package / COPIED_FILES / Path(file).name
+        if copy.exists():
+            raise Error(f"Two files are called {copy.name}: {', '.join(files)}. Rename one.")
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes(Path(file).read_bytes())
+        there = str(copy.relative_to(package))
+        places |= {file: there, f"--space={file}": f"--space={there}", f"--import={file}": f"--import={there}"}
+    return [places.get(word, word) for word in words]
 
 
 def job_name(search: argparse.Namespace) -> str:

@@ -111,6 +111,7 @@ class StudyRecord(Record):
     starts = Stored(0)
     last_start = Stored[Mapping[str, Any]]({})
     bucket_folder = Stored("")  # in the bucket of --checkpoints
+    plugins = Stored[Mapping[str, str]]({})  # the user's own code -> its SHA-256
     warm_start = Stored[Mapping[str, dict[str, Any]]]({})  # STUDY/NUMBER -> parameters to begin with
 
     folds = Stored(1)  # that the best trials have been trained on

@@ -105,7 +105,7 @@ def _size(text: str) -> int:
 
 
 def _build(chosen: Any) -> dict[str, Any]:
-    load_plugins(chosen.imports)
+    load_plugins(chosen.import_)
     scan = SOURCES.find(chosen.source)
     if chosen.seed is not None and not chosen.five_fold:
         raise Error("--seed works only with --five-fold, which is not set. Add --five-fold or remove --seed.")

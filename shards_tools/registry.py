@@ -19,6 +19,8 @@ class Registry(dict[str, Entry]):
         entries: those that come with this project.
     """
 
+    num_registered = 0  # names that `register` added, over all registries
+
     def __init__(self, kind: str, entries: dict[str, Entry]) -> None:
         super().__init__(entries)
         self.kind = kind
@@ -48,6 +50,7 @@ class Registry(dict[str, Entry]):
         if name not in self:
             self[name] = entry
             self.added.add(name)
+            Registry.num_registered += 1
 
 
 def resolve(address: str) -> Any:

@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from shards_tools.errors import Error
-from shards_tools.plugins import changed_plugins, plugin_hashes
+from shards_tools.plugins import accepts_changed_code, changed_plugins, plugin_hashes
 from shards_tools.registry import Registry
 from trainables.losses.registry import ID_LOSSES, METRIC_LOSSES
 from trainables.models import build_model
@@ -69,11 +69,11 @@ def versions() -> dict[str, str]:
     }
 
 
-def read_info(folder: Path, *, accept_changed_code: bool = False) -> CheckpointInfo:
+def read_info(folder: Path, *, any_code: bool = False) -> CheckpointInfo:
     """What the checkpoint in `folder` is.
 
     Args:
-        accept_changed_code: accept it although the user's own code has changed since it was written.
+        any_code: accept it although the user's own code has changed since it was written.
     """
     path = folder / INFO_NAME
     if not path.is_file():
@@ -89,7 +89,7 @@ def read_info(folder: Path, *, accept_changed_code: bool = False) -> CheckpointI
     metrics = {name: math.nan if value is None else value for name, value in values["metrics"].items()}
     plugins = values.get("plugins", {})
     _refuse_unregistered(folder, values["recipe"], plugins)
-    if not accept_changed_code:
+    if not any_code:
         _refuse_changed_code(folder, values["recipe"], plugins)
     recipe = recipe_from_dict(values["recipe"])
     labels = {name: tuple(values[name]) for name in ("works", "vocabulary")}
@@ -110,6 +110,8 @@ def _refuse_unregistered(folder: Path, recipe: Mapping[str, Any], plugins: Mappi
 
 def _refuse_changed_code(folder: Path, recipe: Mapping[str, Any], plugins: Mapping[str, str]) -> None:
     """Refuse a checkpoint that was written with other code of the user's than is loaded now."""
+    if accepts_changed_code():
+        return
     changed = changed_plugins(plugins)
     needs_own_code = any(recipe.get(key) in registry.added for key, registry in REGISTRIES.items())
     if needs_own_code and not set(plugins.values()) & set(plugin_hashes().values()):
@@ -117,19 +119,13 @@ def _refuse_changed_code(folder: Path, recipe: Mapping[str, Any], plugins: Mappi
     if changed:
         raise Error(
             f"{folder} was trained with another version of {changed[0]}. Restore that version, or add"
-            " --accept-changed-code (in Python: accept_changed_code=True)."
+            " --accept-changed-code."
         )
 
 
-def load_model(
-    folder: Path, device: torch.device | str = "cpu", *, accept_changed_code: bool = False
-) -> tuple[Model, CheckpointInfo]:
-    """The checkpoint's model in evaluation mode, and what it is.
-
-    Args:
-        accept_changed_code: load it although the user's own code has changed since it was written.
-    """
-    info = read_info(folder, accept_changed_code=accept_changed_code)
+def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Model, CheckpointInfo]:
+    """The checkpoint's model in evaluation mode, and what it is."""
+    info = read_info(folder)
     # its weights are in the checkpoint: none are fetched; and it is not trained: no activations are made again
     recipe = dataclasses.replace(info.recipe, pretrained=False, weights_file=None, checkpointing=False)
     model = build_model(recipe, len(info.works), len(info.vocabulary))

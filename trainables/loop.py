@@ -45,7 +45,6 @@ def train(
     reading: str = "auto",
     ranks: Ranks = ALONE,
     watch: Callable[[Progress], None] | None = None,
-    accept_changed_code: bool = False,
 ) -> None:
     """Train a recipe on a fold and report the metrics on its val split after every epoch.
 
@@ -60,11 +59,10 @@ def train(
         reading: one of READINGS in shards_tools/images.py. With `resume`, `auto` is the checkpoint's own.
         ranks: this process and those that train with it; only the first reports and writes.
         watch: called after every batch with the progress of the epoch.
-        accept_changed_code: resume although the user's own code has changed since the checkpoint.
     """
     if seed < 0:
         raise Error(f"`seed={seed}` is invalid: it must be an integer >= 0.")
-    start = _start(resume, recipe, manifest, fold, seed, reading, accept_changed_code)
+    start = _start(resume, recipe, manifest, fold, seed, reading)
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     forget_peaks(where)
     training = prepare(
@@ -156,7 +154,6 @@ def _start(
     fold: int,
     seed: int,
     reading: str,
-    accept_changed_code: bool,
 ) -> _Start:
     """Return where the checkpoint left off.
 
@@ -165,7 +162,7 @@ def _start(
     """
     if resume is None:
         return _Start(epoch=0, metrics={}, progress=None, reading=reading)
-    info = read_info(resume, accept_changed_code=accept_changed_code)
+    info = read_info(resume)
     asked: dict[str, Any] = {"recipe": recipe, "fingerprint": manifest.fingerprint, "fold": fold, "seed": seed}
     if reading != "auto" and "stream" in (reading, info.reading):  # only streamed batches differ in content
         asked["reading"] = reading

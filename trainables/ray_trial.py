@@ -20,6 +20,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from shards_tools.errors import Error
 from shards_tools.folders import DISK_ERRORS, is_full
 from shards_tools.manifest_file import read_manifest
+from shards_tools.plugins import load_shipped
 from trainables.checkpoint import read_info
 from trainables.gpu_share import keep_to_share
 from trainables.loop import train
@@ -63,6 +64,8 @@ def run_trial(config: dict[str, Any]) -> None:
             - `ranks`: number of processes that train together; this one is the first.
             - `resume`: the checkpoint to resume from, or None.
             - `bucket`: bucket folder for checkpoints; None: Tune keeps them.
+            - `plugins`: the user's own code, as `shards_tools.plugins.shipped_plugins` gives it;
+              `accept_changed_code`: whether it may have changed since the checkpoint.
     """
     _set_up(config)
     end = _train(config, nullcontext(ALONE)) if config["ranks"] == 1 else _train_with_others(config)
@@ -132,6 +135,7 @@ def _die_with(others: list[Any], ended: threading.Event) -> None:
 def _train(config: dict[str, Any], as_one_of: AbstractContextManager[Ranks]) -> dict[str, Any]:
     """Train, and return what ended the training for good before its last epoch, or an empty dict."""
     try:
+        load_shipped(config["plugins"], accept_changed_code=config["accept_changed_code"])
         recipe = override(get_recipe(config["recipe"]), config["settings"])
         reports = Reports(config["bucket"])
         with as_one_of as ranks, resumed(config["resume"]) as resume:
@@ -180,6 +184,7 @@ def run_one_step(job: dict[str, Any]) -> list[dict[str, Any]]:
     steps = []
     for config in job["configs"]:
         _set_up(config)
+        load_shipped(config["plugins"], accept_changed_code=config["accept_changed_code"])
         step = measure(
             override(get_recipe(config["recipe"]), config["settings"]),
             read_manifest(config["data"]).with_test_fold(config.get("test_fold")),

@@ -13,7 +13,7 @@ from shards_tools.command import Parser, positive_int, print_json, run, say, sho
 from shards_tools.errors import Error
 from shards_tools.images import READINGS
 from shards_tools.manifest_file import read_manifest
-from shards_tools.plugins import add_import_option, load_plugins
+from shards_tools.plugins import add_code_options, load_plugins
 from trainables.bar import EpochBar
 from trainables.evaluation import Evaluation, Metrics
 from trainables.listing import list_recipes, print_list
@@ -31,7 +31,7 @@ EXAMPLE = """example:
 def main(arguments: Sequence[str] | None) -> None:
     """Train one recipe, or list them all."""
     options = _parser().parse_args(arguments)
-    load_plugins(options.imports)
+    load_plugins(options.import_, accept_changed_code=options.accept_changed_code)
     if options.list:
         recipes = list_recipes()
         print_list(recipes)
@@ -72,12 +72,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="set the recipe's fields"
     )
-    add_import_option(parser)
-    parser.add_argument(
-        "--accept-changed-code",
-        action="store_true",
-        help="resume although the code given with --import has changed since the checkpoint",
-    )
+    add_code_options(parser)
     parser.add_argument("--list", action="store_true", help="list the recipes and end")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     return parser
@@ -119,7 +114,6 @@ def _train(recipe: Recipe, evaluation: Evaluation, out: OutFolder, options: Name
                 resume=out.checkpoint(),
                 reading=options.reading,
                 watch=bar.batch_done,
-                accept_changed_code=options.accept_changed_code,
             )
         except NonFiniteLoss as end:
             raise Error(f"{end} Set a lower lr, or a longer warm-up.") from end

@@ -23,7 +23,7 @@ def start_from_checkpoint(model: Model, folder: Path, works: Sequence[str]) -> L
     Args:
         works: the names of the model's classes, in the order of its rows.
     """
-    info = read_info(folder, accept_changed_code=True)  # its weights fit by name and shape, whatever made them
+    info = read_info(folder, any_code=True)  # its weights fit by name and shape, whatever made them
     states = dict(read_weights(folder))
     own = model.state_dict()
     rows = {name: row for row, name in enumerate(info.works)}

@@ -50,8 +50,11 @@ class TablePlan:
         return f"{training.of}{fold}, seed {training.seed}"
 
 
-def make_table_plan(options: argparse.Namespace, machine: Machine) -> TablePlan:
+def make_table_plan(options: argparse.Namespace, machine: Machine, plugins: tuple[str, ...] = ()) -> TablePlan:
     """Return the plan that the command line asks for.
+
+    Args:
+        plugins: the user's own code.
 
     Raises:
         Error: the first thing in it that cannot be done.
@@ -80,6 +83,7 @@ def make_table_plan(options: argparse.Namespace, machine: Machine) -> TablePlan:
     plan = Plan(
         study=options.study or f"{table.name}-{manifest.fingerprint[:8]}-{scale}",
         command=typed_command(PROGRAM),
+        plugins=plugins,
         space=table.space(scale),
         scale=scale,
         data=str(manifest.store),

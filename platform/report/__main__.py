@@ -17,6 +17,7 @@ from platform.report.upload import upload
 from platform.stored_study import StoredStudy, open_read_only, read_study, searches
 from shards_tools.command import Parser, print_json, run, say
 from shards_tools.folders import build_new
+from shards_tools.plugins import add_code_options, load_plugins
 
 EXAMPLE = """examples:
   python -m platform.report --list
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("name a study, or give --list")
     if options.study is not None and options.out is None:
         parser.error(f"--out DIR says where the report of {options.study} is to be written")
+    load_plugins(options.import_, accept_changed_code=options.accept_changed_code)
     url = options.storage or f"sqlite:///{options.runs.absolute() / 'optuna.db'}"
     storage = open_read_only(url)
     if options.list:
@@ -64,6 +66,7 @@ def _parser() -> Parser:
     add("--storage", metavar="URL", help="Optuna's database; default: DIR/optuna.db of --runs")
     add("--data", metavar="SHARDS", help="the data of the study; default: where it remembers them")
     add("--tracking", metavar="URI", help="MLflow's store, for the report too; default: DIR/mlflow.db of --runs if any")
+    add_code_options(parser)
     add("--json", action="store_true", help="print one JSON object as the last line of standard output")
     return parser
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import CodeType, ModuleType, SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, dist
 from platform.spaces.points import Point
 from platform.spaces.registry import check_space
 from shards_tools.errors import Error, unknown
+from shards_tools.plugins import load_space_file
 from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import override
@@ -108,24 +107,11 @@ def _source(space: Any) -> tuple[str, Any]:
     return name, space if hasattr(space, "suggest") else SimpleNamespace(suggest=space, __doc__=space.__doc__)
 
 
-class _AsWritten(SourceFileLoader):
-    """Runs a file as it stands: kept bytecode passes for it after a change of the same second and the same length."""
-
-    def get_code(self, fullname: str) -> CodeType:
-        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
-        return code
-
-
 def _module_from_file(path: Path) -> ModuleType:
-    loader = _AsWritten(f"space_{path.stem}", str(path))
-    spec = importlib.util.spec_from_file_location(loader.name, path, loader=loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
     try:
-        loader.exec_module(module)
+        return load_space_file(path)
     except Exception as mistake:
         raise Error(f"The space file {path} does not import: {type(mistake).__name__}: {mistake}.") from mistake
-    return module
 
 
 def _baselines(source: Any, name: str, scale: str) -> dict[str, dict[str, Any]]:
