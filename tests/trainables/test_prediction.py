@@ -73,5 +73,5 @@ def test_pictures_are_found_below_folders_and_what_is_not_there_is_named(tmp_pat
     with pytest.raises(Error, match="nowhere does not exist"):
         find_pictures([tmp_path / "b", tmp_path / "nowhere"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(Error, match="empty: there is no JPEG or PNG file"):
+    with pytest.raises(Error, match="empty: no JPEG or PNG file found"):
         find_pictures([tmp_path / "empty"])
