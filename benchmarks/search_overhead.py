@@ -90,7 +90,7 @@ def plan_in(
     folder: Path, num_trials: int, epochs: int, num_slots: int = NUM_SLOTS, options: Sequence[str] = ()
 ) -> Plan:
     """Return the configuration of a search of the space, with everything stored under `folder`."""
-    from platform.plan import make_plan
+    from platform.resolve import make_plan
     from platform.search import parse
 
     space = folder / "nothing.py"

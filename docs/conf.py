@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from platform.display.lines import COLUMNS
+from trainables.metric_names import COLUMNS
 from trainables.recipes.printed import printed_numbers
 
 ROOT = Path(__file__).resolve().parents[1]

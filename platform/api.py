@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from platform.ask import as_json, evaluate_split
 from platform.config import SearchConfig
 from platform.environment import call_of
-from platform.evaluate import as_json, evaluate_split
-from platform.predict import answers_about
+from platform.prediction import answers_about
 from platform.runner import run_search
 from platform.stored_study import open_read_only, read_study, value_of
 from platform.study import chosen_trial

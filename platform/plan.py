@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from platform.addresses import checked_bucket, checked_runs
-from platform.config import SearchConfig
-from platform.objectives import objectives_of, parse_limits, refuse_gpu_memory, sampler_and_pruner
-from platform.protocol import checked_folds, with_test_fold
-from platform.resources import Machine, resources, this_machine
-from platform.spaces.constraints import check_reachable
-from platform.spaces.grid import num_points
-from platform.spaces.loading import Space, load_space
-from shards_tools.errors import Error
+from platform.spaces.loading import Space
 from shards_tools.manifest import Manifest
-from shards_tools.manifest_file import read_manifest
-from shards_tools.plugins import accepts_changed_code, is_plugin, load_plugins, shipped_plugins
-from shards_tools.sample import sample_set
-from shards_tools.verify import verify_shards
-from trainables.evaluation import Evaluation
+from shards_tools.plugins import accepts_changed_code, shipped_plugins
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import settings_of
-
-DEFAULT_TRIALS = {"paper": 60, "tiny": 24}
-SEARCH_FOLD = 0  # of five-fold data; a plain tree has one split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,101 +119,3 @@ class Plan:
             "at-most": " ".join(f"{name}={most:.12g}" for name, most in self.at_most.items()) or None,
             "warm-start": self.warm_start,
         }
-
-
-def make_plan(config: SearchConfig, nodes: Sequence[Machine] = (), command: str = "") -> Plan:
-    """Return the plan that `config` asks for.
-
-    Args:
-        nodes: the nodes of the cluster that the trials run on; empty: they run on this machine.
-        command: what was typed or called.
-
-    Raises:
-        Error: the first thing in it that this data or this machine cannot do.
-    """
-    sampler, pruner = sampler_and_pruner(config.sampler, config.pruner, len(config.objective))
-    machines = nodes or [this_machine()]
-    num_gpus = int(sum(machine.gpus for machine in machines))
-    at_most = parse_limits(config.at_most)
-    refuse_gpu_memory("--at-most", list(at_most), num_gpus)
-    scale = config.scale if config.scale != "auto" else ("paper" if num_gpus else "tiny")
-    plugins = load_plugins(config.import_, accept_changed_code=config.accept_changed_code)
-    space = load_space(config.space, scale)
-    if is_plugin(config.space):
-        plugins = (*plugins, str(Path(str(config.space)).absolute()))
-    manifest = with_test_fold(read_manifest(config.data or sample_set()), config.finalists)
-    if space.reads_tags and manifest.tags is None:
-        raise Error(
-            f"--space {space.name} needs tags, but {manifest.store} has none. Build the shards with:"
-            " python -m shards_tools build dafull."
-        )
-    # Every byte of a local set is read; remote images are checked when they arrive.
-    verify_shards(manifest, "full" if manifest.store.is_local else "quick")
-    evaluation = Evaluation(manifest, "val", SEARCH_FOLD)
-    chance = evaluation.chance()
-    check_reachable(at_most, space)
-    runs = checked_runs(config.runs)
-    concurrency, cpus, gpus = resources(
-        scale,
-        machines,
-        gpus_per_trial=config.gpus_per_trial,
-        ranks_per_trial=config.ranks_per_trial,
-        concurrency=config.concurrency,
-        is_cluster=config.address is not None,
-    )
-    return Plan(
-        study=_study_name(config, f"{space.name}-{manifest.fingerprint[:8]}-{scale}"),
-        command=command,
-        plugins=plugins,
-        space=space,
-        scale=scale,
-        data=str(manifest.store),
-        manifest=manifest,
-        fold=SEARCH_FOLD,
-        objectives=objectives_of(config.objective, evaluation, num_gpus),
-        at_most=at_most,
-        warm_start=config.warm_start,
-        warm_start_storage=config.warm_start_storage,
-        seed=config.seed,
-        reading=config.reading,
-        epochs=config.epochs,
-        trials=_num_trials(config, space, scale),
-        hours=config.hours,
-        gpu_hours=_gpu_hours(config, gpus),
-        target=config.target,
-        patience=config.patience,
-        sampler=sampler,
-        pruner=pruner,
-        concurrency=concurrency,
-        ranks_per_trial=config.ranks_per_trial,
-        cpus_per_rank=cpus,
-        gpus_per_rank=gpus,
-        runs=runs,
-        checkpoints=checked_bucket(config.checkpoints),
-        storage=config.storage or f"sqlite:///{runs / 'optuna.db'}",
-        tracking=config.tracking or f"sqlite:///{runs / 'mlflow.db'}",
-        chance=chance,
-        folds=checked_folds(config.folds, manifest),
-        finalists=config.finalists,
-        final_seeds=config.final_seeds,
-    )
-
-
-def _gpu_hours(config: SearchConfig, gpus: float) -> float | None:
-    if config.gpu_hours and not gpus:
-        raise Error(f"--gpu-hours {config.gpu_hours:g}: trials of this search have no GPU. Use --hours.")
-    return config.gpu_hours
-
-
-def _num_trials(config: SearchConfig, space: Space, scale: str) -> int:
-    """Return the number asked for; a grid has no more than its points and the baselines."""
-    asked = config.trials or DEFAULT_TRIALS[scale]
-    return min(asked, len(space.baselines) + num_points(space)) if config.sampler == "grid" else asked
-
-
-def _study_name(config: SearchConfig, default: str) -> str:
-    """Return the study's name; a study cannot start with its own settings."""
-    study = config.study or default
-    if config.warm_start == study and not config.warm_start_storage:
-        raise Error(f"--warm-start {study} is this study itself. Give this one another name with --study NAME.")
-    return study

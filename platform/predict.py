@@ -11,25 +11,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from platform.gallery import open_gallery
-from shards_tools.command import Parser, positive_int, print_json, run, say
+from shards_tools.command import Parser, positive_int, print_json, run
 from shards_tools.errors import Error
-from shards_tools.manifest_file import read_manifest
 from shards_tools.plugins import add_code_options, load_plugins
-from trainables.pictures import find_pictures
-from trainables.places import fetched, send
-from trainables.prediction import Predictor, distances_of_pairs, nearest, top_classes
-from trainables.verification import (
-    ASKED,
-    USUAL_RATE,
-    VERIFICATION_NAME,
-    Verification,
-    measure,
-    read_verification,
-    write_verification,
-)
-
-SHOWN_RATES = (0.1, 0.01, 0.001, 0.0001)
+from trainables.metric_names import USUAL_FALSE_ACCEPT_RATE
 
 EXAMPLE = """examples:
   python -m platform.predict CHECKPOINT --calibrate shards/lsasrd             once, for --pair
@@ -44,20 +29,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     refuse_what_does_not_go_together(options)
     load_plugins(options.import_, accept_changed_code=options.accept_changed_code)
-    place = options.checkpoint
-    answer: dict[str, Any] = {"checkpoint": place}
-    with fetched(place, ASKED) as checkpoint:
-        if options.calibrate:
-            answer["verification"] = calibrate(checkpoint, options.calibrate)
-            send(checkpoint, place, [VERIFICATION_NAME])
-        if options.pair:
-            known = thresholds(checkpoint, place)
-            answer["pair"] = compare(checkpoint, known, options.pair, options.false_accept_rate)
-        if options.pictures:
-            answer["pictures"] = answers_about(checkpoint, options.pictures, options.nearest, options.top)
-            show(answer["pictures"])
+    from platform.prediction import answer  # imports torch, which takes seconds
+
+    found = answer(
+        options.checkpoint,
+        shards=options.calibrate,
+        pair=options.pair,
+        false_accept_rate=options.false_accept_rate,
+        pictures=options.pictures,
+        gallery=options.nearest,
+        top=options.top,
+    )
+    if "pictures" in found:
+        show(found["pictures"])
     if options.json:
-        print_json(answer)
+        print_json(found)
 
 
 def parser() -> Parser:
@@ -71,9 +57,9 @@ def parser() -> Parser:
     add(
         "--false-accept-rate",
         type=fraction,
-        default=USUAL_RATE,
+        default=USUAL_FALSE_ACCEPT_RATE,
         metavar="F",
-        help=f"of pairs of different works, how many may pass for one; default: {USUAL_RATE}",
+        help=f"of pairs of different works, how many may pass for one; default: {USUAL_FALSE_ACCEPT_RATE}",
     )
     add("--nearest", metavar="GALLERY", help="shards, or a folder WORK/ROLE/IMAGE, CLASS/IMAGE or of images alone")
     add("--top", type=positive_int, default=5, metavar="K", help="how many are shown of each picture; default: 5")
@@ -101,72 +87,6 @@ def refuse_what_does_not_go_together(options: argparse.Namespace) -> None:
         raise Error(f"--nearest {options.nearest} needs pictures to look for. Name files or a folder of them.")
     if not (options.pair or options.pictures or options.calibrate):
         raise Error("There is nothing to predict. Name pictures, --pair A B or --calibrate SHARDS; see --help.")
-
-
-def calibrate(checkpoint: Path, shards: str) -> dict[str, Any]:
-    """Measure and keep the checkpoint's thresholds: what was measured, and the usual points of it."""
-    found = measure(checkpoint, read_manifest(shards))
-    write_verification(checkpoint, found)
-    table = Table("false accepts %", "threshold", "false rejects %", title="When two pictures pass for one work")
-    shown = [found.at_rate(rate) for rate in SHOWN_RATES if rate >= 1 / found.num_different]
-    for point in shown:
-        table.add_row(
-            f"{100 * point.false_accept_rate:.3g}", f"{point.threshold:.4g}", f"{100 * point.false_reject_rate:.1f}"
-        )
-    Console(stderr=True).print(table)
-    say(f"{found.num_same:,} pairs of one work, {found.num_different:,} of two; area under the curve {found.area:.3f}")
-    if found.num_works_trained:
-        say(f"{found.num_works_trained} of the {found.num_works} works were trained on: others will do worse.")
-    return {**table_of(found), "points": [vars(point) for point in shown]}
-
-
-def table_of(found: Verification) -> dict[str, Any]:
-    """What was measured, without its points."""
-    return {key: value for key, value in vars(found).items() if key != "points"}
-
-
-def thresholds(checkpoint: Path, place: str) -> Verification:
-    """What was measured of the checkpoint, which lies at `place`; Error where nothing was."""
-    known = read_verification(checkpoint)
-    if known is None:
-        raise Error(
-            f"{place} has no thresholds to compare pictures by. Measure them once on works or identities:"
-            f" python -m platform.predict {place} --calibrate SHARDS."
-        )
-    return known
-
-
-def compare(checkpoint: Path, known: Verification, pair: Sequence[Path], false_accept_rate: float) -> dict[str, Any]:
-    """Whether two pictures pass for one work."""
-    predictor, point = Predictor(checkpoint), known.at_rate(false_accept_rate)
-    first, second = predictor.features(predictor.of_files(pair), 2)
-    distance = float(distances_of_pairs(first[None], second[None])[0])
-    same = distance < point.threshold
-    say(
-        f"{'The same work' if same else 'Different works'}: the pictures are {distance:.4g} apart, and below"
-        f" {point.threshold:.4g} two pass for one work. So do {100 * point.false_accept_rate:.3g} % of the pairs of"
-        f" different works, while {100 * point.false_reject_rate:.3g} % of the pairs of one work do not."
-    )
-    return {"pictures": [str(picture) for picture in pair], "distance": distance, "same_work": same, **vars(point)}
-
-
-def answers_about(checkpoint: Path, places: Sequence[Path], gallery: str | None, top: int) -> list[dict[str, Any]]:
-    """Return one entry per picture: its nearest in the gallery or, without a gallery, its likeliest classes."""
-    predictor, files = Predictor(checkpoint), find_pictures(places)
-    inputs = predictor.of_files(files)
-    what = "classes" if gallery is None else "nearest"
-    if gallery is None:
-        ranked = top_classes(predictor.probabilities(inputs, len(files)), predictor.info.works, top)
-        answers = [[{"class": name, "probability": chance} for name, chance in row] for row in ranked]
-    else:
-        known = open_gallery(gallery, predictor)
-        features_GD = predictor.features(known.inputs, len(known.images))
-        found = nearest(predictor.features(inputs, len(files)), features_GD, top)
-        answers = [
-            [{**known.entry(place), "distance": float(distance)} for place, distance in zip(*row, strict=True)]
-            for row in zip(*found, strict=True)
-        ]
-    return [{"picture": str(file), what: row} for file, row in zip(files, answers, strict=True)]
 
 
 def show(entries: Sequence[dict[str, Any]]) -> None:

@@ -10,32 +10,12 @@ if __name__ == "__main__":  # before imports that take seconds
 import argparse
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import optuna
-
-from platform.display.live import screen_of_part
-from platform.execution import cluster_when_needed
-from platform.fixed_trials import FixedTrials, count, newest
-from platform.lock import only_driver
-from platform.paper_tables.display import list_rows, list_tables, print_header, print_table
-from platform.paper_tables.dry_run import dry_run
-from platform.paper_tables.enqueue import enqueue_missing
-from platform.paper_tables.measured import measured
-from platform.paper_tables.options import TablePlan, make_table_plan
-from platform.paper_tables.results import results_of
-from platform.paper_tables.summary import describe_tables, study_event, summary
+from platform.paper_tables.listing import describe_tables, list_rows, list_tables
 from platform.paper_tables.table import PROGRAM, TABLES, get_table
-from platform.paper_tables.written import make_folder, write_table
-from platform.resources import this_machine
-from platform.room import needs_room
 from platform.signals import remember_ctrl_c
-from platform.start import recorded_start, run_start, tracked
-from platform.study import open_storage, open_study
-from platform.tracking.journal import Journal
-from platform.tracking.retelling import retell
 from shards_tools.command import Parser, positive_float, positive_int, print_json, run, show_log
 from shards_tools.plugins import add_code_options, load_plugins
 
@@ -53,7 +33,6 @@ Run the same command again to resume. If every training is done, it prints the t
 def main(arguments: Sequence[str] | None = None) -> None:
     """List the tables, or reproduce one."""
     started = time.monotonic()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     arguments_parser = parser()
     options = arguments_parser.parse_args(arguments)
     if options.list:
@@ -64,6 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     get_table(options.table)
     if options.data is None:
         arguments_parser.error("--data SHARDS is missing")
+    # Here, because they import torch, Ray and MLflow, which takes seconds.
+    import optuna
+
+    from platform.paper_tables.dry_run import dry_run
+    from platform.paper_tables.options import make_table_plan
+    from platform.paper_tables.runner import reproduce
+    from platform.resources import this_machine
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     show_log("shards_tools")
     plugins = load_plugins(options.import_, accept_changed_code=options.accept_changed_code)
     machine = this_machine()
@@ -85,39 +73,6 @@ def show_list(options: argparse.Namespace) -> None:
         list_rows(tables[0])
     else:
         list_tables()
-
-
-def reproduce(table_plan: TablePlan, started: float, *, as_json: bool) -> None:
-    """Train what is missing, then print and write the table.
-
-    Args:
-        started: when the command was, by the monotonic clock.
-    """
-    plan = table_plan.plan
-    make_folder(table_plan.out)
-    storage = open_storage(plan.storage)
-    with needs_room(plan.runs), only_driver(plan, storage), Journal(plan.folder / "journal.jsonl") as journal:
-        study = open_study(plan, storage)
-        enqueue_missing(study, table_plan)
-        retell(study, plan, journal)
-        with tracked(plan, journal) as tracker:
-            trials = FixedTrials(study, plan, journal, screen_of_part(plan, partial(count, study)))
-            storage.interrupted = lambda: trials.interrupted
-            print_header(table_plan, study)
-            if not trials.done:
-                with cluster_when_needed(plan) as start_ray:
-                    run_start(study, plan, trials, tracker, recorded_start(study, plan, start_ray))
-            known = newest(study)
-            metrics = measured(study, table_plan, known, journal, interrupted=trials.interrupted)
-            results = results_of(table_plan, known, metrics)
-            journal.append("study", **study_event(table_plan, study, results), time=time.time())
-        files = write_table(table_plan, results)
-    print_table(table_plan, results, known, files)
-    if as_json:
-        print_json(summary(table_plan, study, results, files, tracker, time.monotonic() - started))
-    if trials.interrupted:
-        raise KeyboardInterrupt
-    trials.failed.raise_if_too_many()
 
 
 def parser() -> Parser:

@@ -19,9 +19,10 @@ from platform.display.live import screen_of_search
 from platform.execution import cluster_when_needed
 from platform.failures import Failures
 from platform.lock import only_driver
-from platform.plan import Plan, make_plan
+from platform.plan import Plan
 from platform.projection.concurrency import fit_to_memory
 from platform.projection.dry_run import dry_run
+from platform.resolve import make_plan
 from platform.resources import Machine, this_machine
 from platform.room import needs_room
 from platform.start import recorded_start, run_start, tracked

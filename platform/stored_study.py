@@ -94,6 +94,16 @@ class StoredStudy:
         return max(rows, key=lambda trial: value_of(trial, self.objective) or 0.0, default=None)
 
 
+STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+
+
+def count(stored: StoredStudy) -> dict[str, int]:
+    """Return how many trials have ended in each state, and how many are running."""
+    states = [trial.state for trial in stored.trials]
+    ended = {name: states.count(state) for name, state in STATES.items()}
+    return {**ended, "running": states.count(TrialState.RUNNING)}
+
+
 def value_of(trial: FrozenTrial, name: str) -> float | None:
     """What the trial's last report says of a metric or a cost; None before the first."""
     return TrialRecord(trial).metrics.get(name)

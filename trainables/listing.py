@@ -1,34 +1,17 @@
-"""What there is to train: every recipe with the size of its model, counted without making a weight."""
+"""What there is to train: every recipe with the size of its network."""
 
-import dataclasses
+import csv
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-import torch
-
 from shards_tools.command import say
-from trainables.models import build_model
 from trainables.recipes import RECIPES
-from trainables.recipes.images import ImageSettings
-from trainables.recipes.optimization import OptimizerSettings
-from trainables.recipes.ranking import RankingRecipe
-from trainables.recipes.recipe import IDENTITY_FIELDS, Recipe
-from trainables.text import least_num_words
+from trainables.recipes.recipe import Recipe
 
-
-def _names(family: type) -> set[str]:
-    return {field.name for field in dataclasses.fields(family)}
-
-
-# Fields that no model's size depends on: recipes that differ in these alone are counted once.
-NOT_OF_SIZES = (
-    {*IDENTITY_FIELDS, "plan", "images_per_epoch", "batch_size", "label_smoothing", "precision", "channels_last"}
-    | {"pretrained", "weights_file", "frozen_backbone"}
-    | _names(OptimizerSettings)
-    | (_names(ImageSettings) - {"image_size"})
-    | (_names(RankingRecipe) - _names(Recipe))
-) - {"system"}
+SIZES_FILE = Path(__file__).parent / "recipes" / "sizes.csv"  # written by `python -m trainables.sizes`
+SIZES = ("num_parameters", "feature_dim", "tokens")
 
 
 def list_recipes() -> list[dict[str, Any]]:
@@ -50,28 +33,31 @@ def print_list(recipes: Sequence[dict[str, Any]]) -> None:
 
 
 def describe(recipe: Recipe) -> dict[str, Any]:
-    """Names and sizes of a recipe.
+    """Return a recipe's names and sizes.
 
-    `num_parameters` leaves out the classifiers, whose size the data decide; `feature_dim` is that of the test feature;
-    `tokens` are the patches, without the class token, or the places of the last map.
+    `num_parameters` leaves out the classifiers, whose size the data decide; `feature_dim` is the dimension of the test
+    feature; `tokens` is the number of patches without the class token, or of positions of the last feature map.
     """
-    settings = tuple((key, value) for key, value in vars(recipe).items() if key not in NOT_OF_SIZES)
-    sizes = _sizes(settings, type(recipe))  # type: ignore[arg-type]  # a class is hashable
+    counted = dict(zip(SIZES, _sizes_of(recipe), strict=True))
     return {
         **{name: getattr(recipe, name) for name in ("name", "system", "table", "row", "backbone")},
-        "num_parameters": sizes[0],
-        "feature_dim": sizes[1],
+        "num_parameters": counted["num_parameters"],
+        "feature_dim": counted["feature_dim"],
         "image_size": recipe.image_size,
-        "tokens": sizes[2],
+        "tokens": counted["tokens"],
     }
 
 
+def _sizes_of(recipe: Recipe) -> tuple[int, ...]:
+    """Return the sizes from the table, or count them for a recipe that is not in it as it is."""
+    if RECIPES.get(recipe.name) is recipe and recipe.name in _table():
+        return _table()[recipe.name]
+    from trainables.sizes import sizes_of  # imports torch, which takes seconds
+
+    return sizes_of(recipe)
+
+
 @cache
-def _sizes(settings: tuple[tuple[str, Any], ...], family: type[Recipe]) -> tuple[int, int, int]:
-    """Parameters, width of the test feature and tokens of a model with these settings."""
-    values = dict(settings)
-    recipe = family(name="any", scale="tiny", lr=1.0, pretrained=False, **values)
-    with torch.device("meta"):
-        model = build_model(recipe, num_works=2, num_words=least_num_words(recipe))
-    counted = (weight.numel() for name, weight in model.named_parameters() if "classifiers" not in name)
-    return sum(counted), model.num_features, model.num_tokens
+def _table() -> dict[str, tuple[int, ...]]:
+    with SIZES_FILE.open(newline="") as file:
+        return {row["recipe"]: tuple(int(row[name]) for name in SIZES) for row in csv.DictReader(file)}

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainables.listing import NOT_OF_SIZES
 from trainables.models import build_model
 from trainables.models.input_step import InputStep
 from trainables.recipes.animesion import AnimesionRecipe
 from trainables.recipes.recipe import Recipe
+from trainables.sizes import NOT_OF_SIZES
 from trainables.text import least_num_words
 
 # besides weights and gradients: momentum, or the two moments of Adam

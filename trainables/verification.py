@@ -22,7 +22,6 @@ from trainables.reading import evaluation_inputs
 VERIFICATION_NAME = "verification.json"
 ASKED = (*EVALUATED, VERIFICATION_NAME)  # the files of a checkpoint that predictions need
 FORMAT = 1
-USUAL_RATE = 0.01  # of false accepts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,19 +16,10 @@ from platform.plan import Plan
 from platform.study import best_trial, chosen_trial, front
 from platform.trial_record import TrialRecord
 from shards_tools.command import say
+from trainables.metric_names import COLUMNS
 from trainables.recipes.recipe import Recipe
 
 # What the papers print, in their order and in percent: of works, or of classes.
-COLUMNS = {
-    "mAP": "mAP %",
-    "mINP": "mINP %",
-    "cmc_1": "R1 %",
-    "cmc_5": "R5 %",
-    "top1": "top-1 %",
-    "top5": "top-5 %",
-    "top1_mean_class": "mean of classes %",
-}
-
 LABEL_WIDTH = 26  # characters of most trials' labels
 PART_LABEL_WIDTH = 34  # with fold or seed
 

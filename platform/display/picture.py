@@ -11,8 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from platform.display.board import Board, Row
-from platform.display.lines import COLUMNS, PART_LABEL_WIDTH, cell
+from platform.display.lines import PART_LABEL_WIDTH, cell
 from platform.objectives import written
+from trainables.metric_names import COLUMNS
 
 LEAST_LABEL_WIDTH = 20
 COLUMN_WIDTH = 10  # with the space beside it

@@ -8,12 +8,12 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from platform.display.lines import COLUMNS
 from platform.figures.look import BLUE, GREEN, GREY, ORANGE, PURPLE, RED
 from platform.objectives import COSTS
 from platform.stored_study import StoredStudy, value_of
 from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
+from trainables.metric_names import COLUMNS
 
 LONGEST_NAME = 28
 # What a trial is to the reader, in the order of the legend, each with its colour; what comes later is drawn above.

@@ -10,31 +10,15 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.table import Table
 
-from platform.display.lines import COLUMNS, say_smaller_batches
+from platform.display.lines import say_smaller_batches
 from platform.fixed_trials import Training
 from platform.paper_tables.options import TablePlan
 from platform.paper_tables.results import Result, is_failed
-from platform.paper_tables.table import TABLES, PaperTable
-from platform.paper_tables.written import HEADINGS, cells_of, notes_on, numbered, title_of
+from platform.paper_tables.written import HEADINGS, cells_of, notes_on, title_of
 from platform.trial_record import TrialRecord
 from shards_tools.command import say
 
 WIDTH = 100  # where the screen has no width of its own
-
-
-def list_tables() -> None:
-    """Print one line per table to standard output, its name first."""
-    for table in TABLES.values():
-        rows = numbered(len(table.recipes), "row")
-        print(f"{table.name:<14}{rows:<9}{', '.join(_spoken(table.metrics)):<18}{table.paper}")
-
-
-def list_rows(table: PaperTable) -> None:
-    """Print one line per row of a table to standard output: its name, its recipe and the printed numbers."""
-    for row, recipe in table.recipes.items():
-        printed = table.printed[row]
-        numbers = (f"{_spoken([name])[0]} {printed[name]:.2f}" for name in table.metrics if name in printed)
-        print(f"{row:<26}{recipe.name:<30}{'  '.join(numbers)}")
 
 
 def print_header(table_plan: TablePlan, study: optuna.Study) -> None:
@@ -90,7 +74,3 @@ def _unfinished(table_plan: TablePlan, known: Mapping[Training, FrozenTrial]) ->
     if left:
         lines.append(f"Trainings left: {left}. Run the same command again to resume.")
     return lines
-
-
-def _spoken(names: Sequence[str]) -> list[str]:
-    return [COLUMNS[name].removesuffix(" %") for name in names]

@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 from platform.fixed_trials import newest
 from platform.paper_tables.enqueue import missing
 from platform.paper_tables.options import TablePlan
+from platform.paper_tables.space import space_of
 from platform.projection.display import as_json, print_needs
 from platform.projection.draws import Draws
 from platform.projection.dry_run import project
@@ -32,7 +33,7 @@ def dry_run(table_plan: TablePlan, machine: Machine) -> dict[str, Any]:
     num_left = len(missing(known, wanted)) + len(running) + len(waiting)
     num_done = len(wanted) - num_left
     # A space that offers the wanted rows alone, and no folds that would come on top of its trials.
-    space = table_plan.table.space(table_plan.plan.scale, table_plan.rows)
+    space = space_of(table_plan.table, table_plan.plan.scale, table_plan.rows)
     plan = replace(table_plan.plan, space=space, trials=len(wanted), folds=1)
     projection, largest = project(plan, [machine], Draws(plan), num_done, len(running))
     sizes = {"rows": len(table_plan.rows), "folds": table_plan.plan.folds, "seeds": table_plan.seeds}

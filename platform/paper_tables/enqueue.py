@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from platform.fixed_trials import Training, enqueue_training, leave_out, newest
 from platform.paper_tables.options import TablePlan
-from platform.paper_tables.table import ROW
+from platform.paper_tables.space import ROW
 from platform.trial_record import StudyRecord
 from shards_tools.errors import Error
 from trainables.recipes import recipe_from_dict

@@ -12,6 +12,7 @@ from platform.addresses import checked_runs, checked_tracking, refuse_password
 from platform.config import check_study_name
 from platform.environment import typed_command
 from platform.fixed_trials import Training
+from platform.paper_tables.space import space_of
 from platform.paper_tables.table import PROGRAM, TEST, PaperTable, get_table, reads_tags
 from platform.plan import Plan
 from platform.protocol import checked_folds
@@ -84,7 +85,7 @@ def make_table_plan(options: argparse.Namespace, machine: Machine, plugins: tupl
         study=options.study or f"{table.name}-{manifest.fingerprint[:8]}-{scale}",
         command=typed_command(PROGRAM),
         plugins=plugins,
-        space=table.space(scale),
+        space=space_of(table, scale),
         scale=scale,
         data=str(manifest.store),
         manifest=manifest,

@@ -12,29 +12,10 @@ import optuna
 from platform.fixed_trials import is_left_out
 from platform.paper_tables.options import TablePlan
 from platform.paper_tables.results import Result
-from platform.paper_tables.table import PaperTable
 from platform.paper_tables.written import as_markdown
 from platform.storage import without_password
 from platform.tracking.notes import NOTE
 from platform.tracking.tracker import Tracker
-
-
-def describe_tables(tables: Sequence[PaperTable]) -> list[dict[str, Any]]:
-    """Return the entries of `--list --json`."""
-    return [
-        {
-            "name": table.name,
-            "table": table.title,
-            "paper": table.paper,
-            "build": table.build,
-            "metrics": table.metrics,
-            "rows": [
-                {"name": row, "recipe": recipe.name, "printed": table.printed[row]}
-                for row, recipe in table.recipes.items()
-            ],
-        }
-        for table in tables
-    ]
 
 
 def study_event(table_plan: TablePlan, study: optuna.Study, results: Sequence[Result]) -> dict[str, Any]:

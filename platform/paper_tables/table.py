@@ -6,19 +6,14 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-from optuna.distributions import CategoricalDistribution, distribution_to_json
-
-from platform.display.lines import COLUMNS
-from platform.spaces.loading import Space
 from shards_tools.errors import Error, nearest
+from trainables.metric_names import COLUMNS
 from trainables.recipes import RECIPES
 from trainables.recipes.printed import printed_numbers
 from trainables.recipes.recipe import Recipe
 
 PROGRAM = "platform.reproduce"
-ROW = "row"  # Optuna's only parameter of such a study
 
 
 @dataclass(frozen=True)
@@ -66,32 +61,6 @@ class PaperTable:
                 raise _unknown(f"row of {self.name}", name, list(self.recipes), f"{self.name} --list")
         chosen = {rows[name] for name in names}
         return tuple(row for row in self.recipes if row in chosen or not names)
-
-    def space(self, scale: str, rows: Sequence[str] = ()) -> Space:
-        """Return the space whose trials are rows of the table.
-
-        Args:
-            rows: those that `suggest` offers; all of them where none are given.
-        """
-        names = {row: self.recipe(row, scale).name for row in self.recipes}
-        choices, offered = tuple(self.recipes), tuple(rows or self.recipes)
-
-        def suggest(trial: Any) -> dict[str, Any]:
-            return {"recipe": names[trial.suggest_categorical(ROW, offered)]}
-
-        recipes = [self.recipe(row, scale) for row in offered]
-        return Space(
-            name=self.name,
-            suggest=suggest,
-            baselines={},
-            distributions={ROW: distribution_to_json(CategoricalDistribution(choices))},
-            about=self.title,
-            longest_epochs=max(recipe.epochs for recipe in recipes),
-            longest_warmup=max(recipe.warmup_epochs for recipe in recipes),
-            reads_tags=any(reads_tags(recipe) for recipe in recipes),
-            kind="Table",
-            shrink="Name smaller rows with --rows",
-        )
 
 
 LSASRD = "Li et al. 2022, arXiv 2204.14034"

@@ -9,10 +9,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from platform.display.lines import COLUMNS
 from platform.paper_tables.options import TablePlan
 from platform.paper_tables.results import Result
 from shards_tools.errors import Error
+from trainables.metric_names import COLUMNS
 
 NOTHING = "\N{EN DASH}"  # in a cell that has no value
 HEADINGS = ("row", "metric", "mean", "std", "printed", "difference", "chance", "trainings")

@@ -4,20 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import optuna
-
-from platform.report.answer import count, main_numbers
-from platform.report.content import Content, cell, spoken
-from platform.report.gather import gather
-from platform.report.page import write_report
-from platform.report.subject import subject_of
-from platform.report.upload import upload
-from platform.stored_study import StoredStudy, open_read_only, read_study, searches
-from shards_tools.command import Parser, print_json, run, say
-from shards_tools.folders import build_new
-from shards_tools.plugins import add_code_options, load_plugins
+from shards_tools.command import Parser, run
+from shards_tools.plugins import add_code_options
 
 EXAMPLE = """examples:
   python -m platform.report --list
@@ -28,30 +17,15 @@ EXAMPLE = """examples:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """List the studies, or write the report of one."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.list == (options.study is not None):
         parser.error("name a study, or give --list")
     if options.study is not None and options.out is None:
         parser.error(f"--out DIR says where the report of {options.study} is to be written")
-    load_plugins(options.import_, accept_changed_code=options.accept_changed_code)
-    url = options.storage or f"sqlite:///{options.runs.absolute() / 'optuna.db'}"
-    storage = open_read_only(url)
-    if options.list:
-        shown: dict[str, Any] = {"studies": [_line(StoredStudy(study=study)) for study in searches(storage, url)]}
-    else:
-        stored = read_study(storage, url, options.study)
-        subject = subject_of(stored, options.data)
-        content = gather(subject)
-        build_new(options.out, lambda folder: write_report(folder, content, stored))
-        say(content.answer)
-        say(f"The report: {options.out / 'index.html'}")
-        tracking = options.tracking or _local_store(options.runs)
-        sent = upload(tracking, stored.name, options.out) if tracking else None
-        shown = {**_written(options.out, content), **main_numbers(subject), "mlflow_run_id": sent}
-    if options.json:
-        print_json(shown)
+    from platform.report.run import run_report  # imports Optuna, and for a report torch, which takes seconds
+
+    run_report(options)
 
 
 def _parser() -> Parser:
@@ -69,37 +43,6 @@ def _parser() -> Parser:
     add_code_options(parser)
     add("--json", action="store_true", help="print one JSON object as the last line of standard output")
     return parser
-
-
-def _line(stored: StoredStudy) -> dict[str, Any]:
-    """A study of the list, which is said, too."""
-    name, best, trials = stored.objective, stored.best, count(stored)
-    value = best.values[0] if best else None
-    states = ", ".join(f"{number} {state}" for state, number in trials.items() if number) or "no trials"
-    found = f"best {spoken(name)} {cell(name, value)} %" if best else "none complete"
-    search = stored.search
-    say(f"{stored.name:<32} {search['space']}, {search['scale']}; {states}; {found}")
-    kept = {key: search[key] for key in ("space", "scale")}
-    return {"study": stored.name, **kept, "objective": name, "best": value, "trials": trials}
-
-
-def _written(out: Path, content: Content) -> dict[str, Any]:
-    """Where everything is."""
-    explore = out / "explore.html"
-    return {
-        "study": content.study,
-        "page": str(out / "index.html"),
-        "report": str(out / "report.md"),
-        "trials_csv": str(out / "trials.csv"),
-        "explore": str(explore) if explore.exists() else None,
-        "figures": [figure.name for figure in content.figures],
-        "missing": list(content.missing),
-    }
-
-
-def _local_store(runs: Path) -> str | None:
-    file = runs.absolute() / "mlflow.db"
-    return f"sqlite:///{file}" if file.is_file() else None
 
 
 if __name__ == "__main__":

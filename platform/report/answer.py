@@ -12,11 +12,9 @@ from platform.display.lines import label
 from platform.objectives import written
 from platform.report.content import cell, spoken
 from platform.report.subject import Subject
-from platform.stored_study import StoredStudy, value_of
+from platform.stored_study import StoredStudy, count, value_of
 from platform.study import front
 from platform.trial_record import StudyRecord, TrialRecord
-
-STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
 def main_numbers(subject: Subject) -> dict[str, Any]:
@@ -32,13 +30,6 @@ def main_numbers(subject: Subject) -> dict[str, Any]:
         "chance": subject.chance().get(name),
         "trials": count(stored),
     }
-
-
-def count(stored: StoredStudy) -> dict[str, int]:
-    """How many trials ended how, and how many have not."""
-    states = [trial.state for trial in stored.trials]
-    ended = {name: states.count(state) for name, state in STATES.items()}
-    return {**ended, "running": states.count(TrialState.RUNNING)}
 
 
 def headline(subject: Subject, final: list[Comparison]) -> list[tuple[str, str, str]]:

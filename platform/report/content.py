@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from platform.display import lines
-from platform.display.lines import COLUMNS
-from platform.figures.figure import Figure
 from platform.objectives import COSTS
+from trainables.metric_names import COLUMNS
+
+if TYPE_CHECKING:
+    from platform.figures.figure import Figure
 
 SPOKEN_COSTS = {"num_parameters": "parameters", "gpu_mb": "GPU memory", "ms_per_image": "time per image"}
 NOTHING = "\N{EN DASH}"  # in a cell that has no value

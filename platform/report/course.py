@@ -7,10 +7,9 @@ from collections import defaultdict
 from optuna.trial import FrozenTrial, TrialState
 
 from platform.objectives import COSTS
-from platform.report.answer import count
 from platform.report.content import NOTHING, Section, Table, cell, heading, spoken
 from platform.report.subject import Subject
-from platform.stored_study import StoredStudy, num_epochs, value_of
+from platform.stored_study import StoredStudy, count, num_epochs, value_of
 from platform.trial_record import TrialRecord
 from shards_tools.manifest import Manifest
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from platform.display.lines import COLUMNS
 from platform.report.content import NOTHING, Section, Table, cell, heading
 from platform.report.subject import Subject
 from platform.stored_study import StoredStudy, value_of
 from platform.trial_record import TrialRecord
+from trainables.metric_names import COLUMNS
 from trainables.recipes.printed import printed_numbers
 
 TINY = (

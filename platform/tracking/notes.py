@@ -7,11 +7,10 @@ from collections.abc import Mapping
 import optuna
 from optuna.trial import FrozenTrial
 
-from platform.evaluate import SPOKEN
 from platform.plan import Plan
 from platform.study import chosen_trial
 from platform.trial_record import TrialRecord
-from trainables.metric_names import CLASSIFYING, RANKING
+from trainables.metric_names import CLASSIFYING, RANKING, SPOKEN
 from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import settings_of

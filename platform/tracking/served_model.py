@@ -12,8 +12,9 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from shards_tools.errors import Error
+from trainables.metric_names import USUAL_FALSE_ACCEPT_RATE
 from trainables.prediction import Predictor, distances_of_pairs, top_classes
-from trainables.verification import USUAL_RATE, read_verification
+from trainables.verification import read_verification
 
 USUAL_TOP = 5
 
@@ -51,7 +52,7 @@ class PictureModel(PythonModel):
             return answer
         if self._verification is None:
             raise Error("This model has no thresholds to compare pictures by. Ask without the column other.")
-        point = self._verification.at_rate(float(params.get("false_accept_rate", USUAL_RATE)))
+        point = self._verification.at_rate(float(params.get("false_accept_rate", USUAL_FALSE_ACCEPT_RATE)))
         others = list(model_input["other"])
         others_ND = self._predictor.features(self._predictor.of_bytes(others), len(others))
         distances_N = distances_of_pairs(features_ND, others_ND)

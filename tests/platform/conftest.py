@@ -6,7 +6,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from platform.plan import Plan, make_plan
+from platform.plan import Plan
+from platform.resolve import make_plan
 from platform.search import parse
 from platform.storage import PatientStorage
 from platform.study import open_storage, open_study

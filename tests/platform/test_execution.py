@@ -71,7 +71,7 @@ from ray import tune
 from platform.display.lines import Display
 from platform.execution import local_cluster, run_trials
 from platform.tracking.journal import Journal
-from platform.plan import make_plan
+from platform.resolve import make_plan
 from platform.search import parse
 from platform.study import open_storage, open_study
 from platform.trials import Trials

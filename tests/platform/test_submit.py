@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 from ray.job_submission import JobStatus
 
-from platform.submit import checked_search, connect, free_name, job_name, main
+from platform.cluster.jobs import checked_search, connect, free_name, job_name
+from platform.submit import main
 from shards_tools.errors import Error
 
 RUNS = ["--runs", "/shared/runs"]

@@ -1,11 +1,16 @@
 """The list of recipes: every row of the papers' tables, with the sizes that their texts and code give."""
 
+import csv
+import subprocess
+import sys
+
 import pytest
 import torch
 
-from trainables.listing import describe, list_recipes, print_list
+from trainables.listing import SIZES, SIZES_FILE, describe, list_recipes, print_list
 from trainables.models import build_model
 from trainables.recipes import RECIPES
+from trainables.sizes import sizes_of
 
 # table -> row -> millions of parameters, width of the test feature, image size, tokens or places of the last map
 LSASRD = {
@@ -123,3 +128,41 @@ def test_people_see_each_recipe_once_and_not_its_tiny_twin(capsys):
     assert "agw-tiny" in first
     assert "agw-resnet50-tiny" not in first
     assert all(len(line) <= 140 for line in lines)
+
+
+def test_the_table_of_sizes_has_every_recipe_and_what_its_network_has():
+    with SIZES_FILE.open(newline="") as file:
+        stored = {row["recipe"]: tuple(int(row[name]) for name in SIZES) for row in csv.DictReader(file)}
+    counted = {name: sizes_of(recipe) for name, recipe in RECIPES.items() if name not in RECIPES.added}
+    assert stored == counted, "run: python -m trainables.sizes"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "trainables.train --list",
+        "trainables.train --help",
+        "platform.search --help",
+        "platform.report --help",
+        "platform.predict --help",
+        "platform.evaluate --help",
+        "platform.reproduce --list",
+        "platform.submit --help",
+        "search_spaces --list",
+        "shards_tools --help",
+    ],
+)
+def test_what_only_lists_imports_no_torch(words):
+    module, option = words.split()
+    program = (
+        "import runpy, sys\n"
+        f"sys.argv = ['it', {option!r}]\n"
+        "try:\n"
+        f"    runpy.run_module({module!r}, run_name='__main__')\n"
+        "except SystemExit as end:\n"
+        "    assert not end.code, end.code\n"
+        "slow = {'torch', 'ray', 'mlflow', 'timm', 'matplotlib'} & set(sys.modules)\n"
+        "assert not slow, slow\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

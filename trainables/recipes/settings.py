@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -37,8 +38,13 @@ def parse_settings(settings: Sequence[str], recipe: Recipe) -> dict[str, object]
 
 def settable(recipe: Recipe) -> dict[str, Any]:
     """Field name -> type of all that may be set in this recipe."""
-    kinds = typing.get_type_hints(type(recipe))
-    return {field.name: kinds[field.name] for field in dataclasses.fields(recipe) if field.name not in IDENTITY_FIELDS}
+    return _settable(type(recipe))  # type: ignore[arg-type]  # a class is hashable
+
+
+@functools.cache  # resolving type hints takes milliseconds
+def _settable(family: type[Recipe]) -> dict[str, Any]:
+    kinds = typing.get_type_hints(family)
+    return {field.name: kinds[field.name] for field in dataclasses.fields(family) if field.name not in IDENTITY_FIELDS}
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from platform.evaluate import Asked
+from platform.ask import Asked
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from importlib.resources import files
 import optuna
 import pytest
 
+from platform.paper_tables.space import space_of
 from platform.paper_tables.table import TABLES, get_table
 from platform.reproduce import main
 from shards_tools.errors import Error
@@ -39,7 +40,7 @@ def test_every_recipe_of_a_printed_row_trains_that_row_alone() -> None:
 @pytest.mark.parametrize("scale", ["paper", "tiny"])
 def test_every_row_has_a_recipe_at_both_scales(name: str, scale: str) -> None:
     table = TABLES[name]
-    space = table.space(scale)
+    space = space_of(table, scale)
     for row in table.recipes:
         recipe = space.recipe(optuna.trial.FixedTrial({"row": row}), 3)
         assert (recipe.scale, recipe.epochs) == (scale, 3)

@@ -7,7 +7,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from platform.plan import make_plan
+from platform.resolve import make_plan
 from platform.search import parse
 from platform.spaces import loading
 from platform.spaces.loading import load_space

@@ -1,0 +1,77 @@
+"""Evaluates a checkpoint on a split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shards_tools.errors import Error
+from shards_tools.manifest import Manifest
+from trainables.checkpoint import CheckpointInfo, load_model
+from trainables.evaluation import Evaluation
+from trainables.models.model import Model
+from trainables.reading import Inputs, evaluation_inputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A checkpoint's model, and the split that it is asked about."""
+
+    model: Model
+    info: CheckpointInfo
+    evaluation: Evaluation
+    inputs: Inputs
+    chance: dict[str, float]  # what random features give
+    device: str
+
+
+def evaluate_split(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | None) -> dict[str, Any]:
+    """The `metrics` of a checkpoint on a split, as fractions, and the same for random features under `chance`."""
+    asked = ask(checkpoint, manifest, split=split, fold=fold)
+    metrics = asked.evaluation.of(asked.model, asked.inputs, asked.device)
+    counted = {name: int(metrics.pop(name)) for name in ("num_valid_queries",) if name in metrics}
+    return {"metrics": metrics, **counted, "chance": asked.chance}
+
+
+def ask(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | None) -> Asked:
+    """Load the checkpoint and open the split; Error where it holds nothing that could be asked."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model, info = load_model(checkpoint, device)
+    # Sums of floats depend on how they are shared out: with the training's threads the training's numbers come back.
+    torch.set_num_threads(info.num_threads)
+    evaluation = Evaluation(manifest, split, info.fold if fold is None else fold)
+    if not len(evaluation.query):
+        raise Error(f"{manifest.store} has no {split} split: in a {manifest.layout} layout use --split val --fold K.")
+    chance = evaluation.chance()
+    _refuse_other_classes(info, evaluation)
+    inputs = evaluation_inputs(info.recipe, manifest, info.vocabulary, "auto", threads=info.num_threads)
+    return Asked(model=model, info=info, evaluation=evaluation, inputs=inputs, chance=chance, device=device)
+
+
+def _refuse_other_classes(info: CheckpointInfo, evaluation: Evaluation) -> None:
+    """A classifier names the classes that it was trained on, and no others."""
+    if evaluation.ranks:
+        return
+    trained, asked = info.works, evaluation.trained_works
+    if trained != asked:
+        strange = next((name for name in asked if name not in trained), "fewer or in another order")
+        raise Error(
+            f"{evaluation.manifest.store} has other classes than the checkpoint was trained on ({strange}). Name the"
+            " data of its training, or train on these from it, with --set weights_file=CHECKPOINT pretrained=true."
+        )
+
+
+def as_json(result: dict[str, Any]) -> dict[str, Any]:
+    """Return the command's JSON for a result of `evaluate_split`."""
+    counted = {name: value for name, value in result.items() if name == "num_valid_queries"}
+    return {**_with_cmc(result["metrics"]), **counted, "chance": _with_cmc(result["chance"])}
+
+
+def _with_cmc(metrics: dict[str, float]) -> dict[str, Any]:
+    """Return the metrics with the ranks of CMC under one key."""
+    plain = {name: value for name, value in metrics.items() if not name.startswith("cmc_")}
+    cmc = {name.removeprefix("cmc_"): value for name, value in metrics.items() if name.startswith("cmc_")}
+    return {**plain, "cmc": cmc} if cmc else plain

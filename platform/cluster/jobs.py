@@ -1,0 +1,201 @@
+"""Searches as jobs of a Ray cluster: submit, follow and stop them."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import logging
+import re
+import shlex
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+import aiohttp
+from ray.exceptions import RayError
+from ray.job_submission import JobStatus, JobSubmissionClient
+
+from platform.cluster.joining import copied_package
+from platform.cluster.tokens import TOKEN_PLACES, demand_tokens, own_token
+from platform.search import parser as search_parser
+from shards_tools.command import say
+from shards_tools.errors import Error
+
+ANSWER_S = 10.0
+LONGEST_STOP_S = 60.0
+COPIED_FILES = "user_files"  # the folder of the job that the user's own files are copied into
+
+
+def checked_search(words: Sequence[str]) -> argparse.Namespace:
+    """The search's options; Error for what would fail, or be lost, in a folder that ends with the job."""
+    options = search_parser().parse_args(words)
+    if options.address:
+        raise Error(
+            f"--address {options.address} behind -- is one too many: the job joins the cluster that it runs on."
+        )
+    if not options.runs.is_absolute():
+        raise Error(f"--runs {options.runs} would end with the job. Name a folder of the cluster's by its whole path.")
+    if options.data and "://" not in options.data and not Path(options.data).is_absolute():
+        raise Error(
+            f"--data {options.data} is not on the cluster. Name shards there by their whole path, or an address."
+        )
+    for name in ("storage", "tracking", "warm_start_storage"):
+        if re.match(r"sqlite:///(?!/)", getattr(options, name) or ""):
+            option = "--" + name.replace("_", "-")
+            raise Error(
+                f"{option} {getattr(options, name)} would end with the job. Give its whole path: sqlite:////..."
+            )
+    for file in files_of(options):
+        if not Path(file).is_file():
+            raise Error(f"There is no file {file} here. Your own files are copied to the cluster from here.")
+    return options
+
+
+def connect(address: str) -> JobSubmissionClient:
+    """The cluster's jobs; Error where nobody answers, the token is missing or wrong, or the cluster has none."""
+    what = f"The Ray cluster at {address}"
+    demand_tokens(what, not _lets_in(address, None))
+    token = own_token()
+    if token and not _lets_in(address, token):
+        raise Error(f"{what} does not know this token. Copy its own to {TOKEN_PLACES}.")
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    return JobSubmissionClient(address)
+
+
+def submit(client: JobSubmissionClient, search: argparse.Namespace, words: Sequence[str]) -> str:
+    """Send our package and the words of a search; the name of the job."""
+    job = free_name(client, job_name(search))
+    with tempfile.TemporaryDirectory() as folder:
+        package = copied_package(Path(folder))
+        words = with_copied_files(words, files_of(search), Path(folder))
+        command = ["python", "-m", "platform.search", *words, "--address", "auto"]
+        try:
+            return client.submit_job(
+                entrypoint=shlex.join(command), submission_id=job, runtime_env={"working_dir": package}
+            )
+        except (RuntimeError, RayError) as failure:
+            raise Error(f"Job {job} was not taken: {first_line(failure)}.") from None
+
+
+def files_of(search: argparse.Namespace) -> list[str]:
+    """Return the user's own files that the search names: its space and its imports."""
+    return list(dict.fromkeys(name for name in (search.space, *search.import_) if name.endswith(".py")))
+
+
+def with_copied_files(words: Sequence[str], files: Sequence[str], package: Path) -> list[str]:
+    """Copy files into a job's package, and return the words of the search with the copies' names.
+
+    Raises:
+        Error: two files have the same name.
+    """
+    places: dict[str, str] = {}
+    for file in files:
+        copy = package / COPIED_FILES / Path(file).name
+        if copy.exists():
+            raise Error(f"Two files are called {copy.name}: {', '.join(files)}. Rename one.")
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes(Path(file).read_bytes())
+        there = str(copy.relative_to(package))
+        places |= {file: there, f"--space={file}": f"--space={there}", f"--import={file}": f"--import={there}"}
+    return [places.get(word, word) for word in words]
+
+
+def job_name(search: argparse.Namespace) -> str:
+    """The study's name, or the space's with a digest of the options that the study's own is made of."""
+    if search.study:
+        return str(search.study)
+    parts = [search.space, search.data, search.scale]
+    return f"{Path(search.space).stem}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:8]}"
+
+
+def free_name(client: JobSubmissionClient, name: str) -> str:
+    """The name, with a number behind it where jobs that have ended bear it; Error while one of them runs."""
+    taken = {job.submission_id: job.status for job in client.list_jobs()}
+    number = 1
+    while (following := name if number == 1 else f"{name}-{number}") in taken:
+        if not taken[following].is_terminal():
+            raise Error(f"Job {following} is {taken[following].value.lower()}: see --follow {following}, or --stop it.")
+        number += 1
+    return following
+
+
+def known_job(client: JobSubmissionClient, job: str) -> str:
+    """The name of a job that the cluster has; Error with those that it has otherwise."""
+    names = [known.submission_id for known in client.list_jobs() if known.submission_id]
+    if job not in names:
+        raise Error(f"{job} is no job of this cluster. Jobs: {', '.join(sorted(names)) or 'none'}.")
+    return job
+
+
+def described(client: JobSubmissionClient, job: str) -> str:
+    """Its status in one line, with what Ray says of it once it has ended badly."""
+    info = client.get_job_info(job)
+    bad = info.status in (JobStatus.FAILED, JobStatus.STOPPED)
+    return info.status.value + (f": {info.message.strip().splitlines()[0]}" if bad and info.message else "")
+
+
+def stop(client: JobSubmissionClient, job: str) -> None:
+    """End the job, and wait until it has."""
+    client.stop_job(job)
+    deadline = time.monotonic() + LONGEST_STOP_S
+    while not client.get_job_status(job).is_terminal():
+        if time.monotonic() > deadline:
+            raise Error(
+                f"Job {job} has not ended within {LONGEST_STOP_S:g} s of --stop. Try again, or see its --status."
+            )
+        time.sleep(0.5)
+    print(f"{job} {described(client, job)}")
+
+
+def follow(client: JobSubmissionClient, job: str, address: str) -> None:
+    """Show the job's output until it ends, and end as it did."""
+    command = f"python -m platform.submit --address {address}"
+    try:
+        try:
+            asyncio.run(_print_output(client, job))
+            while not client.get_job_status(job).is_terminal():
+                time.sleep(0.5)
+        except (RuntimeError, OSError, aiohttp.ClientError) as failure:
+            cause = f"The connection to {address} is lost ({first_line(failure)})"
+            raise Error(f"{cause}. The job may go on: {command} --follow {job}") from None
+    except KeyboardInterrupt:
+        say(f"Job {job} goes on. See it again: {command} --follow {job}; end it: {command} --stop {job}")
+        raise
+    info = client.get_job_info(job)
+    if info.status != JobStatus.SUCCEEDED:
+        say(f"Job {job}: {described(client, job)}")
+        raise SystemExit(info.driver_exit_code if (info.driver_exit_code or 0) > 0 else 1)
+
+
+async def _print_output(client: JobSubmissionClient, job: str) -> None:
+    async for lines in client.tail_job_logs(job):
+        print(lines, end="", flush=True)
+
+
+def _lets_in(address: str, token: str | None) -> bool:
+    """Whether the dashboard answers rather than refuses; Error where nothing answers that is one."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        request = urllib.request.Request(f"{address}/api/version", headers=headers)
+        with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:
+            if "ray_version" in json.load(answer):
+                return True
+            cause = "what answers is something else"
+    except urllib.error.HTTPError as refusal:
+        refusal.close()
+        if refusal.code in (401, 403):
+            return False
+        cause = f"it answers {refusal.code}"
+    except (OSError, ValueError) as failure:
+        cause = first_line(getattr(failure, "reason", failure))
+    raise Error(f"No Ray dashboard answers at {address}: {cause}. Give http://HEAD:8265, as ray start printed it.")
+
+
+def first_line(failure: object) -> str:
+    """What a failure says first, without its full stop."""
+    return (str(failure).strip().splitlines() or [type(failure).__name__])[0].rstrip(".")

@@ -1,0 +1,57 @@
+"""Runs one start of a reproduction: train what is missing, then print and write the table."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from platform.display.live import screen_of_part
+from platform.execution import cluster_when_needed
+from platform.fixed_trials import FixedTrials, count, newest
+from platform.lock import only_driver
+from platform.paper_tables.display import print_header, print_table
+from platform.paper_tables.enqueue import enqueue_missing
+from platform.paper_tables.measured import measured
+from platform.paper_tables.options import TablePlan
+from platform.paper_tables.results import results_of
+from platform.paper_tables.summary import study_event, summary
+from platform.paper_tables.written import make_folder, write_table
+from platform.room import needs_room
+from platform.start import recorded_start, run_start, tracked
+from platform.study import open_storage, open_study
+from platform.tracking.journal import Journal
+from platform.tracking.retelling import retell
+from shards_tools.command import print_json
+
+
+def reproduce(table_plan: TablePlan, started: float, *, as_json: bool) -> None:
+    """Train what is missing, then print and write the table.
+
+    Args:
+        started: when the command was, by the monotonic clock.
+    """
+    plan = table_plan.plan
+    make_folder(table_plan.out)
+    storage = open_storage(plan.storage)
+    with needs_room(plan.runs), only_driver(plan, storage), Journal(plan.folder / "journal.jsonl") as journal:
+        study = open_study(plan, storage)
+        enqueue_missing(study, table_plan)
+        retell(study, plan, journal)
+        with tracked(plan, journal) as tracker:
+            trials = FixedTrials(study, plan, journal, screen_of_part(plan, partial(count, study)))
+            storage.interrupted = lambda: trials.interrupted
+            print_header(table_plan, study)
+            if not trials.done:
+                with cluster_when_needed(plan) as start_ray:
+                    run_start(study, plan, trials, tracker, recorded_start(study, plan, start_ray))
+            known = newest(study)
+            metrics = measured(study, table_plan, known, journal, interrupted=trials.interrupted)
+            results = results_of(table_plan, known, metrics)
+            journal.append("study", **study_event(table_plan, study, results), time=time.time())
+        files = write_table(table_plan, results)
+    print_table(table_plan, results, known, files)
+    if as_json:
+        print_json(summary(table_plan, study, results, files, tracker, time.monotonic() - started))
+    if trials.interrupted:
+        raise KeyboardInterrupt
+    trials.failed.raise_if_too_many()

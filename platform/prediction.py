@@ -1,0 +1,130 @@
+"""Answers questions about pictures with a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from platform.gallery import open_gallery
+from shards_tools.command import say
+from shards_tools.errors import Error
+from shards_tools.manifest_file import read_manifest
+from trainables.pictures import find_pictures
+from trainables.places import fetched, send
+from trainables.prediction import Predictor, distances_of_pairs, nearest, top_classes
+from trainables.verification import (
+    ASKED,
+    VERIFICATION_NAME,
+    Verification,
+    measure,
+    read_verification,
+    write_verification,
+)
+
+SHOWN_RATES = (0.1, 0.01, 0.001, 0.0001)
+
+
+def answer(
+    place: str,
+    *,
+    shards: str | None,
+    pair: Sequence[Path] | None,
+    false_accept_rate: float,
+    pictures: Sequence[Path],
+    gallery: str | None,
+    top: int,
+) -> dict[str, Any]:
+    """Answer what is asked of a checkpoint, and return the JSON of `platform.predict`.
+
+    Args:
+        place: the checkpoint's folder or address.
+        shards: measure the thresholds for pairs on these, and store them with the checkpoint.
+        pair: two pictures that may be from the same work.
+        false_accept_rate: of pairs of different works, how many may pass for one.
+        pictures: files or folders.
+        gallery: what to look for the nearest in; None: the checkpoint's own classes.
+        top: answers per picture.
+
+    Raises:
+        Error: a file cannot be read, or the checkpoint cannot answer.
+    """
+    found: dict[str, Any] = {"checkpoint": place}
+    with fetched(place, ASKED) as checkpoint:
+        if shards:
+            found["verification"] = calibrate(checkpoint, shards)
+            send(checkpoint, place, [VERIFICATION_NAME])
+        if pair:
+            found["pair"] = compare(checkpoint, thresholds(checkpoint, place), pair, false_accept_rate)
+        if pictures:
+            found["pictures"] = answers_about(checkpoint, pictures, gallery, top)
+    return found
+
+
+def calibrate(checkpoint: Path, shards: str) -> dict[str, Any]:
+    """Measure and keep the checkpoint's thresholds: what was measured, and the usual points of it."""
+    found = measure(checkpoint, read_manifest(shards))
+    write_verification(checkpoint, found)
+    table = Table("false accepts %", "threshold", "false rejects %", title="When two pictures pass for one work")
+    shown = [found.at_rate(rate) for rate in SHOWN_RATES if rate >= 1 / found.num_different]
+    for point in shown:
+        table.add_row(
+            f"{100 * point.false_accept_rate:.3g}", f"{point.threshold:.4g}", f"{100 * point.false_reject_rate:.1f}"
+        )
+    Console(stderr=True).print(table)
+    say(f"{found.num_same:,} pairs of one work, {found.num_different:,} of two; area under the curve {found.area:.3f}")
+    if found.num_works_trained:
+        say(f"{found.num_works_trained} of the {found.num_works} works were trained on: others will do worse.")
+    return {**table_of(found), "points": [vars(point) for point in shown]}
+
+
+def table_of(found: Verification) -> dict[str, Any]:
+    """What was measured, without its points."""
+    return {key: value for key, value in vars(found).items() if key != "points"}
+
+
+def thresholds(checkpoint: Path, place: str) -> Verification:
+    """What was measured of the checkpoint, which lies at `place`; Error where nothing was."""
+    known = read_verification(checkpoint)
+    if known is None:
+        raise Error(
+            f"{place} has no thresholds to compare pictures by. Measure them once on works or identities:"
+            f" python -m platform.predict {place} --calibrate SHARDS."
+        )
+    return known
+
+
+def compare(checkpoint: Path, known: Verification, pair: Sequence[Path], false_accept_rate: float) -> dict[str, Any]:
+    """Whether two pictures pass for one work."""
+    predictor, point = Predictor(checkpoint), known.at_rate(false_accept_rate)
+    first, second = predictor.features(predictor.of_files(pair), 2)
+    distance = float(distances_of_pairs(first[None], second[None])[0])
+    same = distance < point.threshold
+    say(
+        f"{'The same work' if same else 'Different works'}: the pictures are {distance:.4g} apart, and below"
+        f" {point.threshold:.4g} two pass for one work. So do {100 * point.false_accept_rate:.3g} % of the pairs of"
+        f" different works, while {100 * point.false_reject_rate:.3g} % of the pairs of one work do not."
+    )
+    return {"pictures": [str(picture) for picture in pair], "distance": distance, "same_work": same, **vars(point)}
+
+
+def answers_about(checkpoint: Path, places: Sequence[Path], gallery: str | None, top: int) -> list[dict[str, Any]]:
+    """Return one entry per picture: its nearest in the gallery or, without a gallery, its likeliest classes."""
+    predictor, files = Predictor(checkpoint), find_pictures(places)
+    inputs = predictor.of_files(files)
+    what = "classes" if gallery is None else "nearest"
+    if gallery is None:
+        ranked = top_classes(predictor.probabilities(inputs, len(files)), predictor.info.works, top)
+        answers = [[{"class": name, "probability": chance} for name, chance in row] for row in ranked]
+    else:
+        known = open_gallery(gallery, predictor)
+        features_GD = predictor.features(known.inputs, len(known.images))
+        found = nearest(predictor.features(inputs, len(files)), features_GD, top)
+        answers = [
+            [{**known.entry(place), "distance": float(distance)} for place, distance in zip(*row, strict=True)]
+            for row in zip(*found, strict=True)
+        ]
+    return [{"picture": str(file), what: row} for file, row in zip(files, answers, strict=True)]

@@ -1,0 +1,89 @@
+"""Runs one training from the options of `trainables.train` to its last line."""
+
+import dataclasses
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from shards_tools.command import print_json, say, show_log
+from shards_tools.errors import Error
+from shards_tools.manifest_file import read_manifest
+from trainables.bar import EpochBar
+from trainables.evaluation import Evaluation, Metrics
+from trainables.loop import train
+from trainables.out_folder import OutFolder
+from trainables.recipes import get_recipe
+from trainables.recipes.recipe import Recipe
+from trainables.recipes.settings import override, parse_settings
+from trainables.step import NonFiniteLoss
+
+
+def run_recipe(options: Namespace) -> None:
+    """Train, or resume, and print the result."""
+    show_log("shards_tools", "trainables")
+    start = time.perf_counter()
+    recipe = _chosen_recipe(options)
+    manifest = read_manifest(options.data)
+    evaluation = Evaluation(manifest, "val", options.fold)
+    chance = evaluation.chance()
+    out = OutFolder(options.out, recipe, manifest, fold=options.fold, seed=options.seed)
+    _say_what_starts(recipe, evaluation, options, chance)
+    if len(out.metrics) < recipe.epochs:
+        _train(recipe, evaluation, out, options)
+    metrics, objective = out.metrics[-1], evaluation.objectives[0]
+    what = f"{objective} {metrics[objective]:.4f} after {recipe.epochs} epochs (chance {chance[objective]:.4f})"
+    say(f"{what}. Checkpoint: {out.last}")
+    if options.json:
+        result = {"recipe": recipe.name, "data": str(options.data), "epochs": recipe.epochs, "metrics": metrics}
+        seconds = time.perf_counter() - start
+        print_json({**result, "chance": chance, "checkpoint": str(out.last), "seconds": seconds})
+
+
+def _chosen_recipe(options: Namespace) -> Recipe:
+    recipe = get_recipe(options.recipe)
+    recipe = override(recipe, parse_settings(options.set, recipe))
+    return recipe if options.epochs is None else dataclasses.replace(recipe, epochs=options.epochs)
+
+
+def _say_what_starts(recipe: Recipe, evaluation: Evaluation, options: Namespace, chance: Metrics) -> None:
+    manifest = evaluation.manifest
+    works, images = recipe.batch_shape(len(np.unique(manifest.work[manifest.split(options.fold).train])))
+    batches = f"{works} works x {images} images" if images > 1 else f"{works} images"
+    what = f"{recipe.name} on {options.data}, fold {options.fold}: {recipe.epochs} epochs"
+    objective = evaluation.objectives[0]
+    say(f"{what}, batches of {batches}, chance {objective} {chance[objective]:.4f}")
+
+
+def _train(recipe: Recipe, evaluation: Evaluation, out: OutFolder, options: Namespace) -> None:
+    objective = evaluation.objectives[0]
+    with EpochBar(recipe.epochs, len(out.metrics) + 1) as bar:
+
+        def report(metrics: Metrics, save: Callable[[Path], None]) -> None:
+            out.report(metrics, save)
+            speed = f"{metrics['images_per_second']:.0f} images/s"
+            epoch, value = int(metrics["epoch"]), metrics[objective]
+            bar.epoch_done(f"epoch {epoch}: {objective} {value:.4f}, loss {metrics['loss']:.3f}, {speed}", epoch)
+
+        try:
+            train(
+                recipe,
+                evaluation.manifest,
+                report=report,
+                save_partial=out.save_partial,
+                fold=options.fold,
+                seed=options.seed,
+                resume=out.checkpoint(),
+                reading=options.reading,
+                watch=bar.batch_done,
+            )
+        except NonFiniteLoss as end:
+            raise Error(f"{end} Set a lower lr, or a longer warm-up.") from end
+        except torch.OutOfMemoryError as end:
+            raise Error(
+                f"{recipe.name} does not fit the GPU's memory ({str(end).splitlines()[0]}) Set a smaller batch, or"
+                " checkpointing=true, or micro_batch."
+            ) from end
