@@ -58,8 +58,9 @@ class Desk:
                 short[short.index("--seeds") + 1] = "1"
         if "--recipe" in words:
             place = short.index("--recipe") + 1
-            get_recipe(short[place])
-            short[place] = "transreid-tiny"  # a CPU trains it within seconds
+            if "--import" not in words and not any("timm/" in word for word in words):
+                get_recipe(short[place])
+                short[place] = "transreid-tiny"  # a CPU trains it within seconds
             short = [word for word in short if not word.startswith("epochs=")] + ["--epochs", "1"]
         return short
 
@@ -84,6 +85,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     pages = "".join(page.read_text() for page in PAGES)
     (own_space,) = re.findall(r"```python\n# mine\.py\n(.*?)```", pages, re.S)
     (desk.folder / "mine.py").write_text(own_space)
+    (desk.folder / "own.py").write_text(own_code())
     python = [sys.executable, "-m"]
     search = "platform.search --space transreid --data shards/lsasrd --study first --scale tiny --epochs 1 --trials 5"
     found = desk.run([*python, *search.split(), "--json"])
@@ -104,12 +106,34 @@ def _lay_out_pictures(folder: Path) -> None:
         place = folder / "classes" / image.parents[1].name / image.name
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(image, place)
+        split = ("train", "train", "val", "test")[int(image.stem[-1])]
+        drawing = folder / "drawings" / split / f"{image.stem}.png"
+        drawing.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(image).save(drawing)
         if image.name.endswith("_0.jpg"):
             shutil.copy(image, folder / "pictures")
     some = sorted((folder / "pictures").iterdir())
     for name, image in zip(("one.jpg", "other.jpg"), some, strict=False):
         shutil.copy(image, folder / name)
     Image.open(some[0]).save(folder / "face.png")
+
+
+def own_code() -> str:
+    """The user's file of the page on extensions: all of its examples."""
+    page = (ROOT / "docs" / "guide" / "extensions.md").read_text()
+    return "\n".join(re.findall(r"```python\n(.*?)```", page, re.S))
+
+
+def test_the_examples_of_the_page_on_extensions_register_what_it_says(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(own_code())
+    program = (
+        "from shards_tools.plugins import load_plugins; load_plugins(['own.py'])\n"
+        "from trainables.recipes import get_recipe; print(get_recipe('mine-tiny').backbone)\n"
+        "from trainables.losses.registry import METRIC_LOSSES; print(*METRIC_LOSSES.added)\n"
+        "from shards_tools.sources import SOURCES; print(*SOURCES.added)\n"
+    )
+    printed = Desk(tmp_path).run([sys.executable, "-c", program]).split()
+    assert sorted(printed) == ["crops", "nt_xent", "proxy_nca", "squeeze"]
 
 
 def test_the_pages_have_commands_that_run_here_and_others_that_cannot() -> None:

@@ -47,9 +47,9 @@ def test_a_learning_rate_given_as_text_is_refused_with_a_hint():
 
 @pytest.mark.parametrize("key", IDENTITY_FIELDS)
 def test_what_a_recipe_is_cannot_be_set(key):
-    with pytest.raises(Error, match=f"{key} of transreid-tiny says which recipe this is"):
+    with pytest.raises(Error, match=f"{key} identifies the recipe transreid-tiny and cannot be set"):
         override(TINY, {key: "other"})
-    with pytest.raises(Error, match=f"{key} of transreid-tiny says which recipe this is"):
+    with pytest.raises(Error, match=f"{key} identifies the recipe transreid-tiny and cannot be set"):
         parse_settings([f"{key}=other"], TINY)
 
 
@@ -58,13 +58,13 @@ def test_what_a_recipe_is_cannot_be_set(key):
     [
         ({"lr": 0.0}, "lr=0.0 .* above 0"),
         ({"lr": float("nan")}, "lr=nan .* finite"),
-        ({"epochs": True}, "epochs=True is bool, not a whole number"),
-        ({"epochs": 2.5}, "epochs=2.5 is float, not a whole number"),
+        ({"epochs": True}, "epochs=True is bool, not an integer"),
+        ({"epochs": 2.5}, "epochs=2.5 is float, not an integer"),
         ({"jpm": 1}, "jpm=1 is int, not true or false"),
         ({"erase_probability": 1.5}, "erase_probability=1.5 .* probability"),
-        ({"optimiser": "adan"}, "optimiser='adan' is none of sgd, adam, adamw. Did you mean 'adam'"),
+        ({"optimiser": "adan"}, "'adan' is not a known optimiser. Did you mean 'adam'"),
         ({"backbone": "vit_96x5"}, "'vit_96x5' is not a known backbone"),
-        ({"plan": "ful"}, "plan='ful' is none of full, papers, .* Did you mean 'full'"),
+        ({"plan": "ful"}, "'ful' is not a known plan. Did you mean 'full'"),
         ({"plan": "shuffle"}, "plan='shuffle' .* no positive, and metric_loss=soft_triplet needs one"),
         ({"plan": "balanced", "metric_weight": 0.1}, "plan='balanced' .* metric_loss=soft_triplet needs one"),
         ({"images_per_work": 1}, "images_per_work=1 .* no image has a positive"),
@@ -75,7 +75,7 @@ def test_what_a_recipe_is_cannot_be_set(key):
         ({"id_loss": "arcface", "label_smoothing": 0.1}, "label_smoothing=0.1 .* 0 with id_loss=arcface"),
         ({"sub_centres": 2}, "sub_centres=2 .* 1 with id_loss=softmax"),
         ({"milestones": [3, 2]}, r"milestones=\(3, 2\) .* each larger than the one before"),
-        ({"milestones": "40"}, "milestones='40' is str, not whole numbers, as in 40,80"),
+        ({"milestones": "40"}, "milestones='40' is str, not integers, as in 40,80"),
         ({"ema_decay": 1.0}, "ema_decay=1.0 .* between 0 and 1"),
         ({"clip_norm": 0.0}, "clip_norm=0.0 .* above 0"),
         ({"warmup_start": 1.5}, "warmup_start=1.5 .* at most 1"),
@@ -94,6 +94,13 @@ def test_what_a_recipe_is_cannot_be_set(key):
 def test_a_value_that_does_not_do_is_named(values, message):
     with pytest.raises(Error, match=message):
         override(TINY, {"backbone": "vit_96x4", "stride_px": 8, **values})
+
+
+def test_a_choice_that_is_not_there_is_refused_however_the_recipe_is_made():
+    for name, key in (("agw-tiny", "non_local"), ("animesion-tiny", "masking"), ("transreid-tiny", "preset")):
+        with pytest.raises(Error, match=rf"'zzz' is not a known {key}\. Known: \w+, \w+"):
+            dataclasses.replace(RECIPES[name], **{key: "zzz"})
+    assert dataclasses.replace(TINY, preset=None).preset is None
 
 
 def test_every_plan_can_be_named_and_without_a_triplet_term_taken():
@@ -118,7 +125,7 @@ def test_settings_from_the_command_line_are_read_as_their_fields_types():
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("lr", "'lr' sets nothing"), ("lr=fast", "lr=fast is not a number"), ("jpm=1", "jpm=1 is not true or false")],
+    [("lr", "'lr' has no value"), ("lr=fast", "lr=fast is not a number"), ("jpm=1", "jpm=1 is not true or false")],
 )
 def test_a_setting_that_cannot_be_read_is_named(text, message):
     with pytest.raises(Error, match=message):

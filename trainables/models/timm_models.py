@@ -36,7 +36,9 @@ def timm_backbone(name: str) -> TimmModel:
     except RuntimeError:  # an unknown tag
         config = None
     if config is None:
-        nearest = difflib.get_close_matches(model, [*timm.list_models(), *timm.list_pretrained()], n=1)
+        # a wrong tag is compared with the tags of its model
+        known = timm.list_pretrained(f"{model.partition('.')[0]}.*") or timm.list_models()
+        nearest = difflib.get_close_matches(model, known, n=1, cutoff=0.5)
         hint = f" Did you mean {TIMM}{nearest[0]}?" if nearest else ""
         raise Error(f"{name!r} is not a model of timm {timm.__version__}.{hint} timm.list_models() lists them all.")
     channels, height, width = config.input_size

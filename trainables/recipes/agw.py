@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trainables.recipes.backbones import ConvNet, get_backbone
-from trainables.recipes.checks import one_of, require
+from trainables.recipes.checks import require
 from trainables.recipes.images import IMAGENET_MEAN, IMAGENET_STD
 from trainables.recipes.ranking import RankingRecipe
 
@@ -24,9 +24,6 @@ class AGWRecipe(RankingRecipe):
         require(
             self, "backbone", isinstance(get_backbone(self.backbone), ConvNet), "a residual network, as resnet50 is"
         )
-        one_of(self, "pooling", "avg", "gem")
-        one_of(self, "last_stride", "1", "2")
-        one_of(self, "non_local", "none", "dot", "narrow")
 
 
 def _paper(row: str, name: str, **values: Any) -> AGWRecipe:

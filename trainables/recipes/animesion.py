@@ -9,10 +9,8 @@ from typing import Any, Literal
 
 from shards_tools.errors import Error
 from trainables.recipes.backbones import Transformer, get_backbone
-from trainables.recipes.checks import above_zero, at_least_zero, one_of, probabilities, require
+from trainables.recipes.checks import above_zero, at_least_zero, probabilities, require
 from trainables.recipes.dafre import DAFreRecipe
-
-MASKINGS = ("none", "bert", "full", "sigmoid")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +35,8 @@ class AnimesionRecipe(DAFreRecipe):
         shape = get_backbone(self.backbone)
         require(self, "backbone", isinstance(shape, Transformer), "a vision transformer, as vit_large_patch16_in21k is")
         assert isinstance(shape, Transformer)
-        one_of(self, "head", "last", "ifa")
-        one_of(self, "tokenizer", "tags", "wordpieces")
         rule = "none where tokenizer=tags, whose vocabulary is made of the data's tags"
         require(self, "vocabulary_file", self.tokenizer == "wordpieces" or self.vocabulary_file is None, rule)
-        one_of(self, "masking", *MASKINGS)
-        one_of(self, "mask_with", "constant", "random")
         probabilities(self, "mask_warmup", "mask_cooldown")
         at_least_zero(self, "tag_weight", "exclusion_weight")
         above_zero(self, "exclusion_distance", "exclusion_temperature")

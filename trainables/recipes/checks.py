@@ -1,15 +1,19 @@
 """How a recipe's fields are checked: each message names the recipe, the field, its value and the rule."""
 
+import dataclasses
 import math
-from typing import Any
+import types
+import typing
+from functools import cache
+from typing import Any, Literal
 
-from shards_tools.errors import Error
+from shards_tools.errors import Error, unknown
 
 
 def require(recipe: Any, key: str, holds: bool, rule: str) -> None:
     """Error unless it holds: the field's value must be what `rule` says."""
     if not holds:
-        raise Error(f"{recipe.name}: {key}={getattr(recipe, key)!r} does not do: it must be {rule}.")
+        raise Error(f"{recipe.name}: {key}={getattr(recipe, key)!r} is invalid: it must be {rule}.")
 
 
 def above_zero(recipe: Any, *keys: str) -> None:
@@ -32,6 +36,22 @@ def probabilities(recipe: Any, *keys: str) -> None:
         require(recipe, key, 0 <= getattr(recipe, key) <= 1, "a probability, in 0..1")
 
 
-def one_of(recipe: Any, key: str, *choices: str) -> None:
-    """The field is one of these."""
-    require(recipe, key, getattr(recipe, key) in choices, f"one of {', '.join(choices)}")
+def check_choices(recipe: Any) -> None:
+    """Each field whose type lists its choices is one of them."""
+    for key, choices in _choices(type(recipe)).items():  # type: ignore[arg-type]  # a class is hashable
+        if getattr(recipe, key) not in choices:
+            raise unknown(key, str(getattr(recipe, key)), filter(None, choices))
+
+
+@cache
+def _choices(family: type) -> dict[str, tuple[str | None, ...]]:
+    """Return the choices of every field of type `Literal`, or of `Literal` and None."""
+    kinds = typing.get_type_hints(family)
+    choices = {}
+    for field in dataclasses.fields(family):
+        kind = kinds[field.name]
+        is_union = typing.get_origin(kind) in (typing.Union, types.UnionType)
+        for each in typing.get_args(kind) if is_union else (kind,):
+            if typing.get_origin(each) is Literal:
+                choices[field.name] = (*typing.get_args(each), *([None] if is_union else []))
+    return choices

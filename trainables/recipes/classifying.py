@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from trainables.recipes.checks import above_zero, at_least_zero, one_of
+from trainables.recipes.checks import above_zero, at_least_zero, require
 from trainables.recipes.recipe import Recipe, refuse_single_work
 
 
@@ -21,7 +21,7 @@ class ClassifierRecipe(Recipe):
         super().__post_init__()
         above_zero(self, "batch_size", "distillation_temperature")
         at_least_zero(self, "distillation_weight")
-        one_of(self, "plan", "shuffle", "balanced")
+        require(self, "plan", self.plan in ("shuffle", "balanced"), "shuffle or balanced, because a class is no work")
 
     def batch_shape(self, num_works: int) -> tuple[int, int]:
         """Any images: the whole batch, and 1."""

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trainables.recipes.checks import at_least_zero, one_of, probabilities, require
+from trainables.recipes.checks import at_least_zero, probabilities, require
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -45,9 +45,6 @@ def check_images(recipe: Any) -> None:
     require(recipe, "image_size", recipe.image_size > 0, "above 0")
     at_least_zero(recipe, "pad_px", "enlarge_px")
     probabilities(recipe, "flip_probability", "erase_probability")
-    one_of(recipe, "erase_fill", "pixel", "constant", "agw")
-    one_of(recipe, "crop_law", "torchvision", "paddle")
-    one_of(recipe, "train_resize", "bilinear", "bicubic")
     rule = f"0, or at least image_size, which is {recipe.image_size}"
     require(recipe, "evaluation_px", recipe.evaluation_px == 0 or recipe.evaluation_px >= recipe.image_size, rule)
     for key in ("jitter_brightness", "jitter_contrast", "jitter_saturation", "jitter_hue"):

@@ -5,7 +5,7 @@ from typing import Literal
 
 from shards_tools.errors import Error
 from trainables.losses.registry import METRIC_LOSSES
-from trainables.recipes.checks import above_zero, at_least_zero, one_of, require
+from trainables.recipes.checks import above_zero, at_least_zero, require
 from trainables.recipes.recipe import Recipe, refuse_single_work
 
 
@@ -29,7 +29,6 @@ class RankingRecipe(Recipe):
         above_zero(self, "works_per_batch", "images_per_work", "metric_scale", "temperature")
         at_least_zero(self, "metric_weight", "metric_margin", "centre_weight")
         needs_positives = METRIC_LOSSES.find(self.metric_loss).needs_positives
-        one_of(self, "neck_feature", "before", "after")
         require(self, "images_per_work", self.images_per_work >= 2, "at least 2, or no image has a positive")
         require(self, "works_per_batch", self.works_per_batch >= 2, "at least 2, or no image has a negative")
         if self.metric_weight > 0 and self.plan in ("shuffle", "balanced") and needs_positives:

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from shards_tools.errors import Error
-from shards_tools.plans import PLANS
 from trainables.losses.registry import ID_LOSSES
 from trainables.recipes.backbones import OwnNetwork, get_backbone
-from trainables.recipes.checks import above_zero, at_least_zero, one_of, require
+from trainables.recipes.checks import above_zero, at_least_zero, check_choices, require
 from trainables.recipes.images import ImageSettings, check_images
 from trainables.recipes.optimization import OptimizerSettings, check_optimization
 
@@ -51,11 +50,9 @@ class Recipe(ImageSettings, OptimizerSettings):
     compiled: bool = False  # torch.compile of the backbone
 
     def __post_init__(self) -> None:
+        check_choices(self)
         check_images(self)
         check_optimization(self)
-        one_of(self, "scale", "paper", "tiny")
-        one_of(self, "plan", *PLANS)
-        one_of(self, "precision", "bf16", "float32")
         self._check_id_loss()
         if self.micro_batch is not None:
             above_zero(self, "micro_batch")

@@ -1,7 +1,6 @@
-"""How single fields of a recipe are set: from values, as spaces and JSON have them, or from `key=value` texts."""
+"""Set single fields of a recipe: from values, as spaces and JSON have them, or from `key=value` texts."""
 
 import dataclasses
-import difflib
 import functools
 import types
 import typing
@@ -15,7 +14,7 @@ AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 
 
 def override(recipe: AnyRecipe, values: Mapping[str, object]) -> AnyRecipe:
-    """The recipe with these fields set; names, types and ranges are checked."""
+    """Return the recipe with these fields set; names, types and ranges are checked."""
     kinds = settable(recipe)
     changes: dict[str, Any] = {}
     for key, value in recipe.completed(values).items():
@@ -24,20 +23,20 @@ def override(recipe: AnyRecipe, values: Mapping[str, object]) -> AnyRecipe:
 
 
 def parse_settings(settings: Sequence[str], recipe: Recipe) -> dict[str, object]:
-    """The values that `key=value` texts set, each read as its field's type; `none` switches a field off."""
+    """Parse `key=value` texts, each as its field's type; `none` switches a field off."""
     kinds = settable(recipe)
     values: dict[str, object] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
-            raise Error(f"{setting!r} sets nothing. Write key=value, as in lr=0.01.")
+            raise Error(f"{setting!r} has no value. Write key=value, as in lr=0.01.")
         kind = _kind(recipe, key, kinds)
         values[key] = text if text in recipe.WORDS.get(key, ()) else _parsed(recipe, key, text, kind)
     return values
 
 
 def settable(recipe: Recipe) -> dict[str, Any]:
-    """Field name -> type of all that may be set in this recipe."""
+    """Return the type of every field of this recipe that may be set, by name."""
     return _settable(type(recipe))  # type: ignore[arg-type]  # a class is hashable
 
 
@@ -48,25 +47,25 @@ def _settable(family: type[Recipe]) -> dict[str, Any]:
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:
-    """Every field that may be set, with its value: together with the recipe's name, the whole recipe."""
+    """Return the value of every field that may be set; with the recipe's name they are the whole recipe."""
     return {key: getattr(recipe, key) for key in settable(recipe)}
 
 
 def _kind(recipe: Recipe, key: str, kinds: Mapping[str, Any]) -> Any:
     if key in IDENTITY_FIELDS:
-        raise Error(f"{key} of {recipe.name} says which recipe this is and cannot be set. Name another recipe instead.")
+        raise Error(f"{key} identifies the recipe {recipe.name} and cannot be set. Use another recipe instead.")
     if key not in kinds:
         raise unknown("recipe key", key, kinds)
     return kinds[key]
 
 
 def _typed(recipe: Recipe, key: str, value: object, kind: Any) -> object:
-    """`value` as the field's type, or the error that names both."""
+    """Return `value` as the field's type, or raise an Error that names both."""
     if isinstance(kind, types.UnionType):
         return None if value is None else _typed(recipe, key, value, typing.get_args(kind)[0])
     if typing.get_origin(kind) is Literal:
         if value not in typing.get_args(kind):
-            raise _not_a_choice(recipe, key, value, typing.get_args(kind))
+            raise unknown(key, str(value), typing.get_args(kind))
         return value
     if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
         return tuple(_typed(recipe, key, entry, typing.get_args(kind)[0]) for entry in value)
@@ -76,12 +75,6 @@ def _typed(recipe: Recipe, key: str, value: object, kind: Any) -> object:
         return value
     hint = " Write it as a number, without quotes." if kind in (int, float) and isinstance(value, str) else ""
     raise Error(f"{recipe.name}: {key}={value!r} is {type(value).__name__}, not {_spoken(kind)}.{hint}")
-
-
-def _not_a_choice(recipe: Recipe, key: str, value: object, choices: Sequence[str]) -> Error:
-    nearest = difflib.get_close_matches(str(value), choices, n=1)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    return Error(f"{recipe.name}: {key}={value!r} is none of {', '.join(choices)}.{hint}")
 
 
 def _parsed(recipe: Recipe, key: str, text: str, kind: Any) -> object:
@@ -103,10 +96,10 @@ def _parsed(recipe: Recipe, key: str, text: str, kind: Any) -> object:
 
 
 def _spoken(kind: Any) -> str:
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+    names = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
     if kind in names:
         return names[kind]
     entries = typing.get_args(kind)
     if Ellipsis in entries:
-        return "whole numbers, as in 40,80"
+        return "integers, as in 40,80"
     return {2: "two numbers, as in 0.5,1", 3: "three numbers, as in 0.5,0.5,0.5"}[len(entries)]
