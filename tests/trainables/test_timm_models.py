@@ -24,7 +24,14 @@ from trainables.train import main
 NAMES = timm.list_models()
 SOME = random.Random(19).sample(NAMES, 25)
 # Models that give no feature vector at the size of timm's own config -> the reason.
-WITHOUT_FEATURE: dict[str, str] = {}
+NO_CLASSIFIER = "an encoder for another model, without a classifier or a pooled feature"
+NOT_SQUARE = "reads images of 1024 x 768 px; recipes have square ones"
+WITHOUT_FEATURE = {
+    **dict.fromkeys(("deepseek_vit_412m_enc", "gemma4_vit_167m_enc", "gemma4_vit_570m_enc"), NO_CLASSIFIER),
+    **dict.fromkeys(("mobilenetv5_300m_enc", "qwen3_vit_88m_enc", "qwen3_vit_306m_enc"), NO_CLASSIFIER),
+    "qwen3_vit_416m_enc": NO_CLASSIFIER,
+    **{f"vit_{size}_patch16_sapiens2": NOT_SQUARE for size in ("5b", "base", "giant", "huge", "large")},
+}
 # One model of each of 20 families, the smallest that are quick on a CPU, and the px that they are trained at.
 FAMILIES = {
     "resnet10t": 32,
