@@ -42,12 +42,23 @@ COMMANDS = (
 )
 # What other programs may call.
 FUNCTIONS = (
+    "platform.api.search",
+    "platform.api.evaluate",
+    "platform.api.predict",
+    "platform.api.load_study",
+    "trainables.register_backbone",
+    "trainables.register_metric_loss",
+    "trainables.register_id_loss",
+    "trainables.register_recipe",
+    "shards_tools.register_source",
     "trainables.metrics.cross_role.cross_role_metrics",
     "trainables.loop.train",
     "trainables.checkpoint.load_model",
     "shards_tools.manifest_file.read_manifest",
 )
 CLASSES = (
+    "platform.config.SearchConfig",
+    "platform.api.SearchResult",
     "trainables.metrics.cross_role.CrossRoleMetrics",
     "trainables.recipes.recipe.Recipe",
     "trainables.checkpoint.CheckpointInfo",
