@@ -7,6 +7,7 @@ the next, and the same best again makes no other version.
 from __future__ import annotations
 
 import io
+import json
 import tempfile
 import threading
 import warnings
@@ -15,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shards_tools.plugins import shipped_plugins
 from trainables.places import fetched, is_there
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ NEEDED = (
     "torch", "torchvision", "tqdm", "urllib3", "webdataset",
 )  # fmt: skip
 MODEL_TYPE = "sakuga"
+USER_CODE = "user_code.json"  # of the model: the user's own code
 
 
 class Registry:
@@ -109,15 +112,23 @@ class Registry:
 
 
 def package(checkpoint: Path, place: Path, logged: LoggedModel, run_id: str) -> None:
-    """Write the folder of an MLflow model that holds the checkpoint, this project's core, and no pickle."""
+    """Write the folder of an MLflow model: the checkpoint, this project's core, the user's own code, and no pickle."""
     import mlflow.pyfunc
     import pandas as pd
     from mlflow.models import Model
 
+    from trainables.checkpoint import INFO_NAME
+
+    artifacts = {"checkpoint": str(checkpoint)}
+    plugins = shipped_plugins(list(json.loads((checkpoint / INFO_NAME).read_text()).get("plugins", {})))
+    if plugins:
+        code = place.with_name(USER_CODE)
+        code.write_text(json.dumps(plugins))
+        artifacts["user_code"] = str(code)
     mlflow.pyfunc.save_model(
         place,
         python_model=str(Path(__file__).with_name("served_model.py")),
-        artifacts={"checkpoint": str(checkpoint)},
+        artifacts=artifacts,
         code_paths=[str(ROOT / name) for name in CORE],
         mlflow_model=Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id),
         signature=signature(),

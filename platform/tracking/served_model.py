@@ -3,6 +3,7 @@
 It needs the core alone, a copy of which goes with the model: a machine that serves it has no Sakuga.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from shards_tools.errors import Error
+from shards_tools.plugins import load_shipped
 from trainables.metric_names import USUAL_FALSE_ACCEPT_RATE
 from trainables.prediction import Predictor, distances_of_pairs, top_classes
 from trainables.verification import read_verification
@@ -23,7 +25,10 @@ class PictureModel(PythonModel):
     """Features and classes of each picture and, of two in a row, whether they are of one work."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the checkpoint."""
+        """Load the user's own code, if the checkpoint needs any, and the checkpoint."""
+        if "user_code" in context.artifacts:
+            plugins = json.loads(Path(context.artifacts["user_code"]).read_text())
+            load_shipped(plugins, accept_changed_code=True)  # it came with the checkpoint
         checkpoint = Path(context.artifacts["checkpoint"])
         self._predictor, self._verification = Predictor(checkpoint), read_verification(checkpoint)
 

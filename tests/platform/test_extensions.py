@@ -1,6 +1,7 @@
 """A search with the user's own backbone, loss and recipe: on workers, after a kill, and in later commands."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -47,6 +48,21 @@ def asked(module: str, *words: object, expect: int = 0) -> tuple[dict[str, Any],
     return json.loads(result.stdout.splitlines()[-1]) if result.stdout else {}, result.stderr
 
 
+def features_served(runs: Path, model: str, picture: Path) -> int:
+    """Load a registered model as a server does, in a process that knows of no --import; the width of its features."""
+    program = (
+        "import sys, mlflow, pandas\n"
+        "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
+        "image = open(sys.argv[2], 'rb').read()\n"
+        "print(len(model.predict(pandas.DataFrame({'image': [image]}))['features'][0]))\n"
+    )
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{runs / 'mlflow.db'}"}
+    command = [sys.executable, "-c", program, model, str(picture)]
+    done = subprocess.run(command, cwd=runs, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout.splitlines()[-1])
+
+
 @pytest.mark.slow
 def test_own_code_survives_a_kill_is_refused_once_edited_and_reaches_every_command(
     own_code: Path, space: Path, shards: Path, tmp_path: Path
@@ -84,6 +100,7 @@ def test_own_code_survives_a_kill_is_refused_once_edited_and_reaches_every_comma
     assert len(answers["pictures"][0]["nearest"]) == 5
     report, _ = asked("platform.report", "mine", "--runs", runs, "--out", tmp_path / "report", *named, *accept)
     assert Path(report["page"]).is_file()
+    assert features_served(runs, "models:/mine@best", picture) == 16
     _, said = asked("platform.evaluate", best, "--data", shards, expect=2)
     assert "Add --import" in said
 
