@@ -12,7 +12,7 @@ from typing import Any
 from platform.addresses import checked_bucket, checked_runs, checked_tracking, refuse_password
 from platform.objectives import COSTS, OBJECTIVES, check_names, parse_limits, sampler_and_pruner
 from platform.options import check_fields, option
-from platform.sampling.registry import PRUNERS, SAMPLERS
+from platform.registry import PRUNERS, SAMPLERS
 from platform.spaces.registry import check_space
 from shards_tools.command import positive_float, positive_int
 from shards_tools.errors import Error

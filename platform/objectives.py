@@ -6,7 +6,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from platform.sampling.registry import SAMPLERS
+from platform.registry import SAMPLERS
 from platform.trial_record import TrialRecord
 from shards_tools.command import positive_float
 from shards_tools.errors import Error, unknown

@@ -10,7 +10,7 @@ import optuna
 from optuna import pruners
 from optuna.pruners import BasePruner
 
-from platform.sampling.registry import PRUNERS
+from platform.registry import PRUNERS
 from platform.trial_record import TrialRecord
 from shards_tools.registry import resolve
 

@@ -15,6 +15,7 @@ from platform.spaces.constraints import check_reachable
 from platform.spaces.grid import num_points
 from platform.spaces.loading import Space, load_space
 from shards_tools.errors import Error
+from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
 from shards_tools.plugins import is_plugin, load_plugins
 from shards_tools.sample import sample_set
@@ -41,30 +42,13 @@ def make_plan(config: SearchConfig, nodes: Sequence[Machine] = (), command: str 
     at_most = parse_limits(config.at_most)
     refuse_gpu_memory("--at-most", list(at_most), num_gpus)
     scale = config.scale if config.scale != "auto" else ("paper" if num_gpus else "tiny")
-    plugins = load_plugins(config.import_, accept_changed_code=config.accept_changed_code)
-    space = load_space(config.space, scale)
-    if is_plugin(config.space):
-        plugins = (*plugins, str(Path(str(config.space)).absolute()))
-    manifest = with_test_fold(read_manifest(config.data or sample_set()), config.finalists)
-    if space.reads_tags and manifest.tags is None:
-        raise Error(
-            f"--space {space.name} needs tags, but {manifest.store} has none. Build the shards with:"
-            " python -m shards_tools build dafull."
-        )
-    # Every byte of a local set is read; remote images are checked when they arrive.
-    verify_shards(manifest, "full" if manifest.store.is_local else "quick")
+    space, plugins = _loaded_space(config, scale)
+    manifest = _checked_data(config, space)
     evaluation = Evaluation(manifest, "val", SEARCH_FOLD)
     chance = evaluation.chance()
     check_reachable(at_most, space)
     runs = checked_runs(config.runs)
-    concurrency, cpus, gpus = resources(
-        scale,
-        machines,
-        gpus_per_trial=config.gpus_per_trial,
-        ranks_per_trial=config.ranks_per_trial,
-        concurrency=config.concurrency,
-        is_cluster=config.address is not None,
-    )
+    concurrency, cpus, gpus = _resources(config, scale, machines)
     return Plan(
         study=_study_name(config, f"{space.name}-{manifest.fingerprint[:8]}-{scale}"),
         command=command,
@@ -100,6 +84,39 @@ def make_plan(config: SearchConfig, nodes: Sequence[Machine] = (), command: str 
         folds=checked_folds(config.folds, manifest),
         finalists=config.finalists,
         final_seeds=config.final_seeds,
+    )
+
+
+def _loaded_space(config: SearchConfig, scale: str) -> tuple[Space, tuple[str, ...]]:
+    """Load the user's own code, then the space; return the space and the names of all plugins."""
+    plugins = load_plugins(config.import_, accept_changed_code=config.accept_changed_code)
+    space = load_space(config.space, scale)
+    if is_plugin(config.space):
+        plugins = (*plugins, str(Path(str(config.space)).absolute()))
+    return space, plugins
+
+
+def _checked_data(config: SearchConfig, space: Space) -> Manifest:
+    """Return the manifest of the data, which have been checked."""
+    manifest = with_test_fold(read_manifest(config.data or sample_set()), config.finalists)
+    if space.reads_tags and manifest.tags is None:
+        raise Error(
+            f"--space {space.name} needs tags, but {manifest.store} has none. Build the shards with:"
+            " python -m shards_tools build dafull."
+        )
+    # Every byte of a local set is read; remote images are checked when they arrive.
+    verify_shards(manifest, "full" if manifest.store.is_local else "quick")
+    return manifest
+
+
+def _resources(config: SearchConfig, scale: str, machines: Sequence[Machine]) -> tuple[int, int, float]:
+    return resources(
+        scale,
+        machines,
+        gpus_per_trial=config.gpus_per_trial,
+        ranks_per_trial=config.ranks_per_trial,
+        concurrency=config.concurrency,
+        is_cluster=config.address is not None,
     )
 
 

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if len(asked) + bool(words) != 1:
         raise Error("Give either a search behind --, or one of --status, --stop and --follow with the name of a job.")
     # Here, because Ray takes a second to import.
-    from platform.cluster.jobs import checked_search, connect, described, follow, known_job, stop, submit
+    from platform.jobs import checked_search, connect, described, follow, known_job, stop, submit
 
     search = checked_search(words) if words else None
     client = connect(options.address.rstrip("/"))

@@ -21,8 +21,8 @@ from platform.failures import Failures
 from platform.objectives import final_values, knows_epoch, last_epoch, num_parameters, tell_epoch
 from platform.plan import Plan
 from platform.pruning import should_stop
+from platform.registry import PRUNERS
 from platform.room import no_room
-from platform.sampling.registry import PRUNERS
 from platform.sampling.samplers import reseed
 from platform.spaces.constraints import judge, known_costs
 from platform.study import folder_of_bucket, num_finished

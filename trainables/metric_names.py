@@ -24,4 +24,4 @@ SPOKEN = {
     "pairs_rank1": "iCartoonFace Rank@1",
 }
 
-USUAL_FALSE_ACCEPT_RATE = 0.01  # of verification, unless another is asked for
+USUAL_FALSE_ACCEPT_RATE = 0.01  # of verification, if no other rate is given

@@ -19,6 +19,7 @@ from platform.figures.answers import Answers, Rankings
 from platform.figures.figure import Figure
 from platform.figures.look import FULL_WIDTH, canvas
 from platform.figures.pictures import mark, names_of, picture, show
+from shards_tools.errors import Error
 from trainables.models.animesion import AnimesionBackbone
 from trainables.models.conv import STAGES
 from trainables.models.conv_backbone import ConvBackbone
@@ -163,6 +164,8 @@ def last_map(model: Model, images_BHWC: Tensor) -> tuple[nn.Module, Reshape | No
     network: Any = backbone.network
     if hasattr(network, "blocks"):
         return network.blocks[-2], patches_as_map(network.patch_embed.grid_size, network.num_prefix_tokens)
+    if not hasattr(network, "feature_info"):
+        raise Error(f"{type(network).__name__} has no `feature_info` that names its last feature map.")
     stages = [network.get_submodule(stage["module"]) for stage in network.feature_info]
     return _finest(stages, model, images_BHWC), None
 

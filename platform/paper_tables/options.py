@@ -73,14 +73,7 @@ def make_table_plan(options: argparse.Namespace, machine: Machine, plugins: tupl
     chance = [Evaluation(manifest, split, fold).chance() for fold in range(folds)]
     runs = checked_runs(options.runs)
     check_study_name(options.study)
-    concurrency, cpus, gpus = resources(
-        scale,
-        [machine],
-        gpus_per_trial=options.gpus_per_trial,
-        ranks_per_trial=1,
-        concurrency=options.concurrency,
-        is_cluster=False,
-    )
+    concurrency, cpus, gpus = _resources(options, scale, machine)
     plan = Plan(
         study=options.study or f"{table.name}-{manifest.fingerprint[:8]}-{scale}",
         command=typed_command(PROGRAM),
@@ -115,6 +108,17 @@ def make_table_plan(options: argparse.Namespace, machine: Machine, plugins: tupl
     )
     out = options.out or plan.folder
     return TablePlan(table=table, rows=rows, seeds=options.seeds, split=split, plan=plan, out=out)
+
+
+def _resources(options: argparse.Namespace, scale: str, machine: Machine) -> tuple[int, int, float]:
+    return resources(
+        scale,
+        [machine],
+        gpus_per_trial=options.gpus_per_trial,
+        ranks_per_trial=1,
+        concurrency=options.concurrency,
+        is_cluster=False,
+    )
 
 
 def printed_split(table: PaperTable, manifest: Manifest) -> Literal["val", "test"]:

@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from platform.pruning import rungs_of
-from platform.sampling.registry import SAMPLERS
+from platform.registry import SAMPLERS
 from platform.sampling.rungwise import RungwiseSampler
 from platform.spaces.grid import StudyGrid, grid_of
 from shards_tools.registry import resolve

@@ -14,7 +14,7 @@ from platform.display.lines import Display
 from platform.objectives import directions, num_parameters
 from platform.plan import Plan
 from platform.projection.projection import simulate_pruning
-from platform.sampling.registry import SAMPLERS
+from platform.registry import SAMPLERS
 from platform.sampling.samplers import reseed
 from platform.study import best_trial, front
 from platform.tracking.journal import Journal

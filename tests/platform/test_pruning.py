@@ -7,7 +7,7 @@ import pytest
 
 from platform.plan import Plan
 from platform.pruning import make_pruner, rungs_of, should_stop
-from platform.sampling.registry import PRUNERS
+from platform.registry import PRUNERS
 
 NUM_EPOCHS = 9
 

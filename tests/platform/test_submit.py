@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from ray.job_submission import JobStatus
 
-from platform.cluster.jobs import checked_search, connect, free_name, job_name
+from platform.jobs import checked_search, connect, free_name, job_name
 from platform.submit import main
 from shards_tools.errors import Error
 
@@ -36,7 +36,7 @@ class Jobs:
         (["--space", "transreid", *RUNS, "--storage", "sqlite:///optuna.db"], "--storage sqlite:///optuna.db"),
         (["--space", "transreid", *RUNS, "--tracking", "sqlite:///mlflow.db"], "--tracking sqlite:///mlflow.db"),
         (["--space", "transreid", *RUNS, "--address", "head:6379"], "--address head:6379"),
-        (["--space", "nowhere.py", *RUNS], "--space nowhere.py"),
+        (["--space", "nowhere.py", *RUNS], "There is no file nowhere.py here"),
         (["--space", "transreid", *RUNS, "--trails", "3"], "--trails"),
     ],
 )

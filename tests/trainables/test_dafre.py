@@ -148,7 +148,7 @@ def test_a_batch_keeps_its_size_where_there_are_fewer_classes(manifest):
     ("values", "message"),
     [
         ({"backbone": "dinov2_tiny"}, "backbone='dinov2_tiny' .* a residual network, a vision transformer or shallow"),
-        ({"plan": "full"}, "plan='full' .* one of shuffle, balanced"),
+        ({"plan": "full"}, "plan='full' .* must be shuffle or balanced"),
         ({"dropout": 1.0}, "dropout=1.0 .* below 1"),
         ({"batch_size": 0}, "batch_size=0 .* above 0"),
         ({"images_per_epoch": 3}, "images_per_epoch=3 .* one batch of 64"),

@@ -117,7 +117,7 @@ def _width(name: str, model: str, image_size: int, shape: TimmModel | None) -> i
     """Return the width of the model's feature at this image size, found without memory.
 
     Args:
-        shape: of the model; None: `image_size` is the one that it was made for.
+        shape: of the model; None: `image_size` is its native size.
     """
     try:
         with torch.device("meta"), torch.random.fork_rng(devices=[]), torch.inference_mode():

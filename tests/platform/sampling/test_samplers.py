@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from scipy.stats import kstest
 
 from platform.plan import Plan
-from platform.sampling.registry import SAMPLERS
+from platform.registry import SAMPLERS
 from platform.sampling.rungwise import MIN_RESULTS, RANDOM_SHARE, RungwiseSampler
 from platform.sampling.samplers import reseed
 from shards_tools.errors import Error

@@ -98,7 +98,7 @@ def test_draws_end_where_nothing_new_comes_and_at_the_latest_at_a_bound(
 
 def test_a_space_that_reads_tags_is_refused_on_data_without_any(shards: Path, tmp_path: Path) -> None:
     words = ["--space", "animesion_vilt", "--data", str(shards), "--scale", "tiny", "--runs", str(tmp_path / "runs")]
-    with pytest.raises(Error, match=r"--space animesion_vilt reads tags, and .* has none"):
+    with pytest.raises(Error, match=r"--space animesion_vilt needs tags, but .* has none"):
         make_plan(parse(words)[0])
     assert not (tmp_path / "runs").exists()
 

@@ -52,7 +52,7 @@ def checked_search(words: Sequence[str]) -> argparse.Namespace:
             )
     for file in files_of(options):
         if not Path(file).is_file():
-            raise Error(f"There is no file {file} here. Your own files are copied to the cluster from here.")
+            raise Error(f"There is no file {file} here. Your own files are copied to the cluster from this machine.")
     return options
 
 
