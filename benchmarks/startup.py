@@ -1,7 +1,6 @@
 """How long commands take to answer, in user seconds of their process, beside a limit and beside `optuna --help`.
 
-python benchmarks/startup.py            # prints a table; exits with 1 if a command exceeds its limit
-python benchmarks/startup.py --json
+Prints a table, with `--json` also an object; the exit code is the number of commands that exceed their limit.
 """
 
 import json

@@ -21,10 +21,8 @@ def checked_runs(runs: Path) -> Path:
     return runs.absolute()
 
 
-def checked_bucket(place: str | None) -> str | None:
+def checked_bucket(place: str) -> str:
     """The address of --checkpoints, written in one way; Error where it is no bucket."""
-    if place is None:
-        return None
     address = parse_address(place)
     if not isinstance(address, Address) or address.scheme not in BUCKET_SCHEMES:
         raise Error(

@@ -1,24 +1,25 @@
 """The platform from Python: search, evaluate, predict, and read a study.
 
-from platform.api import SearchConfig, search
+Example:
+    from platform.api import SearchConfig, search
 
-result = search(SearchConfig(space="transreid", trials=20))
-result.best.params, result.to_frame()
+    result = search(SearchConfig(space="transreid", trials=20))
+    result.best.params, result.to_frame()
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from platform.ask import as_json, evaluate_split
 from platform.config import SearchConfig
 from platform.environment import call_of
+from platform.evaluation import as_json, evaluate_split
 from platform.prediction import answers_about
 from platform.runner import run_search
 from platform.stored_study import open_read_only, read_study, value_of
@@ -120,19 +121,17 @@ def search(config: SearchConfig) -> SearchResult:
     if config.dry_run:
         empty = optuna.create_study(direction="maximize")
         return SearchResult(best=None, trials=[], study=empty, summary=start.summary)
-    return load_study(start.summary["study"], runs=config.runs, storage=config.storage, summary=start.summary)
+    result = load_study(start.summary["study"], runs=config.runs, storage=config.storage)
+    return replace(result, summary=start.summary)
 
 
-def load_study(
-    name: str, *, runs: str | Path = "runs", storage: str | None = None, summary: dict[str, Any] | None = None
-) -> SearchResult:
+def load_study(name: str, *, runs: str | Path = "runs", storage: str | None = None) -> SearchResult:
     """Read a study from its database, whether its search is running or finished; nothing is changed.
 
     Args:
         name: the name of the study.
         runs: the folder of `--runs`.
         storage: the URL of the database, if it is not `optuna.db` in `runs`.
-        summary: what the search that was just run has printed.
 
     Raises:
         SakugaError: there is no such study or database.
@@ -144,7 +143,6 @@ def load_study(
         best=_best(best) if best else None,
         trials=[_result(trial, stored.objective) for trial in stored.trials],
         study=stored.study,
-        summary=summary or {},
     )
 
 

@@ -33,6 +33,24 @@ def _seed(text: str) -> int:
     return int(text)
 
 
+def _final_seeds(text: str) -> int:
+    seeds = positive_int(text)
+    if seeds > MOST_SEEDS:
+        raise Error(f"--final-seeds {seeds} is more than the paired test can enumerate. Give at most {MOST_SEEDS}.")
+    return seeds
+
+
+def checked_study_name(name: str) -> str:
+    """Return the name of --study.
+
+    Raises:
+        Error: it cannot name a folder: it has other characters, or too many.
+    """
+    if not re.fullmatch(r"[\w][\w.-]{0,99}", name):
+        raise Error(f"--study {name!r} is not a valid name. Use letters, digits, '.', '_' and '-', at most 100.")
+    return name
+
+
 def _fraction(text: str) -> float:
     try:
         value = float(text)
@@ -64,7 +82,9 @@ class SearchConfig:
     data: str | None = option(
         metavar="SHARDS", help="shards: a folder, https://, s3:// or gs://; default: a small sample set, drawn once"
     )
-    study: str | None = option(metavar="NAME", help="default: space, data fingerprint and scale")
+    study: str | None = option(
+        metavar="NAME", rule=checked_study_name, help="default: space, data fingerprint and scale"
+    )
     trials: int | None = option(metavar="N", rule=positive_int, help="finish when the study has N finished trials")
     hours: float | None = option(
         metavar="H", rule=positive_float, help="stop after H hours; running trials resume on the next start"
@@ -87,7 +107,7 @@ class SearchConfig:
         metavar="N", rule=positive_int, help="evaluate the N best trials on the test split, once"
     )
     final_seeds: int = option(
-        default=3, metavar="S", rule=positive_int, help="train each finalist with S seeds; default: 3"
+        default=3, metavar="S", rule=_final_seeds, help="train each finalist with S seeds; default: 3"
     )
     objective: Sequence[str] = option(
         default=(),
@@ -112,10 +132,12 @@ class SearchConfig:
     pruner: str | None = option(choices=lambda: PRUNERS, help="default: halving; none with several objectives")
     runs: Path = option(default=Path("runs"), metavar="DIR", rule=Path, help="folder for all results; default: runs")
     checkpoints: str | None = option(
-        metavar="BUCKET", help="s3:// or gs://, for nodes without a shared disk; default: under --runs"
+        metavar="BUCKET",
+        rule=checked_bucket,
+        help="s3:// or gs://, for nodes without a shared disk; default: under --runs",
     )
     storage: str | None = option(metavar="URL", help="Optuna's database; default: DIR/optuna.db")
-    tracking: str | None = option(metavar="URI", help="MLflow's store; default: DIR/mlflow.db")
+    tracking: str | None = option(metavar="URI", rule=checked_tracking, help="MLflow's store; default: DIR/mlflow.db")
     reading: str = option(
         default="auto", choices=lambda: READINGS, help="how trials read images; default: what fits in memory"
     )
@@ -152,7 +174,6 @@ class SearchConfig:
             object.__setattr__(self, "space", str(self.space))
         check_fields(self)
         check_space(self.space)
-        check_study_name(self.study)
         check_names(self.objective)
         parse_limits(self.at_most)
         self._refuse_several_objectives()
@@ -160,32 +181,14 @@ class SearchConfig:
         if self.data is not None:
             refuse_password(self.data)
         checked_runs(self.runs)
-        checked_bucket(self.checkpoints)
-        if self.tracking is not None:
-            checked_tracking(self.tracking)
-        if self.final_seeds > MOST_SEEDS:
-            raise Error(
-                f"--final-seeds {self.final_seeds} is more than the paired test can enumerate."
-                f" Give at most {MOST_SEEDS}."
-            )
         if self.warm_start_storage and not self.warm_start:
             raise Error("--warm-start-storage is the database of a study. Name the study with --warm-start STUDY.")
 
     def _refuse_several_objectives(self) -> None:
         """Refuse folds and finalists, which are ranked by one value, with several objectives."""
-        option = "--folds" if self.folds else "--finalists" if self.finalists else None
-        if option and len(self.objective) > 1:
+        given = "--folds" if self.folds else "--finalists" if self.finalists else None
+        if given and len(self.objective) > 1:
             raise Error(
-                f"{option} ranks trials by one objective, and --objective names {', '.join(self.objective)}. Name one,"
-                f" or leave {option} out."
+                f"{given} ranks trials by one objective, and --objective names {', '.join(self.objective)}. Name one,"
+                f" or leave {given} out."
             )
-
-
-def check_study_name(name: str | None) -> None:
-    """Refuse a name of --study that cannot name a folder.
-
-    Raises:
-        Error: the name has other characters, or too many.
-    """
-    if name is not None and not re.fullmatch(r"[\w][\w.-]{0,99}", name):
-        raise Error(f"--study {name!r} is not a valid name. Use letters, digits, '.', '_' and '-', at most 100.")

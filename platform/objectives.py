@@ -44,7 +44,11 @@ def check_names(asked: Sequence[str]) -> None:
 
 
 def objectives_of(asked: Sequence[str], evaluation: Evaluation, num_gpus: int) -> tuple[str, ...]:
-    """What is asked for, or the usual metric of the data; Error for what these data or this machine do not have."""
+    """Return the objectives, by default the first metric of the data.
+
+    Raises:
+        Error: this data does not have a metric, or this machine cannot measure a cost.
+    """
     for name in asked:
         if name not in (*evaluation.objectives, *COSTS):
             what = "works or identities" if evaluation.ranks else "classes that train and val share"
@@ -59,7 +63,9 @@ def objectives_of(asked: Sequence[str], evaluation: Evaluation, num_gpus: int) -
 def refuse_gpu_memory(option: str, names: Sequence[str], num_gpus: int) -> None:
     """Error where GPU memory is to be measured and there is no GPU."""
     if "gpu_mb" in names and not num_gpus:
-        raise Error(f"{option} gpu_mb: trials of this search have no GPU. Leave it out, or search where there is one.")
+        raise Error(
+            f"{option} gpu_mb: trials of this search have no GPU. Leave it out, or search on a machine with a GPU."
+        )
 
 
 def parse_limits(words: Sequence[str]) -> dict[str, float]:

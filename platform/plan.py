@@ -26,7 +26,7 @@ class Plan:
     scale: str
     data: str  # address of the shards
     manifest: Manifest
-    fold: int  # the one that validates
+    fold: int  # to validate on
     objectives: tuple[str, ...]  # one, or several: the first says which trial is best
     at_most: dict[str, float]  # cost -> the most that a trial may take of it
     warm_start: str | None  # the study whose best settings this one begins with
@@ -58,7 +58,7 @@ class Plan:
 
     @property
     def objective(self) -> str:
-        """What is maximised; of several objectives the first."""
+        """The first objective, which says which trial is best."""
         return self.objectives[0]
 
     @property

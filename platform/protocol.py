@@ -1,7 +1,7 @@
 """What a search may look at beside its own fold: how many folds its best trials go to, and what its finalists' test is.
 
 A plain tree and data of classes or identities have a test split of their own. A five-fold tree has none: where
-finalists are asked for, fold 4 is kept out of every training and validation of the search, and is the test.
+--finalists is given, fold 4 is the test: no training and no validation of the search sees it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def with_test_fold(manifest: Manifest, finalists: int | None) -> Manifest:
 
 
 def checked_folds(asked: int | None, manifest: Manifest) -> int:
-    """How many folds the best trials are trained on, the search's own among them; 1 where none was asked for."""
+    """Return on how many folds the best trials are trained, including the search's own; 1 by default."""
     folds = asked or 1
     known = manifest.num_folds - (manifest.test_fold is not None)
     if folds > known:

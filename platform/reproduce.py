@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from platform.config import checked_study_name
 from platform.paper_tables.listing import describe_tables, list_rows, list_tables
 from platform.paper_tables.table import PROGRAM, TABLES, get_table
 from platform.signals import remember_ctrl_c
@@ -87,7 +88,7 @@ def parser() -> Parser:
     add("--seeds", type=positive_int, default=1, metavar="N", help="train each row with seeds 0 to N-1; default: 1")
     add("--epochs", type=positive_int, metavar="N", help="of each training; default: the recipe's")
     add("--scale", choices=("auto", "paper", "tiny"), default="auto", help="auto: paper if there is a GPU, else tiny")
-    add("--study", metavar="NAME", help="default: table, data fingerprint and scale")
+    add("--study", type=checked_study_name, metavar="NAME", help="default: table, data fingerprint and scale")
     add("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where everything is stored; default: runs")
     add("--out", type=Path, metavar="DIR", help="where the table is written; default: the study's folder in --runs")
     add("--storage", metavar="URL", help="Optuna's database; default: DIR/optuna.db of --runs")

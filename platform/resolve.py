@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from platform.addresses import checked_bucket, checked_runs
+from platform.addresses import checked_runs
 from platform.config import SearchConfig
 from platform.objectives import objectives_of, parse_limits, refuse_gpu_memory, sampler_and_pruner
 from platform.plan import Plan
@@ -77,7 +77,7 @@ def make_plan(config: SearchConfig, nodes: Sequence[Machine] = (), command: str 
         cpus_per_rank=cpus,
         gpus_per_rank=gpus,
         runs=runs,
-        checkpoints=checked_bucket(config.checkpoints),
+        checkpoints=config.checkpoints,
         storage=config.storage or f"sqlite:///{runs / 'optuna.db'}",
         tracking=config.tracking or f"sqlite:///{runs / 'mlflow.db'}",
         chance=chance,

@@ -23,7 +23,7 @@ class Machine(NamedTuple):
 
 
 def this_machine() -> Machine:
-    """The one that this process runs on."""
+    """Return the machine that runs this process."""
     return Machine(num_cpus(), torch.cuda.device_count() if torch.cuda.is_available() else 0)
 
 
@@ -47,7 +47,7 @@ def resources(
         is_cluster: whether a cluster was joined.
 
     Raises:
-        Error: more is asked for than there is.
+        Error: the machines have less than the options ask for.
     """
     most_gpus = max(machine.gpus for machine in machines)
     gpus = gpus_per_trial or (1.0 if most_gpus else 0.0)
@@ -75,7 +75,7 @@ def _check_ranks(ranks: int, gpus: float, machines: Sequence[Machine], is_cluste
 
 
 def cpus_of_each(num_ranks: int, scale: str, gpus: float, machines: Sequence[Machine]) -> int:
-    """The CPUs of one rank where so many run at a time, spread over the machines that can hold one."""
+    """Return the CPUs per rank, if `num_ranks` run at a time on the machines that can hold one."""
     if scale == "tiny" and not gpus:
         return 1
     able = [machine for machine in machines if machine.gpus >= gpus] or machines
@@ -85,6 +85,6 @@ def cpus_of_each(num_ranks: int, scale: str, gpus: float, machines: Sequence[Mac
 
 
 def num_held(machine: Machine, scale: str, gpus: float) -> int:
-    """The ranks that a machine runs at a time unless more are asked for."""
+    """Return how many ranks a machine runs at a time by default."""
     # A tiny network gains nothing from a second thread; one of the papers' takes all there are.
     return int(machine.gpus / gpus) if gpus else machine.cpus if scale == "tiny" else 1

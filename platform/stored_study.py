@@ -21,7 +21,7 @@ from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.errors import Error, unknown
 
 PATIENCE_S = 60.0  # with a search that is just writing
-# What Optuna and SQLAlchemy say of a database that does not answer, or is none of a search's.
+# Raised by Optuna and SQLAlchemy if a database does not answer or has no studies of a search.
 UNREADABLE = (OSError, ImportError, ValueError, RuntimeError, sqlalchemy.exc.SQLAlchemyError, StorageInternalError)
 
 
@@ -144,7 +144,11 @@ def searches(storage: RDBStorage, url: str) -> list[optuna.Study]:
 
 
 def read_study(storage: RDBStorage, url: str, name: str) -> StoredStudy:
-    """The search called `name`, with its parts; Error, with the nearest, where there is none."""
+    """Return the search called `name` with its parts.
+
+    Raises:
+        Error: there is none; the message suggests the nearest.
+    """
     known = {study.study_name: study for study in searches(storage, url)}
     if not known:
         raise Error(f"{without_password(url)} holds no study yet. Run a search first.")

@@ -64,7 +64,7 @@ def folder_of_bucket(study: optuna.Study, plan: Plan) -> str | None:
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    """The completed trial of the highest value, the earliest of equals; None while there is none.
+    """Return the completed trial with the highest value, the earliest in a tie; None if no trial is complete.
 
     What is over a limit of --at-most is never the best. Of several objectives it is the one of the front that is
     highest in the first.
@@ -77,9 +77,9 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
 
 
 def front(study: optuna.Study) -> list[FrozenTrial]:
-    """The completed trials than which no other is as good in all objectives and better in one: Pareto's front.
+    """Return the Pareto front: the completed trials that no other trial dominates.
 
-    The highest first objective comes first, of equals the earliest. Optuna leaves out what is over a limit.
+    They are sorted by the first objective, then by number. Optuna leaves out trials that exceed a limit.
     """
     return sorted(study.best_trials, key=lambda trial: (-trial.values[0], trial.number))
 
@@ -114,7 +114,7 @@ def check_same_search(study: optuna.Study, plan: Plan) -> None:
             now, before = ("not given" if one is None else one for one in (value, stored.get(key)))
             raise Error(
                 f"--{key} is {now}, but study {plan.study} was started with {before}. "
-                f"Go on with the same, or start another study with --study NAME."
+                f"Use the same value, or start another study with --study NAME."
             )
     for key in sorted(stored["distributions"].keys() | wanted["distributions"].keys()):
         before, now = stored["distributions"].get(key), wanted["distributions"].get(key)

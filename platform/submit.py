@@ -1,4 +1,4 @@
-"""Run a search as a job of a Ray cluster, from outside it: the package goes there, the job's output comes back."""
+"""Run a search as a job on a Ray cluster from outside it: upload the package and print the job's output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EXAMPLE = """example:
   python -m platform.submit --address http://head:8265 -- --space transreid --data s3://bucket/data --runs /shared/runs
   python -m platform.submit --address http://head:8265 --status transreid-1b2c3d4e
 
-What stands behind -- is what python -m platform.search takes. Ctrl-C leaves the job running.
+After -- come the options of python -m platform.search. Ctrl-C leaves the job running.
 """
 
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(ours)
     asked = [name for name in ("status", "stop", "follow") if getattr(options, name)]
     if len(asked) + bool(words) != 1:
-        raise Error("Give either a search behind --, or one of --status, --stop and --follow with the name of a job.")
+        raise Error("Give either a search after --, or one of --status, --stop and --follow with the name of a job.")
     # Here, because Ray takes a second to import.
     from platform.jobs import checked_search, connect, described, follow, known_job, stop, submit
 
@@ -46,14 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def parser() -> Parser:
-    """The command line, up to the `--` behind which the search's own begins."""
+    """Return the parser of the options before `--`; those of the search follow it."""
     arguments = Parser(prog="python -m platform.submit", description=__doc__, epilog=EXAMPLE)
     add = arguments.add_argument
     add("--address", required=True, metavar="URL", help="of the cluster's dashboard: http://HEAD:8265")
-    add("--no-wait", action="store_true", help="print the job's name once it is submitted, and end")
-    add("--status", metavar="JOB", help="say how a job stands")
-    add("--stop", metavar="JOB", help="end a job; what it was training is gone on with when it is submitted again")
-    add("--follow", metavar="JOB", help="show the output of a job from its start, and end with its exit code")
+    add("--no-wait", action="store_true", help="print the job's name once it is submitted, and exit")
+    add("--status", metavar="JOB", help="print a job's status")
+    add("--stop", metavar="JOB", help="stop a job; its trials resume when it is submitted again")
+    add("--follow", metavar="JOB", help="print the output of a job from its start, and exit with its exit code")
     return arguments
 
 

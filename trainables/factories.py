@@ -1,11 +1,11 @@
 """Factories that users register: which arguments they take, checked when they are registered."""
 
-import importlib
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from shards_tools.errors import Error
+from shards_tools.registry import resolve
 
 
 def check_factory(kind: str, name: str, factory: Callable[..., Any], arguments: Sequence[str]) -> None:
@@ -25,8 +25,7 @@ def call_factory(factory: Callable[..., Any] | str, **arguments: Any) -> Any:
         factory: or "module:function", which is imported.
     """
     if isinstance(factory, str):
-        module, _, function = factory.partition(":")
-        factory = getattr(importlib.import_module(module), function)
+        factory = resolve(factory)
     assert callable(factory)
     required = _required(factory)
     if len(required) == 1 and required[0] not in arguments:

@@ -1,4 +1,4 @@
-"""The names of the metrics. Reading this needs neither torch nor numpy."""
+"""The names of the metrics, and how people read them. Importing this needs no other library."""
 
 RANKING = ("mAP", "mINP", "cmc_1", "cmc_5", "cmc_10", "cmc_20")
 CLASSIFYING = ("top1", "top5", "top1_mean_class", "top1_few", "top1_medium", "top1_many")

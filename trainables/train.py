@@ -34,9 +34,9 @@ def main(arguments: Sequence[str] | None) -> None:
 
 def _parser() -> Parser:
     parser = Parser(prog="python -m trainables.train", description="Train one recipe.", epilog=EXAMPLE)
-    parser.add_argument("--recipe", metavar="NAME", help="which recipe; see --list")
+    parser.add_argument("--recipe", metavar="NAME", help="the name of a recipe; see --list")
     parser.add_argument("--data", metavar="SHARDS", help="shards: a folder, https://, s3:// or gs://")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="written here; the same command goes on there")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="output folder; the same command resumes from it")
     parser.add_argument("--epochs", type=positive_int, metavar="N", help="instead of the recipe's")
     parser.add_argument("--fold", type=int, default=0, metavar="K", help="fold to validate on (default 0)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
@@ -45,7 +45,7 @@ def _parser() -> Parser:
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="set the recipe's fields"
     )
     add_code_options(parser)
-    parser.add_argument("--list", action="store_true", help="list the recipes and end")
+    parser.add_argument("--list", action="store_true", help="list the recipes and exit")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     return parser
 

@@ -13,10 +13,10 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from platform.after_search.trainings import Trainings, is_to_run, note_scores, open_part, run_part
-from platform.ask import evaluate_split
 from platform.comparison.of_study import Scores, seeds_of_finalists, tested_scores
 from platform.comparison.paired import mean_and_std
 from platform.display.lines import label
+from platform.evaluation import evaluate_split
 from platform.fixed_trials import Training, enqueue_training, leave_out, newest
 from platform.plan import Plan
 from platform.storage import PatientStorage

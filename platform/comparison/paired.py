@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,13 +48,13 @@ def paired_test(values: Sequence[float], others: Sequence[float]) -> PairedTest:
     return PairedTest(len(differences), float(differences.mean()), float(as_far.mean()))
 
 
-class Repeated:
+class Repeated(ABC):
     """Something that is measured several times, on folds or with seeds."""
 
     @property
+    @abstractmethod
     def sample(self) -> Sequence[float]:
-        """Every value that there should be; empty while some are missing."""
-        raise NotImplementedError
+        """All values; empty while some are missing."""
 
     @property
     def mean(self) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from platform.ask import Asked
+from platform.evaluation import Asked
 from shards_tools.errors import Error
 from trainables.evaluation import IMAGES_AT_ONCE, extract_features
 from trainables.metrics.classification import places_of_classes

@@ -18,7 +18,7 @@ from shards_tools.errors import Error
 
 
 def draw_front(stored: StoredStudy) -> Figure:
-    """The first objective against each other one; the front in colour."""
+    """The first objective against each other one; the front in color."""
     if len(stored.objectives) < 2:
         raise Error("there is one objective, and so one best trial.")
     complete = stored.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -59,8 +59,8 @@ def _drawn(stored: StoredStudy, complete: list[FrozenTrial], best: list[FrozenTr
             for trial in complete:
                 x, y = scaled(name, trial.values[at]), scaled(first, trial.values[0])
                 on_front = trial.number in numbers
-                colour = ORANGE if TrialRecord(trial).is_paper_row else BLUE if on_front else GREY
-                axes.plot(x, y, "o", color=colour, markerfacecolor=colour if on_front else "none", markersize=5)
+                color = ORANGE if TrialRecord(trial).is_paper_row else BLUE if on_front else GREY
+                axes.plot(x, y, "o", color=color, markerfacecolor=color if on_front else "none", markersize=5)
                 if on_front or TrialRecord(trial).baseline:
                     axes.annotate(
                         title_of(trial) if TrialRecord(trial).baseline else str(trial.number),
@@ -83,14 +83,14 @@ def _explore(stored: StoredStudy, complete: list[FrozenTrial], numbers: set[int]
 
     first, second = stored.objectives[:2]
     figure = go.Figure()
-    for kind, colour in (("beaten", GREY), ("on the front", BLUE)):
+    for kind, color in (("beaten", GREY), ("on the front", BLUE)):
         own = [trial for trial in complete if (trial.number in numbers) == (kind == "on the front")]
         figure.add_scatter(
             x=[scaled(second, trial.values[1]) for trial in own],
             y=[scaled(first, trial.values[0]) for trial in own],
             mode="markers",
             name=kind,
-            marker={"color": colour, "size": 10},
+            marker={"color": color, "size": 10},
             text=[escaped(f"{title_of(trial)}: {', '.join(_written(stored, trial))}") for trial in own],
             hovertemplate="%{text}<extra></extra>",
         )

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from platform.ask import ask
+from platform.evaluation import ask
 from platform.figures.answers import Answers, answer
 from platform.figures.class_size import draw_class_size
 from platform.figures.cmc import draw_cmc

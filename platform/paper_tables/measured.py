@@ -8,7 +8,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from platform.after_search.trainings import note_scores
-from platform.ask import evaluate_split
+from platform.evaluation import evaluate_split
 from platform.fixed_trials import Training
 from platform.paper_tables.options import TablePlan
 from platform.tracking.journal import Journal

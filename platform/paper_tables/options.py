@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 from platform.addresses import checked_runs, checked_tracking, refuse_password
-from platform.config import check_study_name
 from platform.environment import typed_command
 from platform.fixed_trials import Training
 from platform.paper_tables.space import space_of
@@ -72,7 +71,6 @@ def make_table_plan(options: argparse.Namespace, machine: Machine, plugins: tupl
     split = printed_split(table, manifest)
     chance = [Evaluation(manifest, split, fold).chance() for fold in range(folds)]
     runs = checked_runs(options.runs)
-    check_study_name(options.study)
     concurrency, cpus, gpus = _resources(options, scale, machine)
     plan = Plan(
         study=options.study or f"{table.name}-{manifest.fingerprint[:8]}-{scale}",

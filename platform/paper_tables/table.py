@@ -95,7 +95,11 @@ TABLES = {
 
 
 def get_table(name: str) -> PaperTable:
-    """Return the table called `name`; an Error names the nearest where there is none."""
+    """Return the table called `name`.
+
+    Raises:
+        Error: there is none; the message suggests the nearest.
+    """
     if name not in TABLES:
         raise _unknown("table", name, list(TABLES), "--list")
     return TABLES[name]

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("name a study, or give --list")
     if options.study is not None and options.out is None:
         parser.error(f"--out DIR says where the report of {options.study} is to be written")
-    from platform.report.run import run_report  # imports Optuna, and for a report torch, which takes seconds
+    from platform.report.runner import run_report  # imports Optuna, and for a report torch, which takes seconds
 
     run_report(options)
 
@@ -31,15 +31,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> Parser:
     parser = Parser(prog="python -m platform.report", description=__doc__, epilog=EXAMPLE)
     add = parser.add_argument
-    add("study", nargs="?", metavar="STUDY", help="its name, as --list shows it")
+    add("study", nargs="?", metavar="STUDY", help="the name of a study, as --list prints it")
     add("--list", action="store_true", help="one study per line")
-    add("--out", type=Path, metavar="DIR", help="a folder that is not there yet")
-    add(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="where the search kept everything; default: runs"
-    )
+    add("--out", type=Path, metavar="DIR", help="a new folder for the report")
+    add("--runs", type=Path, default=Path("runs"), metavar="DIR", help="the --runs folder of the search; default: runs")
     add("--storage", metavar="URL", help="Optuna's database; default: DIR/optuna.db of --runs")
-    add("--data", metavar="SHARDS", help="the data of the study; default: where it remembers them")
-    add("--tracking", metavar="URI", help="MLflow's store, for the report too; default: DIR/mlflow.db of --runs if any")
+    add("--data", metavar="SHARDS", help="the data of the study; default: the address that the study recorded")
+    add(
+        "--tracking",
+        metavar="URI",
+        help="MLflow's store, which gets the report too; default: DIR/mlflow.db of --runs, if it exists",
+    )
     add_code_options(parser)
     add("--json", action="store_true", help="print one JSON object as the last line of standard output")
     return parser

@@ -22,7 +22,7 @@ from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import override
 
-# Draws that show which parameters and choices a space has end when so many in a row have shown none that is new: a
+# Sampling the space to find its parameters and choices stops after PATIENCE samples in a row without a new one: a
 # branch that one draw in 50 takes is then missed once in 400 times.
 PATIENCE = 300
 MOST_PROBES = 3000
@@ -64,7 +64,7 @@ def load_space(space: Any, scale: str) -> Space:
         space: a name, a file, a function `suggest(trial)`, or an object with `suggest` and perhaps `BASELINES`.
 
     Raises:
-        Error: it is none of these, or suggests what no recipe takes.
+        Error: it is not a space, or a suggestion is not a valid recipe.
     """
     check_space(space)
     name, source = _source(space)

@@ -1,4 +1,4 @@
-"""What MLflow serves: a checkpoint that is asked about pictures. MLflow runs this file where it loads the model.
+"""The model that MLflow serves: a checkpoint that answers about pictures. MLflow runs this file to load the model.
 
 It needs the core alone, a copy of which goes with the model: a machine that serves it has no Sakuga.
 """

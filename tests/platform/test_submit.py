@@ -78,7 +78,7 @@ def test_a_job_that_has_ended_leaves_its_name_with_a_number_to_the_next() -> Non
     "words", [[], ["--status", "a", "--stop", "a"], ["--stop", "a", "--", "--space", "agw", *RUNS]]
 )
 def test_one_thing_is_asked_at_a_time(words: list[str]) -> None:
-    with pytest.raises(Error, match="either a search behind --"):
+    with pytest.raises(Error, match="either a search after --"):
         main(["--address", "http://127.0.0.1:1", *words])
 
 

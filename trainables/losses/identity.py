@@ -1,4 +1,4 @@
-"""Which work is it? Cross-entropy over logits, and its forms with a margin over cosines.
+"""Losses over class logits: cross-entropy, and its forms with a margin over cosines.
 
 B batch, N works.
 """
@@ -12,25 +12,25 @@ from torch.nn import functional
 
 from trainables.recipes.recipe import Recipe
 
-IdLoss = Callable[[Tensor, Tensor], Tensor]  # (logits or cosines BN, works B) -> the mean over the batch
+LossFunction = Callable[[Tensor, Tensor], Tensor]  # (logits or cosines BN, works B) -> the mean over the batch
 
 
-def softmax(recipe: Recipe) -> IdLoss:
+def softmax(recipe: Recipe) -> LossFunction:
     """Return cross-entropy with the recipe's label smoothing."""
     return partial(functional.cross_entropy, label_smoothing=recipe.label_smoothing)
 
 
-def arcface(recipe: Recipe) -> IdLoss:
+def arcface(recipe: Recipe) -> LossFunction:
     """Return cross-entropy over ArcFace's logits."""
     return lambda cosines_BN, works_B: functional.cross_entropy(arcface_logits(cosines_BN, works_B, recipe), works_B)
 
 
-def cosface(recipe: Recipe) -> IdLoss:
+def cosface(recipe: Recipe) -> LossFunction:
     """Return cross-entropy over CosFace's logits."""
     return lambda cosines_BN, works_B: functional.cross_entropy(cosface_logits(cosines_BN, works_B, recipe), works_B)
 
 
-def circle(recipe: Recipe) -> IdLoss:
+def circle(recipe: Recipe) -> LossFunction:
     """Return cross-entropy over the logits of the circle loss."""
     return lambda cosines_BN, works_B: functional.cross_entropy(circle_logits(cosines_BN, works_B, recipe), works_B)
 

@@ -1,4 +1,4 @@
-"""How near are images of one work, how far those of others? A factory for each `metric_loss` of `registry`.
+"""Losses over embeddings: a factory for each `metric_loss` of `registry`.
 
 B batch, D width. Features come as float32: distances cancel in bfloat16.
 """
@@ -13,25 +13,25 @@ from trainables.losses.triplet import hard_margin_triplet, soft_margin_triplet
 from trainables.losses.weighted_triplet import weighted_triplet, weighted_triplet_as_agw
 from trainables.recipes.ranking import RankingRecipe
 
-MetricLoss = Callable[[Tensor, Tensor], Tensor]  # (features BD, works B) -> the loss, a mean over the batch
+LossFunction = Callable[[Tensor, Tensor], Tensor]  # (features BD, works B) -> the loss, a mean over the batch
 
 
-def soft_triplet(recipe: RankingRecipe) -> MetricLoss:
+def soft_triplet(recipe: RankingRecipe) -> LossFunction:
     """Return the triplet loss of the hardest pairs without a margin."""
     return soft_margin_triplet
 
 
-def triplet(recipe: RankingRecipe) -> MetricLoss:
+def triplet(recipe: RankingRecipe) -> LossFunction:
     """Return the triplet loss of the hardest pairs with the recipe's margin."""
     return partial(hard_margin_triplet, margin=recipe.metric_margin)
 
 
-def wrt(recipe: RankingRecipe) -> MetricLoss:
+def wrt(recipe: RankingRecipe) -> LossFunction:
     """Return AGW's weighted regularized triplet loss."""
     return weighted_triplet
 
 
-def wrt_agw(recipe: RankingRecipe) -> MetricLoss:
+def wrt_agw(recipe: RankingRecipe) -> LossFunction:
     """Return the same loss in the arithmetic of AGW's code."""
     return weighted_triplet_as_agw
 

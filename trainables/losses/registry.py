@@ -54,10 +54,10 @@ def register_metric_loss(name: str, factory: Callable[..., Any]) -> None:
     """Make a loss over embeddings available as `metric_loss=NAME`.
 
     Args:
-        factory: `factory(recipe)` or `factory(recipe, num_classes, feature_dim)`, told apart by the parameters' names.
-            It returns a callable or an `nn.Module` that maps features (B x D, float32) and labels (B) to a scalar. The
-            weights of a module are trained with the model and saved in the checkpoint. A model with several branches
-            gets a module for each.
+        factory: `factory(recipe)` or `factory(recipe, num_classes, feature_dim)`; the names of its parameters decide
+            which. It returns a callable or an `nn.Module` that maps features (B x D, float32) and labels (B) to a
+            scalar. The weights of a module are trained with the model and saved in the checkpoint. A model with
+            several branches gets a module for each.
 
     Raises:
         Error: the name is taken by something else, or the factory has other parameters.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from platform.ask import Asked
+from platform.evaluation import Asked
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from platform.ask import ask
+from platform.evaluation import ask
 from platform.figures.answers import Answers, Rankings, answer
 from shards_tools.build import build
 from shards_tools.manifest_file import read_manifest

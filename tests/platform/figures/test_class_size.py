@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from platform.ask import evaluate_split
+from platform.evaluation import evaluate_split
 from platform.figures.answers import Answers, Rankings
 from platform.figures.class_size import class_sizes, draw_class_size
 from shards_tools.errors import Error

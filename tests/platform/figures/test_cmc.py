@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from platform.ask import evaluate_split
+from platform.evaluation import evaluate_split
 from platform.figures.answers import Answers, Rankings
 from platform.figures.cmc import cmc, draw_cmc
 from shards_tools.manifest_file import read_manifest

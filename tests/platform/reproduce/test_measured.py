@@ -7,7 +7,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from platform.ask import evaluate_split
+from platform.evaluation import evaluate_split
 from platform.fixed_trials import newest
 from platform.paper_tables.measured import measured
 from platform.paper_tables.options import TablePlan, make_table_plan

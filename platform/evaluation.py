@@ -18,7 +18,7 @@ from trainables.reading import Inputs, evaluation_inputs
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A checkpoint's model, and the split that it is asked about."""
+    """A checkpoint's model, and a split to evaluate it on."""
 
     model: Model
     info: CheckpointInfo
@@ -29,7 +29,7 @@ class Asked:
 
 
 def evaluate_split(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | None) -> dict[str, Any]:
-    """The `metrics` of a checkpoint on a split, as fractions, and the same for random features under `chance`."""
+    """Return the `metrics` of a checkpoint on a split, as fractions, and those of random features under `chance`."""
     asked = ask(checkpoint, manifest, split=split, fold=fold)
     metrics = asked.evaluation.of(asked.model, asked.inputs, asked.device)
     counted = {name: int(metrics.pop(name)) for name in ("num_valid_queries",) if name in metrics}
@@ -37,10 +37,14 @@ def evaluate_split(checkpoint: Path, manifest: Manifest, *, split: str, fold: in
 
 
 def ask(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | None) -> Asked:
-    """Load the checkpoint and open the split; Error where it holds nothing that could be asked."""
+    """Load the checkpoint and open the split.
+
+    Raises:
+        Error: the split is empty, or its classes are not those of the checkpoint.
+    """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, info = load_model(checkpoint, device)
-    # Sums of floats depend on how they are shared out: with the training's threads the training's numbers come back.
+    # Float sums depend on the number of threads: with the training's, the training's numbers are reproduced.
     torch.set_num_threads(info.num_threads)
     evaluation = Evaluation(manifest, split, info.fold if fold is None else fold)
     if not len(evaluation.query):
@@ -52,7 +56,7 @@ def ask(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | None) -
 
 
 def _refuse_other_classes(info: CheckpointInfo, evaluation: Evaluation) -> None:
-    """A classifier names the classes that it was trained on, and no others."""
+    """Refuse data with other classes than the classifier was trained on."""
     if evaluation.ranks:
         return
     trained, asked = info.works, evaluation.trained_works
