@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,12 @@ from tests.platform.driver import (
 
 pytestmark = pytest.mark.slow
 
-ROUNDING = 1e-3  # of mAP and loss, after three epochs
+ROUNDING = 1e-3  # of mAP, after three epochs
+LOSS_ROUNDING = 2e-5
+# A batch norm takes away the bias of the layer norm before it, so the gradient of that bias is rounding error alone.
+# Adam scales it to full steps, which differ between processors and move mAP by .002; SGD leaves it as it is. SGD's
+# learning rates above 1e-2 make each difference a hundred times as large.
+WITH_SGD = '"optimiser": "sgd", "lr": trial.suggest_float("lr", 1e-3, 1e-2, log=True)'
 
 
 @pytest.fixture
@@ -43,6 +49,7 @@ def curves(trials: list[FrozenTrial]) -> list[dict[int, float]]:
 
 
 def test_trials_of_two_ranks_find_what_those_of_one_find(space: Path, shards: Path, tmp_path: Path) -> None:
+    space.write_text(re.sub('"lr": .*(?=,)', WITH_SGD, RANKS_SPACE % 256))
     found = {}
     for num_ranks in (1, 2):
         runs = tmp_path / str(num_ranks)
@@ -53,8 +60,9 @@ def test_trials_of_two_ranks_find_what_those_of_one_find(space: Path, shards: Pa
     for one, two in zip(found[1], found[2], strict=True):
         assert one.params == two.params
         assert two.intermediate_values == pytest.approx(one.intermediate_values, abs=ROUNDING)
-        for name in ("mAP", "mINP", "cmc_1", "loss"):
+        for name in ("mAP", "mINP", "cmc_1"):
             assert two.user_attrs["metrics"][name] == pytest.approx(one.user_attrs["metrics"][name], rel=ROUNDING)
+        assert two.user_attrs["metrics"]["loss"] == pytest.approx(one.user_attrs["metrics"]["loss"], rel=LOSS_ROUNDING)
 
 
 def other_ranks(search: "subprocess.Popen[str]") -> list[psutil.Process]:
@@ -137,8 +145,10 @@ def run_script(mode: str, tmp_path: Path, *options: object) -> str:
 
 
 def test_pruned_trials_of_two_ranks_leave_nothing(shards: Path, tmp_path: Path, space: Path) -> None:
+    """Settings are drawn at random: those that a sampler proposes soon become too good to be pruned."""
     space.write_text(RANKS_SPACE % 64)
     options = words(space, shards, tmp_path / "runs", "--trials", 20, "--ranks-per-trial", 2, "--concurrency", 2)
+    options += ["--sampler", "random"]
     said = run_script("whole", tmp_path, *options)
     states = [trial.state.name for trial in stored_trials(tmp_path / "runs" / "optuna.db")]
     assert len(states) == 20
