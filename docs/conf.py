@@ -68,14 +68,16 @@ CLASSES = (
 
 
 def setup(app: Any) -> None:
-    """Have made pages written before the others are read; Sphinx calls it by this name."""
+    """Generate pages before the others are read, and correct links; Sphinx calls this function by its name."""
     app.connect("builder-inited", write_made_pages)
-    app.connect("source-read", lead_to_pages)
+    app.connect("source-read", lambda app, page, source: link_to_pages(source))
+    app.connect("include-read", lambda app, file, page, source: link_to_pages(source))
 
 
-def lead_to_pages(app: Any, name: str, source: list[str]) -> None:
-    """Let a link to a file outside of docs/, as it is right where the sources are read, lead to its page."""
+def link_to_pages(source: list[str]) -> None:
+    """Let links to files outside docs/ lead to the pages that include these files."""
     source[0] = source[0].replace("](../../deploy/README.md", "](../deploying.md")
+    source[0] = source[0].replace("](CONTRIBUTING.md", "](docs/contributing.md")
 
 
 def write_made_pages(app: Any) -> None:
