@@ -1,4 +1,4 @@
-# Everything runs in .venv, which each target builds when it is missing or older than the pins.
+# Every target runs in .venv and builds it first if it is missing or older than the pinned versions.
 PYTHON ?= python3
 python := .venv/bin/python
 
@@ -6,7 +6,7 @@ python := .venv/bin/python
 
 venv: .venv/.installed
 
-# The hook is copied into the environment, so that its changes need an installation too.
+# The hooks are copied into the environment, so changing them needs a new installation.
 .venv/.installed: pyproject.toml constraints.txt _platform_path.py platform_path.pth platform_path.start
 	$(PYTHON) -m venv .venv
 	$(python) -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
@@ -18,7 +18,7 @@ search: venv
 test: venv
 	$(python) -m pytest -m "not slow and not cluster and not gpu"
 
-# Every lane; a test that this machine cannot run says why and is skipped.
+# All tests. Those that this machine cannot run are skipped, with the reason.
 test-slow: venv
 	$(python) -m pytest
 
@@ -30,6 +30,6 @@ lint: venv
 bench: venv
 	@for benchmark in benchmarks/*.py; do $(python) $$benchmark || exit 1; done
 
-# Pages to read, docs/_build/index.html; a warning ends it.
+# Build docs/_build/index.html; a warning fails.
 docs: venv
 	$(python) -m sphinx -W --keep-going -q docs docs/_build

@@ -1,4 +1,4 @@
-"""The documentation as pages: `make docs` builds them into docs/_build, and a warning ends it."""
+"""Configuration of Sphinx: `make docs` builds the documentation in docs/_build, and a warning fails."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 project = "Sakuga"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]  # where the pages are built
+exclude_patterns = ["_build"]  # the output
 html_theme = "furo"
 html_title = "Sakuga"
-myst_heading_anchors = 4  # headings that a link may name
+myst_heading_anchors = 4  # levels of headings that links can name
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"  # signatures show them
+autodoc_typehints = "none"  # signatures have them
 nitpicky = False
 
 COMMANDS = (
@@ -40,7 +40,7 @@ COMMANDS = (
     "trainables.train",
     "search_spaces",
 )
-# What other programs may call.
+# The public functions.
 FUNCTIONS = (
     "platform.api.search",
     "platform.api.evaluate",
@@ -81,7 +81,7 @@ def link_to_pages(source: list[str]) -> None:
 
 
 def write_made_pages(app: Any) -> None:
-    """Write what commands, spaces, recipes and functions say of themselves into docs/made."""
+    """Write the reference pages into docs/made, from the help, lists and docstrings of the code."""
     made = Path(app.srcdir) / "made"
     made.mkdir(exist_ok=True)
     pages: dict[str, Callable[[], str]] = {
@@ -96,14 +96,14 @@ def write_made_pages(app: Any) -> None:
 
 
 def commands() -> str:
-    """What every command says of itself."""
+    """Return the page with the help of every command."""
     return "# Commands\n\nEach begins with `python -m`.\n\n" + "\n".join(
         section(name, output(*name.split(), "--help")) for name in COMMANDS
     )
 
 
 def spaces() -> str:
-    """What every space varies, and where it begins."""
+    """Return the page with the parameters and baselines of every space."""
     files = sorted((ROOT / "search_spaces").glob("[a-z]*.py"))
     return "# Spaces\n\n" + "\n".join(
         section(file.stem, output("search_spaces", "--show", file.stem)) for file in files
@@ -111,13 +111,13 @@ def spaces() -> str:
 
 
 def recipes() -> str:
-    """Every recipe, with the row of the paper that it is."""
+    """Return the page with every recipe and the row of a paper that it trains."""
     return f"# Recipes\n\n```text\n{output('trainables.train', '--list')}\n```\n"
 
 
 def papers() -> str:
-    """Every row of the papers' tables: its recipe, and the numbers that are printed."""
-    parts = ["# The papers' rows\n\nNumbers as printed, in percent; the recipe trains the row.\n"]
+    """Return the page with every row of the papers' tables: its recipe and the printed numbers."""
+    parts = ["# The papers' rows\n\nThe printed numbers in percent, and the recipe that trains the row.\n"]
     entries = [
         entry for entry in json.loads(output("trainables.train", "--list", "--json"))["recipes"] if entry["table"]
     ]
@@ -134,22 +134,22 @@ def papers() -> str:
 
 
 def python() -> str:
-    """The functions and classes that other programs may use."""
+    """Return the page with the public functions and classes."""
     parts = [f"```{{eval-rst}}\n.. autofunction:: {name}\n```\n" for name in FUNCTIONS]
     parts += [f"```{{eval-rst}}\n.. autoclass:: {name}\n   :members:\n```\n" for name in CLASSES]
     return "# Python\n\n" + "\n".join(parts)
 
 
 def section(name: str, text: str) -> str:
-    """A heading, and a text as it is."""
+    """Return a section with preformatted text."""
     return f"## {name}\n\n```text\n{text}\n```\n"
 
 
 def output(*words: str) -> str:
-    """What a command of ours prints, in 100 columns."""
+    """Return the output of a command, at a width of 100 columns."""
     environment = {"PATH": "/usr/bin:/bin", "COLUMNS": "100", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", *words]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
-        raise RuntimeError(f"{' '.join(words)} ended with {done.returncode}: {done.stderr.strip()}")
+        raise RuntimeError(f"{' '.join(words)} exited with code {done.returncode}: {done.stderr.strip()}")
     return (done.stdout or done.stderr).strip()

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes a random password for every secret that is missing into secrets/, which git ignores. What is there stays.
+# Write a random password for every missing secret into secrets/, which git ignores. Existing secrets are kept.
 set -eu
 cd "$(dirname "$0")"
 umask 077

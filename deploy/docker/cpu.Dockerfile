@@ -1,4 +1,4 @@
-# Ray nodes and drivers without a GPU. From the root of the repository:
+# Image of Ray nodes and drivers without a GPU. Build it from the root of the repository:
 #   docker build -f deploy/docker/cpu.Dockerfile -t sakuga:cpu .
 # The constraints were tested on Python 3.11.
 FROM python:3.11-slim-bookworm
@@ -12,7 +12,7 @@ ENV HOME=/home/sakuga \
     RAY_USAGE_STATS_ENABLED=0 \
     SAKUGA_CACHE=/cache
 
-# Whom files under /runs belong to, and who can read the secrets.
+# The user that owns the files under /runs and reads the secrets.
 ARG USER_ID=1000
 RUN useradd --create-home --uid "$USER_ID" sakuga \
     && install --directory --owner=sakuga /cache /runs

@@ -1,4 +1,4 @@
-# Ray nodes with GPUs. PyTorch's wheels bring CUDA 13; the host brings its driver and NVIDIA's container toolkit.
+# Image of Ray nodes with GPUs. PyTorch's wheels contain CUDA 13; the host needs NVIDIA's driver and container toolkit.
 #   docker build -f deploy/docker/gpu.Dockerfile -t sakuga:gpu .
 FROM python:3.11-slim-bookworm
 
@@ -13,20 +13,20 @@ ENV HOME=/home/sakuga \
     RAY_USAGE_STATS_ENABLED=0 \
     SAKUGA_CACHE=/cache
 
-# torch.compile builds its launchers with a compiler; Ray's launcher reaches other machines by ssh and rsync.
+# torch.compile needs a C compiler; Ray's cluster launcher uses ssh and rsync.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends g++ openssh-client rsync \
     && rm -rf /var/lib/apt/lists/*
 
-# Whom files under /runs belong to, and who can read the secrets.
+# The user that owns the files under /runs and reads the secrets.
 ARG USER_ID=1000
 RUN useradd --create-home --uid "$USER_ID" sakuga \
     && install --directory --owner=sakuga /cache /runs
 
 WORKDIR /opt/sakuga
 COPY . .
-# boto3: Ray's launcher on AWS starts and ends machines from the head.
+# boto3: on AWS the head starts and terminates machines.
 RUN pip install --constraint constraints.txt '.[cluster,stores]' boto3
 
 USER $USER_ID

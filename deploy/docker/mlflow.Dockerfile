@@ -1,4 +1,4 @@
-# MLflow's server with accounts, on PostgreSQL and a bucket.
+# Image of an MLflow server with user accounts, PostgreSQL and a bucket.
 #   docker build -f deploy/docker/mlflow.Dockerfile -t sakuga:mlflow .
 FROM python:3.11-slim-bookworm
 
@@ -20,6 +20,6 @@ RUN pip install --constraint constraints.txt 'mlflow[auth]' 'psycopg[binary]' bo
 USER $USER_ID
 WORKDIR /home/sakuga
 ENTRYPOINT ["/opt/mlflow/with_secrets.sh"]
-# Address, user and password of PostgreSQL stand in PGHOST, PGUSER and PGPASSWORD, so that none is on a command line.
+# PGHOST, PGUSER and PGPASSWORD hold PostgreSQL's address, user and password, to keep them off the command line.
 CMD ["mlflow", "server", "--app-name", "basic-auth", "--host", "0.0.0.0", "--port", "5000", "--workers", "2", \
      "--backend-store-uri", "postgresql+psycopg:///mlflow", "--artifacts-destination", "s3://mlflow"]

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs a command with every file in $SECRETS, or /run/secrets, as the environment variable of its name in capitals:
-# what pgpassword holds is PGPASSWORD. A password then stands in no file of the repository and on no command line.
+# Run a command with an environment variable for every file in $SECRETS (default /run/secrets): the file pgpassword
+# becomes PGPASSWORD. This keeps passwords out of the repository and off command lines.
 set -eu
 for file in "${SECRETS:-/run/secrets}"/*; do
     [ -f "$file" ] || continue

@@ -10,7 +10,7 @@ PATIENCE_S = 300.0
 
 
 def main(address: str, num_nodes: int, patience_s: float = PATIENCE_S) -> int:
-    """0 once `num_nodes` nodes are in the cluster at `address`; 2, and a line that says so, where they are not."""
+    """Return 0 once `num_nodes` nodes have joined the cluster at `address`, or print why not and return 2."""
     deadline, joined, cause = time.monotonic() + patience_s, 0, "no answer"
     while time.monotonic() < deadline:
         try:
@@ -24,8 +24,8 @@ def main(address: str, num_nodes: int, patience_s: float = PATIENCE_S) -> int:
             return 0
         time.sleep(1)
     print(
-        f"Of {num_nodes} nodes {joined} are in the cluster at {address} after {patience_s:.0f} s "
-        f"({cause.rstrip('.')}). Look at the log above for what Ray said on the others.",
+        f"{joined} of {num_nodes} nodes joined the cluster at {address} within {patience_s:.0f} s "
+        f"({cause.rstrip('.')}). See Ray's messages from the other nodes in the log above.",
         file=sys.stderr,
     )
     return 2
