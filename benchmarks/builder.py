@@ -30,6 +30,8 @@ import simplejpeg
 import webdataset
 
 from shards_tools import build as build_module
+from shards_tools.batch_samplers import BATCH_SAMPLERS
+from shards_tools.batch_samplers.epoch_params import EpochParams
 from shards_tools.build import build
 from shards_tools.decode import decode
 from shards_tools.drawing.character import draw_character, draw_moment
@@ -37,8 +39,6 @@ from shards_tools.drawing.face import draw_face
 from shards_tools.drawing.style import draw_styles
 from shards_tools.images import open_images
 from shards_tools.manifest_file import read_manifest
-from shards_tools.plans import PLANS
-from shards_tools.plans.draw import Draw
 from shards_tools.processes import num_cpus
 from shards_tools.sources import SOURCES
 from shards_tools.verify import verify
@@ -103,7 +103,7 @@ def plan_lsasrd(root: Path, num_images: int) -> Pictures:
     return pictures
 
 
-SETS: dict[str, tuple[Callable[[Path, int], Pictures], int, int]] = {  # name -> plan, px, images at full size
+SETS: dict[str, tuple[Callable[[Path, int], Pictures], int, int]] = {  # name -> pictures, px, images at full size
     "dafre": (plan_dafre, 128, 463_437),
     "lsasrd": (plan_lsasrd, 256, 20_937),
 }
@@ -172,8 +172,8 @@ def first_batch(shards: Path, size: int, reading: str, cache: Path) -> None:
     manifest = read_manifest(shards)
     train = manifest.split().train
     works = min(16, len(np.unique(manifest.work[train])))
-    draw = Draw(works_per_batch=works, images_per_work=4, seed=0, epoch=0)
-    plan = PLANS["full"](manifest.work[train], None, draw)
+    draw = EpochParams(works_per_batch=works, images_per_work=4, seed=0, epoch=0)
+    plan = BATCH_SAMPLERS["full"](manifest.work[train], None, draw)
     images = open_images(manifest, size, size, reading)
     assert len(next(iter(images.batches(train[plan[:1]])))) == 4 * works
 

@@ -38,12 +38,12 @@ def make_features() -> tuple[Features, Features, Labels]:
         "query_roles": generator.integers(0, 12, NUM_QUERIES),
         "gallery_roles": generator.integers(6, 18, NUM_GALLERY),
     }
-    centres = 0.3 * generator.normal(size=(NUM_WORKS, WIDTH))
+    centers = 0.3 * generator.normal(size=(NUM_WORKS, WIDTH))
 
     def around(works: npt.NDArray[np.int64]) -> Features:
-        features = centres[works] + generator.normal(size=(len(works), WIDTH))
-        normalised: Features = (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float32)
-        return normalised
+        features = centers[works] + generator.normal(size=(len(works), WIDTH))
+        normalized: Features = (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float32)
+        return normalized
 
     return around(labels["query_works"]), around(labels["gallery_works"]), labels
 

@@ -49,7 +49,7 @@ def suggest(trial: Any) -> dict[str, Any]:
         "image_size": trial.suggest_categorical("image_size", (32, 48)),
         "jpm": trial.suggest_categorical("jpm", (False, True)),
         "works_per_batch": trial.suggest_categorical("works_per_batch", (8, 16)),
-        "optimiser": trial.suggest_categorical("optimiser", ("sgd", "adamw")),
+        "optimizer": trial.suggest_categorical("optimizer", ("sgd", "adamw")),
         "lr": trial.suggest_float("lr", 1e-4, 1e-2, log=True),
         "weight_decay": trial.suggest_float("weight_decay", 1e-5, 1e-1, log=True),
         "drop_path": trial.suggest_float("drop_path", 0.0, 0.3),

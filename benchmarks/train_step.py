@@ -95,7 +95,7 @@ def draw_batch(recipe: Any) -> Batch:
     return Batch(images_BHWC, torch.arange(recipe.works_per_batch).repeat_interleave(recipe.images_per_work))
 
 
-def normalise(images_BHWC: Tensor, recipe: Any) -> Tensor:
+def normalize(images_BHWC: Tensor, recipe: Any) -> Tensor:
     """Return what upstream's loader returns, B x C x H x W."""
     images_BCHW = images_BHWC.permute(0, 3, 1, 2).float().contiguous() / 255
     mean, std = (torch.tensor(value)[:, None, None] for value in (recipe.pixel_mean, recipe.pixel_std))
@@ -109,7 +109,7 @@ def make_step(name: str, side: Side) -> Callable[[], object]:
     batch = draw_batch(recipe)
     if whose == "upstream":
         peer = UPSTREAM[recipe.system](recipe, NUM_WORKS).to(DEVICE).train()
-        images_BCHW, works_B = normalise(batch.images, recipe).to(DEVICE), batch.labels.to(DEVICE)
+        images_BCHW, works_B = normalize(batch.images, recipe).to(DEVICE), batch.labels.to(DEVICE)
         return partial(UpstreamStep(recipe, peer, DEVICE), images_BCHW, works_B)
     model = build_model(recipe, NUM_WORKS).to(DEVICE).train()
     if recipe.channels_last:
@@ -169,7 +169,7 @@ def count_operations(name: str, whose: str) -> float:
     with FlopCounterMode(display=False) as counter:
         if whose == "upstream":
             peer = UPSTREAM[recipe.system](recipe, NUM_WORKS).to("meta").train()
-            scores, _ = peer(normalise(images, recipe).to("meta"))
+            scores, _ = peer(normalize(images, recipe).to("meta"))
         else:
             scores = build_model(recipe, NUM_WORKS).to("meta").train()(images.to("meta")).logits
         torch.stack(scores).sum().backward()  # type: ignore[no-untyped-call]
@@ -194,7 +194,7 @@ def check_same(name: str) -> dict[str, float]:
                 weight.add_(torch.randn_like(weight), alpha=0.05)
     take_weights(peer, model.state_dict())
     batch = draw_batch(recipe)
-    outputs, (scores, features) = model(batch.images), peer(normalise(batch.images, recipe))
+    outputs, (scores, features) = model(batch.images), peer(normalize(batch.images, recipe))
     losses = Losses(recipe, NUM_WORKS, int(model.backbone.width))  # type: ignore[arg-type]
     loss, peer_loss = losses(outputs, batch.labels)["loss"], peer.loss(scores, features, batch.labels)
     (loss + peer_loss).backward()

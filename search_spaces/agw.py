@@ -39,7 +39,7 @@ def suggest(trial, scale):
     backbone = trial.suggest_categorical("backbone", BACKBONES[scale])
     image_size = trial.suggest_categorical("image_size", tuple(PAD_PX[scale]))
     works_per_batch = trial.suggest_categorical("works_per_batch", (4, 8, 16))
-    optimiser = trial.suggest_categorical("optimiser", ("sgd", "adam"))
+    optimizer = trial.suggest_categorical("optimizer", ("sgd", "adam"))
     schedule = trial.suggest_categorical("schedule", ("multistep", "cosine"))
     settings = {
         "recipe": RECIPES[scale],
@@ -54,9 +54,9 @@ def suggest(trial, scale):
         "metric_weight": trial.suggest_float("metric_weight", 0.1, 2.0, log=True),
         "works_per_batch": works_per_batch,
         "images_per_work": IMAGES_PER_BATCH // works_per_batch,
-        "plan": trial.suggest_categorical("plan", ("full", "papers", "cross_role")),
-        "optimiser": optimiser,
-        "lr": trial.suggest_float(f"{optimiser}_lr", *LEARNING_RATES[scale][optimiser], log=True),
+        "batch_sampler": trial.suggest_categorical("batch_sampler", ("full", "papers", "cross_role")),
+        "optimizer": optimizer,
+        "lr": trial.suggest_float(f"{optimizer}_lr", *LEARNING_RATES[scale][optimizer], log=True),
         "schedule": schedule,
         "milestones": MILESTONES[scale] if schedule == "multistep" else (),
         "flip_probability": trial.suggest_categorical("flip_probability", (0.0, 0.5)),
@@ -73,14 +73,14 @@ def _row(scale, *, non_local):
         "backbone": {"paper": "resnet50", "tiny": "resnet50_16"}[scale],
         "image_size": {"paper": 256, "tiny": 48}[scale],
         "works_per_batch": 16,
-        "optimiser": "sgd",
+        "optimizer": "sgd",
         "schedule": "multistep",
         "last_stride": "1",
         "pooling": "gem",
         "non_local": non_local,
         "metric_loss": "wrt_agw",
         "metric_weight": 1.0,
-        "plan": "papers",
+        "batch_sampler": "papers",
         "sgd_lr": 0.01,
         "flip_probability": 0.5,
         "erase_probability": 0.5,
@@ -101,7 +101,7 @@ BASELINES = {
             "schedule": "cosine",
             "metric_loss": "wrt",
             "metric_weight": 0.3,
-            "plan": "full",
+            "batch_sampler": "full",
             "sgd_lr": 0.1,
             "flip_probability": 0.0,
             "erase_probability": 0.0,

@@ -38,7 +38,7 @@ def suggest(trial, scale):
         "image_size": trial.suggest_categorical("image_size", IMAGE_SIZES[scale]),
         "head": trial.suggest_categorical("head", ("last", "ifa")),
         "dropout": trial.suggest_float("dropout", 0.0, 0.3),
-        **_suggest_optimisation(trial, scale),
+        **_suggest_optimization(trial, scale),
         "label_smoothing": trial.suggest_categorical("label_smoothing", (0.0, 0.1)),
         **dict.fromkeys(JITTER_KEYS, trial.suggest_float("jitter", 0.0, 0.3)),
         "erase_probability": trial.suggest_float("erase_probability", 0.0, 0.8),
@@ -49,19 +49,19 @@ def suggest(trial, scale):
     return settings
 
 
-def _suggest_optimisation(trial, scale):
+def _suggest_optimization(trial, scale):
     """Suggest batches, the optimizer with its own learning rate and decay, and a cosine with one of two warm-ups."""
     batch_size = trial.suggest_categorical("batch_size", BATCH_SIZES)
-    optimiser = trial.suggest_categorical("optimiser", ("sgd", "adamw"))
+    optimizer = trial.suggest_categorical("optimizer", ("sgd", "adamw"))
     schedule = trial.suggest_categorical("schedule", ("step_cosine", "cosine"))
     by_steps = schedule == "step_cosine"
     # the authors use 1,000 steps; at tiny scale, the first epoch
     steps = {"paper": 1000, "tiny": IMAGES_PER_TINY_EPOCH // batch_size}[scale]
     return {
         "batch_size": batch_size,
-        "optimiser": optimiser,
-        "lr": trial.suggest_float(f"{optimiser}_lr", *LEARNING_RATES[scale][optimiser], log=True),
-        "weight_decay": trial.suggest_float(f"{optimiser}_weight_decay", *WEIGHT_DECAYS[optimiser]),
+        "optimizer": optimizer,
+        "lr": trial.suggest_float(f"{optimizer}_lr", *LEARNING_RATES[scale][optimizer], log=True),
+        "weight_decay": trial.suggest_float(f"{optimizer}_weight_decay", *WEIGHT_DECAYS[optimizer]),
         "schedule": schedule,
         "warmup_steps": steps if by_steps else 0,
         "warmup_epochs": 0 if by_steps else WARMUP_EPOCHS[scale],
@@ -72,7 +72,7 @@ def _row(backbone, scale, *, batch_size, head):
     """Return a headline: 128 px, SGD at 0.001, 1,000 warm-up steps and a cosine, dropout, color jitter."""
     return {
         "batch_size": batch_size,
-        "optimiser": "sgd",
+        "optimizer": "sgd",
         "schedule": "step_cosine",
         "jitter": 0.1,
         "backbone": backbone,
@@ -97,7 +97,7 @@ BASELINES = {
         "paper L-16 + IFA": _row("vit_96x6", "tiny", batch_size=16, head="ifa"),
         "hand-set": {
             "batch_size": 64,
-            "optimiser": "adamw",
+            "optimizer": "adamw",
             "schedule": "cosine",
             "jitter": 0.0,
             "backbone": "vit_96x4",

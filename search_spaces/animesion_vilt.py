@@ -34,7 +34,7 @@ def suggest(trial, scale):
         "text_tokens": trial.suggest_categorical("text_tokens", (8, 16, 32)),
         **_suggest_masking(trial),
         "dropout": trial.suggest_float("dropout", 0.0, 0.3),
-        **_suggest_optimisation(trial, scale),
+        **_suggest_optimization(trial, scale),
         **dict.fromkeys(JITTER_KEYS, trial.suggest_float("jitter", 0.0, 0.3)),
     }
 
@@ -55,19 +55,19 @@ def _suggest_masking(trial):
     return settings
 
 
-def _suggest_optimisation(trial, scale):
+def _suggest_optimization(trial, scale):
     """Suggest batches, the optimizer with its own learning rate and decay, and a cosine with one of two warm-ups."""
     batch_size = trial.suggest_categorical("batch_size", BATCH_SIZES)
-    optimiser = trial.suggest_categorical("optimiser", ("sgd", "adamw"))
+    optimizer = trial.suggest_categorical("optimizer", ("sgd", "adamw"))
     schedule = trial.suggest_categorical("schedule", ("step_cosine", "cosine"))
     by_steps = schedule == "step_cosine"
     # the authors use 1,000 steps; at tiny scale, the first epoch
     steps = {"paper": 1000, "tiny": IMAGES_PER_TINY_EPOCH // batch_size}[scale]
     return {
         "batch_size": batch_size,
-        "optimiser": optimiser,
-        "lr": trial.suggest_float(f"{optimiser}_lr", *LEARNING_RATES[scale][optimiser], log=True),
-        "weight_decay": trial.suggest_float(f"{optimiser}_weight_decay", *WEIGHT_DECAYS[optimiser]),
+        "optimizer": optimizer,
+        "lr": trial.suggest_float(f"{optimizer}_lr", *LEARNING_RATES[scale][optimizer], log=True),
+        "weight_decay": trial.suggest_float(f"{optimizer}_weight_decay", *WEIGHT_DECAYS[optimizer]),
         "schedule": schedule,
         "warmup_steps": steps if by_steps else 0,
         "warmup_epochs": 0 if by_steps else WARMUP_EPOCHS[scale],
@@ -78,7 +78,7 @@ def _row(scale):
     """Return the headline: L-16 at 128 px, 16 tokens of tags, all masked, SGD at 0.001 without decay."""
     return {
         "batch_size": 16,
-        "optimiser": "sgd",
+        "optimizer": "sgd",
         "schedule": "step_cosine",
         "jitter": 0.1,
         "backbone": {"paper": "vit_large_patch16_in21k", "tiny": "vit_96x6"}[scale],
@@ -100,7 +100,7 @@ BASELINES = {
         "paper ViLT L-16": _row("tiny"),
         "hand-set": {
             "batch_size": 64,
-            "optimiser": "adamw",
+            "optimizer": "adamw",
             "schedule": "cosine",
             "jitter": 0.0,
             "backbone": "vit_96x4",

@@ -47,8 +47,8 @@ def suggest(trial, scale):
         "recipe": RECIPES[scale],
         **_suggest_network(trial, scale),
         **_suggest_loss(trial),
-        "plan": trial.suggest_categorical("plan", ("shuffle", "balanced")),
-        **_suggest_optimisation(trial, scale),
+        "batch_sampler": trial.suggest_categorical("batch_sampler", ("shuffle", "balanced")),
+        **_suggest_optimization(trial, scale),
         # 1: dropout and batch statistics stop after the first epoch, as in the paper's code
         "train_mode_epochs": trial.suggest_categorical("train_mode_epochs", (None, 1)),
         **dict.fromkeys(JITTER_KEYS, trial.suggest_float("jitter", 0.0, 0.3)),
@@ -85,14 +85,14 @@ def _suggest_loss(trial):
     return {"id_loss": id_loss, "id_margin": trial.suggest_float("arcface_margin", 0.1, 0.6)}
 
 
-def _suggest_optimisation(trial, scale):
+def _suggest_optimization(trial, scale):
     """Suggest the optimizer with its own learning rate and decay, and the schedule."""
-    optimiser = trial.suggest_categorical("optimiser", ("sgd", "adamw"))
+    optimizer = trial.suggest_categorical("optimizer", ("sgd", "adamw"))
     schedule = trial.suggest_categorical("schedule", ("multistep", "cosine"))
     return {
-        "optimiser": optimiser,
-        "lr": trial.suggest_float(f"{optimiser}_lr", *LEARNING_RATES[scale][optimiser], log=True),
-        "weight_decay": trial.suggest_float(f"{optimiser}_weight_decay", *WEIGHT_DECAYS[optimiser]),
+        "optimizer": optimizer,
+        "lr": trial.suggest_float(f"{optimizer}_lr", *LEARNING_RATES[scale][optimizer], log=True),
+        "weight_decay": trial.suggest_float(f"{optimizer}_weight_decay", *WEIGHT_DECAYS[optimizer]),
         "schedule": schedule,
         "milestones": MILESTONES[scale] if schedule == "multistep" else (),
         "warmup_epochs": trial.suggest_int("warmup_epochs", 0, LONGEST_WARMUP_EPOCHS[scale]),
@@ -103,12 +103,12 @@ def _row(backbone, **values):
     """Return a row of Table 1: batches of 64, SGD at 0.001 that falls to a third twice, its code's augmentation."""
     return {
         "backbone": backbone,
-        "optimiser": "sgd",
+        "optimizer": "sgd",
         "schedule": "multistep",
         "jitter": 0.1,
         "id_loss": "softmax",
         "label_smoothing": 0.0,
-        "plan": "shuffle",
+        "batch_sampler": "shuffle",
         "sgd_lr": 0.001,
         "sgd_weight_decay": 0.0,
         "warmup_epochs": 0,

@@ -33,8 +33,8 @@ def suggest(trial, scale):
         **_suggest_images(trial, scale),
         **_suggest_loss(trial),
         "batch_size": trial.suggest_categorical("batch_size", BATCH_SIZES[scale]),
-        "plan": trial.suggest_categorical("plan", ("shuffle", "balanced")),
-        **_suggest_optimisation(trial, scale),
+        "batch_sampler": trial.suggest_categorical("batch_sampler", ("shuffle", "balanced")),
+        **_suggest_optimization(trial, scale),
         "flip_probability": trial.suggest_categorical("flip_probability", (0.0, 0.5)),
         "erase_probability": trial.suggest_float("erase_probability", 0.0, 0.8),
     }
@@ -60,14 +60,14 @@ def _suggest_loss(trial):
     return {"id_loss": id_loss, "id_margin": trial.suggest_float(f"{id_loss}_margin", 0.1, high)}
 
 
-def _suggest_optimisation(trial, scale):
+def _suggest_optimization(trial, scale):
     """Suggest the optimizer with its own learning rate and decay, and the schedule."""
-    optimiser = trial.suggest_categorical("optimiser", ("sgd", "adamw"))
+    optimizer = trial.suggest_categorical("optimizer", ("sgd", "adamw"))
     schedule = trial.suggest_categorical("schedule", ("multistep", "cosine"))
     return {
-        "optimiser": optimiser,
-        "lr": trial.suggest_float(f"{optimiser}_lr", *LEARNING_RATES[scale][optimiser], log=True),
-        "weight_decay": trial.suggest_float(f"{optimiser}_weight_decay", *WEIGHT_DECAYS[optimiser], log=True),
+        "optimizer": optimizer,
+        "lr": trial.suggest_float(f"{optimizer}_lr", *LEARNING_RATES[scale][optimizer], log=True),
+        "weight_decay": trial.suggest_float(f"{optimizer}_weight_decay", *WEIGHT_DECAYS[optimizer], log=True),
         "schedule": schedule,
         "milestones": MILESTONES[scale] if schedule == "multistep" else (),
         "warmup_epochs": trial.suggest_int("warmup_epochs", 0, LONGEST_WARMUP_EPOCHS[scale]),
@@ -77,7 +77,7 @@ def _suggest_optimisation(trial, scale):
 def _row(scale):
     """Return PaddleClas's ResNet50: resized crops, SGD at 0.1 with three drops, no warm-up and no erasing."""
     return {
-        "optimiser": "sgd",
+        "optimizer": "sgd",
         "schedule": "multistep",
         "backbone": {"paper": "resnet50", "tiny": "resnet50_16"}[scale],
         "image_size": {"paper": 224, "tiny": 48}[scale],
@@ -86,7 +86,7 @@ def _row(scale):
         "id_loss": "softmax",
         "label_smoothing": 0.0,
         "batch_size": {"paper": 256, "tiny": 64}[scale],
-        "plan": "shuffle",
+        "batch_sampler": "shuffle",
         "sgd_lr": 0.1,
         "sgd_weight_decay": 1e-4,
         "warmup_epochs": 0,
@@ -100,7 +100,7 @@ BASELINES = {
     "tiny": {
         "paper ResNet50": _row("tiny"),
         "hand-set": {
-            "optimiser": "sgd",
+            "optimizer": "sgd",
             "schedule": "cosine",
             "backbone": "resnet18_32",
             "image_size": 48,
@@ -108,7 +108,7 @@ BASELINES = {
             "id_loss": "softmax",
             "label_smoothing": 0.0,
             "batch_size": 64,
-            "plan": "shuffle",
+            "batch_sampler": "shuffle",
             "sgd_lr": 0.1,
             "sgd_weight_decay": 5e-4,
             "warmup_epochs": 1,

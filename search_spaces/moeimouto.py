@@ -46,7 +46,7 @@ def suggest(trial, scale):
     return {
         "recipe": RECIPES[scale],
         **_suggest_network(trial, scale),
-        **_suggest_optimisation(trial, scale),
+        **_suggest_optimization(trial, scale),
         # 1: dropout and batch statistics stop after the first epoch, as in the paper's code
         "train_mode_epochs": trial.suggest_categorical("train_mode_epochs", (None, 1)),
         "label_smoothing": trial.suggest_categorical("label_smoothing", (0.0, 0.1, 0.2)),
@@ -77,14 +77,14 @@ def _suggest_network(trial, scale):
     return settings
 
 
-def _suggest_optimisation(trial, scale):
+def _suggest_optimization(trial, scale):
     """Suggest the optimizer with its own learning rate and decay, and the schedule."""
-    optimiser = trial.suggest_categorical("optimiser", ("sgd", "adamw"))
+    optimizer = trial.suggest_categorical("optimizer", ("sgd", "adamw"))
     schedule = trial.suggest_categorical("schedule", ("multistep", "cosine"))
     return {
-        "optimiser": optimiser,
-        "lr": trial.suggest_float(f"{optimiser}_lr", *LEARNING_RATES[scale][optimiser], log=True),
-        "weight_decay": trial.suggest_float(f"{optimiser}_weight_decay", *WEIGHT_DECAYS[optimiser]),
+        "optimizer": optimizer,
+        "lr": trial.suggest_float(f"{optimizer}_lr", *LEARNING_RATES[scale][optimizer], log=True),
+        "weight_decay": trial.suggest_float(f"{optimizer}_weight_decay", *WEIGHT_DECAYS[optimizer]),
         "schedule": schedule,
         "milestones": MILESTONES[scale] if schedule == "multistep" else (),
         "warmup_epochs": trial.suggest_int("warmup_epochs", 0, LONGEST_WARMUP_EPOCHS[scale]),
@@ -95,7 +95,7 @@ def _row(backbone, **values):
     """Return a row of Table 2 or 4: SGD at 0.001 that falls to a third three times, its code's augmentation."""
     return {
         "backbone": backbone,
-        "optimiser": "sgd",
+        "optimizer": "sgd",
         "schedule": "multistep",
         "jitter": 0.1,
         "sgd_lr": 0.001,

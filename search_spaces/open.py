@@ -49,13 +49,13 @@ EMA_DECAYS = {"paper": (None, 0.99, 0.999, 0.9999), "tiny": (None, 0.9, 0.99, 0.
 def suggest(trial, scale):
     """Return the settings of one trial at `scale`: a recipe and the keys that differ from it."""
     backbone = trial.suggest_categorical("backbone", tuple(BACKBONES[scale]))
-    patch_px, normalisation = BACKBONES[scale][backbone]
+    patch_px, normalization = BACKBONES[scale][backbone]
     works_per_batch = trial.suggest_categorical("works_per_batch", (4, 8, 16))
     return {
         "recipe": RECIPES[scale],
         "backbone": backbone,
         "channels_last": "convnext" in backbone,
-        **normalisation,
+        **normalization,
         "image_size": trial.suggest_categorical(f"image_size_at_patch_{patch_px}", IMAGE_SIZES[patch_px]),
         "pad_px": PAD_PX[scale],
         **_suggest_depth(trial, scale),
@@ -63,7 +63,7 @@ def suggest(trial, scale):
         **_suggest_metric_loss(trial),
         "works_per_batch": works_per_batch,
         "images_per_work": IMAGES_PER_BATCH // works_per_batch,
-        "plan": trial.suggest_categorical("plan", ("full", "papers", "cross_role")),
+        "batch_sampler": trial.suggest_categorical("batch_sampler", ("full", "papers", "cross_role")),
         "weight_decay": trial.suggest_float("weight_decay", 1e-3, 0.3, log=True),
         "ema_decay": trial.suggest_categorical("ema_decay", EMA_DECAYS[scale]),
         "flip_probability": trial.suggest_categorical("flip_probability", (0.0, 0.5)),
@@ -116,7 +116,7 @@ def _row(backbone, **image_size):
         "label_smoothing": 0.1,
         "metric_loss": "soft_triplet",
         "metric_weight": 1.0,
-        "plan": "full",
+        "batch_sampler": "full",
         "lr": 1e-4,
         "weight_decay": 0.05,
         "ema_decay": 0.999,

@@ -32,7 +32,7 @@ LONGEST_WARMUP_EPOCHS = {"paper": 10, "tiny": 2}
 def suggest(trial, scale):
     """Return the settings of one trial at `scale`: a recipe and the keys that differ from it."""
     image_size = trial.suggest_categorical("image_size", tuple(STRIDES_PX[scale]))
-    optimiser = trial.suggest_categorical("optimiser", ("sgd", "adamw"))
+    optimizer = trial.suggest_categorical("optimizer", ("sgd", "adamw"))
     return {
         "recipe": RECIPES[scale],
         "backbone": trial.suggest_categorical("backbone", BACKBONES[scale]),
@@ -41,10 +41,10 @@ def suggest(trial, scale):
         "jpm": trial.suggest_categorical("jpm", (False, True)),
         "works_per_batch": trial.suggest_categorical("works_per_batch", (8, 16)),
         "images_per_work": trial.suggest_categorical("images_per_work", (4, 8)),
-        "plan": trial.suggest_categorical("plan", ("full", "papers", "cross_role")),
-        "optimiser": optimiser,
-        "lr": trial.suggest_float(f"{optimiser}_lr", *LEARNING_RATES[scale][optimiser], log=True),
-        "bias_lr_factor": BIAS_LR_FACTORS[optimiser],
+        "batch_sampler": trial.suggest_categorical("batch_sampler", ("full", "papers", "cross_role")),
+        "optimizer": optimizer,
+        "lr": trial.suggest_float(f"{optimizer}_lr", *LEARNING_RATES[scale][optimizer], log=True),
+        "bias_lr_factor": BIAS_LR_FACTORS[optimizer],
         "weight_decay": trial.suggest_float("weight_decay", 1e-5, 1e-1, log=True),
         "warmup_epochs": trial.suggest_int("warmup_epochs", 0, LONGEST_WARMUP_EPOCHS[scale]),
         "drop_path": trial.suggest_float("drop_path", 0.0, 0.3),
@@ -64,8 +64,8 @@ def _row(scale, *, stride_px, jpm):
         "jpm": jpm,
         "works_per_batch": 16,
         "images_per_work": 4,
-        "plan": "papers",
-        "optimiser": "sgd",
+        "batch_sampler": "papers",
+        "optimizer": "sgd",
         "sgd_lr": 0.008,
         "weight_decay": 1e-4,
         "warmup_epochs": {"paper": 5, "tiny": 1}[scale],
@@ -90,8 +90,8 @@ BASELINES = {
             "jpm": False,
             "works_per_batch": 16,
             "images_per_work": 4,
-            "plan": "full",
-            "optimiser": "adamw",
+            "batch_sampler": "full",
+            "optimizer": "adamw",
             "adamw_lr": 1e-3,
             "weight_decay": 0.05,
             "warmup_epochs": 0,

@@ -34,8 +34,8 @@ class Images(Protocol):
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
         """Return any images, such as those of an evaluation: [n] -> [n, H, W, C]."""
 
-    def batches(self, plan: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield the images [B, H, W, C] of each row of the plan [num_batches, B] of indices into the manifest."""
+    def batches(self, indices: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the images [B, H, W, C] of each row of `indices` [num_batches, B] into the manifest."""
 
 
 class DecodedImages:
@@ -54,8 +54,8 @@ class DecodedImages:
         """Return read-only views of the images, [H, W, C] each, for callers that copy parts of them anyway."""
         return [self._pixels[index] for index in indices]
 
-    def batches(self, plan: np.ndarray) -> Iterator[np.ndarray]:
-        return (self[row] for row in plan)
+    def batches(self, indices: np.ndarray) -> Iterator[np.ndarray]:
+        return (self[row] for row in indices)
 
 
 class NativeImages:
@@ -94,8 +94,8 @@ class OffsetImages(NativeImages):
     def _read(self, index: int) -> np.ndarray:
         return self._fit(super()._read(index), *self._size)
 
-    def batches(self, plan: np.ndarray) -> Iterator[np.ndarray]:
-        return (self[row] for row in plan)
+    def batches(self, indices: np.ndarray) -> Iterator[np.ndarray]:
+        return (self[row] for row in indices)
 
 
 def open_images(

@@ -37,16 +37,16 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def draw_tree(folder: Path, *, num_train: int = 6, num_test: int = 2, num_roles: int = 5, num_images: int = 4) -> Path:
-    """A plain LSASRD tree: a work is a stripe pattern, a role a colour, an image a shade of it."""
+    """A plain LSASRD tree: a work is a stripe pattern, a role a color, an image a shade of it."""
     draw = np.random.default_rng(0)
     for work in range(num_train + num_test):
         stripes = (np.indices((40, 40)) * draw.normal(size=(2, 1, 1))).sum(0) % 8 < 4
         for role in range(num_roles):
-            colour = draw.integers(0, 256, 3)
+            color = draw.integers(0, 256, 3)
             split = "train" if work < num_train else "query" if role < 2 else "test"
             place = folder / "ASRD" / split / f"JP{work:04d}" / f"{role:04d}"
             place.mkdir(parents=True)
             for image in range(num_images):
-                pixels = np.where(stripes[..., None], colour, 255 - colour) * draw.uniform(0.6, 1)
+                pixels = np.where(stripes[..., None], color, 255 - color) * draw.uniform(0.6, 1)
                 Image.fromarray(pixels.astype(np.uint8)).save(place / f"JP{work:04d}_{role:04d}_{image}.jpg")
     return folder

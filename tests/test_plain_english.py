@@ -43,28 +43,8 @@ BRITISH = re.compile(
     re.IGNORECASE,
 )
 CODE = re.compile(r"```.+?```|`[^`]+`", re.DOTALL)
-# Names and keys in finished files that are still to be renamed; in prose only between backquotes.
-BRITISH_NAMES = {
-    "COLOURS",
-    "GREY_SPREAD",
-    "_colour_strengths",
-    "_suggest_optimisation",
-    "centre",
-    "centre_D",
-    "centre_weight",
-    "centres",
-    "colour",
-    "draw_colours",
-    "hue_centre",
-    "in_grey",
-    "jitter_colours",
-    "labelled",
-    "normalisation",
-    "normalise",
-    "normalised",
-    "optimiser",
-    "sub_centres",
-}
+# Former names of keys, which are still accepted; in prose only between backquotes.
+BRITISH_NAMES = {"centre", "centres", "optimiser"}
 
 
 @cache

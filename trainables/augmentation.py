@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torchvision.transforms.v2.functional as colour
+import torchvision.transforms.v2.functional as color
 
 from shards_tools.decode import resize
 from trainables.crops import crop_law
 from trainables.recipes.recipe import Recipe
 from trainables.rooms import Rooms
 
-GEOMETRY, CROPS, COLOURS = 1, 2, 3  # keys of the random streams; the batch sampler has its own
-ADJUST = (colour.adjust_brightness, colour.adjust_contrast, colour.adjust_saturation, colour.adjust_hue)
+GEOMETRY, CROPS, COLORS = 1, 2, 3  # keys of the random streams; the batch sampler has its own
+ADJUST = (color.adjust_brightness, color.adjust_contrast, color.adjust_saturation, color.adjust_hue)
 
 
 class Augmentation:
@@ -52,10 +52,10 @@ class Augmentation:
             params = law.sample(self._batch_size, random)[places]
             boxes_B4 = law.fit(params, np.array([image.shape[:2] for image in images]))
             images_BHWC = resized_crops(images, boxes_B4, flips_B, recipe.image_size)
-        if any(strengths := _colour_strengths(recipe)):
-            random = np.random.default_rng((*self._moment, COLOURS, batch))
-            factors, orders = draw_colours(self._batch_size, strengths, random)
-            jitter_colours(images_BHWC, strengths, factors[places], orders[places])
+        if any(strengths := _color_strengths(recipe)):
+            random = np.random.default_rng((*self._moment, COLORS, batch))
+            factors, orders = draw_colors(self._batch_size, strengths, random)
+            jitter_colors(images_BHWC, strengths, factors[places], orders[places])
         return images_BHWC
 
 
@@ -112,7 +112,7 @@ def resized_crops(
     return cut_BHWC
 
 
-def draw_colours(
+def draw_colors(
     num_images: int, strengths: Sequence[float], random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sample factors of brightness, contrast, saturation and hue, and the order in which they are applied.
@@ -130,10 +130,10 @@ def draw_colours(
     return factors, orders
 
 
-def jitter_colours(
+def jitter_colors(
     images_BHWC: np.ndarray, strengths: Sequence[float], factors_B4: np.ndarray, orders_B4: np.ndarray
 ) -> None:
-    """Apply torchvision's ColorJitter to uint8 images in place, with the factors and orders of `draw_colours`."""
+    """Apply torchvision's ColorJitter to uint8 images in place, with the factors and orders of `draw_colors`."""
     for image_CHW, factor, order in zip(
         torch.from_numpy(images_BHWC).permute(0, 3, 1, 2), factors_B4, orders_B4, strict=True
     ):
@@ -144,7 +144,7 @@ def jitter_colours(
         image_CHW.copy_(changed)
 
 
-def _colour_strengths(recipe: Recipe) -> tuple[float, ...]:
+def _color_strengths(recipe: Recipe) -> tuple[float, ...]:
     return recipe.jitter_brightness, recipe.jitter_contrast, recipe.jitter_saturation, recipe.jitter_hue
 
 

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shards_tools.batch_samplers import BATCH_SAMPLERS
+from shards_tools.batch_samplers.epoch_params import EpochParams
+from shards_tools.batch_samplers.ranks import places_of_rank
+from shards_tools.batch_samplers.stream import LAWS, stream_batches
 from shards_tools.errors import Error
 from shards_tools.images import DecodedImages
-from shards_tools.plans import PLANS
-from shards_tools.plans.draw import Draw
-from shards_tools.plans.ranks import places_of_rank
-from shards_tools.plans.stream import LAWS, stream_batches
 from shards_tools.streaming.images import StreamedImages
 from shards_tools.threads import in_order
 from trainables.augmentation import Augmentation
@@ -78,17 +78,17 @@ class EpochBatches:
     def __init__(
         self, data: TrainingSet, recipe: Recipe, *, seed: int, epoch: int, rank: int = 0, world: int = 1
     ) -> None:
-        self._plan = _plan(data, recipe, seed=seed, epoch=epoch, world=world)
-        self.batch_size = self._plan.shape[1]  # over all ranks
+        self._indices = _indices(data, recipe, seed=seed, epoch=epoch, world=world)
+        self.batch_size = self._indices.shape[1]  # over all ranks
         if world > self.batch_size:
             size = self.batch_size
             raise Error(f"{recipe.name}: {world} ranks cannot share batches of {size} images. Use fewer ranks.")
         self._places = places_of_rank(self.batch_size, rank, world)
-        self._augment = Augmentation(recipe, self._plan.shape, self._places, seed=seed, epoch=epoch)
+        self._augment = Augmentation(recipe, self._indices.shape, self._places, seed=seed, epoch=epoch)
         self._data, self._recipe, self._moment = data, recipe, (seed, epoch)
 
     def __len__(self) -> int:
-        return len(self._plan)
+        return len(self._indices)
 
     def start(self, first: int = 0, workers: int = 1) -> Generator[Batch]:
         """Yield the batches from number `first` on, prepared ahead of use.
@@ -97,13 +97,13 @@ class EpochBatches:
             workers: threads that prepare batches; 0 prepares each when it is requested. The batches do not depend on
                 it.
         """
-        own = self._plan[first:, self._places]
+        own = self._indices[first:, self._places]
         with closing(_reads(self._data.images, self._data.indices[own])) as reads:
             of_batches = zip(range(first, len(self)), reads, strict=True)
             yield from in_order((partial(self._make, *of_batch) for of_batch in of_batches), workers)
 
     def _make(self, number: int, read: Callable[[], Pictures]) -> Batch:
-        labels_B = torch.from_numpy(self._data.labels[self._plan[number, self._places]])
+        labels_B = torch.from_numpy(self._data.labels[self._indices[number, self._places]])
         return Batch(torch.from_numpy(self._augment(read(), number)), labels_B, *self._words(number))
 
     def _words(self, number: int) -> tuple[Tensor, Tensor] | tuple[()]:
@@ -116,26 +116,28 @@ class EpochBatches:
         seed, epoch = self._moment
         assert isinstance(self._recipe, AnimesionRecipe)
         progress = (epoch - 1 + number / len(self)) / self._recipe.epochs
-        words_BL = self._data.words[self._data.indices[self._plan[number]]]
+        words_BL = self._data.words[self._data.indices[self._indices[number]]]
         random = np.random.default_rng((seed, epoch, HIDDEN_STREAM, number))
         words_BL, asked_BL = hide(words_BL, self._recipe, progress, self._data.num_words, random)
         return torch.from_numpy(words_BL[self._places]), torch.from_numpy(asked_BL[self._places])
 
 
-def _plan(data: TrainingSet, recipe: Recipe, *, seed: int, epoch: int, world: int) -> np.ndarray:
+def _indices(data: TrainingSet, recipe: Recipe, *, seed: int, epoch: int, world: int) -> np.ndarray:
     """Return the epoch's batches, [batches, images]. A stream gets an order that reads each shard once."""
-    draw = _draw(data.labels, recipe, seed, epoch)
-    if not (isinstance(data.images, StreamedImages) and recipe.plan in LAWS):
-        return PLANS[recipe.plan](data.labels, data.roles, draw)
-    if draw.works_per_batch % world:
+    params = _epoch_params(data.labels, recipe, seed, epoch)
+    if not (isinstance(data.images, StreamedImages) and recipe.batch_sampler in LAWS):
+        return BATCH_SAMPLERS[recipe.batch_sampler](data.labels, data.roles, params)
+    if params.works_per_batch % world:
         raise Error(
-            f"{recipe.name}: {world} ranks that stream cannot share batches of {draw.works_per_batch} works. Use a"
+            f"{recipe.name}: {world} ranks that stream cannot share batches of {params.works_per_batch} works. Use a"
             " number of ranks that divides it, or --reading decoded or offset."
         )
     shard, offset = data.images.places(data.indices)
-    of_rank = replace(draw, works_per_batch=draw.works_per_batch // world)
-    rows = stream_batches(recipe.plan, data.labels, data.roles, of_rank, shard=shard, offset=offset, world=world)
-    return rows.reshape(-1, draw.batch_size)  # the rows of all ranks side by side
+    of_rank = replace(params, works_per_batch=params.works_per_batch // world)
+    rows = stream_batches(
+        recipe.batch_sampler, data.labels, data.roles, of_rank, shard=shard, offset=offset, world=world
+    )
+    return rows.reshape(-1, params.batch_size)  # the rows of all ranks side by side
 
 
 def _reads(images: TrainingImages | np.ndarray, rows: np.ndarray) -> Generator[Callable[[], Pictures]]:
@@ -151,11 +153,11 @@ def _reads(images: TrainingImages | np.ndarray, rows: np.ndarray) -> Generator[C
         yield from (partial(images.__getitem__, row) for row in rows)
 
 
-def _draw(labels: np.ndarray, recipe: Recipe, seed: int, epoch: int) -> Draw:
+def _epoch_params(labels: np.ndarray, recipe: Recipe, seed: int, epoch: int) -> EpochParams:
     """Return the parameters of the batch sampler for this epoch."""
     num_works = int(labels.max()) + 1 if len(labels) else 0
     works_per_batch, images_per_work = recipe.batch_shape(num_works)
-    return Draw(
+    return EpochParams(
         works_per_batch=works_per_batch,
         images_per_work=images_per_work,
         seed=seed,

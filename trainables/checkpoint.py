@@ -127,7 +127,7 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Model,
     """The checkpoint's model in evaluation mode, and what it is."""
     info = read_info(folder)
     # its weights are in the checkpoint: none are fetched; and it is not trained: no activations are made again
-    recipe = dataclasses.replace(info.recipe, pretrained=False, weights_file=None, checkpointing=False)
+    recipe = dataclasses.replace(info.recipe, pretrained=False, weights_file=None, activation_checkpointing=False)
     model = build_model(recipe, len(info.works), len(info.vocabulary))
     load_weights(model, folder / WEIGHTS_NAME)
     return model.to(device).eval(), info

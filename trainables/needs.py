@@ -31,7 +31,7 @@ def bytes_held(recipe: Recipe, num_works: int) -> int:
     weights, trained, per_image = _sizes(sizes, family, frozen, num_works)  # type: ignore[arg-type]  # it is hashable
     works, images = recipe.batch_shape(num_works)
     at_once = min(recipe.micro_batch or works * images, works * images)
-    return weights + (1 + STATES_PER_WEIGHT[recipe.optimiser]) * trained + at_once * per_image
+    return weights + (1 + STATES_PER_WEIGHT[recipe.optimizer]) * trained + at_once * per_image
 
 
 @cache

@@ -33,8 +33,8 @@ def build_optimizer(model: Model, recipe: Recipe, losses: nn.Module | None = Non
         factor *= recipe.layer_lr_decay ** depths.get(name, 0)
         decays = recipe.decay_vectors or weight.ndim > 1
         groups[factor, recipe.weight_decay if decays else 0.0].append(weight)
-    settings = {"momentum": recipe.momentum} if recipe.optimiser == "sgd" else {}
-    return KINDS[recipe.optimiser](
+    settings = {"momentum": recipe.momentum} if recipe.optimizer == "sgd" else {}
+    return KINDS[recipe.optimizer](
         [
             {"params": weights, "lr_factor": factor, "weight_decay": decay}
             for (factor, decay), weights in groups.items()

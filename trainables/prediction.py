@@ -71,10 +71,10 @@ def top_classes(probabilities_NC: Floats, works: Sequence[str], top: int) -> lis
 
 def nearest(query_ND: Floats, gallery_GD: Floats, top: int) -> tuple[np.ndarray, Floats]:
     """Return the nearest gallery images of each image, [N, top], and their distances; ties keep the gallery's order."""
-    top, centre_D = min(top, len(gallery_GD)), gallery_GD.mean(axis=0)
+    top, center_D = min(top, len(gallery_GD)), gallery_GD.mean(axis=0)
     places, squares = [np.empty((0, top), np.int64)], [np.empty((0, top), np.float32)]
     for start in range(0, len(query_ND), QUERIES_AT_ONCE):
-        squares_BG = squared_distances(query_ND[start : start + QUERIES_AT_ONCE] - centre_D, gallery_GD - centre_D)
+        squares_BG = squared_distances(query_ND[start : start + QUERIES_AT_ONCE] - center_D, gallery_GD - center_D)
         places.append(np.argsort(squares_BG, axis=1, kind="stable")[:, :top])
         squares.append(np.take_along_axis(squares_BG, places[-1], axis=1))
     return np.concatenate(places), np.sqrt(np.concatenate(squares))

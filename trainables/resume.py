@@ -1,6 +1,7 @@
 """Write a training to a checkpoint, and restore it from one."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -21,6 +22,8 @@ from trainables.checkpoint import (
 from trainables.progress import Progress, save_progress
 from trainables.training import Training
 
+FORMER_NAMES = {"optimiser": "optimizer", "centre.centres": "center.centers"}  # in states that 0.1.0 wrote
+
 
 def save_checkpoint(
     training: Training, epoch: int, metrics: dict[str, float], progress: Progress | None, folder: Path
@@ -36,7 +39,7 @@ def save_checkpoint(
     _save_weights(training.evaluated_model, folder / WEIGHTS_NAME)
     if training.averaged is not None:
         _save_weights(training.model, folder / TRAINED_NAME)
-    state = {"optimiser": training.optimizer.state_dict(), "losses": training.losses.state_dict()}
+    state = {"optimizer": training.optimizer.state_dict(), "losses": training.losses.state_dict()}
     torch.save(state, folder / STATE_NAME)
     if progress is not None:
         save_progress(folder, progress)
@@ -55,10 +58,15 @@ def load_training(training: Training, folder: Path) -> None:
     path = folder / STATE_NAME
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        training.optimizer.load_state_dict(state["optimiser"])
-        training.losses.load_state_dict(state["losses"])
+        state = _with_current_names(state)
+        training.optimizer.load_state_dict(state["optimizer"])
+        training.losses.load_state_dict(_with_current_names(state["losses"]))
     except Exception as failure:  # a damaged file raises nearly anything
         raise Error(f"{path} holds no training state ({failure}). Use another checkpoint.") from failure
+
+
+def _with_current_names(state: dict[str, Any]) -> dict[str, Any]:
+    return {FORMER_NAMES.get(name, name): value for name, value in state.items()}
 
 
 def _info(training: Training, epoch: int, metrics: dict[str, float]) -> CheckpointInfo:

@@ -85,5 +85,5 @@ def _train(recipe: Recipe, evaluation: Evaluation, out: OutFolder, options: Name
         except torch.OutOfMemoryError as end:
             raise Error(
                 f"{recipe.name} does not fit the GPU's memory ({str(end).splitlines()[0]}) Set a smaller batch, or"
-                " checkpointing=true, or micro_batch."
+                " activation_checkpointing=true, or micro_batch."
             ) from end

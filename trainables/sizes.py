@@ -26,7 +26,15 @@ def _names(family: type) -> set[str]:
 
 # Fields that no model's size depends on: recipes that differ in these alone are counted once.
 NOT_OF_SIZES = (
-    {*IDENTITY_FIELDS, "plan", "images_per_epoch", "batch_size", "label_smoothing", "precision", "channels_last"}
+    {
+        *IDENTITY_FIELDS,
+        "batch_sampler",
+        "images_per_epoch",
+        "batch_size",
+        "label_smoothing",
+        "precision",
+        "channels_last",
+    }
     | {"pretrained", "weights_file", "frozen_backbone"}
     | _names(OptimizerSettings)
     | (_names(ImageSettings) - {"image_size"})

@@ -154,5 +154,5 @@ def _refuse_batch_norms(backbone: nn.Module, recipe: Recipe) -> None:
     if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in backbone.modules()):
         raise Error(
             f"{recipe.name}: with `micro_batch={recipe.micro_batch}` the batch norms of {recipe.backbone} would see"
-            " parts of a batch. Set checkpointing=true to save memory, or use a transformer."
+            " parts of a batch. Set activation_checkpointing=true to save memory, or use a transformer."
         )

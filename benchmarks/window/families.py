@@ -24,9 +24,9 @@ CASES: tuple[tuple[str, Mapping[str, object]], ...] = (
     *((name, {}) for name in NAMES),
     *(("transreid-vit-base", {"metric_loss": loss}) for loss in ("triplet", "wrt", "wrt_agw", "circle", "supcon")),
     *(("transreid-vit-base", {"id_loss": loss, "label_smoothing": 0.0}) for loss in ("arcface", "cosface", "circle")),
-    ("transreid-vit-jpm", {"sie_weight": 3.0, "centre_weight": 5e-4, "clip_norm": 1.0, "optimiser": "adamw"}),
+    ("transreid-vit-jpm", {"sie_weight": 3.0, "center_weight": 5e-4, "clip_norm": 1.0, "optimizer": "adamw"}),
     ("transreid-vit-jpm", {"micro_batch": 6}),
-    ("agw-resnet50", {"checkpointing": True}),
+    ("agw-resnet50", {"activation_checkpointing": True}),
 )
 
 

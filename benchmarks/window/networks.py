@@ -81,7 +81,7 @@ def random_batch(recipe: Any, num_works: int = NUM_WORKS, num_words: int = 0) ->
 @functools.cache
 def operations(recipe: Recipe) -> tuple[float, float]:
     """Return the FLOP per image of a training step and of an evaluation, from shapes alone."""
-    plain = override(recipe, {"erase_probability": 0.0, "compiled": False, "checkpointing": False})
+    plain = override(recipe, {"erase_probability": 0.0, "compiled": False, "activation_checkpointing": False})
     with torch.device("meta"):
         model = build_model(plain, NUM_WORKS).train()
         images = torch.empty((FLOP_IMAGES, plain.image_size, plain.image_size, 3), dtype=torch.uint8)

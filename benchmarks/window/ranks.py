@@ -19,7 +19,7 @@ HOST = "127.0.0.1"
 CASES: tuple[tuple[str, dict[str, object]], ...] = (
     ("transreid-vit-base", {}),
     ("agw-resnet50", {}),
-    ("agw-resnet50", {"checkpointing": True}),
+    ("agw-resnet50", {"activation_checkpointing": True}),
     ("transreid-vit-base", {"compiled": True}),
 )
 

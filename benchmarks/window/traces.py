@@ -18,7 +18,7 @@ from benchmarks.window.timing import free, synchronize
 LR = 1e-6  # random pixels must not drive the loss to infinity
 WATCHED = {
     "transreid-vit-stride": {},
-    "agw-resnet50-nl": {"centre_weight": 5e-4},
+    "agw-resnet50-nl": {"center_weight": 5e-4},
     "open-dinov2-base": {},
 }
 PROFILED = ("transreid-vit-stride", "agw-resnet50-nl")

@@ -42,7 +42,7 @@ STEPS = (
     ),
     Variant(recipe=VIT, label="float32, no TF32 (as it is)", settings={"precision": "float32"}, times=3),
     Variant(recipe=VIT, label="float32, TF32", settings={"precision": "float32"}, tf32=True, times=5),
-    Variant(recipe=VIT, label="checkpointing", settings={"checkpointing": True}, times=6),
+    Variant(recipe=VIT, label="activation checkpointing", settings={"activation_checkpointing": True}, times=6),
     Variant(recipe=VIT, label="micro_batch 16", settings={"micro_batch": 16}, times=4),
     Variant(recipe=CNN, label="ours as it is, batch resident"),
     Variant(recipe=CNN, label="without erasing", settings={"erase_probability": 0.0}),
@@ -61,7 +61,7 @@ COMPILED = (
     ),
     Variant(recipe=CNN, label="compiled, as it is", settings={"compiled": True}),
     Variant(
-        recipe="transreid-vit-base", label="compiled and checkpointing",
-        settings={"compiled": True, "checkpointing": True}, times=3,
+        recipe="transreid-vit-base", label="compiled and activation checkpointing",
+        settings={"compiled": True, "activation_checkpointing": True}, times=3,
     ),
 )  # fmt: skip

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 BACKS = ("bob", "long", "short", "twin", "ponytail", "buns", "wild")
-FRONTS = ("straight", "parted", "side", "centre", "swept")
+FRONTS = ("straight", "parted", "side", "center", "swept")
 ACCESSORIES = ("none", "none", "ribbon", "glasses", "pin", "ears", "band", "flower", "ahoge")
 COLLARS = ("round", "sailor", "shirt", "hood")
 EYES = ("open", "open", "open", "half", "closed", "happy", "wide", "wink")

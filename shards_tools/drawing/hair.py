@@ -61,7 +61,7 @@ def fringe_level(place: float, character: Character) -> float:
         "straight": 0.0,
         "parted": 0.26 * math.exp(-((place / 0.3) ** 2)),
         "side": 0.24 * math.exp(-(((place - 0.45 * character.side) / 0.28) ** 2)),
-        "centre": 0.12 - 0.2 * math.exp(-((place / 0.22) ** 2)),
+        "center": 0.12 - 0.2 * math.exp(-((place / 0.22) ** 2)),
         "swept": 0.13 + 0.13 * place * character.side,
     }[character.front]
     return low - lift

@@ -146,8 +146,8 @@ def plan_icartoonface(
             for names, found in zip(files, boxes, strict=True)
         ]
         _write_rows(folder / TRAIN_PLACE / TRAIN_LIST, [row for of in lines[:num_train] for row in of])
-        labelled = zip(lines[num_train:], labels, strict=True)
-        faces = [[*row, str(label)] for of, label in labelled for row in of]
+        labeled = zip(lines[num_train:], labels, strict=True)
+        faces = [[*row, str(label)] for of, label in labeled for row in of]
         pairs = [names[:2] for names in files[num_train : num_train + num_test]]
         _write_rows(folder / TEST_PLACE / TEST_LIST, faces + pairs)
 

@@ -15,7 +15,7 @@ class Palette:
 
     saturation: tuple[float, float]  # at tone 0 and at tone 1
     value: tuple[float, float]
-    hue_centre: float = 0.0
+    hue_center: float = 0.0
     hue_width: float = 1.0  # 1 keeps every hue; less pulls all hues toward the center
     shade: float = 0.75  # value of a shadow as a fraction
     shade_hue: float = 0.0  # how far shadows shift toward violet, 0..1
@@ -33,7 +33,7 @@ class Palette:
 
     def bend(self, hue: float) -> float:
         """Return the hue in this palette."""
-        return (self.hue_centre + ((hue - self.hue_centre + 0.5) % 1 - 0.5) * self.hue_width) % 1
+        return (self.hue_center + ((hue - self.hue_center + 0.5) % 1 - 0.5) * self.hue_width) % 1
 
     def shadow(self, color: Color) -> Color:
         """Return the color of a shadow on `color`."""
@@ -46,12 +46,12 @@ PALETTES = {
     "vivid": Palette((0.85, 0.6), (0.55, 1.0), shade_hue=0.15, skin_saturation=0.28),
     "pastel": Palette((0.38, 0.2), (0.86, 1.0), shade=0.86, shade_hue=0.3, skin_saturation=0.14),
     "muted": Palette((0.42, 0.25), (0.4, 0.78), shade=0.78, skin_saturation=0.24),
-    "sepia": Palette((0.55, 0.25), (0.35, 0.92), hue_centre=0.09, hue_width=0.12, skin_saturation=0.3),
+    "sepia": Palette((0.55, 0.25), (0.35, 0.92), hue_center=0.09, hue_width=0.12, skin_saturation=0.3),
     "gray": Palette((0.06, 0.02), (0.2, 0.92), shade=0.68, skin_saturation=0.03),
     "dusk": Palette(
-        (0.6, 0.4), (0.35, 0.85), hue_centre=0.68, hue_width=0.5, shade=0.62, shade_hue=0.6, skin_saturation=0.2
+        (0.6, 0.4), (0.35, 0.85), hue_center=0.68, hue_width=0.5, shade=0.62, shade_hue=0.6, skin_saturation=0.2
     ),
-    "candy": Palette((0.75, 0.5), (0.9, 1.0), hue_centre=0.92, hue_width=0.75, shade=0.82, skin_saturation=0.2),
+    "candy": Palette((0.75, 0.5), (0.9, 1.0), hue_center=0.92, hue_width=0.75, shade=0.82, skin_saturation=0.2),
 }
 SHADINGS = ("flat", "cel", "double", "soft", "hatch", "dots")
 LINES = ("ink", "brown", "indigo", "own", "none")  # "own": a darker shade of the filled color

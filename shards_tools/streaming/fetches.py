@@ -1,4 +1,4 @@
-"""Compute which bytes a plan reads, when, and how long each image is kept."""
+"""Compute which bytes the batches of an epoch need, when, and how long each image is kept."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from shards_tools.manifest import Manifest
 from shards_tools.reader import SPAN_BYTES
 
 GAP_BYTES = 256 * 2**10  # a smaller gap between two images is read too: a separate request would take longer
-HORIZON_IMAGES = 4 * 4_096  # four times the pool of a stream plan; an image needed later than this is read again
+HORIZON_IMAGES = 4 * 4_096  # four times the pool of a streamed epoch; an image needed later than this is read again
 
 
 @dataclass(frozen=True)
@@ -20,17 +20,17 @@ class Fetch:
     last: np.ndarray  # for each image, number of the last batch that needs it
 
 
-def fetches_of_plan(manifest: Manifest, plan: np.ndarray) -> list[Fetch]:
-    """Return all reads for the plan [num_batches, B] of indices into the manifest, ordered by first use.
+def fetches_of(manifest: Manifest, indices: np.ndarray) -> list[Fetch]:
+    """Return all reads for `indices` [num_batches, B] into the manifest, ordered by first use.
 
-    An image is kept from its read to its last use. If more than HORIZON_IMAGES images of the plan are between two uses,
+    An image is kept from its read to its last use. If more than HORIZON_IMAGES images are between two uses,
     or between its first use and that of others in the same read, it is read once more. So memory is bounded for any
-    plan; a plan that is not made for streaming only reads more.
+    indices; an order that is not made for streaming only reads more.
     """
-    if plan.size == 0:
+    if indices.size == 0:
         return []
-    horizon = max(1, HORIZON_IMAGES // plan.shape[1])  # batches
-    image, first, last = _visits(plan, horizon)
+    horizon = max(1, HORIZON_IMAGES // indices.shape[1])  # batches
+    image, first, last = _visits(indices, horizon)
     shard, start = manifest.shard[image], manifest.offset[image]
     read = _reads(shard, start // SPAN_BYTES, first, horizon)
     order = np.lexsort((start, read))
@@ -41,9 +41,9 @@ def fetches_of_plan(manifest: Manifest, plan: np.ndarray) -> list[Fetch]:
     return sorted(fetches, key=lambda fetch: fetch.first)
 
 
-def _visits(plan: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _visits(indices: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return image, first batch and last batch of each stay in memory: uses at most `horizon` batches apart."""
-    image, batch = plan.ravel(), np.repeat(np.arange(len(plan)), plan.shape[1])
+    image, batch = indices.ravel(), np.repeat(np.arange(len(indices)), indices.shape[1])
     order = np.argsort(image, kind="stable")
     image, batch = image[order], batch[order]
     is_first = np.r_[True, (np.diff(image) != 0) | (np.diff(batch) > horizon)]

@@ -14,7 +14,7 @@ import numpy as np
 from shards_tools.decode import FITS, decode, image_suffix
 from shards_tools.manifest import Manifest
 from shards_tools.reader import read_span
-from shards_tools.streaming.fetches import Fetch, fetches_of_plan
+from shards_tools.streaming.fetches import Fetch, fetches_of
 from shards_tools.threads import in_order
 
 READS_AHEAD = 4  # concurrent reads of about 4 MiB: a store answers several requests as quickly as one
@@ -42,7 +42,7 @@ class StreamedImages:
         """
         missing = np.array([index for index in np.unique(indices).tolist() if index not in self._kept], np.int64)
         data: dict[int, bytes] = {}
-        fetches = fetches_of_plan(self._manifest, missing[None])
+        fetches = fetches_of(self._manifest, missing[None])
         with closing(in_order(self._reads(fetches), READS_AHEAD)) as reads:
             for fetch, images in zip(fetches, reads, strict=True):
                 data.update(zip(fetch.images.tolist(), images, strict=True))
@@ -52,25 +52,25 @@ class StreamedImages:
                 self._room -= len(image)
         return self._decode([(index, data.get(index) or self._kept[index]) for index in indices.tolist()])
 
-    def batches(self, plan: np.ndarray) -> Generator[np.ndarray]:
-        """Yield the images [B, H, W, C] of each row of the plan [num_batches, B] of indices into the manifest.
+    def batches(self, indices: np.ndarray) -> Generator[np.ndarray]:
+        """Yield the images [B, H, W, C] of each row of `indices` [num_batches, B] into the manifest.
 
-        Any plan works; the images of a stream plan, or of the rest of one, are read once. Threads read and decode
+        Any order works; the images of a streamed epoch, or of the rest of one, are read once. Threads read and decode
         ahead; they end when the generator is closed, or when a read fails with an Error.
         """
         wds = _webdataset()
-        fetches = fetches_of_plan(self._manifest, plan)
+        fetches = fetches_of(self._manifest, indices)
         with ExitStack() as open_threads:
             pipeline = wds.DataPipeline(
                 lambda: fetches,
                 partial(self._samples, open_threads=open_threads),
-                partial(_in_order_of, plan),
+                partial(_in_order_of, indices),
                 wds.map(lambda samples: partial(self._decode, samples)),
             )
             yield from open_threads.enter_context(closing(in_order(pipeline, self._threads)))
 
     def places(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the shard of each image and its offset there, from which stream plans are made."""
+        """Return the shard of each image and its offset there, which the order of a streamed epoch needs."""
         return self._manifest.shard[indices], self._manifest.offset[indices]
 
     def _reads(self, fetches: Iterable[Fetch]) -> Iterator[partial[list[bytes]]]:
@@ -92,10 +92,10 @@ class StreamedImages:
         return images_BHWC
 
 
-def _in_order_of(plan: np.ndarray, samples: Iterator[Sample]) -> Iterator[list[tuple[int, bytes]]]:
-    """Yield (index, bytes) of the images of each row of the plan; a sample is kept until its last use."""
+def _in_order_of(indices: np.ndarray, samples: Iterator[Sample]) -> Iterator[list[tuple[int, bytes]]]:
+    """Yield (index, bytes) of the images of each row of `indices`; a sample is kept until its last use."""
     held: dict[int, Sample] = {}
-    for batch, row in enumerate(plan.tolist()):
+    for batch, row in enumerate(indices.tolist()):
         for index in row:
             while index not in held:
                 sample = next(samples)

@@ -31,9 +31,9 @@ def suggest(trial):
         "lr": trial.suggest_float("lr", 1e-4, 1e-2, log=True),
     }
     if kind == 8:
-        settings |= {"optimiser": "sgd", "lr": 1e30}
+        settings |= {"optimizer": "sgd", "lr": 1e30}
     if kind == 9:
-        settings |= {"id_loss": "arcface", "sub_centres": 10**10}
+        settings |= {"id_loss": "arcface", "sub_centers": 10**10}
     return settings
 
 

@@ -18,12 +18,12 @@ from platform.stored_study import StoredStudy
 EPOCHS = 4
 BEGUN = datetime(2026, 1, 1, 12, 0)
 RANGES: dict[str, BaseDistribution] = {
-    "optimiser": CategoricalDistribution(("sgd", "adamw")),
+    "optimizer": CategoricalDistribution(("sgd", "adamw")),
     "sgd_lr": FloatDistribution(1e-3, 1e-1, log=True),
     "adamw_lr": FloatDistribution(1e-4, 1e-2, log=True),
     "drop_path": FloatDistribution(0.0, 0.3),
 }
-# Number -> optimiser, its learning rate, drop path, mAP by epoch, how the trial ended.
+# Number -> optimizer, its learning rate, drop path, mAP by epoch, how the trial ended.
 COMPLETE, PRUNED, RUNNING, FAILED = TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.FAIL
 TRIALS: tuple[tuple[str, float, float, tuple[float, ...], TrialState], ...] = (
     ("sgd", 0.008, 0.1, (0.20, 0.22, 0.24, 0.25), COMPLETE),
@@ -52,8 +52,8 @@ def study_by_hand(
     study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
     identity = {"space": "transreid", "data": data, "fold": 0, "scale": "tiny", "epochs": EPOCHS, "objective": "mAP"}
     study.set_user_attr("search", {**identity, "seed": 0, **search})
-    for number, (optimiser, lr, drop_path, values, state) in enumerate(trials):
-        params = {"optimiser": optimiser, f"{optimiser}_lr": lr, "drop_path": drop_path}
+    for number, (optimizer, lr, drop_path, values, state) in enumerate(trials):
+        params = {"optimizer": optimizer, f"{optimizer}_lr": lr, "drop_path": drop_path}
         told = [(key, value) for key, value in params.items() if key in ranges]
         metrics = {"mAP": values[-1], "mINP": values[-1] / 2, "total_seconds": 120.0 * len(values)} if values else {}
         trial = create_trial(

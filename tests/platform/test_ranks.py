@@ -30,7 +30,7 @@ LOSS_ROUNDING = 2e-5
 # A batch norm takes away the bias of the layer norm before it, so the gradient of that bias is rounding error alone.
 # Adam scales it to full steps, which differ between processors and move mAP by .002; SGD leaves it as it is. SGD's
 # learning rates above 1e-2 make each difference a hundred times as large.
-WITH_SGD = '"optimiser": "sgd", "lr": trial.suggest_float("lr", 1e-3, 1e-2, log=True)'
+WITH_SGD = '"optimizer": "sgd", "lr": trial.suggest_float("lr", 1e-3, 1e-2, log=True)'
 
 
 @pytest.fixture

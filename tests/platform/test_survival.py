@@ -142,7 +142,7 @@ def test_settings_that_fit_into_no_memory_are_pruned_with_the_reason(shards: Pat
     space = tmp_path / "huge.py"
     space.write_text(
         'def suggest(trial):\n    trial.suggest_float("nothing", 0, 1)\n'
-        '    return {"recipe": "transreid-tiny", "id_loss": "arcface", "sub_centres": 10**10}\n'
+        '    return {"recipe": "transreid-tiny", "id_loss": "arcface", "sub_centers": 10**10}\n'
     )
     words = ["--space", space, "--data", shards, "--runs", tmp_path / "runs", "--trials", 1]
     summary, _ = run_search(*words)
@@ -165,7 +165,7 @@ def test_settings_that_do_not_train_are_pruned_with_the_reason(shards: Path, tmp
     space.write_text(
         "def suggest(trial):\n"
         '    return {"recipe": "transreid-tiny", "backbone": "vit_64x3", "stride_px": 8, "epochs": 3,\n'
-        '            "works_per_batch": 4, "optimiser": "sgd", "lr": trial.suggest_float("lr", 1e30, 1e31, log=True)}\n'
+        '            "works_per_batch": 4, "optimizer": "sgd", "lr": trial.suggest_float("lr", 1e30, 1e31, log=True)}\n'
     )
     words = ["--space", space, "--data", shards, "--runs", tmp_path / "runs", "--trials", 2, "--concurrency", 1]
     summary, _ = run_search(*words)

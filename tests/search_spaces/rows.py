@@ -16,7 +16,7 @@ SPOKEN: dict[str, Any] = {
         for name in ("arcface_margin", "cosface_margin", "id_arcface_margin", "id_cosface_margin", "id_circle_margin")
     },
 }
-OPTIMISERS = ("sgd_", "adam_", "adamw_")
+OPTIMIZERS = ("sgd_", "adam_", "adamw_")
 
 
 class OutsideOfTheSpace(Exception):
@@ -26,7 +26,7 @@ class OutsideOfTheSpace(Exception):
 class Answers:
     """Suggests what `settings` have.
 
-    A parameter is called as the key that it sets, after an optimiser or before the branch it belongs to, or stands in
+    A parameter is called as the key that it sets, after an optimizer or before the branch it belongs to, or stands in
     SPOKEN.
     """
 
@@ -50,6 +50,6 @@ class Answers:
     def _value(self, name: str) -> Any:
         if name in SPOKEN:
             return SPOKEN[name](self.settings)
-        for optimiser in OPTIMISERS:
-            name = name.removeprefix(optimiser)
+        for optimizer in OPTIMIZERS:
+            name = name.removeprefix(optimizer)
         return self.settings[name.partition("_at_")[0].partition("_of_")[0]]

@@ -45,7 +45,7 @@ def test_a_space_is_shown_with_its_ranges_conditions_and_baselines(capsys: pytes
         "high": 1e-1,
         "log": True,
         "step": None,
-        "where": {"optimiser": ["sgd"]},
+        "where": {"optimizer": ["sgd"]},
     }
     assert parameters["pooling"]["choices"] == ["avg", "gem"]
     assert parameters["pooling"]["where"] == {}

@@ -168,7 +168,7 @@ def _choices(distribution: str) -> Sequence[Any]:
 
 
 CONDITIONS = {
-    ("agw", "paper"): {"triplet_margin": {"metric_loss": ["triplet"]}, "adam_lr": {"optimiser": ["adam"]}},
+    ("agw", "paper"): {"triplet_margin": {"metric_loss": ["triplet"]}, "adam_lr": {"optimizer": ["adam"]}},
     ("animesion", "tiny"): {"exclusion_distance": {"exclusion": [True]}},
     ("animesion_vilt", "tiny"): {
         "mask_with": {"masking": ["bert", "full", "sigmoid"]},

@@ -39,15 +39,15 @@ def drawn_works(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 @pytest.fixture(scope="module")
 def drawn_classes(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    """Six classes of noisy colours, each image with the tag of its class and one of its own brightness."""
+    """Six classes of noisy colors, each image with the tag of its class and one of its own brightness."""
     root, draw = tmp_path_factory.mktemp("tagged"), np.random.default_rng(0)
     rows: dict[str, list[str]] = {"train": [], "val": [], "test": []}
     for label in range(6):
-        colour = draw.integers(40, 200, 3)
+        color = draw.integers(40, 200, 3)
         for number in range(28):
             place = f"{label:04d}/{label}{number:04d}.jpg"
             (root / "fullMin256" / place).parent.mkdir(parents=True, exist_ok=True)
-            pixels = colour + draw.normal(0, 20, (40, 40, 3)) + number % 7
+            pixels = color + draw.normal(0, 20, (40, 40, 3)) + number % 7
             Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(root / "fullMin256" / place)
             tags = f"['class {label}', 'brightness {number % 7}']"
             part = "val" if number < 3 else "test" if number < 6 else "train"

@@ -131,15 +131,15 @@ def test_official_pairs_lead_to_their_images(tree):
     assert names == [(test_file(first), test_file(second)) for first, second in PAIRS]
 
 
-def test_boxes_are_doubled_about_their_centre(tree):
+def test_boxes_are_doubled_about_their_center(tree):
     assert scan(tree).images[0].box == (5, 4, 25, 22)
     assert scan(tree).images[-1].box == (-15, -10, 45, 30), "clipped by the build, which knows the picture's size"
     draw = np.random.default_rng(0)
     for left, top, width, height in draw.integers(1, 300, (200, 4)).tolist():
         doubled = double((left, top, left + width, top + height))
         assert (doubled[2] - doubled[0], doubled[3] - doubled[1]) == (2 * width, 2 * height)
-        centre = np.array([left + width / 2, top + height / 2])
-        assert np.abs(np.array([doubled[0] + width, doubled[1] + height]) - centre).max() <= 0.5
+        center = np.array([left + width / 2, top + height / 2])
+        assert np.abs(np.array([doubled[0] + width, doubled[1] + height]) - center).max() <= 0.5
 
 
 def test_a_fifth_of_the_identities_is_held_out_for_val(tree):

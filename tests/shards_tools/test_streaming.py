@@ -1,4 +1,4 @@
-"""Streamed images: the pixels of any plan, the reads that they need, and the end of threads."""
+"""Streamed images: the pixels of any batches, the reads that they need, and the end of threads."""
 
 import threading
 from collections.abc import Iterator
@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from shards_tools.batch_samplers.epoch_params import EpochParams
+from shards_tools.batch_samplers.stream import stream_batches
 from shards_tools.decode import decode, resize
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
-from shards_tools.plans.draw import Draw
-from shards_tools.plans.stream import stream_batches
 from shards_tools.reader import read_image
 from shards_tools.streaming import fetches as fetches_module
 from shards_tools.streaming import images as images_module
-from shards_tools.streaming.fetches import fetches_of_plan
+from shards_tools.streaming.fetches import fetches_of
 from shards_tools.streaming.images import StreamedImages
 
 HEIGHT, WIDTH = 8, 9
@@ -60,9 +60,11 @@ def pixels(manifest: Manifest) -> np.ndarray:
     return np.stack([resize(decode(read_image(manifest, index), ""), HEIGHT, WIDTH) for index in every])
 
 
-def stream_plan(manifest: Manifest, indices: np.ndarray, shape: tuple[int, int] = (2, 3), seed: int = 0) -> np.ndarray:
+def stream_indices(
+    manifest: Manifest, indices: np.ndarray, shape: tuple[int, int] = (2, 3), seed: int = 0
+) -> np.ndarray:
     """Indices into the manifest."""
-    draw = Draw(works_per_batch=shape[0], images_per_work=shape[1], seed=seed, epoch=0)
+    draw = EpochParams(works_per_batch=shape[0], images_per_work=shape[1], seed=seed, epoch=0)
     places = {"shard": manifest.shard[indices], "offset": manifest.offset[indices]}
     return indices[stream_batches("full", manifest.work[indices], manifest.role[indices], draw, **places)]
 
@@ -82,10 +84,10 @@ def test_any_plan_gives_its_images_in_its_order(plain, threads):
     expected = pixels(plain)
     generator = np.random.default_rng(0)
     for shape in [(1, 1), (40, 6), (3, 48), (100, 2), (7, 1)]:
-        plan = generator.integers(0, plain.num_images, shape)
-        batches = list(images.batches(plan))
-        assert len(batches) == len(plan)
-        for batch, row in zip(batches, plan, strict=True):
+        indices = generator.integers(0, plain.num_images, shape)
+        batches = list(images.batches(indices))
+        assert len(batches) == len(indices)
+        for batch, row in zip(batches, indices, strict=True):
             np.testing.assert_array_equal(batch, expected[row])
     assert len(store.reads) > 40
     assert list(images.batches(np.empty((0, 6), np.int64))) == []
@@ -93,14 +95,14 @@ def test_any_plan_gives_its_images_in_its_order(plain, threads):
 
 @pytest.mark.usefixtures("cells")
 def test_every_image_is_there_when_it_is_needed_and_few_are_kept(five_fold):
-    """Check `fetches_of_plan` against its definition by simulating the plan."""
+    """Check `fetches_of` against its definition by simulating the epoch."""
     generator = np.random.default_rng(0)
-    plan = generator.integers(0, five_fold.num_images, (300, 6))
+    indices = generator.integers(0, five_fold.num_images, (300, 6))
     held: dict[int, int] = {}
-    fetches = fetches_of_plan(five_fold, plan)
+    fetches = fetches_of(five_fold, indices)
     assert [fetch.first for fetch in fetches] == sorted(fetch.first for fetch in fetches)
     most, place = 0, 0
-    for batch, row in enumerate(plan.tolist()):
+    for batch, row in enumerate(indices.tolist()):
         while place < len(fetches) and fetches[place].first == batch:
             arrived = dict(zip(fetches[place].images.tolist(), fetches[place].last.tolist(), strict=True))
             assert not arrived.keys() & held.keys(), "nothing is read while it is held"
@@ -116,8 +118,8 @@ def test_every_image_is_there_when_it_is_needed_and_few_are_kept(five_fold):
 
 def test_a_stream_plan_reads_every_shard_once(plain):
     images, store = streamed(plain)
-    plan = stream_plan(plain, plain.split().train)
-    for batch, row in zip(images.batches(plan), plan, strict=True):
+    indices = stream_indices(plain, plain.split().train)
+    for batch, row in zip(images.batches(indices), indices, strict=True):
         np.testing.assert_array_equal(batch, pixels(plain)[row])
     assert len(store.reads) == 1, "one shard, smaller than what one request takes"
     assert store.num_bytes <= plain.shards[0].num_bytes
@@ -126,16 +128,16 @@ def test_a_stream_plan_reads_every_shard_once(plain):
 @pytest.mark.usefixtures("cells")
 @pytest.mark.parametrize("first", [0, 1, 3, 5])
 def test_the_rest_of_a_plan_is_the_rest_of_the_whole_and_reads_only_what_it_needs(plain, first):
-    plan = stream_plan(plain, plain.split().train, (2, 2))
-    assert len(plan) == 6
+    indices = stream_indices(plain, plain.split().train, (2, 2))
+    assert len(indices) == 6
     whole, _ = streamed(plain)
     rest, store = streamed(plain)
-    expected = list(whole.batches(plan))[first:]
-    for batch, row in zip(rest.batches(plan[first:]), expected, strict=True):
+    expected = list(whole.batches(indices))[first:]
+    for batch, row in zip(rest.batches(indices[first:]), expected, strict=True):
         np.testing.assert_array_equal(batch, row)
-    needed = plain.offset[np.unique(plan[first:])]
+    needed = plain.offset[np.unique(indices[first:])]
     assert all(((needed >= start) & (needed < start + size)).any() for start, size in store.reads)
-    assert store.num_bytes <= 2 * (plain.size[np.unique(plan[first:])].sum() + 1_600 * len(needed))
+    assert store.num_bytes <= 2 * (plain.size[np.unique(indices[first:])].sum() + 1_600 * len(needed))
 
 
 @pytest.mark.usefixtures("cells")
@@ -157,8 +159,8 @@ def live_threads() -> int:
 def test_a_store_that_gives_up_ends_the_stream_with_its_error_and_no_thread_is_left(plain, threads):
     before = live_threads()
     images, _ = streamed(plain, threads, num_good_reads=6)
-    plan = np.random.default_rng(0).permutation(plain.num_images)[:, None]
-    batches = images.batches(plan)
+    indices = np.random.default_rng(0).permutation(plain.num_images)[:, None]
+    batches = images.batches(indices)
     with pytest.raises(Error, match=r"shard-00000\.tar cannot be read: the store is gone\."):
         list(batches)
     assert live_threads() == before
@@ -172,13 +174,13 @@ def test_a_store_that_gives_up_ends_the_stream_with_its_error_and_no_thread_is_l
 def test_a_stream_that_is_closed_early_stops_reading_and_its_threads_end(plain, threads):
     before = live_threads()
     images, store = streamed(plain, threads)
-    plan = np.argsort(plain.offset)[:, None]
-    batches = images.batches(plan)
+    indices = np.argsort(plain.offset)[:, None]
+    batches = images.batches(indices)
     next(batches)
     batches.close()
     assert live_threads() == before
     num_reads = len(store.reads)
-    assert num_reads < len(fetches_of_plan(plain, plan))
+    assert num_reads < len(fetches_of(plain, indices))
     assert len(store.reads) == num_reads
 
 
@@ -203,12 +205,12 @@ def test_evaluation_keeps_no_more_bytes_than_there_is_room_for(plain, monkeypatc
 
 
 def test_the_environment_of_a_launcher_has_no_effect(plain, monkeypatch):
-    plan = stream_plan(plain, plain.split().train)
-    expected = np.stack(list(streamed(plain)[0].batches(plan)))
+    indices = stream_indices(plain, plain.split().train)
+    expected = np.stack(list(streamed(plain)[0].batches(indices)))
     settings = {"RANK": "1", "WORLD_SIZE": "4", "WDS_SEED": "7", "WORKER": "1", "NUM_WORKERS": "2", "WDS_CACHE": "/"}
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    np.testing.assert_array_equal(np.stack(list(streamed(plain)[0].batches(plan))), expected)
+    np.testing.assert_array_equal(np.stack(list(streamed(plain)[0].batches(indices))), expected)
 
 
 def test_samples_are_what_webdataset_calls_samples(plain):
@@ -216,9 +218,9 @@ def test_samples_are_what_webdataset_calls_samples(plain):
     captured: list[dict[str, object]] = []
     original = images_module._in_order_of
 
-    def capture(plan: np.ndarray, samples: Iterator[dict[str, object]]) -> Iterator[list[tuple[int, bytes]]]:
+    def capture(indices: np.ndarray, samples: Iterator[dict[str, object]]) -> Iterator[list[tuple[int, bytes]]]:
         captured.extend(arrived := list(samples))
-        return original(plan, iter(arrived))
+        return original(indices, iter(arrived))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(images_module, "_in_order_of", capture)

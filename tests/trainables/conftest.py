@@ -52,7 +52,7 @@ def small_recipe() -> Callable[..., TransReIDRecipe]:
 
 @pytest.fixture(scope="session")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    """Shards of a drawn five-fold tree: 10 works, each a colour and a direction of stripes, 5 roles, 4 images."""
+    """Shards of a drawn five-fold tree: 10 works, each a color and a direction of stripes, 5 roles, 4 images."""
     source = tmp_path_factory.mktemp("source")
     for work in range(10):
         for role in range(1, 6):
@@ -78,13 +78,13 @@ def mixed_sizes(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 
 def draw_stripes(work: int, role: int, image: int) -> Image.Image:
-    """Stripes of the work's colour and direction, as far apart as the role says, moved and noisy as the image says."""
+    """Stripes of the work's color and direction, as far apart as the role says, moved and noisy as the image says."""
     rows, columns = np.mgrid[:24, :24]
     angle = work * np.pi / 10
     wave = np.sin((rows * np.cos(angle) + columns * np.sin(angle)) / (1 + role / 3) + image)
-    colour = np.array([(work * 83) % 200, (work * 47) % 200, (work * 151) % 200])
+    color = np.array([(work * 83) % 200, (work * 47) % 200, (work * 151) % 200])
     noise = np.random.default_rng((work, role, image)).normal(0, 8, (24, 24, 3))
-    pixels = colour + 40 * wave[..., None] + noise + 30
+    pixels = color + 40 * wave[..., None] + noise + 30
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 

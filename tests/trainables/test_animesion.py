@@ -241,7 +241,7 @@ def test_the_exclusion_loss_is_the_sum_of_divergences_block_by_block(distance, t
 
 
 def test_a_training_with_tags_learns_reports_and_is_loaded_with_its_words(tagged, tmp_path):
-    recipe = small(epochs=3, optimiser="adamw", lr=3e-3, exclusion_weight=0.01, masking="bert", schedule="cosine")
+    recipe = small(epochs=3, optimizer="adamw", lr=3e-3, exclusion_weight=0.01, masking="bert", schedule="cosine")
     kept = Reports(tmp_path)
     train(recipe, tagged, report=kept)
     reports = kept.metrics

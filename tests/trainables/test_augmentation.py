@@ -11,14 +11,14 @@ from shards_tools.decode import resize
 from shards_tools.errors import Error
 from trainables.augmentation import (
     Augmentation,
-    draw_colours,
-    jitter_colours,
+    draw_colors,
+    jitter_colors,
     resized_crops,
 )
 
 
 def jitter(images_BHWC, strengths, random):
-    jitter_colours(images_BHWC, strengths, *draw_colours(len(images_BHWC), strengths, random))
+    jitter_colors(images_BHWC, strengths, *draw_colors(len(images_BHWC), strengths, random))
 
 
 def test_a_resized_crop_is_the_box_read_resized_and_mirrored():
@@ -30,7 +30,7 @@ def test_a_resized_crop_is_the_box_read_resized_and_mirrored():
     np.testing.assert_array_equal(cut[1], resize(images[1][:, 5:45], 16, 16)[:, ::-1])
 
 
-def test_jittered_colours_are_torchvisions_on_pictures_in_one_of_all_orders():
+def test_jittered_colors_are_torchvisions_on_pictures_in_one_of_all_orders():
     draw = np.random.default_rng(5)
     ramp = np.linspace(60, 180, 12)[:, None, None] + np.array([0, 25, 50]) + draw.uniform(-10, 10, (30, 12, 12, 3))
     before = ramp.astype(np.uint8)
@@ -58,15 +58,15 @@ def test_jittered_colours_are_torchvisions_on_pictures_in_one_of_all_orders():
 
 
 def test_strengths_of_zero_change_nothing_and_factors_stay_in_their_ranges():
-    grey = np.full((200, 4, 4, 3), 100, np.uint8)
-    # grey has no contrast, saturation or hue, but torchvision rounds its shades
+    gray = np.full((200, 4, 4, 3), 100, np.uint8)
+    # gray has no contrast, saturation or hue, but torchvision rounds its shades
     for strengths, most in (((0.0, 0.0, 0.0, 0.0), 0), ((0.0, 0.7, 0.9, 0.5), 3)):
-        after = grey.copy()
+        after = gray.copy()
         jitter(after, strengths, np.random.default_rng(0))
-        np.testing.assert_allclose(after, grey, atol=most)
-    jitter(grey, (0.2, 0.0, 0.0, 0.0), np.random.default_rng(0))
-    assert 80 <= grey.min() < 84
-    assert 116 < grey.max() <= 120
+        np.testing.assert_allclose(after, gray, atol=most)
+    jitter(gray, (0.2, 0.0, 0.0, 0.0), np.random.default_rng(0))
+    assert 80 <= gray.min() < 84
+    assert 116 < gray.max() <= 120
 
 
 @pytest.mark.parametrize(

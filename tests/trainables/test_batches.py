@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from shards_tools.batch_samplers import BATCH_SAMPLERS
+from shards_tools.batch_samplers.epoch_params import EpochParams
 from shards_tools.decode import decode
 from shards_tools.errors import Error
-from shards_tools.plans import PLANS
-from shards_tools.plans.draw import Draw
 from shards_tools.reader import read_image
 from shards_tools.threads import in_order
 from trainables.augmentation import crop_and_flip
@@ -73,10 +73,10 @@ def test_a_batch_holds_p_works_with_k_images_each(small_recipe):
 
 def test_the_plan_that_a_recipe_names_forms_its_batches_from_works_and_roles(small_recipe):
     shape = {"works_per_batch": 3, "images_per_work": 4, "flip_probability": 0.0, "pad_px": 0, "metric_weight": 0.0}
-    draw = Draw(works_per_batch=3, images_per_work=4, seed=3, epoch=1)
-    for name, plan in PLANS.items():
-        expected = plan(LABELS, ROLES, draw)
-        images, works = all_batches(small_recipe(plan=name, **shape))
+    draw = EpochParams(works_per_batch=3, images_per_work=4, seed=3, epoch=1)
+    for name, indices in BATCH_SAMPLERS.items():
+        expected = indices(LABELS, ROLES, draw)
+        images, works = all_batches(small_recipe(batch_sampler=name, **shape))
         assert np.array_equal(works, LABELS[expected.ravel()])
         assert np.array_equal(images, PIXELS[INDICES[expected.ravel()]])
 

@@ -94,6 +94,19 @@ def test_a_folder_without_a_checkpoint_and_one_of_another_format_are_refused(che
         load_model(checkpoint)
 
 
+def test_a_training_state_with_the_names_of_an_earlier_version_is_restored(small_recipe, manifest, tmp_path):
+    recipe = small_recipe(epochs=1, center_weight=0.1)
+    train(recipe, manifest, report=lambda metrics, save: save(tmp_path), fold=2, seed=5)
+    state = torch.load(tmp_path / "state.pt")
+    centers = state["losses"].pop("center.centers")
+    former = {"optimiser": state["optimizer"], "losses": {**state["losses"], "centre.centres": centers}}
+    torch.save(former, tmp_path / "state.pt")
+    training = prepare(recipe, manifest, fold=2, seed=5)
+    load_training(training, tmp_path)
+    assert torch.equal(training.losses.state_dict()["center.centers"], centers)
+    assert training.optimizer.state_dict()["state"].keys() == state["optimizer"]["state"].keys()
+
+
 def test_damaged_files_are_named(checkpoint, small_recipe, manifest):
     training = prepare(small_recipe(), manifest, fold=2, seed=5)
     (checkpoint / "state.pt").write_bytes((checkpoint / "state.pt").read_bytes()[:50])

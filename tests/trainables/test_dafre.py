@@ -33,7 +33,7 @@ def plain_vit(backbone, image_size):
 
 def test_the_rows_are_trained_as_their_code_does():
     row = get_recipe("dafre-128-l16-pretrained")
-    assert (row.optimiser, row.lr, row.momentum, row.weight_decay, row.batch_size) == ("sgd", 1e-3, 0.9, 0.0, 64)
+    assert (row.optimizer, row.lr, row.momentum, row.weight_decay, row.batch_size) == ("sgd", 1e-3, 0.9, 0.0, 64)
     assert (row.epochs, row.milestones, row.train_mode_epochs) == (50, (20, 40), 1)
     assert row.lr_fall == pytest.approx(1 / 3)
     assert (row.image_size, row.enlarge_px, row.pad_px, row.flip_probability) == (128, 32, 0, 0.5)
@@ -148,7 +148,7 @@ def test_a_batch_keeps_its_size_where_there_are_fewer_classes(manifest):
     ("values", "message"),
     [
         ({"backbone": "dinov2_tiny"}, "backbone='dinov2_tiny' .* a residual network, a vision transformer or shallow"),
-        ({"plan": "full"}, "plan='full' .* must be shuffle or balanced"),
+        ({"batch_sampler": "full"}, "batch_sampler='full' .* must be shuffle or balanced"),
         ({"dropout": 1.0}, "dropout=1.0 .* below 1"),
         ({"batch_size": 0}, "batch_size=0 .* above 0"),
         ({"images_per_epoch": 3}, "images_per_epoch=3 .* one batch of 64"),

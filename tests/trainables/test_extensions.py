@@ -251,7 +251,7 @@ def test_a_factory_reads_the_recipe_and_a_file_of_weights_replaces_its_own(tmp_p
         (lambda recipe: None, {}, "backbone=flat: its factory returned NoneType, not an nn.Module with num_features"),
         (lambda recipe: nn.Identity(), {}, "its factory returned Identity, not an nn.Module with num_features"),
         (lambda recipe: Flat(6, 5), {}, "backbone=flat returned 2 x 5. Let it return B x num_features, B x 6"),
-        (lambda recipe: Flat(5, 5), {"checkpointing": True}, "flat cannot recompute its activations"),
+        (lambda recipe: Flat(5, 5), {"activation_checkpointing": True}, "flat cannot recompute its activations"),
     ],
 )
 def test_what_is_no_backbone_is_named(factory, settings, message):

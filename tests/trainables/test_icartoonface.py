@@ -46,7 +46,7 @@ def test_the_row_is_paddles_file():
     assert (row.image_size, row.evaluation_px, row.crop_area) == (224, 256, (0.08, 1.0))
     assert row.crop_aspect == pytest.approx((3 / 4, 4 / 3))
     assert (row.batch_size, row.lr, row.milestones, row.epochs) == (256, 0.1, (30, 60, 90), 120)
-    assert (row.momentum, row.weight_decay, row.plan) == (0.9, 1e-4, "shuffle")
+    assert (row.momentum, row.weight_decay, row.batch_sampler) == (0.9, 1e-4, "shuffle")
 
 
 @pytest.mark.parametrize(("height", "width"), [(300, 200), (200, 300), (256, 256), (40, 90), (31, 30)])

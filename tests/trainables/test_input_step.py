@@ -1,4 +1,4 @@
-"""The input step: normalisation in both modes, erasing in training alone."""
+"""The input step: normalization in both modes, erasing in training alone."""
 
 import random
 
@@ -8,7 +8,7 @@ import torch
 from trainables.models.input_step import InputStep
 
 
-def test_pixels_are_normalised_channel_by_channel(small_recipe):
+def test_pixels_are_normalized_channel_by_channel(small_recipe):
     recipe = small_recipe(pixel_mean=(0.5, 0.25, 0.0), pixel_std=(0.5, 1.0, 0.1))
     images_BHWC = torch.randint(0, 256, (2, 4, 5, 3), dtype=torch.uint8)
     pixels_BCHW = InputStep(recipe).eval()(images_BHWC)
@@ -36,7 +36,7 @@ def test_without_erasing_training_pixels_are_the_evaluations(small_recipe):
     assert torch.equal(step.train()(images_BHWC), step.eval()(images_BHWC))
 
 
-def test_a_constant_rectangle_has_the_mean_colour_and_a_pixel_one_noise(small_recipe):
+def test_a_constant_rectangle_has_the_mean_color_and_a_pixel_one_noise(small_recipe):
     images_BHWC = torch.full((8, 24, 24, 3), 255, dtype=torch.uint8)
     for fill, constant in (("constant", True), ("pixel", False)):
         random.seed(0)

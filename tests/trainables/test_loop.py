@@ -29,7 +29,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
         **PK, "backbone": "vit_64x3", "jpm": True, "stride_px": 6, "drop_path": 0.3, "erase_probability": 0.5,
         "micro_batch": 5,
     },
-    "agw-resnet50-nl-upstream-tiny": {**PK, "ema_decay": 0.9, "clip_norm": 1.0},  # Adam, centres, erasing by numpy
+    "agw-resnet50-nl-upstream-tiny": {**PK, "ema_decay": 0.9, "clip_norm": 1.0},  # Adam, centers, erasing by numpy
     "dafre-224-sn-tiny": {"batch_size": 16, "enlarge_px": 2},  # dropout in the first epoch alone, jitter
     "icartoonface-resnet50-tiny": {"batch_size": 16, "evaluation_px": 28},
     "animesion-l16-ifa-tiny": {"batch_size": 16, "enlarge_px": 2, "warmup_steps": 7, "warmup_epochs": 0},
@@ -163,7 +163,7 @@ def test_the_loop_learns_a_few_works_by_heart(small_recipe, manifest):
 
 
 def test_a_loss_that_is_not_finite_is_named(small_recipe, manifest):
-    recipe = small_recipe(optimiser="sgd", lr=1e9, warmup_epochs=0)
+    recipe = small_recipe(optimizer="sgd", lr=1e9, warmup_epochs=0)
     with pytest.raises(NonFiniteLoss, match=r"The loss is (nan|inf) in epoch \d, step \d+, with lr=1000000000.0"):
         train(recipe, manifest, report=lambda metrics, save: None)
 

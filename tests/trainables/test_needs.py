@@ -35,13 +35,13 @@ def one_step(recipe: Recipe, shards: Path, num_ranks: int = 1) -> OneStep:
 def test_every_family_is_counted_and_holds_more_than_its_weights(name: str) -> None:
     recipe = get_recipe(name)
     assert bytes_held(recipe, num_works=6) > 10**6
-    assert bytes_held(replace(recipe, checkpointing=True), num_works=6) <= bytes_held(recipe, num_works=6)
+    assert bytes_held(replace(recipe, activation_checkpointing=True), num_works=6) <= bytes_held(recipe, num_works=6)
 
 
 def test_adam_holds_one_number_per_weight_more_than_sgd() -> None:
     """ViT-Base has 85.8 M weights (Dosovitskiy et al. 2021, table 1, says 86 M), of four bytes each."""
     recipe = get_recipe("transreid-vit-base")
-    more = bytes_held(replace(recipe, optimiser="adamw"), 100) - bytes_held(replace(recipe, optimiser="sgd"), 100)
+    more = bytes_held(replace(recipe, optimizer="adamw"), 100) - bytes_held(replace(recipe, optimizer="sgd"), 100)
     assert more == pytest.approx(4 * 85.8e6, rel=0.01)
 
 

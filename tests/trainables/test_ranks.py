@@ -67,22 +67,22 @@ def trained(world: int, folder: Path, recipe: Recipe, manifest, **settings):
     ("changes", "world", "settings"),
     [
         ({"jpm": True, "stride_px": 6, "images_per_work": 5}, 3, {}),  # 20 images: 7, 7 and 6
-        ({"metric_loss": "wrt", "centre_weight": 0.01, "micro_batch": 3}, 2, {}),
+        ({"metric_loss": "wrt", "center_weight": 0.01, "micro_batch": 3}, 2, {}),
         ({"ema_decay": 0.8}, 2, {"reading": "offset"}),
         ({"metric_loss": "proxy_nca", "clip_norm": 1.0}, 2, {}),
     ],
-    ids=["jpm-of-3", "micro-batches-and-centres", "running-mean", "proxies"],
+    ids=["jpm-of-3", "micro-batches-and-centers", "running-mean", "proxies"],
 )
 @pytest.mark.usefixtures("own_code")
 def test_ranks_learn_what_one_learns_alone(small_recipe, manifest, tmp_path, changes, world, settings):
-    recipe = small_recipe(epochs=2, optimiser="sgd", lr=0.01, **ALIKE, **changes)
+    recipe = small_recipe(epochs=2, optimizer="sgd", lr=0.01, **ALIKE, **changes)
     alone, expected = trained(1, tmp_path / "alone", recipe, manifest, **settings)
     together, found = trained(world, tmp_path / "together", recipe, manifest, **settings)
     np.testing.assert_allclose(together, alone, rtol=1e-4)
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-5)
     kept = [torch.load(tmp_path / name / "2" / "state.pt", weights_only=True) for name in ("alone", "together")]
-    for name, value in kept[0]["losses"].items():  # centres, or weights of the loss's own
+    for name, value in kept[0]["losses"].items():  # centers, or weights of the loss's own
         torch.testing.assert_close(kept[1]["losses"][name], value, rtol=1e-3, atol=1e-5)
 
 

@@ -7,21 +7,22 @@ from typing import get_args
 
 import pytest
 
+from shards_tools.batch_samplers import BATCH_SAMPLERS
 from shards_tools.errors import Error
-from shards_tools.plans import PLANS
 from trainables.recipes import RECIPES, get_recipe, recipe_from_dict
 from trainables.recipes.backbones import get_backbone
 from trainables.recipes.recipe import IDENTITY_FIELDS
-from trainables.recipes.settings import override, parse_settings, settable
+from trainables.recipes.settings import FORMER_KEYS, override, parse_settings, settable
 
 TINY = RECIPES["transreid-tiny"]
+FORMER_OF = {key: former for former, key in FORMER_KEYS.items()}
 
 
 def test_the_two_rows_of_the_paper_say_what_table_5_says():
     base, stride = get_recipe("transreid-vit-base"), get_recipe("transreid-vit-stride")
     for recipe in (base, stride):
         assert (recipe.table, recipe.scale, recipe.backbone) == ("LSASRD Table 5", "paper", "vit_base_patch16_224")
-        assert (recipe.optimiser, recipe.lr, recipe.momentum, recipe.weight_decay) == ("sgd", 0.008, 0.9, 1e-4)
+        assert (recipe.optimizer, recipe.lr, recipe.momentum, recipe.weight_decay) == ("sgd", 0.008, 0.9, 1e-4)
         assert (recipe.works_per_batch, recipe.images_per_work, recipe.epochs) == (16, 4, 100)
         assert (recipe.image_size, recipe.erase_probability, recipe.bias_lr_factor) == (256, 0.5, 2.0)
     assert (base.row, base.stride_px, base.jpm, base.num_patches) == ("ViT-Base", 16, False, 256)
@@ -38,6 +39,27 @@ def test_an_unknown_recipe_and_an_unknown_key_name_the_nearest():
         get_recipe("transreid-tny")
     with pytest.raises(Error, match=r"'stride_p' is not a known recipe key. Did you mean 'stride_px'"):
         override(TINY, {"stride_p": 4})
+
+
+FORMER = {"optimiser": "sgd", "plan": "shuffle", "centre_weight": 0.1, "sub_centres": 2, "checkpointing": True}
+OTHERS = {"metric_weight": 0.0, "id_loss": "arcface", "label_smoothing": 0.0}
+
+
+def test_keys_may_be_given_under_their_former_names():
+    recipe = override(TINY, {**FORMER, **OTHERS})
+    assert (recipe.optimizer, recipe.batch_sampler) == ("sgd", "shuffle")
+    assert (recipe.center_weight, recipe.sub_centers, recipe.activation_checkpointing) == (0.1, 2, True)
+    assert override(TINY, parse_settings(["optimiser=sgd", "checkpointing=true"], TINY)).optimizer == "sgd"
+    written = {FORMER_OF.get(key, key): value for key, value in dataclasses.asdict(recipe).items()}
+    assert written.keys() >= FORMER.keys()
+    assert recipe_from_dict(written) == recipe
+
+
+def test_a_key_under_both_names_is_refused():
+    with pytest.raises(Error, match=r"optimiser is the former name of optimizer. Give one of the two."):
+        override(TINY, {"optimiser": "sgd", "optimizer": "adamw"})
+    with pytest.raises(Error, match=r"plan is the former name of batch_sampler. Give one of the two."):
+        parse_settings(["plan=full", "batch_sampler=shuffle"], TINY)
 
 
 def test_a_learning_rate_given_as_text_is_refused_with_a_hint():
@@ -62,18 +84,24 @@ def test_what_a_recipe_is_cannot_be_set(key):
         ({"epochs": 2.5}, "epochs=2.5 is float, not an integer"),
         ({"jpm": 1}, "jpm=1 is int, not true or false"),
         ({"erase_probability": 1.5}, "erase_probability=1.5 .* probability"),
-        ({"optimiser": "adan"}, "'adan' is not a known optimiser. Did you mean 'adam'"),
+        ({"optimizer": "adan"}, "'adan' is not a known optimizer. Did you mean 'adam'"),
         ({"backbone": "vit_96x5"}, "'vit_96x5' is not a known backbone"),
-        ({"plan": "ful"}, "'ful' is not a known plan. Did you mean 'full'"),
-        ({"plan": "shuffle"}, "plan='shuffle' .* no positive, and metric_loss=soft_triplet needs one"),
-        ({"plan": "balanced", "metric_weight": 0.1}, "plan='balanced' .* metric_loss=soft_triplet needs one"),
+        ({"batch_sampler": "ful"}, "'ful' is not a known batch_sampler. Did you mean 'full'"),
+        (
+            {"batch_sampler": "shuffle"},
+            "batch_sampler='shuffle' .* no positive, and metric_loss=soft_triplet needs one",
+        ),
+        (
+            {"batch_sampler": "balanced", "metric_weight": 0.1},
+            "batch_sampler='balanced' .* metric_loss=soft_triplet needs one",
+        ),
         ({"images_per_work": 1}, "images_per_work=1 .* no image has a positive"),
         ({"works_per_batch": 1}, "works_per_batch=1 .* no image has a negative"),
         ({"images_per_epoch": 8}, "images_per_epoch=8 .* one batch of 64"),
         ({"pretrained": True}, "has no pretrained weights"),
         ({"weights_file": "x.pth"}, "weights_file='x.pth' .* none where pretrained=false"),
         ({"id_loss": "arcface", "label_smoothing": 0.1}, "label_smoothing=0.1 .* 0 with id_loss=arcface"),
-        ({"sub_centres": 2}, "sub_centres=2 .* 1 with id_loss=softmax"),
+        ({"sub_centers": 2}, "sub_centers=2 .* 1 with id_loss=softmax"),
         ({"milestones": [3, 2]}, r"milestones=\(3, 2\) .* each larger than the one before"),
         ({"milestones": "40"}, "milestones='40' is str, not integers, as in 40,80"),
         ({"ema_decay": 1.0}, "ema_decay=1.0 .* between 0 and 1"),
@@ -103,19 +131,19 @@ def test_a_choice_that_is_not_there_is_refused_however_the_recipe_is_made():
     assert dataclasses.replace(TINY, preset=None).preset is None
 
 
-def test_every_plan_can_be_named_and_without_a_triplet_term_taken():
-    assert get_args(settable(TINY)["plan"]) == tuple(PLANS)
-    for plan in PLANS:
-        assert override(TINY, {"plan": plan, "metric_weight": 0.0}).plan == plan
+def test_every_batch_sampler_can_be_named_and_without_a_triplet_term_taken():
+    assert get_args(settable(TINY)["batch_sampler"]) == tuple(BATCH_SAMPLERS)
+    for name in BATCH_SAMPLERS:
+        assert override(TINY, {"batch_sampler": name, "metric_weight": 0.0}).batch_sampler == name
 
 
 def test_settings_from_the_command_line_are_read_as_their_fields_types():
-    texts = ["lr=1e-2", "jpm=true", "images_per_epoch=none", "optimiser=sgd", "pixel_mean=0.1,0.2,0.3", "epochs=7"]
+    texts = ["lr=1e-2", "jpm=true", "images_per_epoch=none", "optimizer=sgd", "pixel_mean=0.1,0.2,0.3", "epochs=7"]
     expected = {
         "lr": 0.01,
         "jpm": True,
         "images_per_epoch": None,
-        "optimiser": "sgd",
+        "optimizer": "sgd",
         "pixel_mean": (0.1, 0.2, 0.3),
         "epochs": 7,
     }

@@ -82,9 +82,9 @@ def test_biases_have_twice_the_rate_but_transreids_start_and_floor(small_recipe)
             assert id(weight) not in rates
 
 
-@pytest.mark.parametrize(("optimiser", "kind"), [("sgd", "SGD"), ("adam", "Adam"), ("adamw", "AdamW")])
-def test_the_optimiser_is_the_recipes(small_recipe, optimiser, kind):
-    recipe = small_recipe(optimiser=optimiser, momentum=0.7, weight_decay=0.03)
+@pytest.mark.parametrize(("optimizer", "kind"), [("sgd", "SGD"), ("adam", "Adam"), ("adamw", "AdamW")])
+def test_the_optimizer_is_the_recipes(small_recipe, optimizer, kind):
+    recipe = small_recipe(optimizer=optimizer, momentum=0.7, weight_decay=0.03)
     built = build_optimizer(build_model(recipe, 3), recipe)
     assert type(built).__name__ == kind
     assert {group["weight_decay"] for group in built.param_groups} == {0.03}

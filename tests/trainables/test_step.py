@@ -89,7 +89,7 @@ def test_parts_are_refused_where_batch_norms_would_see_them():
 def test_activations_that_are_made_again_change_nothing(recipe):
     batch = batch_of(recipe.image_size)
     expected, losses, plain = gradients_after(recipe, batch)
-    found, losses_again, model = gradients_after(dataclasses.replace(recipe, checkpointing=True), batch)
+    found, losses_again, model = gradients_after(dataclasses.replace(recipe, activation_checkpointing=True), batch)
     assert losses_again == losses
     assert_near(found, expected, 1e-6)
     for (name, value), (_, other) in zip(plain.named_buffers(), model.named_buffers(), strict=True):

@@ -44,10 +44,10 @@ def test_ranks_that_cannot_share_the_works_of_a_batch_are_refused(data, small_re
         EpochBatches(data, small_recipe(**PLAIN), seed=0, epoch=1, rank=0, world=4)
 
 
-@pytest.mark.parametrize("plan", ["full", "papers", "cross_role"])
+@pytest.mark.parametrize("batch_sampler", ["full", "papers", "cross_role"])
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_epoch_resumed_at_any_batch_goes_on_as_it_would_have(data, small_recipe, plan, workers):
-    recipe = small_recipe(plan=plan)
+def test_an_epoch_resumed_at_any_batch_goes_on_as_it_would_have(data, small_recipe, indices, workers):
+    recipe = small_recipe(indices=indices)
     whole = batches_of(data, recipe, workers=0)
     for first in range(0, len(whole) + 1, 3):
         assert_same(batches_of(data, recipe, workers=workers, first=first), whole[first:])

@@ -131,7 +131,7 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(arguments, tmp_pat
         (["--set", "lrr=1"], "Did you mean 'lr'"),
         (["--fold", "9"], "Fold 9"),
         (["--seed", "-1"], "seed=-1"),
-        (["--set", "lr=1e12", "--set", "optimiser=sgd"], "The loss is .* Set a lower lr"),
+        (["--set", "lr=1e12", "--set", "optimizer=sgd"], "The loss is .* Set a lower lr"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing_behind(arguments, more, message, tmp_path):

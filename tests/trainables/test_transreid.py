@@ -13,7 +13,7 @@ from shards_tools.errors import Error
 from trainables.models import build_model
 from trainables.models.branch import ClassTokenBranch
 from trainables.models.model import Model
-from trainables.models.transreid import in_grey, shuffle_patches
+from trainables.models.transreid import in_gray, shuffle_patches
 from trainables.recipes import RECIPES, get_recipe
 from trainables.recipes.backbones import BACKBONES
 
@@ -171,10 +171,10 @@ def test_side_information_is_added_to_every_token_by_what_the_image_is_drawn_wit
     with_sides = build_model(small_recipe(sie_weight=3.0), NUM_WORKS).eval()
     without = build_model(small_recipe(), NUM_WORKS).eval()
     without.load_state_dict({key: v for key, v in with_sides.state_dict().items() if "side_information" not in key})
-    coloured = torch.randint(0, 256, (2, 24, 24, 3), dtype=torch.uint8)
-    grey = coloured[..., :1].expand(-1, -1, -1, 3).contiguous()
-    assert in_grey(torch.cat([coloured, grey])).tolist() == [False, False, True, True]
-    for images, side in ((coloured, 0), (grey, 1)):
+    colored = torch.randint(0, 256, (2, 24, 24, 3), dtype=torch.uint8)
+    gray = colored[..., :1].expand(-1, -1, -1, 3).contiguous()
+    assert in_gray(torch.cat([colored, gray])).tolist() == [False, False, True, True]
+    for images, side in ((colored, 0), (gray, 1)):
         backbone = without.backbone
         positions = backbone.pos_embed.data.clone()
         backbone.pos_embed.data += 3.0 * with_sides.backbone.side_information.embedding[side]

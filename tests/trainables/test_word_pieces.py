@@ -69,7 +69,7 @@ def test_marks_are_never_hidden_and_unknown_words_are(vocabulary_file):
 
 
 def test_a_training_keeps_its_pieces(tagged, vocabulary_file, tmp_path):  # noqa: F811
-    recipe = with_pieces(vocabulary_file, epochs=3, optimiser="adamw", lr=3e-3, schedule="cosine", text_tokens=12)
+    recipe = with_pieces(vocabulary_file, epochs=3, optimizer="adamw", lr=3e-3, schedule="cosine", text_tokens=12)
     kept = Reports(tmp_path)
     train(recipe, tagged, report=kept)
     assert kept.metrics[-1]["loss"] < kept.metrics[0]["loss"]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from shards_tools.errors import Error
 from trainables.factories import call_factory
-from trainables.losses.centre import CentreLoss
+from trainables.losses.center import CenterLoss
 from trainables.losses.distillation import distillation_loss
 from trainables.losses.exclusion import exclusion_loss
 from trainables.losses.registry import ID_LOSSES, METRIC_LOSSES, IdLoss, MetricLoss
@@ -23,7 +23,7 @@ from trainables.recipes.ranking import RankingRecipe
 from trainables.recipes.recipe import Recipe
 
 # what a training may report, beside `loss`
-NAMES = ("id_loss", "metric_loss", "centre_loss", "tag_loss", "exclusion_loss", "distillation_loss")
+NAMES = ("id_loss", "metric_loss", "center_loss", "tag_loss", "exclusion_loss", "distillation_loss")
 
 
 class BranchLoss(nn.Module):
@@ -44,7 +44,7 @@ class BranchLoss(nn.Module):
 
 
 class Losses(nn.Module):
-    """What is minimised. It keeps what losses remember from batch to batch: the centres, and weights of their own.
+    """What is minimized. It keeps what losses remember from batch to batch: the centers, and weights of their own.
 
     Args:
         width: of a branch's feature.
@@ -54,8 +54,8 @@ class Losses(nn.Module):
     def __init__(self, recipe: Recipe, num_works: int, width: int, num_branches: int = 1) -> None:
         super().__init__()
         self.recipe = recipe
-        has_centres = isinstance(recipe, RankingRecipe) and recipe.centre_weight > 0
-        self.centre = CentreLoss(num_works, width) if has_centres else None
+        has_centers = isinstance(recipe, RankingRecipe) and recipe.center_weight > 0
+        self.center = CenterLoss(num_works, width) if has_centers else None
         arguments = {"recipe": recipe, "num_classes": num_works, "feature_dim": width}
         id_loss = ID_LOSSES.find(recipe.id_loss)
         self.id_losses = _of_branches(f"id_loss={recipe.id_loss}", id_loss, num_branches, arguments)
@@ -92,9 +92,9 @@ class Losses(nn.Module):
         if recipe.metric_weight:
             losses["metric_loss"] = over_branches(_each(self.metric_losses, outputs.features, works_B), recipe)
             total = total + recipe.metric_weight * losses["metric_loss"]
-        if self.centre is not None:
-            losses["centre_loss"] = self.centre(outputs.features[0], works_B)
-            total = total + recipe.centre_weight * losses["centre_loss"]
+        if self.center is not None:
+            losses["center_loss"] = self.center(outputs.features[0], works_B)
+            total = total + recipe.center_weight * losses["center_loss"]
         return total
 
 

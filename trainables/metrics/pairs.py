@@ -28,5 +28,5 @@ def rank1_of_pairs(probe_ND: Floats, partner_ND: Floats, distractors_MD: Floats)
 
 def _of_length_1(features_ND: Floats) -> Floats:
     lengths_N1 = np.linalg.norm(features_ND, axis=1, keepdims=True)
-    normalised: Floats = features_ND / np.maximum(lengths_N1, np.finfo(features_ND.dtype).tiny)
-    return normalised
+    normalized: Floats = features_ND / np.maximum(lengths_N1, np.finfo(features_ND.dtype).tiny)
+    return normalized

@@ -9,7 +9,7 @@ import torch
 from timm.models import group_parameters
 from torch import Tensor, nn
 
-from trainables.models.checkpointing import remake_activations
+from trainables.models.activation_checkpointing import remake_activations
 from trainables.models.head import BranchHead
 from trainables.models.initial import init_vit_as_animesion
 from trainables.models.input_step import InputStep
@@ -89,7 +89,7 @@ class AnimesionBackbone(nn.Module):
             self.norm = nn.LayerNorm(shape.width, eps=NORM_EPS_V2)
         self.tells_blocks = isinstance(recipe, AnimesionRecipe) and recipe.exclusion_weight > 0
         self.width, self.num_tokens = shape.width, vit.patch_embed.num_patches
-        if recipe.checkpointing:
+        if recipe.activation_checkpointing:
             remake_activations(self.blocks)
 
     def forward(self, images_BHWC: Tensor, words_BL: Tensor | None = None) -> Features:

@@ -8,7 +8,7 @@ from typing import Any
 from timm.models import group_parameters
 from torch import Tensor, nn
 
-from trainables.models.checkpointing import remake_activations
+from trainables.models.activation_checkpointing import remake_activations
 from trainables.models.conv import STAGES, count_places
 from trainables.models.input_step import InputStep
 from trainables.models.model import Features
@@ -28,7 +28,7 @@ class ConvBackbone(nn.Module):
         self.pooling = pooling
         self.width = get_backbone(recipe.backbone).width
         self.image_size = recipe.image_size
-        if recipe.checkpointing:
+        if recipe.activation_checkpointing:
             remake_activations(self.network.get_submodule(stage) for stage in STAGES)
 
     @property

@@ -75,17 +75,17 @@ class CosineClassifier(nn.Module):
     Deng et al. 2020, Sub-center ArcFace (ECCV), section 3.2.
     """
 
-    def __init__(self, width: int, num_works: int, sub_centres: int) -> None:
+    def __init__(self, width: int, num_works: int, sub_centers: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(num_works, sub_centres, width))
-        nn.init.xavier_uniform_(self.weight.view(num_works * sub_centres, width))
+        self.weight = nn.Parameter(torch.empty(num_works, sub_centers, width))
+        nn.init.xavier_uniform_(self.weight.view(num_works * sub_centers, width))
 
     def forward(self, features_BD: Tensor) -> Tensor:
         """Return cosines, B x N."""
-        num_works, sub_centres, width = self.weight.shape
-        centres = functional.normalize(self.weight.view(-1, width), dim=1)
-        cosines = functional.normalize(features_BD, dim=1) @ centres.T
-        return cosines.view(len(features_BD), num_works, sub_centres).amax(dim=2)
+        num_works, sub_centers, width = self.weight.shape
+        centers = functional.normalize(self.weight.view(-1, width), dim=1)
+        cosines = functional.normalize(features_BD, dim=1) @ centers.T
+        return cosines.view(len(features_BD), num_works, sub_centers).amax(dim=2)
 
 
 def _neck(width: int) -> nn.BatchNorm1d:
@@ -98,7 +98,7 @@ def _classifier(
     recipe: Recipe, width: int, num_works: int, bias: bool, initialize: Callable[[Tensor], Any] | None
 ) -> nn.Module:
     if ID_LOSSES.find(recipe.id_loss).cosine:
-        return CosineClassifier(width, num_works, recipe.sub_centres)
+        return CosineClassifier(width, num_works, recipe.sub_centers)
     classifier = nn.Linear(width, num_works, bias=bias)
     if initialize is not None:
         initialize(classifier.weight)

@@ -51,7 +51,7 @@ class OpenBackbone(nn.Module):
             assert isinstance(shape, OwnNetwork)  # the recipe has checked it
             self.network = _own_network(recipe, shape)
             self.width = int(self.network.num_features)  # type: ignore[arg-type]
-        if recipe.checkpointing:
+        if recipe.activation_checkpointing:
             _recompute_activations(self.network, recipe)
 
     @property
@@ -121,7 +121,7 @@ def _recompute_activations(network: nn.Module, recipe: OpenRecipe) -> None:
         network.set_grad_checkpointing(True)  # type: ignore[operator]
     except (AttributeError, AssertionError) as failure:
         raise Error(
-            f"{recipe.name}: {recipe.backbone} cannot recompute its activations. Set checkpointing=false."
+            f"{recipe.name}: {recipe.backbone} cannot recompute its activations. Set activation_checkpointing=false."
         ) from failure
 
 

@@ -10,8 +10,8 @@ import torch
 from timm.models import group_parameters
 from torch import Tensor, nn
 
+from trainables.models.activation_checkpointing import remake_activations
 from trainables.models.branch import ClassTokenBranch
-from trainables.models.checkpointing import remake_activations
 from trainables.models.head import BranchHead
 from trainables.models.initial import init_vit_as_transreid
 from trainables.models.input_step import InputStep
@@ -21,7 +21,7 @@ from trainables.recipes.backbones import get_backbone
 from trainables.recipes.transreid import TransReIDRecipe
 
 SIDE_STD = 0.02  # initial side information embeddings
-GREY_SPREAD = 4.0  # of 255, between an image's channels: more than JPEG noise, less than any color
+GRAY_SPREAD = 4.0  # of 255, between an image's channels: more than JPEG noise, less than any color
 
 
 def build_transreid(recipe: TransReIDRecipe, num_works: int, num_words: int = 0) -> Model:
@@ -66,7 +66,7 @@ class TransReIDBackbone(nn.Module):
         self.width = get_backbone(recipe.backbone).width
         self.num_branches = 1 + (recipe.jpm_parts if recipe.jpm else 0)
         self.num_tokens = recipe.num_patches
-        if recipe.checkpointing:
+        if recipe.activation_checkpointing:
             remake_activations(self.trunk)
 
     def forward(self, images_BHWC: Tensor, words_BL: Tensor | None = None) -> Features:
@@ -75,7 +75,7 @@ class TransReIDBackbone(nn.Module):
         cls_BTD = self.cls_token.expand(len(patches_BTD), -1, -1)
         tokens_BTD = torch.cat([cls_BTD, patches_BTD], dim=1) + self.pos_embed
         if self.side_information is not None:
-            tokens_BTD = tokens_BTD + self.side_information(in_grey(images_BHWC).long())
+            tokens_BTD = tokens_BTD + self.side_information(in_gray(images_BHWC).long())
         tokens_BTD = self.trunk(tokens_BTD)
         branches = [self.global_branch(tokens_BTD)]
         if self.local_branch is not None:
@@ -119,10 +119,10 @@ class SideInformation(nn.Module):
         return self.weight * self.embedding[sides_B, None]
 
 
-def in_grey(images_BHWC: Tensor) -> Tensor:
+def in_gray(images_BHWC: Tensor) -> Tensor:
     """Return whether each uint8 image has no color, B bools: its channels hardly differ."""
     spread_BHW = images_BHWC.amax(dim=3) - images_BHWC.amin(dim=3)
-    return spread_BHW.flatten(1).float().mean(dim=1) < GREY_SPREAD
+    return spread_BHW.flatten(1).float().mean(dim=1) < GRAY_SPREAD
 
 
 def shuffle_patches(tokens_BTD: Tensor, shift: int, groups: int) -> Tensor:

@@ -41,7 +41,7 @@ def _paper(row: str, name: str, **values: Any) -> AGWRecipe:
         "scale": "paper",
         "pretrained": True,
         "image_size": 256,
-        "plan": "papers",
+        "batch_sampler": "papers",
         "pixel_mean": IMAGENET_MEAN,
         "pixel_std": IMAGENET_STD,
         "erase_fill": "agw",
@@ -72,23 +72,23 @@ def _code(recipe: AGWRecipe) -> AGWRecipe:
         table=None,
         row=None,
         preset="code",
-        plan="shuffle",
+        batch_sampler="shuffle",
         pooling="avg",
         **quirks.get(recipe.name, {}),
     )
 
 
 def _upstream(recipe: AGWRecipe) -> AGWRecipe:
-    """As AGW's authors train: Adam at 3.5e-4, 120 epochs, a centre loss, non-local blocks of one channel, float32."""
+    """As AGW's authors train: Adam at 3.5e-4, 120 epochs, a center loss, non-local blocks of one channel, float32."""
     return dataclasses.replace(
         recipe,
         name=f"{recipe.name}-upstream",
         table=None,
         row=None,
         preset="upstream",
-        centre_weight=5e-4,
+        center_weight=5e-4,
         non_local="none" if recipe.non_local == "none" else "narrow",
-        optimiser="adam",
+        optimizer="adam",
         lr=3.5e-4,
         schedule="agw",
         milestones=(40, 70),

@@ -125,7 +125,7 @@ def _hand_set() -> AnimesionRecipe:
         erase_probability=0.0,
         batch_size=64,
         head="ifa",
-        optimiser="adamw",
+        optimizer="adamw",
         lr=0.001,
         weight_decay=0.05,
         warmup_epochs=1,

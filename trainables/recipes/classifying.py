@@ -15,13 +15,18 @@ class ClassifierRecipe(Recipe):
     teacher: str | None = None  # a checkpoint of the same classes to learn from beside the labels; None: no teacher
     distillation_weight: float = 1.0  # of being like the teacher
     distillation_temperature: float = 4.0  # that softens both, Hinton's T
-    plan: Literal["full", "papers", "shuffle", "balanced", "cross_role"] = "shuffle"
+    batch_sampler: Literal["full", "papers", "shuffle", "balanced", "cross_role"] = "shuffle"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         above_zero(self, "batch_size", "distillation_temperature")
         at_least_zero(self, "distillation_weight")
-        require(self, "plan", self.plan in ("shuffle", "balanced"), "shuffle or balanced, because a class is no work")
+        require(
+            self,
+            "batch_sampler",
+            self.batch_sampler in ("shuffle", "balanced"),
+            "shuffle or balanced, because a class is no work",
+        )
 
     def batch_shape(self, num_works: int) -> tuple[int, int]:
         """Any images: the whole batch, and 1."""

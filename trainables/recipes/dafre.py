@@ -1,6 +1,6 @@
 """DAF:re and moeimouto (Rios et al. 2021, arXiv 2101.08674; Animesion v1): every row of its four tables.
 
-The rows are what its code did, for it made the tables: colours are jittered, which the text leaves out; pretrained
+The rows are what its code did, for it made the tables: colors are jittered, which the text leaves out; pretrained
 ResNets train their classifier alone; and after the first epoch nothing is ever put back into training mode, so that
 dropout and batch statistics stand still. `upstream` is the same without the last two, as its authors went on.
 """

@@ -1,4 +1,4 @@
-"""How a recipe's images are read, varied and normalised."""
+"""How a recipe's images are read, varied and normalized."""
 
 import math
 from dataclasses import dataclass

@@ -11,7 +11,7 @@ from trainables.recipes.checks import above_zero, at_least_zero, require
 class OptimizerSettings:
     """The optimizer and its learning rate from epoch to epoch; the laws stand in trainables/schedule.py."""
 
-    optimiser: Literal["sgd", "adam", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: float
     momentum: float = 0.9  # of SGD; the others keep torch's betas
     weight_decay: float = 1e-4

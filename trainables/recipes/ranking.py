@@ -21,20 +21,20 @@ class RankingRecipe(Recipe):
     metric_margin: float = 0.3  # of triplet, a distance, and of circle
     metric_scale: float = 64.0  # of circle, the paper's gamma
     temperature: float = 0.1  # of supcon
-    centre_weight: float = 0.0  # of the distance to the centre of the image's work; 0 is off
+    center_weight: float = 0.0  # of the distance to the center of the image's work; 0 is off
     neck_feature: Literal["before", "after"] = "before"  # where at the batch norm the test feature is taken
 
     def __post_init__(self) -> None:
         super().__post_init__()
         above_zero(self, "works_per_batch", "images_per_work", "metric_scale", "temperature")
-        at_least_zero(self, "metric_weight", "metric_margin", "centre_weight")
+        at_least_zero(self, "metric_weight", "metric_margin", "center_weight")
         needs_positives = METRIC_LOSSES.find(self.metric_loss).needs_positives
         require(self, "images_per_work", self.images_per_work >= 2, "at least 2, or no image has a positive")
         require(self, "works_per_batch", self.works_per_batch >= 2, "at least 2, or no image has a negative")
-        if self.metric_weight > 0 and self.plan in ("shuffle", "balanced") and needs_positives:
+        if self.metric_weight > 0 and self.batch_sampler in ("shuffle", "balanced") and needs_positives:
             raise Error(
-                f"{self.name}: plan={self.plan!r} may form batches in which an image has no positive, and"
-                f" metric_loss={self.metric_loss} needs one. Set plan=full, or metric_weight=0."
+                f"{self.name}: batch_sampler={self.batch_sampler!r} may form batches in which an image has no"
+                f" positive, and metric_loss={self.metric_loss} needs one. Set batch_sampler=full, or metric_weight=0."
             )
 
     @property

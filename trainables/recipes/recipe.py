@@ -33,19 +33,20 @@ class Recipe(ImageSettings, OptimizerSettings):
     weights_file: str | None = None  # weights or a checkpoint to start from; None: those from the Hugging Face hub
     frozen_backbone: bool = False  # only the head is trained
 
-    plan: Literal["full", "papers", "shuffle", "balanced", "cross_role"] = "full"  # which images form which batch
-    images_per_epoch: int | None = None  # None: a whole pass of the plan; else short epochs that cover it in turn
+    # which images form which batch
+    batch_sampler: Literal["full", "papers", "shuffle", "balanced", "cross_role"] = "full"
+    images_per_epoch: int | None = None  # None: a whole pass; else short epochs that cover it in turn
 
     id_loss: str = "softmax"  # which work is it? A name in trainables/losses/registry.py
     id_weight: float = 1.0
     id_margin: float = 0.5  # of all but softmax: radians of arcface, cosine of cosface, the paper's m of circle
     id_scale: float = 30.0
-    sub_centres: int = 1  # of each work, of which the nearest counts; of all but softmax
+    sub_centers: int = 1  # of each work, of which the nearest counts; of all but softmax
     label_smoothing: float = 0.0
 
     precision: Literal["bf16", "float32"] = "float32"  # of the backbone; losses are float32 always
     micro_batch: int | None = None  # images that go through the backbone at a time, in less memory; None: the batch
-    checkpointing: bool = False  # activations are made again on the way back, in less memory
+    activation_checkpointing: bool = False  # recompute activations in the backward pass to save memory
     channels_last: bool = False  # memory order of images in convolutions
     compiled: bool = False  # torch.compile of the backbone
 
@@ -82,13 +83,13 @@ class Recipe(ImageSettings, OptimizerSettings):
     def _check_id_loss(self) -> None:
         cosine = ID_LOSSES.find(self.id_loss).cosine
         at_least_zero(self, "id_weight", "id_margin")
-        above_zero(self, "id_scale", "sub_centres")
+        above_zero(self, "id_scale", "sub_centers")
         require(self, "label_smoothing", 0 <= self.label_smoothing < 1, "a fraction below 1")
         if cosine:
             require(self, "label_smoothing", self.label_smoothing == 0, f"0 with id_loss={self.id_loss}")
         else:
-            rule = f"1 with id_loss={self.id_loss}, which has no centres"
-            require(self, "sub_centres", self.sub_centres == 1, rule)
+            rule = f"1 with id_loss={self.id_loss}, which has no centers"
+            require(self, "sub_centers", self.sub_centers == 1, rule)
 
 
 def refuse_single_work(num_works: int) -> None:

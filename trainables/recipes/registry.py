@@ -8,7 +8,7 @@ from shards_tools.errors import Error, unknown
 from shards_tools.registry import Registry
 from trainables.recipes import agw, animesion, dafre, icartoonface, open_networks, transreid
 from trainables.recipes.recipe import IDENTITY_FIELDS, Recipe
-from trainables.recipes.settings import override
+from trainables.recipes.settings import override, with_current_keys
 from trainables.recipes.tiny import tiny_form
 
 FAMILIES: dict[str, type[Recipe]] = {
@@ -61,6 +61,7 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     if family is None:
         raise unknown("system", str(values.get("system")), FAMILIES)
     fields = {field.name: field for field in dataclasses.fields(family)}
+    values = with_current_keys(values)
     for name in values:
         if name not in fields:
             raise unknown("recipe key", name, fields)

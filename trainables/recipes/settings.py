@@ -11,13 +11,38 @@ from shards_tools.errors import Error, unknown
 from trainables.recipes.recipe import IDENTITY_FIELDS, Recipe
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
+# Names of earlier versions, which checkpoints, studies and users' spaces still have -> names of today.
+FORMER_KEYS = {
+    "optimiser": "optimizer",
+    "plan": "batch_sampler",
+    "centre_weight": "center_weight",
+    "sub_centres": "sub_centers",
+    "checkpointing": "activation_checkpointing",
+}
+
+
+def with_current_keys(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings under their names of today.
+
+    Raises:
+        Error: a setting is given under both of its names.
+    """
+    for former, key in FORMER_KEYS.items():
+        if former in values and key in values:
+            raise Error(f"{former} is the former name of {key}. Give one of the two.")
+    return {FORMER_KEYS.get(key, key): value for key, value in values.items()}
 
 
 def override(recipe: AnyRecipe, values: Mapping[str, object]) -> AnyRecipe:
-    """Return the recipe with these fields set; names, types and ranges are checked."""
+    """Return the recipe with these fields set; names, types and ranges are checked.
+
+    Args:
+        recipe: any recipe of the family.
+        values: key -> value; former names of keys are accepted.
+    """
     kinds = settable(recipe)
     changes: dict[str, Any] = {}
-    for key, value in recipe.completed(values).items():
+    for key, value in recipe.completed(with_current_keys(values)).items():
         changes[key] = _typed(recipe, key, value, _kind(recipe, key, kinds))
     return dataclasses.replace(recipe, **changes)
 
@@ -25,11 +50,13 @@ def override(recipe: AnyRecipe, values: Mapping[str, object]) -> AnyRecipe:
 def parse_settings(settings: Sequence[str], recipe: Recipe) -> dict[str, object]:
     """Parse `key=value` texts, each as its field's type; `none` switches a field off."""
     kinds = settable(recipe)
-    values: dict[str, object] = {}
+    texts: dict[str, str] = {}
     for setting in settings:
-        key, equals, text = setting.partition("=")
+        key, equals, texts[key] = setting.partition("=")
         if not equals:
             raise Error(f"{setting!r} has no value. Write key=value, as in lr=0.01.")
+    values: dict[str, object] = {}
+    for key, text in with_current_keys(texts).items():
         kind = _kind(recipe, key, kinds)
         values[key] = text if text in recipe.WORDS.get(key, ()) else _parsed(recipe, key, text, kind)
     return values

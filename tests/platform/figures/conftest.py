@@ -40,15 +40,15 @@ def rankings(ranking_checkpoint: Path, shards: Path) -> Rankings:
 
 @pytest.fixture(scope="session")
 def class_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Shards of 33 classes with 2 to 34 training images: each a colour, with noise."""
+    """Shards of 33 classes with 2 to 34 training images: each a color, with noise."""
     root, draw = tmp_path_factory.mktemp("classes"), np.random.default_rng(0)
     for name in range(NUM_CLASSES):
-        colour = draw.integers(40, 216, 3)
+        color = draw.integers(40, 216, 3)
         for part, number in (("train", 2 + name), ("val", 3), ("test", 1)):
             place = root / "source" / part / f"c{name:02d}"
             place.mkdir(parents=True)
             for image in range(number):
-                pixels = (colour + draw.integers(-40, 40, (12, 12, 3))).astype(np.uint8)
+                pixels = (color + draw.integers(-40, 40, (12, 12, 3))).astype(np.uint8)
                 Image.fromarray(pixels).save(place / f"{part}{image}.png")
     build(folder.scan(root / "source"), root / "shards")
     return root / "shards"

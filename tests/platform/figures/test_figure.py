@@ -1,4 +1,4 @@
-"""A figure: the same numbers give the same bytes, and a page's colour of text takes the place of black."""
+"""A figure: the same numbers give the same bytes, and a page's color of text takes the place of black."""
 
 import io
 import xml.etree.ElementTree as tree
@@ -26,7 +26,7 @@ def test_the_same_numbers_give_the_same_bytes() -> None:
     assert one.as_png() == other.as_png()
 
 
-def test_a_drawing_in_a_page_takes_its_colour_of_text_and_keeps_its_words() -> None:
+def test_a_drawing_in_a_page_takes_its_color_of_text_and_keeps_its_words() -> None:
     drawing = drawn().as_svg()
     root = tree.fromstring(drawing)
     assert root.get("fill") == "currentColor"

@@ -42,7 +42,7 @@ def test_classes(split: str, naming_checkpoint: Path, class_shards: Path) -> Non
 
 
 def test_activations_that_were_made_again_in_training(shards: Path, tmp_path: Path) -> None:
-    settings = [*RANKING, "checkpointing=true", "jpm=true"]
+    settings = [*RANKING, "activation_checkpointing=true", "jpm=true"]
     checkpoint = trained("transreid-tiny", shards, tmp_path / "out", *settings)
     assert "grad_cam" in names_of(figures_of_model(checkpoint, read_manifest(shards), split="val", fold=None))
 

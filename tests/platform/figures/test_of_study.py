@@ -81,7 +81,7 @@ def test_few_complete_trials_have_no_importances() -> None:
 
 def test_slices_have_each_trial_at_its_setting(stored: StoredStudy) -> None:
     figure = draw_slices(stored)
-    for name in ("optimiser", "sgd_lr", "adamw_lr", "drop_path"):
+    for name in ("optimizer", "sgd_lr", "adamw_lr", "drop_path"):
         told = {
             number: trial.params[name]
             for number, trial in enumerate(stored.study.trials)
@@ -109,7 +109,7 @@ def test_a_line_through_parameters_has_a_gap_where_one_was_not_asked_for(stored:
     figure = draw_parallel_coordinates(stored)
     for row in figure.rows:
         values = dict(zip(figure.columns, row, strict=True))
-        assert (values["sgd_lr"] == "") == (values["optimiser"] == "adamw")
+        assert (values["sgd_lr"] == "") == (values["optimizer"] == "adamw")
 
 
 @pytest.mark.parametrize("num_objectives", [2, 3])

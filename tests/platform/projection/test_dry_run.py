@@ -235,7 +235,7 @@ def test_the_largest_training_is_the_largest_of_all_that_the_space_offers(plan_o
     largest = Draws(plan).largest()
     assert dict(largest.sizes) == {
         "image_size": 32,
-        "optimiser": "adamw",
+        "optimizer": "adamw",
         "backbone": "vit_96x4",
         "stride_px_at_32": 2,
         "jpm": True,

@@ -70,10 +70,10 @@ def test_everything_named_is_there(written: dict[str, Any]) -> None:
 def test_the_table_of_trials_comes_back_as_it_was(written: dict[str, Any]) -> None:
     rows = list(csv.DictReader(io.StringIO((written["out"] / "trials.csv").read_text())))
     assert [int(row["number"]) for row in rows] == list(range(len(TRIALS) + 2))
-    for row, (optimiser, lr, drop_path, values, state) in zip(rows, TRIALS, strict=False):
+    for row, (optimizer, lr, drop_path, values, state) in zip(rows, TRIALS, strict=False):
         assert row["state"] == state.name.lower()
-        assert float(row[f"params.{optimiser}_lr"]) == lr
-        assert row["params." + ("adamw_lr" if optimiser == "sgd" else "sgd_lr")] == ""
+        assert float(row[f"params.{optimizer}_lr"]) == lr
+        assert row["params." + ("adamw_lr" if optimizer == "sgd" else "sgd_lr")] == ""
         assert float(row["params.drop_path"]) == drop_path
         assert int(row["epochs"]) == len(values)
         assert row["metrics.mAP"] == (str(values[-1]) if values else "")

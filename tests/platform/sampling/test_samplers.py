@@ -95,9 +95,9 @@ def proposals(study: optuna.Study, num: int = 80) -> list[float]:
     return drawn
 
 
-def near(values: list[float], centre: float) -> float:
-    """The share of `values` within 0.15 of `centre`."""
-    return sum(abs(value - centre) < 0.15 for value in values) / len(values)
+def near(values: list[float], center: float) -> float:
+    """The share of `values` within 0.15 of `center`."""
+    return sum(abs(value - center) < 0.15 for value in values) / len(values)
 
 
 def test_points_are_random_until_a_rung_has_enough_results() -> None:
@@ -189,7 +189,7 @@ def test_parameters_of_a_branch_are_learned_too() -> None:
     assert near(drawn, 0.8) > 0.6
 
 
-def test_what_is_minimised_is_learned_as_well() -> None:
+def test_what_is_minimized_is_learned_as_well() -> None:
     study = optuna.create_study(direction="minimize")
     for number in range(40):
         add(study, number / 40, {2: abs(number / 40 - 0.8)})

@@ -5,22 +5,22 @@ from typing import Any
 
 from platform.spaces.conditions import conditions_of
 
-CHOICES: dict[str, list[Any]] = {"colour": ["red", "green", "blue"], "size": [1, 2], "deep": [False, True]}
+CHOICES: dict[str, list[Any]] = {"color": ["red", "green", "blue"], "size": [1, 2], "deep": [False, True]}
 
 
-def draw(colour: str, size: int) -> dict[str, Any]:
+def draw(color: str, size: int) -> dict[str, Any]:
     """Red asks for shade."""
-    asked: dict[str, Any] = {"colour": colour}
-    if colour == "red":
+    asked: dict[str, Any] = {"color": color}
+    if color == "red":
         asked["shade"] = 0.5
     asked["size"] = size
     return asked
 
 
-def deeper(colour: str, size: int, deep: bool) -> dict[str, Any]:
+def deeper(color: str, size: int, deep: bool) -> dict[str, Any]:
     """Green and blue of size 2 ask whether deep, and that for depth."""
-    asked = draw(colour, size)
-    if colour != "red" and size == 2:
+    asked = draw(color, size)
+    if color != "red" and size == 2:
         asked["deep"] = deep
         if deep:
             asked["depth"] = 3
@@ -28,8 +28,8 @@ def deeper(colour: str, size: int, deep: bool) -> dict[str, Any]:
 
 
 DRAWS = [
-    deeper(colour, size, deep)
-    for colour, size, deep in itertools.product(CHOICES["colour"], CHOICES["size"], CHOICES["deep"])
+    deeper(color, size, deep)
+    for color, size, deep in itertools.product(CHOICES["color"], CHOICES["size"], CHOICES["deep"])
 ]
 
 
@@ -38,11 +38,11 @@ def test_a_parameter_that_is_always_asked_for_has_no_condition() -> None:
 
 
 def test_one_choice_is_told() -> None:
-    assert conditions_of(DRAWS, CHOICES)["shade"] == {"colour": ["red"]}
+    assert conditions_of(DRAWS, CHOICES)["shade"] == {"color": ["red"]}
 
 
 def test_choices_of_two_parameters_are_told_together() -> None:
-    assert conditions_of(DRAWS, CHOICES)["deep"] == {"colour": ["green", "blue"], "size": [2]}
+    assert conditions_of(DRAWS, CHOICES)["deep"] == {"color": ["green", "blue"], "size": [2]}
 
 
 def test_the_nearest_choice_is_enough() -> None:
@@ -50,7 +50,7 @@ def test_the_nearest_choice_is_enough() -> None:
 
 
 def test_parameters_stand_in_the_order_of_asking() -> None:
-    assert list(conditions_of(DRAWS[::-1], CHOICES)) == ["colour", "shade", "size", "deep", "depth"]
+    assert list(conditions_of(DRAWS[::-1], CHOICES)) == ["color", "shade", "size", "deep", "depth"]
 
 
 def test_a_choice_that_is_not_always_made_before_it_tells_nothing() -> None:

@@ -42,10 +42,10 @@ def test_a_neighbour_differs_in_few_parameters_and_by_little() -> None:
         for number in range(12):
             trial.suggest_float(f"x{number}", 0, 1)
 
-    centre = {f"x{number}": 0.5 for number in range(12)}
+    center = {f"x{number}": 0.5 for number in range(12)}
     changes = []
     for seed in range(300):
-        point = Point(np.random.default_rng(seed), centre, spread=0.1)
+        point = Point(np.random.default_rng(seed), center, spread=0.1)
         suggest(point)
         changes.append([abs(value - 0.5) for value in point.params.values() if value != 0.5])
     assert np.mean([len(change) for change in changes]) == pytest.approx(NUM_CHANGES, abs=0.3)
@@ -53,17 +53,17 @@ def test_a_neighbour_differs_in_few_parameters_and_by_little() -> None:
 
 
 def test_a_neighbour_has_the_parameters_of_its_own_branch() -> None:
-    """Where the optimiser changes, its learning rate is another parameter."""
+    """Where the optimizer changes, its learning rate is another parameter."""
     space = load_space("transreid", "tiny")
-    centre = space.baselines["hand-set"]
-    optimisers = set()
+    center = space.baselines["hand-set"]
+    optimizers = set()
     for seed in range(60):
-        point = Point(np.random.default_rng(seed), centre, spread=0.1)
+        point = Point(np.random.default_rng(seed), center, spread=0.1)
         space.recipe(point, None)
-        optimisers.add(point.params["optimiser"])
-        assert f"{point.params['optimiser']}_lr" in point.params
-        assert len(point.params) == len(centre)
-    assert optimisers == {"sgd", "adamw"}
+        optimizers.add(point.params["optimizer"])
+        assert f"{point.params['optimizer']}_lr" in point.params
+        assert len(point.params) == len(center)
+    assert optimizers == {"sgd", "adamw"}
 
 
 def test_rows_lie_a_range_or_a_choice_apart() -> None:

@@ -1,6 +1,6 @@
 """The identity losses against slow loops written from the papers, and pytorch-metric-learning where it has them.
 
-B batch, D width, N works, K sub-centres.
+B batch, D width, N works, K sub-centers.
 """
 
 import math
@@ -95,7 +95,7 @@ def test_margins_and_their_gradients_are_the_librarys(kind, oracle):
     torch.testing.assert_close(our_gradient, their_gradient, rtol=1e-4, atol=1e-6)
 
 
-def test_sub_centres_are_the_librarys():
+def test_sub_centers_are_the_librarys():
     torch.manual_seed(0)
     shape = {"num_classes": 4, "embedding_size": 6, "sub_centers": 3}
     library = SubCenterArcFaceLoss(**shape, margin=math.degrees(0.5), scale=30)

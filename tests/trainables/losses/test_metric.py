@@ -27,7 +27,7 @@ def loss_of(name):
 
 
 def features_at(scale):
-    """Neither centred nor of length 1."""
+    """Neither centered nor of length 1."""
     return scale * torch.randn(24, 8, generator=torch.Generator().manual_seed(0)) + 3
 
 

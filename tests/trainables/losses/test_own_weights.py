@@ -64,7 +64,7 @@ def test_a_training_with_proxies_resumes_bit_for_bit(small_recipe, manifest, tmp
 
 def test_a_step_moves_the_proxies_by_the_librarys_own_gradient(small_recipe):
     recipe = small_recipe(
-        metric_loss="proxy_nca", metric_weight=0.5, optimiser="sgd", lr=0.01, momentum=0.0, weight_decay=0.0
+        metric_loss="proxy_nca", metric_weight=0.5, optimizer="sgd", lr=0.01, momentum=0.0, weight_decay=0.0
     )
     step, model, losses = stepper(recipe)
     before = losses.state_dict()[PROXIES].clone()
@@ -124,7 +124,7 @@ def test_an_id_loss_may_ask_for_cosines(small_recipe):
         return loss
 
     register_id_loss("of_cosines", make, cosine=True)
-    step, _, _ = stepper(small_recipe(id_loss="of_cosines", sub_centres=2))
+    step, _, _ = stepper(small_recipe(id_loss="of_cosines", sub_centers=2))
     step(batch_of(), "here")
     assert seen[0].abs().max() <= 1.001
 
@@ -156,4 +156,4 @@ def test_what_is_no_loss_is_named(small_recipe, loss, message):
 
 
 def test_a_loss_without_need_of_positives_may_be_trained_on_shuffled_batches(small_recipe):
-    assert override(small_recipe(), {"metric_loss": "proxy_nca", "plan": "shuffle"}).plan == "shuffle"
+    assert override(small_recipe(), {"metric_loss": "proxy_nca", "batch_sampler": "shuffle"}).batch_sampler == "shuffle"

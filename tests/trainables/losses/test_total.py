@@ -40,13 +40,13 @@ def test_the_total_is_the_weighted_sum_over_the_branches(small_recipe, num_branc
 
 
 def test_a_loss_without_weight_is_neither_computed_nor_reported(small_recipe):
-    recipe = small_recipe(metric_weight=0.0, plan="shuffle")
+    recipe = small_recipe(metric_weight=0.0, batch_sampler="shuffle")
     assert set(Losses(recipe, 4, 6)(outputs_of(1), WORKS_B)) == {"loss", "id_loss"}
 
 
-def test_the_centre_loss_counts_with_its_weight(small_recipe):
-    losses = Losses(small_recipe(centre_weight=0.01), 4, 6)
+def test_the_center_loss_counts_with_its_weight(small_recipe):
+    losses = Losses(small_recipe(center_weight=0.01), 4, 6)
     values = losses(outputs_of(1), WORKS_B)
-    expected = values["id_loss"] + values["metric_loss"] + 0.01 * values["centre_loss"]
+    expected = values["id_loss"] + values["metric_loss"] + 0.01 * values["center_loss"]
     torch.testing.assert_close(values["loss"], expected)
-    assert losses.state_dict().keys() == {"centre.centres"}
+    assert losses.state_dict().keys() == {"center.centers"}

@@ -69,7 +69,7 @@ def test_blocks_of_any_size_give_the_same_counts(monkeypatch: pytest.MonkeyPatch
     whole = count_pairs(features, works, roles)
     monkeypatch.setattr(verification, "PAIRS_AT_ONCE", 7 * len(works))
     parts = count_pairs(features, works, roles)
-    assert (whole.same_T == parts.same_T).mean() > 0.999  # the centre is a mean, whose last bit stays
+    assert (whole.same_T == parts.same_T).mean() > 0.999  # the center is a mean, whose last bit stays
     assert (whole.num_same, whole.num_different) == (parts.num_same, parts.num_different)
 
 

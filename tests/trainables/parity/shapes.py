@@ -80,7 +80,7 @@ def kind_of(recipe: Any) -> tuple:
 def network_key(recipe: Any) -> tuple:
     """What of a recipe decides its network and how that starts."""
     fields = ("system", "backbone", "image_size", "stride_px", "jpm", "pooling", "non_local", "head", "text_tokens")
-    key = [getattr(recipe, field, None) for field in (*fields, "id_loss", "sub_centres")]
+    key = [getattr(recipe, field, None) for field in (*fields, "id_loss", "sub_centers")]
     if recipe.system == "open" or recipe.system == "agw" or "resnet" in recipe.backbone:
         key[2] = None if recipe.backbone != "eva02_tiny" else recipe.image_size
     hides = getattr(recipe, "text_tokens", 0) and recipe.masking != "none"

@@ -1,4 +1,4 @@
-"""Plans for streaming: batches are drawn from the images that a walk through the shards has reached.
+"""Batches for streaming: batches are drawn from the images that a walk through the shards has reached.
 
 A block is a run of at most 16 images of one role that the writer put together. Blocks arrive in the order of a random
 walk, one per pass, and their images wait in a pool. All batches are computed before the first byte is read.
@@ -10,81 +10,81 @@ from itertools import pairwise
 
 import numpy as np
 
+from shards_tools.batch_samplers.epoch_params import EpochParams
+from shards_tools.batch_samplers.passes import epoch_of_pass
+from shards_tools.batch_samplers.pool import draw_groups, draw_images
+from shards_tools.batch_samplers.works import check_sizes, images_of_works, least_batches
 from shards_tools.errors import Error
-from shards_tools.plans.draw import Draw
-from shards_tools.plans.passes import epoch_of_pass
-from shards_tools.plans.pool import draw_groups, draw_images
-from shards_tools.plans.works import check_sizes, images_of_works, least_batches
 from shards_tools.writer import IMAGES_PER_BLOCK
 
 Blocks = Sequence[np.ndarray]
 
 
 def stream_batches(
-    plan: str,
+    sampler: str,
     labels: np.ndarray,
     roles: np.ndarray,
-    draw: Draw,
+    params: EpochParams,
     *,
     shard: np.ndarray,
     offset: np.ndarray,
     world: int = 1,
 ) -> np.ndarray:
-    """Return positions in `labels`, int64 [num_batches, P * K]: the plan's batches in an order that suits streaming.
+    """Return positions in `labels`, int64 [num_batches, P * K]: the sampler's batches in an order that suits streaming.
 
     `full`: P distinct works, K adjacent images of each. A pass contains every image at least once, and no batch has an
     image twice if its work has K images. A work's last group is filled with images of it that arrived before.
-    `shuffle`: any images, each at least once; the last batch is filled. Other plans need random access.
+    `shuffle`: any images, each at least once; the last batch is filled. Other samplers need random access.
 
-    Rank r takes the rows r, r + world, ... as with any plan. The walk is divided into `world` runs with equal numbers
-    of images, so that no two ranks read the same bytes; runs with fewer batches repeat, so that all have the same
+    Rank r takes the rows r, r + world, ... as with any sampler. The walk is divided into `world` runs of equally many
+    images, so that no two ranks read the same bytes; runs with fewer batches repeat, so that all have the same
     number. If a run is too short for a batch, all ranks share one walk, and each of them reads most of the shards.
 
-    With `images_per_epoch` a pass is divided as in other plans, but a piece may be a few batches longer.
+    With `images_per_epoch` a pass is divided as in other samplers, but a piece may be a few batches longer.
 
     Args:
         shard: the shard of each image.
         offset: the offset of each image in its shard.
         world: the number of ranks that share the epoch.
     """
-    if plan not in LAWS:
+    if sampler not in LAWS:
         raise Error(
-            f"plan={plan} cannot stream: it needs random access to the images. Set plan to {' or '.join(LAWS)}, or use"
-            " --reading offset or decoded."
+            f"batch_sampler={sampler} cannot stream: it needs random access to the images. Set it to"
+            f" {' or '.join(LAWS)}, or use --reading offset or decoded."
         )
-    law, num_batches = LAWS[plan], _num_batches(plan, labels, draw)
+    law, num_batches = LAWS[sampler], _num_batches(sampler, labels, params)
     blocks_of_shards = _blocks_of_shards(roles, shard, offset)
 
     def draw_pass(generator: np.random.Generator) -> np.ndarray:
         walk = _draw_walk(blocks_of_shards, generator)
         runs = _runs(walk, world)
-        if not all(_suffices(plan, labels, run, draw) for run in runs):
-            batches = law(labels, walk, draw, generator)
+        if not all(_suffices(sampler, labels, run, params) for run in runs):
+            batches = law(labels, walk, params, generator)
             return batches[np.arange(-(-len(batches) // world) * world) % len(batches)].reshape(
-                -1, world * draw.batch_size
+                -1, world * params.batch_size
             )
-        plans = [law(labels, run, draw, generator) for run in runs]
-        longest = max(map(len, plans))
-        return np.concatenate([batches[np.arange(longest) % len(batches)] for batches in plans], axis=1)
+        of_runs = [law(labels, run, params, generator) for run in runs]
+        longest = max(map(len, of_runs))
+        return np.concatenate([batches[np.arange(longest) % len(batches)] for batches in of_runs], axis=1)
 
     # A "batch" of `epoch_of_pass` is a round here: one batch for every rank.
-    a_round = replace(draw, works_per_batch=draw.works_per_batch * world)
-    return epoch_of_pass(draw_pass, -(-num_batches // world), a_round).reshape(-1, draw.batch_size)
+    a_round = replace(params, works_per_batch=params.works_per_batch * world)
+    return epoch_of_pass(draw_pass, -(-num_batches // world), a_round).reshape(-1, params.batch_size)
 
 
-def _num_batches(plan: str, labels: np.ndarray, draw: Draw) -> int:
+def _num_batches(sampler: str, labels: np.ndarray, params: EpochParams) -> int:
     """Return the minimum number of batches in a pass; raise an Error if the images do not fill one batch."""
-    if plan == "full":
-        images_of_work = images_of_works(labels, draw)
-        least_groups = np.array([-(-len(images) // draw.images_per_work) for images in images_of_work])
-        return least_batches(least_groups, draw.works_per_batch)
-    check_sizes(labels, draw)
-    if len(labels) < draw.batch_size:
+    if sampler == "full":
+        images_of_work = images_of_works(labels, params)
+        least_groups = np.array([-(-len(images) // params.images_per_work) for images in images_of_work])
+        return least_batches(least_groups, params.works_per_batch)
+    check_sizes(labels, params)
+    if len(labels) < params.batch_size:
         raise Error(
-            f"{len(labels)} training images do not fill one batch of {draw.works_per_batch} works x"
-            f" {draw.images_per_work} images. Lower works_per_batch or images_per_work."
+            f"{len(labels)} training images do not fill one batch of {params.works_per_batch} works x"
+            f" {params.images_per_work} images. Lower works_per_batch or images_per_work."
         )
-    return -(-len(labels) // draw.batch_size)
+    return -(-len(labels) // params.batch_size)
 
 
 def _blocks_of_shards(roles: np.ndarray, shard: np.ndarray, offset: np.ndarray) -> list[list[np.ndarray]]:
@@ -117,14 +117,14 @@ def _runs(walk: Blocks, world: int) -> list[Blocks]:
     return [walk[first:end] for first, end in pairwise(cuts)]
 
 
-def _suffices(plan: str, labels: np.ndarray, run: Blocks, draw: Draw) -> bool:
+def _suffices(sampler: str, labels: np.ndarray, run: Blocks, params: EpochParams) -> bool:
     images = np.concatenate(run) if run else np.empty(0, np.int64)
-    if plan == "full":
-        return len(np.unique(labels[images])) >= draw.works_per_batch
-    return len(images) >= draw.batch_size
+    if sampler == "full":
+        return len(np.unique(labels[images])) >= params.works_per_batch
+    return len(images) >= params.batch_size
 
 
-LAWS: dict[str, Callable[[np.ndarray, Blocks, Draw, np.random.Generator], np.ndarray]] = {
+LAWS: dict[str, Callable[[np.ndarray, Blocks, EpochParams, np.random.Generator], np.ndarray]] = {
     "full": draw_groups,
     "shuffle": draw_images,
 }

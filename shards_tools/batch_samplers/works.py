@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from shards_tools.batch_samplers.epoch_params import EpochParams
 from shards_tools.errors import Error
-from shards_tools.plans.draw import Draw
 
 
 def positions_of_each(labels: np.ndarray) -> list[np.ndarray]:
@@ -12,22 +12,22 @@ def positions_of_each(labels: np.ndarray) -> list[np.ndarray]:
     return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
 
 
-def images_of_works(labels: np.ndarray, draw: Draw) -> list[np.ndarray]:
+def images_of_works(labels: np.ndarray, params: EpochParams) -> list[np.ndarray]:
     """Return the positions of each work in `labels`; raise an Error if there are fewer than P works."""
-    check_sizes(labels, draw)
+    check_sizes(labels, params)
     images_of_work = positions_of_each(np.asarray(labels))
-    if len(images_of_work) < draw.works_per_batch:
+    if len(images_of_work) < params.works_per_batch:
         raise Error(
-            f"works_per_batch={draw.works_per_batch} is more than the {len(images_of_work)} works in train."
+            f"works_per_batch={params.works_per_batch} is more than the {len(images_of_work)} works in train."
             f" Set works_per_batch to {len(images_of_work)} or less."
         )
     return images_of_work
 
 
-def check_sizes(labels: np.ndarray, draw: Draw) -> None:
+def check_sizes(labels: np.ndarray, params: EpochParams) -> None:
     """Raise an Error if there are no images, or P or K is less than 1."""
-    if len(labels) == 0 or draw.works_per_batch < 1 or draw.images_per_work < 1:
-        shape = f"{draw.works_per_batch} works x {draw.images_per_work} images"
+    if len(labels) == 0 or params.works_per_batch < 1 or params.images_per_work < 1:
+        shape = f"{params.works_per_batch} works x {params.images_per_work} images"
         raise Error(f"{len(labels)} images cannot form batches of {shape}. Use at least one of each.")
 
 

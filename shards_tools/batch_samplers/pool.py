@@ -4,18 +4,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shards_tools.plans.draw import Draw
-from shards_tools.plans.works import positions_of_each
+from shards_tools.batch_samplers.epoch_params import EpochParams
+from shards_tools.batch_samplers.works import positions_of_each
 from shards_tools.writer import IMAGES_PER_BLOCK
 
 POOL_IMAGES = 4_096  # 256 full blocks: with fewer, neighbors share batches again; more cost memory
 
 
 def draw_groups(
-    labels: np.ndarray, run: Sequence[np.ndarray], draw: Draw, generator: np.random.Generator
+    labels: np.ndarray, run: Sequence[np.ndarray], params: EpochParams, generator: np.random.Generator
 ) -> np.ndarray:
     """Return batches of P distinct works x K images [num_batches, P * K] from blocks that arrive in `run` order."""
-    pool = _Pool(labels, run, draw, generator)
+    pool = _Pool(labels, run, params, generator)
     batches = []
     while pool.fill():
         works = pool.choose_works()
@@ -24,13 +24,13 @@ def draw_groups(
 
 
 def draw_images(
-    labels: np.ndarray, run: Sequence[np.ndarray], draw: Draw, generator: np.random.Generator
+    labels: np.ndarray, run: Sequence[np.ndarray], params: EpochParams, generator: np.random.Generator
 ) -> np.ndarray:
     """Return batches of any images [num_batches, P * K] from blocks that arrive in the order of `run`.
 
     The last batch is filled with repeats from the images that arrived last.
     """
-    images, size = np.concatenate(run), draw.batch_size
+    images, size = np.concatenate(run), params.batch_size
     pool, end, batches = np.empty(0, np.int64), 0, []
     while len(pool) or end < len(images):
         start, end = end, min(len(images), end + max(POOL_IMAGES, size) - len(pool))
@@ -48,9 +48,9 @@ class _Pool:
     """Images that have arrived: fresh ones wait for a group, used ones may fill a group."""
 
     def __init__(
-        self, labels: np.ndarray, run: Sequence[np.ndarray], draw: Draw, generator: np.random.Generator
+        self, labels: np.ndarray, run: Sequence[np.ndarray], params: EpochParams, generator: np.random.Generator
     ) -> None:
-        self._draw, self._generator, self._run = draw, generator, run
+        self._epoch_params, self._generator, self._run = params, generator, run
         self._images_of_work = positions_of_each(labels)  # including other runs
         works = np.unique(labels, return_inverse=True)[1]
         self._work_of_block = [int(works[block[0]]) for block in run]
@@ -59,15 +59,15 @@ class _Pool:
         self._arrived: list[list[int]] = [[] for _ in range(num_works)]
         self._fresh: list[list[int]] = [[] for _ in range(num_works)]
         self._to_come = np.bincount(works[np.concatenate(run)], minlength=num_works)  # images
-        self._left = -(-self._to_come // draw.images_per_work)  # groups with a fresh image, arrived or not
+        self._left = -(-self._to_come // params.images_per_work)  # groups with a fresh image, arrived or not
         self._ready = np.zeros(num_works, np.int64)  # groups that can be taken now
         self._last_came = np.full(num_works, -1)  # number of the work's last block
 
     def fill(self) -> bool:
         """Let blocks arrive until the pool is full enough; return False if no fresh image is left."""
-        enough = -(-max(POOL_IMAGES, self._draw.batch_size) // self._draw.images_per_work)
+        enough = -(-max(POOL_IMAGES, self._epoch_params.batch_size) // self._epoch_params.images_per_work)
         while self._num_arrived < len(self._run) and (
-            self._ready.sum() < enough or np.count_nonzero(self._ready) < self._draw.works_per_batch
+            self._ready.sum() < enough or np.count_nonzero(self._ready) < self._epoch_params.works_per_batch
         ):
             work, block = self._work_of_block[self._num_arrived], self._run[self._num_arrived].tolist()
             self._arrived[work] += block
@@ -80,7 +80,7 @@ class _Pool:
 
     def choose_works(self) -> np.ndarray:
         """Choose P works, favoring works with many groups; a work that needs every remaining batch is included."""
-        num_works, ready = self._draw.works_per_batch, np.flatnonzero(self._ready)
+        num_works, ready = self._epoch_params.works_per_batch, np.flatnonzero(self._ready)
         if len(ready) <= num_works:
             return np.concatenate([ready, self._works_to_repeat(ready, num_works - len(ready))])
         if self._num_arrived < len(self._run):
@@ -94,7 +94,7 @@ class _Pool:
 
     def take(self, work: int) -> np.ndarray:
         """Take K images of the work, fresh ones first."""
-        fresh, size = self._fresh[work], self._draw.images_per_work
+        fresh, size = self._fresh[work], self._epoch_params.images_per_work
         order = self._generator.permutation(len(fresh)).tolist()
         group = [fresh[place] for place in order[:size]]
         self._fresh[work] = [fresh[place] for place in order[size:]]
@@ -108,11 +108,11 @@ class _Pool:
         return np.resize(group, size)
 
     def _count_ready(self, work: int) -> None:
-        num_fresh, size = len(self._fresh[work]), self._draw.images_per_work
+        num_fresh, size = len(self._fresh[work]), self._epoch_params.images_per_work
         self._ready[work] = num_fresh // size if self._to_come[work] else -(-num_fresh // size)
 
     def _works_to_repeat(self, chosen: np.ndarray, num_works: int) -> np.ndarray:
         """Choose other works for the last batches from those that arrived last: their images are still in memory."""
         others = np.setdiff1d(np.flatnonzero(self._last_came >= 0), chosen)
-        latest = others[np.argsort(-self._last_came[others], kind="stable")][: 4 * self._draw.works_per_batch]
+        latest = others[np.argsort(-self._last_came[others], kind="stable")][: 4 * self._epoch_params.works_per_batch]
         return self._generator.permutation(latest)[:num_works]

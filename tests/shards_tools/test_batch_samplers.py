@@ -1,4 +1,4 @@
-"""Properties of every plan, and papers, shuffle and balanced against their definitions."""
+"""Properties of every batch sampler, and papers, shuffle and balanced against their definitions."""
 
 import math
 import random
@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shards_tools.batch_samplers import BATCH_SAMPLERS
+from shards_tools.batch_samplers.epoch_params import EpochParams
 from shards_tools.errors import Error
-from shards_tools.plans import PLANS
-from shards_tools.plans.draw import Draw
 
 counts_of_works = st.lists(st.integers(1, 40), min_size=3, max_size=12)
 batch_shapes = st.tuples(st.integers(1, 3), st.integers(1, 6))
 numbers = st.integers(0, 2**31)
-every_plan = pytest.mark.parametrize("name", PLANS)
+every_sampler = pytest.mark.parametrize("name", BATCH_SAMPLERS)
 
 
 def labels_with(counts: list[int]) -> np.ndarray:
@@ -32,21 +32,21 @@ def roles_of(labels: np.ndarray) -> np.ndarray:
 
 def make(name: str, labels: np.ndarray, shape: tuple[int, int], **changes: int) -> np.ndarray:
     settings = {"works_per_batch": shape[0], "images_per_work": shape[1], "seed": 0, "epoch": 0, **changes}
-    return PLANS[name](labels, roles_of(labels), Draw(**settings))
+    return BATCH_SAMPLERS[name](labels, roles_of(labels), EpochParams(**settings))
 
 
-@every_plan
+@every_sampler
 def test_equal_seeds_give_equal_plans_and_others_do_not(name):
     labels = labels_with([20] * 10)
-    plan = make(name, labels, (4, 4), seed=1, epoch=2)
-    assert plan.dtype == np.int64
-    assert plan.shape[1] == 16
-    np.testing.assert_array_equal(plan, make(name, labels, (4, 4), seed=1, epoch=2))
+    indices = make(name, labels, (4, 4), seed=1, epoch=2)
+    assert indices.dtype == np.int64
+    assert indices.shape[1] == 16
+    np.testing.assert_array_equal(indices, make(name, labels, (4, 4), seed=1, epoch=2))
     for other in ({"seed": 1, "epoch": 3}, {"seed": 2, "epoch": 2}):
-        assert not np.array_equal(plan, make(name, labels, (4, 4), **other))
+        assert not np.array_equal(indices, make(name, labels, (4, 4), **other))
 
 
-@every_plan
+@every_sampler
 def test_a_plan_does_not_touch_the_global_random_state(name):
     np.random.seed(0)
     before = np.random.get_state()[1].copy()
@@ -54,7 +54,7 @@ def test_a_plan_does_not_touch_the_global_random_state(name):
     np.testing.assert_array_equal(np.random.get_state()[1], before)
 
 
-@every_plan
+@every_sampler
 @settings(deadline=None, max_examples=40)
 @given(counts=st.lists(st.integers(6, 40), min_size=3, max_size=9), number=st.integers(0, 5), limit=st.integers(12, 99))
 def test_the_pieces_of_a_pass_together_are_the_pass(name, counts, number, limit):
@@ -133,8 +133,8 @@ def test_shuffle_holds_each_image_once_but_for_the_last_incomplete_batch(counts,
         with pytest.raises(Error, match="do not fill one batch"):
             make("shuffle", labels, shape, seed=seed)
         return
-    plan = make("shuffle", labels, shape, seed=seed)
-    assert len(set(plan.ravel().tolist())) == plan.size == len(labels) // size * size
+    indices = make("shuffle", labels, shape, seed=seed)
+    assert len(set(indices.ravel().tolist())) == indices.size == len(labels) // size * size
 
 
 def test_shuffle_mixes_works_as_chance_does():
@@ -148,9 +148,9 @@ def test_shuffle_mixes_works_as_chance_does():
 @given(counts_of_works, batch_shapes, numbers)
 def test_balanced_takes_works_in_rounds_and_the_images_of_each_in_turn(counts, shape, seed):
     labels = labels_with(counts)
-    plan = make("balanced", labels, shape, seed=seed)
-    assert len(plan) == math.ceil(len(labels) / math.prod(shape))
-    order = plan.ravel()
+    indices = make("balanced", labels, shape, seed=seed)
+    assert len(indices) == math.ceil(len(labels) / math.prod(shape))
+    order = indices.ravel()
     for start in range(0, len(order), len(counts)):
         drawn = labels[order[start : start + len(counts)]].tolist()
         assert len(set(drawn)) == len(drawn), "each work once in a round"
@@ -166,7 +166,7 @@ def test_balanced_draws_the_order_of_each_round():
     assert not any((first == second).all() for first, second in pairwise(rounds))
 
 
-@every_plan
+@every_sampler
 @pytest.mark.parametrize(
     ("labels", "shape", "changes", "complaint"),
     [

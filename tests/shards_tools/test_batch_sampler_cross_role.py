@@ -1,4 +1,4 @@
-"""The plan `cross_role`: different roles in every group, every image in every pass, and no longer than necessary."""
+"""The batch sampler `cross_role`: different roles in every group, every image in every pass, no batch too many."""
 
 import math
 from collections import Counter
@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shards_tools.batch_samplers.cross_role import cross_role_batches
+from shards_tools.batch_samplers.epoch_params import EpochParams
+from shards_tools.batch_samplers.full import full_batches
 from shards_tools.errors import Error
-from shards_tools.plans.cross_role import cross_role_batches
-from shards_tools.plans.draw import Draw
-from shards_tools.plans.full import full_batches
 
 # images of each role of each work
 roles_of_works = st.lists(st.lists(st.integers(1, 15), min_size=1, max_size=8), min_size=3, max_size=7)
@@ -27,8 +27,8 @@ def works_and_roles(counts: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
     return works[order], roles[order]
 
 
-def shaped(shape: tuple[int, int], *, seed: int = 0, epoch: int = 0) -> Draw:
-    return Draw(works_per_batch=shape[0], images_per_work=shape[1], seed=seed, epoch=epoch)
+def shaped(shape: tuple[int, int], *, seed: int = 0, epoch: int = 0) -> EpochParams:
+    return EpochParams(works_per_batch=shape[0], images_per_work=shape[1], seed=seed, epoch=epoch)
 
 
 def groups_needed(sizes: list[int], group_size: int) -> int:
@@ -42,10 +42,10 @@ def groups_needed(sizes: list[int], group_size: int) -> int:
 def test_every_image_comes_and_groups_are_of_different_roles(counts, shape, seed, epoch):
     works_per_batch, images_per_work = shape
     works, roles = works_and_roles(counts)
-    plan = cross_role_batches(works, roles, shaped(shape, seed=seed, epoch=epoch))
-    assert plan.dtype == np.int64
-    assert set(plan.ravel().tolist()) == set(range(len(works)))
-    for batch in plan:
+    indices = cross_role_batches(works, roles, shaped(shape, seed=seed, epoch=epoch))
+    assert indices.dtype == np.int64
+    assert set(indices.ravel().tolist()) == set(range(len(works)))
+    for batch in indices:
         assert len(set(works[batch].tolist())) == works_per_batch
         for group in batch.reshape(-1, images_per_work):
             assert len(set(works[group].tolist())) == 1
@@ -60,17 +60,17 @@ def test_every_image_comes_and_groups_are_of_different_roles(counts, shape, seed
 @given(roles_of_works, batch_shapes, numbers)
 def test_a_pass_is_no_longer_than_it_must_be(counts, shape, seed):
     works, roles = works_and_roles(counts)
-    plan = cross_role_batches(works, roles, shaped(shape, seed=seed))
+    indices = cross_role_batches(works, roles, shaped(shape, seed=seed))
     groups = [groups_needed(sizes, shape[1]) for sizes in counts]
-    assert len(plan) == max(math.ceil(sum(groups) / shape[0]), *groups)
+    assert len(indices) == max(math.ceil(sum(groups) / shape[0]), *groups)
 
 
 @settings(deadline=None)
 @given(roles_of_works, batch_shapes, numbers)
 def test_images_repeat_inside_a_group_only_where_a_role_has_too_few(counts, shape, seed):
     works, roles = works_and_roles(counts)
-    plan = cross_role_batches(works, roles, shaped(shape, seed=seed))
-    for group in plan.reshape(-1, shape[1]):
+    indices = cross_role_batches(works, roles, shaped(shape, seed=seed))
+    for group in indices.reshape(-1, shape[1]):
         sizes = counts[(works[group[0]] - 5) // 3]
         for image, uses in Counter(group.tolist()).items():
             assert uses == 1 or sizes[roles[image]] < math.ceil(shape[1] / len(sizes))
@@ -106,14 +106,14 @@ def test_all_roles_of_a_work_meet_in_one_pass():
 
 def test_where_no_role_stands_out_the_pass_is_as_long_as_the_full_one():
     works, roles = works_and_roles([[11] * 10] * 20)
-    plan = cross_role_batches(works, roles, shaped((8, 4)))
-    assert plan.shape == full_batches(works, roles, shaped((8, 4))).shape
+    indices = cross_role_batches(works, roles, shaped((8, 4)))
+    assert indices.shape == full_batches(works, roles, shaped((8, 4))).shape
 
 
 def test_a_work_of_one_role_fills_its_groups_with_it():
     works, roles = works_and_roles([[8], [8], [8]])
-    plan = cross_role_batches(works, roles, shaped((3, 4)))
-    assert sorted(plan.ravel().tolist()) == list(range(24))
+    indices = cross_role_batches(works, roles, shaped((3, 4)))
+    assert sorted(indices.ravel().tolist()) == list(range(24))
 
 
 @pytest.mark.parametrize("roles", [None, np.zeros(3, dtype=int)])

@@ -1,13 +1,13 @@
-"""The plan `papers`: torchreid's sampler, which TransReID and AGW use, to reproduce their results."""
+"""The batch sampler `papers`: torchreid's sampler, which TransReID and AGW use, to reproduce their results."""
 
 import numpy as np
 
-from shards_tools.plans.draw import Draw
-from shards_tools.plans.passes import epoch_of_pass
-from shards_tools.plans.works import images_of_works
+from shards_tools.batch_samplers.epoch_params import EpochParams
+from shards_tools.batch_samplers.passes import epoch_of_pass
+from shards_tools.batch_samplers.works import images_of_works
 
 
-def papers_batches(labels: np.ndarray, roles: np.ndarray | None, draw: Draw) -> np.ndarray:
+def papers_batches(labels: np.ndarray, roles: np.ndarray | None, params: EpochParams) -> np.ndarray:
     """Return positions in `labels`, int64 [num_batches, P * K]: P distinct works per batch, K adjacent images of each.
 
     This is torchreid's RandomIdentitySampler with other random numbers. A work's images are shuffled and divided into
@@ -18,20 +18,20 @@ def papers_batches(labels: np.ndarray, roles: np.ndarray | None, draw: Draw) -> 
     A pass does not contain every image: it lacks the remainders and the groups left at the end, different ones in each
     pass. The number of batches is random.
     """
-    images_of_work = images_of_works(labels, draw)
-    num_groups = np.array([max(len(images) // draw.images_per_work, 1) for images in images_of_work])
+    images_of_work = images_of_works(labels, params)
+    num_groups = np.array([max(len(images) // params.images_per_work, 1) for images in images_of_work])
 
     def draw_pass(generator: np.random.Generator) -> np.ndarray:
-        groups_of_work = [_groups(images, draw.images_per_work, generator) for images in images_of_work]
+        groups_of_work = [_groups(images, params.images_per_work, generator) for images in images_of_work]
         left = num_groups.copy()
         batches = []
-        while len(with_groups := np.flatnonzero(left)) >= draw.works_per_batch:
-            works = generator.choice(with_groups, draw.works_per_batch, replace=False)
+        while len(with_groups := np.flatnonzero(left)) >= params.works_per_batch:
+            works = generator.choice(with_groups, params.works_per_batch, replace=False)
             left[works] -= 1
             batches.append(np.concatenate([groups_of_work[work][left[work]] for work in works]))
         return np.stack(batches)
 
-    return epoch_of_pass(draw_pass, _most_batches(num_groups, draw.works_per_batch), draw)
+    return epoch_of_pass(draw_pass, _most_batches(num_groups, params.works_per_batch), params)
 
 
 def _groups(images: np.ndarray, group_size: int, generator: np.random.Generator) -> np.ndarray:

@@ -1,10 +1,10 @@
-"""Parameters of a plan besides the labels of the images."""
+"""Parameters of one epoch of batches, besides the labels of the images."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draw:
+class EpochParams:
     """Shape of the batches, seed and epoch."""
 
     works_per_batch: int  # P

@@ -1,13 +1,13 @@
-"""The plan `balanced`: every work equally often, regardless of its size; for recipes without a triplet loss."""
+"""The batch sampler `balanced`: every work equally often, whatever its size; for recipes without a triplet loss."""
 
 import numpy as np
 
-from shards_tools.plans.draw import Draw
-from shards_tools.plans.passes import epoch_of_pass
-from shards_tools.plans.works import check_sizes, positions_of_each
+from shards_tools.batch_samplers.epoch_params import EpochParams
+from shards_tools.batch_samplers.passes import epoch_of_pass
+from shards_tools.batch_samplers.works import check_sizes, positions_of_each
 
 
-def balanced_batches(labels: np.ndarray, roles: np.ndarray | None, draw: Draw) -> np.ndarray:
+def balanced_batches(labels: np.ndarray, roles: np.ndarray | None, params: EpochParams) -> np.ndarray:
     """Return positions in `labels`, int64 [num_batches, P * K], in which works differ by at most one occurrence.
 
     Each round contains every work once, in random order. The images of a work are used in turn, in an order that is
@@ -16,18 +16,18 @@ def balanced_batches(labels: np.ndarray, roles: np.ndarray | None, draw: Draw) -
     pass. The images of small works repeat, even within a batch if it spans more than one round. P and K only set the
     batch size.
     """
-    check_sizes(labels, draw)
+    check_sizes(labels, params)
     images_of_work = positions_of_each(np.asarray(labels))
-    num_batches = -(-len(labels) // draw.batch_size)
+    num_batches = -(-len(labels) // params.batch_size)
 
     def draw_pass(generator: np.random.Generator) -> np.ndarray:
-        num_rounds = -(-num_batches * draw.batch_size // len(images_of_work))
+        num_rounds = -(-num_batches * params.batch_size // len(images_of_work))
         rounds = [generator.permutation(len(images_of_work)) for _ in range(num_rounds)]
-        works = np.concatenate(rounds)[: num_batches * draw.batch_size]
-        plan = np.empty(len(works), dtype=np.int64)
+        works = np.concatenate(rounds)[: num_batches * params.batch_size]
+        indices = np.empty(len(works), dtype=np.int64)
         for places in positions_of_each(works):
             images = images_of_work[works[places[0]]]
-            plan[places] = np.resize(generator.permutation(images), len(places))
-        return plan.reshape(num_batches, draw.batch_size)
+            indices[places] = np.resize(generator.permutation(images), len(places))
+        return indices.reshape(num_batches, params.batch_size)
 
-    return epoch_of_pass(draw_pass, num_batches, draw)
+    return epoch_of_pass(draw_pass, num_batches, params)

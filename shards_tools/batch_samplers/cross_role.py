@@ -1,17 +1,17 @@
-"""The plan `cross_role`: P works x K images, with different roles per work and every image in every pass.
+"""The batch sampler `cross_role`: P works x K images, with different roles per work and every image in every pass.
 
 So the positives are those of cross-role retrieval: other roles of the same work.
 """
 
 import numpy as np
 
+from shards_tools.batch_samplers.epoch_params import EpochParams
+from shards_tools.batch_samplers.passes import epoch_of_pass
+from shards_tools.batch_samplers.works import draw_works, fill_up, images_of_works, least_batches, positions_of_each
 from shards_tools.errors import Error
-from shards_tools.plans.draw import Draw
-from shards_tools.plans.passes import epoch_of_pass
-from shards_tools.plans.works import draw_works, fill_up, images_of_works, least_batches, positions_of_each
 
 
-def cross_role_batches(labels: np.ndarray, roles: np.ndarray | None, draw: Draw) -> np.ndarray:
+def cross_role_batches(labels: np.ndarray, roles: np.ndarray | None, params: EpochParams) -> np.ndarray:
     """Return positions in `labels`, int64 [num_batches, P * K]: P distinct works per batch, K adjacent images of each.
 
     A pass contains every image at least once. In a group of a work with R roles, each role has at most ceil(K / R)
@@ -25,21 +25,23 @@ def cross_role_batches(labels: np.ndarray, roles: np.ndarray | None, draw: Draw)
         roles: the role of each image; roles of different works may have the same number.
     """
     if roles is None or len(roles) != len(labels):
-        raise Error(f"plan=cross_role needs the roles of {len(labels)} images. Pass one role per label.")
-    images_of_work = images_of_works(labels, draw)
+        raise Error(f"batch_sampler=cross_role needs the roles of {len(labels)} images. Pass one role per label.")
+    images_of_work = images_of_works(labels, params)
     images_of_roles = [[images[role] for role in positions_of_each(roles[images])] for images in images_of_work]
-    least_groups = np.array([_least_groups(images_of_role, draw.images_per_work) for images_of_role in images_of_roles])
-    num_batches = least_batches(least_groups, draw.works_per_batch)
+    least_groups = np.array(
+        [_least_groups(images_of_role, params.images_per_work) for images_of_role in images_of_roles]
+    )
+    num_batches = least_batches(least_groups, params.works_per_batch)
 
     def draw_pass(generator: np.random.Generator) -> np.ndarray:
-        num_groups = fill_up(least_groups, num_batches, draw.works_per_batch, generator)
-        works_BP = draw_works(num_groups, num_batches, draw.works_per_batch, generator)
-        plan_BPK = np.empty((num_batches, draw.works_per_batch, draw.images_per_work), dtype=np.int64)
+        num_groups = fill_up(least_groups, num_batches, params.works_per_batch, generator)
+        works_BP = draw_works(num_groups, num_batches, params.works_per_batch, generator)
+        plan_BPK = np.empty((num_batches, params.works_per_batch, params.images_per_work), dtype=np.int64)
         for work, images_of_role in enumerate(images_of_roles):
-            plan_BPK[works_BP == work] = _deal(images_of_role, int(num_groups[work]), draw.images_per_work, generator)
+            plan_BPK[works_BP == work] = _deal(images_of_role, int(num_groups[work]), params.images_per_work, generator)
         return plan_BPK.reshape(num_batches, -1)
 
-    return epoch_of_pass(draw_pass, num_batches, draw)
+    return epoch_of_pass(draw_pass, num_batches, params)
 
 
 def _most_of_a_role(num_roles: int, group_size: int) -> int:

@@ -1,32 +1,32 @@
-"""The plan `full`: P works x K images, every image in every pass."""
+"""The batch sampler `full`: P works x K images, every image in every pass."""
 
 import numpy as np
 
-from shards_tools.plans.draw import Draw
-from shards_tools.plans.passes import epoch_of_pass
-from shards_tools.plans.works import draw_works, fill_up, images_of_works, least_batches
+from shards_tools.batch_samplers.epoch_params import EpochParams
+from shards_tools.batch_samplers.passes import epoch_of_pass
+from shards_tools.batch_samplers.works import draw_works, fill_up, images_of_works, least_batches
 
 
-def full_batches(labels: np.ndarray, roles: np.ndarray | None, draw: Draw) -> np.ndarray:
+def full_batches(labels: np.ndarray, roles: np.ndarray | None, params: EpochParams) -> np.ndarray:
     """Return positions in `labels`, int64 [num_batches, P * K]: P distinct works per batch, K adjacent images of each.
 
     A pass contains every image at least once. A work's images are divided into groups of K. The last group is filled
     with other images of the work (with repeats if it has fewer than K), and the last batch with repeated groups. A work
     with more than 1/P of all groups makes the pass longer: it needs one batch per group, and the other works repeat.
     """
-    images_of_work = images_of_works(labels, draw)
-    least_groups = np.array([-(-len(images) // draw.images_per_work) for images in images_of_work])
-    num_batches = least_batches(least_groups, draw.works_per_batch)
+    images_of_work = images_of_works(labels, params)
+    least_groups = np.array([-(-len(images) // params.images_per_work) for images in images_of_work])
+    num_batches = least_batches(least_groups, params.works_per_batch)
 
     def draw_pass(generator: np.random.Generator) -> np.ndarray:
-        num_groups = fill_up(least_groups, num_batches, draw.works_per_batch, generator)
-        works_BP = draw_works(num_groups, num_batches, draw.works_per_batch, generator)
-        plan_BPK = np.empty((num_batches, draw.works_per_batch, draw.images_per_work), dtype=np.int64)
+        num_groups = fill_up(least_groups, num_batches, params.works_per_batch, generator)
+        works_BP = draw_works(num_groups, num_batches, params.works_per_batch, generator)
+        plan_BPK = np.empty((num_batches, params.works_per_batch, params.images_per_work), dtype=np.int64)
         for work, images in enumerate(images_of_work):
-            plan_BPK[works_BP == work] = _deal(images, num_groups[work], draw.images_per_work, generator)
+            plan_BPK[works_BP == work] = _deal(images, num_groups[work], params.images_per_work, generator)
         return plan_BPK.reshape(num_batches, -1)
 
-    return epoch_of_pass(draw_pass, num_batches, draw)
+    return epoch_of_pass(draw_pass, num_batches, params)
 
 
 def _deal(images: np.ndarray, num_groups: int, group_size: int, generator: np.random.Generator) -> np.ndarray:
