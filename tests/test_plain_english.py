@@ -18,14 +18,6 @@ UNFINISHED = (
     "platform/",
     "tests/",
     "trainables/__init__.py",
-    "trainables/checkpoint.py",
-    "trainables/listing.py",
-    "trainables/losses/",
-    "trainables/models/__init__.py",
-    "trainables/models/open_networks.py",
-    "trainables/optimizer.py",
-    "trainables/recipes/",
-    "trainables/train.py",
 )
 # Phrases, not words: "stands for" and "beside" alone have honest uses. A phrase may continue on the next line.
 PHRASES = (
@@ -44,7 +36,7 @@ BRITISH = re.compile(
 )
 CODE = re.compile(r"```.+?```|`[^`]+`", re.DOTALL)
 # Former names of keys, which are still accepted; in prose only between backquotes.
-BRITISH_NAMES = {"centre", "centres", "optimiser"}
+BRITISH_NAMES = {"centre", "centre_weight", "centres", "optimiser", "sub_centres"}
 
 
 @cache

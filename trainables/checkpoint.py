@@ -1,9 +1,10 @@
-"""A checkpoint is a folder: weights, training state, and what they are; more within an epoch, and of running means.
+"""Checkpoints: folders with the weights, the training state and a description of both.
 
-`weights.safetensors` holds the model that is evaluated, `state.pt` optimizer and losses (tensors and numbers alone,
-read with `weights_only=True`), `trained.safetensors` the model that is trained where the evaluated one is its running
-mean, `epoch.pt` how far an epoch has come where one is under way, and `checkpoint.json` the rest: written last, so that
-a folder without it is no checkpoint.
+- `weights.safetensors`: the evaluated model.
+- `trained.safetensors`: the trained model, if the evaluated one is its moving average.
+- `state.pt`: the optimizer and the losses; only tensors and numbers, read with `weights_only=True`.
+- `epoch.pt`: the position within an unfinished epoch.
+- `checkpoint.json`: everything else. It is written last, so a folder without it is not a checkpoint.
 """
 
 import dataclasses
@@ -37,30 +38,30 @@ WEIGHTS_NAME = "weights.safetensors"
 TRAINED_NAME = "trained.safetensors"
 STATE_NAME = "state.pt"
 INFO_NAME = "checkpoint.json"
-EVALUATED = (WEIGHTS_NAME, INFO_NAME)  # what `load_model` reads
+EVALUATED = (WEIGHTS_NAME, INFO_NAME)  # files that `load_model` reads
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointInfo:
-    """What a checkpoint is, as `checkpoint.json` says it."""
+    """The content of `checkpoint.json`."""
 
     recipe: Recipe
     fingerprint: str  # of the data
     fold: int
     seed: int
-    epoch: int  # the last whole one
-    metrics: dict[str, float]  # as they were reported
-    works: tuple[str, ...]  # trained on, in the order of the classifier's rows
-    vocabulary: tuple[str, ...]  # the words of tags, in the order of their embeddings; none where no tags are read
+    epoch: int  # the last completed one
+    metrics: dict[str, float]  # as reported after this epoch
+    works: tuple[str, ...]  # that it was trained on, in the order of the classifier's rows
+    vocabulary: tuple[str, ...]  # of tags, in the order of their embeddings; empty if the recipe reads none
     num_threads: int
-    reading: str  # how the training images were read; see shards_tools/images.py
+    reading: str  # how images were read; see shards_tools/images.py
     versions: dict[str, str]
-    # the user's own code, as it was given with --import -> SHA-256; a file by its absolute path
+    # the user's code: the argument of --import, absolute if it is a file -> SHA-256
     plugins: dict[str, str] = field(default_factory=dict)
 
 
 def versions() -> dict[str, str]:
-    """The versions that a training's numbers depend on."""
+    """Return the versions of Python and of the packages that a training's results depend on."""
     return {
         "python": sys.version.split()[0],
         "torch": torch.__version__,
@@ -70,21 +71,26 @@ def versions() -> dict[str, str]:
 
 
 def read_info(folder: Path, *, any_code: bool = False) -> CheckpointInfo:
-    """What the checkpoint in `folder` is.
+    """Return the content of the `checkpoint.json` in `folder`.
 
     Args:
-        any_code: accept it although the user's own code has changed since it was written.
+        any_code: accept a checkpoint even if the user's code has changed since it was written.
+
+    Raises:
+        Error: there is no checkpoint, it has another format, it needs names that are not registered, or it was written
+            with another version of the user's code.
     """
     path = folder / INFO_NAME
     if not path.is_file():
-        raise Error(f"{folder} holds no checkpoint: there is no {INFO_NAME} in it. Name the folder that holds one.")
+        raise Error(f"{folder} holds no checkpoint: it has no {INFO_NAME}. Use the folder that contains this file.")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as failure:
-        raise Error(f"{path} is not readable as JSON ({failure}). Take another checkpoint.") from failure
+        raise Error(f"{path} is not valid JSON ({failure}). Use another checkpoint.") from failure
     missing = {each.name for each in dataclasses.fields(CheckpointInfo)} - set(values) - {"plugins"}
     if values.get("format") != FORMAT or missing:
-        raise Error(f"{path} has format {values.get('format')!r}, not {FORMAT}. Take another checkpoint.")
+        found = values.get("format")
+        raise Error(f"{path} has format {found!r}, not {FORMAT}. Use the version that wrote it, or another checkpoint.")
     values.pop("format")
     metrics = {name: math.nan if value is None else value for name, value in values["metrics"].items()}
     plugins = values.get("plugins", {})
@@ -109,13 +115,13 @@ def _refuse_unregistered(folder: Path, recipe: Mapping[str, Any], plugins: Mappi
 
 
 def _refuse_changed_code(folder: Path, recipe: Mapping[str, Any], plugins: Mapping[str, str]) -> None:
-    """Refuse a checkpoint that was written with other code of the user's than is loaded now."""
+    """Refuse a checkpoint that was written with another version of the user's code than the loaded one."""
     if accepts_changed_code():
         return
     changed = changed_plugins(plugins)
     needs_own_code = any(recipe.get(key) in registry.added for key, registry in REGISTRIES.items())
     if needs_own_code and not set(plugins.values()) & set(plugin_hashes().values()):
-        changed += plugins  # its names are registered by code that it does not know
+        changed += plugins  # the code that registers its names now is not the code that it records
     if changed:
         raise Error(
             f"{folder} was trained with another version of {changed[0]}. Restore that version, or add"
@@ -124,9 +130,13 @@ def _refuse_changed_code(folder: Path, recipe: Mapping[str, Any], plugins: Mappi
 
 
 def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Model, CheckpointInfo]:
-    """The checkpoint's model in evaluation mode, and what it is."""
+    """Return the checkpoint's evaluated model, in evaluation mode, and the content of its `checkpoint.json`.
+
+    Raises:
+        Error: the checkpoint is damaged or does not fit the recipe's model, or `read_info` refuses it.
+    """
     info = read_info(folder)
-    # its weights are in the checkpoint: none are fetched; and it is not trained: no activations are made again
+    # the checkpoint has all weights, and without a backward pass no activations are recomputed
     recipe = dataclasses.replace(info.recipe, pretrained=False, weights_file=None, activation_checkpointing=False)
     model = build_model(recipe, len(info.works), len(info.vocabulary))
     load_weights(model, folder / WEIGHTS_NAME)
@@ -134,16 +144,20 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Model,
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """The weights of the checkpoint's evaluated model, by name."""
+    """Return the weights of the checkpoint's evaluated model by name."""
     return _read_tensors(folder / WEIGHTS_NAME)
 
 
 def load_weights(model: nn.Module, file: Path) -> None:
-    """Fill the model from a checkpoint's file; refuses by name what is missing, too much, or of another shape."""
+    """Load the weights of a checkpoint's file into the model.
+
+    Raises:
+        Error: the file cannot be read, or its tensors do not match the model's by name and shape.
+    """
     weights = _read_tensors(file)
     expected = model.state_dict()
     misfits = [f"{name} is missing" for name in expected.keys() - weights.keys()]
-    misfits += [f"{name} is too much" for name in weights.keys() - expected.keys()]
+    misfits += [f"{name} is unexpected" for name in weights.keys() - expected.keys()]
     misfits += [
         f"{name} is {tuple(weights[name].shape)}, not {tuple(expected[name].shape)}"
         for name in expected.keys() & weights.keys()
@@ -152,8 +166,8 @@ def load_weights(model: nn.Module, file: Path) -> None:
     if misfits:
         more = f", and {len(misfits) - 3} more" if len(misfits) > 3 else ""
         raise Error(
-            f"{file} does not fit the recipe's model: {'; '.join(sorted(misfits)[:3])}{more}. It was written by another"
-            " version: use that version, or train the recipe again."
+            f"{file} does not fit the recipe's model: {'; '.join(sorted(misfits)[:3])}{more}. Use the version"
+            " that wrote it, or train the recipe again."
         )
     model.load_state_dict(weights)
 
@@ -162,12 +176,12 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except (OSError, safetensors.SafetensorError) as failure:
-        raise Error(f"{file} could not be read ({failure}). Take another checkpoint.") from failure
+        raise Error(f"{file} could not be read ({failure}). Use another checkpoint.") from failure
 
 
 def as_json(info: CheckpointInfo) -> str:
-    """The text of `checkpoint.json`."""
+    """Return the text of `checkpoint.json`; NaN and infinite metrics become null."""
     values = dataclasses.asdict(info)
-    # JSON has no NaN: null stands for it
+    # JSON has no NaN
     values["metrics"] = {name: value if math.isfinite(value) else None for name, value in info.metrics.items()}
     return json.dumps({"format": FORMAT, **values}, indent=1) + "\n"

@@ -1,4 +1,4 @@
-"""What there is to train: every recipe with the size of its network."""
+"""Lists the recipes with the sizes of their networks."""
 
 import csv
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ SIZES = ("num_parameters", "feature_dim", "tokens")
 
 
 def list_recipes() -> list[dict[str, Any]]:
-    """One entry per recipe, as `--list --json` prints it."""
+    """Return the names and sizes of every recipe, as `--list --json` prints them."""
     return [describe(recipe) for recipe in RECIPES.values()]
 
 
 def print_list(recipes: Sequence[dict[str, Any]]) -> None:
-    """A line for each recipe, for people; the tiny twins, which have the names of their papers' rows, are left out."""
+    """Print one line per recipe, without the tiny forms of other recipes."""
     names = {entry["name"] for entry in recipes}
     shown = [entry for entry in recipes if entry["name"].removesuffix("-tiny") not in names - {entry["name"]}]
     width = max(len(entry["name"]) for entry in shown) + 2
@@ -29,14 +29,15 @@ def print_list(recipes: Sequence[dict[str, Any]]) -> None:
         row = f"{entry['table']}, {entry['row']}" if entry["table"] else RECIPES[entry["name"]].preset or "ours"
         size = f"{entry['num_parameters'] / 1e6:8.2f} M{entry['tokens']:8}"
         say(f"{entry['name']:{width}}{entry['backbone']:26}{size}  {row}")
-    say("NAME-tiny is the tiny form of each.")
+    say("Recipes at paper scale also have a tiny form, NAME-tiny.")
 
 
 def describe(recipe: Recipe) -> dict[str, Any]:
     """Return a recipe's names and sizes.
 
-    `num_parameters` leaves out the classifiers, whose size the data decide; `feature_dim` is the dimension of the test
-    feature; `tokens` is the number of patches without the class token, or of positions of the last feature map.
+    - `num_parameters`: without the classifiers, whose size depends on the data.
+    - `feature_dim`: dimension of the test feature.
+    - `tokens`: number of patches without the class token, or of positions in the last feature map.
     """
     counted = dict(zip(SIZES, _sizes_of(recipe), strict=True))
     return {
@@ -49,7 +50,7 @@ def describe(recipe: Recipe) -> dict[str, Any]:
 
 
 def _sizes_of(recipe: Recipe) -> tuple[int, ...]:
-    """Return the sizes from the table, or count them for a recipe that is not in it as it is."""
+    """Return the sizes from the table, or count them if the table does not have exactly this recipe."""
     if RECIPES.get(recipe.name) is recipe and recipe.name in _table():
         return _table()[recipe.name]
     from trainables.sizes import sizes_of  # imports torch, which takes seconds

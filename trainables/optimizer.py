@@ -1,4 +1,4 @@
-"""The optimizer and its parameter groups, each with a learning rate and a decay of its own."""
+"""The optimizer and its parameter groups, each with its own learning rate and weight decay."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -18,15 +18,17 @@ KINDS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 
 def build_optimizer(model: Model, recipe: Recipe, losses: nn.Module | None = None) -> torch.optim.Optimizer:
-    """SGD, Adam or AdamW over all that trains; each group's `lr_factor` is its learning rate over the recipe's.
+    """Return the recipe's optimizer over all parameters that are trained.
+
+    Every parameter group has an `lr_factor`: its learning rate relative to the recipe's.
 
     Args:
-        losses: whose own weights are trained too, as those of the head are.
+        losses: a module whose parameters are trained too, like those of the head.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
     depths = depths_below_head(model) if recipe.layer_lr_decay < 1 else {}
-    own = [] if losses is None else losses.named_parameters()
-    for name, weight in (*model.named_parameters(), *own):
+    of_losses = [] if losses is None else losses.named_parameters()
+    for name, weight in (*model.named_parameters(), *of_losses):
         if not weight.requires_grad:
             continue
         factor = recipe.bias_lr_factor if name.endswith("bias") else 1.0
@@ -40,19 +42,19 @@ def build_optimizer(model: Model, recipe: Recipe, losses: nn.Module | None = Non
             for (factor, decay), weights in groups.items()
         ],
         lr=recipe.lr,
-        fused=True,  # one pass over all weights instead of one for each
+        fused=True,  # one pass over all weights instead of one per weight
         **settings,
     )
 
 
 def depths_below_head(model: Model) -> dict[str, int]:
-    """How many layers each weight of the backbone stands below the head, from 1 on."""
+    """Return how many layers below the head each weight of the backbone is; the last layer is 1."""
     layers: dict[str, int] = model.backbone.layers()  # type: ignore[operator]
     num_layers = max(layers.values()) + 1
     return {f"backbone.{name}": num_layers - layer for name, layer in layers.items()}
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, moment: Moment) -> None:
-    """Give every group its learning rate of this moment."""
+    """Set the learning rate of every group for this position in the training."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(recipe, moment, group["lr_factor"])

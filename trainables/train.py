@@ -1,4 +1,4 @@
-"""`python -m trainables.train`: one training, nothing but the loop."""
+"""`python -m trainables.train`: train one recipe, without a search."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ EXAMPLE = """example:
 
 
 def main(arguments: Sequence[str] | None) -> None:
-    """Train one recipe, or list them all."""
+    """Train one recipe, or list all recipes."""
     options = _parser().parse_args(arguments)
     load_plugins(options.import_, accept_changed_code=options.accept_changed_code)
     if options.list:
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None) -> None:
         return
     for name in ("recipe", "data", "out"):
         if getattr(options, name) is None:
-            raise Error(f"--{name} is missing. See: python -m trainables.train --help.")
+            raise Error(f"--{name} is missing. See `python -m trainables.train --help`.")
     from trainables.run_recipe import run_recipe  # imports torch, which takes seconds
 
     run_recipe(options)
@@ -37,10 +37,10 @@ def _parser() -> Parser:
     parser.add_argument("--recipe", metavar="NAME", help="the name of a recipe; see --list")
     parser.add_argument("--data", metavar="SHARDS", help="shards: a folder, https://, s3:// or gs://")
     parser.add_argument("--out", type=Path, metavar="DIR", help="output folder; the same command resumes from it")
-    parser.add_argument("--epochs", type=positive_int, metavar="N", help="instead of the recipe's")
-    parser.add_argument("--fold", type=int, default=0, metavar="K", help="fold to validate on (default 0)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
-    parser.add_argument("--reading", choices=READINGS, default="auto", help="how images are read; default: what fits")
+    parser.add_argument("--epochs", type=positive_int, metavar="N", help="number of epochs; default: the recipe's")
+    parser.add_argument("--fold", type=int, default=0, metavar="K", help="fold to validate on; default 0")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="random seed; default 0")
+    parser.add_argument("--reading", choices=READINGS, default="auto", help="how to read images; default: what fits")
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="set the recipe's fields"
     )

@@ -275,8 +275,11 @@ def test_without_tags_no_vocabulary_is_kept(tagged, tmp_path):
     ("values", "message"),
     [
         ({"text_tokens": 2}, "text_tokens=2 .* 0, or at least 3"),
-        ({"mask_warmup": 0.6, "mask_cooldown": 0.6}, "are more than the whole training"),
-        ({"exclusion_weight": 0.1, "exclusion_distance": 6}, "exclusion_distance=6 .* less than the 6 blocks"),
+        ({"mask_warmup": 0.6, "mask_cooldown": 0.6}, "add up to more than 1. Lower one"),
+        (
+            {"exclusion_weight": 0.1, "exclusion_distance": 6},
+            "exclusion_distance=6 .* less than 6, the number of blocks",
+        ),
         ({"backbone": "resnet18_32"}, "backbone='resnet18_32' .* a vision transformer"),
     ],
 )

@@ -126,7 +126,7 @@ def test_with_few_works_the_images_of_each_are_raised(small_recipe, num_works, e
 
 
 def test_a_single_work_is_refused(small_recipe):
-    with pytest.raises(Error, match="1 work to train on gives no negatives"):
+    with pytest.raises(Error, match="needs at least 2 works, but train has 1"):
         small_recipe().batch_shape(1)
 
 

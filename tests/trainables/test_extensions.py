@@ -248,8 +248,16 @@ def test_a_factory_reads_the_recipe_and_a_file_of_weights_replaces_its_own(tmp_p
 @pytest.mark.parametrize(
     ("factory", "settings", "message"),
     [
-        (lambda recipe: None, {}, "backbone=flat: its factory returned NoneType, not an nn.Module with num_features"),
-        (lambda recipe: nn.Identity(), {}, "its factory returned Identity, not an nn.Module with num_features"),
+        (
+            lambda recipe: None,
+            {},
+            "backbone=flat: its factory returned NoneType. Let it return an nn.Module with num_f",
+        ),
+        (
+            lambda recipe: nn.Identity(),
+            {},
+            "its factory returned Identity. Let it return an nn.Module with num_features",
+        ),
         (lambda recipe: Flat(6, 5), {}, "backbone=flat returned 2 x 5. Let it return B x num_features, B x 6"),
         (lambda recipe: Flat(5, 5), {"activation_checkpointing": True}, "flat cannot recompute its activations"),
     ],

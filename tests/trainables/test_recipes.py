@@ -56,9 +56,9 @@ def test_keys_may_be_given_under_their_former_names():
 
 
 def test_a_key_under_both_names_is_refused():
-    with pytest.raises(Error, match=r"optimiser is the former name of optimizer. Give one of the two."):
+    with pytest.raises(Error, match=r"optimiser is the former name of optimizer, and both are set. Remove optimiser."):
         override(TINY, {"optimiser": "sgd", "optimizer": "adamw"})
-    with pytest.raises(Error, match=r"plan is the former name of batch_sampler. Give one of the two."):
+    with pytest.raises(Error, match=r"plan is the former name of batch_sampler, and both are set. Remove plan."):
         parse_settings(["plan=full", "batch_sampler=shuffle"], TINY)
 
 
@@ -99,7 +99,7 @@ def test_what_a_recipe_is_cannot_be_set(key):
         ({"works_per_batch": 1}, "works_per_batch=1 .* no image has a negative"),
         ({"images_per_epoch": 8}, "images_per_epoch=8 .* one batch of 64"),
         ({"pretrained": True}, "has no pretrained weights"),
-        ({"weights_file": "x.pth"}, "weights_file='x.pth' .* none where pretrained=false"),
+        ({"weights_file": "x.pth"}, "weights_file='x.pth' .* none with pretrained=false"),
         ({"id_loss": "arcface", "label_smoothing": 0.1}, "label_smoothing=0.1 .* 0 with id_loss=arcface"),
         ({"sub_centers": 2}, "sub_centers=2 .* 1 with id_loss=softmax"),
         ({"milestones": [3, 2]}, r"milestones=\(3, 2\) .* each larger than the one before"),
@@ -110,11 +110,11 @@ def test_what_a_recipe_is_cannot_be_set(key):
         ({"layer_lr_decay": 1.2}, "layer_lr_decay=1.2 .* at most 1"),
         ({"micro_batch": 0}, "micro_batch=0 .* above 0"),
         ({"evaluation_px": 20}, "evaluation_px=20 .* 0, or at least image_size"),
-        ({"stride_px": 99}, "stride_px=99 .* the patch's size"),
+        ({"stride_px": 99}, "stride_px=99 .* the patch size"),
         ({"image_size": 7}, "image_size=7 .* at least one patch"),
         ({"drop_path": 1.0}, "drop_path=1.0 .* below 1"),
         ({"jpm": True, "jpm_parts": 9999}, "jpm_parts=9999 .* at most"),
-        ({"jpm": True, "jpm_groups": 7, "image_size": 48, "stride_px": 8}, "jpm_groups=7 does not split"),
+        ({"jpm": True, "jpm_groups": 7, "image_size": 48, "stride_px": 8}, "jpm_groups=7 divides neither"),
         ({"pixel_std": [0.5, 0.5]}, "pixel_std=.* one value per channel"),
         ({"pixel_std": "0.5"}, "pixel_std='0.5' is str, not three numbers"),
     ],
@@ -153,7 +153,11 @@ def test_settings_from_the_command_line_are_read_as_their_fields_types():
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("lr", "'lr' has no value"), ("lr=fast", "lr=fast is not a number"), ("jpm=1", "jpm=1 is not true or false")],
+    [
+        ("lr", "'lr' has no value"),
+        ("lr=fast", "lr=fast is invalid: it must be a number"),
+        ("jpm=1", "jpm=1 is invalid: it must be true or false"),
+    ],
 )
 def test_a_setting_that_cannot_be_read_is_named(text, message):
     with pytest.raises(Error, match=message):

@@ -132,7 +132,7 @@ def test_the_image_size_stays_the_recipes_unless_it_is_native():
     assert override(tiny, parse_settings(words, tiny)).image_size == 384
     with pytest.raises(Error, match="image_size=native works only with backbone=timm/NAME"):
         override(tiny, {"image_size": "native"})
-    with pytest.raises(Error, match="image_size=native is not an integer"):
+    with pytest.raises(Error, match="image_size=native is invalid: it must be an integer"):
         parse_settings(["image_size=native"], get_recipe("agw-tiny"))
 
 

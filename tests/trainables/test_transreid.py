@@ -200,5 +200,5 @@ def test_upstreams_small_transformer_scales_its_attention_by_all_channels():
 @pytest.mark.parametrize("id_loss", ["arcface", "cosface", "circle"])
 def test_margins_with_jpm_are_refused_by_name(small_recipe, id_loss):
     small_recipe(id_loss=id_loss, jpm=False)
-    with pytest.raises(Error, match=f"id_loss='{id_loss}' with jpm=true has no local classifiers"):
+    with pytest.raises(Error, match=f"id_loss='{id_loss}' cannot be combined with jpm=true"):
         small_recipe(id_loss=id_loss, jpm=True)

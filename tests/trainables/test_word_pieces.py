@@ -88,5 +88,5 @@ def test_a_vocabulary_in_another_layout_is_refused_by_line(tmp_path, tagged):  #
 
 
 def test_a_vocabulary_without_word_pieces_is_refused():
-    with pytest.raises(Error, match=r"vocabulary_file='vocab.txt' .* none where tokenizer=tags"):
+    with pytest.raises(Error, match=r"vocabulary_file='vocab.txt' .* none with tokenizer=tags"):
         small(vocabulary_file="vocab.txt")

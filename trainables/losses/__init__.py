@@ -1,1 +1,1 @@
-"""The losses, one thing per file; a recipe says which and how much of each. `registry` knows them by name."""
+"""The losses that a recipe chooses and weights, by their names in `registry`."""

@@ -1,4 +1,4 @@
-"""Losses over class logits: cross-entropy, and its forms with a margin over cosines.
+"""Losses over class logits: cross-entropy, and its variants with a margin over cosines.
 
 B batch, N works.
 """
@@ -36,36 +36,40 @@ def circle(recipe: Recipe) -> LossFunction:
 
 
 def arcface_logits(cosines_BN: Tensor, works_B: Tensor, recipe: Recipe) -> Tensor:
-    """s cos(theta + m) for the own work, s cos(theta) for the others.
+    """Return ArcFace's logits, B x N: s cos(theta + m) for the true work, s cos(theta) for the others.
 
-    Deng et al. 2019 (arXiv 1801.07698), eq. 3. Where theta + m passes pi, the own cosine is lowered by m sin(m), as in
-    its authors' code, so that it keeps falling.
+    Deng et al. 2019 (arXiv 1801.07698), eq. 3. If theta + m exceeds pi, m sin(m) is subtracted from the cosine of the
+    true work instead, as in the authors' code, so that the logit keeps falling with theta.
     """
-    own_B1, margin = _own(cosines_BN, works_B), torch.tensor(recipe.id_margin)
-    angle_B1 = torch.acos(own_B1.clamp(-1 + 1e-7, 1 - 1e-7))
+    true_B1, margin = _of_true_work(cosines_BN, works_B), torch.tensor(recipe.id_margin)
+    angle_B1 = torch.acos(true_B1.clamp(-1 + 1e-7, 1 - 1e-7))
     moved_B1 = torch.where(
-        angle_B1 + margin <= torch.pi, torch.cos(angle_B1 + margin), own_B1 - margin * torch.sin(margin)
+        angle_B1 + margin <= torch.pi, torch.cos(angle_B1 + margin), true_B1 - margin * torch.sin(margin)
     )
     return recipe.id_scale * cosines_BN.scatter(1, works_B[:, None], moved_B1)
 
 
 def cosface_logits(cosines_BN: Tensor, works_B: Tensor, recipe: Recipe) -> Tensor:
-    """s (cos(theta) - m) for the own work (Wang et al. 2018, arXiv 1801.09414, eq. 4)."""
-    moved_B1 = _own(cosines_BN, works_B) - recipe.id_margin
+    """Return CosFace's logits, B x N: s (cos(theta) - m) for the true work, s cos(theta) for the others.
+
+    Wang et al. 2018 (arXiv 1801.09414), eq. 4.
+    """
+    moved_B1 = _of_true_work(cosines_BN, works_B) - recipe.id_margin
     return recipe.id_scale * cosines_BN.scatter(1, works_B[:, None], moved_B1)
 
 
 def circle_logits(cosines_BN: Tensor, works_B: Tensor, recipe: Recipe) -> Tensor:
-    """Each cosine weighted by how far it is from where it should be (Sun et al. 2020, arXiv 2002.10857, section 3.3).
+    """Return the circle loss's logits, B x N: each cosine is weighted by its distance from its optimum.
 
-    Own: s [1 + m - cos]+ (cos - (1 - m)); others: s [cos + m]+ (cos - m). The weights have no gradient.
+    Sun et al. 2020 (arXiv 2002.10857), section 3.3. True work: s [1 + m - cos]+ (cos - (1 - m)); others: s [cos + m]+
+    (cos - m). No gradient flows through the weights in square brackets.
     """
     margin = recipe.id_margin
-    own_B1 = _own(cosines_BN, works_B)
-    moved_B1 = (1 + margin - own_B1.detach()).clamp(min=0) * (own_B1 - (1 - margin))
+    true_B1 = _of_true_work(cosines_BN, works_B)
+    moved_B1 = (1 + margin - true_B1.detach()).clamp(min=0) * (true_B1 - (1 - margin))
     others_BN = (cosines_BN.detach() + margin).clamp(min=0) * (cosines_BN - margin)
     return recipe.id_scale * others_BN.scatter(1, works_B[:, None], moved_B1)
 
 
-def _own(cosines_BN: Tensor, works_B: Tensor) -> Tensor:
+def _of_true_work(cosines_BN: Tensor, works_B: Tensor) -> Tensor:
     return cosines_BN.gather(1, works_B[:, None])

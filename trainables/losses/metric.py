@@ -1,6 +1,8 @@
 """Losses over embeddings: a factory for each `metric_loss` of `registry`.
 
-B batch, D width. Features come as float32: distances cancel in bfloat16.
+Features are float32, because distances would lose their precision to cancellation in bfloat16.
+
+B batch, D width.
 """
 
 from collections.abc import Callable
@@ -17,12 +19,12 @@ LossFunction = Callable[[Tensor, Tensor], Tensor]  # (features BD, works B) -> t
 
 
 def soft_triplet(recipe: RankingRecipe) -> LossFunction:
-    """Return the triplet loss of the hardest pairs without a margin."""
+    """Return the batch-hard triplet loss with a soft margin."""
     return soft_margin_triplet
 
 
 def triplet(recipe: RankingRecipe) -> LossFunction:
-    """Return the triplet loss of the hardest pairs with the recipe's margin."""
+    """Return the batch-hard triplet loss with the margin `metric_margin`."""
     return partial(hard_margin_triplet, margin=recipe.metric_margin)
 
 
@@ -32,12 +34,15 @@ def wrt(recipe: RankingRecipe) -> LossFunction:
 
 
 def wrt_agw(recipe: RankingRecipe) -> LossFunction:
-    """Return the same loss in the arithmetic of AGW's code."""
+    """Return AGW's weighted regularized triplet loss in the arithmetic of its code."""
     return weighted_triplet_as_agw
 
 
 def circle(recipe: RankingRecipe) -> nn.Module:
-    """Return the circle loss: Sun et al. 2020 (arXiv 2002.10857), eq. 6; the paper uses 0.25 and 256 for re-ID."""
+    """Return the circle loss: Sun et al. 2020 (arXiv 2002.10857), eq. 6.
+
+    For re-identification the paper uses a margin of 0.25 and a scale of 256.
+    """
     loss: nn.Module = CircleLoss(m=recipe.metric_margin, gamma=recipe.metric_scale)
     return loss
 

@@ -1,4 +1,4 @@
-"""The losses that recipes may name. Reading this needs no torch: a loss is imported when it is first built."""
+"""The losses that recipes can name. This module needs no torch: a loss is imported when it is first built."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,23 +8,23 @@ from shards_tools.registry import Registry
 from trainables.factories import check_factory
 
 Factory = Callable[..., Any] | str  # "module:function" is imported on first use
-ARGUMENTS = ("recipe", "num_classes", "feature_dim")  # of a factory
+ARGUMENTS = ("recipe", "num_classes", "feature_dim")  # that a factory may take
 
 
 @dataclass(frozen=True)
 class MetricLoss:
-    """A loss between the images of a batch: `factory` returns (features BD, labels B) -> scalar."""
+    """A loss over embeddings: `factory` returns a function (features B x D, labels B) -> scalar."""
 
     factory: Factory
-    needs_positives: bool = False  # whether every image needs another one of its work in the batch
+    needs_positives: bool = False  # whether every image needs another image of its work in the batch
 
 
 @dataclass(frozen=True)
 class IdLoss:
-    """A loss over classes: `factory` returns (logits BN, labels B) -> scalar."""
+    """A loss over class logits: `factory` returns a function (logits B x N, labels B) -> scalar."""
 
     factory: Factory
-    cosine: bool = False  # whether it reads cosines between features and class centers instead of logits
+    cosine: bool = False  # whether it takes cosines between features and class centers instead of logits
 
 
 METRIC_LOSSES: Registry[MetricLoss] = Registry(
@@ -32,7 +32,7 @@ METRIC_LOSSES: Registry[MetricLoss] = Registry(
     {
         "soft_triplet": MetricLoss("trainables.losses.metric:soft_triplet", needs_positives=True),
         "triplet": MetricLoss("trainables.losses.metric:triplet", needs_positives=True),
-        # an image is a positive of its own in AGW's triplet
+        # in AGW's triplet, an image is its own positive
         "wrt": MetricLoss("trainables.losses.metric:wrt"),
         "wrt_agw": MetricLoss("trainables.losses.metric:wrt_agw"),
         "circle": MetricLoss("trainables.losses.metric:circle", needs_positives=True),
@@ -54,13 +54,13 @@ def register_metric_loss(name: str, factory: Callable[..., Any]) -> None:
     """Make a loss over embeddings available as `metric_loss=NAME`.
 
     Args:
-        factory: `factory(recipe)` or `factory(recipe, num_classes, feature_dim)`; the names of its parameters decide
-            which. It returns a callable or an `nn.Module` that maps features (B x D, float32) and labels (B) to a
+        factory: `factory(recipe)` or `factory(recipe, num_classes, feature_dim)`, distinguished by the names of its
+            parameters. It returns a callable or an `nn.Module` that maps features (B x D, float32) and labels (B) to a
             scalar. The weights of a module are trained with the model and saved in the checkpoint. A model with
-            several branches gets a module for each.
+            several branches gets one module per branch.
 
     Raises:
-        Error: the name is taken by something else, or the factory has other parameters.
+        Error: the name is taken by a different loss, or the factory has other parameters.
     """
     check_factory("metric_loss", name, factory, ARGUMENTS)
     METRIC_LOSSES.register(name, MetricLoss(factory))
@@ -70,12 +70,12 @@ def register_id_loss(name: str, factory: Callable[..., Any], *, cosine: bool = F
     """Make a loss over the class logits available as `id_loss=NAME`.
 
     Args:
-        factory: as of `register_metric_loss`, for a loss of logits (B x classes, float32) and labels (B).
-        cosine: whether the classifier returns cosines between features and class centers, as ArcFace needs, instead of
-            logits.
+        factory: as for `register_metric_loss`, but the loss takes logits (B x num_classes, float32) and labels (B).
+        cosine: whether the classifier returns cosines between features and class centers instead of logits, as ArcFace
+            needs.
 
     Raises:
-        Error: the name is taken by something else, or the factory has other parameters.
+        Error: the name is taken by a different loss, or the factory has other parameters.
     """
     check_factory("id_loss", name, factory, ARGUMENTS)
     ID_LOSSES.register(name, IdLoss(factory, cosine))

@@ -1,4 +1,4 @@
-"""Guessing the words that were hidden.
+"""The loss of predicting masked tags.
 
 B batch, L text length, V words.
 """
@@ -8,6 +8,11 @@ from torch.nn import functional
 
 
 def tag_loss(logits_BLV: Tensor, asked_BL: Tensor) -> Tensor:
-    """The mean cross-entropy over the hidden words; 0 where none is hidden."""
-    losses_N = functional.cross_entropy(logits_BLV.flatten(0, 1), asked_BL.flatten(), reduction="sum")
-    return losses_N / (asked_BL >= 0).sum().clamp(min=1)
+    """Return the mean cross-entropy over the masked words, or 0 if no word is masked.
+
+    Args:
+        logits_BLV: predictions for every word.
+        asked_BL: the masked words; -100 (torch's `ignore_index`) elsewhere.
+    """
+    summed_loss = functional.cross_entropy(logits_BLV.flatten(0, 1), asked_BL.flatten(), reduction="sum")
+    return summed_loss / (asked_BL >= 0).sum().clamp(min=1)

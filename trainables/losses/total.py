@@ -1,4 +1,4 @@
-"""All losses of a recipe, and their weighted sum.
+"""The losses of a recipe and their weighted sum.
 
 B batch, R branches.
 """
@@ -22,12 +22,12 @@ from trainables.recipes.classifying import ClassifierRecipe
 from trainables.recipes.ranking import RankingRecipe
 from trainables.recipes.recipe import Recipe
 
-# what a training may report, beside `loss`
+# losses that a training may report, in addition to `loss`
 NAMES = ("id_loss", "metric_loss", "center_loss", "tag_loss", "exclusion_loss", "distillation_loss")
 
 
 class BranchLoss(nn.Module):
-    """A loss of the features or logits of one branch, as a registered factory made it."""
+    """A loss over the features or logits of one branch, built by a registered factory."""
 
     def __init__(self, name: str, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
@@ -35,7 +35,11 @@ class BranchLoss(nn.Module):
         self.loss = loss
 
     def forward(self, values: Tensor, works_B: Tensor) -> Tensor:
-        """Return the loss, a scalar."""
+        """Return the loss, a scalar.
+
+        Raises:
+            Error: the registered loss did not return a scalar tensor.
+        """
         loss = self.loss(values, works_B)
         if not isinstance(loss, Tensor) or loss.ndim:
             found = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
@@ -44,11 +48,17 @@ class BranchLoss(nn.Module):
 
 
 class Losses(nn.Module):
-    """What is minimized. It keeps what losses remember from batch to batch: the centers, and weights of their own.
+    """The weighted sum of a recipe's losses, which training minimizes.
+
+    It holds the state of the losses: the centers of the center loss, and the weights of registered losses.
 
     Args:
-        width: of a branch's feature.
-        num_branches: of the model; each has weights of its own where a loss has any.
+        num_works: number of classes.
+        width: feature dimension of one branch.
+        num_branches: branches of the model; a loss with weights is built once per branch.
+
+    Raises:
+        Error: the factory of a registered loss returned something that cannot be called.
     """
 
     def __init__(self, recipe: Recipe, num_works: int, width: int, num_branches: int = 1) -> None:
@@ -66,10 +76,11 @@ class Losses(nn.Module):
             self.metric_losses = _of_branches(name, metric_loss, num_branches, arguments)
 
     def forward(self, outputs: Outputs, works_B: Tensor, asked_BL: Tensor | None = None) -> dict[str, Tensor]:
-        """Each loss by its name, `loss` their weighted sum.
+        """Return each loss by name, and their weighted sum as `loss`.
 
         Args:
-            asked_BL: the hidden words, where the recipe reads tags.
+            works_B: the labels.
+            asked_BL: the masked words, if the recipe reads tags; -100 elsewhere.
         """
         recipe = self.recipe
         losses = {"id_loss": over_branches(_each(self.id_losses, outputs.logits, works_B), recipe)}
@@ -99,7 +110,7 @@ class Losses(nn.Module):
 
 
 def _of_branches(name: str, entry: IdLoss | MetricLoss, num_branches: int, arguments: dict[str, Any]) -> nn.ModuleList:
-    """Return the loss of each branch: one for all of them, unless it has weights or buffers of its own."""
+    """Build the loss of each branch; branches share one if it has neither weights nor buffers."""
     losses: list[BranchLoss] = []
     while len(losses) < num_branches:
         loss = call_factory(entry.factory, **arguments)
@@ -133,9 +144,13 @@ def _animesion_losses(
 
 
 def over_branches(losses: Sequence[Tensor], recipe: Recipe) -> Tensor:
-    """The weighted global loss plus the rest of the weight on the mean of the local ones, where there are any."""
+    """Return `global_weight` times the global loss plus 1 - `global_weight` times the mean of the local losses.
+
+    Args:
+        losses: of each branch, the global one first; a single one is returned unchanged.
+    """
     if len(losses) == 1:
         return losses[0]
-    global_weight: float = recipe.global_weight  # type: ignore[attr-defined]  # of the one family with branches
+    global_weight: float = recipe.global_weight  # type: ignore[attr-defined]  # only TransReID has branches
     local = sum(losses[1:], start=losses[0].new_zeros(())) / (len(losses) - 1)
     return global_weight * losses[0] + (1 - global_weight) * local

@@ -1,4 +1,4 @@
-"""AGW's weighted regularised triplet (WRT): all pairs of a batch, the hard ones weighted more, no margin.
+"""AGW's weighted regularized triplet (WRT): all pairs of a batch, hard pairs weighted more, no margin.
 
 B batch, D width.
 """
@@ -9,20 +9,21 @@ from torch.nn import functional
 
 from trainables.losses.distances import pairwise_distances
 
-EPSILON = 1e-6  # of upstream's weights
+EPSILON = 1e-6  # of the weights in AGW's code
 
 
 def weighted_triplet(features_BD: Tensor, works_B: Tensor) -> Tensor:
-    """Mean over the batch of log(1 + exp(sum of w+ d over positives - sum of w- d over negatives)).
+    """Return the batch mean of log(1 + exp(sum of w+ d over positives - sum of w- d over negatives)).
 
-    Ye et al. 2021 (arXiv 2001.04193), eq. 7 to 9: w+ is a softmax of the distances to the positives, the image itself
-    among them, w- one of the negated distances to the negatives. An image without a negative is left out.
+    Ye et al. 2021 (arXiv 2001.04193), eq. 7 to 9. w+ is the softmax of the distances d to the positives, which include
+    the image itself; w- is the softmax of the negated distances to the negatives. Images without a negative are
+    excluded from the mean.
     """
     distances_BB = pairwise_distances(features_BD)
     same_BB = works_B[:, None] == works_B
     alone_B = same_BB.all(dim=1)
     near_BB = torch.softmax(torch.where(same_BB, distances_BB, -torch.inf), dim=1)
-    # a row of minus infinities would be no number, and its gradient neither
+    # the softmax of a row of -inf would be NaN, and so would its gradient
     others_BB = torch.where(same_BB & ~alone_B[:, None], -torch.inf, -distances_BB)
     gaps_B = ((near_BB - torch.softmax(others_BB, dim=1)) * distances_BB).sum(dim=1)
     losses_B = torch.where(alone_B, 0.0, functional.softplus(gaps_B))
@@ -30,17 +31,17 @@ def weighted_triplet(features_BD: Tensor, works_B: Tensor) -> Tensor:
 
 
 def weighted_triplet_as_agw(features_BD: Tensor, works_B: Tensor) -> Tensor:
-    """The same in upstream's arithmetic, which loses its negatives where all of them are far.
+    """Return the loss in the arithmetic of AGW's code, which ignores the negatives if all of them are far.
 
-    The largest value that is subtracted before the exponential is taken over the pairs of the other kind too, whose
-    entries are 0, and 1e-6 is added to the sum: with negatives beyond a distance of about 13 their weights vanish.
+    Its softmax subtracts a maximum that includes the masked pairs, whose entries are 0, and adds 1e-6 to the sum of the
+    exponentials. If all negatives are farther than about 13, their weights therefore vanish.
     """
     distances_BB = pairwise_distances(features_BD)
     same_BB = (works_B[:, None] == works_B).float()
     positive_B = (_upstream_weights(distances_BB * same_BB, same_BB) * distances_BB).sum(dim=1)
     other_BB = 1 - same_BB
     negative_B = (_upstream_weights(-distances_BB * other_BB, other_BB) * distances_BB).sum(dim=1)
-    # not softplus, which stays finite where this overflows: at a difference of 88 in float32
+    # not softplus: as in AGW's code, this overflows above a difference of 88 in float32
     return functional.soft_margin_loss(negative_B - positive_B, torch.ones_like(positive_B))
 
 

@@ -1,4 +1,4 @@
-"""The models, one file per system; MODELS is the registry."""
+"""The models, one file per system, and their registry `MODELS`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,10 +18,14 @@ MODELS: dict[str, Callable[[Any, int, int], Model]] = {
 
 
 def build_model(recipe: Recipe, num_works: int, num_words: int = 0) -> Model:
-    """The recipe's model for so many works, with fresh or pretrained weights as the recipe says.
+    """Build the recipe's model, with fresh or pretrained weights as the recipe says.
 
     Args:
-        num_words: of the vocabulary of tags, where the recipe reads them.
+        num_works: number of classes.
+        num_words: size of the vocabulary of tags; 0 if the recipe reads none.
+
+    Raises:
+        Error: the pretrained weights cannot be read or do not fit.
     """
     model = MODELS[recipe.system](recipe, num_works, num_words)
     if recipe.frozen_backbone:

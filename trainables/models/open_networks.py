@@ -1,4 +1,4 @@
-"""Networks of timm's as they are, with a neck: the family `open`.
+"""The family `open`: a network of timm or a registered one, unchanged, followed by a neck.
 
 B batch, D width.
 """
@@ -27,13 +27,18 @@ CLASSIFIERS = ("head.fc.", "head.weight", "head.bias", "fc.", "classifier.")
 
 
 def build_open(recipe: OpenRecipe, num_works: int, num_words: int = 0) -> Model:
-    """The network, its pooled feature, and the neck of re-identification."""
+    """Build the network with the neck and classifier of re-identification on its pooled feature."""
     backbone = OpenBackbone(recipe)
     return Model(backbone, BranchHead(recipe, backbone.width, 1, num_works, neck_feature=recipe.neck_feature))
 
 
 class OpenBackbone(nn.Module):
-    """One branch: what the network's own pooling gives."""
+    """A network whose own pooling returns the only branch.
+
+    Raises:
+        Error: the weights cannot be read or do not fit, the factory of a registered network returned something else, or
+            the network does not support activation checkpointing.
+    """
 
     num_branches = 1
 
@@ -56,14 +61,18 @@ class OpenBackbone(nn.Module):
 
     @property
     def num_tokens(self) -> int:
-        """Patches of an image, or places of the last map; 0 where the network does not tell."""
+        """Patches per image, or positions in the last feature map; 0 if unknown."""
         shape = get_backbone(self.name)
         if isinstance(shape, AnyNetwork):
             return (self.image_size // shape.grid_px) ** 2
         return _count_tokens(self.network, self.image_size)
 
     def forward(self, images_BHWC: Tensor, words_BL: Tensor | None = None) -> Features:
-        """The one branch, B x 1 x D."""
+        """Return the only branch, B x 1 x D.
+
+        Raises:
+            Error: the network's output is not B x D.
+        """
         features_BD: Tensor = self.network(self.input_step(images_BHWC))
         if features_BD.shape[1:] != (self.width,):
             found = " x ".join(map(str, features_BD.shape))
@@ -71,7 +80,7 @@ class OpenBackbone(nn.Module):
         return {"branches": features_BD[:, None]}
 
     def layers(self) -> dict[str, int]:
-        """The layer of each of its weights, counted from the images on; one layer where the network does not tell."""
+        """Return the layer of each weight, counted from the input; 0 for all if the network does not define layers."""
         if not hasattr(self.network, "group_matcher"):
             return {f"network.{name}": 0 for name, _ in self.network.named_parameters()}
         matcher = self.network.group_matcher(coarse=False)  # type: ignore[operator]
@@ -86,7 +95,7 @@ def _network(recipe: OpenRecipe, shape: AnyNetwork) -> nn.Module:
     network: nn.Module = timm.create_model(shape.architecture, **arguments)
     network.reset_classifier(0)  # type: ignore[operator]
     if recipe.pretrained:
-        _fill(network, recipe, shape)
+        _load_pretrained(network, recipe, shape)
     return network
 
 
@@ -99,13 +108,15 @@ def _timm_network(recipe: OpenRecipe) -> nn.Module:
 
 
 def _own_network(recipe: OpenRecipe, shape: OwnNetwork) -> nn.Module:
-    """Return what the registered factory makes; weights of a file are loaded by name and shape."""
+    """Return the module that the registered factory builds, with the weights of `weights_file` if it is set."""
     file = recipe.weights_file
     bare = recipe if file is None else dataclasses.replace(recipe, pretrained=False, weights_file=None)
     network: Any = call_factory(shape.factory, recipe=bare)
     if not isinstance(network, nn.Module) or not isinstance(getattr(network, "num_features", None), int):
         found = type(network).__name__
-        raise Error(f"backbone={recipe.backbone}: its factory returned {found}, not an nn.Module with num_features.")
+        raise Error(
+            f"backbone={recipe.backbone}: its factory returned {found}. Let it return an nn.Module with num_features."
+        )
     if file is not None:
         _take_file(network, file)
     return network
@@ -126,19 +137,19 @@ def _recompute_activations(network: nn.Module, recipe: OpenRecipe) -> None:
 
 
 def _count_tokens(network: nn.Module, image_size: int) -> int:
-    """Patches or places, worked out without a number; 0 where the network has no timm-like `forward_features`."""
+    """Return the number of patches or positions, from shapes alone; 0 without a `forward_features` like timm's."""
     if not hasattr(network, "forward_features"):
         return 0
-    shapes_alone: Any = copy.deepcopy(network).to("meta").eval()
+    on_meta: Any = copy.deepcopy(network).to("meta").eval()
     with torch.inference_mode():
-        map_BCHW = shapes_alone.forward_features(torch.empty(1, 3, image_size, image_size, device="meta"))
-    if not isinstance(map_BCHW, Tensor) or map_BCHW.numel() % shapes_alone.num_features:
+        map_BCHW = on_meta.forward_features(torch.empty(1, 3, image_size, image_size, device="meta"))
+    if not isinstance(map_BCHW, Tensor) or map_BCHW.numel() % on_meta.num_features:
         return 0
-    return int(map_BCHW.numel() // shapes_alone.num_features - getattr(shapes_alone, "num_prefix_tokens", 0))
+    return int(map_BCHW.numel() // on_meta.num_features - getattr(on_meta, "num_prefix_tokens", 0))
 
 
-def _fill(network: nn.Module, recipe: OpenRecipe, shape: AnyNetwork) -> None:
-    """Load its weights, whose positions timm resizes to the network's own."""
+def _load_pretrained(network: nn.Module, recipe: OpenRecipe, shape: AnyNetwork) -> None:
+    """Load the pretrained weights; timm resizes their position embeddings to the network's."""
     if recipe.weights_file is not None:
         source, states = recipe.weights_file, file_weights(network, recipe.weights_file)
     else:
@@ -155,7 +166,7 @@ def _from_repository(network: nn.Module, name: str) -> States:
 
 
 def _in_rgb(states: States, network: nn.Module) -> States:
-    """Weights that were trained on blue, green, red: the first convolution reads its channels the other way round."""
+    """Convert weights that expect BGR images to RGB: flip the input channels of the first convolution."""
     first = next(name for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
     name = f"{first}.weight"
     return {**states, name: states[name].flip(1)} if name in states else states

@@ -1,4 +1,4 @@
-"""The recipes, one file per system; `registry` knows them by name. Reading them needs no torch."""
+"""The recipes, one file per system, and their `registry`. Importing them needs no torch."""
 
 from trainables.recipes.registry import FAMILIES, RECIPES, get_recipe, recipe_from_dict, register_recipe
 

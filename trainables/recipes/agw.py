@@ -1,4 +1,4 @@
-"""AGW (Ye et al. 2021, arXiv 2001.04193) as LSASRD's Table 4 trains it, as its code does, and as upstream does."""
+"""AGW (Ye et al. 2021, arXiv 2001.04193), as in LSASRD's Table 4, in LSASRD's code and in AGW's code."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -12,25 +12,24 @@ from trainables.recipes.ranking import RankingRecipe
 
 @dataclass(frozen=True, kw_only=True)
 class AGWRecipe(RankingRecipe):
-    """A residual network with a fine last map, non-local blocks and generalised mean pooling."""
+    """A residual network with a finer last feature map, non-local blocks and generalized-mean pooling."""
 
-    pooling: Literal["avg", "gem"] = "gem"  # gem: the mean of the powers, with a power that is learned
-    last_stride: Literal["1", "2"] = "1"  # of the last stage; 1 doubles the last map, as in AGW
-    non_local: Literal["none", "dot", "narrow"] = "none"  # dot: C/16 channels inside; narrow: 1, as upstream's code has
-    stem_relu: bool = True  # after the first batch norm; the papers' plain ResNets leave it out
+    pooling: Literal["avg", "gem"] = "gem"  # gem: generalized mean with a learned exponent
+    last_stride: Literal["1", "2"] = "1"  # of the last stage; 1 doubles the size of the last map, as in AGW
+    non_local: Literal["none", "dot", "narrow"] = "none"  # dot: C/16 inner channels; narrow: 1, as in AGW's code
+    stem_relu: bool = True  # ReLU after the first batch norm; the papers' plain ResNets omit it
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(
-            self, "backbone", isinstance(get_backbone(self.backbone), ConvNet), "a residual network, as resnet50 is"
-        )
+        require(self, "backbone", isinstance(get_backbone(self.backbone), ConvNet), "a residual network like resnet50")
 
 
 def _paper(row: str, name: str, **values: Any) -> AGWRecipe:
-    """A row of LSASRD's Table 4, as its text and its figure have it: 16 works x 4 images, SGD, a fall at 40 and 80.
+    """Return a row of LSASRD's Table 4, as its text and figure describe it.
 
-    256 px, ImageNet weights, label smoothing and the weighted regularized triplet in the arithmetic of the code that
-    made the table's numbers; the learning rate rises from 1e-4 to 1e-2 in ten epochs.
+    16 works x 4 images of 256 px, ImageNet weights, SGD, label smoothing, and the weighted regularized triplet in the
+    arithmetic of the code that produced the table's numbers. The learning rate rises from 1e-4 to 1e-2 in ten epochs
+    and falls after 40 and 80 epochs.
     """
     settings: dict[str, Any] = {
         "name": name,
@@ -60,10 +59,10 @@ def _paper(row: str, name: str, **values: Any) -> AGWRecipe:
 
 
 def _code(recipe: AGWRecipe) -> AGWRecipe:
-    """As LSASRD's released code trains the row: plain shuffling and average pooling.
+    """Return the row as LSASRD's released code trains it: plain shuffling and average pooling.
 
-    ResNet50 falls at 30 and 60. The file of ResNet50 IBN A names SE ResNet50 and IBN's weights, and cannot run as it
-    is; here the row keeps the network that it is called after.
+    The learning rate of ResNet50 falls after 30 and 60 epochs. The configuration of ResNet50 IBN A combines SE ResNet50
+    with IBN's weights and cannot run; here the row trains the network in its name.
     """
     quirks: dict[str, dict[str, Any]] = {"agw-resnet50": {"milestones": (30, 60)}}
     return dataclasses.replace(
@@ -79,7 +78,10 @@ def _code(recipe: AGWRecipe) -> AGWRecipe:
 
 
 def _upstream(recipe: AGWRecipe) -> AGWRecipe:
-    """As AGW's authors train: Adam at 3.5e-4, 120 epochs, a center loss, non-local blocks of one channel, float32."""
+    """Return the row as AGW's authors train it.
+
+    Adam at 3.5e-4, 120 epochs, a center loss, non-local blocks with one inner channel, float32.
+    """
     return dataclasses.replace(
         recipe,
         name=f"{recipe.name}-upstream",
@@ -112,9 +114,9 @@ ROWS = (
 
 
 def _hand_set() -> AGWRecipe:
-    """The baseline of the tiny scale, set by hand: basic blocks and a high learning rate learn from scratch.
+    """Return the hand-set baseline of the tiny scale: basic blocks and a high learning rate learn from scratch.
 
-    Measured on Omniglot: the triplet at its full weight costs a fifth of the mAP, mirrored images as much.
+    On Omniglot, the triplet loss at full weight costs a fifth of the mAP, and so does mirroring the images.
     """
     return AGWRecipe(
         name="agw-tiny",

@@ -1,6 +1,6 @@
-"""Animesion v2 (Rios et al. 2022): intermediate features aggregation (IFA), and tags beside the image (ViLT).
+"""Animesion v2 (Rios et al. 2022): intermediate features aggregation (IFA), and tags as a second input (ViLT).
 
-The paper's tables are in no source at hand; its authors' README gives the headlines that are rows here.
+The rows are the headline results in the authors' README, because the paper's tables were not available.
 """
 
 import dataclasses
@@ -15,27 +15,27 @@ from trainables.recipes.dafre import DAFreRecipe
 
 @dataclass(frozen=True, kw_only=True)
 class AnimesionRecipe(DAFreRecipe):
-    """A vision transformer whose class tokens of all blocks classify, and which may read an image's tags."""
+    """A vision transformer that classifies from the class tokens of all blocks or the last, and may read tags."""
 
-    head: Literal["last", "ifa"] = "last"  # the class token of the last block, or those of all blocks, mixed
-    text_tokens: int = 0  # tokens of tags beside the image's, two of them marks; 0: no tags are read
-    tokenizer: Literal["tags", "wordpieces"] = "tags"  # a token per tag that the data know, or BERT's pieces of words
-    vocabulary_file: str | None = None  # of wordpieces, a vocab.txt; None: bert-base-uncased's, from the hub
-    masking: Literal["none", "bert", "full", "sigmoid"] = "bert"  # how many tags are hidden in training
-    mask_with: Literal["constant", "random"] = "constant"  # by what
-    mask_warmup: float = 0.1  # of sigmoid: the part of the training before any tag is hidden
-    mask_cooldown: float = 0.5  # of sigmoid: the last part, in which all are
-    tag_weight: float = 1.0  # of guessing the hidden tags; 0 is off
-    exclusion_weight: float = 0.0  # of blocks being unlike; 0 is off. The authors' 0.01
-    exclusion_distance: int = 2  # between the blocks that are compared
+    head: Literal["last", "ifa"] = "last"  # last: the class token of the last block; ifa: those of all blocks, mixed
+    text_tokens: int = 0  # tokens of tags in addition to the image's, including two marks; 0: no tags
+    tokenizer: Literal["tags", "wordpieces"] = "tags"  # a token per tag in the data, or BERT's word pieces
+    vocabulary_file: str | None = None  # of wordpieces: a vocab.txt; None: bert-base-uncased's, from the hub
+    masking: Literal["none", "bert", "full", "sigmoid"] = "bert"  # how many tags are masked in training
+    mask_with: Literal["constant", "random"] = "constant"  # what replaces a masked tag: one unused token, or any tag
+    mask_warmup: float = 0.1  # of sigmoid: fraction of the training before any tag is masked
+    mask_cooldown: float = 0.5  # of sigmoid: last fraction of the training, when all tags are masked
+    tag_weight: float = 1.0  # of the loss of the masked tags; 0 is off
+    exclusion_weight: float = 0.0  # of the loss that makes blocks differ; 0 is off, the authors use 0.01
+    exclusion_distance: int = 2  # the loss compares block i with block i + exclusion_distance
     exclusion_temperature: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         shape = get_backbone(self.backbone)
-        require(self, "backbone", isinstance(shape, Transformer), "a vision transformer, as vit_large_patch16_in21k is")
+        require(self, "backbone", isinstance(shape, Transformer), "a vision transformer like vit_large_patch16_in21k")
         assert isinstance(shape, Transformer)
-        rule = "none where tokenizer=tags, whose vocabulary is made of the data's tags"
+        rule = "none with tokenizer=tags, whose vocabulary is built from the data"
         require(self, "vocabulary_file", self.tokenizer == "wordpieces" or self.vocabulary_file is None, rule)
         probabilities(self, "mask_warmup", "mask_cooldown")
         at_least_zero(self, "tag_weight", "exclusion_weight")
@@ -43,16 +43,16 @@ class AnimesionRecipe(DAFreRecipe):
         require(self, "text_tokens", self.text_tokens == 0 or self.text_tokens >= 3, "0, or at least 3")
         if self.mask_warmup + self.mask_cooldown > 1:
             both = f"mask_warmup={self.mask_warmup} and mask_cooldown={self.mask_cooldown}"
-            raise Error(f"{self.name}: {both} are more than the whole training. Set one lower.")
+            raise Error(f"{self.name}: {both} add up to more than 1. Lower one of them.")
         if self.exclusion_weight:
-            rule = f"less than the {shape.depth} blocks"
+            rule = f"less than {shape.depth}, the number of blocks"
             require(self, "exclusion_distance", self.exclusion_distance < shape.depth, rule)
 
 
 def _headline(row: str, name: str, **values: Any) -> AnimesionRecipe:
-    """A headline of the README: L-16 at 128 px in batches of 16 for 50 epochs.
+    """Return a headline result of the README: L-16 at 128 px, batches of 16, 50 epochs.
 
-    SGD at 0.001 warms up for 1,000 steps and falls along a cosine.
+    The learning rate of SGD warms up to 0.001 in 1,000 steps and falls along a cosine.
     """
     settings: dict[str, Any] = {
         "name": name,
@@ -85,9 +85,9 @@ def _headline(row: str, name: str, **values: Any) -> AnimesionRecipe:
 
 L16 = _headline("L-16", "animesion-l16")
 IFA = _headline("L-16 + IFA", "animesion-l16-ifa", head="ifa")
-# 16 tokens of tags, all hidden: the README's command for recognition and tagging
+# 16 tokens of tags, all masked: the README's command for recognition and tagging
 VILT = _headline("ViLT L-16 (vision+tags)", "animesion-l16-vilt", text_tokens=16, masking="full")
-# the same on the smaller backbone that is its code's default
+# the same with the smaller backbone that is the default of the authors' code
 B16 = tuple(
     dataclasses.replace(
         recipe,
@@ -99,7 +99,7 @@ B16 = tuple(
     )
     for recipe in (L16, IFA, VILT)
 )
-# the README's command for recognition alone: 32 word pieces, none of them hidden
+# the README's command for recognition only: 32 word pieces, none masked
 WORDPIECES = dataclasses.replace(
     B16[-1],
     name="animesion-b16-vilt-wordpieces",
@@ -111,7 +111,7 @@ WORDPIECES = dataclasses.replace(
 
 
 def _hand_set() -> AnimesionRecipe:
-    """The baseline of the tiny scale, set by hand: AdamW, which trains a small transformer from scratch."""
+    """Return the hand-set baseline of the tiny scale: AdamW trains a small transformer from scratch."""
     return AnimesionRecipe(
         name="animesion-tiny",
         system="animesion",

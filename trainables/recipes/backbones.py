@@ -1,6 +1,6 @@
-"""The backbones that recipes may name, as plain numbers: reading a recipe needs no torch.
+"""The backbones that recipes can name, described by plain numbers, so that reading a recipe needs no torch.
 
-`pretrained_name` is timm's name of the weights, or that of a file which no registry has; None: there are none.
+`pretrained_name` is timm's name of the weights, or the name of a file that no registry offers; None: no weights.
 """
 
 from collections.abc import Callable
@@ -10,33 +10,33 @@ from typing import Any
 from shards_tools.registry import Registry
 from trainables.factories import check_factory
 
-TIMM = "timm/"  # before the name of a model of timm's
+TIMM = "timm/"  # prefix of the names of timm's models
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """A network whose feature is `width` wide."""
+    """A network whose feature has `width` dimensions."""
 
     width: int
     pretrained_name: str | None = None
-    in_registry: bool = True  # whether these weights can be fetched; else only weights_file brings them
+    in_registry: bool = True  # whether timm can download these weights; if not, weights_file is needed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transformer(Backbone):
-    """A vision transformer with a class token, learned positions and norms before each part."""
+    """A vision transformer with a class token, learned position embeddings and pre-norm blocks."""
 
     depth: int
     num_heads: int
     patch_px: int
     mlp_ratio: float = 4.0
     qkv_bias: bool = True
-    attention_scale: float | None = None  # of query times key; None: 1 / sqrt(channels of a head)
+    attention_scale: float | None = None  # factor of query times key; None: 1 / sqrt(channels per head)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConvNet(Backbone):
-    """A convolutional network of timm's: `architecture` is its name there, `arguments` what makes it smaller."""
+    """A convolutional network of timm: `architecture` is its name there, and `arguments` make it smaller."""
 
     architecture: str
     arguments: dict[str, Any] = field(default_factory=dict)
@@ -45,20 +45,20 @@ class ConvNet(Backbone):
 
 @dataclass(frozen=True, kw_only=True)
 class AnyNetwork(Backbone):
-    """A network of timm's that is taken as it is: its own pooling gives the feature."""
+    """A network of timm that is used unchanged: its own pooling returns the feature."""
 
     architecture: str
     arguments: dict[str, Any] = field(default_factory=dict)
-    grid_px: int  # image pixels per token, or per place of the last map
+    grid_px: int  # image pixels per token, or per position of the last map
     sized: bool = True  # whether it is built for one image size
-    reads_bgr: bool = False  # whether its weights were trained on blue, green, red
+    reads_bgr: bool = False  # whether its weights expect BGR images
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimmModel(Backbone):
-    """Any model of timm's, as `backbone=timm/NAME` names it; `width` is the one at the size it was made for."""
+    """Any model of timm, named `backbone=timm/NAME`; `width` is its feature dimension at its native size."""
 
-    image_size: int  # px that timm's config gives
+    image_size: int  # the native size in px, from timm's config
     fixed_size: bool  # whether it is built for one image size
     pixel_mean: tuple[float, float, float]
     pixel_std: tuple[float, float, float]
@@ -66,7 +66,7 @@ class TimmModel(Backbone):
 
 @dataclass(frozen=True, kw_only=True)
 class OwnNetwork(Backbone):
-    """A network that a user registered: its `num_features` say how wide its feature is."""
+    """A network that a user registered; its `num_features` is the dimension of its feature."""
 
     factory: Callable[..., Any]
     width: int = 0
@@ -74,7 +74,7 @@ class OwnNetwork(Backbone):
 
 @dataclass(frozen=True, kw_only=True)
 class Shallow(Backbone):
-    """The network of two convolutions and two linear layers that DAF:re's tables call SN."""
+    """DAF:re's SN: a network of two convolutions and two linear layers."""
 
     channels: tuple[int, int]
 
@@ -117,7 +117,7 @@ TRANSFORMERS = {
     # DeiT without its distillation token
     "deit_small_patch16_224": _vit(384, 12, 16, pretrained_name="deit_small_distilled_patch16_224.fb_in1k"),
     "deit_base_patch16_224": _vit(768, 12, 16, pretrained_name="deit_base_distilled_patch16_224.fb_in1k"),
-    # TransReID's own ViT-Small, whose attention is scaled by all channels; timm has its weights no more
+    # TransReID's own ViT-Small, whose attention scale uses all channels; timm no longer offers its weights
     "vit_small_transreid": _vit(
         768, 8, 16, channels_per_head=96, mlp_ratio=3.0, qkv_bias=False, attention_scale=768**-0.5,
         pretrained_name="vit_small_p16_224-15ec54c9", in_registry=False,
@@ -144,7 +144,7 @@ CONV_NETS = {
     "resnet50": _resnet("resnet50", "tv_in1k"),
     "resnet101": _resnet("resnet101", "tv_in1k"),
     "resnet152": _resnet("resnet152", "tv_in1k"),
-    # IBN-Net's release; its first norms are half instance norms
+    # IBN-Net's weights; half of each first norm is an instance norm
     "resnet50_ibn_a": ConvNet(
         width=2048, architecture="resnet50", pretrained_name="resnet50_ibn_a-d9d0bb7b", in_registry=False, ibn=True
     ),
@@ -178,7 +178,7 @@ def _any(width: int, name: str, grid_px: int, **more: Any) -> AnyNetwork:
 
 
 def _tagger(width: int, architecture: str, name: str, grid_px: int, **more: Any) -> AnyNetwork:
-    """One of SmilingWolf's taggers, trained on Danbooru's drawings; characters and works are among their tags."""
+    """Return one of SmilingWolf's taggers, trained on Danbooru's drawings; its tags include characters and works."""
     hub = f"hf-hub:SmilingWolf/{name}"
     settings = {"pretrained_name": hub, "grid_px": grid_px, "reads_bgr": True, **more}
     return AnyNetwork(width=width, architecture=architecture, **settings)
@@ -224,7 +224,11 @@ BACKBONES: Registry[Backbone] = Registry("backbone", {**TRANSFORMERS, **CONV_NET
 
 
 def get_backbone(name: str) -> Backbone:
-    """Return the backbone called `name`; `timm/NAME` is read from timm's own config, which imports timm."""
+    """Return the backbone called `name`; `timm/NAME` is read from timm's config, which imports timm.
+
+    Raises:
+        Error: there is no such backbone.
+    """
     if name.startswith(TIMM):
         from trainables.models.timm_models import timm_backbone
 
@@ -240,7 +244,7 @@ def register_backbone(name: str, factory: Callable[..., Any]) -> None:
             (B x 3 x H x W, float) to features (B x num_features). It decides what `recipe.pretrained` means.
 
     Raises:
-        Error: the name is taken by something else, or the factory has other parameters.
+        Error: the name is taken by a different backbone, or the factory has other parameters.
     """
     check_factory("backbone", name, factory, ("recipe",))
     BACKBONES.register(name, OwnNetwork(factory=factory))

@@ -1,4 +1,4 @@
-"""How a recipe's fields are checked: each message names the recipe, the field, its value and the rule."""
+"""Checks of a recipe's fields. Each error names the recipe, the field, its value and the rule."""
 
 import dataclasses
 import math
@@ -11,33 +11,37 @@ from shards_tools.errors import Error, unknown
 
 
 def require(recipe: Any, key: str, holds: bool, rule: str) -> None:
-    """Error unless it holds: the field's value must be what `rule` says."""
+    """Raise an Error unless `holds`.
+
+    Args:
+        rule: what the field's value must be; it ends the message "it must be ...".
+    """
     if not holds:
         raise Error(f"{recipe.name}: {key}={getattr(recipe, key)!r} is invalid: it must be {rule}.")
 
 
 def above_zero(recipe: Any, *keys: str) -> None:
-    """Each field is a finite number above 0."""
+    """Raise an Error unless each field is a finite number above 0."""
     for key in keys:
         value = getattr(recipe, key)
         require(recipe, key, math.isfinite(value) and value > 0, "a finite number above 0")
 
 
 def at_least_zero(recipe: Any, *keys: str) -> None:
-    """Each field is a finite number of at least 0."""
+    """Raise an Error unless each field is a finite number of at least 0."""
     for key in keys:
         value = getattr(recipe, key)
         require(recipe, key, math.isfinite(value) and value >= 0, "a finite number of at least 0")
 
 
 def probabilities(recipe: Any, *keys: str) -> None:
-    """Each field lies in 0..1."""
+    """Raise an Error unless each field is in 0..1."""
     for key in keys:
-        require(recipe, key, 0 <= getattr(recipe, key) <= 1, "a probability, in 0..1")
+        require(recipe, key, 0 <= getattr(recipe, key) <= 1, "a probability from 0 to 1")
 
 
 def check_choices(recipe: Any) -> None:
-    """Each field whose type lists its choices is one of them."""
+    """Raise an Error unless each field of type `Literal` has one of its values."""
     for key, choices in _choices(type(recipe)).items():  # type: ignore[arg-type]  # a class is hashable
         if getattr(recipe, key) not in choices:
             raise unknown(key, str(getattr(recipe, key)), filter(None, choices))
@@ -45,7 +49,7 @@ def check_choices(recipe: Any) -> None:
 
 @cache
 def _choices(family: type) -> dict[str, tuple[str | None, ...]]:
-    """Return the choices of every field of type `Literal`, or of `Literal` and None."""
+    """Return the choices of every field of type `Literal` or `Literal | None`."""
     kinds = typing.get_type_hints(family)
     choices = {}
     for field in dataclasses.fields(family):

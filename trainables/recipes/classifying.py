@@ -1,4 +1,4 @@
-"""What recipes share that tell classes apart which they were trained on: batches of any images."""
+"""The settings shared by recipes that classify images into the classes they were trained on."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,12 +9,12 @@ from trainables.recipes.recipe import Recipe, refuse_single_work
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierRecipe(Recipe):
-    """Classification: which of the classes is it? In data of works a work is a class."""
+    """A recipe for classification. In data of works, each work is a class."""
 
-    batch_size: int = 64  # images
-    teacher: str | None = None  # a checkpoint of the same classes to learn from beside the labels; None: no teacher
-    distillation_weight: float = 1.0  # of being like the teacher
-    distillation_temperature: float = 4.0  # that softens both, Hinton's T
+    batch_size: int = 64  # in images
+    teacher: str | None = None  # a checkpoint trained on the same classes, to distill; None: no teacher
+    distillation_weight: float = 1.0  # of the distillation loss
+    distillation_temperature: float = 4.0  # of both networks' logits, Hinton's T
     batch_sampler: Literal["full", "papers", "shuffle", "balanced", "cross_role"] = "shuffle"
 
     def __post_init__(self) -> None:
@@ -25,10 +25,10 @@ class ClassifierRecipe(Recipe):
             self,
             "batch_sampler",
             self.batch_sampler in ("shuffle", "balanced"),
-            "shuffle or balanced, because a class is no work",
+            "shuffle or balanced for a classifier",
         )
 
     def batch_shape(self, num_works: int) -> tuple[int, int]:
-        """Any images: the whole batch, and 1."""
+        """Return the batch size and 1, because a batch may consist of any images."""
         refuse_single_work(num_works)
         return self.batch_size, 1

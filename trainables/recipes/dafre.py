@@ -1,8 +1,12 @@
 """DAF:re and moeimouto (Rios et al. 2021, arXiv 2101.08674; Animesion v1): every row of its four tables.
 
-The rows are what its code did, for it made the tables: colors are jittered, which the text leaves out; pretrained
-ResNets train their classifier alone; and after the first epoch nothing is ever put back into training mode, so that
-dropout and batch statistics stand still. `upstream` is the same without the last two, as its authors went on.
+The rows follow the authors' code, because it produced the tables:
+
+- Colors are jittered, which the text does not mention.
+- Pretrained ResNets train only their classifier.
+- Networks are not put back into training mode after the first epoch: dropout is off and batch statistics are frozen.
+
+The preset `upstream` is without the last two, like the authors' later code.
 """
 
 import dataclasses
@@ -14,7 +18,7 @@ from trainables.recipes.checks import require
 from trainables.recipes.classifying import ClassifierRecipe
 from trainables.recipes.images import IMAGENET_MEAN, IMAGENET_STD
 
-EPOCHS_PER_FALL = {50: 20, 200: 50}
+EPOCHS_PER_FALL = {50: 20, 200: 50}  # epochs of a training -> epochs between two falls of lr
 BACKBONES = {
     "SN": "shallownet",
     "R-18": "resnet18",
@@ -30,7 +34,9 @@ BACKBONES = {
 class DAFreRecipe(ClassifierRecipe):
     """A plain classifier: a residual network, a vision transformer, or the paper's network of five layers."""
 
-    dropout: float = 0.0  # of transformers: attention probabilities (not Animesion's), outputs of attention and MLP
+    dropout: float = (
+        0.0  # in transformers: of attention probabilities (not Animesion's), attention outputs, MLP outputs
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,7 +54,10 @@ class DAFreRecipe(ClassifierRecipe):
 def _row(
     table: int, model: str, *, pretrained: bool, data: str, epochs: int, batch_size: int, image_size: int
 ) -> DAFreRecipe:
-    """A row: SGD at 0.001 without decay, falling to a third every 20 or 50 epochs, cut from images 32 px larger."""
+    """Return a row.
+
+    SGD at 0.001, divided by 3 every 20 or 50 epochs, without weight decay; crops of images that are 32 px larger.
+    """
     is_vit = model[0] in "BL"
     name = f"{data}-{image_size}-{model.lower().replace('-', '')}"
     values: dict[str, Any] = {
@@ -101,7 +110,7 @@ def _rows() -> list[DAFreRecipe]:
 
 
 def _upstream(recipe: DAFreRecipe) -> DAFreRecipe:
-    """As Animesion's authors train since they mended it: in training mode, and all of every network."""
+    """Return the row as in the authors' later code: always in training mode, and with all weights trained."""
     return dataclasses.replace(
         recipe,
         name=f"{recipe.name}-upstream",
@@ -114,7 +123,10 @@ def _upstream(recipe: DAFreRecipe) -> DAFreRecipe:
 
 
 def _baseline_of_daf() -> DAFreRecipe:
-    """The baseline that DAF's own author gives: ResNet-18 with ArcFace, 37.3 % on his split; the rest as DAF:re's."""
+    """Return the baseline of DAF's author: ResNet-18 with ArcFace, 37.3 % on his split.
+
+    The other settings are DAF:re's.
+    """
     row = _row(1, "R-18", pretrained=False, data="daf", epochs=50, batch_size=64, image_size=128)
     return dataclasses.replace(
         row,
@@ -127,7 +139,7 @@ def _baseline_of_daf() -> DAFreRecipe:
 
 
 def _hand_set() -> DAFreRecipe:
-    """The baseline of the tiny scale, set by hand: basic blocks and a high learning rate learn from scratch."""
+    """Return the hand-set baseline of the tiny scale: basic blocks and a high learning rate learn from scratch."""
     return DAFreRecipe(
         name="dafre-tiny",
         system="dafre",

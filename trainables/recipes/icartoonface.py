@@ -10,20 +10,19 @@ from trainables.recipes.images import IMAGENET_MEAN, IMAGENET_STD
 
 @dataclass(frozen=True, kw_only=True)
 class CartoonRecipe(ClassifierRecipe):
-    """A residual network whose pooled map is the feature; cross-entropy, and a larger teacher on request."""
+    """A residual network whose pooled map is the feature, trained with cross-entropy and, optionally, a teacher."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(
-            self, "backbone", isinstance(get_backbone(self.backbone), ConvNet), "a residual network, as resnet50 is"
-        )
+        require(self, "backbone", isinstance(get_backbone(self.backbone), ConvNet), "a residual network like resnet50")
 
 
 def _paddle() -> CartoonRecipe:
-    """ResNet50_icartoon.yaml: resized crops, batches of 256, SGD at 0.1 that falls at 30, 60 and 90 of 120 epochs.
+    """Return the recipe of ResNet50_icartoon.yaml.
 
-    The document's recall@1 of 83.24 % is not that file's alone: boxes were doubled, which `build icartoonface` does,
-    and a large model was distilled, of which nothing is told; `teacher` is how it is done here.
+    Random resized crops, batches of 256, SGD at 0.1 that falls after 30, 60 and 90 of 120 epochs. The documented
+    recall@1 of 83.24 % takes more than this file: boxes of twice the size, as `build icartoonface` makes them, and
+    distillation from a large model, about which nothing is published. Set `teacher` to distill.
     """
     return CartoonRecipe(
         name="icartoonface-resnet50",
@@ -54,7 +53,7 @@ def _paddle() -> CartoonRecipe:
 
 
 def _hand_set() -> CartoonRecipe:
-    """The baseline of the tiny scale, set by hand: mild crops, basic blocks and a high learning rate."""
+    """Return the hand-set baseline of the tiny scale: mild crops, basic blocks and a high learning rate."""
     return CartoonRecipe(
         name="icartoonface-tiny",
         system="icartoonface",

@@ -1,4 +1,4 @@
-"""How a recipe's images are read, varied and normalized."""
+"""The settings of a recipe for reading, augmenting and normalizing images."""
 
 import math
 from dataclasses import dataclass
@@ -11,41 +11,41 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSettings:
-    """From the image as it lies in a shard to what the network sees."""
+    """How an image of a shard becomes the input of the network."""
 
     image_size: int  # height and width in px
-    evaluation_px: int = 0  # evaluated images: short side in px, of which the middle is cut; 0: stretched to image_size
+    evaluation_px: int = 0  # evaluation: short side in px before a center crop; 0: stretch to image_size
     flip_probability: float = 0.5
-    pad_px: int = 10  # zero border before the random crop
-    enlarge_px: int = 0  # training images are read so much larger and cropped to image_size
-    crop_area: tuple[float, float] | None = None  # fractions of the area that a resized crop takes; None: no such crop
+    pad_px: int = 10  # zero padding before the random crop
+    enlarge_px: int = 0  # training images are read this much larger, then cropped to image_size
+    crop_area: tuple[float, float] | None = None  # fractions of the image's area for resized crops; None: off
     crop_aspect: tuple[float, float] = (3 / 4, 4 / 3)  # width / height of a resized crop
     crop_law: Literal["torchvision", "paddle"] = "torchvision"  # how a resized crop is sampled; see trainables/crops.py
-    train_resize: Literal["bilinear", "bicubic"] = "bilinear"  # of training images; others are resized bilinearly
+    train_resize: Literal["bilinear", "bicubic"] = "bilinear"  # of training images; evaluation is bilinear
     jitter_brightness: float = 0.0  # as in torchvision's ColorJitter; 0 is off
     jitter_contrast: float = 0.0
     jitter_saturation: float = 0.0
     jitter_hue: float = 0.0
     erase_probability: float = 0.5
-    erase_fill: Literal["pixel", "constant", "agw"] = "pixel"  # normal noise, the pixel_mean, or erasing by AGW's law
+    erase_fill: Literal["pixel", "constant", "agw"] = "pixel"  # normal noise, pixel_mean, or as in AGW's code
     pixel_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     pixel_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
     @property
     def trained_on_other_pixels(self) -> bool:
-        """Whether training reads other pixels than evaluation: of another size, or resized in another way."""
+        """Whether training reads images in another size, or resized in another way, than evaluation."""
         resized = self.enlarge_px > 0 or self.train_resize != "bilinear"
         return resized or self.crop_area is not None or self.evaluation_px > 0
 
 
 def check_images(recipe: Any) -> None:
-    """Refuse image settings that nothing can be read with."""
+    """Raise an Error if the image settings are invalid."""
     require(recipe, "pixel_std", len(recipe.pixel_mean) == 3 == len(recipe.pixel_std), "one value per channel")
     require(recipe, "pixel_std", min(recipe.pixel_std) > 0, "above 0")
     require(recipe, "image_size", recipe.image_size > 0, "above 0")
     at_least_zero(recipe, "pad_px", "enlarge_px")
     probabilities(recipe, "flip_probability", "erase_probability")
-    rule = f"0, or at least image_size, which is {recipe.image_size}"
+    rule = f"0, or at least image_size ({recipe.image_size})"
     require(recipe, "evaluation_px", recipe.evaluation_px == 0 or recipe.evaluation_px >= recipe.image_size, rule)
     for key in ("jitter_brightness", "jitter_contrast", "jitter_saturation", "jitter_hue"):
         value, most = getattr(recipe, key), 0.5 if key == "jitter_hue" else math.inf
@@ -56,6 +56,6 @@ def check_images(recipe: Any) -> None:
         low, high = recipe.crop_area if len(recipe.crop_area) == 2 else (0, 0)
         require(recipe, "crop_area", 0 < low <= high <= 1, "none, or two fractions above 0, the lower first")
         for key in ("pad_px", "enlarge_px"):
-            require(recipe, key, getattr(recipe, key) == 0, "0 where crop_area is set, which crops by itself")
-        rule = "bilinear where crop_area is set, whose crops are resized bilinearly"
+            require(recipe, key, getattr(recipe, key) == 0, "0 with crop_area, which crops the image itself")
+        rule = "bilinear with crop_area, whose crops are resized bilinearly"
         require(recipe, "train_resize", recipe.train_resize == "bilinear", rule)

@@ -1,6 +1,6 @@
-"""The family `open`: backbones that one would start from today, trained as re-identification does it now.
+"""The family `open`: current pretrained backbones, trained with current practice of re-identification.
 
-No paper's rows: DINOv2 and v3, SigLIP 2, ConvNeXt, EVA-02, and taggers that were trained on Danbooru's drawings.
+DINOv2 and v3, SigLIP 2, ConvNeXt, EVA-02, and taggers trained on Danbooru's drawings. No paper has these rows.
 """
 
 from collections.abc import Mapping
@@ -18,20 +18,20 @@ CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.261302
 
 @dataclass(frozen=True, kw_only=True)
 class OpenRecipe(RankingRecipe):
-    """Any network of timm's, or a registered one, with a neck; its own pooling gives the feature."""
+    """Any network of timm or a registered one, with a neck; its own pooling returns the feature."""
 
     WORDS: ClassVar[Mapping[str, tuple[str, ...]]] = {"image_size": ("native",)}
 
-    drop_path: float = 0.0  # stochastic depth of the last block, growing linearly from 0
+    drop_path: float = 0.0  # stochastic depth of the last block; it grows linearly from 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         shape = get_backbone(self.backbone)
-        rule = "an open network, as dinov2_base is, or timm/NAME, or one that is registered"
+        rule = "an open network like dinov2_base, timm/NAME or a registered network"
         require(self, "backbone", isinstance(shape, AnyNetwork | TimmModel | OwnNetwork), rule)
         require(self, "drop_path", 0 <= self.drop_path < 1, "a probability below 1")
         if isinstance(shape, AnyNetwork):
-            rule = f"a multiple of {shape.grid_px}, which is a patch"
+            rule = f"a multiple of {shape.grid_px}, the patch size"
             require(self, "image_size", not shape.sized or self.image_size % shape.grid_px == 0, rule)
         if isinstance(shape, TimmModel):
             from trainables.models.timm_models import check_size
@@ -39,12 +39,16 @@ class OpenRecipe(RankingRecipe):
             check_size(self.backbone, self.image_size)
 
     def completed(self, values: Mapping[str, object]) -> Mapping[str, object]:
-        """Return the values, with the normalization of timm's config for a new `timm/NAME`, and its native size."""
+        """Return the values; a new `timm/NAME` adds its normalization, and `native` becomes its image size.
+
+        Raises:
+            Error: image_size=native without `timm/NAME`.
+        """
         name = values.get("backbone", self.backbone)
         native = values.get("image_size") == "native"
         if not isinstance(name, str) or not name.startswith(TIMM):
             if native:
-                raise Error(f"{self.name}: image_size=native works only with backbone=timm/NAME. Set it in px.")
+                raise Error(f"{self.name}: image_size=native works only with backbone=timm/NAME. Set image_size in px.")
             return values
         shape = get_backbone(name)
         assert isinstance(shape, TimmModel)
@@ -53,7 +57,10 @@ class OpenRecipe(RankingRecipe):
 
 
 def _open(name: str, backbone: str, image_size: int, **values: Any) -> OpenRecipe:
-    """AdamW, each layer slower than the one above it, 40 epochs; softmax with smoothing and a soft-margin triplet."""
+    """Return a recipe of the family.
+
+    AdamW with layer-wise learning rate decay, 40 epochs, softmax with label smoothing, and a soft-margin triplet.
+    """
     settings: dict[str, Any] = {
         "name": name,
         "system": "open",
@@ -85,7 +92,7 @@ CONV = {"channels_last": True}
 
 
 def _hand_set() -> OpenRecipe:
-    """The baseline of the tiny scale, set by hand: a small ConvNeXt, which learns from scratch."""
+    """Return the hand-set baseline of the tiny scale: a small ConvNeXt, which learns from scratch."""
     return OpenRecipe(
         name="open-tiny",
         system="open",
@@ -108,7 +115,7 @@ def _hand_set() -> OpenRecipe:
 
 
 RECIPES = (
-    # the one to set a backbone of: backbone=timm/NAME, or a registered one
+    # for any backbone: set backbone=timm/NAME, or a registered one
     _open("open", "convnext_base", 256, **CONV),
     _open("open-dinov2-small", "dinov2_small", 224),
     _open("open-dinov2-base", "dinov2_base", 224),

@@ -1,4 +1,4 @@
-"""How a recipe's weights are updated: optimizer, learning rates, and how long."""
+"""The settings of a recipe for the optimizer, the learning rate and the number of epochs."""
 
 import math
 from dataclasses import dataclass
@@ -9,30 +9,30 @@ from trainables.recipes.checks import above_zero, at_least_zero, require
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSettings:
-    """The optimizer and its learning rate from epoch to epoch; the laws stand in trainables/schedule.py."""
+    """The optimizer and its learning rate schedule; trainables/schedule.py has the formulas."""
 
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: float
-    momentum: float = 0.9  # of SGD; the others keep torch's betas
+    momentum: float = 0.9  # of SGD; Adam and AdamW use torch's default betas
     weight_decay: float = 1e-4
-    decay_vectors: bool = True  # whether biases and the scales of norms decay too, as in the papers
-    bias_lr_factor: float = 1.0  # the learning rate of biases is this many times the others'
-    layer_lr_decay: float = 1.0  # each layer's learning rate is this many times that of the one above it; 1: equal
-    clip_norm: float | None = None  # longest gradient of all weights together; None: as it comes
-    ema_decay: float | None = None  # the weights' running mean is what is evaluated and kept; None: the weights are
+    decay_vectors: bool = True  # whether biases and norm scales have weight decay, as in the papers
+    bias_lr_factor: float = 1.0  # learning rate of biases relative to other weights
+    layer_lr_decay: float = 1.0  # learning rate of each layer relative to the layer above it; 1: equal
+    clip_norm: float | None = None  # maximum norm of the gradient of all weights; None: no clipping
+    ema_decay: float | None = None  # evaluate and save a moving average of the weights; None: the weights themselves
 
     schedule: Literal["cosine", "transreid", "multistep", "agw", "step_cosine"] = "cosine"
     warmup_epochs: int = 5
-    warmup_start: float = 0.01  # the fraction of lr that the warm-up begins at
-    warmup_steps: int = 0  # of step_cosine, which counts no epochs
-    milestones: tuple[int, ...] = ()  # of multistep and agw: whole epochs after which lr falls
-    lr_fall: float = 0.1  # of multistep and agw: lr is multiplied by it at each milestone
+    warmup_start: float = 0.01  # the fraction of lr at which the warm-up starts
+    warmup_steps: int = 0  # of step_cosine, which ignores warmup_epochs
+    milestones: tuple[int, ...] = ()  # of multistep and agw: numbers of epochs after which lr falls
+    lr_fall: float = 0.1  # of multistep and agw: factor of lr at each milestone
     epochs: int = 100
-    train_mode_epochs: int | None = None  # dropout and batch statistics stop after so many; None: never
+    train_mode_epochs: int | None = None  # then dropout is off and batch statistics are frozen; None: never
 
 
 def check_optimization(recipe: Any) -> None:
-    """Refuse settings that nothing can be trained with."""
+    """Raise an Error if the optimizer settings are invalid."""
     above_zero(recipe, "lr", "bias_lr_factor", "layer_lr_decay", "lr_fall", "epochs")
     at_least_zero(recipe, "weight_decay", "momentum", "warmup_epochs", "warmup_start", "warmup_steps")
     require(recipe, "momentum", recipe.momentum < 1, "below 1")

@@ -5,9 +5,10 @@ from importlib.resources import files
 
 
 def printed_numbers(table: str, row: str) -> dict[str, float]:
-    """Metric -> fraction, by the names that evaluations use; empty where no table has such a row.
+    """Return metric -> fraction, by the names that evaluations use; empty if the table has no such row.
 
-    Of LSASRD's tables means of five folds; of PaddleClas recall@1 of a gallery, and of the others the test split.
+    LSASRD's numbers are means of five folds, PaddleClas's is recall@1 on a gallery, and the others are on the test
+    split.
     """
     with files("trainables.recipes").joinpath("printed.csv").open(encoding="utf-8") as file:
         own = next((entry for entry in csv.DictReader(file) if (entry["table"], entry["row"]) == (table, row)), {})

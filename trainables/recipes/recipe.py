@@ -1,4 +1,4 @@
-"""What every recipe says, and how its values are checked."""
+"""The settings shared by all recipes, and their checks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from trainables.recipes.checks import above_zero, at_least_zero, check_choices, 
 from trainables.recipes.images import ImageSettings, check_images
 from trainables.recipes.optimization import OptimizerSettings, check_optimization
 
-# what a recipe is; the other fields are what it sets
+# these identify a recipe; the other fields are its settings
 IDENTITY_FIELDS = ("name", "system", "table", "row", "preset", "scale")
 
 
@@ -19,35 +19,35 @@ IDENTITY_FIELDS = ("name", "system", "table", "row", "preset", "scale")
 class Recipe(ImageSettings, OptimizerSettings):
     """A full training configuration: the fields that every family shares."""
 
-    WORDS: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # key -> words that stand for a value of another type
+    WORDS: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # key -> words that it accepts besides values of its type
 
     name: str
     system: str  # the family: which model and which losses
-    table: str | None = None  # the paper's table that prints this row's numbers; None: no paper prints it
+    table: str | None = None  # the paper's table that prints this row; None: no paper prints it
     row: str | None = None
-    preset: Literal["paper", "code", "upstream"] | None = None  # whose word counts where they differ; None: ours
+    preset: Literal["paper", "code", "upstream"] | None = None  # the source it follows; None: this project's
     scale: Literal["paper", "tiny"]
 
     backbone: str
-    pretrained: bool  # start from the weights that the backbone names
-    weights_file: str | None = None  # weights or a checkpoint to start from; None: those from the Hugging Face hub
-    frozen_backbone: bool = False  # only the head is trained
+    pretrained: bool  # start from pretrained weights, by default the backbone's
+    weights_file: str | None = None  # weights or a checkpoint to start from; None: timm's, from the Hugging Face hub
+    frozen_backbone: bool = False  # train only the head
 
-    # which images form which batch
+    # how batches are formed
     batch_sampler: Literal["full", "papers", "shuffle", "balanced", "cross_role"] = "full"
-    images_per_epoch: int | None = None  # None: a whole pass; else short epochs that cover it in turn
+    images_per_epoch: int | None = None  # None: a full pass; else each epoch is the next part of a pass
 
-    id_loss: str = "softmax"  # which work is it? A name in trainables/losses/registry.py
+    id_loss: str = "softmax"  # a name in trainables/losses/registry.py
     id_weight: float = 1.0
-    id_margin: float = 0.5  # of all but softmax: radians of arcface, cosine of cosface, the paper's m of circle
+    id_margin: float = 0.5  # not of softmax; arcface: radians, cosface: a cosine, circle: the paper's m
     id_scale: float = 30.0
-    sub_centers: int = 1  # of each work, of which the nearest counts; of all but softmax
+    sub_centers: int = 1  # per work, of which the nearest counts; not of softmax
     label_smoothing: float = 0.0
 
-    precision: Literal["bf16", "float32"] = "float32"  # of the backbone; losses are float32 always
-    micro_batch: int | None = None  # images that go through the backbone at a time, in less memory; None: the batch
+    precision: Literal["bf16", "float32"] = "float32"  # of the backbone; losses are always float32
+    micro_batch: int | None = None  # images per pass through the backbone, to save memory; None: the batch
     activation_checkpointing: bool = False  # recompute activations in the backward pass to save memory
-    channels_last: bool = False  # memory order of images in convolutions
+    channels_last: bool = False  # memory format of convolutions
     compiled: bool = False  # torch.compile of the backbone
 
     def __post_init__(self) -> None:
@@ -60,7 +60,7 @@ class Recipe(ImageSettings, OptimizerSettings):
         if self.images_per_epoch is not None:
             rule = f"none, or at least one batch of {self.batch_size} images"
             require(self, "images_per_epoch", self.images_per_epoch >= self.batch_size, rule)
-        rule = "none where pretrained=false, which starts from fresh weights"
+        rule = "none with pretrained=false, which starts from fresh weights"
         require(self, "weights_file", self.pretrained or self.weights_file is None, rule)
         shape = get_backbone(self.backbone)
         has_weights = shape.pretrained_name is not None or isinstance(shape, OwnNetwork)
@@ -68,7 +68,7 @@ class Recipe(ImageSettings, OptimizerSettings):
             raise Error(f"{self.name}: backbone {self.backbone!r} has no pretrained weights. Set pretrained=false.")
 
     def completed(self, values: Mapping[str, object]) -> Mapping[str, object]:
-        """Return the values to set together with those that they imply, which a family may take from its backbone."""
+        """Return the values to set and those that they imply; a family may derive some from its backbone."""
         return values
 
     @property
@@ -77,7 +77,7 @@ class Recipe(ImageSettings, OptimizerSettings):
         raise NotImplementedError
 
     def batch_shape(self, num_works: int) -> tuple[int, int]:
-        """Works per batch and images per work where there are so many works to train on."""
+        """Return works per batch and images per work for a training split with `num_works` works."""
         raise NotImplementedError
 
     def _check_id_loss(self) -> None:
@@ -93,6 +93,6 @@ class Recipe(ImageSettings, OptimizerSettings):
 
 
 def refuse_single_work(num_works: int) -> None:
-    """Refuse data with nothing to tell apart."""
+    """Raise an Error if the data have fewer than two works."""
     if num_works < 2:
-        raise Error(f"{num_works} work to train on gives no negatives. Build shards with at least 2 works in train.")
+        raise Error(f"Training needs at least 2 works, but train has {num_works}. Build the shards with more works.")

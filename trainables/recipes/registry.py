@@ -1,4 +1,4 @@
-"""The registry of recipes; a recipe may also be registered from outside."""
+"""The registry of recipes, to which users can add their own."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ AT_BOTH_SCALES = (
     *icartoonface.RECIPES,
     *open_networks.RECIPES,
 )
-# every recipe at paper scale has a tiny twin, NAME-tiny, which may be set by hand
+# every recipe at paper scale has a tiny twin, NAME-tiny; some are set by hand
 RECIPES: Registry[Recipe] = Registry("recipe", {recipe.name: recipe for recipe in AT_BOTH_SCALES})
 for _paper in AT_BOTH_SCALES:
     if _paper.scale == "paper":
@@ -35,14 +35,18 @@ for _paper in AT_BOTH_SCALES:
 
 
 def get_recipe(name: str) -> Recipe:
-    """Return the recipe called `name`."""
+    """Return the recipe called `name`.
+
+    Raises:
+        Error: there is no such recipe.
+    """
     return RECIPES.find(name)
 
 
 def register_recipe(name: str, base: str, **settings: object) -> None:
     """Make a recipe available as `--recipe NAME`: the recipe `base` with these settings.
 
-    If `base` is at paper scale, the tiny twin NAME-tiny is derived from it, unless a recipe of that name is there.
+    If `base` is at paper scale, its tiny twin NAME-tiny is registered too, unless that name is taken.
 
     Raises:
         Error: there is no recipe `base`, a setting is invalid, or the name is taken by a different recipe.
@@ -56,7 +60,11 @@ def register_recipe(name: str, base: str, **settings: object) -> None:
 
 
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
-    """Return the recipe that `dataclasses.asdict` gave, as read back from JSON; every field is checked again."""
+    """Return the recipe from the output of `dataclasses.asdict`, read back from JSON; every field is checked again.
+
+    Raises:
+        Error: the system or a key is unknown, a value is invalid, or a key without a default is missing.
+    """
     family = FAMILIES.get(str(values.get("system")))
     if family is None:
         raise unknown("system", str(values.get("system")), FAMILIES)
@@ -65,11 +73,11 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     for name in values:
         if name not in fields:
             raise unknown("recipe key", name, fields)
-    # a setting that an earlier version did not have takes its default, which is what that version did
+    # settings that an earlier version did not have take their defaults, which match its behavior
     settings: dict[str, Any] = {**{name: field.default for name, field in fields.items()}, **values}
     if missing := sorted(name for name, value in settings.items() if value is dataclasses.MISSING):
         raise Error(f"The recipe {settings['name']!r} lacks {missing[0]}. Use the version that wrote it.")
     identity = {name: settings.pop(name) for name in IDENTITY_FIELDS}
-    # any recipe of the family will do: every field is set
+    # any recipe of the family works, because every field is set
     some = next(recipe for recipe in RECIPES.values() if type(recipe) is family)
     return override(dataclasses.replace(some, **identity), settings)

@@ -1,4 +1,4 @@
-"""Set single fields of a recipe: from values, as spaces and JSON have them, or from `key=value` texts."""
+"""Set fields of a recipe from values, as in spaces and JSON, or from `key=value` texts."""
 
 import dataclasses
 import functools
@@ -11,7 +11,7 @@ from shards_tools.errors import Error, unknown
 from trainables.recipes.recipe import IDENTITY_FIELDS, Recipe
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
-# Names of earlier versions, which checkpoints, studies and users' spaces still have -> names of today.
+# Names in earlier versions, which checkpoints, studies and users' spaces may still use -> current names.
 FORMER_KEYS = {
     "optimiser": "optimizer",
     "plan": "batch_sampler",
@@ -22,14 +22,14 @@ FORMER_KEYS = {
 
 
 def with_current_keys(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings under their names of today.
+    """Return the settings under their current names.
 
     Raises:
         Error: a setting is given under both of its names.
     """
     for former, key in FORMER_KEYS.items():
         if former in values and key in values:
-            raise Error(f"{former} is the former name of {key}. Give one of the two.")
+            raise Error(f"{former} is the former name of {key}, and both are set. Remove {former}.")
     return {FORMER_KEYS.get(key, key): value for key, value in values.items()}
 
 
@@ -39,6 +39,9 @@ def override(recipe: AnyRecipe, values: Mapping[str, object]) -> AnyRecipe:
     Args:
         recipe: any recipe of the family.
         values: key -> value; former names of keys are accepted.
+
+    Raises:
+        Error: a key is unknown, or a value is invalid.
     """
     kinds = settable(recipe)
     changes: dict[str, Any] = {}
@@ -48,7 +51,11 @@ def override(recipe: AnyRecipe, values: Mapping[str, object]) -> AnyRecipe:
 
 
 def parse_settings(settings: Sequence[str], recipe: Recipe) -> dict[str, object]:
-    """Parse `key=value` texts, each as its field's type; `none` switches a field off."""
+    """Parse `key=value` texts, each as its field's type; `none` sets an optional field to None.
+
+    Raises:
+        Error: a text has no value, a key is unknown, or a value does not have the type of its field.
+    """
     kinds = settable(recipe)
     texts: dict[str, str] = {}
     for setting in settings:
@@ -63,7 +70,7 @@ def parse_settings(settings: Sequence[str], recipe: Recipe) -> dict[str, object]
 
 
 def settable(recipe: Recipe) -> dict[str, Any]:
-    """Return the type of every field of this recipe that may be set, by name."""
+    """Return the type of every field of this recipe that can be set, by name."""
     return _settable(type(recipe))  # type: ignore[arg-type]  # a class is hashable
 
 
@@ -74,7 +81,7 @@ def _settable(family: type[Recipe]) -> dict[str, Any]:
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:
-    """Return the value of every field that may be set; with the recipe's name they are the whole recipe."""
+    """Return the value of every field that can be set: all except the `IDENTITY_FIELDS`."""
     return {key: getattr(recipe, key) for key in settable(recipe)}
 
 
@@ -87,7 +94,7 @@ def _kind(recipe: Recipe, key: str, kinds: Mapping[str, Any]) -> Any:
 
 
 def _typed(recipe: Recipe, key: str, value: object, kind: Any) -> object:
-    """Return `value` as the field's type, or raise an Error that names both."""
+    """Return `value` converted to the field's type, or raise an Error with both."""
     if isinstance(kind, types.UnionType):
         return None if value is None else _typed(recipe, key, value, typing.get_args(kind)[0])
     if typing.get_origin(kind) is Literal:
@@ -101,7 +108,7 @@ def _typed(recipe: Recipe, key: str, value: object, kind: Any) -> object:
     if kind in (bool, int, float, str) and type(value) is kind:
         return value
     hint = " Write it as a number, without quotes." if kind in (int, float) and isinstance(value, str) else ""
-    raise Error(f"{recipe.name}: {key}={value!r} is {type(value).__name__}, not {_spoken(kind)}.{hint}")
+    raise Error(f"{recipe.name}: {key}={value!r} is {type(value).__name__}, not {_describe_type(kind)}.{hint}")
 
 
 def _parsed(recipe: Recipe, key: str, text: str, kind: Any) -> object:
@@ -119,10 +126,10 @@ def _parsed(recipe: Recipe, key: str, text: str, kind: Any) -> object:
         return tuple(_parsed(recipe, key, part, typing.get_args(kind)[0]) for part in parts)
     elif kind is not bool:
         return text
-    raise Error(f"{recipe.name}: {key}={text} is not {_spoken(kind)}.")
+    raise Error(f"{recipe.name}: {key}={text} is invalid: it must be {_describe_type(kind)}.")
 
 
-def _spoken(kind: Any) -> str:
+def _describe_type(kind: Any) -> str:
     names = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
     if kind in names:
         return names[kind]

@@ -1,6 +1,6 @@
-"""The tiny twin of a recipe: the same architecture narrow and shallow, small images, short epochs and few of them.
+"""The tiny twin of a recipe: the same architecture but narrow and shallow, small images, and a few short epochs.
 
-What the papers print for learning rate, losses and noise stays.
+Learning rates, losses and augmentation stay as the papers print them.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ IMAGE_PX = 48
 NUM_EPOCHS = 9
 IMAGES_PER_EPOCH = 2048
 LARGEST_BATCH = 64
-# Backbones that differ in a paper's table differ here too, so that no two of its rows are one network.
+# Backbones that differ in a paper's table differ here too, so that its rows stay different networks.
 TINY_BACKBONES = {
     "deit_small_patch16_224": "vit_64x4",
     "deit_base_patch16_224": "vit_96x3",
@@ -47,7 +47,7 @@ TINY_BACKBONES = {
 
 
 def tiny_form(recipe: Recipe) -> Recipe:
-    """The recipe at tiny scale, called NAME-tiny."""
+    """Return the recipe at tiny scale, named NAME-tiny."""
     image_size = _tiny_size(recipe)
     shrink = image_size / recipe.image_size
     changes: dict[str, Any] = {
@@ -57,7 +57,7 @@ def tiny_form(recipe: Recipe) -> Recipe:
         "scale": "tiny",
         "backbone": _tiny_backbone(recipe.backbone),
         "pretrained": False,
-        "frozen_backbone": False,  # a frozen backbone without weights would learn nothing
+        "frozen_backbone": False,  # a frozen backbone with random weights would learn nothing
         "image_size": image_size,
         "pad_px": round(shrink * recipe.pad_px),
         "enlarge_px": round(shrink * recipe.enlarge_px),
@@ -81,7 +81,7 @@ def tiny_form(recipe: Recipe) -> Recipe:
 
 
 def _tiny_backbone(name: str) -> str:
-    """Return the backbone of the twin; those from outside, timm's and registered ones, stay."""
+    """Return the name of the twin's backbone; timm's models and registered networks are kept."""
     if name in TINY_BACKBONES:
         return TINY_BACKBONES[name]
     shape = get_backbone(name)
@@ -96,11 +96,11 @@ def _tiny_size(recipe: Recipe) -> int:
 
         try:
             check_size(recipe.backbone, IMAGE_PX)
-        except Error:  # it takes larger images only
+        except Error:  # it only takes larger images
             return recipe.image_size
     return IMAGE_PX
 
 
 def _in_proportion(epoch: int, epochs: int) -> int:
-    """The same part of the tiny epochs, at least 1 where it is anything; a warm-up beyond the end stays beyond it."""
+    """Scale an epoch to the tiny schedule, rounding up: 0 stays 0, and a warm-up past the end stays past it."""
     return -(-epoch * NUM_EPOCHS // epochs)

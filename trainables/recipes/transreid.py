@@ -1,4 +1,4 @@
-"""TransReID (He et al. 2021, arXiv 2102.04378) as LSASRD's Table 5 trains it, as its code does, and upstream."""
+"""TransReID (He et al. 2021, arXiv 2102.04378), as in LSASRD's Table 5, in LSASRD's code and in TransReID's code."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ from trainables.recipes.ranking import RankingRecipe
 
 @dataclass(frozen=True, kw_only=True)
 class TransReIDRecipe(RankingRecipe):
-    """A vision transformer with overlapping patches and, on request, the jigsaw patch module (JPM)."""
+    """A vision transformer with overlapping patches and, optionally, the jigsaw patch module (JPM)."""
 
-    stride_px: int  # between patches; below the patch's size they overlap
-    jpm: bool  # four local branches over shuffled patches beside the global one
+    stride_px: int  # between patches; they overlap if it is less than the patch size
+    jpm: bool  # local branches over shuffled patches, in addition to the global branch
     jpm_shift: int = 5  # the paper's m
     jpm_groups: int = 2
-    jpm_parts: int = 4  # local branches, the paper's k
-    drop_path: float = 0.1  # stochastic depth of the last block, growing linearly from 0
-    global_weight: float = 0.5  # the global branch's part of each loss; the local branches share the rest
-    sie_weight: float = 0.0  # of side information, upstream's 3.0; 0 is off, as on LSASRD, whose code counts no sides
+    jpm_parts: int = 4  # number of local branches, the paper's k
+    drop_path: float = 0.1  # stochastic depth of the last block; it grows linearly from 0
+    global_weight: float = 0.5  # of the global branch in each loss; the local branches share the rest
+    sie_weight: float = 0.0  # of side information, 3.0 in TransReID's code; 0 is off, as in LSASRD's code
 
     def __post_init__(self) -> None:
         super().__post_init__()
         backbone = get_backbone(self.backbone)
-        rule = "a vision transformer, as vit_base_patch16_224 is"
+        rule = "a vision transformer like vit_base_patch16_224"
         require(self, "backbone", isinstance(backbone, Transformer), rule)
         assert isinstance(backbone, Transformer)
         require(
-            self, "stride_px", 1 <= self.stride_px <= backbone.patch_px, f"in 1..{backbone.patch_px}, the patch's size"
+            self, "stride_px", 1 <= self.stride_px <= backbone.patch_px, f"in 1..{backbone.patch_px}, the patch size"
         )
         rule = f"at least one patch of {backbone.patch_px} px"
         require(self, "image_size", self.image_size >= backbone.patch_px, rule)
@@ -44,8 +44,8 @@ class TransReIDRecipe(RankingRecipe):
     def _check_jpm(self) -> None:
         if ID_LOSSES.find(self.id_loss).cosine:
             raise Error(
-                f"{self.name}: id_loss={self.id_loss!r} with jpm=true has no local classifiers in any paper; upstream"
-                " crashes there. Set id_loss=softmax, or jpm=false."
+                f"{self.name}: id_loss={self.id_loss!r} cannot be combined with jpm=true: no paper defines it, and"
+                " TransReID's code crashes. Set id_loss=softmax, or jpm=false."
             )
         for key in ("jpm_shift", "jpm_groups", "jpm_parts"):
             require(self, key, getattr(self, key) >= 1, "at least 1")
@@ -53,8 +53,8 @@ class TransReIDRecipe(RankingRecipe):
         require(self, "jpm_shift", self.jpm_shift <= self.num_patches, f"at most the {self.num_patches} patches")
         if -self.num_patches % self.jpm_groups > 1:
             raise Error(
-                f"{self.name}: jpm_groups={self.jpm_groups} does not split {self.num_patches} patches evenly, nor after"
-                " one is doubled. Set jpm_groups=2, or another stride_px or image_size."
+                f"{self.name}: jpm_groups={self.jpm_groups} divides neither {self.num_patches} patches nor, with one"
+                f" patch repeated, {self.num_patches + 1}. Set jpm_groups=2, or change stride_px or image_size."
             )
 
     @property
@@ -66,15 +66,15 @@ class TransReIDRecipe(RankingRecipe):
 
     @property
     def num_patches(self) -> int:
-        """Patches per image, the tokens without the class token."""
+        """Patches per image: the tokens without the class token."""
         return self.grid**2
 
 
 def _paper(row: str, **values: Any) -> TransReIDRecipe:
-    """A row of LSASRD's Table 5, as its text has it; what the text leaves open is as in the released code.
+    """Return a row of LSASRD's Table 5 as its text describes it; the released code fills in what the text omits.
 
-    256 px, ImageNet weights, SGD with 16 works x 4 images from the papers' sampler, 100 epochs; the learning rate
-    starts at a third, rises for five epochs and falls along a cosine.
+    16 works x 4 images of 256 px from the papers' sampler, ImageNet weights, SGD, 100 epochs. The learning rate starts
+    at a third of its value, rises for five epochs and falls along a cosine.
     """
     settings: dict[str, Any] = {
         "name": f"transreid-{row.lower()}",
@@ -98,10 +98,11 @@ def _paper(row: str, **values: Any) -> TransReIDRecipe:
 
 
 def _code(recipe: TransReIDRecipe) -> TransReIDRecipe:
-    """As LSASRD's released code trains the row: erasing by AGW's law, and a multi-step schedule.
+    """Return the row as LSASRD's released code trains it: random erasing as in AGW, and a multi-step schedule.
 
-    Its warm-up runs over 500 epochs from a third, so that the learning rate never comes above 0.372 of its value.
-    ViT-Base has 4 works x 16 images, because its file leaves the number out; ViT-JPM starts without weights.
+    The warm-up lasts 500 epochs and starts at a third of the learning rate, so the learning rate never exceeds 0.372 of
+    its value. ViT-Base has 4 works x 16 images, because its configuration omits the number. ViT-JPM starts from random
+    weights.
     """
     quirks: dict[str, dict[str, Any]] = {
         "transreid-vit-base": {"works_per_batch": 4, "images_per_work": 16},
@@ -122,9 +123,10 @@ def _code(recipe: TransReIDRecipe) -> TransReIDRecipe:
 
 
 def _upstream(recipe: TransReIDRecipe) -> TransReIDRecipe:
-    """As TransReID's authors train the row.
+    """Return the row as TransReID's authors train it.
 
-    120 epochs, a cosine after five epochs of warm-up from a hundredth, timm's erasing, bicubic resizing in training.
+    120 epochs, a cosine after five epochs of warm-up from a hundredth of the learning rate, timm's random erasing, and
+    bicubic resizing in training.
     """
     return dataclasses.replace(
         recipe,
@@ -150,10 +152,10 @@ ROWS = (
 
 
 def _hand_set() -> TransReIDRecipe:
-    """The baseline of the tiny scale, set by hand: it learns from scratch within a few short epochs.
+    """Return the hand-set baseline of the tiny scale, which learns from scratch within a few short epochs.
 
-    What makes the difference, measured on Omniglot: AdamW, two blocks rather than four, many overlapping patches, each
-    a quarter of the image wide, and no flips, erasing or drop path, which such short trainings do not need.
+    On Omniglot, these settings help most: AdamW, two blocks instead of four, many overlapping patches, each a quarter
+    of the image wide, and no flips, erasing or drop path, which such short trainings do not need.
     """
     return TransReIDRecipe(
         name="transreid-tiny",
