@@ -112,7 +112,7 @@ def test_what_cannot_be_answered_is_refused_in_a_line(
         ((tmp_path, broken), "holds no checkpoint"),
         ((checkpoint, broken, "--pair", broken, broken), "--pair takes its two pictures alone"),
         ((checkpoint, "--nearest", shards), "needs pictures to look for"),
-        ((checkpoint, next(pictures.rglob("*.jpg")), "--nearest", tmp_path), "lies deeper than WORK/ROLE/IMAGE"),
+        ((checkpoint, next(pictures.rglob("*.jpg")), "--nearest", tmp_path), "is nested deeper than WORK/ROLE/IMAGE"),
         ((own_checkpoint, "--pair", broken, broken), "verification.json is damaged"),
         ((checkpoint, "--false-accept-rate", "1"), "is not a number between 0 and 1"),
     ):
