@@ -67,12 +67,12 @@ MISTAKES = {
     "--pruner worst": "invalid choice: 'worst'",
     "--objective mapp": "'mapp' is not a known objective. Did you mean 'mAP'?",
     "--objective mAP mINP mAP": "--objective names mAP twice",
-    "--objective num_parameters": "the first one says which trial is best",
+    "--objective num_parameters": "the first objective decides which trial is best",
     "--objective mAP gpu_mb": "--objective gpu_mb: trials of this search have no GPU",
     "--objective mAP top1": "--objective top1:",
     "--objective mAP mINP --pruner median": "--pruner median: with several objectives",
-    "--objective mAP mINP --sampler rungwise": "--sampler rungwise takes one objective alone",
-    "--objective mAP mINP --sampler cmaes": "--sampler cmaes takes one objective alone",
+    "--objective mAP mINP --sampler rungwise": "--sampler rungwise supports only one objective",
+    "--objective mAP mINP --sampler cmaes": "--sampler cmaes supports only one objective",
     "--at-most num_params=3": "'num_params' is not a known cost of --at-most. Did you mean 'num_parameters'?",
     "--at-most num_parameters": "--at-most num_parameters: '' is not a number above 0",
     "--at-most ms_per_image=fast": "--at-most ms_per_image=fast: 'fast' is not a number above 0",
@@ -126,7 +126,7 @@ def test_an_objective_that_the_data_do_not_have_is_refused(tmp_path: Path) -> No
             Image.new("RGB", (8, 8), (60 * number, 200, len(name) * number)).save(file)
     build(folder.scan(tmp_path / "source"), tmp_path / "shards", allow_duplicates=True)
     words = ["--space", "transreid", "--data", str(tmp_path / "shards"), "--runs", str(tmp_path / "runs")]
-    with pytest.raises(Error, match=r"--objective mAP: .* holds classes that train and val share. Take one of top1,"):
+    with pytest.raises(Error, match=r"--objective mAP: .* holds classes that train and val share. Use one of top1,"):
         main([*words, "--objective", "mAP"])
 
 

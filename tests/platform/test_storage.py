@@ -201,7 +201,7 @@ def test_a_full_disk_is_not_waited_for(tmp_path: Path) -> None:
         limit = sqlalchemy.text("PRAGMA max_page_count = 1")  # SQLite takes the size that there is
         storage.engine.dispose()
         sqlalchemy.event.listen(storage.engine, "connect", lambda line, _: line.execute(str(limit)))
-        with pytest.raises(Error, match=r"optuna\.db cannot be written: database or disk is full\. Make room"):
+        with pytest.raises(Error, match=r"optuna\.db cannot be written: database or disk is full\. Free space"):
             study.set_user_attr("much", "x" * 2**20)
 
 
