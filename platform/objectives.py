@@ -106,7 +106,7 @@ def sampler_and_pruner(sampler: str | None, pruner: str | None, num_objectives: 
     """
     if num_objectives > 1:
         if pruner not in (None, "none"):
-            raise Error(f"--pruner {pruner}: trials cannot be pruned with several objectives. Leave it out.")
+            raise Error(f"--pruner {pruner}: with several objectives trials cannot be pruned. Leave it out.")
         able = [name for name, entry in SAMPLERS.items() if entry.several_objectives]
         if sampler not in (None, *able):
             raise Error(
