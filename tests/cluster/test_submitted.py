@@ -66,7 +66,7 @@ def test_the_exit_code_is_that_of_the_job(cluster: Cluster, search: list[object]
     ("url", "variables", "said"),
     [
         ("http://10.99.0.1:8266", {}, "No Ray dashboard answers"),
-        ("http://10.99.0.1:8265", {"HOME": "/nonexistent"}, "asks for its token"),
+        ("http://10.99.0.1:8265", {"HOME": "/nonexistent"}, "needs a token"),
         ("http://10.99.0.1:8265", {"RAY_AUTH_TOKEN": "0123456789abcdef" * 4}, "rejects this token"),
     ],
 )
