@@ -11,10 +11,10 @@ def _become_standard(namespace, spec):
     import os
     from importlib.machinery import PathFinder
 
-    # Beside os.py rather than sysconfig.get_path("stdlib"): also right for a zipped library.
+    # Next to os.py instead of sysconfig.get_path("stdlib"): this also works for a zipped library.
     standard = PathFinder.find_spec("platform", [os.path.dirname(os.__file__)])
     if standard is None:
-        raise ImportError(f"no standard platform module beside {os.__file__}", name="platform")
+        raise ImportError(f"no standard platform module next to {os.__file__}", name="platform")
     spec.loader, spec.origin, spec.cached = standard.loader, standard.origin, standard.cached
     namespace.update(__loader__=spec.loader, __file__=spec.origin, __cached__=spec.cached)
     del namespace["_become_standard"]

@@ -1,4 +1,4 @@
-"""``python -m platform``: what the standard module prints when it is run."""
+"""``python -m platform``: run the standard module's own command line."""
 
 import platform
 

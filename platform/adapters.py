@@ -1,6 +1,6 @@
-"""What Tune calls while it runs: four thin classes that keep nothing and pass everything on to the study's trials.
+"""Adapters from Tune to the study's trials: a searcher, a scheduler, a checkpoint callback and a stopper.
 
-Tune writes its parts to files that are never read here, so each of them pickles to nothing.
+They hold no state of their own. Tune pickles them to files that are never read here, so each pickles to an empty dict.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ Answer = TypeVar("Answer")
 
 
 def asked(trials: Trials, call: Callable[[], Answer], otherwise: Answer) -> Answer:
-    """The answer of `call`; an Error ends the start in good order, and from there on the answer is `otherwise`.
+    """Return `call()`; if it raises an Error, end this start cleanly and return `otherwise` from then on.
 
-    Tune would make a traceback of it, or log it and go on.
+    The Error is kept in `trials.failure`. Tune itself would print a traceback, or log the Error and continue.
     """
     if trials.failure is None:
         try:
@@ -36,14 +36,14 @@ def asked(trials: Trials, call: Callable[[], Answer], otherwise: Answer) -> Answ
 
 
 class StudySearcher(Searcher):
-    """What Tune asks for trials, and tells how each ended."""
+    """Passes the study's next attempts to Tune, and their ends to the study."""
 
     def __init__(self, trials: Trials) -> None:
         super().__init__()
         self._trials = trials
 
     def suggest(self, trial_id: str) -> Any:
-        """The next attempt's config, None where there is none now, FINISHED where there will be none."""
+        """Return the config of the next attempt, None if there is none yet, or FINISHED if there will be no more."""
         if asked(self._trials, lambda: self._trials.done, True):
             return Searcher.FINISHED
         return asked(self._trials, lambda: self._trials.start(trial_id), None)
@@ -52,7 +52,7 @@ class StudySearcher(Searcher):
         asked(self._trials, lambda: self._trials.finish(trial_id, died=error), None)
 
     def save(self, checkpoint_path: str) -> None:
-        """Tune asks for a file; nothing is ever read from it."""
+        """Create the empty file that Tune expects; it is never read."""
         open(checkpoint_path, "wb").close()
 
     def restore(self, checkpoint_path: str) -> None:
@@ -63,24 +63,24 @@ class StudySearcher(Searcher):
 
 
 class StudyScheduler(FIFOScheduler):
-    """Hands every report to the study's trials, and stops the attempts that they say are over."""
+    """Passes every report to the study's trials, and stops the attempts that they end."""
 
     def __init__(self, trials: Trials) -> None:
         super().__init__()
         self._trials = trials
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        goes_on = asked(self._trials, lambda: self._trials.report(trial.trial_id, result), False)
-        if "kept_at" in result:  # in a bucket, of which Tune knows nothing
+        continues = asked(self._trials, lambda: self._trials.report(trial.trial_id, result), False)
+        if "kept_at" in result:  # in a bucket; Tune does not know about these checkpoints
             asked(self._trials, lambda: self._trials.checkpoint(trial.trial_id, result["kept_at"]), None)
-        return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
+        return TrialScheduler.CONTINUE if continues else TrialScheduler.STOP
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
 
 class KeepCheckpoint(tune.Callback):
-    """Tells the study where the newest checkpoint of a trial lies."""
+    """Records the path of a trial's newest checkpoint in the study."""
 
     def __init__(self, trials: Trials) -> None:
         self._trials = trials
@@ -93,7 +93,7 @@ class KeepCheckpoint(tune.Callback):
 
 
 class Budget(Stopper):
-    """Ends the run when the hours are over or somebody asked for it."""
+    """Stops Tune when the hours of this start are used up, or when the trials end it."""
 
     def __init__(self, trials: Trials, hours: float | None) -> None:
         self._trials = trials

@@ -1,4 +1,4 @@
-"""What the addresses on the command line of a search may be."""
+"""Checks of the addresses on a search's command line."""
 
 from __future__ import annotations
 
@@ -12,37 +12,56 @@ TRACKING_SCHEMES = ("sqlite:///", "postgresql", "http://", "https://")
 
 
 def checked_runs(runs: Path) -> Path:
-    """The folder of --runs, absolute; Error for the address of something else."""
-    if re.match(r"[a-z][a-z0-9+.-]+:/", str(runs)):  # of two slashes a path keeps one
+    """Return the folder of --runs as an absolute path.
+
+    Raises:
+        Error: it is an address.
+    """
+    if re.match(r"[a-z][a-z0-9+.-]+:/", str(runs)):  # Path turns "//" into "/"
         raise Error(
-            f"--runs {runs} is an address. Give a folder, on several nodes one that all of them share, or let a bucket"
-            " keep what they share: --checkpoints s3://BUCKET/PREFIX."
+            f"--runs {runs} is an address, not a folder. Give a folder, which several nodes must share, or keep the"
+            " checkpoints in a bucket with --checkpoints s3://BUCKET/PREFIX."
         )
     return runs.absolute()
 
 
 def checked_bucket(place: str) -> str:
-    """The address of --checkpoints, written in one way; Error where it is no bucket."""
+    """Return the address of --checkpoints in its normal form.
+
+    Raises:
+        Error: it is not a bucket.
+    """
     address = parse_address(place)
     if not isinstance(address, Address) or address.scheme not in BUCKET_SCHEMES:
         raise Error(
-            f"--checkpoints {place} is no bucket. Give s3://BUCKET/PREFIX or gs://BUCKET/PREFIX; --runs takes folders."
+            f"--checkpoints {place} is not a bucket. Give s3://BUCKET/PREFIX or gs://BUCKET/PREFIX; --runs takes"
+            " folders."
         )
     return str(address)
 
 
 def checked_tracking(uri: str) -> str:
-    """The MLflow store of --tracking; Error where MLflow knows none of the kind."""
+    """Return the MLflow store of --tracking.
+
+    Raises:
+        Error: MLflow has no store of this kind.
+    """
     if not uri.startswith(TRACKING_SCHEMES):
-        raise Error(f"--tracking {uri!r} is no MLflow store. Use sqlite:///FILE, postgresql://... or http://HOST:PORT.")
+        raise Error(
+            f"--tracking {uri!r} is not an MLflow store. Use sqlite:///FILE, postgresql://... or http://HOST:PORT."
+        )
     return uri
 
 
 def refuse_password(data: str | Path) -> None:
-    """A search tells its trials the address through files, and MLflow shows it."""
+    """Refuse an address with a password, because the search writes the address to files and MLflow shows it.
+
+    Raises:
+        Error: the address has a password.
+    """
     place = parse_address(str(data))
     if isinstance(place, Address) and place.user:
         raise Error(
-            f"--data {place} came with a password, which the search would write to its files. Use a store that needs"
-            " none, or s3:// or gs:// with keys in the environment."
+            f"--data {place} has a password, which the search would write to its files. Use a store without a password,"
+            " or s3:// or gs:// with keys in the environment."
         )

@@ -162,7 +162,7 @@ def evaluate(
         data: shards: a folder or an address.
         split: "val" or "test".
         fold: the fold of the split; None: the fold that the checkpoint was validated on.
-        import_: your own code, as of --import.
+        import_: your own code, as for --import.
         accept_changed_code: accept that this code has changed since the training.
 
     Returns:
@@ -193,7 +193,7 @@ def predict(
         pictures: JPEG or PNG files, or folders of them.
         nearest: the gallery: shards, or a folder of pictures; None: the checkpoint's own classes.
         top: answers per picture.
-        import_: your own code, as of --import.
+        import_: your own code, as for --import.
         accept_changed_code: accept that this code has changed since the training.
 
     Returns:

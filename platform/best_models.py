@@ -1,4 +1,4 @@
-"""Which models of a study go to MLflow's registry, each with the thresholds by which it compares pictures."""
+"""The models that a study registers with MLflow, each with the thresholds for comparing two pictures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from trainables.verification import VERIFICATION_NAME, measure, read_verificatio
 
 
 def models_of(study: optuna.Study, plan: Plan) -> list[dict[str, Any]]:
-    """The best model and the best paper row, as the journal tells MLflow of them; none before a trial is complete."""
+    """Return the journal's entries for the best model and the best paper row; empty before a trial is complete."""
     best = chosen_trial(study)
     if best is None:
         return []
@@ -39,13 +39,16 @@ def _model(trial: FrozenTrial, alias: str, plan: Plan) -> dict[str, Any]:
         "alias": alias,
         "checkpoint": checkpoint,
         "metrics": [name for name in OBJECTIVES if name in TrialRecord(trial).metrics],
-        "note": f"{TrialRecord(trial).baseline or 'Drawn'}, trial {trial.number}:"
+        "note": f"{TrialRecord(trial).baseline or 'Suggested'}, trial {trial.number}:"
         f" {plan.objective} {trial.values[0]:.4f} on the validation split.",
     }
 
 
 def measure_once(place: str, plan: Plan) -> None:
-    """Let the checkpoint at `place` have thresholds, where the data have pairs of works; say what stands in the way."""
+    """Measure the verification thresholds of the checkpoint at `place` unless it has them; log why if it is impossible.
+
+    Data without pairs of works need no thresholds.
+    """
     if not Evaluation(plan.manifest, "val", plan.fold).ranks:
         return
     try:
@@ -63,6 +66,6 @@ def measure_once(place: str, plan: Plan) -> None:
 
 
 def _is_measured(place: str) -> bool:
-    """Whether the checkpoint has thresholds; of a bucket nothing else is fetched for that."""
+    """Whether the checkpoint has thresholds; from a bucket only that file is fetched."""
     with fetched(place, [VERIFICATION_NAME]) as checkpoint:
         return read_verification(checkpoint) is not None

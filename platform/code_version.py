@@ -1,4 +1,4 @@
-"""Which code a study was made with."""
+"""The version of the code that a study ran with."""
 
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -6,14 +6,14 @@ from pathlib import Path
 
 
 def code_version() -> str:
-    """The commit of this checkout, `-dirty` where files differ from it; outside of one the installed version."""
+    """Return the commit of this checkout, with `-dirty` if files differ from it; else the installed version."""
     folder = Path(__file__).resolve().parent.parent
     if (folder / ".git").exists():
         try:
             commit = _git(folder, "rev-parse", "HEAD")
             return f"{commit}-dirty" if _git(folder, "status", "--porcelain") else commit
         except (OSError, subprocess.CalledProcessError):
-            pass  # no git here, or no commit yet: the version says less, but something
+            pass  # no git, or no commit yet: use the installed version
     try:
         return version("sakuga")
     except PackageNotFoundError:

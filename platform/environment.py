@@ -1,4 +1,4 @@
-"""What a study remembers of its last start: where its data lie, what chance gives, the command and the machine."""
+"""The study's record of its last start: its data, the chance level, the command and the machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PACKAGES = ("torch", "timm", "ray", "optuna", "mlflow", "numpy")  # whose versio
 
 
 def start_of_search(plan: Plan) -> dict[str, Any]:
-    """The entry of the study that a report is written from; the last start's takes the place of the one before."""
+    """Return the study's record of this start, which reports read; each start replaces the previous record."""
     test = [] if plan.finalists is None else [Evaluation(plan.manifest, "test", plan.fold).chance()]
     return {
         "command": plan.command,
@@ -50,7 +50,7 @@ def call_of(function: str, config: Any) -> str:
 
 
 def environment() -> dict[str, str]:
-    """Versions, code and machine, each by the name that people read."""
+    """Return the versions, the code and the machine, keyed by the names that a report shows."""
     import torch
 
     gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
@@ -72,7 +72,7 @@ def _version(package: str) -> str:
 
 
 def _cpu_name() -> str:
-    """As the kernel calls it; the architecture where it does not say."""
+    """Return the kernel's name for the CPU, or the architecture if the kernel gives none."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
             names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

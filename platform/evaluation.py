@@ -24,7 +24,7 @@ class Asked:
     info: CheckpointInfo
     evaluation: Evaluation
     inputs: Inputs
-    chance: dict[str, float]  # what random features give
+    chance: dict[str, float]  # the metrics of random features
     device: str
 
 
@@ -44,7 +44,7 @@ def ask(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | None) -
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, info = load_model(checkpoint, device)
-    # Float sums depend on the number of threads: with the training's, the training's numbers are reproduced.
+    # Float sums depend on the number of threads. The training's number reproduces the training's metrics.
     torch.set_num_threads(info.num_threads)
     evaluation = Evaluation(manifest, split, info.fold if fold is None else fold)
     if not len(evaluation.query):
@@ -61,10 +61,10 @@ def _refuse_other_classes(info: CheckpointInfo, evaluation: Evaluation) -> None:
         return
     trained, asked = info.works, evaluation.trained_works
     if trained != asked:
-        strange = next((name for name in asked if name not in trained), "fewer or in another order")
+        strange = next((name for name in asked if name not in trained), "fewer, or in another order")
         raise Error(
-            f"{evaluation.manifest.store} has other classes than the checkpoint was trained on ({strange}). Name the"
-            " data of its training, or train on these from it, with --set weights_file=CHECKPOINT pretrained=true."
+            f"{evaluation.manifest.store} has other classes than the checkpoint was trained on ({strange}). Give the"
+            " data of its training, or train on these data with --set weights_file=CHECKPOINT pretrained=true."
         )
 
 

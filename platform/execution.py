@@ -1,4 +1,4 @@
-"""Runs the trials that are left on Ray: one fresh tune.Tuner per start, which keeps nothing."""
+"""Runs the remaining trials on Ray, with a new `tune.Tuner` per start that stores no state."""
 
 from __future__ import annotations
 
@@ -28,20 +28,22 @@ RAY_START_ATTEMPTS = 3
 
 
 def run_trials(plan: Plan, trials: Trials, start: int, trainable: Callable[[dict[str, Any]], None] = run_trial) -> None:
-    """Run until the study has its trials, the hours are over, or somebody asks for the end.
+    """Run trials until the study has enough, the hours are used up, or a signal stops the search.
 
     Args:
-        start: which start of the study this is; its attempts' folders lie under `start-NNN`.
-        trainable: what a trial's process runs; it reports as `run_trial` does.
+        plan: the resolved options of the search.
+        trials: the study's trials, which decide what runs next.
+        start: the number of this start of the study; its attempts are stored under `start-NNN`.
+        trainable: the function that a trial's process runs; it reports as `run_trial` does.
     """
     tuner = tune.Tuner(
         tune.with_resources(trainable, placement(plan)),
         tune_config=tune.TuneConfig(
             search_alg=StudySearcher(trials),
             scheduler=StudyScheduler(trials),
-            num_samples=-1,  # the searcher says when it is enough
+            num_samples=-1,  # the searcher ends the run
             max_concurrent_trials=plan.concurrency,
-            # On a GPU a fresh process begins without what the last one left in its memory, and a rank without a group.
+            # A new process starts with free GPU memory and, with several ranks, without an old process group.
             reuse_actors=not plan.gpus_per_rank and plan.ranks_per_trial == 1,
             trial_dirname_creator=lambda trial: f"trial-{trial.config['trial']:04d}-{trial.config['attempt']}",
         ),
@@ -50,7 +52,7 @@ def run_trials(plan: Plan, trials: Trials, start: int, trainable: Callable[[dict
             storage_path=str(plan.folder),
             verbose=0,
             callbacks=[KeepCheckpoint(trials)],
-            # Two, so that the last one stays until the study has heard of the newest.
+            # Two, so that the previous one exists until the study has recorded the newest.
             checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
             stop=Budget(trials, plan.hours),
         ),
@@ -60,18 +62,18 @@ def run_trials(plan: Plan, trials: Trials, start: int, trainable: Callable[[dict
 
 
 def placement(plan: Plan) -> tune.PlacementGroupFactory:
-    """What a trial holds: a bundle for each rank, on as few nodes as may be; its own process is the first rank."""
+    """Return the resources of a trial: a bundle per rank, on as few nodes as possible; the trial itself is rank 0."""
     bundle = {"CPU": plan.cpus_per_rank, "GPU": plan.gpus_per_rank, "memory": plan.memory_per_rank}
     return tune.PlacementGroupFactory([bundle] * plan.ranks_per_trial, strategy="PACK")
 
 
 @contextmanager
 def local_cluster(plan: Plan) -> Iterator[None]:
-    """Ray on this machine for as long as the context lasts."""
+    """Run Ray on this machine inside the context."""
     quieten()
     project = Path(__file__).resolve().parent.parent
     if (project / "pyproject.toml").exists():
-        # Workers find a checkout that is not installed where the driver found it.
+        # Lets workers import from a checkout that is not installed.
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(project), os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryDirectory(prefix="sakuga-", ignore_cleanup_errors=True) as passing:
         os.environ[PASSING_VARIABLE] = passing
@@ -84,7 +86,7 @@ def local_cluster(plan: Plan) -> Iterator[None]:
 
 
 def _start_ray(num_cpus: int) -> None:
-    """Start Ray on this machine; it gives its own parts half a minute, which a busy machine may exceed."""
+    """Start Ray on this machine, with retries: on a busy machine its processes may miss their 30 s limit."""
     for left in reversed(range(RAY_START_ATTEMPTS)):
         try:
             ray.init(
@@ -95,20 +97,23 @@ def _start_ray(num_cpus: int) -> None:
                 log_to_driver=False,
             )
             return
-        except Exception as failure:  # Ray has no class of its own for it
+        except Exception as failure:  # Ray has no specific exception for this
             ray.shutdown()
             cause = str(failure).strip().partition("\n")[0].rstrip(".")
             if not left:
                 raise Error(
-                    f"Ray did not start on this machine in {RAY_START_ATTEMPTS} attempts ({cause}). The same command "
-                    "goes on once the machine is less busy."
+                    f"Ray did not start on this machine in {RAY_START_ATTEMPTS} attempts ({cause}). Run the same"
+                    " command again when the machine is less busy."
                 ) from failure
-            say(f"Ray did not start ({cause}); it is started again.")
+            say(f"Ray did not start ({cause}). Trying again.")
 
 
 @contextmanager
 def cluster_when_needed(plan: Plan) -> Iterator[Callable[[], None]]:
-    """A function that starts Ray when first called, unless a cluster was joined; Ray runs until the context ends."""
+    """Yield a function that starts Ray on its first call, unless a cluster was joined.
+
+    Ray is shut down at the end of the context.
+    """
     with ExitStack() as stack:
 
         def start() -> None:

@@ -1,4 +1,4 @@
-"""How many trials in a row have failed, and when that is enough."""
+"""Counts the trials that failed in a row, and ends a search that only fails."""
 
 from __future__ import annotations
 
@@ -17,19 +17,24 @@ class Failures:
 
     @property
     def are_too_many(self) -> bool:
-        """Whether the next trial is not worth it."""
+        """Whether so many trials failed in a row that no further one should start."""
         return self._in_a_row >= MAX_FAILURES_IN_A_ROW
 
     def note(self, reason: str, traceback: str = "") -> None:
-        """Keep why an attempt has ended, and a bug's traceback, in case it is the last."""
+        """Store why an attempt ended, and the traceback if it was a bug, for the error message."""
         self._last, self._traceback = reason, traceback
 
     def count(self, state: TrialState) -> None:
-        """A trial has ended."""
+        """Count a trial that ended in `state`."""
         self._in_a_row = self._in_a_row + 1 if state == TrialState.FAIL else 0
 
     def raise_if_too_many(self) -> None:
-        """Error where every trial fails for a reason that the user can mend, RuntimeError where it is a bug."""
+        """Raise if too many trials failed in a row.
+
+        Raises:
+            Error: the last trial failed for a reason that the user can fix.
+            RuntimeError: the last trial failed because of a bug.
+        """
         if not self.are_too_many:
             return
         what = f"{MAX_FAILURES_IN_A_ROW} trials in a row failed."

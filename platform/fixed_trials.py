@@ -1,7 +1,7 @@
-"""Trials whose settings, fold and seed are fixed beforehand: they wait in a study, and nothing about them is sampled.
+"""Trials whose settings, fold and seed are fixed in advance: they are enqueued in a study, and nothing is sampled.
 
-The search's own machinery runs them: the same attempts, checkpoints and adoption after a kill. The best trials of a
-search on other folds are such trainings, and so are the rows of a paper's table.
+They run as the trials of a search do: with the same attempts and checkpoints, and they resume after a kill. They are
+used to train the best trials of a search on other folds, and the rows of a paper's table.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ LEFT = (TrialState.WAITING, TrialState.RUNNING)
 
 @dataclass(frozen=True)
 class Training:
-    """One training that is wanted."""
+    """A training that a study must contain."""
 
-    of: int | str  # what is trained: the number of a search's trial, or the row of a paper's table
+    of: int | str  # the number of a search's trial, or the row of a paper's table
     fold: int
     seed: int
 
 
 def enqueue_training(study: optuna.Study, params: Mapping[str, Any], training: Training, label: str) -> None:
-    """Let a training with these values of Optuna's parameters wait in `study`."""
+    """Enqueue a training in `study`, with `params` as the values of Optuna's parameters."""
     attributes = TrialRecord.attributes(
         trained=training.of, training={"fold": training.fold, "seed": training.seed}, label=label
     )
@@ -42,17 +42,17 @@ def newest(study: optuna.Study) -> dict[Training, FrozenTrial]:
 
 
 def training_of(trial: FrozenTrial) -> Training:
-    """Return which training a trial of such a study is."""
+    """Return the training that a trial of such a study runs."""
     return Training(of=TrialRecord(trial).trained, **TrialRecord(trial).training)
 
 
 def is_left_out(training: FrozenTrial) -> bool:
-    """Whether a training was ended before it began."""
+    """Whether a training was canceled before it started."""
     return TrialRecord(training).left_out
 
 
 def leave_out(study: optuna.Study, trainings: Iterable[FrozenTrial]) -> None:
-    """End those that wait: nobody wants them any more."""
+    """Cancel the trainings that are still waiting, because their results are no longer needed."""
     for training in trainings:
         if training.state == TrialState.WAITING:
             study._storage.set_trial_user_attr(training._trial_id, TrialRecord.left_out.key, True)
@@ -60,13 +60,13 @@ def leave_out(study: optuna.Study, trainings: Iterable[FrozenTrial]) -> None:
 
 
 def count(study: optuna.Study) -> tuple[int, int]:
-    """Return how many trainings are done, and how many are wanted in all."""
+    """Return how many trainings have finished, and how many there are in all."""
     wanted = [one for one in study.get_trials(deepcopy=False) if one.state != TrialState.FAIL and not is_left_out(one)]
     return sum(training.state.is_finished() for training in wanted), len(wanted)
 
 
 class FixedTrials(Trials):
-    """The trials that wait in a study, and those that an earlier start left running: no other is started."""
+    """Runs the waiting trials of a study and those that an earlier start left running, and no others."""
 
     def _num_left(self) -> int:
         return len(self._study.get_trials(deepcopy=False, states=LEFT))

@@ -1,4 +1,4 @@
-"""What pictures are compared with: the images of shards, or of a folder."""
+"""The gallery that pictures are compared with: the images of shards, or of a folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainables.reading import Inputs
 
 @dataclass(frozen=True)
 class Gallery:
-    """Images with names, and with works and roles as far as these are known."""
+    """Images with their names, and with their works and roles if these are known."""
 
     inputs: Inputs
     images: Sequence[str]
@@ -25,13 +25,17 @@ class Gallery:
     roles: Sequence[str | None]
 
     def entry(self, place: int) -> dict[str, str | None]:
-        """What is known of one image."""
+        """Return the name, the work and the role of one image, without the fields that are unknown."""
         known = {"image": self.images[place], "work": self.works[place], "role": self.roles[place]}
         return {key: value for key, value in known.items() if key == "image" or value is not None}
 
 
 def open_gallery(address: str, predictor: Predictor) -> Gallery:
-    """The images of shards, or of a folder WORK/ROLE/IMAGE, CLASS/IMAGE or of images alone."""
+    """Open shards, or a folder with WORK/ROLE/IMAGE, CLASS/IMAGE or only images.
+
+    Raises:
+        Error: the address cannot be read, or an image is nested too deep.
+    """
     folder = Path(address)
     if "://" in address or (folder / JSON_NAME).is_file():
         return _of_shards(address, predictor)
@@ -39,7 +43,7 @@ def open_gallery(address: str, predictor: Predictor) -> Gallery:
     parts = [file.relative_to(folder).parts[:-1] for file in files]
     deep = [file for file, names in zip(files, parts, strict=True) if len(names) > 2]
     if deep:
-        raise Error(f"{deep[0]} lies deeper than WORK/ROLE/IMAGE below {folder}. Name a folder further down.")
+        raise Error(f"{deep[0]} is nested deeper than WORK/ROLE/IMAGE in {folder}. Name a folder further down.")
     works = [names[0] if names else None for names in parts]
     roles = ["/".join(names) if len(names) == 2 else None for names in parts]
     return Gallery(predictor.of_files(files), [str(file) for file in files], works, roles)

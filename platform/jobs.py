@@ -24,7 +24,7 @@ from platform.cluster.joining import copied_package
 from platform.cluster.tokens import TOKEN_PLACES, demand_tokens, own_token
 from platform.search import parser as search_parser
 from shards_tools.command import say
-from shards_tools.errors import Error
+from shards_tools.errors import Error, unknown
 
 ANSWER_S = 10.0
 LONGEST_STOP_S = 60.0
@@ -32,43 +32,61 @@ COPIED_FILES = "user_files"  # the folder of the job that the user's own files a
 
 
 def checked_search(words: Sequence[str]) -> argparse.Namespace:
-    """The search's options; Error for what would fail, or be lost, in a folder that ends with the job."""
+    """Return the options of the search.
+
+    Raises:
+        Error: an option would fail in a job, or its files would be deleted with the job's folder.
+    """
     options = search_parser().parse_args(words)
     if options.address:
         raise Error(
-            f"--address {options.address} behind -- is one too many: the job joins the cluster that it runs on."
+            f"--address {options.address} after -- is not allowed: the job joins the cluster that it runs on. Leave it"
+            " out."
         )
     if not options.runs.is_absolute():
-        raise Error(f"--runs {options.runs} would end with the job. Name a folder of the cluster's by its whole path.")
+        raise Error(f"--runs {options.runs} would be deleted with the job. Give an absolute path on the cluster.")
     if options.data and "://" not in options.data and not Path(options.data).is_absolute():
         raise Error(
-            f"--data {options.data} is not on the cluster. Name shards there by their whole path, or an address."
+            f"--data {options.data} is not on the cluster. Give an absolute path on the cluster, or an address."
         )
     for name in ("storage", "tracking", "warm_start_storage"):
         if re.match(r"sqlite:///(?!/)", getattr(options, name) or ""):
             option = "--" + name.replace("_", "-")
             raise Error(
-                f"{option} {getattr(options, name)} would end with the job. Give its whole path: sqlite:////..."
+                f"{option} {getattr(options, name)} would be deleted with the job. Give an absolute path: sqlite:////..."
             )
     for file in files_of(options):
         if not Path(file).is_file():
-            raise Error(f"There is no file {file} here. Your own files are copied to the cluster from this machine.")
+            raise Error(f"{file} does not exist here. Your own files are copied to the cluster from this machine.")
     return options
 
 
 def connect(address: str) -> JobSubmissionClient:
-    """The cluster's jobs; Error where nobody answers, the token is missing or wrong, or the cluster has none."""
+    """Return a client for the cluster's jobs.
+
+    Raises:
+        Error: no dashboard answers, the token is missing or wrong, or the cluster runs without tokens.
+    """
     what = f"The Ray cluster at {address}"
     demand_tokens(what, not _lets_in(address, None))
     token = own_token()
     if token and not _lets_in(address, token):
-        raise Error(f"{what} does not know this token. Copy its own to {TOKEN_PLACES}.")
+        raise Error(f"{what} rejects this token. Copy the cluster's token to {TOKEN_PLACES}.")
     logging.getLogger("ray").setLevel(logging.ERROR)
     return JobSubmissionClient(address)
 
 
 def submit(client: JobSubmissionClient, search: argparse.Namespace, words: Sequence[str]) -> str:
-    """Send our package and the words of a search; the name of the job."""
+    """Submit a search with this package, and return the name of the job.
+
+    Args:
+        client: the cluster's jobs.
+        search: the options of the search.
+        words: the same options as words of a command line.
+
+    Raises:
+        Error: a job of this name is running, or the cluster refuses the job.
+    """
     job = free_name(client, job_name(search))
     with tempfile.TemporaryDirectory() as folder:
         package = copied_package(Path(folder))
@@ -79,7 +97,7 @@ def submit(client: JobSubmissionClient, search: argparse.Namespace, words: Seque
                 entrypoint=shlex.join(command), submission_id=job, runtime_env={"working_dir": package}
             )
         except (RuntimeError, RayError) as failure:
-            raise Error(f"Job {job} was not taken: {first_line(failure)}.") from None
+            raise Error(f"The cluster refused job {job}: {first_line(failure)}.") from None
 
 
 def files_of(search: argparse.Namespace) -> list[str]:
@@ -106,7 +124,7 @@ def with_copied_files(words: Sequence[str], files: Sequence[str], package: Path)
 
 
 def job_name(search: argparse.Namespace) -> str:
-    """The study's name, or the space's with a digest of the options that the study's own is made of."""
+    """Return the name given by --study, else the space's name with a digest of space, data and scale."""
     if search.study:
         return str(search.study)
     parts = [search.space, search.data, search.scale]
@@ -114,46 +132,64 @@ def job_name(search: argparse.Namespace) -> str:
 
 
 def free_name(client: JobSubmissionClient, name: str) -> str:
-    """The name, with a number behind it where jobs that have ended bear it; Error while one of them runs."""
+    """Return `name`, with a number appended if ended jobs have it already.
+
+    Raises:
+        Error: a job of this name is still running.
+    """
     taken = {job.submission_id: job.status for job in client.list_jobs()}
     number = 1
     while (following := name if number == 1 else f"{name}-{number}") in taken:
         if not taken[following].is_terminal():
-            raise Error(f"Job {following} is {taken[following].value.lower()}: see --follow {following}, or --stop it.")
+            status = taken[following].value.lower()
+            raise Error(f"Job {following} is {status}. Watch it with --follow {following}, or stop it with --stop.")
         number += 1
     return following
 
 
 def known_job(client: JobSubmissionClient, job: str) -> str:
-    """The name of a job that the cluster has; Error with those that it has otherwise."""
+    """Return the name of a job that the cluster has.
+
+    Raises:
+        Error: there is no such job.
+    """
     names = [known.submission_id for known in client.list_jobs() if known.submission_id]
     if job not in names:
-        raise Error(f"{job} is no job of this cluster. Jobs: {', '.join(sorted(names)) or 'none'}.")
+        raise unknown("job", job, names) if names else Error(f"This cluster has no job {job}. Submit a search first.")
     return job
 
 
 def described(client: JobSubmissionClient, job: str) -> str:
-    """Its status in one line, with what Ray says of it once it has ended badly."""
+    """Return the job's status in one line, with Ray's message if it failed or was stopped."""
     info = client.get_job_info(job)
     bad = info.status in (JobStatus.FAILED, JobStatus.STOPPED)
     return info.status.value + (f": {info.message.strip().splitlines()[0]}" if bad and info.message else "")
 
 
 def stop(client: JobSubmissionClient, job: str) -> None:
-    """End the job, and wait until it has."""
+    """Stop the job, wait until it has ended, and print its status.
+
+    Raises:
+        Error: it has not ended in time.
+    """
     client.stop_job(job)
     deadline = time.monotonic() + LONGEST_STOP_S
     while not client.get_job_status(job).is_terminal():
         if time.monotonic() > deadline:
             raise Error(
-                f"Job {job} has not ended within {LONGEST_STOP_S:g} s of --stop. Try again, or see its --status."
+                f"Job {job} has not ended within {LONGEST_STOP_S:g} s of --stop. Try again, or check it with --status."
             )
         time.sleep(0.5)
     print(f"{job} {described(client, job)}")
 
 
 def follow(client: JobSubmissionClient, job: str, address: str) -> None:
-    """Show the job's output until it ends, and end as it did."""
+    """Print the job's output until it ends, and exit with its exit code.
+
+    Raises:
+        Error: the connection was lost.
+        SystemExit: the job did not succeed.
+    """
     command = f"python -m platform.submit --address {address}"
     try:
         try:
@@ -161,10 +197,10 @@ def follow(client: JobSubmissionClient, job: str, address: str) -> None:
             while not client.get_job_status(job).is_terminal():
                 time.sleep(0.5)
         except (RuntimeError, OSError, aiohttp.ClientError) as failure:
-            cause = f"The connection to {address} is lost ({first_line(failure)})"
-            raise Error(f"{cause}. The job may go on: {command} --follow {job}") from None
+            cause = f"The connection to {address} was lost ({first_line(failure)})"
+            raise Error(f"{cause}. The job may still be running: {command} --follow {job}") from None
     except KeyboardInterrupt:
-        say(f"Job {job} goes on. See it again: {command} --follow {job}; end it: {command} --stop {job}")
+        say(f"Job {job} keeps running. Follow it: {command} --follow {job}; stop it: {command} --stop {job}")
         raise
     info = client.get_job_info(job)
     if info.status != JobStatus.SUCCEEDED:
@@ -178,14 +214,18 @@ async def _print_output(client: JobSubmissionClient, job: str) -> None:
 
 
 def _lets_in(address: str, token: str | None) -> bool:
-    """Whether the dashboard answers rather than refuses; Error where nothing answers that is one."""
+    """Whether the dashboard accepts the token, or None for a request without one.
+
+    Raises:
+        Error: no Ray dashboard answers.
+    """
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
         request = urllib.request.Request(f"{address}/api/version", headers=headers)
         with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:
             if "ray_version" in json.load(answer):
                 return True
-            cause = "what answers is something else"
+            cause = "another server answers"
     except urllib.error.HTTPError as refusal:
         refusal.close()
         if refusal.code in (401, 403):
@@ -197,5 +237,5 @@ def _lets_in(address: str, token: str | None) -> bool:
 
 
 def first_line(failure: object) -> str:
-    """What a failure says first, without its full stop."""
+    """Return the first line of a failure's message, without a period at its end."""
     return (str(failure).strip().splitlines() or [type(failure).__name__])[0].rstrip(".")

@@ -1,4 +1,4 @@
-"""One driver per study: locks that die with their process, or with its connection to the database."""
+"""One driver per study: locks that are released when their process or its database connection ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from platform.plan import Plan
 from platform.storage import SERVER_OPTIONS, DatabaseAway, PatientStorage, Wait, patiently, raise_away
 from shards_tools.errors import Error
 
-# What the server tells of a lock of 64 bits, and of the session that holds it.
+# Reads the session that holds a 64-bit advisory lock.
 HOLDER = text(
     "SELECT a.pid, a.backend_start, a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
     " WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted AND l.database = (SELECT oid FROM pg_database"
@@ -28,7 +28,11 @@ HOLDER = text(
 
 @contextmanager
 def only_driver(plan: Plan, storage: PatientStorage) -> Iterator[None]:
-    """Be the only driver of the plan's study, in its folder and in its database; Error where another one is."""
+    """Hold the locks that make this process the study's only driver, in its folder and its database.
+
+    Raises:
+        Error: another driver runs the study.
+    """
     with ExitStack() as locks:
         locks.enter_context(locked_file(plan.folder / "driver.lock", plan.study))
         file = storage.engine.url.database if storage.engine.name == "sqlite" else None
@@ -41,7 +45,7 @@ def only_driver(plan: Plan, storage: PatientStorage) -> Iterator[None]:
 
 @contextmanager
 def locked_study(storage: PatientStorage, study: str) -> Iterator[None]:
-    """Hold the study's lock in a PostgreSQL database, and let every call of the storage make sure of it."""
+    """Hold the study's lock in a PostgreSQL database; every call of the storage first checks that it is still held."""
     lock, open_to_all = ServerLock(storage, study), storage.fence
     try:
         patiently(lock.hold, Wait(storage.url))
@@ -54,7 +58,11 @@ def locked_study(storage: PatientStorage, study: str) -> Iterator[None]:
 
 @contextmanager
 def locked_file(path: Path, study: str) -> Iterator[None]:
-    """Hold the lock file `path`; Error where another process holds it."""
+    """Hold the lock file `path`.
+
+    Raises:
+        Error: another process holds it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         try:
@@ -69,7 +77,7 @@ def locked_file(path: Path, study: str) -> Iterator[None]:
 
 
 class ServerLock:
-    """An advisory lock of PostgreSQL on a connection of its own: the server frees it when the connection ends."""
+    """A PostgreSQL advisory lock on its own connection; the server releases it when the connection ends."""
 
     def __init__(self, storage: PatientStorage, study: str) -> None:
         self._study, self._guarded = study, storage.name
@@ -80,20 +88,22 @@ class ServerLock:
             storage.engine.url,
             poolclass=sqlalchemy.NullPool,
             isolation_level="AUTOCOMMIT",
-            connect_args={**SERVER_OPTIONS, "application_name": me[:63]},  # the server keeps no more
+            connect_args={**SERVER_OPTIONS, "application_name": me[:63]},  # the server's limit
         )
         sqlalchemy.event.listen(self._engine, "handle_error", raise_away)
         self._connection: Connection | None = None
-        self._session: tuple[object, ...] = ()  # the server's names for that connection
+        self._session: tuple[object, ...] = ()  # the server's process id and start time of that connection
 
     def hold(self, again: bool) -> None:
-        """Make sure that the lock is held, taking it again where its connection was lost.
-
-        Raises DatabaseAway where the server does not answer, Error where another driver has the study.
+        """Make sure that the lock is held; acquire it again if its connection was lost.
 
         Args:
-            again: end what the storage's lost connections may still be doing at the server, so that it is either done
-                or undone.
+            again: terminate the storage's lost connections at the server, so that their statements are either done or
+                rolled back.
+
+        Raises:
+            DatabaseAway: the server does not answer.
+            Error: another driver runs the study.
         """
         connection = self._connected()
         if again:
@@ -117,7 +127,7 @@ class ServerLock:
         return connection
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         if self._connection is not None:
             _end(self._connection)
             self._connection = None
@@ -127,9 +137,9 @@ class ServerLock:
         while not connection.execute(take, {"key": self._key}).scalar():
             holder = connection.execute(HOLDER, {"key": self._key}).first()
             if holder is None:
-                continue  # it was given back between the two lines
+                continue  # it was released between the two queries
             if self._session and tuple(holder[:2]) == self._session:
-                # Our own connection from before: the line broke, and the server has not noticed yet.
+                # Our previous connection, which broke without the server noticing.
                 connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": holder[0]})
                 continue
             raise _taken(self._study, holder[2] or "another driver")
@@ -138,9 +148,9 @@ class ServerLock:
 
 
 def _end(connection: Connection) -> None:
-    connection.invalidate()  # closing alone would say goodbye to a server that may be gone
+    connection.invalidate()  # close() alone would wait for a server that may be gone
     connection.close()
 
 
 def _taken(study: str, holder: str) -> Error:
-    return Error(f"Study {study} is being run by {holder}. Wait for it, stop it, or name another with --study.")
+    return Error(f"Study {study} is being run by {holder}. Wait for it, stop it, or use another name with --study.")

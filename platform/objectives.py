@@ -1,4 +1,4 @@
-"""What a search is after: one metric, or several metrics and costs, of which the best compromises are kept."""
+"""The objectives of a search: one metric, or several metrics and costs with a Pareto front; and limits on costs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trainables.evaluation import Evaluation
     from trainables.recipes.recipe import Recipe
 
-# Less of these is better; each with how it is written.
+# Lower is better. Each with the function that formats its values.
 COSTS = {
     "num_parameters": lambda value: f"{value / 1e6:.2f} M",
     "gpu_mb": lambda value: f"{value:.0f} MB",
@@ -30,7 +30,11 @@ OBJECTIVES = (*METRICS, *COSTS)
 
 
 def check_names(asked: Sequence[str]) -> None:
-    """Error for what is wrong with --objective whatever the data are."""
+    """Check --objective as far as that is possible without the data.
+
+    Raises:
+        Error: a name is unknown or given twice, or a cost comes first.
+    """
     for number, name in enumerate(asked):
         if name not in OBJECTIVES:
             raise unknown("objective", name, OBJECTIVES)
@@ -38,8 +42,8 @@ def check_names(asked: Sequence[str]) -> None:
             raise Error(f"--objective names {name} twice. Name each objective once.")
     if asked and asked[0] in COSTS:
         raise Error(
-            f"--objective {' '.join(asked)}: the first one says which trial is best, and {asked[0]} is least for a"
-            " network that knows nothing. Put a metric first, such as mAP or top1."
+            f"--objective {' '.join(asked)}: the first objective decides which trial is best, and {asked[0]} is a cost."
+            " Put a metric first, such as mAP or top1."
         )
 
 
@@ -53,7 +57,7 @@ def objectives_of(asked: Sequence[str], evaluation: Evaluation, num_gpus: int) -
         if name not in (*evaluation.objectives, *COSTS):
             what = "works or identities" if evaluation.ranks else "classes that train and val share"
             raise Error(
-                f"--objective {name}: {evaluation.manifest.store} holds {what}. Take one of"
+                f"--objective {name}: {evaluation.manifest.store} holds {what}. Use one of"
                 f" {', '.join((*evaluation.objectives, *COSTS))}."
             )
     refuse_gpu_memory("--objective", asked, num_gpus)
@@ -61,7 +65,11 @@ def objectives_of(asked: Sequence[str], evaluation: Evaluation, num_gpus: int) -
 
 
 def refuse_gpu_memory(option: str, names: Sequence[str], num_gpus: int) -> None:
-    """Error where GPU memory is to be measured and there is no GPU."""
+    """Refuse GPU memory as an objective or a limit on machines without a GPU.
+
+    Raises:
+        Error: `names` has `gpu_mb`, and there is no GPU.
+    """
     if "gpu_mb" in names and not num_gpus:
         raise Error(
             f"{option} gpu_mb: trials of this search have no GPU. Leave it out, or search on a machine with a GPU."
@@ -89,49 +97,52 @@ def parse_limits(words: Sequence[str]) -> dict[str, float]:
 
 
 def sampler_and_pruner(sampler: str | None, pruner: str | None, num_objectives: int) -> tuple[str, str]:
-    """What is named, else the defaults: halving with the sampler that learns from its rungs.
+    """Return the sampler and the pruner, by default `rungwise` with `halving`.
 
-    Of several objectives Optuna prunes nothing, and its TPE is the default; what cannot do with them is refused.
+    With several objectives Optuna cannot prune, and the default sampler is `tpe`.
+
+    Raises:
+        Error: the pruner or the sampler does not support several objectives, or the two do not fit together.
     """
     if num_objectives > 1:
         if pruner not in (None, "none"):
-            raise Error(f"--pruner {pruner}: with several objectives no trial can be called worse early. Leave it out.")
+            raise Error(f"--pruner {pruner}: with several objectives trials cannot be pruned. Leave it out.")
         able = [name for name, entry in SAMPLERS.items() if entry.several_objectives]
         if sampler not in (None, *able):
             raise Error(
-                f"--sampler {sampler} takes one objective alone. Leave it out, or take one of {', '.join(able)}."
+                f"--sampler {sampler} supports only one objective. Leave it out, or use one of {', '.join(able)}."
             )
         return sampler or "tpe", "none"
     pruner = pruner or "halving"
     if sampler == "rungwise" and pruner != "halving":
         raise Error(
-            f"--sampler rungwise learns from the rungs of --pruner halving, and --pruner is {pruner}. Take"
-            " another sampler, such as tpe."
+            f"--sampler rungwise needs the rungs of --pruner halving, but --pruner is {pruner}. Use another sampler,"
+            " such as tpe."
         )
     return sampler or ("rungwise" if pruner == "halving" else "tpe"), pruner
 
 
 def directions(objectives: Sequence[str]) -> list[Literal["minimize", "maximize"]]:
-    """Which way each is better, as Optuna calls it."""
+    """Return Optuna's direction of each objective."""
     return ["minimize" if name in COSTS else "maximize" for name in objectives]
 
 
 def num_parameters(recipe: Recipe) -> float:
-    """Return the number of weights of the recipe's network, without its classifiers, whose size the data decide."""
+    """Return the number of weights of the recipe's network without its classifiers, whose size depends on the data."""
     from trainables.listing import describe  # needs torch, which takes seconds to import
 
     return float(describe(recipe)["num_parameters"])
 
 
 def written(name: str, value: float) -> str:
-    """A value as people read it."""
+    """Return a value as text: a metric in percent, a cost with its unit."""
     return COSTS[name](value) if name in COSTS else f"{100 * value:.2f} %"
 
 
 def tell_epoch(trial: optuna.Trial, step: int, value: float) -> None:
-    """Tell the study how good `trial` is after epoch `step`.
+    """Report the value of `trial` after epoch `step` to the study.
 
-    Optuna keeps the values of epochs of one objective alone: of several the number of the epoch is kept.
+    Optuna accepts intermediate values only with one objective; with several, only the epoch is stored.
     """
     if len(trial.study.directions) > 1:
         TrialRecord(trial).epoch = step
@@ -140,18 +151,18 @@ def tell_epoch(trial: optuna.Trial, step: int, value: float) -> None:
 
 
 def last_epoch(trial: FrozenTrial) -> int | None:
-    """The last epoch that was reported; None before the first."""
+    """Return the last epoch that was reported; None before the first."""
     epoch = TrialRecord(trial).epoch
     return trial.last_step if epoch is None else epoch
 
 
 def knows_epoch(trial: FrozenTrial, step: int) -> bool:
-    """Whether the study has heard of this epoch of `trial`."""
+    """Whether this epoch of `trial` has been reported to the study."""
     return step in trial.intermediate_values or step <= (TrialRecord(trial).epoch or 0)
 
 
 def final_values(trial: FrozenTrial, objectives: Sequence[str]) -> list[float]:
-    """What a trial that has run to its end is worth: its objectives after its last epoch."""
+    """Return the objectives of a completed trial, as measured after its last epoch."""
     if len(objectives) == 1:
         return [trial.intermediate_values[trial.last_step or 0]]
     return [TrialRecord(trial).metrics[name] for name in objectives]

@@ -25,7 +25,7 @@ EXAMPLE = """examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the answer, or one JSON object with --json."""
+    """Print the answer, and with --json one JSON object."""
     options = parser().parse_args(arguments)
     refuse_what_does_not_go_together(options)
     load_plugins(options.import_, accept_changed_code=options.accept_changed_code)
@@ -47,29 +47,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def parser() -> Parser:
-    """The command line."""
+    """Return the command line's parser."""
     arguments = Parser(prog="python -m platform.predict", description=__doc__, epilog=EXAMPLE)
     add = arguments.add_argument
-    add("checkpoint", metavar="CHECKPOINT", help="a folder that a training has written, or s3://, gs://")
+    add("checkpoint", metavar="CHECKPOINT", help="a folder that a training wrote, or s3://, gs://")
     add("pictures", type=Path, nargs="*", metavar="PICTURE", help="JPEG or PNG files, or folders of them")
     add("--pair", type=Path, nargs=2, metavar=("A", "B"), help="are these two pictures from the same work?")
-    add("--calibrate", metavar="SHARDS", help="measure the thresholds of --pair on the validation split, and keep them")
+    add("--calibrate", metavar="SHARDS", help="measure and store the thresholds of --pair on the validation split")
     add(
         "--false-accept-rate",
         type=fraction,
         default=USUAL_FALSE_ACCEPT_RATE,
         metavar="F",
-        help=f"of pairs of different works, how many may pass for one; default: {USUAL_FALSE_ACCEPT_RATE}",
+        help=f"fraction of pairs of different works that --pair may accept; default: {USUAL_FALSE_ACCEPT_RATE}",
     )
-    add("--nearest", metavar="GALLERY", help="shards, or a folder WORK/ROLE/IMAGE, CLASS/IMAGE or of images alone")
-    add("--top", type=positive_int, default=5, metavar="K", help="how many are shown of each picture; default: 5")
+    add("--nearest", metavar="GALLERY", help="shards, or a folder with WORK/ROLE/IMAGE, CLASS/IMAGE or only images")
+    add("--top", type=positive_int, default=5, metavar="K", help="answers per picture; default: 5")
     add_code_options(arguments)
     add("--json", action="store_true", help="print one JSON object as the last line of standard output")
     return arguments
 
 
 def fraction(text: str) -> float:
-    """The argument as a number between 0 and 1."""
+    """Return the argument as a number between 0 and 1, both excluded."""
     try:
         number = float(text)
     except ValueError:
@@ -80,13 +80,17 @@ def fraction(text: str) -> float:
 
 
 def refuse_what_does_not_go_together(options: argparse.Namespace) -> None:
-    """Error where nothing is asked, or two things at once."""
+    """Refuse options that contradict each other, and a command without a question.
+
+    Raises:
+        Error: there is nothing to predict, or an option does not fit the others.
+    """
     if options.pair and options.pictures:
-        raise Error(f"{options.pictures[0]}: --pair takes its two pictures alone. Ask about others without --pair.")
+        raise Error(f"{options.pictures[0]}: --pair takes exactly two pictures. Give other pictures without --pair.")
     if options.nearest and not options.pictures:
-        raise Error(f"--nearest {options.nearest} needs pictures to look for. Name files or a folder of them.")
+        raise Error(f"--nearest {options.nearest} needs pictures to search for. Give files or folders of pictures.")
     if not (options.pair or options.pictures or options.calibrate):
-        raise Error("There is nothing to predict. Name pictures, --pair A B or --calibrate SHARDS; see --help.")
+        raise Error("There is nothing to predict. Give pictures, --pair A B or --calibrate SHARDS; see --help.")
 
 
 def show(entries: Sequence[dict[str, Any]]) -> None:

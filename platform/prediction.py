@@ -38,15 +38,15 @@ def answer(
     gallery: str | None,
     top: int,
 ) -> dict[str, Any]:
-    """Answer what is asked of a checkpoint, and return the JSON of `platform.predict`.
+    """Answer questions about pictures with a checkpoint, and return the JSON of `platform.predict`.
 
     Args:
         place: the checkpoint's folder or address.
         shards: measure the thresholds for pairs on these, and store them with the checkpoint.
         pair: two pictures that may be from the same work.
-        false_accept_rate: of pairs of different works, how many may pass for one.
+        false_accept_rate: the fraction of pairs of different works that may be accepted as the same work.
         pictures: files or folders.
-        gallery: what to look for the nearest in; None: the checkpoint's own classes.
+        gallery: where to search for the nearest pictures; None: answer with the checkpoint's own classes.
         top: answers per picture.
 
     Raises:
@@ -65,48 +65,67 @@ def answer(
 
 
 def calibrate(checkpoint: Path, shards: str) -> dict[str, Any]:
-    """Measure and keep the checkpoint's thresholds: what was measured, and the usual points of it."""
+    """Measure and store the checkpoint's thresholds, and return the measurement with its usual points.
+
+    Args:
+        checkpoint: the checkpoint's folder.
+        shards: the data; their validation split is used.
+    """
     found = measure(checkpoint, read_manifest(shards))
     write_verification(checkpoint, found)
-    table = Table("false accepts %", "threshold", "false rejects %", title="When two pictures pass for one work")
+    table = Table("false accepts %", "threshold", "false rejects %", title="When two pictures count as the same work")
     shown = [found.at_rate(rate) for rate in SHOWN_RATES if rate >= 1 / found.num_different]
     for point in shown:
         table.add_row(
             f"{100 * point.false_accept_rate:.3g}", f"{point.threshold:.4g}", f"{100 * point.false_reject_rate:.1f}"
         )
     Console(stderr=True).print(table)
-    say(f"{found.num_same:,} pairs of one work, {found.num_different:,} of two; area under the curve {found.area:.3f}")
+    say(
+        f"{found.num_same:,} pairs of the same work, {found.num_different:,} of different works; area under the curve"
+        f" {found.area:.3f}"
+    )
     if found.num_works_trained:
-        say(f"{found.num_works_trained} of the {found.num_works} works were trained on: others will do worse.")
+        say(
+            f"{found.num_works_trained} of the {found.num_works} works were in the training set. Expect more errors on"
+            " new works."
+        )
     return {**table_of(found), "points": [vars(point) for point in shown]}
 
 
 def table_of(found: Verification) -> dict[str, Any]:
-    """What was measured, without its points."""
+    """Return the measurement without the points of its curve."""
     return {key: value for key, value in vars(found).items() if key != "points"}
 
 
 def thresholds(checkpoint: Path, place: str) -> Verification:
-    """What was measured of the checkpoint, which lies at `place`; Error where nothing was."""
+    """Return the stored thresholds of a checkpoint.
+
+    Args:
+        checkpoint: the local folder of the checkpoint.
+        place: the checkpoint as the user named it.
+
+    Raises:
+        Error: its thresholds have not been measured.
+    """
     known = read_verification(checkpoint)
     if known is None:
         raise Error(
-            f"{place} has no thresholds to compare pictures by. Measure them once on works or identities:"
+            f"{place} has no thresholds for comparing pictures. Measure them once on works or identities:"
             f" python -m platform.predict {place} --calibrate SHARDS."
         )
     return known
 
 
 def compare(checkpoint: Path, known: Verification, pair: Sequence[Path], false_accept_rate: float) -> dict[str, Any]:
-    """Whether two pictures pass for one work."""
+    """Compare two pictures, print whether they are from the same work, and return the JSON of the answer."""
     predictor, point = Predictor(checkpoint), known.at_rate(false_accept_rate)
     first, second = predictor.features(predictor.of_files(pair), 2)
     distance = float(distances_of_pairs(first[None], second[None])[0])
     same = distance < point.threshold
     say(
-        f"{'The same work' if same else 'Different works'}: the pictures are {distance:.4g} apart, and below"
-        f" {point.threshold:.4g} two pass for one work. So do {100 * point.false_accept_rate:.3g} % of the pairs of"
-        f" different works, while {100 * point.false_reject_rate:.3g} % of the pairs of one work do not."
+        f"{'The same work' if same else 'Different works'}: distance {distance:.4g}, threshold {point.threshold:.4g}."
+        f" This threshold accepts {100 * point.false_accept_rate:.3g} % of the pairs of different works and rejects"
+        f" {100 * point.false_reject_rate:.3g} % of the pairs of the same work."
     )
     return {"pictures": [str(picture) for picture in pair], "distance": distance, "same_work": same, **vars(point)}
 

@@ -1,7 +1,7 @@
-"""What a search may look at beside its own fold: how many folds its best trials go to, and what its finalists' test is.
+"""The data that a search may use besides its own fold: the folds of --folds, and the test split of --finalists.
 
-A plain tree and data of classes or identities have a test split of their own. A five-fold tree has none: where
---finalists is given, fold 4 is the test: no training and no validation of the search sees it.
+Plain trees and data of classes or identities have a test split. A five-fold tree has none: with --finalists, fold 4 is
+the test split, and no training or validation of the search reads it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ TEST_FOLD = 4  # of a five-fold tree
 
 
 def with_test_fold(manifest: Manifest, finalists: int | None) -> Manifest:
-    """The manifest as a search sees it: with finalists, five-fold data keep a fold for the test."""
+    """Return the manifest for a search: with finalists, one fold of five-fold data is kept for the test.
+
+    Raises:
+        Error: there are finalists, but the data have no test split.
+    """
     if finalists is None:
         return manifest
     if manifest.layout == "five-fold":
@@ -28,14 +32,18 @@ def with_test_fold(manifest: Manifest, finalists: int | None) -> Manifest:
 
 
 def checked_folds(asked: int | None, manifest: Manifest) -> int:
-    """Return on how many folds the best trials are trained, including the search's own; 1 by default."""
+    """Return the number of folds that the best trials are trained on, including the search's own; 1 by default.
+
+    Raises:
+        Error: the data have fewer folds.
+    """
     folds = asked or 1
     known = manifest.num_folds - (manifest.test_fold is not None)
     if folds > known:
         if manifest.num_folds == 1:
             raise Error(
-                f"--folds {folds}: {manifest.store} has 1 fold. Leave the option out, or cut a tree of works into"
-                " five with: python -m shards_tools build lsasrd SOURCE --out SHARDS --five-fold."
+                f"--folds {folds}: {manifest.store} has 1 fold. Leave the option out, or split a tree of works into"
+                " five folds with: python -m shards_tools build lsasrd SOURCE --out SHARDS --five-fold."
             )
         kept = f", of which --finalists keeps fold {TEST_FOLD} for the test" if manifest.test_fold is not None else ""
         raise Error(f"--folds {folds}: {manifest.store} has {manifest.num_folds} folds{kept}. Give at most {known}.")
@@ -43,12 +51,21 @@ def checked_folds(asked: int | None, manifest: Manifest) -> int:
 
 
 def check_protocol(study: optuna.Study, folds: int, test_fold: int | None) -> None:
-    """Refuse fewer folds than the study has gone to, and another test than it was started for."""
-    gone_to = StudyRecord(study).folds
-    if folds < gone_to:
+    """Refuse a start with fewer folds or another test split than earlier starts of the study.
+
+    Args:
+        study: the search.
+        folds: folds that the best trials are to be trained on.
+        test_fold: the fold that is kept for the finalists; None: no fold.
+
+    Raises:
+        Error: the study's folds or its test split do not allow this.
+    """
+    used = StudyRecord(study).folds
+    if folds < used:
         raise Error(
-            f"--folds {folds}: the best trials of study {study.study_name} have gone to {gone_to} folds. Give at least"
-            f" {gone_to}, or start another study with --study NAME."
+            f"--folds {folds}: the best trials of study {study.study_name} were trained on {used} folds. Give at least"
+            f" {used}, or start another study with --study NAME."
         )
     if all(trial.state == TrialState.WAITING for trial in study.get_trials(deepcopy=False)):
         StudyRecord(study).test_fold = test_fold
@@ -56,16 +73,16 @@ def check_protocol(study: optuna.Study, folds: int, test_fold: int | None) -> No
     kept = kept_test_fold(study)
     if kept is None and test_fold is not None:
         raise Error(
-            f"--finalists: study {study.study_name} has trained on fold {test_fold}, which they would be tested on."
+            f"--finalists: study {study.study_name} has trained on fold {test_fold}, which would be the test split."
             " Start another study with --study NAME."
         )
     if kept is not None and test_fold is None:
         raise Error(
-            f"Study {study.study_name} keeps fold {kept} for its finalists. Give --finalists N as its first start did,"
+            f"Study {study.study_name} keeps fold {kept} for its finalists. Give --finalists N as on its first start,"
             " or start another study with --study NAME."
         )
 
 
 def kept_test_fold(study: optuna.Study) -> int | None:
-    """The fold of five-fold data that the study keeps for its finalists; None where it keeps none."""
+    """Return the fold of five-fold data that the study keeps for its finalists; None if it keeps none."""
     return StudyRecord(study).test_fold

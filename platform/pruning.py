@@ -1,4 +1,4 @@
-"""Which trials end early: Optuna's pruner decides, and the decision is kept in the study's database."""
+"""Pruning: Optuna's pruner decides, and the decision is stored in the study."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from shards_tools.registry import resolve
 if TYPE_CHECKING:
     from platform.plan import Plan
 
-REDUCTION_FACTOR = 3  # of successive halving: the best third of a rung goes on; Li et al. 2020 (ASHA), section 3.2
+REDUCTION_FACTOR = 3  # of successive halving: the best third of a rung continues; Li et al. 2020 (ASHA), section 3.2
 LARGEST_NUM_RUNGS = 3
-SHORTEST_START = 2  # epochs; after one, little but the warm-up is over
+SHORTEST_START = 2  # epochs; after one, hardly more than the warm-up is done
 
 
 def rungs_of(plan: Plan) -> list[int]:
-    """The epochs at which halving compares trials: thirds of one another, and none at the end of a training.
+    """Return the epochs at which halving compares trials; each is three times the one before.
 
-    The first lies at a 27th of the epochs, but behind the warm-up, where losses of metric learning say little yet.
+    The first rung is at 1/27 of the epochs, but never before warm-up ends, because metrics say little until then.
     """
     epochs = plan.longest_epochs
     first = max(SHORTEST_START, plan.space.longest_warmup, math.ceil(epochs / REDUCTION_FACTOR**LARGEST_NUM_RUNGS))
@@ -34,9 +34,9 @@ def rungs_of(plan: Plan) -> list[int]:
 
 
 def make_pruner(plan: Plan) -> BasePruner:
-    """Return the pruner that the plan names. Each leaves a trial alone until the first rung of halving."""
+    """Return the pruner that the plan names; none prunes before the first rung of halving."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # Optuna's of Wilcoxon and patience
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # for Wilcoxon and patience
         pruner: BasePruner = resolve(PRUNERS[plan.pruner].factory)(plan)
         return pruner
 
@@ -56,17 +56,17 @@ def hyperband(plan: Plan) -> BasePruner:
 
 
 def median(plan: Plan) -> BasePruner:
-    """Return Optuna's median rule."""
+    """Return Optuna's median pruner."""
     return pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=_first_rung(plan))
 
 
 def wilcoxon(plan: Plan) -> BasePruner:
-    """Return Optuna's signed-rank test over epochs."""
+    """Return Optuna's Wilcoxon signed-rank test over epochs."""
     return pruners.WilcoxonPruner(n_startup_steps=max(_first_rung(plan), 2))
 
 
 def patient(plan: Plan) -> BasePruner:
-    """Return Optuna's patience without improvement."""
+    """Return Optuna's pruner for trials that no longer improve."""
     return pruners.PatientPruner(None, patience=max(_first_rung(plan), 2))
 
 
@@ -76,12 +76,14 @@ def never(plan: Plan) -> BasePruner:
 
 
 def should_stop(trial: optuna.Trial, step: int, last_step: int) -> bool:
-    """Whether the study's pruner ends `trial` at `step`, which it has just reported.
+    """Ask the study's pruner whether `trial` ends at epoch `step`, which it has just reported.
 
-    Nobody is asked at the last step: a trial that ran to the end is complete. A baseline is asked until the first
-    "prune" and not any more: it runs to the end, and fills no rung that it did not earn. With several objectives
-    nobody is: Optuna knows no values of epochs then. Nor is a baseline that is over a limit of --at-most, so that
-    nobody has to be better than what is not allowed.
+    The pruner is not asked in these cases:
+
+    - At the last epoch: a trial that ran to its end is complete.
+    - With several objectives: Optuna has no intermediate values then.
+    - For a trial over a limit of --at-most: other trials must not be compared with it.
+    - For a baseline that would have been pruned at an earlier epoch. It runs to its end, but fills no further rungs.
     """
     if len(trial.study.directions) > 1 or TrialRecord(trial).over_limit:
         return False

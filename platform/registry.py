@@ -1,4 +1,4 @@
-"""The samplers and pruners that a search may name. Reading this imports no library: each is imported on first use."""
+"""The samplers and pruners that a search may use. Importing this module is cheap: each is imported on first use."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from shards_tools.registry import Registry
 
 @dataclass(frozen=True)
 class Sampler:
-    """What suggests parameters; `factory` is "module:function", called with the plan and a seed."""
+    """A sampler; `factory` is "module:function", called with the plan and a seed."""
 
     factory: str
-    several_objectives: bool = True  # whether it can weigh them against each other
+    several_objectives: bool = True  # whether it supports several objectives
 
 
 @dataclass(frozen=True)
 class Pruner:
-    """What ends trials early; `factory` is "module:function", called with the plan."""
+    """A pruner; `factory` is "module:function", called with the plan."""
 
     factory: str
-    # Whether it stores a trial's value at each rung, so that asking it again about an epoch changes nothing.
+    # Whether it stores a trial's value at each rung, so that asking it twice about an epoch is harmless.
     has_rungs: bool = False
 
 

@@ -1,4 +1,4 @@
-"""Resolves a configuration against the data, the space and the machine: the plan of a search."""
+"""Resolves a configuration to a plan, with the data, the space and the machine."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ def make_plan(config: SearchConfig, nodes: Sequence[Machine] = (), command: str 
     """Return the plan that `config` asks for.
 
     Args:
+        config: the options of the search.
         nodes: the nodes of the cluster that the trials run on; empty: they run on this machine.
-        command: what was typed or called.
+        command: the command as it was typed or called.
 
     Raises:
-        Error: the first thing in it that this data or this machine cannot do.
+        Error: the data or the machine do not allow the configuration; only the first problem is named.
     """
     sampler, pruner = sampler_and_pruner(config.sampler, config.pruner, len(config.objective))
     machines = nodes or [this_machine()]
@@ -97,7 +98,7 @@ def _loaded_space(config: SearchConfig, scale: str) -> tuple[Space, tuple[str, .
 
 
 def _checked_data(config: SearchConfig, space: Space) -> Manifest:
-    """Return the manifest of the data, which have been checked."""
+    """Read and verify the data, and return their manifest."""
     manifest = with_test_fold(read_manifest(config.data or sample_set()), config.finalists)
     if space.reads_tags and manifest.tags is None:
         raise Error(
@@ -127,14 +128,14 @@ def _gpu_hours(config: SearchConfig, gpus: float) -> float | None:
 
 
 def _num_trials(config: SearchConfig, space: Space, scale: str) -> int:
-    """Return the number asked for; a grid has no more than its points and the baselines."""
+    """Return the number of trials; a grid has at most its points and the baselines."""
     asked = config.trials or DEFAULT_TRIALS[scale]
     return min(asked, len(space.baselines) + num_points(space)) if config.sampler == "grid" else asked
 
 
 def _study_name(config: SearchConfig, default: str) -> str:
-    """Return the study's name; a study cannot start with its own settings."""
+    """Return the study's name, which must differ from the study of --warm-start."""
     study = config.study or default
     if config.warm_start == study and not config.warm_start_storage:
-        raise Error(f"--warm-start {study} is this study itself. Give this one another name with --study NAME.")
+        raise Error(f"--warm-start {study} is this study itself. Name this study differently with --study NAME.")
     return study

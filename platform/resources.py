@@ -1,4 +1,4 @@
-"""How many trials a machine runs at a time, and what each of them has."""
+"""How many trials run at a time, and the CPUs and GPUs of each."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from shards_tools.processes import num_cpus
 
 
 class Machine(NamedTuple):
-    """What trials may use of one machine."""
+    """The resources of one machine that trials may use."""
 
     cpus: int
     gpus: float
     name: str = "this machine"
     node_id: str = ""  # in a cluster that was joined
-    memory_bytes: float = math.inf  # that Ray hands out there
+    memory_bytes: float = math.inf  # that Ray allocates there
 
 
 def this_machine() -> Machine:
@@ -39,8 +39,9 @@ def resources(
     """Return how many trials run at a time, and the CPUs and GPUs of each of their ranks.
 
     Args:
-        machines: this one, or the nodes of a cluster; since nodes may join later, there more trials may be allowed than
-            fit now.
+        scale: "tiny" or "paper".
+        machines: this one, or the nodes of a cluster. Nodes may join a cluster later, so there more trials may be
+            requested than fit now.
         gpus_per_trial: GPUs per rank; None: 1 if there is a GPU.
         ranks_per_trial: processes that train one model together.
         concurrency: trials at a time; None or "auto": as many as CPUs and GPUs allow. A measurement may lower "auto".
@@ -59,7 +60,7 @@ def resources(
     chosen = concurrency if isinstance(concurrency, int) else num_at_once
     if gpus and chosen > num_at_once and not is_cluster:
         each = f"{ranks_per_trial * gpus:g} GPUs per trial"
-        raise Error(f"--concurrency {chosen}: with {each} {num_at_once} fit. Give less of one.")
+        raise Error(f"--concurrency {chosen}: only {num_at_once} fit with {each}. Reduce one of the two.")
     return chosen, cpus_of_each(chosen * ranks_per_trial, scale, gpus, machines), gpus
 
 
@@ -69,9 +70,11 @@ def _check_ranks(ranks: int, gpus: float, machines: Sequence[Machine], is_cluste
     if ranks > max(most, 1):
         place = "the nodes hold" if is_cluster else "this machine holds"
         each = f"{gpus:g} GPUs" if gpus else "a CPU"
-        raise Error(f"--ranks-per-trial {ranks}: {place} {most} of {each} each. Give less.")
+        raise Error(f"--ranks-per-trial {ranks}: {place} {most} ranks with {each} each. Give less.")
     if ranks > 1 and 0 < gpus < 1:
-        raise Error(f"--ranks-per-trial {ranks}: ranks cannot share a GPU, but --gpus-per-trial is {gpus:g}. Give 1.")
+        raise Error(
+            f"--ranks-per-trial {ranks}: ranks cannot share a GPU, but --gpus-per-trial is {gpus:g}. Set it to 1."
+        )
 
 
 def cpus_of_each(num_ranks: int, scale: str, gpus: float, machines: Sequence[Machine]) -> int:
@@ -86,5 +89,5 @@ def cpus_of_each(num_ranks: int, scale: str, gpus: float, machines: Sequence[Mac
 
 def num_held(machine: Machine, scale: str, gpus: float) -> int:
     """Return how many ranks a machine runs at a time by default."""
-    # A tiny network gains nothing from a second thread; one of the papers' takes all there are.
+    # A tiny network does not benefit from a second thread; a paper's network uses all CPUs.
     return int(machine.gpus / gpus) if gpus else machine.cpus if scale == "tiny" else 1

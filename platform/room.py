@@ -1,4 +1,4 @@
-"""A disk without room: one line, whoever meets it, and the same command goes on once there is room."""
+"""The error for a full disk: one line that says how to resume."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,16 +9,16 @@ from shards_tools.folders import DISK_ERRORS
 
 
 def no_room(place: object, cause: str) -> Error:
-    """The error for a `place` that cannot be written."""
+    """Return the error for a `place` that cannot be written."""
     return Error(
-        f"{place} cannot be written: {cause.rstrip('.')}. Make room on that disk; the same command then goes on, "
-        "and running trials at their last checkpoint."
+        f"{place} cannot be written: {cause.rstrip('.')}. Free space on that disk and run the same command again;"
+        " running trials resume from their last checkpoint."
     )
 
 
 @contextmanager
 def needs_room(folder: Path) -> Iterator[None]:
-    """While the context lasts, a full disk is an Error that names `folder`."""
+    """Turn a full disk inside the context into an Error that names `folder`."""
     try:
         yield
     except OSError as failure:

@@ -38,7 +38,7 @@ from shards_tools.command import show_log
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """What one start of a search has come to."""
+    """The result of one start of a search."""
 
     summary: dict[str, Any]  # the JSON of the command; of a dry run, its estimate
     interrupted: bool = False  # by Ctrl-C or SIGTERM
@@ -61,7 +61,8 @@ def run_search(config: SearchConfig, command: str) -> Start:
     """Start or resume a search, or print the results of a finished one.
 
     Args:
-        command: what was typed or called, for the study, MLflow and the report.
+        config: the options of the search.
+        command: the command as it was typed or called, for the study, MLflow and the report.
 
     Raises:
         Error: the search cannot run as configured.
@@ -78,7 +79,7 @@ def run_search(config: SearchConfig, command: str) -> Start:
 
 
 def _checked_plan(config: SearchConfig, nodes: Sequence[Machine], machines: Sequence[Machine], command: str) -> Plan:
-    """Return the plan, after proving that the nodes share what they must."""
+    """Return the plan, after checking that all nodes share the folders or the bucket."""
     plan = make_plan(config, nodes, command)
     if plan.checkpoints:
         prove_bucket(plan.checkpoints)
@@ -121,7 +122,7 @@ def _run(plan: Plan, started: float) -> Start:
 
 
 def _train(study: optuna.Study, plan: Plan, trials: Trials, tracker: Tracker, start: Callable[[], None]) -> None:
-    """Run the trials that are left."""
+    """Run the remaining trials."""
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     print_header(plan, num_finished(study), len(running))
     run_start(study, plan, trials, tracker, start)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, from the first import of a search to its end."""
+"""Handling of Ctrl-C and SIGTERM, from the first import of a search to its end."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ _interrupted = False
 
 
 def _write(line: str) -> None:
-    os.write(2, f"{line}\n".encode())  # past sys.stderr, which may be in the middle of a line
+    os.write(2, f"{line}\n".encode())  # not to sys.stderr, which may be in the middle of a line
 
 
 _tell: Callable[[str], object] = _write
 
 
 def leave_at_ctrl_c() -> None:
-    """While modules are imported: there is nothing to tidy up yet, and an exception would become many lines or none."""
+    """Exit at once at Ctrl-C, for the time of the imports.
+
+    There is nothing to clean up yet, and a KeyboardInterrupt inside an import is printed as a traceback or swallowed.
+    """
 
     def leave(number: int, frame: Any) -> None:
         os.write(2, b"interrupted\n")
@@ -32,7 +35,7 @@ def leave_at_ctrl_c() -> None:
 
 
 def remember_ctrl_c() -> None:
-    """From there on: a KeyboardInterrupt as ever, remembered in case that a library keeps it to itself."""
+    """Raise KeyboardInterrupt at Ctrl-C as usual, and remember it in case a library swallows it."""
 
     def interrupt(number: int, frame: Any) -> None:
         global _interrupted
@@ -44,16 +47,16 @@ def remember_ctrl_c() -> None:
 
 @contextmanager
 def stop_on_signals(trials: Trials) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the run in good order: running trials stay in the study, to be gone on with.
+    """Let Ctrl-C and SIGTERM stop the run cleanly: running trials stay in the study and resume on the next start.
 
-    After Ctrl-C they finish their epoch. Who sends SIGTERM, or Ctrl-C again, does not wait so long.
+    Ctrl-C stops after the current epoch of each running trial. A second Ctrl-C, or SIGTERM, stops immediately.
     """
 
     def stop(number: int, frame: Any) -> None:
         trials.hurried = trials.interrupted or number == signal.SIGTERM
         trials.interrupted = True
         if not trials.hurried:
-            _tell("Epochs that run are finished first; Ctrl-C again ends at once.")
+            _tell("Stopping after the current epochs. Press Ctrl-C again to stop now.")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -67,7 +70,7 @@ def stop_on_signals(trials: Trials) -> Iterator[None]:
 
 @contextmanager
 def told_by(show: Callable[[str], object]) -> Iterator[None]:
-    """Let `show`, which must not wait for anything, tell people what a handler has to say."""
+    """Print the messages of signal handlers with `show` inside the context; `show` must not block."""
     global _tell
     before, _tell = _tell, show
     try:

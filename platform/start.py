@@ -1,4 +1,4 @@
-"""What every start of a study does, whichever command it belongs to: record itself, start Ray, track in MLflow, run."""
+"""The steps of every start, of a search or a reproduction: record it, start Ray, track in MLflow, run the trials."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from platform.trial_record import StudyRecord
 from platform.trials import Trials
 from shards_tools.command import say
 
-# An unreachable MLflow store delays a start and an end by at most this; the next start sends what is unsent.
+# An unreachable MLflow store delays the start and the end by at most this; the next start sends queued events.
 LONGEST_WAIT_FOR_MLFLOW_S = 60.0
 LONGEST_WAIT_AFTER_AN_ERROR_S = 2.0
 
 
 @contextmanager
 def tracked(plan: Plan, journal: Journal) -> Iterator[Tracker]:
-    """Send the journal to MLflow while the context lasts; after an error, do not wait for an unreachable store."""
+    """Send the journal to MLflow inside the context; after an error, do not wait long for an unreachable store."""
     tracker = Tracker(
         journal,
         uri=plan.tracking,
@@ -57,7 +57,11 @@ def recorded_start(study: optuna.Study, plan: Plan, start_ray: Callable[[], None
 
 
 def run_start(study: optuna.Study, plan: Plan, trials: Trials, tracker: Tracker, start: Callable[[], None]) -> None:
-    """Start Ray with `start` and run the trials that are left; raise what ended them early."""
+    """Start Ray with `start` and run the remaining trials.
+
+    Raises:
+        Error: a store failed or the disk is full.
+    """
     number = StudyRecord(study).starts + 1
     StudyRecord(study).starts = number
     start()

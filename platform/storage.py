@@ -1,8 +1,8 @@
-"""Optuna's database, patiently: one that goes away is waited for, and what it may have done already is not done twice.
+"""Optuna's database with retries: calls wait for a database that is unreachable, and are never executed twice.
 
-A call that fails has either been done or not: a commit whose answer is lost cannot be told from one that never
-arrived. Reading again and writing the same value again do no harm. The two that would, making a trial and changing
-its state, look first. They can, because nobody else writes: see lock.py.
+A failed call may have been executed or not: if only the answer to a commit is lost, the client cannot know. Reading
+again, or writing the same value again, is harmless. The two calls that are not, creating a trial and changing its
+state, first check whether they were already executed. They can, because nobody else writes; see lock.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from shards_tools.errors import Error
 
 PATIENCE_S = 600.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
-# A server that was switched off says nothing: this is when it counts as away.
+# A server that was switched off sends nothing. After these times it counts as unreachable.
 SERVER_OPTIONS = {
     "connect_timeout": 10,
     "keepalives_idle": 30,
@@ -37,30 +37,33 @@ SERVER_OPTIONS = {
 }
 TABLE_ATTEMPTS = 10
 AWAY = (OperationalError, InterfaceError, InternalError)
-# What a database says that no waiting mends, of the address it was given.
+# Parts of a database's errors that waiting does not fix: the address is wrong.
 MISTAKES = ("does not exist", "authentication", "pg_hba.conf", "failed to resolve", "unable to open", "not a database")
 Answer = TypeVar("Answer")
 
 
 class DatabaseAway(Exception):
-    """The database has not answered; what it was asked for may be done or not."""
+    """The database did not answer; the call may have been executed or not."""
 
 
 def without_password(url: str) -> str:
-    """The address with its password left out, for people and logs."""
+    """Return a URL without its password, for messages and logs."""
     try:
         if sqlalchemy.engine.make_url(url).password:
             url = sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
     except ArgumentError:
         return url
-    return re.sub(r"([?&]password=)[^&]*", r"\1***", url)  # libpq takes one there too
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", url)  # libpq also accepts it as a parameter
 
 
 def open_database(url: str) -> RDBStorage:
-    """Optuna's tables at `url`, made where they are missing.
+    """Open Optuna's tables at `url`, and create them if they are missing.
 
-    Several searches may start on an empty database at once: who is second finds a table that was not there before.
-    A database that is away is waited for, as in any later call.
+    Several searches may start on an empty database at the same time, so creating a table that another search has just
+    created is retried. An unreachable database is waited for, as in every later call.
+
+    Raises:
+        ValueError: the URL names another PostgreSQL driver than psycopg.
     """
     address = sqlalchemy.engine.make_url(url)
     options: dict[str, Any] = {}
@@ -68,7 +71,7 @@ def open_database(url: str) -> RDBStorage:
         if address.drivername not in ("postgresql", "postgresql+psycopg"):
             raise ValueError(f"{address.drivername} is another driver than psycopg")
         address = address.set(drivername="postgresql+psycopg")
-        # By the name the lock finds the connections of this storage.
+        # The lock finds the connections of this storage by this name.
         connect = {**SERVER_OPTIONS, "application_name": f"sakuga {uuid.uuid4()}"}
         options = {"pool_pre_ping": True, "connect_args": connect}
     return patiently(lambda again: _opened(address, options), Wait(without_password(url)))
@@ -89,52 +92,56 @@ def _opened(address: sqlalchemy.URL, options: dict[str, Any]) -> RDBStorage:
 
 
 def _is_away(failure: Exception) -> bool:
-    """Whether a database that could not be opened may yet be, as it is."""
+    """Whether opening a database may succeed later, with the same address."""
     known = failure.__cause__ if isinstance(failure, StorageInternalError) else failure
     return isinstance(known, AWAY) and not any(words in str(known) for words in MISTAKES)
 
 
 def cause_of(failure: Exception) -> str:
-    """The database's own words, in one line."""
+    """Return the first line of the database's own error message, without a period at its end."""
     known = failure.__cause__ if isinstance(failure, StorageInternalError) else failure
     return str(getattr(known, "orig", None) or known).strip().splitlines()[0].rstrip(".")
 
 
 class Wait:
-    """A wait for a database that is away: what is said of it, and when it ends."""
+    """Waits for an unreachable database: how long, and with which messages."""
 
     def __init__(self, url: str, interrupted: Callable[[], bool] = lambda: False) -> None:
         self._url, self._interrupted = url, interrupted
-        self._pause_s, self._since = FIRST_PAUSE_S, 0.0  # 0: it has not begun
+        self._pause_s, self._since = FIRST_PAUSE_S, 0.0  # 0: not waiting yet
 
     def pause(self, cause: str) -> Error | None:
-        """Let some time pass, longer each time; an Error, at once, where there is no more to be waited for."""
+        """Sleep, longer each time, and return None; return an Error at once if waiting is over or useless."""
         now = time.monotonic()
         begins = not self._since
         self._since = self._since or now
-        if "disk is full" in cause:  # what SQLite says of its file's
+        if "disk is full" in cause:  # from SQLite
             return no_room(self._url, cause)
         if now - self._since >= PATIENCE_S or self._interrupted():
             return Error(
-                f"{self._url} has not answered for {now - self._since:.0f} s ({cause}). Once it does, the same command "
-                "goes on, and running trials at their last checkpoint."
+                f"{self._url} has not answered for {now - self._since:.0f} s ({cause}). Run the same command again once"
+                " it does; running trials resume from their last checkpoint."
             )
         if begins:
-            say(f"{self._url} does not answer ({cause}). The search waits, up to {PATIENCE_S / 60:.3g} minutes.")
+            say(f"{self._url} does not answer ({cause}). Waiting up to {PATIENCE_S / 60:.3g} minutes.")
         while not self._interrupted() and time.monotonic() < now + self._pause_s:
             time.sleep(min(self._pause_s, 0.2))
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
         return None
 
     def is_over(self) -> None:
-        """The database answers, again or as ever."""
+        """Report that the database answers again, if it was unreachable."""
         if self._since:
             away_s = time.monotonic() - self._since
-            say(f"{self._url} answers again after {away_s:.0f} s; the search goes on.")
+            say(f"{self._url} answers again after {away_s:.0f} s. The search continues.")
 
 
 def patiently(call: Callable[[bool], Answer], wait: Wait) -> Answer:
-    """The answer of `call`, which is told whether it is made again after a DatabaseAway."""
+    """Return `call(again)`, and retry it after a DatabaseAway; `again` is False on the first call only.
+
+    Raises:
+        Error: the wait is over.
+    """
     again = False
     while True:
         try:
@@ -150,9 +157,13 @@ def patiently(call: Callable[[bool], Answer], wait: Wait) -> Answer:
 
 
 def raise_away(context: ExceptionContext) -> None:
-    """Hand trouble with the connection past Optuna, whose own repetition would make a trial twice.
+    """Raise connection errors as DatabaseAway, because Optuna's own retry could create a trial twice.
 
-    Listens to `handle_error` of an engine. A dead connection found before it is lent is replaced by SQLAlchemy.
+    This is a listener for an engine's `handle_error`. SQLAlchemy itself replaces a dead connection that it finds before
+    use.
+
+    Raises:
+        DatabaseAway: the connection failed.
     """
     if context.is_pre_ping or not isinstance(context.sqlalchemy_exception, AWAY):
         return
@@ -160,7 +171,7 @@ def raise_away(context: ExceptionContext) -> None:
 
 
 def _patient(name: str) -> Callable[..., Any]:
-    """The method of a storage that may be done twice without harm."""
+    """Return a storage method that is simply retried, because executing it twice is harmless."""
 
     def method(self: PatientStorage, *arguments: Any, **options: Any) -> Any:
         return self._patiently(lambda again: getattr(self._storage, name)(*arguments, **options))
@@ -169,24 +180,24 @@ def _patient(name: str) -> Callable[..., Any]:
 
 
 class PatientStorage(BaseStorage):
-    """An Optuna storage whose calls are made again, for up to PATIENCE_S, while the database is away.
+    """An Optuna storage that retries its calls for up to PATIENCE_S while the database is unreachable.
 
-    After that, and after a full disk, each call is an Error: the search ends, and its running trials can be adopted.
+    After that, or after a full disk, every call raises an Error: the search ends, and its running trials can resume.
     """
 
     def __init__(self, database: RDBStorage) -> None:
         self.url = without_password(database.url)
         self.engine = database.engine
         self.name = database.engine_kwargs.get("connect_args", {}).get("application_name", "")
-        # An Error where another driver has the study. It is told whether a call is made again: what an earlier attempt
-        # may still do at the server has to end before that is looked at.
+        # Called before every call; raises an Error if another driver runs the study. Its argument says whether the call
+        # is a retry: then statements of the earlier attempt must end at the server first.
         self.fence: Callable[[bool], None] = lambda again: None
         self.interrupted: Callable[[], bool] = lambda: False  # ends the waiting
         self._storage = optuna.storages.get_storage(database)
         self._ended: Error | None = None
         sqlalchemy.event.listen(database.engine, "handle_error", raise_away)
 
-    # create_new_study too: where it says that there is one, Optuna opens that.
+    # This includes create_new_study: if the study exists already, Optuna opens it.
     create_new_study = _patient("create_new_study")
     delete_study = _patient("delete_study")
     set_study_user_attr = _patient("set_study_user_attr")
@@ -205,7 +216,7 @@ class PatientStorage(BaseStorage):
     get_all_trials = _patient("get_all_trials")
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """Make a trial, or take the one that an attempt without an answer has made."""
+        """Create a trial, or return the one that an attempt without an answer has created."""
         known = {trial._trial_id for trial in self.get_all_trials(study_id, deepcopy=False)}
 
         def make(again: bool) -> int:
@@ -216,7 +227,7 @@ class PatientStorage(BaseStorage):
         return self._patiently(make)
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        """Change the state; True also where an attempt without an answer has changed it."""
+        """Change the state, and return True also if an attempt without an answer has changed it."""
 
         def change(again: bool) -> bool:
             if again and self._storage.get_trial(trial_id).state == state:
@@ -226,7 +237,7 @@ class PatientStorage(BaseStorage):
         return self._patiently(change)
 
     def _patiently(self, call: Callable[[bool], Answer]) -> Answer:
-        """The answer of `call`, which is told whether it is made again."""
+        """Return `call(again)` with retries, behind the fence; after the first Error, raise it again."""
 
         def fenced(again: bool) -> Answer:
             if again:

@@ -1,4 +1,4 @@
-"""Whether a search can write to its stores and read from them. What is written is taken back at once."""
+"""Checks that a search can write to its stores and read from them; every test write is removed at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from platform.tracking.quiet_mlflow import IMPATIENT, import_quietly
 from platform.trial_record import StudyRecord
 from shards_tools.errors import Error
 
-WAY_OUT = {
+REMEDIES = {
     "--runs": "Give a folder that this user may write to.",
     "--storage": "Give sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME, where this user may write.",
     "--tracking": "Give sqlite:///FILE, postgresql://USER@HOST/NAME or http://HOST:PORT, where this user may write.",
@@ -25,7 +25,14 @@ WAY_OUT = {
 
 
 def try_stores(plan: Plan) -> optuna.Study | None:
-    """Write to the folder of runs, Optuna's database and MLflow's store, and read; the study, where there is one."""
+    """Write to and read from the folder of runs, Optuna's database and MLflow's store.
+
+    Returns:
+        The study, or None if there is none yet.
+
+    Raises:
+        Error: a store cannot be used.
+    """
     _try_folder("--runs", plan.runs, plan.runs)
     study = _stored_study(plan) if _try_database("--storage", plan.storage, "studies") else None
     if plan.tracking.startswith("http"):
@@ -36,12 +43,12 @@ def try_stores(plan: Plan) -> optuna.Study | None:
 
 
 def existing_folder(folder: Path) -> Path:
-    """The folder, or the nearest one above it that exists."""
+    """Return the folder, or its nearest parent that exists."""
     return next(place for place in (folder, *folder.parents) if place.exists())
 
 
 def _try_folder(option: str, asked: Any, folder: Path) -> None:
-    """Write a file where the folder is or will be, and read it."""
+    """Write and read a file in the folder, or in its nearest parent that exists."""
     try:
         with tempfile.TemporaryDirectory(prefix=".dry-run-", dir=existing_folder(folder)) as room:
             (Path(room) / "file").write_text("written")
@@ -51,7 +58,7 @@ def _try_folder(option: str, asked: Any, folder: Path) -> None:
 
 
 def _try_database(option: str, url: str, table: str) -> bool:
-    """Write to the database and take it back; whether the store's tables stand in it."""
+    """Write to the database and roll back; return whether it has the store's tables."""
     try:
         place = sqlalchemy.engine.make_url(url)
         if place.get_backend_name() == "sqlite" and not Path(place.database or "").exists():
@@ -59,9 +66,9 @@ def _try_database(option: str, url: str, table: str) -> bool:
             return False
         engine = sqlalchemy.create_engine(url)
         try:
-            # Transactions are begun by hand: Python's sqlite3 would begin none before a table is made.
+            # Transactions are started explicitly, because Python's sqlite3 starts none for CREATE TABLE.
             with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                _write_and_take_back(connection)
+                _write_and_roll_back(connection)
             return sqlalchemy.inspect(engine).has_table(table)
         finally:
             engine.dispose()
@@ -69,7 +76,7 @@ def _try_database(option: str, url: str, table: str) -> bool:
         raise _refused(option, without_password(url), str(getattr(failure, "orig", None) or failure)) from None
 
 
-def _write_and_take_back(connection: sqlalchemy.Connection) -> None:
+def _write_and_roll_back(connection: sqlalchemy.Connection) -> None:
     table = f"dry_run_{uuid.uuid4().hex}"
     connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.dialect.name == "sqlite" else "BEGIN")
     try:
@@ -92,7 +99,7 @@ def _stored_study(plan: Plan) -> optuna.Study | None:
 
 
 def _try_mlflow(plan: Plan, *, writes: bool) -> None:
-    """Ask MLflow for the study's experiment, as the search will, and, through a server, try to write."""
+    """Read the study's experiment from MLflow as the search will; if `writes`, also try to write."""
     import_quietly(**IMPATIENT)
     from mlflow import MlflowClient
     from mlflow.entities import ViewType
@@ -103,7 +110,7 @@ def _try_mlflow(plan: Plan, *, writes: bool) -> None:
         client.get_experiment_by_name(plan.study)
         known = client.search_experiments(view_type=ViewType.ALL, max_results=1)
         if writes and known:
-            # A name that there is already: the server tries to write it, and its database refuses.
+            # The name is taken: the server tries to write it, and its database refuses.
             client.create_experiment(known[0].name)
     except MlflowException as failure:
         if failure.error_code != "RESOURCE_ALREADY_EXISTS":
@@ -112,4 +119,4 @@ def _try_mlflow(plan: Plan, *, writes: bool) -> None:
 
 def _refused(option: str, asked: Any, cause: str) -> Error:
     cause = (cause.strip().splitlines() or ["no reason given"])[0].rstrip(".")
-    return Error(f"{option} {asked} cannot be written: {cause}. {WAY_OUT[option]}")
+    return Error(f"{option} {asked} cannot be written: {cause}. {REMEDIES[option]}")

@@ -1,4 +1,4 @@
-"""The Optuna study: the only memory of a search. Opened here, and checked to be the same search as before."""
+"""The Optuna study, which holds all state of a search; each start checks that it continues the same search."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 def open_study(plan: Plan, storage: PatientStorage) -> optuna.Study:
-    """The study of `plan`, made with its baselines waiting where there was none; Error where it is another search."""
+    """Open the study of `plan`, or create it, and enqueue the baselines that it lacks.
+
+    Raises:
+        Error: the study was started with other options, another space or other code.
+    """
     study = optuna.create_study(
         study_name=plan.study,
         storage=storage,
@@ -41,7 +45,11 @@ def open_study(plan: Plan, storage: PatientStorage) -> optuna.Study:
 
 
 def open_storage(url: str) -> PatientStorage:
-    """The database at `url`; the folder of an SQLite file is made where it is missing."""
+    """Open the database at `url`; the folder of an SQLite file is created if it is missing.
+
+    Raises:
+        Error: the database cannot be used.
+    """
     try:
         if url.startswith("sqlite:///"):
             Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +62,10 @@ def open_storage(url: str) -> PatientStorage:
 
 
 def folder_of_bucket(study: optuna.Study, plan: Plan) -> str | None:
-    """Where in the bucket of --checkpoints those of the study lie, which no study of the same name shares, or None."""
+    """Return the study's folder in the bucket of --checkpoints, or None without a bucket.
+
+    The folder's name is unique, so that another study of the same name does not share it.
+    """
     if plan.checkpoints is None:
         return None
     if not StudyRecord(study).bucket_folder:
@@ -66,8 +77,8 @@ def folder_of_bucket(study: optuna.Study, plan: Plan) -> str | None:
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
     """Return the completed trial with the highest value, the earliest in a tie; None if no trial is complete.
 
-    What is over a limit of --at-most is never the best. Of several objectives it is the one of the front that is
-    highest in the first.
+    A trial over a limit of --at-most is never the best. With several objectives, the best is the trial of the Pareto
+    front with the highest value of the first objective.
     """
     if len(study.directions) > 1:
         return next(iter(front(study)), None)
@@ -85,25 +96,29 @@ def front(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def last_improvement(study: optuna.Study) -> FrozenTrial | None:
-    """The trial since which there was no better one: the best, or, with several objectives, the newest of the front."""
+    """Return the last trial that improved the result: the best or, with several objectives, the newest of the front."""
     if len(study.directions) == 1:
         return best_trial(study)
     return max(front(study), key=lambda trial: (trial.datetime_complete, trial.number), default=None)
 
 
 def chosen_trial(study: optuna.Study) -> optuna.trial.FrozenTrial | None:
-    """The best trial by its mean over folds, where the search has gone there, else by its value."""
+    """Return the best trial by its mean over folds, if there was a cross-validation, else by its value."""
     number = StudyRecord(study).best_by_mean
     return best_trial(study) if number is None else study.get_trials(deepcopy=False)[number]
 
 
 def num_finished(study: optuna.Study) -> int:
-    """How many trials count for --trials: complete and pruned."""
+    """Return the number of trials that count for --trials: completed and pruned ones."""
     return len(study.get_trials(deepcopy=False, states=FINISHED))
 
 
 def check_same_search(study: optuna.Study, plan: Plan) -> None:
-    """Record what this search is on its first start; on every other, refuse what differs."""
+    """Record the options of the search on its first start; on every later start, refuse different ones.
+
+    Raises:
+        Error: an option or the space differs from the first start's.
+    """
     wanted: dict[str, Any] = {**plan.identity(), "distributions": dict(plan.space.distributions)}
     stored = StudyRecord(study).search
     if not stored:
@@ -126,7 +141,7 @@ def check_same_search(study: optuna.Study, plan: Plan) -> None:
 
 
 def _check_same_code(study: optuna.Study, plan: Plan) -> None:
-    """Refuse other versions of the user's own code than the study was started with, unless they are accepted."""
+    """Refuse user code that has changed since the study was started, unless the change is accepted."""
     stored = StudyRecord(study).plugins
     loaded = {Path(name).name for name in plan.plugins}
     for name in stored:
@@ -147,9 +162,9 @@ def _range(distribution: str | None) -> str:
 
 
 def _enqueue_baselines(study: optuna.Study, plan: Plan) -> None:
-    """Put the rows that the study lacks at its head: all at first, then what was left out or failed."""
-    standing = [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.FAIL]
-    present = {TrialRecord(trial).baseline for trial in standing}
+    """Enqueue the baselines that the study lacks: all on the first start, later those that are new or have failed."""
+    kept = [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.FAIL]
+    present = {TrialRecord(trial).baseline for trial in kept}
     for row, values in plan.space.baselines.items():
         if row not in present:
             study.enqueue_trial(values, user_attrs=TrialRecord.attributes(baseline=row))

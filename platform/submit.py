@@ -17,7 +17,7 @@ After -- come the options of python -m platform.search. Ctrl-C leaves the job ru
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Submit a search and follow it, or look after one that was submitted."""
+    """Submit a search and follow it, or follow, stop or check a job."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     ours, words = (given[: given.index("--")], given[given.index("--") + 1 :]) if "--" in given else (given, [])
     options = parser().parse_args(ours)
@@ -49,7 +49,7 @@ def parser() -> Parser:
     """Return the parser of the options before `--`; those of the search follow it."""
     arguments = Parser(prog="python -m platform.submit", description=__doc__, epilog=EXAMPLE)
     add = arguments.add_argument
-    add("--address", required=True, metavar="URL", help="of the cluster's dashboard: http://HEAD:8265")
+    add("--address", required=True, metavar="URL", help="address of the cluster's dashboard: http://HEAD:8265")
     add("--no-wait", action="store_true", help="print the job's name once it is submitted, and exit")
     add("--status", metavar="JOB", help="print a job's status")
     add("--stop", metavar="JOB", help="stop a job; its trials resume when it is submitted again")

@@ -1,4 +1,4 @@
-"""What a study has found: the JSON of the search, the lines under its table, and what its run in MLflow shows."""
+"""Summaries of a study: the JSON of the search, the lines under its table, and its run in MLflow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from platform.trial_record import TrialRecord
 
 
 def study_event(study: optuna.Study, plan: Plan, *, over: bool) -> dict[str, Any]:
-    """The state of the whole study, for the parent run, and once the search is over its models for the registry."""
+    """Return the event for the study's run in MLflow: its state and, if the search is over, its models."""
     best = chosen_trial(study)
     tags = {**counts(study), NOTE: study_note(study, plan)}
     chance = {f"chance_{name}": plan.chance[name] for name in plan.objectives if name in plan.chance}
@@ -35,13 +35,13 @@ def study_event(study: optuna.Study, plan: Plan, *, over: bool) -> dict[str, Any
 
 
 def front_tag(study: optuna.Study) -> dict[str, str]:
-    """With several objectives, the numbers of the trials that no other beats."""
+    """Return, with several objectives, a tag with the numbers of the trials on the Pareto front."""
     several = len(study.directions) > 1
     return {"front": " ".join(str(trial.number) for trial in front(study))} if several else {}
 
 
 def counts(study: optuna.Study) -> dict[str, int]:
-    """How many trials ended how."""
+    """Return the number of trials that ended in each state."""
     states = [trial.state for trial in study.get_trials(deepcopy=False)]
     return {
         "complete": states.count(TrialState.COMPLETE),
@@ -51,7 +51,7 @@ def counts(study: optuna.Study) -> dict[str, int]:
 
 
 def summary(study: optuna.Study, plan: Plan, tracker: Tracker, seconds: float) -> dict[str, Any]:
-    """The JSON of the command."""
+    """Return the JSON of the command."""
     best = chosen_trial(study)
     chance = [plan.chance.get(name) for name in plan.objectives]
     several = len(plan.objectives) > 1
@@ -71,7 +71,7 @@ def summary(study: optuna.Study, plan: Plan, tracker: Tracker, seconds: float) -
 
 
 def found(trial: FrozenTrial, tracker: Tracker) -> dict[str, Any]:
-    """A trial of the summary; `value` is the (first) objective, and with several of them `values` are all."""
+    """Return a trial's entry in the JSON: `value` is the first objective; with several, `values` has all of them."""
     return {
         "trial": trial.number,
         "value": trial.values[0],
@@ -83,24 +83,26 @@ def found(trial: FrozenTrial, tracker: Tracker) -> dict[str, Any]:
 
 
 def next_steps(study: optuna.Study, plan: Plan, tracker: Tracker) -> list[str]:
-    """The lines under the table: what is left to do, and how to look at what was found."""
+    """Return the lines under the table: what is left to do, and the commands for a closer look at the results."""
     number = counts(study)
     over = sum(is_over(trial) for trial in study.get_trials(deepcopy=False))
     limited = f" {over} of them were over --at-most {plan.identity()['at-most']}." if over else ""
     lines = [f"{number['complete']} complete, {number['pruned']} pruned, {number['failed']} failed.{limited}"]
     running = len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
     if running:
-        lines.append(f"{running} trials wait at their last checkpoint: the same command goes on with them.")
+        lines.append(f"Trials left running: {running}. Run the same command again to resume them.")
     if tracker.unsent:
-        lines.append(f"MLflow has not taken everything ({tracker.trouble}): the same command sends the rest.")
+        lines.append(
+            f"MLflow has not taken everything ({tracker.trouble}). Run the same command again to send the rest."
+        )
     met = budget_met(study, plan)
     if met:
-        lines.append(f"{met[0].upper()}{met[1:]}: the same command with more goes on.")
+        lines.append(f"{met[0].upper()}{met[1:]}. Raise the limit and run the command again to continue.")
     best = chosen_trial(study)
     if best:
         what = f"Best weights by {plan.objective}" if len(plan.objectives) > 1 else "Best weights"
         lines.append(f"{what}: {TrialRecord(best).checkpoint}")
-        lines.append(f"Check them:   python -m platform.evaluate {TrialRecord(best).checkpoint} --data {plan.data}")
+        lines.append(f"Evaluate:     python -m platform.evaluate {TrialRecord(best).checkpoint} --data {plan.data}")
     lines.append(f"Compare runs: python -m platform.ui --runs {plan.runs}")
     own = plan.storage == f"sqlite:///{plan.runs / 'optuna.db'}"
     where = f"--runs {plan.runs}" + ("" if own else f" --storage {without_password(plan.storage)}")

@@ -1,4 +1,4 @@
-"""What a study stores beyond Optuna's own fields. No other module knows the keys of `user_attrs`."""
+"""The data that a study stores beyond Optuna's own fields. No other module knows the keys of `user_attrs`."""
 
 from __future__ import annotations
 
@@ -65,32 +65,32 @@ class Record:
 
 
 class TrialRecord(Record):
-    """What the study stores about one trial. An empty text means that the field does not apply."""
+    """The data that the study stores about one trial. An empty text means that the field does not apply."""
 
     # Where the trial's parameters come from, if no sampler suggested them.
     baseline = Stored("")  # the name of the baseline
     warm_start = Stored("")  # STUDY/NUMBER of the earlier trial
-    label = Stored("")  # what to call a training that was fixed beforehand
+    label = Stored("")  # the name of a training that was fixed in advance
 
-    # A training that was fixed beforehand; see fixed_trials.py.
+    # A training that was fixed in advance; see fixed_trials.py.
     trained: Stored[int | str] = Stored("", key="of")  # a trial's number, or the row of a paper's table
     training = Stored[Mapping[str, int]]({})  # its "fold" and "seed", instead of the search's
-    left_out = Stored(False)  # ended before it started
+    left_out = Stored(False)  # canceled before it started
 
-    candidate = Stored(-1, key="trial")  # of a cross-validated candidate: the number of the search's trial
+    candidate = Stored(-1, key="trial")  # for a cross-validated candidate: the number of the search's trial
 
     # How far the trial has come.
     attempts = Stored(0)  # started so far
-    deaths = Stored[Mapping[str, Any]]({"epoch": None, "count": 0})  # of its process, in the epoch after "epoch"
-    checkpoint = Stored("")  # address of the last one
-    epoch = Stored[int | None](None)  # the last one reported, with several objectives; see objectives.py
+    deaths = Stored[Mapping[str, Any]]({"epoch": None, "count": 0})  # deaths of its process in the epoch after "epoch"
+    checkpoint = Stored("")  # address of the last checkpoint
+    epoch = Stored[int | None](None)  # the last epoch reported, with several objectives; see objectives.py
     metrics = Stored[Mapping[str, float]]({})  # of the last epoch
     reading = Stored("")  # how its images are read
 
-    # Why it ended, or did not.
+    # Why the trial ended, or did not.
     pruned_at = Stored[int | None](None)  # the epoch, or the fold of a candidate
     spared_at = Stored[int | None](None)  # the epoch at which a baseline would have been pruned
-    over_limit = Stored("")  # which limit of --at-most it exceeds
+    over_limit = Stored("")  # the limit of --at-most that it exceeds
     reason = Stored("")  # of pruning or failure, in words
 
     @property
@@ -100,24 +100,24 @@ class TrialRecord(Record):
 
     @property
     def total_seconds(self) -> float:
-        """How long all its epochs took."""
+        """The seconds of all its epochs."""
         return self.metrics.get("total_seconds", 0.0)
 
 
 class StudyRecord(Record):
     """What the database stores about a study, or about a part of one such as its cross-validation."""
 
-    search = Stored[Mapping[str, Any]]({})  # what makes two starts the same search; empty for a part
+    search = Stored[Mapping[str, Any]]({})  # the options that every start must share; empty for a part
     starts = Stored(0)
     last_start = Stored[Mapping[str, Any]]({})
     bucket_folder = Stored("")  # in the bucket of --checkpoints
     plugins = Stored[Mapping[str, str]]({})  # the user's own code -> its SHA-256
-    warm_start = Stored[Mapping[str, dict[str, Any]]]({})  # STUDY/NUMBER -> parameters to begin with
+    warm_start = Stored[Mapping[str, dict[str, Any]]]({})  # STUDY/NUMBER -> parameters to start with
 
-    folds = Stored(1)  # that the best trials have been trained on
-    test_fold = Stored[int | None](None)  # kept from training for the finalists
-    best_by_mean = Stored[int | None](None)  # the number of the best trial over all folds
-    elected = Stored[Mapping[str, Any]]({})  # the finalists, and the options they were elected with
+    folds = Stored(1)  # the number of folds that the best trials were trained on
+    test_fold = Stored[int | None](None)  # the fold that is kept for the finalists
+    best_by_mean = Stored[int | None](None)  # the number of the trial with the best mean over the folds
+    elected = Stored[Mapping[str, Any]]({})  # the finalists, and the options they were chosen with
     recipes = Stored[Mapping[str, dict[str, Any]]]({})  # row of a reproduced table -> its recipe
 
     @property

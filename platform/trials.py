@@ -1,7 +1,7 @@
-"""The trials of one start: which attempt stands for which trial of the study, and what is done with its reports.
+"""The trials of one start: which attempt runs which trial of the study, and how its reports are processed.
 
-Each fact goes to the journal first and to Optuna second. A start that is killed between the two finds the trial
-RUNNING, runs its last epoch again from the checkpoint, and the journal leaves out what stands in it already.
+Each event goes to the journal first and to Optuna second. If a start is killed between the two, the next start finds
+the trial RUNNING and runs its last epoch again from the checkpoint; the journal skips events that it has already.
 """
 
 from __future__ import annotations
@@ -43,21 +43,21 @@ class Attempt:
 
     trial: optuna.Trial
     recipe: Recipe
-    ending: str = ""  # why it ends early, where the training said so
+    ending: str = ""  # why it ends early, if the training reported a reason
     failed: bool = False
 
 
 class Trials:
-    """Every decision about trials: start, go on, stop, end. Tune's searcher, scheduler and callback only pass it on."""
+    """Makes all decisions about trials: start, resume, stop, end. Tune's searcher, scheduler and callback call it."""
 
     def __init__(self, study: optuna.Study, plan: Plan, journal: Book, display: Screen) -> None:
         self._study, self._plan, self._journal, self.display = study, plan, journal, display
         self._attempts: dict[str, Attempt] = {}
         self._bucket = folder_of_bucket(study, plan)
         self.interrupted = False  # by Ctrl-C or SIGTERM
-        self.hurried = False  # by Ctrl-C once more or SIGTERM: epochs that run are not waited for
+        self.hurried = False  # by a second Ctrl-C or SIGTERM: do not wait for running epochs
         self.out_of_time = False
-        self.failure: Error | None = None  # a store that is gone for good, a full disk: what the user must mend
+        self.failure: Error | None = None  # what the user must fix: an unreachable store, a full disk
         self.failed = Failures()
         self._to_adopt = [self._adopt(trial) for trial in study.get_trials(states=(TrialState.RUNNING,))]
         self._to_adopt = [trial for trial in self._to_adopt if not self._was_pruned(trial)]
@@ -65,34 +65,34 @@ class Trials:
 
     @property
     def done(self) -> bool:
-        """Nothing is left to start."""
+        """Whether nothing is left to start."""
         if self.stopping or self.failed.are_too_many:
             return True
         return not self._attempts and not self._to_adopt and self._num_left() == 0
 
     @property
     def over(self) -> bool:
-        """All that was wanted has ended, and not for a failure: what follows a search may begin."""
+        """Whether all trials have ended without a failure, so that the stages after the search may start."""
         return self._num_left() == 0 and not (self.interrupted or self.failure or self.failed.are_too_many)
 
     @property
     def runs(self) -> Path:
-        """Where everything of the search is kept."""
+        """The folder of --runs."""
         return self._plan.runs
 
     @property
     def stopping(self) -> bool:
-        """This start ends now; its running trials stay RUNNING, and the next start adopts them."""
+        """Whether this start is ending; its running trials stay RUNNING, and the next start resumes them."""
         return self.interrupted or self.out_of_time or self.failure is not None
 
     @property
     def ends_now(self) -> bool:
-        """Nothing that runs is waited for. After Ctrl-C the epochs that run are."""
+        """Whether to stop without waiting for running epochs; after the first Ctrl-C, they are waited for."""
         waits = self.interrupted and not self.hurried and self._attempts
         return self.stopping and (self.out_of_time or self.failure is not None or not waits)
 
     def start(self, attempt_id: str) -> dict[str, Any] | None:
-        """What the next attempt is to train; None while the running ones may be all that is needed."""
+        """Return the configuration of the next attempt, or None if the running trials may suffice."""
         following = self._next() if len(self._attempts) < self._plan.concurrency else None
         if following is None:
             return None
@@ -113,7 +113,7 @@ class Trials:
         }
 
     def _next(self) -> tuple[optuna.Trial, Recipe] | None:
-        """The next trial to train; those that are over a limit are ended on the way to it, and cost nothing."""
+        """Return the next trial to train; suggestions that are known to exceed a limit are pruned without training."""
         while self._to_adopt or len(self._attempts) < self._num_left():
             trial = self._to_adopt.pop(0) if self._to_adopt else self._ask()
             recipe = self._plan.space.recipe(trial, self._plan.epochs)
@@ -125,12 +125,18 @@ class Trials:
         return None
 
     def _judge(self, trial: optuna.Trial, costs: dict[str, float]) -> str:
-        """Why the trial ends for what it costs; empty where it may go on."""
+        """Return which limit the trial exceeds, or an empty text."""
         limits = self._plan.at_most
         return judge(trial, self._frozen(trial).constraints, costs, limits) if limits else ""
 
     def report(self, attempt_id: str, result: dict[str, Any]) -> bool:
-        """Take one report of an attempt; False ends it. What an attempt that is no longer ours says is dropped."""
+        """Process one report of an attempt, and return whether the attempt continues.
+
+        Reports of an attempt that has ended are ignored.
+
+        Raises:
+            Error: the disk is full, or the store of the data or the checkpoints is unreachable.
+        """
         attempt = self._attempts.get(attempt_id)
         if attempt is None:
             return False
@@ -138,14 +144,14 @@ class Trials:
             raise no_room(result["place"] or self.runs, result["no_room"])
         if "store_away" in result:
             raise Error(
-                f"{result['store_away']} The same command goes on, and running trials at their last checkpoint."
+                f"{result['store_away']} Run the same command again; running trials resume from their last checkpoint."
             )
         if "infeasible" in result or "failure" in result:
             attempt.ending = result.get("infeasible") or result["failure"]
             attempt.failed = "failure" in result
             self.failed.note(attempt.ending, result.get("traceback", ""))
             return False
-        if "partial" in result:  # a checkpoint within an epoch, which `checkpoint` keeps
+        if "partial" in result:  # a checkpoint within an epoch, which `checkpoint` records
             return True
         trial, step = attempt.trial, int(result["epoch"])
         self._note_reading(trial, result)
@@ -173,19 +179,19 @@ class Trials:
         return not (stops or attempt.ending or self.interrupted)
 
     def _note_reading(self, trial: optuna.Trial, result: dict[str, Any]) -> None:
-        """Keep how the trial reads its images, where it says so and the study does not know it yet."""
+        """Store how the trial reads its images, if it reports that for the first time."""
         reading = result.get("reading")
         if reading and TrialRecord(trial).reading != reading:
             self._journal.append("tag", trial=trial.number, key="reading", value=reading, time=time.time())
             TrialRecord(trial).reading = reading
 
     def checkpoint(self, attempt_id: str, path: str) -> None:
-        """Keep where the attempt's newest checkpoint lies: the next attempt goes on from it."""
+        """Store the path of the attempt's newest checkpoint, from which the next attempt resumes."""
         if attempt_id in self._attempts:
             TrialRecord(self._attempts[attempt_id].trial).checkpoint = path
 
     def finish(self, attempt_id: str, *, died: bool) -> None:
-        """The attempt is over; `died` where its process ended without a word."""
+        """Process the end of an attempt; `died` if its process ended without a report."""
         attempt = self._attempts.pop(attempt_id, None)
         if attempt is None:
             return
@@ -197,7 +203,7 @@ class Trials:
         elif attempt.failed:
             self._tell(attempt.trial, TrialState.FAIL, attempt.ending)
         elif attempt.ending:
-            # Not FAIL: the sampler would not see it, and come back to the same corner.
+            # Not FAIL, which the sampler ignores: it would suggest similar settings again.
             self._tell(attempt.trial, TrialState.PRUNED, attempt.ending)
         elif TrialRecord(trial).pruned_at is not None:
             self._tell(attempt.trial, TrialState.PRUNED, f"pruned at epoch {TrialRecord(trial).pruned_at}")
@@ -207,7 +213,7 @@ class Trials:
             self._attempt_died(attempt, trial)
 
     def _attempt_died(self, attempt: Attempt, trial: optuna.trial.FrozenTrial) -> None:
-        """Try again from the last checkpoint, unless the trial has died too often at the same epoch."""
+        """Retry from the last checkpoint, unless the trial has died too often in the same epoch."""
         deaths = TrialRecord(trial).deaths
         count = deaths["count"] + 1 if deaths["epoch"] == last_epoch(trial) else 1
         TrialRecord(attempt.trial).deaths = {"epoch": last_epoch(trial), "count": count}
@@ -232,7 +238,7 @@ class Trials:
         self._clear(frozen, keep="" if state == TrialState.PRUNED else TrialRecord(frozen).checkpoint)
 
     def _clear(self, trial: optuna.trial.FrozenTrial, keep: str) -> None:
-        """Remove the checkpoints of a trial that has ended, but for one: a study at paper scale would fill a disk."""
+        """Remove all but one of the checkpoints of a trial that has ended; a study would fill a disk otherwise."""
         for checkpoint in self._plan.folder.glob(f"start-*/trial-{trial.number:04d}-*/checkpoint_*"):
             if str(checkpoint) != keep:
                 remove(str(checkpoint))
@@ -248,7 +254,7 @@ class Trials:
         return optuna.Trial(self._study, trial._trial_id)
 
     def _was_pruned(self, trial: optuna.Trial) -> bool:
-        """End a trial that an earlier start had decided to prune when it was killed."""
+        """End a trial that an earlier start decided to prune before it was killed; return whether there was one."""
         if TrialRecord(trial).pruned_at is None:
             return False
         self._tell(trial, TrialState.PRUNED, f"pruned at epoch {TrialRecord(trial).pruned_at}")
@@ -258,10 +264,10 @@ class Trials:
         return 0 if budget_met(self._study, self._plan) else max(0, self._plan.trials - num_finished(self._study))
 
     def _spend(self) -> None:
-        """Hours of GPUs end a start as hours do: trials that run wait at their last checkpoint."""
+        """End this start if the GPU hours are used up; running trials keep their last checkpoint."""
         if self._plan.gpu_hours is not None and gpu_hours(self._study, self._plan) >= self._plan.gpu_hours:
             self.out_of_time = True
 
     def _frozen(self, trial: optuna.Trial) -> optuna.trial.FrozenTrial:
-        # Not the study's list: that costs more with every trial in it.
+        # Not from the study's list of trials, which takes longer with every trial.
         return self._study._storage.get_trial(trial._trial_id)

@@ -16,18 +16,18 @@ EXAMPLE = """example:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Become an MLflow server on the store under --runs, on this machine alone."""
+    """Replace this process by an MLflow server on the store under --runs, reachable from this machine only."""
     parser = Parser(prog="python -m platform.ui", description=__doc__, epilog=EXAMPLE)
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
     parser.add_argument("--port", type=positive_int, default=5000, metavar="N", help="default: 5000")
     options = parser.parse_args(arguments)
     store = options.runs.absolute() / "mlflow.db"
     if not store.is_file():
-        raise Error(f"There is no {store}. Run a search first, or name its folder with --runs.")
+        raise Error(f"{store} does not exist. Run a search first, or give its folder with --runs.")
     if options.port > 65535:
-        raise Error(f"--port {options.port} is no port. Give one of 1 to 65535.")
-    say(f"MLflow is starting: http://127.0.0.1:{options.port}  (Ctrl-C ends it)")
-    # Without its job workers the server is ready in a third of the time and takes a third of the memory.
+        raise Error(f"--port {options.port} is not a valid port. Give a number from 1 to 65535.")
+    say(f"MLflow is starting: http://127.0.0.1:{options.port}  (Ctrl-C stops it)")
+    # Without its job workers the server starts in a third of the time and needs a third of the memory.
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{store}"]
     command += ["--default-artifact-root", (options.runs.absolute() / "artifacts").as_uri()]

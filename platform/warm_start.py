@@ -1,4 +1,4 @@
-"""Settings that were good in an earlier study, for one of the same space to begin with: on other data, say."""
+"""Warm start: a study starts with the best settings of an earlier study of the same space, such as on other data."""
 
 from __future__ import annotations
 
@@ -21,17 +21,21 @@ from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.command import say
 from shards_tools.errors import Error, unknown
 
-SHARE = 4  # the best quarter of what was finished,
-MOST = 10  # but no more than so many
+SHARE = 4  # take the best quarter of the finished trials,
+MOST = 10  # but at most this many
 
 Settings = dict[str, dict[str, Any]]  # STUDY/number -> the parameters of that trial
 
 
 def earlier_settings(plan: Plan) -> Settings:
-    """The best settings of the study that `plan` is to start from, the best first; nothing of it is changed.
+    """Return the best settings of the study of --warm-start, best first; that study is only read.
 
-    Empty where there is none, and where the plan's own study has taken them at an earlier start. What does not lie in
-    the plan's space is left out and said; Error where nothing is left.
+    Returns:
+        Nothing without --warm-start, or if an earlier start has taken the settings already. Settings outside the plan's
+        space are skipped with a log line.
+
+    Raises:
+        Error: there is no such study, it searched another space, or none of its settings fit.
     """
     if plan.warm_start is None:
         return {}
@@ -50,21 +54,21 @@ def earlier_settings(plan: Plan) -> Settings:
         try:
             _check(plan, trial.params)
         except Error as mistake:
-            left_out.append(f"{plan.warm_start}/{trial.number} is left out: {mistake}")
+            left_out.append(f"{plan.warm_start}/{trial.number} is skipped: {mistake}")
         else:
             if trial.params not in [*fit.values(), *plan.space.baselines.values()]:
                 fit[f"{plan.warm_start}/{trial.number}"] = trial.params
     if not fit:
-        why = left_out[0] if left_out else "It has no complete trial but the baselines."
-        raise Error(f"{option}: nothing of it can be tried here. {why} Leave it out, or name another study.")
+        why = left_out[0] if left_out else "It has no complete trials other than the baselines."
+        raise Error(f"{option}: none of its settings can be used here. {why} Leave it out, or name another study.")
     for line in left_out:
         say(line)
-    say(f"Warm start: {len(fit)} settings of study {plan.warm_start} are tried after the baselines.")
+    say(f"Warm start: {len(fit)} settings of study {plan.warm_start} run right after the baselines.")
     return fit
 
 
 def enqueue_settings(study: optuna.Study, settings: Settings) -> None:
-    """Let the settings of an earlier study wait in `study`; those of a start that was killed in mid-way too."""
+    """Enqueue the settings of an earlier study, including those that a killed start did not enqueue."""
     if settings:
         StudyRecord(study).warm_start = settings
     present = {TrialRecord(trial).warm_start for trial in study.get_trials(deepcopy=False)}
@@ -74,7 +78,7 @@ def enqueue_settings(study: optuna.Study, settings: Settings) -> None:
 
 
 def _best(earlier: optuna.Study) -> list[FrozenTrial]:
-    """Of what was drawn and finished the best quarter, of which only complete trials can be told to be good."""
+    """Return the best completed trials without the baselines, at most a quarter of the finished ones."""
     trials = [trial for trial in earlier.get_trials(states=FINISHED) if not TrialRecord(trial).baseline]
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and not is_over(trial)]
     leading = {trial.number for trial in front(earlier)}
@@ -86,8 +90,8 @@ def _refuse_another_space(earlier: optuna.Study, plan: Plan, option: str) -> Non
     search: Mapping[str, Any] = StudyRecord(earlier).search
     if search.get("space") != plan.space.name:
         raise Error(
-            f"{option} is a study of space {search.get('space', 'of another program')}, and this one is of"
-            f" {plan.space.name}. Name a study of the same space."
+            f"{option} searched space {search.get('space', 'unknown')}, but this study searches {plan.space.name}. Name"
+            " a study of the same space."
         )
 
 
@@ -97,7 +101,7 @@ def _check(plan: Plan, params: dict[str, Any]) -> None:
 
 
 def _study(url: str, name: str) -> optuna.Study | None:
-    """The study of that name, where there is one; no file is made for it."""
+    """Return the study of that name, or None; no database is created."""
     if not _exists(url):
         return None
     storage = open_storage(url)
@@ -112,7 +116,7 @@ def _unknown_study(url: str, name: str) -> Error:
     if names:
         return unknown("study for --warm-start", name, names)
     return Error(
-        f"--warm-start {name}: {without_password(url)} holds no study. Name its database with --warm-start-storage URL."
+        f"--warm-start {name}: {without_password(url)} has no study. Give its database with --warm-start-storage URL."
     )
 
 

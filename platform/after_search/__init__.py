@@ -1,1 +1,1 @@
-"""What follows a search whose trials are done: its best on other folds, and its finalists on the test split."""
+"""The stages after a search: cross-validation of its best trials, and the finalists on the test split."""

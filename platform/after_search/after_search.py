@@ -1,4 +1,4 @@
-"""What follows a search whose trials are done: its best third on other folds, then its finalists on the test split."""
+"""Runs the stages after a search: its best third on other folds, then its finalists on the test split."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from trainables.evaluation import Evaluation
 
 
 class AfterSearch:
-    """The stages after a search; each goes on where an earlier start has left it."""
+    """The stages after a search; each resumes where an earlier start left it."""
 
     def __init__(self, study: optuna.Study, plan: Plan, storage: PatientStorage, journal: Journal) -> None:
         check_protocol(study, plan.folds, plan.manifest.test_fold)
@@ -33,10 +33,10 @@ class AfterSearch:
         self._started = time.monotonic()
         self._folds = Folds(study, plan, storage, journal) if plan.folds > 1 else None
         self._finalists = Finalists(study, plan, storage, journal) if plan.finalists else None
-        self.ran: Trainings | None = None  # the last ones
+        self.ran: Trainings | None = None  # the trainings of the last stage that ran
 
     def run(self, start_ray: Callable[[], None]) -> None:
-        """Run what is left of both, as far as the hours go."""
+        """Run what is left of both stages, within the hours of --hours."""
         if self._folds:
             self._folds.enlist()
             if not self._run(self._folds, start_ray):
@@ -51,13 +51,13 @@ class AfterSearch:
                 self._finalists.test()
 
     def tables(self) -> list[tuple[Table, list[str]]]:
-        """What people see of both, each a table with the lines under it."""
+        """Return the table of each stage that has results, with the lines under it."""
         what = self._plan.objective
         shown = []
         folds = self._compared_folds()
         if folds:
             title = f"Folds 0 to {self._plan.folds - 1}, the validation split of each: {what} %"
-            notes = notes_on(folds, "the folds that the search did not choose by")
+            notes = notes_on(folds, "the folds that the search did not use")
             shown.append((comparison_table(title, "fold", folds), notes))
         final = self._compared_finalists()
         if final and self._finalists:
@@ -66,7 +66,7 @@ class AfterSearch:
         return shown
 
     def as_json(self) -> dict[str, Any]:
-        """The entries of the command's JSON; each a list with one entry per trial, the best first."""
+        """Return the stages' entries in the command's JSON; each is a list with one entry per trial, best first."""
         final = self._compared_finalists()
         weights = [self._finalists.checkpoints(one.trial) for one in final] if self._finalists else []
         return {
@@ -75,7 +75,7 @@ class AfterSearch:
         }
 
     def _run(self, stage: Folds | Finalists, start_ray: Callable[[], None]) -> bool:
-        """Run a stage's trainings; whether all of them are done."""
+        """Run a stage's trainings, and return whether all of them are done."""
         self.ran = trainings = stage.make_trainings()
         self._storage.interrupted = lambda: trainings.interrupted
         hours = self._hours_left()
@@ -90,7 +90,7 @@ class AfterSearch:
         return self._plan.hours - (time.monotonic() - self._started) / 3600
 
     def _ranked(self) -> list[optuna.trial.FrozenTrial]:
-        """Complete trials of the search, the best first: by the mean over folds where there is one, else by value."""
+        """Return the completed trials of the search, best first: by the mean over folds with --folds, else by value."""
         if self._folds is None:
             complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
             return sorted(complete, key=lambda trial: (-trial.values[0], trial.number))

@@ -1,7 +1,7 @@
-"""`--finalists N`: the best trials are trained anew with several seeds, and each is evaluated on the test split, once.
+"""`--finalists N`: retrain the best trials with several seeds, and evaluate each of them on the test split, once.
 
-The study STUDY-final holds one trial per finalist and seed; what the test gave is kept on the study, and a later start
-prints it. Nothing else in the search reads an image of the test split.
+The study STUDY-final has one trial per finalist and seed, and stores the test metrics, which later starts print.
+Nothing else in the search reads the test split.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from trainables.places import fetched
 
 
 class Finalists:
-    """The finalists of one search, their trainings, and what the test gave."""
+    """The finalists of one search, their trainings and their test metrics."""
 
     def __init__(self, search: optuna.Study, plan: Plan, storage: PatientStorage, journal: Journal) -> None:
         self._search, self._plan, self._journal = search, plan, journal
@@ -39,35 +39,35 @@ class Finalists:
         if self.tested and before != self._asked:
             raise Error(
                 f"--finalists {plan.finalists} with --final-seeds {plan.final_seeds}: the test split was read for"
-                f" {before['finalists']} finalists with {before['final_seeds']} seeds of study {plan.study}, and is not"
-                " read again. Give these, or start another study with --study NAME."
+                f" {before['finalists']} finalists with {before['final_seeds']} seeds of study {plan.study}, and is"
+                " read only once. Give these numbers, or start another study with --study NAME."
             )
 
     @property
     def tested(self) -> bool:
-        """Whether the test split has been read: from then on the finalists stand."""
+        """Whether the test split has been read; from then on the finalists cannot change."""
         return bool(StudyRecord(self.study).test_metrics)
 
     @property
     def seeds(self) -> list[int]:
-        """Those of the trainings: none of them has been used by the search."""
+        """The seeds of the trainings, none of which the search has used."""
         return seeds_of_finalists(self._plan.seed, self._plan.final_seeds)
 
     @property
     def numbers(self) -> list[int]:
-        """The search's trials that are finalists, the best first; the paper row that is added comes last."""
+        """The numbers of the search's trials that are finalists, best first; an added paper row comes last."""
         numbers: list[int] = self._elected.get("trials", [])
         return numbers
 
     @property
     def reference(self) -> int | None:
-        """The paper row that the others are compared with."""
+        """The number of the paper row that the others are compared with."""
         number: int | None = self._elected.get("reference")
         return number
 
     @property
     def _elected(self) -> Mapping[str, Any]:
-        """Who are the finalists, and what was asked for then; empty before the election."""
+        """The finalists, and the options they were chosen with; empty before they are chosen."""
         return StudyRecord(self.study).elected
 
     @property
@@ -75,7 +75,12 @@ class Finalists:
         return {"finalists": self._plan.finalists, "final_seeds": self._plan.final_seeds}
 
     def elect(self, ranked: list[FrozenTrial], reference: FrozenTrial | None) -> None:
-        """Take the first of `ranked`, and the paper row, unless the test has been read; let their trainings wait."""
+        """Choose the finalists and enqueue their trainings, unless the test split has been read.
+
+        Args:
+            ranked: the trials of the search, best first.
+            reference: the paper row that is added to the finalists; None: there is none.
+        """
         if self.tested:
             return
         assert self._plan.finalists is not None
@@ -94,27 +99,31 @@ class Finalists:
                     enqueue_training(self.study, trial.params, training, f"{label(trial)}, seed {seed}")
 
     def make_trainings(self) -> Trainings:
-        """What runs the trainings of the finalists."""
+        """Return the object that runs the finalists' trainings."""
         return Trainings(self.study, self._plan, self._journal, lambda one: f"seed_{one.seed}", lambda: None)
 
     def run(self, trainings: Trainings, hours: float | None) -> None:
-        """Train what waits."""
+        """Run the waiting trainings, for at most `hours`; None: without a limit."""
         run_part(self._plan, self.study, trainings, hours, f"Finalists; seeds of each: {len(self.seeds)}")
 
     def test(self) -> None:
-        """Evaluate every finalist's checkpoint that has not been on the test split, once all of them are trained."""
+        """Evaluate the finalists on the test split, except for those that have been evaluated before.
+
+        Raises:
+            Error: a training has failed; the test split is not read.
+        """
         trainings = self._own_trainings()
         failed = [found for found in trainings.values() if found.state == TrialState.FAIL]
         if failed:
             raise Error(
-                f"{TrialRecord(failed[0]).label} has failed: {TrialRecord(failed[0]).reason} The test split stays"
-                " locked; the same command trains it again."
+                f"{TrialRecord(failed[0]).label} has failed: {TrialRecord(failed[0]).reason} The test split was not"
+                " read. Run the same command again to retry the training."
             )
         tested = StudyRecord(self.study).test_metrics
         for found in trainings.values():
             if found.state != TrialState.COMPLETE or found.number in tested:
                 continue
-            say(f"{TrialRecord(found).label:<34} on the test split")
+            say(f"{TrialRecord(found).label:<34} is evaluated on the test split")
             with fetched(TrialRecord(found).checkpoint, EVALUATED) as checkpoint:
                 result = evaluate_split(checkpoint, self._plan.manifest, split="test", fold=None)
             StudyRecord(self.study).store_test_metrics(found.number, result["metrics"])
@@ -122,29 +131,29 @@ class Finalists:
             self._tell_mlflow(number, by_seed)
 
     def checkpoints(self, number: int) -> list[str]:
-        """Where the finalist's weights lie, by seed."""
+        """Return the addresses of the finalist's checkpoints, in the order of the seeds."""
         own = {one.seed: found for one, found in self._own_trainings().items() if one.of == number}
         return [TrialRecord(own[seed]).checkpoint for seed in sorted(own) if own[seed].state == TrialState.COMPLETE]
 
     def scores(self) -> dict[int, dict[int, Scores]]:
-        """Finalist -> seed -> what the test gave, without the trainings that did not train."""
+        """Return finalist -> seed -> test metrics, without the trainings that did not complete."""
         return tested_scores(
             self.study.get_trials(deepcopy=False), StudyRecord(self.study).test_metrics, self.numbers, self.seeds
         )
 
     @property
     def metric(self) -> str:
-        """What the finalists are compared by: the objective, or what the test split has in its place."""
+        """The metric that finalists are compared by: the objective or, if the test split lacks it, its first metric."""
         names = list(self.chance)
         return self._plan.objective if self._plan.objective in names else names[0]
 
     @property
     def chance(self) -> dict[str, float]:
-        """What random features give on the test split; of labels alone."""
+        """The metrics of random features on the test split, computed from the labels."""
         return Evaluation(self._plan.manifest, "test", self._plan.fold).chance()
 
     def _own_trainings(self) -> dict[Training, FrozenTrial]:
-        """Those of the finalists; of a trial that was elected earlier, before the test, there may be others."""
+        """Return the trainings of the current finalists; before the test, others may have been chosen earlier."""
         return {
             one: found for one, found in newest(self.study).items() if one.of in self.numbers and one.seed in self.seeds
         }

@@ -1,8 +1,8 @@
-"""`--folds K`: the best third of a search's trials is trained on the other folds too, and ranked by the mean.
+"""`--folds K`: train the best third of a search's trials on the other folds too, and rank them by the mean.
 
-The study STUDY-folds holds one trial per candidate, whose step is the fold; STUDY-fold-trainings one trial per
-candidate and fold, whose step is the epoch. The second is what has happened, the first what is made of it: it can be
-made from the second at any time, so that a kill between the two costs nothing.
+The study STUDY-folds has one trial per candidate, whose steps are the folds. The study STUDY-fold-trainings has one
+trial per candidate and fold, whose steps are the epochs. The first is derived from the second and can be updated at any
+time, so a kill between the two loses nothing.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from platform.tracking.journal import Journal
 from platform.trial_record import StudyRecord, TrialRecord
 from trainables.places import remove
 
-SHARE = 3  # one trial in three goes on
+SHARE = 3  # one trial in three is cross-validated
 FEWEST = 2
 
 
 def best_third(study: optuna.Study) -> list[FrozenTrial]:
-    """The best third of the complete trials, two at least, and the best paper row; the best first.
+    """Return the best third of the completed trials, at least two, and the best paper row; best first.
 
-    Of those over a limit of --at-most only the paper row goes on.
+    Trials over a limit of --at-most are left out, except for the paper row.
     """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     ranked = sorted(complete, key=lambda trial: (-trial.values[0], trial.number))
@@ -56,9 +56,9 @@ class Folds:
         self.trainings = open_part(plan, storage, "fold-trainings")
 
     def enlist(self) -> None:
-        """Open a candidate for each trial that is to go on, and let its trainings wait.
+        """Add a candidate for each trial to be cross-validated, and enqueue its trainings.
 
-        One that has failed is opened again, as is one that has gone to fewer folds: with what is known of it.
+        A candidate that failed, or that has fewer folds than now requested, is added again with its known values.
         """
         self.settle()
         StudyRecord(self._search).folds = self._plan.folds
@@ -68,25 +68,25 @@ class Folds:
         chosen |= {number: trials[number] for number, known in last.items() if known.state == TrialState.COMPLETE}
         for number, trial in sorted(chosen.items(), key=lambda entry: (-entry[1].values[0], entry[0])):
             known = last.get(number)
-            if known is None or known.state == TrialState.FAIL or self._goes_further(known):
-                self._open(trial)
-        self._let_trainings_wait(trials)
+            if known is None or known.state == TrialState.FAIL or self._needs_more_folds(known):
+                self._add_candidate(trial)
+        self._enqueue_trainings(trials)
         self.settle()
 
     def last_candidates(self) -> dict[int, FrozenTrial]:
-        """Number of the search's trial -> the last trial that stands for it in the study of candidates."""
+        """Return the number of each cross-validated trial -> its last candidate."""
         return last_candidates(self.candidates.get_trials(deepcopy=False))
 
     def run(self, trainings: Trainings, hours: float | None) -> None:
-        """Train what waits."""
+        """Run the waiting trainings, for at most `hours`; None: without a limit."""
         run_part(self._plan, self.trainings, trainings, hours, f"The best third on {self._plan.folds} folds in all")
 
     def make_trainings(self) -> Trainings:
-        """What runs the trainings, and settles after each what it means for its candidate."""
+        """Return the object that runs the trainings; it calls `settle` after each."""
         return Trainings(self.trainings, self._plan, self._journal, lambda one: f"fold_{one.fold}", self.settle)
 
     def settle(self) -> None:
-        """Carry over to the candidates what their trainings have ended with, and end those that this settles."""
+        """Report the results of ended trainings to their candidates, and end candidates that are decided."""
         trainings = newest(self.trainings)
         for trial in self.candidates.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             own = {one.fold: found for one, found in trainings.items() if one.of == TrialRecord(trial).candidate}
@@ -95,14 +95,14 @@ class Folds:
                 if training.state == TrialState.COMPLETE:
                     if fold not in trial.intermediate_values:
                         candidate.report(training.values[0], fold)
-                    remove(TrialRecord(training).checkpoint)  # the numbers are what counts
+                    remove(TrialRecord(training).checkpoint)  # only the metrics are needed
             self._end(candidate, own)
 
-    def _goes_further(self, known: FrozenTrial) -> bool:
+    def _needs_more_folds(self, known: FrozenTrial) -> bool:
         return known.state == TrialState.COMPLETE and len(known.intermediate_values) < self._plan.folds
 
-    def _open(self, trial: FrozenTrial) -> None:
-        """A candidate with its value on the search's fold, and those that it has already on others."""
+    def _add_candidate(self, trial: FrozenTrial) -> None:
+        """Add a candidate with its value on the search's fold and its known values on other folds."""
         done = {
             one.fold: training.values[0]
             for one, training in newest(self.trainings).items()
@@ -120,7 +120,7 @@ class Folds:
             )
         )
 
-    def _let_trainings_wait(self, trials: list[FrozenTrial]) -> None:
+    def _enqueue_trainings(self, trials: list[FrozenTrial]) -> None:
         known = newest(self.trainings)
         for candidate in self.candidates.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if TrialRecord(candidate).pruned_at is not None:
@@ -132,7 +132,7 @@ class Folds:
                     enqueue_training(self.trainings, trial.params, training, f"{label(trial)}, fold {fold}")
 
     def _end(self, candidate: optuna.Trial, own: Mapping[int, FrozenTrial]) -> None:
-        """Tell the study of a candidate that is over, once none of its trainings runs; those that wait are left out."""
+        """End a candidate that is decided once none of its trainings runs; cancel those that still wait."""
         state, reason = self._verdict(candidate, own)
         if state is None:
             return
@@ -148,7 +148,7 @@ class Folds:
         self.candidates.tell(candidate, mean_and_std(list(values.values()))[0])
 
     def _verdict(self, candidate: optuna.Trial, own: Mapping[int, FrozenTrial]) -> tuple[TrialState | None, str]:
-        """How a candidate ends by what is known so far, and why; None where it goes on."""
+        """Return the final state of a candidate and the reason; the state is None while it is undecided."""
         for fold, training in sorted(own.items()):
             if training.state == TrialState.FAIL:
                 return TrialState.FAIL, f"fold {fold}: {TrialRecord(training).reason}"
@@ -164,16 +164,16 @@ class Folds:
         return None, ""
 
     def _is_worse(self, candidate: FrozenTrial) -> bool:
-        """What Optuna's pruner says; baselines are not asked for, they are what the others are compared with."""
+        """Ask Optuna's pruner; baselines are never pruned, because the others are compared with them."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of folds that the best candidate has not been to
+            warnings.simplefilter("ignore")  # about folds that the best candidate has no value for
             return not TrialRecord(candidate).baseline and self.candidates.pruner.prune(self.candidates, candidate)
 
     def _frozen(self, candidate: optuna.Trial) -> FrozenTrial:
         return self.candidates._storage.get_trial(candidate._trial_id)
 
     def _means(self, number: int, own: Mapping[int, FrozenTrial]) -> dict[str, float]:
-        """Mean and standard deviation over the folds of every score that each of them has, named for MLflow."""
+        """Return the mean and the standard deviation over the folds of every metric that all have, named for MLflow."""
         first = TrialRecord(self._search.get_trials(deepcopy=False)[number]).metrics
         folds = [first, *(TrialRecord(training).metrics for training in own.values())]
         named = {}

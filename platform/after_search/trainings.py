@@ -1,7 +1,8 @@
-"""Trainings that are settled beforehand: other folds of a search's best trials, other seeds of its finalists.
+"""Trainings that are fixed in advance: other folds of a search's best trials, other seeds of its finalists.
 
-Each waits in a study of its own as a trial with fixed parameters, and is run by what runs the search: the same
-attempts, checkpoints and adoption after a kill. What MLflow is told of it goes to the run of the search's trial.
+Each is enqueued as a trial with fixed parameters in a separate study, and runs as the trials of a search do: with the
+same attempts and checkpoints, and it resumes after a kill. Its metrics are logged to the MLflow run of the search's
+trial.
 """
 
 from __future__ import annotations
@@ -32,7 +33,11 @@ SCORES = (*RANKING, *CLASSIFYING)
 
 
 def open_part(plan: Plan, storage: PatientStorage, name: str, pruner: BasePruner | None = None) -> optuna.Study:
-    """The study `name` beside that of the plan; Error where somebody's own study has taken its name."""
+    """Open the study STUDY-`name` that belongs to the plan's study, or create it.
+
+    Raises:
+        Error: a search has this name.
+    """
     study = optuna.create_study(
         study_name=f"{plan.study}-{name}",
         storage=storage,
@@ -43,7 +48,7 @@ def open_part(plan: Plan, storage: PatientStorage, name: str, pruner: BasePruner
     if StudyRecord(study).is_search:
         raise Error(
             f"Study {study.study_name} is a search of its own, but study {plan.study} needs that name for its {name}."
-            " Start it under another with --study NAME."
+            " Start this one under another name with --study NAME."
         )
     return study
 
@@ -54,7 +59,15 @@ def is_to_run(training: FrozenTrial | None) -> bool:
 
 
 class Trainings(FixedTrials):
-    """The trainings that wait in a study; `ended` is called whenever one has."""
+    """Runs the waiting trainings of a study.
+
+    Args:
+        study: the study of the trainings.
+        plan: the plan of the search.
+        journal: the journal of the search.
+        part: returns the name of a training's part, such as `fold_1`, which prefixes its metrics in MLflow.
+        ended: called at the start, and whenever a training has ended.
+    """
 
     def __init__(
         self,
@@ -76,7 +89,7 @@ class Trainings(FixedTrials):
 
 
 def plan_of_part(plan: Plan, study: optuna.Study) -> Plan:
-    """The plan by which the trainings of `study` run: nothing is drawn, nothing ends early, nothing limits them."""
+    """Return the plan for the trainings of `study`, without sampling, pruning and limits."""
     return replace(
         plan,
         runs=plan.folder,
@@ -86,19 +99,30 @@ def plan_of_part(plan: Plan, study: optuna.Study) -> Plan:
         target=None,
         patience=None,
         gpu_hours=None,
-        hours=None,  # `run_part` says how many are left
-        at_most={},  # the search has judged them
+        hours=None,  # set by `run_part`
+        at_most={},  # already checked by the search
     )
 
 
 def run_part(plan: Plan, study: optuna.Study, trainings: Trainings, hours: float | None, what: str) -> None:
-    """Run what waits in `study`, for at most so many hours; None: until all is done."""
+    """Run the waiting trainings of `study`.
+
+    Args:
+        plan: the plan of the search.
+        study: the study of the trainings.
+        trainings: the object that runs them.
+        hours: stop after this time; None: run until all are done.
+        what: the name of this stage for the log.
+
+    Raises:
+        Error: a store failed or the disk is full.
+    """
     part = replace(plan_of_part(plan, study), hours=hours)
     states = [trial.state for trial in study.get_trials(deepcopy=False)]
     running = states.count(TrialState.RUNNING)
-    left = f", {running} of them from where an earlier start left them" if running else ""
+    resumed = f", of which {running} resume from their last checkpoint" if running else ""
     num_left = states.count(TrialState.WAITING) + running
-    say(f"{what}; trainings left: {num_left}{left}; {plan.concurrency} at a time.")
+    say(f"{what}; trainings left: {num_left}{resumed}; {plan.concurrency} at a time.")
     start = StudyRecord(study).starts + 1
     StudyRecord(study).starts = start
     with trainings.display:
@@ -108,7 +132,7 @@ def run_part(plan: Plan, study: optuna.Study, trainings: Trainings, hours: float
 
 
 class _BookOfPart:
-    """Hands the epochs of trainings on to the journal, as a part of the search's trial; its run has begun and ended."""
+    """Passes the metrics of trainings to the journal as a part of the search's trial, whose run in MLflow has ended."""
 
     def __init__(self, journal: Journal, study: optuna.Study, part: Callable[[Training], str]) -> None:
         self._journal, self._study, self._part = journal, study, part
@@ -123,6 +147,6 @@ class _BookOfPart:
 
 
 def note_scores(journal: Journal, number: int, step: int, part: str, scores: Mapping[str, float]) -> None:
-    """Tell MLflow numbers about a trial of the search as a whole, such as means over folds."""
+    """Add metrics of a whole trial to the journal, such as means over folds; NaN and infinities are left out."""
     finite = {key: value for key, value in scores.items() if math.isfinite(value)}
     journal.append("metrics", trial=number, step=step, time=time.time(), values=finite, part=part)

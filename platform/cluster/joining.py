@@ -1,4 +1,4 @@
-"""Joins a Ray cluster that somebody else runs, with the package of this driver."""
+"""Joins a running Ray cluster, with the package of this driver."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from platform.cluster.tokens import TOKEN_PLACES, demand_tokens, own_token
 from platform.resources import Machine
 from shards_tools.errors import Error
 
-# Tune's own loggers would write every report three times more, its own handler of Ctrl-C would end the run before the
-# study hears of it, and its progress output is not ours.
+# Tune's own loggers would write every report three more times, its own Ctrl-C handler would end the run before the
+# study records it, and its progress output would mix with ours.
 QUIET_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -30,37 +30,39 @@ QUIET_ENVIRONMENT = {
     "TUNE_WARN_THRESHOLD_S": "60",
 }
 PACKAGES = ("platform", "trainables", "search_spaces", "shards_tools")
-ANSWER_S = 5.0  # a head that is there answers within milliseconds
-# A call of every head that changes nothing; it is asked with no arguments.
+ANSWER_S = 5.0  # a reachable head answers within milliseconds
+# A call without arguments that every head answers and that changes nothing.
 ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 
 
 @contextmanager
 def joined(address: str | None) -> Iterator[list[Machine]]:
-    """Be a driver of the cluster at `address` for as long as the context lasts; what its nodes have for trials.
+    """Join the cluster at `address` inside the context, and yield its nodes; yield none without an address.
 
-    The workers run this driver's own package. Only the driver leaves at the end; the cluster stays as it was. Without
-    an address nothing is joined, and there are no nodes. Error where it cannot be joined, and where it has no tokens.
+    The workers run this driver's own package. At the end only the driver leaves; the cluster stays as it was.
+
+    Raises:
+        Error: the cluster cannot be joined, runs without tokens, or has no CPUs for trials.
     """
     if not address:
         yield []
         return
     head = _head_of(address)
-    if not address_of_job():  # whoever has submitted one has let strangers in, or not, before this
+    if not address_of_job():  # for a job, `submit` has checked this
         demand_tokens(f"The Ray cluster at {head}", _asks_for_token(head))
     if not _lets_in(head):
-        raise Error(f"The Ray cluster at {head} does not know this token. Copy its own to {TOKEN_PLACES}.")
+        raise Error(f"The Ray cluster at {head} rejects this token. Copy the cluster's token to {TOKEN_PLACES}.")
     quieten()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            # A job's driver has its package from the job, and so have its workers.
-            ours = {} if address_of_job() else {"working_dir": copied_package(Path(folder))}
-            ray.init(address=head, runtime_env=ours, logging_level=logging.ERROR, log_to_driver=False)
+            # In a job, the driver and its workers get the package from the job.
+            runtime_env = {} if address_of_job() else {"working_dir": copied_package(Path(folder))}
+            ray.init(address=head, runtime_env=runtime_env, logging_level=logging.ERROR, log_to_driver=False)
     except (RuntimeError, ValueError, OSError, AssertionError) as failure:
         cause = str(failure).strip().splitlines()[0].rstrip(".")
         raise Error(
             f"--address {address} cannot be joined from here: {cause}. Start the search on a node of the cluster, or"
-            " from elsewhere with python -m platform.submit."
+            " from another machine with python -m platform.submit."
         ) from failure
     try:
         yield _nodes(head)
@@ -69,7 +71,7 @@ def joined(address: str | None) -> Iterator[list[Machine]]:
 
 
 def address_of_job() -> str | None:
-    """`auto` within a job of a cluster, whose packages a cluster of our own would not have; else None."""
+    """Return `auto` inside a job of a cluster, else None; a new local cluster would not have the job's packages."""
     return "auto" if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else None
 
 
@@ -82,7 +84,7 @@ def quieten() -> None:
 
 
 def copied_package(folder: Path) -> str:
-    """Copy our packages into `folder`, as they are imported here, for the nodes to run."""
+    """Copy this project's packages to `folder`, for the nodes to run, and return the folder."""
     for name in PACKAGES:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(Path(__file__).parents[2] / name, folder / name, ignore=ignored)
@@ -90,10 +92,10 @@ def copied_package(folder: Path) -> str:
 
 
 def _nodes(head: str) -> list[Machine]:
-    """What the nodes have for trials; those that have nothing are left out."""
+    """Return the nodes that have CPUs for trials."""
     machines = [_machine(node) for node in ray.nodes() if node["Alive"] and int(node["Resources"].get("CPU", 0))]
     if not machines:
-        raise Error(f"No node of the Ray cluster at {head} has a CPU for trials. Let a node join it first.")
+        raise Error(f"No node of the Ray cluster at {head} has a CPU for trials. Add a node first.")
     return machines
 
 
@@ -109,9 +111,12 @@ def _machine(node: dict[str, Any]) -> Machine:
 
 
 def _head_of(address: str) -> str:
-    """HOST:PORT of the cluster's head, which `auto` stands for on its nodes."""
+    """Return HOST:PORT of the cluster's head; `auto` is resolved on the nodes of a cluster."""
     if "://" in address:
-        raise Error(f"--address {address} is no HOST:PORT of a Ray head. From outside use python -m platform.submit.")
+        raise Error(
+            f"--address {address} is not HOST:PORT of a Ray head. From outside the cluster, use"
+            " python -m platform.submit."
+        )
     try:
         head: str | None = canonicalize_bootstrap_address(address)
     except (ConnectionError, ValueError, OSError):
@@ -122,12 +127,16 @@ def _head_of(address: str) -> str:
 
 
 def _asks_for_token(head: str) -> bool:
-    """Whether the head refuses who has none."""
+    """Whether the head refuses calls without a token."""
     return not _lets_in(head, with_token=False)
 
 
 def _lets_in(head: str, *, with_token: bool = True) -> bool:
-    """Whether the head answers rather than refuses; Error where nothing answers that is a head."""
+    """Whether the head accepts the call.
+
+    Raises:
+        Error: no head answers.
+    """
     token = own_token() if with_token else None
     header = [("authorization", f"Bearer {token}")]
     with grpc.insecure_channel(head, options=[("grpc.enable_http_proxy", 0)]) as channel:
@@ -137,7 +146,7 @@ def _lets_in(head: str, *, with_token: bool = True) -> bool:
             if failure.code() == grpc.StatusCode.UNAUTHENTICATED:
                 return False
             raise Error(
-                f"No Ray head answers at {head} ({failure.code().name.lower()}). Look at the host and at the port, 6379"
-                " unless the head was started with another."
+                f"No Ray head answers at {head} ({failure.code().name.lower()}). Check the host and the port; the"
+                " default port is 6379."
             ) from None
     return True

@@ -1,7 +1,7 @@
-"""Ends what Ray leaves behind when the driver is killed, and removes what trainings had not handed over yet.
+"""Ends the processes that Ray leaves behind when the driver is killed, and removes the trainings' temporary files.
 
-Workers end with their raylet within seconds, but Ray's agents try for a minute to tell a head that is gone. So a
-small process waits for the end of the driver and then ends, by process id, what the driver's Ray had started.
+Workers end with their raylet within seconds, but Ray's agents try for a minute to reach a head that is gone. So a small
+process waits for the end of the driver and then ends, by process id, the processes that the driver's Ray had started.
 """
 
 import contextlib
@@ -15,13 +15,13 @@ from pathlib import Path
 
 import psutil
 
-# What ends by itself may do so, with its files closed.
+# Time for processes to end by themselves and close their files.
 GRACE_S = 5.0
 
 
 @contextmanager
 def reaped(folder: Path) -> Iterator[None]:
-    """While the context lasts, a killed driver takes with it every process that it had started before, and `folder`."""
+    """If the driver is killed inside the context, end the processes that it had started before, and remove `folder`."""
     family = psutil.Process().children(recursive=True)
     names = "".join(f"{member.pid} {member.create_time()}\n" for member in family if member.is_running())
     reaper = subprocess.Popen(
@@ -29,7 +29,7 @@ def reaped(folder: Path) -> Iterator[None]:
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C in the terminal is not for it
+        start_new_session=True,  # so that Ctrl-C in the terminal does not reach it
         text=True,
     )
     assert reaper.stdin is not None
@@ -38,13 +38,17 @@ def reaped(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # The driver goes on: nothing is to be ended, Ray shuts itself down.
+        # The driver is alive: Ray shuts down by itself.
         reaper.kill()
         reaper.communicate()
 
 
 def end(names: Iterable[str]) -> None:
-    """Kill the processes that are still alive; one that has another's id by now is not one of them."""
+    """Wait for the processes to end, then kill those that are still alive.
+
+    Args:
+        names: the process id and the creation time of each; a process that got the same id later is left alone.
+    """
     deadline = time.monotonic() + GRACE_S
     members = [member for member in map(_same_process, names) if member]
     while members and time.monotonic() < deadline:
@@ -67,6 +71,6 @@ def _same_process(name: str) -> psutil.Process | None:
 if __name__ == "__main__":
     lines = iter(sys.stdin.readline, "\n")
     listed = list(lines)
-    sys.stdin.read()  # returns when the driver's end of the pipe is gone
+    sys.stdin.read()  # returns when the driver's end of the pipe is closed
     end(listed)
     shutil.rmtree(sys.argv[1], ignore_errors=True)

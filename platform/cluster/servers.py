@@ -1,4 +1,4 @@
-"""Ends a search whose Ray has died. Ray itself says nothing, or waits a minute: the search would hang."""
+"""Ends a search if one of Ray's servers dies. Without this the search would hang, because Ray reports nothing."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import psutil
 
 from shards_tools.command import say
 
-SERVERS = {"raylet": "raylet", "gcs_server": "GCS"}  # name of the process -> what it is called
+SERVERS = {"raylet": "raylet", "gcs_server": "GCS"}  # name of the process -> name in messages
 PERIOD_S = 0.2
 
 
 @contextmanager
 def watched_servers() -> Iterator[None]:
-    """While the context lasts, the death of one of this process's Ray servers is one line, and the end with code 2.
+    """If one of this process's Ray servers dies inside the context, print one line and exit with code 2.
 
-    At once, as by a kill: any call to such a Ray may hang. What was running is left as after a kill, too.
+    The process exits without cleanup, because any call to Ray may hang now. Running trials are left as after a kill.
     """
     servers = [child for child in psutil.Process().children() if child.name() in SERVERS]
     names = {server: SERVERS[server.name()] for server in servers}
@@ -30,8 +30,8 @@ def watched_servers() -> Iterator[None]:
             for server, name in names.items():
                 if not _lives(server):
                     say(
-                        f"error: Ray's {name} on this machine (process {server.pid}) has died, as when memory runs "
-                        "out. The same command goes on, and running trials at their last checkpoint."
+                        f"error: Ray's {name} on this machine (process {server.pid}) has died; the memory may be full."
+                        " Run the same command again; running trials resume from their last checkpoint."
                     )
                     os._exit(2)
 

@@ -1,4 +1,4 @@
-"""Proves that the nodes of a cluster share what a search keeps: what one writes the others read."""
+"""Checks that the nodes of a cluster share the folders or the bucket of a search: what one writes, the others read."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ from shards_tools.errors import Error
 from shards_tools.manifest_file import JSON_NAME
 from trainables.places import fetched, remove, send
 
-if TYPE_CHECKING:  # the nodes that are asked do not need it
+if TYPE_CHECKING:  # not needed on the other nodes
     from platform.plan import Plan
 
 
-Node = dict[str, Any]  # as Ray describes it
+Node = dict[str, Any]  # an entry of `ray.nodes()`
 
 
 def prove_shared(plan: Plan) -> None:
-    """Write where the runs are and read it on every other node, and the other way round; Error where one is elsewhere.
+    """Check that every other node reads what this one writes to --runs, and the other way round.
 
-    Where a bucket keeps the checkpoints, each node must read and write there instead, and the runs are this node's own.
-    A folder of shards must be the same on every node too. A node that joins later is not asked.
+    With a bucket for the checkpoints, every node must read and write there instead, and --runs is this node's own
+    folder. A local folder of shards must be the same on every node, too. Nodes that join later are not checked.
+
+    Raises:
+        Error: a node does not share them.
     """
     here = ray.get_runtime_context().get_node_id()
     others = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] != here]
@@ -44,13 +47,17 @@ def prove_shared(plan: Plan) -> None:
         for name, digest in _on_each(others, digest_of, shards):
             if digest != digest_of(shards):
                 raise Error(
-                    f"The shards {plan.data} are not on node {name}, or others than here. Put them on a disk that all"
-                    " nodes share, or into an object store, and name that with --data."
+                    f"The shards {plan.data} are missing on node {name}, or differ from those here. Put them on a disk"
+                    " that all nodes share, or into an object store, and give that address with --data."
                 )
 
 
 def prove_bucket(place: str) -> None:
-    """Write a file below an address, and read it; Error where that cannot be done from here."""
+    """Write a file to a bucket and read it.
+
+    Raises:
+        Error: the bucket cannot be written or read from here.
+    """
     proof, word = f"{place}/.proof-{uuid.uuid4().hex}", uuid.uuid4().hex
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "word").write_text(word)
@@ -63,11 +70,11 @@ def prove_bucket(place: str) -> None:
         finally:
             remove(proof)
     if found != word:
-        raise Error(f"--checkpoints {place} gives back something else than was written there. Name another bucket.")
+        raise Error(f"--checkpoints {place} returned different bytes than were written to it. Use another bucket.")
 
 
 def trouble_with_bucket(place: str) -> str:
-    """What another node cannot do with the bucket; empty where it can do all."""
+    """Return why this node cannot use the bucket; empty if it can."""
     try:
         prove_bucket(place)
     except Error as failure:
@@ -83,20 +90,20 @@ def _prove_folder(runs: Path, others: Sequence[Node]) -> None:
         for name, (read, left) in _on_each(others, read_and_write, proof):
             if read != word or not (Path(proof) / left).is_file():
                 raise Error(
-                    f"--runs {runs} is not the same folder on node {name}. On more than one node it must be on a disk"
-                    " that all of them share: name one with --runs, or a bucket with --checkpoints."
+                    f"--runs {runs} is not the same folder on node {name}. Give a folder that all nodes share with"
+                    " --runs, or a bucket with --checkpoints."
                 )
 
 
 def _on_each(nodes: Sequence[Node], function: Callable[..., Any], *arguments: object) -> list[tuple[str, Any]]:
-    """Name of each node, and what the function gives back there."""
+    """Return the name of each node and the result of the function there."""
     asked = [ask(node["NodeID"], function, *arguments) for node in nodes]
     names = [node["NodeManagerAddress"] for node in nodes]
     return [(name, answer(name, found)) for name, found in zip(names, asked, strict=True)]
 
 
 def read_and_write(proof: str) -> tuple[str, str]:
-    """What another node finds in the folder of the proof, and the name of the file that it leaves there."""
+    """Return the driver's word as this node reads it, and the name of a file that this node creates next to it."""
     left = uuid.uuid4().hex
     try:
         word = (Path(proof) / "driver").read_text()
@@ -107,7 +114,7 @@ def read_and_write(proof: str) -> tuple[str, str]:
 
 
 def digest_of(shards: str) -> str:
-    """Of the manifest of shards in a folder; empty where there is none."""
+    """Return the SHA-256 of a manifest file; empty if it cannot be read."""
     try:
         return hashlib.sha256(Path(shards).read_bytes()).hexdigest()
     except OSError:

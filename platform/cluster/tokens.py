@@ -1,4 +1,4 @@
-"""The token of a Ray cluster: it is demanded, sent by Ray, and neither printed nor passed on by us."""
+"""The token of a Ray cluster: required here, sent by Ray, and never printed or passed on."""
 
 from __future__ import annotations
 
@@ -11,26 +11,34 @@ from ray._raylet import Config  # type: ignore[attr-defined]  # it is compiled
 from shards_tools.errors import Error
 
 WITHOUT_TOKENS = (
-    "runs without tokens: whoever reaches it can run anything there. Start its nodes with RAY_AUTH_MODE=token and one"
-    " token, or set RAY_AUTH_MODE=disabled here to use it all the same."
+    "runs without tokens: anybody who reaches it can run code there. Start its nodes with RAY_AUTH_MODE=token and one"
+    " token, or set RAY_AUTH_MODE=disabled here to use it anyway."
 )
 TOKEN_PLACES = "RAY_AUTH_TOKEN_PATH, RAY_AUTH_TOKEN or ~/.ray/auth_token"
 
 
 def demand_tokens(cluster: str, has_them: bool) -> None:
-    """Let Ray send our token from here on; Error where the cluster asks for none and nobody said that it need not."""
+    """Make Ray send this user's token from now on.
+
+    Args:
+        cluster: the cluster's name for errors.
+        has_them: whether the cluster requires tokens.
+
+    Raises:
+        Error: this user has no token, or the cluster requires none and RAY_AUTH_MODE is not "disabled".
+    """
     if not has_them:
         if os.environ.get("RAY_AUTH_MODE") == "disabled":
             return
         raise Error(f"{cluster} {WITHOUT_TOKENS}")
     if own_token() is None:
-        raise Error(f"{cluster} asks for its token, and there is none in {TOKEN_PLACES}. Copy it from the head.")
+        raise Error(f"{cluster} needs a token, and there is none in {TOKEN_PLACES}. Copy it from the head.")
     os.environ["RAY_AUTH_MODE"] = "token"
     Config.initialize("")  # Ray read the mode when it was imported
 
 
 def own_token() -> str | None:
-    """The token of this user, from where Ray looks for it."""
+    """Return this user's token from the places where Ray looks for it, or None."""
     if os.environ.get("RAY_AUTH_TOKEN"):
         return os.environ["RAY_AUTH_TOKEN"]
     with suppress(OSError):

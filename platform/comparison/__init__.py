@@ -1,1 +1,1 @@
-"""Settings beside one another: mean, deviation and paired tests, of numbers and of a study."""
+"""Comparisons of settings: mean, standard deviation and paired tests."""

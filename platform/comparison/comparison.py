@@ -1,4 +1,4 @@
-"""Settings beside one another: mean and deviation over folds or seeds, and a paired test against a paper's row."""
+"""Compares settings by mean and standard deviation over folds or seeds, with a paired test against a paper's row."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Comparison(Repeated):
     trial: int
     name: str
     values: dict[int, float]  # by fold or seed
-    wanted: Sequence[int]  # the folds or seeds that there should be
-    reason: str  # why there is no mean; empty where there is one
-    reference: str  # what it is tested against; empty where there is nothing
-    test: PairedTest | None  # None for the reference itself, and where either has no mean
+    wanted: Sequence[int]  # the folds or seeds that the mean needs
+    reason: str  # why there is no mean; empty if there is one
+    reference: str  # the name of the trial that it is tested against; empty if there is none
+    test: PairedTest | None  # None for the reference itself, and for trials without a mean
     chance: float
 
     @property
@@ -32,7 +32,7 @@ class Comparison(Repeated):
         return [self.values[one] for one in self.wanted] if whole else []
 
     def as_json(self) -> dict[str, Any]:
-        """Fractions throughout; what is not known is null."""
+        """Return the entry of the command's JSON; values are fractions, and null if unknown."""
         test = self.test
         return {
             "trial": self.trial,
@@ -60,12 +60,16 @@ def compare(
     tested: Sequence[int],
     chance: float,
 ) -> list[Comparison]:
-    """One entry per trial, those with a mean first, the best of them first.
+    """Return one comparison per trial, best mean first, and those without a mean last.
 
     Args:
         values: number of the trial -> fold or seed -> value.
-        reasons: of trials that have no mean.
-        reference: the trial that the others are tested against, pair by pair, over `tested`.
+        names: number of the trial -> its name.
+        reasons: number of a trial without a mean -> the reason.
+        reference: the number of the trial that the others are tested against; None: there is none.
+        wanted: the folds or seeds that the means need.
+        tested: the folds or seeds whose values are paired in the tests.
+        chance: the metric of random features, as a fraction.
     """
 
     def test_of(number: int) -> PairedTest | None:
@@ -91,7 +95,7 @@ def compare(
 
 
 def comparison_table(title: str, kind: str, compared: Sequence[Comparison]) -> Table:
-    """The table that people read, in percent; `kind` is `fold` or `seed`."""
+    """Return the table to print, in percent; `kind` is `fold` or `seed`."""
     table = Table(title=title, title_justify="left")
     wanted = compared[0].wanted
     for column in ("", "mean", "std", *(f"{kind} {one}" for one in wanted), "difference", "p"):
@@ -106,19 +110,19 @@ def comparison_table(title: str, kind: str, compared: Sequence[Comparison]) -> T
 
 
 def notes_on(compared: Sequence[Comparison], pairs: str) -> list[str]:
-    """What the table's last two columns are, and what they cannot say; `pairs` names what is paired."""
+    """Return the notes on the table's last two columns and their limits; `pairs` says what is paired."""
     lines = [f"{one.name}: {one.reason}." for one in compared if one.reason]
     tests = [one.test for one in compared if one.test and one.test.num_pairs]
     if tests:
         num = max(test.num_pairs for test in tests)
-        so_many = "1 pair" if num == 1 else f"{num} pairs"
+        num_pairs = "1 pair" if num == 1 else f"{num} pairs"
         lines.append(
-            f"Difference: to {compared[0].reference}, mean of {so_many} ({pairs}); p: exact paired sign-flip test of"
-            f" it, two-sided: with {so_many} {smallest_p(num):.3g} at least. It does not allow for how many rows were"
-            " compared."
+            f"Difference: to {compared[0].reference}, mean of {num_pairs} ({pairs}). p: exact two-sided paired"
+            f" sign-flip test; with {num_pairs} it is at least {smallest_p(num):.3g}. It is not corrected for multiple"
+            " comparisons."
         )
     elif len(compared) > 1:
-        lines.append("There is nothing to compare with: no row set by hand has a mean.")
+        lines.append("There is nothing to compare with: no baseline has a mean.")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""The comparisons of a search, from what its studies hold: candidates over folds, and finalists over seeds."""
+"""The comparisons of a search from its studies: candidates over folds, and finalists over seeds."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ Scores = Mapping[str, float]
 
 
 def best_paper_row(ranked: Sequence[FrozenTrial]) -> FrozenTrial | None:
-    """The first of `ranked` that is a paper's row; of a space without any, the first row set by hand."""
+    """Return the first of `ranked` that is a paper's row; in a space without any, the first baseline."""
     rows = [trial for trial in ranked if TrialRecord(trial).baseline]
     return next((trial for trial in rows if TrialRecord(trial).is_paper_row), rows[0] if rows else None)
 
 
 def last_candidates(candidates: Iterable[FrozenTrial]) -> dict[int, FrozenTrial]:
-    """Number of the search's trial -> the last of `candidates`, trials of STUDY-folds, that stands for it."""
+    """Return the number of each cross-validated trial -> its last candidate, a trial of STUDY-folds."""
     return {TrialRecord(candidate).candidate: candidate for candidate in candidates}
 
 
 def ranked_by_mean(study: optuna.Study, candidates: Mapping[int, FrozenTrial]) -> list[FrozenTrial]:
-    """The trials of `study` that have been to all folds, the best mean first."""
+    """Return the trials of `study` that were trained on all folds, best mean first."""
     trials = study.get_trials(deepcopy=False)
     means = {number: one.values[0] for number, one in candidates.items() if one.state == TrialState.COMPLETE}
     return [trials[number] for number in sorted(means, key=lambda number: (-means[number], number))]
@@ -35,10 +35,14 @@ def ranked_by_mean(study: optuna.Study, candidates: Mapping[int, FrozenTrial]) -
 def compare_folds(
     study: optuna.Study, candidates: Mapping[int, FrozenTrial], *, folds: int, fold: int, chance: float
 ) -> list[Comparison]:
-    """The candidates over `folds` folds, tested on those that the search, on `fold`, did not choose by.
+    """Compare the candidates over their folds; the tests pair only folds that the search did not use.
 
     Args:
-        chance: mean over the folds.
+        study: the search.
+        candidates: number of the search's trial -> its candidate.
+        folds: the number of folds.
+        fold: the fold that the search validated on.
+        chance: the metric of random features, as the mean over the folds.
     """
     row = best_paper_row(ranked_by_mean(study, candidates))
     return compare(
@@ -61,10 +65,15 @@ def compare_finalists(
     seeds: Sequence[int],
     chance: float,
 ) -> list[Comparison]:
-    """The finalists on the test split, over their seeds.
+    """Compare the finalists on the test split, over their seeds.
 
     Args:
-        tested: number of the trial -> seed -> what the test gave.
+        study: the search.
+        tested: number of the trial -> seed -> test metrics.
+        metric: the metric to compare.
+        reference: the number of the trial that the others are tested against; None: there is none.
+        seeds: the seeds of the trainings.
+        chance: the metric of random features.
     """
     return compare(
         {number: {seed: scores[metric] for seed, scores in own.items()} for number, own in tested.items()},
@@ -78,18 +87,20 @@ def compare_finalists(
 
 
 def seeds_of_finalists(seed: int, number: int) -> list[int]:
-    """The seeds that each finalist is trained with, of a search with this seed, which has used none of them."""
+    """Return the seeds that each finalist is trained with; a search with seed `seed` has used none of them."""
     return [seed + 1 + place for place in range(number)]
 
 
 def tested_scores(
     trainings: Iterable[FrozenTrial], stored: Mapping[int, Scores], numbers: Sequence[int], seeds: Sequence[int]
 ) -> dict[int, dict[int, Scores]]:
-    """Finalist -> seed -> what the test gave; of a training that was tried again the last.
+    """Return finalist -> seed -> test metrics; of a training that was retried, the last metrics.
 
     Args:
         trainings: the trials of STUDY-final.
         stored: trial number of a training -> its metrics on the test split.
+        numbers: the numbers of the finalists.
+        seeds: the seeds to return.
     """
     found: dict[int, dict[int, Scores]] = {number: {} for number in numbers}
     for training in trainings:
@@ -104,7 +115,7 @@ def _names(study: optuna.Study) -> dict[int, str]:
 
 
 def _reason(candidate: FrozenTrial) -> str:
-    """Why a candidate has no mean; empty where it has one."""
+    """Return why a candidate has no mean; empty if it has one."""
     if candidate.state == TrialState.RUNNING:
-        return "not done yet"
+        return "not finished yet"
     return TrialRecord(candidate).reason

@@ -1,4 +1,4 @@
-"""Whether a difference between two settings may be chance: statistics of a handful of pairs."""
+"""A test whether the difference between two settings may be chance, for a handful of pairs."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ class PairedTest:
 
     num_pairs: int
     difference: float  # mean of the pairs' differences
-    p: float  # NaN where there is no pair
+    p: float  # NaN without pairs
 
     @property
     def smallest_p(self) -> float:
-        """What p can be at least with so many pairs, whatever the differences are."""
+        """The smallest p that this number of pairs can give."""
         return smallest_p(self.num_pairs)
 
 
 def smallest_p(num_pairs: int) -> float:
-    """The smallest two-sided p that so many pairs can give: two of all patterns of signs."""
+    """Return the smallest two-sided p that `num_pairs` pairs can give: two of all patterns of signs."""
     return min(1.0, 2.0 ** (1 - num_pairs))
 
 
 def paired_test(values: Sequence[float], others: Sequence[float]) -> PairedTest:
     """Test whether `values` differ from `others`, pair by pair.
 
-    Fisher's randomisation test (The Design of Experiments, 1935, section 21): were there no difference, each pair's
-    could as well have the other sign. p is the share of all 2^n patterns of signs whose mean lies at least as far from
-    zero as the one that was seen. At most 20 pairs are of use.
+    Fisher's randomization test (The Design of Experiments, 1935, section 21): without a true difference, the difference
+    of each pair could equally have the other sign. p is the fraction of all 2^n patterns of signs whose mean is at
+    least as far from zero as the observed one. All patterns are enumerated, so give at most about 20 pairs.
     """
     differences = np.subtract(values, others, dtype=np.float64)
     if not len(differences):
@@ -43,13 +43,13 @@ def paired_test(values: Sequence[float], others: Sequence[float]) -> PairedTest:
     for difference in differences:
         sums = np.concatenate([sums + difference, sums - difference])
     seen = abs(differences.sum())
-    # Equal sums may be rounded differently: what is as far but for rounding is as far.
+    # Equal sums may be rounded differently, so allow for rounding errors.
     as_far = np.abs(sums) >= seen - 1e-9 * np.abs(differences).sum()
     return PairedTest(len(differences), float(differences.mean()), float(as_far.mean()))
 
 
 class Repeated(ABC):
-    """Something that is measured several times, on folds or with seeds."""
+    """A value that is measured several times, on folds or with seeds."""
 
     @property
     @abstractmethod
@@ -68,5 +68,5 @@ class Repeated(ABC):
 
 
 def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
-    """Mean, and standard deviation with n - 1 in the denominator; the second is NaN for a single value."""
+    """Return the mean and the standard deviation, with n - 1 in the denominator; the latter is NaN for one value."""
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan

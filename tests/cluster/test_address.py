@@ -127,8 +127,8 @@ def test_a_folder_that_another_node_does_not_share_is_named(
         (f"{HEAD}:7777", {}, "No Ray head answers at"),
         (f"{HEAD}:8265", {}, "No Ray head answers at"),
         (f"http://{HEAD}:8265", {}, "use python -m platform.submit"),
-        (f"{HEAD}:6379", {"HOME": "/nonexistent"}, "asks for its token"),
-        (f"{HEAD}:6379", {"RAY_AUTH_TOKEN": "0123456789abcdef" * 4}, "does not know this token"),
+        (f"{HEAD}:6379", {"HOME": "/nonexistent"}, "needs a token"),
+        (f"{HEAD}:6379", {"RAY_AUTH_TOKEN": "0123456789abcdef" * 4}, "rejects this token"),
     ],
 )
 def test_what_cannot_be_joined_is_one_line_and_no_wait(

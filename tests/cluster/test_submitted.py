@@ -44,7 +44,7 @@ def test_ctrl_c_leaves_the_job_running_until_it_is_stopped(cluster: Cluster, sea
     command.send_signal(signal.SIGINT)
     _, screen = submission.communicate(timeout=60)
     assert submission.returncode == 130
-    assert "Job long goes on" in screen
+    assert "Job long keeps running" in screen
     _, screen = cluster.run(*words, *options, expect=2)
     assert "Job long is running" in screen
     out, _ = cluster.run(*words, "--stop", "long")
@@ -66,8 +66,8 @@ def test_the_exit_code_is_that_of_the_job(cluster: Cluster, search: list[object]
     ("url", "variables", "said"),
     [
         ("http://10.99.0.1:8266", {}, "No Ray dashboard answers"),
-        ("http://10.99.0.1:8265", {"HOME": "/nonexistent"}, "asks for its token"),
-        ("http://10.99.0.1:8265", {"RAY_AUTH_TOKEN": "0123456789abcdef" * 4}, "does not know this token"),
+        ("http://10.99.0.1:8265", {"HOME": "/nonexistent"}, "needs a token"),
+        ("http://10.99.0.1:8265", {"RAY_AUTH_TOKEN": "0123456789abcdef" * 4}, "rejects this token"),
     ],
 )
 def test_a_cluster_that_cannot_be_asked_is_one_line(

@@ -164,7 +164,7 @@ def test_a_stored_study_is_read_as_optuna_has_it(
 
 
 def test_a_study_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SakugaError, match=r"There is no .*optuna\.db\. Run a search first"):
+    with pytest.raises(SakugaError, match=r"optuna\.db does not exist\. Run a search first"):
         load_study("mine", runs=tmp_path)
 
 

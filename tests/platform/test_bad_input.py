@@ -67,32 +67,32 @@ MISTAKES = {
     "--pruner worst": "invalid choice: 'worst'",
     "--objective mapp": "'mapp' is not a known objective. Did you mean 'mAP'?",
     "--objective mAP mINP mAP": "--objective names mAP twice",
-    "--objective num_parameters": "the first one says which trial is best",
+    "--objective num_parameters": "the first objective decides which trial is best",
     "--objective mAP gpu_mb": "--objective gpu_mb: trials of this search have no GPU",
     "--objective mAP top1": "--objective top1:",
     "--objective mAP mINP --pruner median": "--pruner median: with several objectives",
-    "--objective mAP mINP --sampler rungwise": "--sampler rungwise takes one objective alone",
-    "--objective mAP mINP --sampler cmaes": "--sampler cmaes takes one objective alone",
+    "--objective mAP mINP --sampler rungwise": "--sampler rungwise supports only one objective",
+    "--objective mAP mINP --sampler cmaes": "--sampler cmaes supports only one objective",
     "--at-most num_params=3": "'num_params' is not a known cost of --at-most. Did you mean 'num_parameters'?",
     "--at-most num_parameters": "--at-most num_parameters: '' is not a number above 0",
     "--at-most ms_per_image=fast": "--at-most ms_per_image=fast: 'fast' is not a number above 0",
     "--at-most ms_per_image=1 ms_per_image=2": "--at-most limits ms_per_image twice",
     "--at-most gpu_mb=16000": "--at-most gpu_mb: trials of this search have no GPU",
     "--at-most num_parameters=1000": "the smallest network among 50 draws of space small has 1",
-    "--warm-start earlier": "optuna.db holds no study",
+    "--warm-start earlier": "optuna.db has no study",
     "--warm-start-storage sqlite:///x.db": "Name the study with --warm-start STUDY",
     "--study mine --warm-start mine": "--warm-start mine is this study itself",
     "--scale huge": "invalid choice: 'huge'",
     "--reading fast": "invalid choice: 'fast'",
     "--data pipe:ls": "'pipe:ls' is not an address of shards",
-    "--data https://me:secret@host/shards": "--data https://host/shards came with a password",
+    "--data https://me:secret@host/shards": "--data https://host/shards has a password",
     "--study ../up": "'../up' is not a valid name",
-    "--tracking mlruns": "'mlruns' is no MLflow store",
+    "--tracking mlruns": "'mlruns' is not an MLflow store",
     "--storage nonsense": "--storage nonsense cannot be used",
     "--gpus-per-trial 99": "this machine has",
     "--runs s3://bucket/runs": "--runs s3:/bucket/runs is an address",
-    "--checkpoints /shared/kept": "--checkpoints /shared/kept is no bucket",
-    "--checkpoints https://host/kept": "--checkpoints https://host/kept is no bucket",
+    "--checkpoints /shared/kept": "--checkpoints /shared/kept is not a bucket",
+    "--checkpoints https://host/kept": "--checkpoints https://host/kept is not a bucket",
     "--checkpoints s3://me:secret@bucket/kept": "s3://***@bucket/kept' has no valid bucket",
     "--ranks-per-trial 999": "--ranks-per-trial 999: this machine holds",
     "--trails 3": "Did you mean '--trials'?",
@@ -126,7 +126,7 @@ def test_an_objective_that_the_data_do_not_have_is_refused(tmp_path: Path) -> No
             Image.new("RGB", (8, 8), (60 * number, 200, len(name) * number)).save(file)
     build(folder.scan(tmp_path / "source"), tmp_path / "shards", allow_duplicates=True)
     words = ["--space", "transreid", "--data", str(tmp_path / "shards"), "--runs", str(tmp_path / "runs")]
-    with pytest.raises(Error, match=r"--objective mAP: .* holds classes that train and val share. Take one of top1,"):
+    with pytest.raises(Error, match=r"--objective mAP: .* holds classes that train and val share. Use one of top1,"):
         main([*words, "--objective", "mAP"])
 
 

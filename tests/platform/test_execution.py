@@ -36,7 +36,7 @@ def test_ray_is_started_again_where_the_machine_was_too_busy_for_it(
     with local_cluster(plan):
         pass
     said = capsys.readouterr().err.splitlines()
-    assert said == ["Ray did not start (The current node timed out during startup); it is started again."] * len(said)
+    assert said == ["Ray did not start (The current node timed out during startup). Trying again."] * len(said)
     assert len(said) == RAY_START_ATTEMPTS - 1
 
 

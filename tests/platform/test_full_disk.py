@@ -58,7 +58,7 @@ def test_a_disk_that_fills_up_in_the_middle_costs_nothing(small_space: Path, sha
     assert "Traceback" not in screen, screen
     last = screen.splitlines()[-1]
     assert str(small_disk) in last
-    assert "Make room on that disk" in last
+    assert "Free space on that disk" in last
     filler.unlink()
     summary, screen = run_search(*options)
     assert "left running by an earlier start" in screen

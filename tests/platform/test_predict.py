@@ -47,7 +47,7 @@ def test_a_pair_is_judged_by_the_thresholds_that_were_measured_once(
     own_checkpoint: Path, shards: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, second = sorted(pictures.rglob("*.jpg"))[:2]
-    with pytest.raises(Error, match="has no thresholds to compare pictures by"):
+    with pytest.raises(Error, match="has no thresholds for comparing pictures"):
         predict.main([str(own_checkpoint), "--pair", str(first), str(second)])
     measured = result(capsys, own_checkpoint, "--calibrate", shards)["verification"]
     assert measured["num_works_trained"] == measured["num_works"] == 6  # val is cut by role
@@ -110,9 +110,9 @@ def test_what_cannot_be_answered_is_refused_in_a_line(
         ((checkpoint, broken), "broken.jpg is a broken image"),
         ((checkpoint, tmp_path / "nowhere.jpg"), "nowhere.jpg does not exist"),
         ((tmp_path, broken), "holds no checkpoint"),
-        ((checkpoint, broken, "--pair", broken, broken), "--pair takes its two pictures alone"),
-        ((checkpoint, "--nearest", shards), "needs pictures to look for"),
-        ((checkpoint, next(pictures.rglob("*.jpg")), "--nearest", tmp_path), "lies deeper than WORK/ROLE/IMAGE"),
+        ((checkpoint, broken, "--pair", broken, broken), "--pair takes exactly two pictures"),
+        ((checkpoint, "--nearest", shards), "needs pictures to search for"),
+        ((checkpoint, next(pictures.rglob("*.jpg")), "--nearest", tmp_path), "is nested deeper than WORK/ROLE/IMAGE"),
         ((own_checkpoint, "--pair", broken, broken), "verification.json is damaged"),
         ((checkpoint, "--false-accept-rate", "1"), "is not a number between 0 and 1"),
     ):

@@ -112,7 +112,7 @@ def test_the_best_weights_are_an_artifact_of_the_best_run(undisturbed: tuple[Pat
 def test_nothing_foreign_is_on_the_screen(undisturbed: tuple[Path, dict[str, Any], str]) -> None:
     _, _, screen = undisturbed
     table = ("┏", "┃", "┡", "│", "└")
-    ours = ("Study ", "Data ", "0 of ", "trial ", *table, "Best weights", "Check them", "Compare runs", "Report: ")
+    ours = ("Study ", "Data ", "0 of ", "trial ", *table, "Best weights", "Evaluate: ", "Compare runs", "Report: ")
     lines = [line for line in screen.splitlines() if line.strip() and "complete," not in line]
     assert [line for line in lines if not line.startswith(ours)] == []
 

@@ -51,7 +51,7 @@ def test_ctrl_c_once_and_twice_is_noted_for_the_trials(capfd: pytest.CaptureFixt
         assert (trials.interrupted, trials.hurried) == (True, False)
         interrupted_here()
         assert (trials.interrupted, trials.hurried) == (True, True)
-    assert capfd.readouterr().err == "Epochs that run are finished first; Ctrl-C again ends at once.\n"
+    assert capfd.readouterr().err == "Stopping after the current epochs. Press Ctrl-C again to stop now.\n"
 
 
 def interrupted_here() -> None:

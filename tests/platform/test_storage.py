@@ -106,7 +106,7 @@ def test_a_server_that_is_started_again_is_waited_for(
         again.join()
     away, back = capsys.readouterr().err.splitlines()
     assert "does not answer" in away
-    assert "The search waits, up to 10 minutes" in away
+    assert "Waiting up to 10 minutes" in away
     assert "answers again after" in back
 
 
@@ -120,7 +120,7 @@ def test_a_server_that_is_away_at_the_start_is_waited_for(
         assert [trial[0] for trial in a_small_search(storage)] == [0, 1, 2, 3]
     again.join()
     away, back = capsys.readouterr().err.splitlines()
-    assert "Connection refused). The search waits, up to 10 minutes" in away
+    assert "Connection refused). Waiting up to 10 minutes" in away
     assert "answers again after" in back
 
 
@@ -201,7 +201,7 @@ def test_a_full_disk_is_not_waited_for(tmp_path: Path) -> None:
         limit = sqlalchemy.text("PRAGMA max_page_count = 1")  # SQLite takes the size that there is
         storage.engine.dispose()
         sqlalchemy.event.listen(storage.engine, "connect", lambda line, _: line.execute(str(limit)))
-        with pytest.raises(Error, match=r"optuna\.db cannot be written: database or disk is full\. Make room"):
+        with pytest.raises(Error, match=r"optuna\.db cannot be written: database or disk is full\. Free space"):
             study.set_user_attr("much", "x" * 2**20)
 
 

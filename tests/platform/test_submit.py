@@ -36,7 +36,7 @@ class Jobs:
         (["--space", "transreid", *RUNS, "--storage", "sqlite:///optuna.db"], "--storage sqlite:///optuna.db"),
         (["--space", "transreid", *RUNS, "--tracking", "sqlite:///mlflow.db"], "--tracking sqlite:///mlflow.db"),
         (["--space", "transreid", *RUNS, "--address", "head:6379"], "--address head:6379"),
-        (["--space", "nowhere.py", *RUNS], "There is no file nowhere.py here"),
+        (["--space", "nowhere.py", *RUNS], "nowhere.py does not exist here"),
         (["--space", "transreid", *RUNS, "--trails", "3"], "--trails"),
     ],
 )
@@ -107,7 +107,7 @@ def test_who_is_no_dashboard_is_told_from_one_without_tokens(
     answering: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
-    with pytest.raises(Error, match="what answers is something else"):
+    with pytest.raises(Error, match="another server answers"):
         connect(answering["url"])
     answering["body"] = '{"ray_version": "2.60.0"}'
     with pytest.raises(Error, match="runs without tokens"):

@@ -85,8 +85,8 @@ def test_ctrl_c_leaves_running_trials_to_be_gone_on_with(options: list[object], 
         os.killpg(search.pid, signal.SIGINT)  # as a terminal does: to every process in the foreground
         out, screen = search.communicate(timeout=120)
         assert search.returncode == 130
-        assert "Epochs that run are finished first" in screen
-        assert "wait at their last checkpoint: the same command goes on with them" in screen
+        assert "Stopping after the current epochs" in screen
+        assert "Run the same command again to resume them" in screen
         assert json.loads(out.splitlines()[-1])["trials"]["failed"] == 0
         gone = psutil.wait_procs(family, timeout=60)[1]
         assert gone == []
@@ -118,7 +118,7 @@ def test_ctrl_c_twice_waits_for_no_epoch(shards: Path, tmp_path: Path) -> None:
         search.send_signal(signal.SIGINT)
         _, screen = search.communicate(timeout=60)
     assert search.returncode == 130, screen
-    assert "Ctrl-C again ends at once" in screen
+    assert "Press Ctrl-C again to stop now" in screen
 
 
 @pytest.mark.parametrize("server", ["raylet", "gcs_server"])
@@ -153,7 +153,7 @@ def test_settings_that_fit_into_no_memory_are_pruned_with_the_reason(shards: Pat
 
 def test_hours_that_end_in_the_middle_leave_the_rest_to_the_next_start(options: list[object], tmp_path: Path) -> None:
     _, screen = run_search(*options, "--hours", 0.004)
-    assert "the same command goes on with them" in screen
+    assert "Run the same command again to resume them" in screen
     assert any(trial.state == TrialState.RUNNING for trial in stored_trials(tmp_path / "runs" / "optuna.db"))
     summary, _ = run_search(*options)
     assert_whole(tmp_path / "runs" / "optuna.db", tmp_path / "runs" / "mlflow.db", summary, NUM_TRIALS)

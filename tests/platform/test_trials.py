@@ -272,7 +272,7 @@ def test_attempts_of_a_study_have_folders_of_their_own_in_the_bucket(
 
 def test_a_bucket_that_stays_away_ends_the_start_and_no_trial(trials: Trials, study: optuna.Study) -> None:
     trials.start("a")
-    with pytest.raises(Error, match=r"s3://bucket/x cannot be written\. The same command goes on, and running trials"):
+    with pytest.raises(Error, match=r"s3://bucket/x cannot be written\. Run the same command again; running trials"):
         trials.report("a", {"store_away": "s3://bucket/x cannot be written."})
     assert study.get_trials()[0].state == TrialState.RUNNING
 

@@ -21,7 +21,7 @@ PORT = 5391
 
 
 def test_a_folder_without_a_store_is_named(tmp_path: Path) -> None:
-    with pytest.raises(Error, match=r"There is no .*mlflow\.db\. Run a search first"):
+    with pytest.raises(Error, match=r"mlflow\.db does not exist\. Run a search first"):
         ui.main(["--runs", str(tmp_path)])
 
 

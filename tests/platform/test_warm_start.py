@@ -93,7 +93,7 @@ def test_what_lies_outside_of_the_space_is_left_out_and_said(
     inside = [f"earlier/{number}" for number in best if drawn[number][1] <= middle]
     assert [trial.user_attrs["warm_start"] for trial in study.trials[2:]] == inside
     screen = capsys.readouterr().err
-    assert len(re.findall(r"earlier/\d+ is left out: .*lr = .* lies outside of", screen)) == 10 - len(inside)
+    assert len(re.findall(r"earlier/\d+ is skipped: .*lr = .* lies outside of", screen)) == 10 - len(inside)
     assert f"Warm start: {len(inside)} settings of study earlier" in screen
 
 
@@ -105,7 +105,7 @@ def test_a_space_with_one_more_parameter_takes_nothing_and_says_why(
     text = small_space.read_text().replace('"lr": trial', jpm)
     small_space.write_text(text.replace('{"erase', '{"jpm": False, "erase'))
     plan = plan_of("--study", "new", "--warm-start", "earlier")
-    with pytest.raises(Error, match=r"nothing of it can be tried here\. earlier/\d+ is left out: .*jpm"):
+    with pytest.raises(Error, match=r"none of its settings can be used here\. earlier/\d+ is skipped: .*jpm"):
         earlier_settings(plan)
 
 
@@ -115,7 +115,7 @@ def test_another_space_is_refused_and_nothing_is_stored(
     earlier(plan_of, 8)
     other = small_space.rename(tmp_path / "other.py")
     words = ["--space", other, "--data", shards, "--runs", tmp_path / "runs", "--warm-start", "earlier"]
-    with pytest.raises(Error, match="--warm-start earlier is a study of space small, and this one is of other"):
+    with pytest.raises(Error, match="--warm-start earlier searched space small, but this study searches other"):
         main([*map(str, words), "--study", "new"])
     assert optuna.get_all_study_names(f"sqlite:///{tmp_path / 'runs' / 'optuna.db'}") == ["earlier"]
 

@@ -176,7 +176,7 @@ def test_finalists_of_a_search_that_has_trained_on_their_fold_are_refused(
     words = ("--data", five_folds, "--trials", NUM_TRIALS, "--pruner", "none")
     plain, kept = plan_of(*words), plan_of(*words, "--finalists", 1)
     for first, then, message in (
-        (plain, kept, "has trained on fold 4, which they would be tested on"),
+        (plain, kept, "has trained on fold 4, which would be the test split"),
         (kept, plain, "keeps fold 4 for its finalists. Give --finalists"),
     ):
         storage = open_storage(f"sqlite:///{tmp_path / message[:5]}.db")

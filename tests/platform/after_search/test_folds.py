@@ -193,7 +193,9 @@ def test_fewer_folds_than_the_study_has_gone_to_are_refused(
 ) -> None:
     go_on(plan)
     fewer = plan_of("--data", five_folds, "--trials", NUM_TRIALS, "--folds", 2)
-    with pytest.raises(Error, match=r"--folds 2: the best trials of study .* have gone to 3 folds\. Give at least 3"):
+    with pytest.raises(
+        Error, match=r"--folds 2: the best trials of study .* were trained on 3 folds\. Give at least 3"
+    ):
         AfterSearch(study, fewer, storage, journal)
 
 

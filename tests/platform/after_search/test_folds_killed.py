@@ -109,7 +109,7 @@ def test_a_search_killed_in_the_middle_of_its_folds_ends_as_the_undisturbed_one(
         search.wait()
         wait_until(lambda: not any(member.is_running() for member in family), 60, "the end of every process")
     killed, screen = run_search(*options(small_space, five_folds, runs))
-    assert "of them from where an earlier start left them" in screen
+    assert "resume from their last checkpoint" in screen
     assert [entry["values"] for entry in killed["folds"]] == [entry["values"] for entry in undisturbed["folds"]]
     assert killed["best"]["trial"] == undisturbed["best"]["trial"] == killed["folds"][0]["trial"]
     for folder in ("undisturbed", "killed"):

@@ -88,8 +88,8 @@ def test_the_log_stays_above_the_display_and_the_display_goes(
 def test_ctrl_c_is_answered_within_the_display(live_screen: tuple[LiveScreen, io.StringIO]) -> None:
     screen, written = live_screen
     with screen:
-        signals._tell("Epochs that run are finished first.")
-        wait_for(written, "Epochs that run are finished first.")
+        signals._tell("Stopping after the current epochs.")
+        wait_for(written, "Stopping after the current epochs.")
     assert shown(written) == ""
 
 

@@ -100,7 +100,7 @@ def test_an_unknown_study_is_named_with_the_nearest(tmp_path: Path) -> None:
 
 
 def test_a_database_that_is_none_is_named(tmp_path: Path) -> None:
-    with pytest.raises(Error, match=r"There is no .*optuna\.db"):
+    with pytest.raises(Error, match=r"optuna\.db does not exist"):
         main(["--list", "--runs", str(tmp_path)])
     (tmp_path / "optuna.db").write_text("no database at all, but a text that is long enough to be taken for one" * 20)
     with pytest.raises(Error, match="cannot be read: "):
