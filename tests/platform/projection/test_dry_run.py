@@ -114,7 +114,7 @@ def test_a_key_that_no_recipe_has_is_found_in_a_branch_that_draws_hardly_reach(
 
 def test_a_baseline_outside_of_the_space_is_found(refused: Callable[..., str], small_space: Path) -> None:
     small_space.write_text(small_space.read_text().replace('"lr": 1e-4}', '"lr": 5.0}'))
-    assert "Space small, baseline 'paper row': lr = 5.0 lies outside of FloatDistribution" in refused()
+    assert "Space small, baseline 'paper row': lr=5.0 is outside FloatDistribution" in refused()
 
 
 def test_shards_that_are_not_what_their_manifest_says_are_found(
