@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of standard output")
     options = parser.parse_args(arguments)
     if options.list and options.scale:
-        parser.error("--scale is only valid with --show. Leave it out.")
+        parser.error("--scale is only valid with --show")
     if options.list:
         shown = {"spaces": [_counted(name) for name in space_names()]}
         _say_list(shown["spaces"])
