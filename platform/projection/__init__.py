@@ -1,1 +1,1 @@
-"""What a search will take, before it starts: draws of its space, measured steps, and what follows from them."""
+"""Estimate the time, memory and disk space of a search before it starts, by sampling its space and measuring steps."""

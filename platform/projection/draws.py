@@ -1,4 +1,4 @@
-"""What a space holds: draws that reach every choice, the largest training among all that it offers, and a usual one."""
+"""Sample a space: at random, with every choice at least once, and the settings of its largest training."""
 
 from __future__ import annotations
 
@@ -21,40 +21,43 @@ NUM_DRAWS = 50
 
 @dataclass(frozen=True)
 class Draw:
-    """A point of the space, and the training that it stands for."""
+    """A sample of a space and its recipe."""
 
     params: dict[str, Any]
     distributions: dict[str, BaseDistribution]
     recipe: Recipe
-    num_bytes: int  # that the training is thought to hold in memory; 0: it is over a limit and not trained
-    sizes: Mapping[str, Any] = field(default_factory=dict)  # of `params` those that make it large, where that is known
+    num_bytes: int  # estimated memory of its training; 0: it exceeds a limit and would not be trained
+    sizes: Mapping[str, Any] = field(default_factory=dict)  # the `params` that make it large; empty if unknown
 
     def __str__(self) -> str:
         return f"{self.recipe.name} with {said(self.sizes or self.params)}"
 
 
 class Draws:
-    """Draws of a plan's space at random, and more of them until every choice was made once."""
+    """Random samples of a plan's space, further samples until every choice occurs once, and the baselines."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._rng = np.random.default_rng(plan.seed)
         self.random = [self._draw({}) for _ in range(NUM_DRAWS)]
-        self.forced = list(self._until_every_choice_was_made())
+        self.forced = list(self._sample_missing_choices())
         self.baselines = [self._draw(values, runs=True) for values in plan.space.baselines.values()]
 
     @property
     def num_choices(self) -> int:
-        """How many choices, and ends of ranges of whole numbers, were made at least once."""
+        """The number of choices, and of ends of integer ranges, that occur in at least one sample."""
         return len(_made([*self.random, *self.forced]))
 
     def usual(self) -> Draw:
-        """The random draw of median size, of those that would be trained."""
+        """Return the random sample of median memory among those within the limits."""
         trained = [draw for draw in self.random if draw.num_bytes] or self.baselines or self.random
         return sorted(trained, key=lambda draw: draw.num_bytes)[len(trained) // 2]
 
     def largest(self) -> Draw:
-        """The largest draw, made larger choice by choice until no other choice makes it so."""
+        """Return the training that needs the most memory, found by hill climbing from the largest sample.
+
+        Each step changes the one choice that increases the memory the most.
+        """
         best = max([*self.random, *self.forced, *self.baselines], key=lambda draw: draw.num_bytes)
         while True:
             others = [(key, self._draw({**best.params, key: value})) for key, value in _choices(best)]
@@ -64,8 +67,8 @@ class Draws:
                 return replace(best, sizes={key: value for key, value in best.params.items() if key in matter})
             best = larger
 
-    def _until_every_choice_was_made(self) -> Iterator[Draw]:
-        """A draw for each choice that chance left out, also of the parameters that only such draws have."""
+    def _sample_missing_choices(self) -> Iterator[Draw]:
+        """Yield a sample for each choice that no random sample has, including choices of parameters new in those."""
         draws, asked = list(self.random), set[tuple[str, Any]]()
         while True:
             all_choices = {choice: draw for draw in draws for choice in _choices(draw)}
@@ -78,7 +81,11 @@ class Draws:
             asked |= left.keys()
 
     def _draw(self, fixed: dict[str, Any], *, runs: bool = False) -> Draw:
-        """The draw with these values; unless it `runs` whatever its size, one over a limit takes nothing."""
+        """Return a sample with these values, the others at random.
+
+        Args:
+            runs: whether it is trained even if it exceeds a limit, as baselines are.
+        """
         trial = Point(self._rng, fixed)
         limits = self._plan.at_most
         try:
@@ -87,17 +94,17 @@ class Draws:
             num_bytes = bytes_held(recipe, self._plan.num_train_works) if runs or not over else 0
             return Draw(trial.params, trial.distributions, recipe, num_bytes)
         except Error as mistake:
-            raise Error(f"{mistake} This is what suggest() gives with {said(trial.params)}.") from None
+            raise Error(f"{mistake} suggest() returned this for {said(trial.params)}.") from None
 
 
 def said(params: Mapping[str, Any]) -> str:
-    """Parameters as people write them."""
+    """Format parameters as `key=value, ...`."""
     values = (f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in params.items())
     return ", ".join(values) or "no parameters"
 
 
 def _choices(draw: Draw) -> Iterator[tuple[str, Any]]:
-    """What each parameter of the draw may be: its choices, or the ends of its whole numbers. Fractions are no sizes."""
+    """Yield the choices of categorical parameters and the ends of integer ranges; floats do not affect memory."""
     for key, distribution in draw.distributions.items():
         if isinstance(distribution, CategoricalDistribution):
             yield from ((key, choice) for choice in distribution.choices)

@@ -1,4 +1,4 @@
-"""`--dry-run`: all that can be known of a search before it starts. The first thing that would fail ends it."""
+"""`--dry-run`: check and estimate a search before it starts, and stop at the first problem."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ from trainables.reading import decoded_bytes
 
 
 def dry_run(plan: Plan, machines: Sequence[Machine]) -> dict[str, Any]:
-    """Check everything, print the plan and give it back for --json; Error for the first thing that would fail later.
+    """Check a search, print the estimate of its time, memory and disk space, and return it for `--json`.
 
-    `make_plan` has checked options, space, baselines, shards and the validation split already.
+    `make_plan` has already checked the options, the space, the baselines, the shards and the validation split.
+
+    Raises:
+        Error: the first problem that would make the search fail.
     """
     study = try_stores(plan)
     earlier_settings(plan)
@@ -39,17 +42,20 @@ def dry_run(plan: Plan, machines: Sequence[Machine]) -> dict[str, Any]:
 def project(
     plan: Plan, machines: Sequence[Machine], draws: Draws, num_finished: int, num_running: int
 ) -> tuple[Projection, Draw]:
-    """Measure a step of the largest training and of a usual one; return what the plan will take, and the largest.
+    """Measure a step of the largest training and of the one of median size, and estimate the search from them.
+
+    Returns:
+        The estimate, and the sample with the largest training.
 
     Raises:
-        Error: memory, GPU memory or disk is too small for it.
+        Error: the search needs more memory, GPU memory or disk space than there is.
     """
     memories = free_memories(machines)
     largest, usual = draws.largest(), draws.usual()
     pixels = decoded_bytes(largest.recipe, plan.manifest, plan.reading)
-    say(f"Taking a step of the largest training of {plan.space.name} ({largest}), then of a usual one.")
-    rooms = [free - pixels - RAY_BYTES for free in memories]
-    steps = measure_steps(plan, [largest, usual], machines, rooms)
+    say(f"Measuring a step of the largest training of {plan.space.name} ({largest}), then of one of median size.")
+    free_bytes = [free - pixels - RAY_BYTES for free in memories]
+    steps = measure_steps(plan, [largest, usual], machines, free_bytes)
     projection = Projection(
         plan=plan,
         num_finished=num_finished,
@@ -65,27 +71,31 @@ def project(
 
 
 def refuse_what_does_not_fit(projection: Projection, largest: Draw) -> None:
-    """Error for the first of memory, GPU memory and disk that is too small for the measured steps."""
+    """Check the estimated memory, GPU memory and disk space.
+
+    Raises:
+        Error: one of them exceeds what is free.
+    """
     plan = projection.plan
-    what = f"{plan.space.kind} {plan.space.name} offers {largest}"
+    what = f"{plan.space.kind} {plan.space.name} includes {largest}"
     shrink = plan.space.shrink
     if projection.memory_bytes > projection.memory_free_bytes:
         raise Error(
-            f"{what}: {plan.concurrency} at a time need {gigabytes(projection.memory_bytes)} of memory,"
-            f" {gigabytes(projection.memory_free_bytes)} are free. Give less than --concurrency {plan.concurrency}, or"
+            f"{what}: {plan.concurrency} at a time need {gigabytes(projection.memory_bytes)} of memory, but"
+            f" {gigabytes(projection.memory_free_bytes)} are free. Set --concurrency below {plan.concurrency}, or"
             f" {shrink[0].lower()}{shrink[1:]}."
         )
     if projection.largest.gpu_bytes > projection.gpu_share_bytes:
         raise Error(
-            f"{what}: a step of it takes {gigabytes(projection.largest.gpu_bytes)} of GPU memory, --gpus-per-trial"
-            f" {plan.gpus_per_rank:g} leaves it {gigabytes(projection.gpu_share_bytes)}. {shrink}, or give more of a"
-            " GPU."
+            f"{what}: a step of it needs {gigabytes(projection.largest.gpu_bytes)} of GPU memory, but --gpus-per-trial"
+            f" {plan.gpus_per_rank:g} allows {gigabytes(projection.gpu_share_bytes)}. {shrink}, or raise"
+            " --gpus-per-trial."
         )
     if projection.disk_bytes > projection.disk_free_bytes:
         raise Error(
             f"--runs {plan.runs}: the checkpoints need about {gigabytes(projection.disk_bytes)}"
-            f" ({gigabytes(projection.largest.checkpoint_bytes)} each), {gigabytes(projection.disk_free_bytes)} are"
-            " free. Free some room, or name a folder on a larger disk."
+            f" ({gigabytes(projection.largest.checkpoint_bytes)} each), but {gigabytes(projection.disk_free_bytes)} are"
+            " free. Free some disk space, or use a folder on a larger disk."
         )
 
 

@@ -1,4 +1,4 @@
-"""Steps of trainings, measured before a search where its trials will run: on this machine, or on a cluster's node."""
+"""Measure training steps before a search where its trials will run: on this machine, or on a node of a cluster."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MEASURED_NAME = "measured.json"  # in the study's folder
 
 
 def free_memories(machines: Sequence[Machine]) -> list[int]:
-    """Bytes of host memory that may still be taken on each machine."""
+    """Return the free host memory of each machine, in bytes."""
     asked = [ask(machine.node_id, free_memory) if machine.node_id else None for machine in machines]
     return [
         answer(machine.name, found) if found else free_memory() for machine, found in zip(machines, asked, strict=True)
@@ -38,42 +38,48 @@ def free_memories(machines: Sequence[Machine]) -> list[int]:
 
 
 def measure_steps(
-    plan: Plan, draws: Sequence[Draw], machines: Sequence[Machine], rooms: Sequence[int]
+    plan: Plan, draws: Sequence[Draw], machines: Sequence[Machine], free_bytes: Sequence[int]
 ) -> list[OneStep]:
-    """One step of each, one after another in a process of their own, which is told of them as Ray tells a trial.
+    """Measure one step of each sample, one after another, in a separate process.
 
-    They run on the machine with the most memory among those that hold a trial.
+    The process runs on the machine with the most free memory among those that can run a trial. The configurations are
+    serialized as Ray does it for a trial.
 
     Args:
         draws: the largest first.
-        rooms: bytes of host memory that the process may take on each machine.
+        free_bytes: host memory that the process may use on each machine.
+
+    Raises:
+        Error: a step runs out of memory or GPU memory.
     """
     configs = [plan.config(draw.recipe) for draw in draws]
     _, configs = cloudpickle.loads(cloudpickle.dumps((run_trial, configs)))
-    machine, room = roomiest(plan, machines, rooms)
-    job = {"configs": configs, "memory_bytes": room}
+    machine, free = roomiest(plan, machines, free_bytes)
+    job = {"configs": configs, "memory_bytes": free}
     try:
         steps = [OneStep(**step) for step in (_there(plan, machine, job) if machine.node_id else _here(job))]
     except Killed:
-        # Where an allocation fails in a thread of torch's, C++ ends the process.
+        # If an allocation fails in one of torch's threads, the C++ runtime aborts the process.
         raise Error(
-            f"{_offer(plan, draws[0])}: the process that took a step of it was killed, as happens where it"
-            f" {_needs_more_memory(plan, machine, room)}"
+            f"{_offer(plan, draws[0])}: the process that measured a step of it was killed, probably because it"
+            f" {_needs_more_memory(plan, machine, free)}"
         ) from None
     for draw, step in zip(draws, steps, strict=True):
-        _refuse_what_ran_out(plan, draw, step, machine, room)
+        _refuse_what_ran_out(plan, draw, step, machine, free)
     return steps
 
 
-def remembered_step(plan: Plan, draw: Draw, machines: Sequence[Machine], rooms: Sequence[int]) -> OneStep:
-    """As `measure_steps` of one draw, which is measured once and then remembered in the study's folder."""
+def remembered_step(plan: Plan, draw: Draw, machines: Sequence[Machine], free_bytes: Sequence[int]) -> OneStep:
+    """Return the step of one sample from the study's folder, after measuring it and writing it there if needed."""
     file = plan.folder / MEASURED_NAME
     known = _read(file)
-    machine, _ = roomiest(plan, machines, rooms)
+    machine, _ = roomiest(plan, machines, free_bytes)
     key = _key(plan, draw, machine)
     if key not in known:
-        say(f"Taking a step of the largest training that space {plan.space.name} offers ({draw}), to see how many fit.")
-        (step,) = measure_steps(plan, [draw], machines, rooms)
+        say(
+            f"Measuring a step of the largest training of space {plan.space.name} ({draw}), to see how many trials fit."
+        )
+        (step,) = measure_steps(plan, [draw], machines, free_bytes)
         known[key] = asdict(step)
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(".tmp")
@@ -82,49 +88,49 @@ def remembered_step(plan: Plan, draw: Draw, machines: Sequence[Machine], rooms: 
     return OneStep(**known[key])
 
 
-def roomiest(plan: Plan, machines: Sequence[Machine], rooms: Sequence[int]) -> tuple[Machine, int]:
-    """The machine with the most memory among those that hold a rank, and that memory."""
-    able = [pair for pair in zip(machines, rooms, strict=True) if pair[0].gpus >= plan.gpus_per_rank]
+def roomiest(plan: Plan, machines: Sequence[Machine], free_bytes: Sequence[int]) -> tuple[Machine, int]:
+    """Return the machine with the most free memory among those that can run a rank, and that memory in bytes."""
+    able = [pair for pair in zip(machines, free_bytes, strict=True) if pair[0].gpus >= plan.gpus_per_rank]
     return max(able, key=lambda pair: pair[1])
 
 
 def _here(job: dict[str, Any]) -> list[dict[str, Any]]:
-    with closing(in_processes(run_one_step, [job], 2)) as answers:  # 2: for one job, a process that is not this one
+    with closing(in_processes(run_one_step, [job], 2)) as answers:  # with 1, the job would run in this process
         ((_, measured),) = answers
     steps: list[dict[str, Any]] = measured
     return steps
 
 
 def _there(plan: Plan, machine: Machine, job: dict[str, Any]) -> list[dict[str, Any]]:
-    """Run it on a node, once that has room for it as for a trial."""
+    """Run the job on a node of the cluster, with the resources of a trial."""
     held = {"num_cpus": plan.cpus_per_rank, "num_gpus": plan.gpus_per_rank}
     measured: list[dict[str, Any]] = answer(machine.name, ask(machine.node_id, run_one_step, job, **held), None)
     return measured
 
 
-def _refuse_what_ran_out(plan: Plan, draw: Draw, step: OneStep, machine: Machine, room: int) -> None:
+def _refuse_what_ran_out(plan: Plan, draw: Draw, step: OneStep, machine: Machine, free: int) -> None:
     if step.out_of == "memory":
-        raise Error(f"{_offer(plan, draw)}: a step of it {_needs_more_memory(plan, machine, room)}")
+        raise Error(f"{_offer(plan, draw)}: a step of it {_needs_more_memory(plan, machine, free)}")
     if step.out_of == "gpu memory":
         raise Error(
-            f"{_offer(plan, draw)}: a step of it does not fit --gpus-per-trial {plan.gpus_per_rank:g}, that part of a"
-            f" GPU's memory. {plan.space.shrink}, or give more of a GPU."
+            f"{_offer(plan, draw)}: a step of it needs more GPU memory than --gpus-per-trial {plan.gpus_per_rank:g}"
+            f" allows. {plan.space.shrink}, or raise --gpus-per-trial."
         )
 
 
 def _offer(plan: Plan, draw: Draw) -> str:
-    return f"{plan.space.kind} {plan.space.name} offers {draw}"
+    return f"{plan.space.kind} {plan.space.name} includes {draw}"
 
 
-def _needs_more_memory(plan: Plan, machine: Machine, room: int) -> str:
+def _needs_more_memory(plan: Plan, machine: Machine, free: int) -> str:
     return (
-        f"needs more than the {gigabytes(room)} of memory that are free on {machine.name}. {plan.space.shrink}, or take"
+        f"needs more than the {gigabytes(free)} of memory that are free on {machine.name}. {plan.space.shrink}, or use"
         " a machine with more memory."
     )
 
 
 def _key(plan: Plan, draw: Draw, machine: Machine) -> str:
-    """What the measurement depends on."""
+    """Return a hash of everything that the measurement depends on."""
     on = [machine.name, torch.__version__, *(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))]
     known = [field.name for field in fields(OneStep)]
     told = json.dumps([plan.config(draw.recipe), plan.manifest.fingerprint, on, known], sort_keys=True)
@@ -132,7 +138,7 @@ def _key(plan: Plan, draw: Draw, machine: Machine) -> str:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """What is remembered; nothing where that cannot be read, since it can be measured anew."""
+    """Return the stored measurements; empty if the file is missing or damaged, because they can be repeated."""
     try:
         known = json.loads(file.read_text())
     except (OSError, ValueError):

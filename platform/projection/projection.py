@@ -1,4 +1,4 @@
-"""What a search will take, from steps that were measured: trials, hours, memory and disk."""
+"""Estimate the trials, hours, memory and disk space of a search from measured steps."""
 
 from __future__ import annotations
 
@@ -20,90 +20,90 @@ from platform.trial_record import TrialRecord
 from trainables.gpu_share import share_bytes
 from trainables.one_step import OneStep
 
-RAY_BYTES = 500_000_000  # of Ray's own processes on one machine; 0.4 GB were measured with Ray 2.60
+RAY_BYTES = 500_000_000  # memory of Ray's own processes on one machine; 0.4 GB measured with Ray 2.60
 KEPT_PER_RUNNING_TRIAL = 2  # checkpoints; see execution.py
-CGROUP = Path("/sys/fs/cgroup")  # where a container says how much memory it has
+CGROUP = Path("/sys/fs/cgroup")  # has the memory limit of a container
 
 
 @dataclass(frozen=True, kw_only=True)
 class Projection:
-    """A plan with the measured steps of its largest training and of a usual one."""
+    """The estimate for a plan, from measured steps of its largest training and of the one of median size."""
 
     plan: Plan
     num_finished: int
     num_running: int
     largest: OneStep
     usual: OneStep
-    pixel_bytes: int  # of decoded images, which all trials of a machine share; 0: each is decoded when asked for
-    memory_free_bytes: int  # on all machines, before anything was tried
+    pixel_bytes: int  # decoded images, shared by all trials of a machine; 0: images are decoded when they are read
+    memory_free_bytes: int  # on all machines, before measuring
     num_machines: int = 1
 
     @property
     def num_left(self) -> int:
-        """Trials that are still to finish."""
+        """The number of unfinished trials."""
         return max(0, self.plan.trials - self.num_finished)
 
     @cached_property
     def lengths(self) -> list[int]:
-        """The epochs of each trial that is left, as the study's pruner cuts them."""
+        """The epochs of each trial that is left, according to a simulation of the pruner."""
         return simulate_pruning(self.plan)[self.num_finished :]
 
     @property
     def num_complete(self) -> int:
-        """How many of those that are left run to their end."""
+        """How many of the trials that are left are not pruned."""
         return sum(length == self.plan.longest_epochs for length in self.lengths)
 
     @property
     def hours(self) -> float:
-        """Until the end: every trial as fast as the usual one, pruned as `lengths` says."""
+        """Hours until the end if every trial is as fast as the one of median size and is pruned as in `lengths`."""
         return self.trial_hours / self._at_a_time
 
     @property
     def most_hours(self) -> float:
-        """Until the end, were every trial as slow as the slower of the two and none pruned."""
+        """Hours until the end if every trial is as slow as the slower of the two steps and none is pruned."""
         return self.most_trial_hours / self._at_a_time
 
     @property
     def trial_hours(self) -> float:
-        """Of all trials together, as `hours` takes them: what is paid for, times the GPUs of each."""
+        """The sum of the hours of all trials, under the assumptions of `hours`; times their GPUs, this is the cost."""
         return self._trial_hours(self.usual, sum(self.lengths))
 
     @property
     def most_trial_hours(self) -> float:
-        """Of all trials together, as `most_hours` takes them."""
+        """The sum of the hours of all trials, under the assumptions of `most_hours`."""
         num_epochs = self.num_left * self.plan.longest_epochs
         return max(self._trial_hours(step, num_epochs) for step in (self.largest, self.usual))
 
     @property
     def memory_bytes(self) -> int:
-        """Of host memory: as many of the largest training as run at a time; decoded images and Ray on each machine."""
+        """Host memory of the largest training times the concurrency, plus decoded images and Ray on each machine."""
         num_processes = self.plan.concurrency * self.plan.ranks_per_trial
         return num_processes * self.largest.peak_bytes + self.num_machines * (self.pixel_bytes + RAY_BYTES)
 
     @property
     def gpu_share_bytes(self) -> int:
-        """Of GPU memory, what the tensors of one rank may take; a rank uses one GPU, however many it holds."""
+        """GPU memory that the tensors of one rank may use; a rank uses one GPU even if it has several."""
         return share_bytes(self.plan.gpus_per_rank, self.largest.gpu_total_bytes)
 
     @property
     def kept_bytes(self) -> int:
-        """Checkpoints of what runs, and one of each complete trial."""
+        """Size of the checkpoints: several of each running trial and one of each complete trial."""
         num_running = min(self.plan.concurrency, self.num_left)
         return (KEPT_PER_RUNNING_TRIAL * num_running + self.num_complete) * self.largest.checkpoint_bytes
 
     @property
     def disk_bytes(self) -> int:
-        """Under --runs: what is kept, unless a bucket keeps it, and the best one's copy for MLflow."""
+        """Disk space under `--runs`: the checkpoints, unless a bucket stores them, and MLflow's copy of the best."""
         copy_bytes = (self.num_left > 0) * self.largest.checkpoint_bytes
         return copy_bytes + (0 if self.plan.checkpoints else self.kept_bytes)
 
     @property
     def disk_free_bytes(self) -> int:
-        """Left where --runs lies."""
+        """Free disk space of the file system of `--runs`."""
         return shutil.disk_usage(existing_folder(self.plan.runs)).free
 
     def epoch_s(self, step: OneStep) -> float:
-        """Seconds of an epoch with its evaluation, by ranks that have their CPUs, and their share of a GPU's speed."""
+        """Return the seconds of an epoch with evaluation, assuming that trials share a GPU's speed."""
         num_steps = step.epoch_images / step.batch_images
         num_evaluations = step.val_images / step.evaluate_images
         compute_s = num_steps * step.step_s + num_evaluations * step.evaluate_s
@@ -111,7 +111,7 @@ class Projection:
         if self.pixel_bytes:
             return compute_s
         load_s = num_steps * step.load_s + num_evaluations * step.evaluate_load_s
-        # a GPU computes while the CPU decodes
+        # With a GPU, decoding on the CPU overlaps with computing.
         return max(compute_s, load_s) if step.gpu_bytes else compute_s + load_s
 
     @property
@@ -123,9 +123,9 @@ class Projection:
 
 
 def simulate_pruning(plan: Plan) -> list[int]:
-    """The epochs of each trial, one after another, if the order of trials is the same after every epoch.
+    """Return the number of epochs of each trial, from a simulated search with the study's pruner.
 
-    How good each is is drawn at random; the study's own pruner says when it ends.
+    Each trial has a random value that is the same after every epoch, and the trials run one after another.
     """
     study = optuna.create_study(
         direction="maximize", sampler=optuna.samplers.RandomSampler(seed=plan.seed), pruner=make_pruner(plan)
@@ -148,13 +148,13 @@ def _simulate(study: optuna.Study, value: float, epochs: int) -> int:
 
 
 def free_memory(cgroup: Path = CGROUP) -> int:
-    """Bytes of host memory that may still be taken, by the machine or by the container that this process runs in."""
+    """Return the free host memory of this machine, or of the container if that has less, in bytes."""
     available = float(psutil.virtual_memory().available)
     try:
         limit, used = (float((cgroup / name).read_text()) for name in ("memory.max", "memory.current"))
         stat = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
-        # files that were read are counted as used, and given back when memory is wanted
+        # The page cache counts as used, but is reclaimed when memory is needed.
         available = min(available, limit - used + float(stat["inactive_file"]))
-    except (OSError, ValueError):  # no such limit: memory.max holds "max", or is not there
+    except (OSError, ValueError):  # no limit: memory.max is "max" or does not exist
         pass
     return max(0, math.floor(available))

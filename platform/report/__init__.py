@@ -1,1 +1,1 @@
-"""`python -m platform.report`: what a study has found, as a page, as text, as figures and as a table of its trials."""
+"""`python -m platform.report`: report the results of a study as a web page, as text, as figures and as a table."""

@@ -1,4 +1,4 @@
-"""What a study has found, in a sentence and four numbers; and the same numbers as JSON."""
+"""Summarize the results of a study in a few sentences and numbers, and as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from platform.trial_record import StudyRecord, TrialRecord
 
 
 def main_numbers(subject: Subject) -> dict[str, Any]:
-    """The best, the best of the papers' rows, chance and the difference, as fractions; what is not known is null."""
+    """Return the main numbers of a study for `--json`, as fractions; unknown ones are None."""
     stored = subject.stored
     name, best, row = stored.objective, stored.best, stored.best_paper_row
     value, printed = _number(best, name), _number(row, name)
@@ -33,7 +33,7 @@ def main_numbers(subject: Subject) -> dict[str, Any]:
 
 
 def headline(subject: Subject, final: list[Comparison]) -> list[tuple[str, str, str]]:
-    """What, how much, of what: the few numbers that a reader wants first."""
+    """Return the numbers at the top of the report, each as its name, its value and a remark."""
     stored = subject.stored
     name, best, row = stored.objective, stored.best, stored.best_paper_row
     chance, called = subject.chance().get(name), spoken(name)
@@ -43,26 +43,31 @@ def headline(subject: Subject, final: list[Comparison]) -> list[tuple[str, str, 
         found.append((f"best {called}", _percent(value), f"{label(best)}, validation split"))
         if row is not None and row.number != best.number:
             printed = _number(row, name)
-            found.append(("best of the papers' rows", _percent(printed), f"{TrialRecord(row).baseline}, trained here"))
+            found.append(("best paper row", _percent(printed), f"{TrialRecord(row).baseline}, trained here"))
             if value is not None and printed is not None:
-                found.append(("difference", f"{100 * (value - printed):+.2f}", "points, on validation"))
+                found.append(("difference", f"{100 * (value - printed):+.2f}", "points, validation split"))
     own = next((one for one in final if best is not None and one.trial == best.number), None)
     if own is not None and own.test is not None and own.test.num_pairs:
         found.append(
             ("difference on the test split", f"{100 * own.test.difference:+.2f}", f"points, p = {own.test.p:.3g}")
         )
-    found.append(("chance", _percent(chance), "of random features" if chance is not None else "the data are not here"))
+    found.append(("chance", _percent(chance), "random features" if chance is not None else "the data cannot be read"))
     return found
 
 
 def answer(subject: Subject, folds: list[Comparison], final: list[Comparison]) -> str:
-    """What came out, for somebody who reads no further."""
+    """Return the result of the study in a few sentences.
+
+    Args:
+        folds: the comparison over folds; may be empty.
+        final: the comparison on the test split; may be empty.
+    """
     stored = subject.stored
     best = stored.best
     if best is None:
         return _not_yet(stored)
     sentences = [_of_front(stored) if len(stored.objectives) > 1 else _of_best(subject, best)]
-    for compared, what in ((folds, "Over {} folds"), (final, "On the test split, read once, with {} seeds")):
+    for compared, what in ((folds, "Over {} folds,"), (final, "On the test split, read once, with {} seeds,")):
         own = next((one for one in compared if one.trial == best.number and not math.isnan(one.mean)), None)
         if own is None:
             own = next((one for one in compared if not math.isnan(one.mean)), None)
@@ -71,7 +76,7 @@ def answer(subject: Subject, folds: list[Comparison], final: list[Comparison]) -
     running = count(stored)["running"]
     if running:
         sentences.append(
-            f"The search is not over: {running} {'trial has' if running == 1 else 'trials have'} not ended."
+            f"The search is not finished: {running} {'trial is' if running == 1 else 'trials are'} still running."
         )
     return " ".join(sentences)
 
@@ -79,14 +84,14 @@ def answer(subject: Subject, folds: list[Comparison], final: list[Comparison]) -
 def _of_best(subject: Subject, best: FrozenTrial) -> str:
     stored, name = subject.stored, subject.stored.objective
     value, chance, row = _number(best, name), subject.chance().get(name), stored.best_paper_row
-    how = ", by its mean over folds," if StudyRecord(stored.study).best_by_mean is not None else ""
-    said = f"On the validation split {label(best)} is{how} the best of {len(stored.trials)}, with"
-    said += f" {spoken(name)} {_percent(value)}"
+    how = " by its mean over folds" if StudyRecord(stored.study).best_by_mean is not None else ""
+    said = f"The best of {len(stored.trials)} trials{how} is {label(best)},"
+    said += f" with {spoken(name)} {_percent(value)} on the validation split"
     if row is not None and row.number != best.number:
-        said += f"; the best of the papers' rows, {TrialRecord(row).baseline.removeprefix('paper ')}"
+        said += f". The best paper row, {TrialRecord(row).baseline.removeprefix('paper ')},"
         said += f" trained on the same data at the same scale, has {_percent(_number(row, name))}"
     elif row is not None:
-        said += ", and is itself a row of a paper"
+        said += ". It is itself a row of a paper"
     return f"{said}. Chance is {_percent(chance)}." if chance is not None else f"{said}."
 
 
@@ -101,10 +106,10 @@ def _of_front(stored: StoredStudy) -> str:
         for trial in (first, last)
     ]
     if len(best) == 1:
-        return f"Of {len(stored.trials)} trials one is as good as any in all: {label(first)} with {ends[0]}."
+        return f"The Pareto front of {len(stored.trials)} trials is one trial: {label(first)} with {ends[0]}."
     return (
-        f"Of {len(stored.trials)} trials {len(best)} are compromises that nothing beats, from {label(first)} with"
-        f" {ends[0]} to {label(last)} with {ends[1]}."
+        f"The Pareto front of {len(stored.trials)} trials has {len(best)} trials, from {label(first)} with {ends[0]} to"
+        f" {label(last)} with {ends[1]}."
     )
 
 
@@ -114,25 +119,23 @@ def _of_comparison(own: Comparison, where: str, compared: list[Comparison]) -> s
     row = next((one for one in compared if one.name == own.reference), None)
     if row is None or own.test is None or not own.test.num_pairs:
         return f"{said}."
-    return (
-        f"{said}, {own.reference} {100 * row.mean:.2f} %; the paired test of the difference gives p = {own.test.p:.3g}."
-    )
+    return f"{said}, and {own.reference} has {100 * row.mean:.2f} % (paired test: p = {own.test.p:.3g})."
 
 
 def _not_yet(stored: StoredStudy) -> str:
     number = count(stored)
     if not stored.trials:
-        return "No trial has begun yet."
+        return "No trial has started yet."
     states = ", ".join(f"{num} {name}" for name, num in number.items() if num)
-    return f"No trial is complete yet: of {len(stored.trials)} begun there are {states}."
+    return f"No trial is complete yet. Started: {len(stored.trials)} ({states})."
 
 
 def _number(trial: FrozenTrial | None, name: str) -> float | None:
-    """The objective that a trial ended with."""
+    """Return the objective of a trial, or None if it has none."""
     if trial is None:
         return None
     return trial.values[0] if trial.state == TrialState.COMPLETE else value_of(trial, name)
 
 
 def _percent(value: float | None) -> str:
-    return "not known" if value is None else f"{cell('mAP', value)} %"
+    return "unknown" if value is None else f"{cell('mAP', value)} %"

@@ -1,4 +1,4 @@
-"""What a report says, in the order in which it is read; how it looks is the templates' business."""
+"""The content of a report, which the templates render."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ if TYPE_CHECKING:
     from platform.figures.figure import Figure
 
 SPOKEN_COSTS = {"num_parameters": "parameters", "gpu_mb": "GPU memory", "ms_per_image": "time per image"}
-NOTHING = "\N{EN DASH}"  # in a cell that has no value
+NOTHING = "\N{EN DASH}"  # an empty cell
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Cells as they are read; the first of each row is its heading."""
+    """A table of formatted cells; the first cell of each row is its heading."""
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     notes: Sequence[str] = ()
-    folded: bool = False  # closed until it is asked for
+    folded: bool = False  # collapsed until the reader opens it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A part of the report under a heading of its own."""
+    """A section of the report."""
 
     title: str
     says: Sequence[str] = ()
     tables: Sequence[Table] = ()
-    commands: Sequence[tuple[str, str]] = ()  # each with what it does
+    commands: Sequence[tuple[str, str]] = ()  # what each does, and the command
     figures: Sequence[Figure] = ()
 
     @property
     def anchor(self) -> str:
-        """Where links lead."""
+        """The section's ID in the page."""
         return "".join(letter if letter.isalnum() else "-" for letter in self.title.lower())
 
 
@@ -50,28 +50,28 @@ class Content:
     """A whole report."""
 
     study: str
-    about: str  # of what kind the search is
-    answer: str  # in a sentence or two
-    headline: Sequence[tuple[str, str, str]]  # what, how much, of what
+    about: str  # the space, the scale and the objective
+    answer: str  # the result in a few sentences
+    headline: Sequence[tuple[str, str, str]]  # the name, value and remark of each main number
     sections: Sequence[Section]
-    missing: Sequence[str]  # what is not in it, and why
+    missing: Sequence[str]  # what the report lacks, and why
 
     @property
     def figures(self) -> list[Figure]:
-        """Those of all sections."""
+        """The figures of all sections."""
         return [figure for section in self.sections for figure in section.figures]
 
 
 def spoken(name: str) -> str:
-    """A metric or a cost as it is called in a sentence."""
+    """Return the name of a metric or a cost in a sentence."""
     return {**COLUMNS, **SPOKEN_COSTS}.get(name, name).removesuffix(" %")
 
 
 def heading(name: str) -> str:
-    """A metric or a cost over a column."""
+    """Return the name of a metric or a cost as a column heading, with its unit."""
     return name if name in COSTS else COLUMNS.get(name, f"{name} %")
 
 
 def cell(name: str, value: float | None) -> str:
-    """A value under its heading, or a dash where there is none."""
+    """Format a value of a metric or a cost; a dash if it is None or NaN."""
     return NOTHING if value is None or math.isnan(value) else lines.cell(name, value)

@@ -1,4 +1,4 @@
-"""How the search went: what was ended and why, what it cost, what it ran on, and every trial in a line."""
+"""The sections about the course of a search: pruned and failed trials, cost, environment, and all trials."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from platform.stored_study import StoredStudy, count, num_epochs, value_of
 from platform.trial_record import TrialRecord
 from shards_tools.manifest import Manifest
 
-NOT_WORKS = ("classes", "identities")  # layouts whose images are told apart by these
+NOT_WORKS = ("classes", "identities")  # layouts with these in place of works
 MOST_REASONS = 20
 MOST_NUMBERS = 12
 
 
 def ended_section(stored: StoredStudy) -> Section:
-    """Why trials were ended before their last epoch, or failed."""
+    """Return the section that groups pruned and failed trials by the reason."""
     by_reason: dict[tuple[str, str], list[FrozenTrial]] = defaultdict(list)
     for trial in stored.trials:
         if trial.state in (TrialState.PRUNED, TrialState.FAIL):
             state = "pruned" if trial.state == TrialState.PRUNED else "failed"
-            by_reason[state, TrialRecord(trial).reason or "no reason given"].append(trial)
+            by_reason[state, TrialRecord(trial).reason or "no reason recorded"].append(trial)
     entries = sorted(by_reason.items(), key=lambda entry: -len(entry[1]))
     name = stored.objective
     rows = [
@@ -32,17 +32,16 @@ def ended_section(stored: StoredStudy) -> Section:
         for (state, reason), trials in entries[:MOST_REASONS]
     ]
     left_out = len(entries) - len(rows)
-    notes = [f"{left_out} more reasons stand in trials.csv."] if left_out > 0 else []
+    notes = [f"{left_out} more reasons are listed in trials.csv."] if left_out > 0 else []
+    title = "Pruned and failed trials"
     if not rows:
-        return Section(title="What was ended early", says=["No trial was ended before its last epoch."])
-    columns = ["reason", "state", "how many", "trials", f"their best {spoken(name)}{'' if name in COSTS else ' %'}"]
-    return Section(
-        title="What was ended early", tables=[Table(title="Reasons", columns=columns, rows=rows, notes=notes)]
-    )
+        return Section(title=title, says=["No trial was pruned or failed."])
+    columns = ["reason", "state", "count", "trials", f"their best {spoken(name)}{'' if name in COSTS else ' %'}"]
+    return Section(title=title, tables=[Table(title="Reasons", columns=columns, rows=rows, notes=notes)])
 
 
 def cost_section(subject: Subject) -> Section:
-    """Hours, epochs, and what pruning saved."""
+    """Return the section with the hours and epochs that the search took, and the epochs that pruning saved."""
     stored, trials = subject.stored, subject.stored.trials
     ended = count(stored)
     spent = sum(num_epochs(trial) for trial in trials)
@@ -52,42 +51,42 @@ def cost_section(subject: Subject) -> Section:
     hours = _seconds(trials) / 3600
     rows = [
         ("trials", ", ".join(f"{number} {state}" for state, number in ended.items() if number) or "none"),
-        ("hours of trials", f"{hours:.2f}"),
+        ("trial hours", f"{hours:.2f}"),
     ]
     if parts:
-        rows.append(("hours of trainings on folds and of finalists", f"{_seconds(parts) / 3600:.2f}"))
+        rows.append(("hours of trainings on further folds and of finalists", f"{_seconds(parts) / 3600:.2f}"))
     gpus = stored.last_start.get("gpus_per_trial", 0)
     if gpus:
-        rows.append(("hours of GPUs", f"{(hours + _seconds(parts) / 3600) * gpus:.2f}"))
-    rows.append(("from first start to last end", _span(trials)))
+        rows.append(("GPU hours", f"{(hours + _seconds(parts) / 3600) * gpus:.2f}"))
+    rows.append(("time from first start to last end", _span(trials)))
     rows.append(("epochs trained", str(spent)))
     if pruned:
-        rows.append(("epochs that pruning saved", f"{saved}, {100 * saved / (saved + spent):.0f} % of all, at most"))
-    notes = ["A trial's hours are those of its epochs; trials that ran beside one another shared the machine."]
-    return Section(title="What it cost", tables=[Table(title="Cost", columns=("", ""), rows=rows, notes=notes)])
+        rows.append(("epochs saved by pruning", f"at most {saved}, {100 * saved / (saved + spent):.0f} % of all"))
+    notes = ["The hours of a trial are the sum over its epochs. Trials that ran at the same time shared the machine."]
+    return Section(title="Cost", tables=[Table(title="Hours and epochs", columns=("", ""), rows=rows, notes=notes)])
 
 
 def environment_section(subject: Subject) -> Section:
-    """What the search is, and the machine and the versions of its last start."""
+    """Return the section with the options and data of the search, and the machine and versions of its last start."""
     stored = subject.stored
     start = stored.last_start
     what = {name: value for name, value in stored.search.items() if name not in ("distributions", "data")}
     rows = [(name, str(value)) for name, value in what.items() if value is not None]
-    data = subject.data or "not known"
-    rows += [("data", data), ("fingerprint of the data", stored.search["data"])]
+    data = subject.data or "unknown"
+    rows += [("data", data), ("data fingerprint", stored.search["data"])]
     if subject.manifest is not None:
-        rows.append(("size of the data", _size(subject.manifest)))
+        rows.append(("data size", _size(subject.manifest)))
     tables = [Table(title="The search", columns=("", ""), rows=rows)]
     versions = start.get("environment", {})
     if versions:
         machine = [(name, str(value)) for name, value in versions.items()]
-        tables.append(Table(title="The machine and versions of its last start", columns=("", ""), rows=machine))
-    says = [] if versions else ["The study does not say on what it ran: an earlier version wrote it."]
+        tables.append(Table(title="Machine and versions of the last start", columns=("", ""), rows=machine))
+    says = [] if versions else ["The machine and versions are unknown, because an earlier version wrote the study."]
     return Section(title="Search and environment", says=says, tables=tables)
 
 
 def trials_section(stored: StoredStudy) -> Section:
-    """Every trial in a line."""
+    """Return the section that lists all trials."""
     names = [*stored.objectives]
     rows = []
     for trial in stored.trials:
@@ -98,11 +97,11 @@ def trials_section(stored: StoredStudy) -> Section:
             (str(trial.number), trial.state.name.lower(), *metrics, str(num_epochs(trial)), f"{seconds:.0f}", note)
         )
     columns = ("trial", "state", *map(heading, names), "epochs", "seconds", "note")
-    table = Table(title=f"All {len(rows)} trials", columns=columns, rows=rows, folded=True)
+    table = Table(title=f"{len(rows)} trials", columns=columns, rows=rows, folded=True)
     return Section(
-        title="Every trial",
+        title="All trials",
         tables=[table] if rows else [],
-        says=["trials.csv has the settings and all metrics of each, too."],
+        says=["trials.csv also has the settings and all metrics of each trial."],
     )
 
 

@@ -1,4 +1,4 @@
-"""Puts a report together: its sections in the order in which they are read."""
+"""Collect the sections of a report, in their order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WENT = ("learning_curves", "history", "timeline")
 
 
 def gather(subject: Subject) -> Content:
-    """The report of a study, whatever of it there is."""
+    """Return the report of a study; parts that the study or its data do not support are left out."""
     stored = subject.stored
     folds, final = folds_of(subject), finalists_of(subject)
     figures = {figure.name: figure for figure in figures_of_study(stored)}
@@ -60,7 +60,7 @@ def _about(stored: StoredStudy) -> str:
 
 
 def _front(figures: dict[str, Figure]) -> Section | None:
-    return _of("The front", _taken(figures, "front"))
+    return _of("Pareto front", _taken(figures, "front"))
 
 
 def _of(title: str, figures: list[Figure]) -> Section | None:

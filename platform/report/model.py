@@ -1,4 +1,4 @@
-"""What the best model does with the images: on validation, and on the test split once its finalists have been there."""
+"""The sections about the best model on the validation split and the best finalist on the test split."""
 
 from __future__ import annotations
 
@@ -25,32 +25,36 @@ from trainables.verification import ASKED, count_split, measure
 
 
 def model_sections(subject: Subject, final: Sequence[Comparison]) -> tuple[list[Section], list[str]]:
-    """A section for each split, and why there is none where it is missing."""
+    """Return a section for each split whose figures can be made, and the reasons for missing ones.
+
+    Args:
+        final: the finalists on the test split, the best first; empty if the test split has not been read.
+    """
     best = subject.stored.best
     if best is None or subject.manifest is None:
         return [], []
-    wanted = [("val", f"{label(best)}, on the validation split", TrialRecord(best).checkpoint)]
+    wanted = [("val", f"{label(best)} on the validation split", TrialRecord(best).checkpoint)]
     tested = next((one for one in final if not math.isnan(one.mean)), None)
     if tested is not None:
-        wanted += [("test", f"{tested.name}, on the test split", place) for place in _first_seed(subject, tested.trial)]
+        wanted += [("test", f"{tested.name} on the test split", place) for place in _first_seed(subject, tested.trial)]
     sections, missing = [], []
     for split, what, place in wanted:
-        say(f"Figures of {what} ...")
+        say(f"Making the figures of {what} ...")
         try:
             with fetched(place, ASKED) as checkpoint:
                 figures = figures_of_model(checkpoint, subject.manifest, split=split, fold=None)
                 if split == "test":
                     figures += _of_pairs(checkpoint, subject.manifest)
         except Error as reason:
-            missing.append(f"There are no figures of {what}: {reason}")
+            missing.append(f"Figures of {what} are missing: {reason}")
             continue
-        title = "The best model on validation" if split == "val" else "The best finalist on the test split"
+        title = "Best model on the validation split" if split == "val" else "Best finalist on the test split"
         sections.append(Section(title=title, says=[f"{what[0].upper()}{what[1:]}."], figures=_named(figures, split)))
     return sections, missing
 
 
 def _first_seed(subject: Subject, number: int) -> list[str]:
-    """The checkpoint of a finalist's first seed; empty where none was trained to its end."""
+    """Return the checkpoint of a finalist's first seed as a list; empty if no seed has completed."""
     own = {
         TrialRecord(trial).training["seed"]: str(TrialRecord(trial).checkpoint)
         for trial in subject.stored.final_trainings
@@ -60,17 +64,17 @@ def _first_seed(subject: Subject, number: int) -> list[str]:
 
 
 def _of_pairs(checkpoint: Path, manifest: Manifest) -> list[Figure]:
-    """Whether two pictures are from one work, by thresholds of the validation split; none of classes."""
+    """Return the verification figure, with thresholds from the validation split; empty for classes."""
     if manifest.layout == "classes":
         return []
     try:
         counts, _, _ = count_split(checkpoint, manifest, split="test")
         return [verification_figure(measure(checkpoint, manifest), counts)]
     except Error as reason:
-        say(f"left out of the figures of {checkpoint} on test: {reason}")
+        say(f"Omitted from the test figures of {checkpoint}: {reason}")
         return []
 
 
 def _named(figures: Sequence[Figure], split: str) -> list[Figure]:
-    """The figures with names of their own, so that those of both splits lie in one folder."""
+    """Prefix the names of figures with the split, because the files of both splits are in one folder."""
     return [replace(figure, name=f"{split}_{figure.name}") for figure in figures]

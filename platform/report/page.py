@@ -1,6 +1,6 @@
-"""The report as files: a page that needs no network, text, figures for print, and a page of figures to explore.
+"""Write the files of a report: a self-contained web page, text, figures for print, and a page of interactive figures.
 
-Names and messages in a study are strangers' text: Jinja writes them as text, and the page allows no script.
+Names and messages in a study are untrusted: Jinja escapes them, and the page's policy forbids scripts.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from platform.report.content import Content
 from platform.report.trials_csv import trials_csv
 from platform.stored_study import StoredStudy
 
-SMALLEST_REM_PER_INCH = 4.7  # type of 8 points is then 8 pixels high
-PHOTOGRAPH = "<image"  # in a drawing: pixels, which are embedded once and as such
+SMALLEST_REM_PER_INCH = 4.7  # an 8-point font is then 8 pixels high
+PHOTOGRAPH = "<image"  # in the SVG of a figure with pixels, which is embedded as one image
 
 
 def write_report(folder: Path, content: Content, stored: StoredStudy) -> None:
-    """Fill the folder."""
+    """Write all files of a report to an empty folder."""
     pages = _templates()
-    for figure in content.figures:  # the layout, which takes most of the time, is the same for screen and print
+    for figure in content.figures:  # compute the layout, the slowest part, once for all formats
         figure.drawn.draw_without_rendering()
         figure.drawn.set_layout_engine("none")
     (folder / "index.html").write_text(pages.get_template("page.html.jinja").render(report=content), encoding="utf-8")
@@ -60,32 +60,32 @@ def _templates() -> jinja2.Environment:
 
 
 def drawing(figure: Figure) -> str:
-    """The figure to stand in the page: its lines as SVG, or a photograph as pixels on white."""
+    """Return the HTML of a figure: SVG, or a WebP image on white if it has pixels."""
     says, width = html.escape(figure.says), _width(figure)
     svg = figure.as_svg()
     if PHOTOGRAPH in svg:
         pixels = base64.b64encode(_webp(figure)).decode()
         return f'<img src="data:image/webp;base64,{pixels}" alt="{says}" style="{width}">'
-    # Ids are a page's own; those of two drawings may be the same.
+    # Two figures may use the same IDs, which must be unique within a page.
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{figure.name}-", svg)
     return svg.replace("<svg", f'<svg role="img" aria-label="{says}" style="{width}"', 1)
 
 
 def _width(figure: Figure) -> str:
-    """As wide in the page as in print, but never too small to be read."""
+    """Return the CSS width of a figure: the same share of the page as in print, but at least readable."""
     inches = float(figure.drawn.get_figwidth())
     return f"width:max({100 * inches / FULL_WIDTH:.0f}%,{SMALLEST_REM_PER_INCH * inches:.0f}rem)"
 
 
 def _webp(figure: Figure) -> bytes:
-    """The drawing as pixels on white, in a fifth of the bytes of PNG."""
+    """Render a figure on white as WebP, which takes a fifth of the bytes of PNG."""
     content = io.BytesIO()
     Image.open(io.BytesIO(figure.as_png())).convert("RGB").save(content, "webp", quality=85)
     return content.getvalue()
 
 
 def chart(figure: Figure) -> str:
-    """The figure to explore, without Plotly's script."""
+    """Return the HTML of the interactive version of a figure, without Plotly's script."""
     assert figure.explore is not None
     text: str = figure.explore.to_html(
         full_html=False, include_plotlyjs=False, div_id=f"explore-{figure.name}", config={"responsive": True}
@@ -94,5 +94,5 @@ def chart(figure: Figure) -> str:
 
 
 def markdown_text(text: object) -> str:
-    """Text within a line or a cell of Markdown, which means nothing to it."""
+    """Escape text for a line or a table cell of Markdown."""
     return re.sub(r"([\\`*_{}\[\]<>|#$~])", r"\\\1", " ".join(str(text).split()))

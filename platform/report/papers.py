@@ -1,4 +1,4 @@
-"""The papers' rows: what was measured here beside what is printed there."""
+"""The section that compares the paper rows as measured here with the numbers in the papers."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from trainables.metric_names import COLUMNS
 from trainables.recipes.printed import printed_numbers
 
 TINY = (
-    "At tiny scale the networks are narrow, shallow and briefly trained: the printed numbers say which row it is. Their"
-    " size is not meant to be compared, only the rows measured here with one another."
+    "At tiny scale the networks are narrow, shallow and briefly trained. Compare the rows measured here only with one"
+    " another; the papers' numbers only identify the rows."
 )
 PAPER = (
-    "The printed numbers hold for the paper's own data and protocol, of LSASRD the mean of five folds; what is measured"
-    " here holds for this study's data and validation split."
+    "The papers' numbers are for their own data and protocol (LSASRD: the mean of five folds). The numbers here are for"
+    " this study's data and validation split."
 )
 
 
-# The table that prints the rows of a space, and its own names of rows where the space has others.
+# The published table with the rows of each space, and rows that are in another table or have another name there.
 TABLES = {
     "transreid": "LSASRD Table 5",
     "agw": "LSASRD Table 4",
@@ -37,7 +37,7 @@ ELSEWHERE = {
 
 
 def printed_row(space: str, row: str) -> tuple[str, dict[str, float]]:
-    """The table that prints a row of a space, and its numbers as fractions; both empty where no paper does."""
+    """Return the published table with a row of a space, and its numbers as fractions; both empty if there is none."""
     name = row.removeprefix("paper ")
     table, own = ELSEWHERE.get((space, name), (TABLES.get(space, ""), name))
     numbers = printed_numbers(table, own)
@@ -45,7 +45,7 @@ def printed_row(space: str, row: str) -> tuple[str, dict[str, float]]:
 
 
 def papers_section(subject: Subject) -> Section | None:
-    """The rows of the papers with both numbers; None where the space has no such row, or none has a value."""
+    """Return the section with the paper rows, or None if the space has none, or none has a value."""
     stored = subject.stored
     rows = [trial for trial in stored.baselines if TrialRecord(trial).is_paper_row]
     if not rows:
@@ -56,7 +56,7 @@ def papers_section(subject: Subject) -> Section | None:
     told = {name for _, numbers in printed.values() for name in numbers}
     columns = ["row", "trial"]
     for name in names:
-        columns += [f"{heading(name)} here", f"{heading(name)} printed"] if name in told else [f"{heading(name)} here"]
+        columns += [f"{heading(name)} here", f"{heading(name)} in paper"] if name in told else [f"{heading(name)} here"]
     lines = []
     for trial in rows:
         table, numbers = printed[trial.number]
@@ -71,13 +71,13 @@ def papers_section(subject: Subject) -> Section | None:
         for name in names:
             line += [cell(name, values.get(name))] + ([NOTHING] if name in told else [])
         lines.append((*line, NOTHING))
-    notes = [TINY if stored.search["scale"] == "tiny" else PAPER] if told else ["No paper prints these rows' numbers."]
+    notes = [TINY if stored.search["scale"] == "tiny" else PAPER] if told else ["These rows are in no paper's tables."]
     return Section(
-        title="Beside the papers",
-        tables=[Table(title="The papers' rows", columns=[*columns, "printed in"], rows=lines, notes=notes)],
+        title="Compared with the papers",
+        tables=[Table(title="Paper rows", columns=[*columns, "table"], rows=lines, notes=notes)],
     )
 
 
 def _metrics(stored: StoredStudy, told: set[str]) -> list[str]:
-    """The objective and what the papers print, in the papers' order."""
+    """Return the objectives and the metrics of the papers, in the papers' order."""
     return [name for name in COLUMNS if name in told or name in stored.objectives]

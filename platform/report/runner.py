@@ -1,4 +1,4 @@
-"""Lists the studies of a database, or writes the report of one."""
+"""List the studies of a database, or write the report of one."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def run_report(options: argparse.Namespace) -> None:
-    """Do what the command line asks for.
+    """Run the parsed command line of `platform.report`.
 
     Raises:
-        Error: there is no such study, or its report cannot be written.
+        Error: the study does not exist, or its report cannot be written.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     load_plugins(options.import_, accept_changed_code=options.accept_changed_code)
@@ -31,7 +31,7 @@ def run_report(options: argparse.Namespace) -> None:
     if options.list:
         shown: dict[str, Any] = {"studies": [_line(StoredStudy(study=study)) for study in searches(storage, url)]}
     else:
-        # Here, because they import torch and matplotlib, which takes seconds.
+        # Imported here, because they import torch and matplotlib, which takes seconds.
         from platform.report.answer import main_numbers
         from platform.report.gather import gather
         from platform.report.page import write_report
@@ -43,7 +43,7 @@ def run_report(options: argparse.Namespace) -> None:
         content = gather(subject)
         build_new(options.out, lambda folder: write_report(folder, content, stored))
         say(content.answer)
-        say(f"The report: {options.out / 'index.html'}")
+        say(f"Wrote the report to {options.out / 'index.html'}")
         tracking = options.tracking or _local_store(options.runs)
         sent = upload(tracking, stored.name, options.out) if tracking else None
         shown = {**_written(options.out, content), **main_numbers(subject), "mlflow_run_id": sent}
@@ -52,7 +52,7 @@ def run_report(options: argparse.Namespace) -> None:
 
 
 def _line(stored: StoredStudy) -> dict[str, Any]:
-    """A study of the list, which is said, too."""
+    """Print the line of a study in the list and return it for `--json`."""
     name, best, trials = stored.objective, stored.best, count(stored)
     value = best.values[0] if best else None
     states = ", ".join(f"{number} {state}" for state, number in trials.items() if number) or "no trials"
@@ -64,7 +64,7 @@ def _line(stored: StoredStudy) -> dict[str, Any]:
 
 
 def _written(out: Path, content: Content) -> dict[str, Any]:
-    """Where everything is."""
+    """Return the paths of a report's files and the names of its figures, for `--json`."""
     explore = out / "explore.html"
     return {
         "study": content.study,

@@ -1,4 +1,4 @@
-"""The best settings beside those of the rows set by hand, and the commands that make them again."""
+"""The section with the best settings, those of the baselines, and the commands that reproduce them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_OF_FRONT = 4
 
 
 def settings_section(subject: Subject) -> Section:
-    """The settings of the best, of several objectives of the front, each beside the rows'."""
+    """Return the section with the settings of the best trial, or of the Pareto front, next to the baselines."""
     stored = subject.stored
     best = stored.best
     several = len(stored.objectives) > 1
@@ -36,7 +36,7 @@ def settings_section(subject: Subject) -> Section:
             (name, *(setting(trial.params[name]) if name in trial.params else NOTHING for trial in shown))
             for name in names
         ],
-        notes=[f"{NOTHING}: not asked for with the other settings."] if _has_gaps(shown) else [],
+        notes=[f"{NOTHING}: not used with the other settings."] if _has_gaps(shown) else [],
     )
     return Section(
         title="Best settings",
@@ -47,7 +47,11 @@ def settings_section(subject: Subject) -> Section:
 
 
 def commands(subject: Subject) -> list[tuple[str, str]]:
-    """What trains the best again, evaluates it, and goes on with the search."""
+    """Return commands that train the best settings again, evaluate their checkpoint and resume the search.
+
+    Returns:
+        What each command does, and the command.
+    """
     best, data = subject.stored.best, subject.data or "SHARDS"
     found: list[tuple[str, str]] = []
     if best is not None:
@@ -56,25 +60,25 @@ def commands(subject: Subject) -> list[tuple[str, str]]:
             with fetched(place, [INFO_NAME]) as checkpoint:
                 info = read_info(checkpoint)
         except Error:
-            pass  # its weights are not shown either, and that is said there
+            pass  # the report names the unreadable checkpoint where the figures of the model are missing
         else:
             found.append(("Train the best settings again", in_lines(_training(info, data))))
             evaluate = ["python", "-m", "platform.evaluate", place, "--data", data]
-            found.append(("Evaluate its checkpoint", in_lines(evaluate)))
+            found.append(("Evaluate the best checkpoint", in_lines(evaluate)))
     if "command" in subject.stored.last_start:
-        found.append(("Go on with the search", in_lines(shlex.split(subject.stored.last_start["command"]))))
+        found.append(("Resume the search", in_lines(shlex.split(subject.stored.last_start["command"]))))
     return found
 
 
 def in_lines(words: list[str]) -> str:
-    """A command for a shell, each option on a line of its own."""
+    """Return a shell command with each option on its own line."""
     return "".join(
         f" \\\n  {shlex.quote(word)}" if word.startswith("--") else f" {shlex.quote(word)}" for word in words
     )[1:]
 
 
 def _training(info: CheckpointInfo, data: str) -> list[str]:
-    """The command of one training with the checkpoint's settings."""
+    """Return the command of one training with the checkpoint's settings."""
     recipe = info.recipe
     usual = settings_of(get_recipe(recipe.name))
     changed = [f"{key}={_as_set(value)}" for key, value in settings_of(recipe).items() if value != usual[key]]
@@ -84,7 +88,7 @@ def _training(info: CheckpointInfo, data: str) -> list[str]:
 
 
 def _as_set(value: object) -> str:
-    """A value as `--set` reads it, with all its digits."""
+    """Return a value in the notation of `--set`, with all its digits."""
     if value is None or isinstance(value, bool):
         return setting(value)
     return ",".join(map(repr, value)) if isinstance(value, tuple) else str(value)

@@ -1,4 +1,4 @@
-"""The candidates over folds and the finalists on the test split, with mean, deviation and the exact paired test."""
+"""The section with the candidates over folds and the finalists on the test split, and the exact paired test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from platform.report.subject import Subject
 
 
 def folds_of(subject: Subject) -> list[Comparison]:
-    """The candidates over the folds, the best mean first; empty where the search has not gone there."""
+    """Return the candidates over the folds, the best mean first; empty if there are none yet."""
     stored = subject.stored
     if not stored.candidates:
         return []
@@ -31,7 +31,7 @@ def folds_of(subject: Subject) -> list[Comparison]:
 
 
 def finalists_of(subject: Subject) -> list[Comparison]:
-    """The finalists on the test split; empty as long as it has not been read."""
+    """Return the finalists on the test split; empty until it has been read."""
     stored = subject.stored
     elected = stored.elected
     if not elected or not stored.test_metrics:
@@ -50,22 +50,22 @@ def finalists_of(subject: Subject) -> list[Comparison]:
 
 
 def metric_of_test(subject: Subject) -> str:
-    """What the finalists are compared by: the objective, or what the test split has in its place."""
+    """Return the metric that compares the finalists: the objective, or its substitute on the test split."""
     scores = next(iter(subject.stored.test_metrics.values()))
     return subject.stored.objective if subject.stored.objective in scores else str(next(iter(scores)))
 
 
 def stages_section(subject: Subject, folds: list[Comparison], final: list[Comparison]) -> Section | None:
-    """Both tables; None where the search has neither."""
+    """Return the section with both tables, or None if the search has neither."""
     tables, says = [], []
     if folds:
         title = f"Folds 0 to {subject.folds - 1}, the validation split of each: {spoken(subject.stored.objective)} %"
-        tables.append(_table(title, "fold", folds, "the folds that the search did not choose by"))
+        tables.append(_table(title, "fold", folds, "the folds that were not used for selection"))
     if final:
         title = f"Test split, read once: {spoken(metric_of_test(subject))} %"
         tables.append(_table(title, "seed", final, "seeds"))
     elif subject.stored.elected:
-        says.append("The finalists are not all trained: the test split is locked until they are.")
+        says.append("The test split is locked until all finalists are trained.")
     return Section(title="Folds and finalists", says=says, tables=tables) if tables or says else None
 
 

@@ -1,4 +1,4 @@
-"""What a report is written from: the study, and what its data say where they can be read."""
+"""The input of a report: the stored study, and the manifest of its data if it can be read."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ class Subject:
     """A study and its data."""
 
     stored: StoredStudy
-    data: str | None  # address of the shards; None: the study does not say, and nobody else did
+    data: str | None  # the address of the shards; None if it is unknown
     manifest: Manifest | None = field(repr=False)
     why_no_manifest: str = ""
 
     @property
     def folds(self) -> int:
-        """How many folds its best trials have gone to."""
+        """The number of folds on which the best trials were trained."""
         return StudyRecord(self.stored.study).folds
 
     def chance(self, fold: int | None = None) -> Mapping[str, float]:
-        """What random features give on validation, by metric; empty where that is not known.
+        """Return the metrics of random features on the validation split; empty if they are unknown.
 
         Args:
-            fold: None: the one that the search validates on.
+            fold: None: the fold that the search validates on.
         """
         start, own = self.stored.last_start, self.stored.search["fold"]
         fold = own if fold is None else fold
@@ -48,11 +48,11 @@ class Subject:
         return {} if self.manifest is None else Evaluation(self.manifest, "val", fold).chance()
 
     def chance_over_folds(self, name: str) -> float:
-        """Mean over the folds; NaN where that is not known."""
+        """Return the chance level of a metric as a mean over the folds; NaN if it is unknown."""
         return float(np.mean([self.chance(fold).get(name, math.nan) for fold in range(self.folds)]))
 
     def chance_of_test(self, name: str) -> float:
-        """On the test split; NaN where that is not known."""
+        """Return the chance level of a metric on the test split; NaN if it is unknown."""
         remembered = self.stored.last_start.get("chance_test")
         if remembered is None and self.manifest is not None:
             remembered = Evaluation(self.manifest, "test", self.stored.search["fold"]).chance()
@@ -60,25 +60,32 @@ class Subject:
 
 
 def subject_of(stored: StoredStudy, data: str | None) -> Subject:
-    """The study with the data at `data`, or where it remembers them; Error where `data` are others, or not there."""
+    """Return a study with the manifest of its data, or with the reason why that cannot be read.
+
+    Args:
+        data: the address of the shards; None: the address that the study recorded.
+
+    Raises:
+        Error: the shards at `data` cannot be read, or are not those of the study.
+    """
     address = data or stored.last_start.get("data")
     if address is None:
-        why = "This study does not say where its data lie: name them with --data SHARDS."
+        why = "The study does not record the address of its data. Pass it with --data SHARDS."
         return Subject(stored=stored, data=None, manifest=None, why_no_manifest=why)
     try:
         manifest = read_manifest(address)
     except Error as reason:
         if data is not None:
             raise
-        why = f"The data that the study remembers cannot be read: {reason} Or name them with --data SHARDS."
+        why = f"The data of the study cannot be read: {reason} Or pass their address with --data SHARDS."
         return Subject(stored=stored, data=address, manifest=None, why_no_manifest=why)
     if manifest.fingerprint != stored.search["data"]:
         if data is not None:
             raise Error(
-                f"--data {data} are other data (fingerprint {manifest.fingerprint[:8]}) than those of study"
-                f" {stored.name} ({stored.search['data'][:8]}). Name the shards that it was searched on."
+                f"--data {data} has fingerprint {manifest.fingerprint[:8]}, but the data of study {stored.name} have"
+                f" {stored.search['data'][:8]}. Pass the shards that the study was started with."
             )
-        why = f"What lies at {address} are other data than the study's. Name them with --data SHARDS."
+        why = f"The data at {address} are not those of the study. Pass their address with --data SHARDS."
         return Subject(stored=stored, data=address, manifest=None, why_no_manifest=why)
     test_fold = kept_test_fold(stored.study)
     if test_fold is not None and manifest.layout == "five-fold":

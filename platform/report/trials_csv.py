@@ -1,4 +1,4 @@
-"""Every trial as a row: state, settings, metrics, epochs, seconds and reason."""
+"""The table `trials.csv`: state, settings, metrics, epochs, seconds and reason of every trial."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FIXED = ("number", "state", "baseline", "started", "ended", "epochs", "seconds",
 
 
 def trials_csv(stored: StoredStudy) -> str:
-    """The table under the names of its columns; `none` is a setting, and empty what a trial was not asked for."""
+    """Return the table as CSV; a parameter that a trial lacks is empty, and a value of None is `none`."""
     trials = stored.trials
     params = list(distributions_of(trials))
     metrics = list(dict.fromkeys(name for trial in trials for name in TrialRecord(trial).metrics))

@@ -1,1 +1,1 @@
-"""Which settings are tried next: samplers by name, and the one of a search that halves."""
+"""Suggest the settings of the next trials: the samplers by name, and our own sampler for successive halving."""

@@ -1,4 +1,4 @@
-"""The sampler of a search that halves: a Gaussian process of the values at one epoch."""
+"""The sampler `rungwise`: Bayesian optimization on the values at one rung of successive halving."""
 
 from __future__ import annotations
 
@@ -21,35 +21,38 @@ from platform.spaces.constraints import is_over
 from platform.spaces.points import Axes, Point, Suggest
 from platform.trial_record import TrialRecord
 
-MIN_RESULTS = 10  # of a rung before it is learned from
-RANDOM_SHARE = 0.2  # of the trials, so that no corner stays unseen for good
-MOST_RESULTS = 100  # that are learned from: the better half, and the latest; the process takes their number cubed
-NUM_ANYWHERE = 500  # candidates
-NUM_NEAR = 30  # candidates near each of the best, at each spread
+MIN_RESULTS = 10  # trials that must have reached a rung before the sampler learns from it
+RANDOM_SHARE = 0.2  # of the trials, so that every part of the space is explored eventually
+MOST_RESULTS = 100  # to learn from: the best and the latest; the fit takes time cubic in their number
+NUM_ANYWHERE = 500  # random candidates
+NUM_NEAR = 30  # candidates near each of the best trials, for each spread
 NUM_BEST = 5
-SPREADS = (0.05, 0.15)  # of a parameter's range
-SMALLEST_SD = 1e-6  # of results, where what is useless is put below them by one
-MOST_REPEATS = 100  # draws of points that were tried before, in a row: the space is exhausted then, or nearly
+SPREADS = (0.05, 0.15)  # standard deviations, as fractions of a parameter's range
+SMALLEST_SD = 1e-6  # of the results; useless trials are placed one standard deviation below the worst result
+MOST_REPEATS = 100  # known points sampled in a row before one is tried again: the space is nearly exhausted
 
-BLAS = ThreadpoolController()  # of the libraries above
+BLAS = ThreadpoolController()  # limits the threads of the libraries imported above
 
-Result = tuple[FrozenTrial, float]  # a trial and its value at a rung, the higher the better
+Result = tuple[FrozenTrial, float]  # a trial and its value at a rung; higher is better
 
 
 class RungwiseSampler(BaseSampler):
-    """Expected improvement by a Gaussian process that learns from one rung of successive halving at a time.
+    """An Optuna sampler that maximizes expected improvement, with a Gaussian process fitted to one rung at a time.
 
-    All values that are compared are of the same epoch: that of the highest rung which `MIN_RESULTS` trials have
-    reached. Trials that could not train, or took too much, count as worse than all there. Those that run are believed
-    to come out as foreseen, so that several at a time spread. Until there is such a rung, and for a share of the
-    trials always, points are random. No point is tried twice as long as there are others.
+    - It compares values of the same epoch: the highest rung that at least `MIN_RESULTS` trials have reached.
+    - Trials that diverged or exceeded a limit rank below every other trial.
+    - Running trials are imputed with their posterior mean (kriging believer), so that parallel suggestions differ.
+    - Until enough trials have reached a rung, and for `RANDOM_SHARE` of all trials, it samples at random.
+    - It does not suggest a point twice unless the space is nearly exhausted.
 
-    Expected improvement: Jones et al. 1998, equation 15. Belief in what runs: the "kriging believer" of Ginsbourger et
-    al. 2010.
+    Expected improvement is equation 15 of Jones et al. 1998; the kriging believer is from Ginsbourger et al. 2010.
+
+    Args:
+        suggest: a function that asks a trial for the parameters of the space.
+        rungs: in epochs, ascending; the last one is the end of a training.
     """
 
     def __init__(self, suggest: Suggest, rungs: Sequence[int], *, seed: int) -> None:
-        """A sampler that learns from `rungs` (epochs, rising), the last of them the end of a training."""
         self._suggest, self._rungs = suggest, tuple(rungs)
         self._rng = np.random.default_rng(seed)
         self._independent = RandomSampler(seed=seed)
@@ -86,14 +89,13 @@ class RungwiseSampler(BaseSampler):
         return point
 
     def _promising(self, study: optuna.Study, trials: Sequence[FrozenTrial], rung: int) -> list[Point]:
-        """Candidates, that of the highest expected improvement at `rung` first."""
+        """Return candidates sorted by their expected improvement at `rung`, the highest first."""
         sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
         values = [(trial, _value_at(trial, rung)) for trial in trials]
         results = _most_telling([(trial, sign * value) for trial, value in values if value is not None])
         candidates = list(self._candidates(results))
-        with BLAS.limit(
-            limits=1
-        ):  # a second thread is no faster on so small matrices, and trainings want its processor
+        # More threads are no faster on small matrices, and would take CPU time from trainings.
+        with BLAS.limit(limits=1):
             order = np.argsort(-_improvement(results, trials, candidates), kind="stable")
         return [candidates[index] for index in order]
 
@@ -102,7 +104,7 @@ class RungwiseSampler(BaseSampler):
         return point
 
     def _highest_rung(self, trials: Sequence[FrozenTrial]) -> int | None:
-        """The highest that enough trials have reached; for the first of all, those that are useless count too."""
+        """Return the highest rung that enough trials have reached, or None; useless trials count for the lowest."""
         num_useless = sum(map(_is_useless, trials))
         for rung in reversed(self._rungs):
             num_results = sum(_value_at(trial, rung) is not None for trial in trials)
@@ -121,7 +123,7 @@ class RungwiseSampler(BaseSampler):
 
 
 def _improvement(results: Sequence[Result], trials: Sequence[FrozenTrial], candidates: Sequence[Point]) -> Array:
-    """How far above the best result each candidate is expected to come out, where it does."""
+    """Return the expected improvement of each candidate over the best result."""
     running = [trial.params for trial in trials if trial.state == TrialState.RUNNING]
     useless = [trial.params for trial in trials if _is_useless(trial)][-MOST_RESULTS:]
     known = [*[trial.params for trial, _ in results], *useless]
@@ -146,16 +148,16 @@ def _distributions(points: Iterable[FrozenTrial | Point]) -> dict[str, BaseDistr
 
 
 def _with_a_floor(values: Array) -> Array:
-    """`values` about their median; those further below it than twice the worst tenth are as bad as that.
+    """Subtract the median of the values and raise outliers to a floor of twice the 10 % quantile.
 
-    How bad the very bad are says nothing of the good, and bends the process between them.
+    Very low values would distort the fit among the good ones.
     """
-    centred = values - np.median(values)
-    return np.maximum(centred, 2 * min(np.quantile(centred, 0.1), 0.0))
+    centered = values - np.median(values)
+    return np.maximum(centered, 2 * min(np.quantile(centered, 0.1), 0.0))
 
 
 def _most_telling(results: list[Result]) -> list[Result]:
-    """At most `MOST_RESULTS`: the best half of so many, and the latest of the rest, in their order."""
+    """Return at most `MOST_RESULTS` results in their order: half are the best, half the latest of the rest."""
     if len(results) <= MOST_RESULTS:
         return results
     half = MOST_RESULTS // 2
@@ -169,7 +171,7 @@ def _best_first(results: Sequence[Result]) -> list[Result]:
 
 
 def _value_at(trial: FrozenTrial, rung: int) -> float | None:
-    """The value of `trial` at epoch `rung`, or at its end where it was trained for fewer epochs."""
+    """Return the value of `trial` at epoch `rung`, its final value if it finished earlier, or None."""
     if is_over(trial):
         return None
     value = trial.intermediate_values.get(rung)
@@ -179,5 +181,5 @@ def _value_at(trial: FrozenTrial, rung: int) -> float | None:
 
 
 def _is_useless(trial: FrozenTrial) -> bool:
-    """Whether `trial` is over a limit, or ended for a reason of its own and not because the pruner said so."""
+    """Return whether `trial` exceeded a limit or ended early for another reason than the pruner's decision."""
     return is_over(trial) or (trial.state == TrialState.PRUNED and TrialRecord(trial).pruned_at is None)

@@ -1,4 +1,4 @@
-"""Which settings are tried next: Optuna's samplers by name, seeded so that an interruption leaves no trace."""
+"""Create the samplers by name, seeded so that a resumed search continues as if it had not been interrupted."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from shards_tools.registry import resolve
 if TYPE_CHECKING:
     from platform.plan import Plan
 
-EARLIEST_SHARE = 0.1  # of the epochs: an earlier rung says too little of the end to be learned from
+EARLIEST_SHARE = 0.1  # of the epochs; earlier rungs predict the final value too poorly to learn from
 
 
 def rungwise(plan: Plan, seed: int) -> BaseSampler:
-    """Return our sampler, which learns from the rungs of halving."""
+    """Return our own sampler, which learns from the rungs of successive halving."""
     learned = [rung for rung in rungs_of(plan) if rung >= EARLIEST_SHARE * plan.longest_epochs]
     return RungwiseSampler(plan.space.suggest, [*learned, plan.longest_epochs], seed=seed)
 
@@ -34,12 +34,12 @@ def tpe(plan: Plan, seed: int) -> BaseSampler:
 
 
 def gaussian_process(plan: Plan, seed: int) -> BaseSampler:
-    """Return Optuna's Gaussian process."""
+    """Return Optuna's Gaussian process sampler."""
     return optuna.samplers.GPSampler(seed=seed)
 
 
 def cma_es(plan: Plan, seed: int) -> BaseSampler:
-    """Return Optuna's CMA-ES."""
+    """Return Optuna's CMA-ES sampler."""
     return optuna.samplers.CmaEsSampler(seed=seed)
 
 
@@ -49,19 +49,22 @@ def at_random(plan: Plan, seed: int) -> BaseSampler:
 
 
 def grid(plan: Plan, seed: int) -> BaseSampler:
-    """Return the grid of the space, in an order given by the study's seed: each trial takes its next point."""
+    """Return a sampler that suggests each point of the space's grid once, shuffled with the study's seed."""
     return StudyGrid(grid_of(plan.space), seed=plan.seed)
 
 
 def quasi_monte_carlo(plan: Plan, seed: int) -> BaseSampler:
-    """Return Optuna's low-discrepancy sequence of the study's seed: each trial takes its next point."""
+    """Return Optuna's quasi-Monte Carlo sampler: each trial takes the next point of one low-discrepancy sequence."""
     return optuna.samplers.QMCSampler(seed=plan.seed)
 
 
 def reseed(study: optuna.Study, plan: Plan, number: int | None = None) -> None:
-    """Give the study its sampler, seeded from (seed, number of the next trial).
+    """Set the study's sampler, seeded with the study's seed and the number of the next trial.
 
-    A study that was interrupted then draws what the undisturbed one would have drawn.
+    An interrupted and resumed study therefore suggests the same settings as an uninterrupted one.
+
+    Args:
+        number: of the next trial; None: look it up in the study.
     """
     if number is None:
         trials = study.get_trials(deepcopy=False)
@@ -69,5 +72,5 @@ def reseed(study: optuna.Study, plan: Plan, number: int | None = None) -> None:
         number = min(waiting, default=len(trials))
     seed = int(np.random.SeedSequence([plan.seed, number]).generate_state(1)[0])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # Optuna's of the sequence
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # about QMCSampler
         study.sampler = resolve(SAMPLERS[plan.sampler].factory)(plan, seed)

@@ -1,1 +1,1 @@
-"""Search spaces: loaded and checked, drawn from, laid out as grids, limited by what a trial may cost, and shown."""
+"""Search spaces: load, validate, sample, grid, constrain and show them."""

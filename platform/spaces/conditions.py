@@ -1,25 +1,30 @@
-"""Which choices lead to a parameter of a space, as random draws tell."""
+"""Infer from random samples of a space which choices make it ask for a parameter."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-Draw = Mapping[str, Any]  # parameter -> value, in the order of asking
-Condition = dict[str, list[Any]]  # parameter -> those of its values that lead on
+Draw = Mapping[str, Any]  # one sample: parameter -> value, in the order in which the space asks for them
+Condition = dict[str, list[Any]]  # parameter -> the values that it must have one of
 
 
 def conditions_of(draws: Sequence[Draw], choices: Mapping[str, Sequence[Any]]) -> dict[str, Condition | None]:
-    """What each parameter is asked after: nothing, all of these choices, or None where no choices tell.
+    """Return the condition under which the space asks for each parameter.
 
     Args:
-        choices: of each categorical parameter, in their order.
+        draws: random samples of the space.
+        choices: the choices of each categorical parameter.
+
+    Returns:
+        Per parameter: the values that earlier parameters must have, empty if the space always asks for it, or None if
+        choices do not explain when it does.
     """
     return {name: _condition_of(name, draws, choices) for name in _in_order_of_asking(draws)}
 
 
 def _in_order_of_asking(draws: Sequence[Draw]) -> list[str]:
-    """All parameters, each after the one that it was first asked after."""
+    """Return the names of all parameters; a name new in a sample is inserted after the one before it there."""
     names: list[str] = []
     for draw in draws:
         place = 0
@@ -31,7 +36,10 @@ def _in_order_of_asking(draws: Sequence[Draw]) -> list[str]:
 
 
 def _condition_of(name: str, draws: Sequence[Draw], choices: Mapping[str, Sequence[Any]]) -> Condition | None:
-    """Choices are added until no draw is left that has them all and lacks the parameter, the most telling first."""
+    """Return the condition of one parameter, built greedily.
+
+    Each step adds the parameter whose values exclude the most samples that lack `name`, until none of them is left.
+    """
     having = [draw for draw in draws if name in draw]
     lacking = [draw for draw in draws if name not in draw]
     leading = {

@@ -1,4 +1,4 @@
-"""What a trial may take at most: limits on its costs, known before it trains or measured in its first epoch."""
+"""The limits of `--at-most`: compare a trial's costs, known beforehand or measured in its first epoch, with them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
 from trainables.recipes.recipe import Recipe
 
-Limits = Mapping[str, float]  # cost -> the most of it
-NUM_TRIED = 50  # draws of which one must keep to the limits
+Limits = Mapping[str, float]  # cost -> its maximum
+NUM_TRIED = 50  # samples of a space of which at least one must be within the limits
 
 
 def check_reachable(limits: Limits, space: Space) -> None:
-    """Error where none of the first draws of `space` keeps to what can be known of it."""
+    """Check that some networks of a space are within the limit on parameters.
+
+    Raises:
+        Error: none of the first `NUM_TRIED` samples of the space is.
+    """
     if "num_parameters" not in limits:
         return
     smallest = float("inf")
@@ -27,23 +31,27 @@ def check_reachable(limits: Limits, space: Space) -> None:
         if smallest <= limits["num_parameters"]:
             return
     raise Error(
-        f"--at-most num_parameters={limits['num_parameters']:g}: the smallest network among {NUM_TRIED} draws of space"
-        f" {space.name} has {smallest:g}. Allow more."
+        f"--at-most num_parameters={limits['num_parameters']:g}: the smallest of {NUM_TRIED} sampled networks of space"
+        f" {space.name} has {smallest:g} parameters. Raise the limit."
     )
 
 
 def known_costs(recipe: Recipe, limits: Limits) -> dict[str, float]:
-    """The limited costs that are known before anything is trained."""
+    """Return the limited costs that are known before training."""
     return {"num_parameters": num_parameters(recipe)} if "num_parameters" in limits else {}
 
 
 def judge(trial: optuna.Trial, judged: Mapping[str, float], costs: Mapping[str, float], limits: Limits) -> str:
-    """Tell the study by how much `trial` is over or under its limits; why it ends, empty where it may go on.
+    """Store in the study by how much a trial is over or under its limits, and return whether it must end.
 
-    A baseline goes on whatever it takes: it is what others are compared with.
+    Baselines never end for this, because other trials are compared with them.
 
     Args:
-        judged: the constraints that the study knows of already; what a trial took first counts.
+        judged: the constraints stored so far; only the first value of each cost counts.
+        costs: the costs that are known by now.
+
+    Returns:
+        The reason to end the trial; empty if it may continue.
     """
     for name in limits:
         if name in costs and name not in judged:
@@ -55,5 +63,5 @@ def judge(trial: optuna.Trial, judged: Mapping[str, float], costs: Mapping[str, 
 
 
 def is_over(trial: FrozenTrial) -> bool:
-    """Whether the trial took more than it may."""
+    """Return whether the trial exceeds a limit."""
     return any(excess > 0 for excess in trial.constraints.values())

@@ -1,4 +1,4 @@
-"""A space as a grid: every combination of its parameters' values."""
+"""The grid of a space: every combination of its parameters' values."""
 
 from __future__ import annotations
 
@@ -19,19 +19,26 @@ from shards_tools.errors import Error
 
 
 class StudyGrid(GridSampler):
-    """Optuna's, without its wish to end `study.optimize` after the last point: a plan has no more trials than that."""
+    """Optuna's grid sampler, but it does not stop the study after the last point.
+
+    A search with `--sampler grid` has no more trials than the grid has points.
+    """
 
     def after_trial(self, *_: Any) -> None:
-        pass
+        """Do nothing; Optuna's sampler would call `study.stop` here."""
 
 
 def grid_of(space: Space) -> dict[str, list[Any]]:
-    """The values of every parameter of `space`; Error for one that is continuous."""
+    """Return the values of each parameter of a space.
+
+    Raises:
+        Error: a parameter is continuous.
+    """
     return {name: _values(space, name, json_to_distribution(as_json)) for name, as_json in space.distributions.items()}
 
 
 def num_points(space: Space) -> int:
-    """How many combinations there are."""
+    """Return the number of points of a space's grid."""
     return math.prod(len(values) for values in grid_of(space).values())
 
 
@@ -42,6 +49,6 @@ def _values(space: Space, name: str, distribution: BaseDistribution) -> list[Any
         num_steps = round((distribution.high - distribution.low) / distribution.step)
         return [distribution.low + index * distribution.step for index in range(num_steps + 1)]
     raise Error(
-        f"--sampler grid: parameter {name!r} of space {space.name} is continuous. Give it choices or a step, or take"
+        f"--sampler grid: parameter {name!r} of space {space.name} is continuous. Give it choices or a step, or use"
         " another sampler."
     )

@@ -1,4 +1,4 @@
-"""Loads a search space by name or from a file, and checks it against the recipes before anything is started."""
+"""Load a search space by name, from a file or from an object, and check it against the recipes before a search."""
 
 from __future__ import annotations
 
@@ -22,33 +22,41 @@ from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import override
 
-# Sampling the space to find its parameters and choices stops after PATIENCE samples in a row without a new one: a
-# branch that one draw in 50 takes is then missed once in 400 times.
+# Sampling a space to find its parameters and choices stops after PATIENCE samples in a row without a new one. A branch
+# that one sample in 50 takes is missed with a probability of 1/400.
 PATIENCE = 300
 MOST_PROBES = 3000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """A space at one scale: what a trial may be, and the rows that every search of it starts with."""
+    """A search space at one scale, with the baselines that every search of it starts with."""
 
     name: str
     suggest: Callable[[Any], dict[str, Any]]
-    baselines: Mapping[str, dict[str, Any]]  # name of the row -> values of Optuna's parameters
+    baselines: Mapping[str, dict[str, Any]]  # name -> values of Optuna's parameters
     distributions: Mapping[str, str] = field(default_factory=dict)  # Optuna parameter -> its distribution as JSON
     about: str = ""  # the first line of the space's docstring
-    draws: Sequence[Mapping[str, Any]] = ()  # Optuna's parameters of random draws, each in the order of asking
-    longest_epochs: int = 0  # of the recipes that draws reach
-    longest_warmup: int = 0  # epochs of it
-    reads_tags: bool = False  # whether some draw trains on an image's tags
-    kind: str = "Space"  # what people call it
-    shrink: str = "Leave the largest choices out of the space"  # what to do where its trainings are too large
+    draws: Sequence[Mapping[str, Any]] = ()  # random samples: Optuna parameter -> value, in the order of suggest()
+    longest_epochs: int = 0  # the most epochs of any sampled recipe
+    longest_warmup: int = 0  # the most warm-up epochs of any sampled recipe
+    reads_tags: bool = False  # whether any sampled recipe trains on image tags
+    kind: str = "Space"  # what messages call it
+    shrink: str = "Leave the largest choices out of the space"  # advice for trainings that need too much memory
 
     def recipe(self, trial: Any, epochs: int | None) -> Recipe:
-        """The full training configuration that `trial` stands for; `epochs` where the recipe's own are not wanted."""
+        """Return the complete recipe of a trial.
+
+        Args:
+            trial: an Optuna trial, or an object with the same `suggest_` methods.
+            epochs: replaces the recipe's own number of epochs; None or 0: keep it.
+
+        Raises:
+            Error: `suggest` returned something else than valid settings of a recipe.
+        """
         settings = self.suggest(trial)
         if not isinstance(settings, dict) or "recipe" not in settings:
-            raise Error(f"Space {self.name}: suggest() must return a dict with the key 'recipe', not {settings!r}.")
+            raise Error(f"Space {self.name}: suggest() returned {settings!r}. Return a dict with the key 'recipe'.")
         values = {key: value for key, value in settings.items() if key != "recipe"}
         try:
             recipe = override(get_recipe(settings["recipe"]), values)
@@ -58,19 +66,20 @@ class Space:
 
 
 def load_space(space: Any, scale: str) -> Space:
-    """Load a space at `scale` and check every key and baseline of it.
+    """Load a space and check its keys, values and baselines.
 
     Args:
-        space: a name, a file, a function `suggest(trial)`, or an object with `suggest` and perhaps `BASELINES`.
+        space: a name, a file, a function `suggest(trial)`, or an object with `suggest` and, optionally, `BASELINES`.
+        scale: `paper` or `tiny`.
 
     Raises:
-        Error: it is not a space, or a suggestion is not a valid recipe.
+        Error: it is not a space, a suggestion is not a valid recipe, or a baseline is not a point of the space.
     """
     check_space(space)
     name, source = _source(space)
     suggest = getattr(source, "suggest", None)
     if not callable(suggest):
-        raise Error(f"Space {space} has no function suggest(trial). It must return a dict with the key 'recipe'.")
+        raise Error(f"Space {space} has no function suggest(trial). Define one that returns a dict with 'recipe'.")
     if "scale" in inspect.signature(suggest).parameters:
 
         def at_scale(trial: Any) -> dict[str, Any]:
@@ -98,7 +107,7 @@ def load_space(space: Any, scale: str) -> Space:
 
 
 def _source(space: Any) -> tuple[str, Any]:
-    """Return the name of a space, and what has its `suggest`: a module, an object, or a namespace for a function."""
+    """Return the name of a space and the object with its `suggest`; a function is wrapped in a namespace."""
     if isinstance(space, str):
         if space.endswith(".py"):
             return Path(space).stem, _module_from_file(Path(space))
@@ -111,37 +120,37 @@ def _module_from_file(path: Path) -> ModuleType:
     try:
         return load_space_file(path)
     except Exception as mistake:
-        raise Error(f"The space file {path} does not import: {type(mistake).__name__}: {mistake}.") from mistake
+        raise Error(f"The space file {path} cannot be imported: {type(mistake).__name__}: {mistake}.") from mistake
 
 
 def _baselines(source: Any, name: str, scale: str) -> dict[str, dict[str, Any]]:
-    """The rows at `scale`: BASELINES maps a row's name to its values, or a scale to such a mapping."""
+    """Return the baselines at `scale`; BASELINES maps names to values, or scales to such mappings."""
     rows = getattr(source, "BASELINES", {})
     if isinstance(rows, Mapping) and rows and set(rows) <= {"paper", "tiny"}:
         rows = rows.get(scale, {})
     if not isinstance(rows, Mapping) or not all(isinstance(values, Mapping) for values in rows.values()):
-        raise Error(f"Space {name}: BASELINES must map the name of a row to a dict of parameter values.")
+        raise Error(f"Space {name}: BASELINES is invalid. Map the name of each row to a dict of parameter values.")
     return {row: dict(values) for row, values in rows.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Seen:
-    """What random draws of a space have shown."""
+    """What the random samples of a space have shown so far."""
 
     distributions: dict[str, BaseDistribution] = field(default_factory=dict)
     draws: list[dict[str, Any]] = field(default_factory=list)
     recipes: list[Recipe] = field(default_factory=list)
-    _known: set[tuple[str, str]] = field(default_factory=set)  # parameters, each with each choice that was drawn
+    _known: set[tuple[str, str]] = field(default_factory=set)  # (parameter, sampled choice)
 
     def add(self, space: Space, trial: Point, recipe: Recipe) -> bool:
-        """Take a draw in; whether it has shown a parameter or a choice that none before it had."""
+        """Add a sample and return whether it has a parameter or a choice that no earlier sample had."""
         params, distributions = trial.params, trial.distributions
         for key, distribution in distributions.items():
             known = self.distributions.setdefault(key, distribution)
             if known != distribution:
                 raise Error(
                     f"Space {space.name}: parameter {key!r} has two ranges, {known} and {distribution}. "
-                    "Give each range a parameter of its own."
+                    "Use a separate parameter name for each range."
                 )
         self.draws.append(params)
         self.recipes.append(recipe)
@@ -155,7 +164,7 @@ class _Seen:
 
 
 def _probe(space: Space) -> _Seen:
-    """What random draws show, each of which must be a valid recipe."""
+    """Sample the space at random, check each sample, and return what they show."""
     rng = np.random.default_rng(0)
     seen = _Seen()
     last_new = 0
@@ -168,7 +177,7 @@ def _probe(space: Space) -> _Seen:
         except Error:
             raise
         except Exception as mistake:
-            raise Error(f"Space {space.name}: suggest() fails: {type(mistake).__name__}: {mistake}.") from mistake
+            raise Error(f"Space {space.name}: suggest() raised {type(mistake).__name__}: {mistake}.") from mistake
         if seen.add(space, trial, recipe):
             last_new = number
     return seen
@@ -177,7 +186,16 @@ def _probe(space: Space) -> _Seen:
 def check_point(
     space: Space, place: str, values: dict[str, Any], distributions: Mapping[str, BaseDistribution]
 ) -> None:
-    """Error, which begins with `place`, where `values` of Optuna's parameters are no point of `space`."""
+    """Check that values of Optuna's parameters are a point of a space.
+
+    Args:
+        place: what the error message starts with.
+        values: parameter -> value.
+        distributions: all parameters of the space.
+
+    Raises:
+        Error: a parameter is unknown, out of range, missing or unused.
+    """
     for key, value in values.items():
         if key not in distributions:
             raise Error(f"{place}: {unknown('parameter', key, distributions)}")
@@ -186,12 +204,12 @@ def check_point(
         except ValueError:
             inside = False
         if not inside:
-            raise Error(f"{place}: {key} = {value!r} lies outside of {distributions[key]}.")
+            raise Error(f"{place}: {key}={value!r} is outside {distributions[key]}.")
     trial = optuna.trial.FixedTrial(values)
     try:
         space.recipe(trial, None)
-    except ValueError as mistake:  # what FixedTrial says of a parameter that is missing
+    except ValueError as mistake:  # FixedTrial raises it for a missing parameter
         raise Error(f"{place}: {mistake}") from None
     unused = sorted(set(values) - set(trial.params))
     if unused:
-        raise Error(f"{place}: {unused[0]} is not asked for with these values. Leave it out.")
+        raise Error(f"{place}: {unused[0]} is not used with these values. Leave it out.")

@@ -1,4 +1,4 @@
-"""Points of a space: drawn by asking it, near a given one too, and written as rows of numbers."""
+"""Sample points of a space, at random or near a given point, and encode them as rows of numbers."""
 
 from __future__ import annotations
 
@@ -18,36 +18,37 @@ from optuna.distributions import (
 )
 
 Params = Mapping[str, Any]
-Suggest = Callable[[Any], Any]  # a space: asks the trial that it is given for its parameters
+Suggest = Callable[[Any], Any]  # the `suggest` of a space, which asks a trial for its parameters
 
-NUM_CHANGES = 3.0  # parameters of a neighbour that differ, in the mean
+NUM_CHANGES = 3.0  # the average number of parameters in which a nearby point differs
 
 
 class Point(optuna.trial.FixedTrial):
-    """A trial that answers a space at random, at or near a given point, and keeps what it answered."""
+    """A trial that samples each parameter when a space asks for it, and keeps the values.
 
-    def __init__(self, rng: np.random.Generator, centre: Params | None = None, spread: float | None = None) -> None:
-        """A point anywhere; with a `centre`, one that has its parameters as far as the space asks for them.
+    Args:
+        center: a point to sample at or near; parameters that it lacks are sampled at random. None: sample them all.
+        spread: the standard deviation, as a fraction of a parameter's range, by which about `NUM_CHANGES` parameters
+            differ from `center`. None: none differs.
+    """
 
-        Args:
-            spread: a few of these differ, by so much of their range; None: none does.
-        """
+    def __init__(self, rng: np.random.Generator, center: Params | None = None, spread: float | None = None) -> None:
         super().__init__({})
-        self._rng, self._centre, self._spread = rng, centre or {}, spread
+        self._rng, self._center, self._spread = rng, center or {}, spread
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
         if name in self._distributions:
             check_distribution_compatibility(self._distributions[name], distribution)
         else:
-            self._suggested_params[name] = self._drawn(name, distribution)
+            self._suggested_params[name] = self._sample(name, distribution)
             self._distributions[name] = distribution
         return self._suggested_params[name]
 
-    def _drawn(self, name: str, distribution: BaseDistribution) -> Any:
-        if name not in self._centre:
+    def _sample(self, name: str, distribution: BaseDistribution) -> Any:
+        if name not in self._center:
             return value_at(distribution, self._rng.random())
-        value = self._centre[name]
-        if self._spread is None or self._rng.random() * len(self._centre) >= NUM_CHANGES:
+        value = self._center[name]
+        if self._spread is None or self._rng.random() * len(self._center) >= NUM_CHANGES:
             return value
         if isinstance(distribution, CategoricalDistribution):
             return value_at(distribution, self._rng.random())
@@ -56,7 +57,13 @@ class Point(optuna.trial.FixedTrial):
 
 
 def value_at(distribution: BaseDistribution, place: float) -> Any:
-    """The value at `place`, 0 to 1, of a range or of a list of choices; equal lengths of it are equally likely."""
+    """Return the value at a position in a range or a list of choices.
+
+    A uniformly random position gives the same distribution as Optuna's random sampler.
+
+    Args:
+        place: 0 to 1.
+    """
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[min(int(place * len(distribution.choices)), len(distribution.choices) - 1)]
     assert isinstance(distribution, FloatDistribution | IntDistribution)
@@ -70,7 +77,7 @@ def value_at(distribution: BaseDistribution, place: float) -> Any:
 
 
 def place_of(distribution: BaseDistribution, value: Any) -> float:
-    """Where `value` lies in its range, 0 to 1: the inverse of `value_at`; of choices, at the middle of its share."""
+    """Return the position of a value in its range, 0 to 1; the inverse of `value_at`."""
     if isinstance(distribution, CategoricalDistribution):
         return (distribution.choices.index(value) + 0.5) / len(distribution.choices)
     assert isinstance(distribution, FloatDistribution | IntDistribution)
@@ -79,7 +86,10 @@ def place_of(distribution: BaseDistribution, value: Any) -> float:
 
 
 def _ends(distribution: FloatDistribution | IntDistribution) -> tuple[float, float]:
-    """Both ends of a range on its scale; whole steps reach half a step further, so that the last is drawn as often."""
+    """Return both ends of a range, as logarithms if it is logarithmic.
+
+    A range with steps is extended by half a step at each end, so that its ends are as likely as other values.
+    """
     low, high = float(distribution.low), float(distribution.high)
     if distribution.step is not None:
         low, high = low - distribution.step / 2, high + distribution.step / 2
@@ -87,10 +97,10 @@ def _ends(distribution: FloatDistribution | IntDistribution) -> tuple[float, flo
 
 
 class Axes:
-    """How points are written as rows: a number for each ordered parameter, one for each choice of the others.
+    """Encode points as rows: one column for an ordered parameter, one per choice for other parameters.
 
-    A difference of 1 is the whole range, or another choice. A parameter that a point does not have stands in the
-    middle: two points without it do not differ there.
+    A distance of 1 is the whole range of a parameter, or another choice. A parameter that a point lacks is encoded as
+    the middle of its range, or as zeros, so that points without it do not differ in it.
     """
 
     def __init__(self, distributions: Mapping[str, BaseDistribution]) -> None:
@@ -100,7 +110,7 @@ class Axes:
         self._num_columns = sum(widths)
 
     def rows(self, points: Sequence[Params]) -> NDArray[np.float64]:
-        """One row per point."""
+        """Return one row per point, of shape (points, columns)."""
         rows = np.zeros((len(points), self._num_columns))
         for (name, distribution), start in zip(self._distributions.items(), self.starts, strict=True):
             ordered = _is_ordered(distribution)
@@ -108,13 +118,13 @@ class Axes:
                 if ordered:
                     row[start] = place_of(distribution, point[name]) if name in point else 0.5
                 elif name in point:
-                    # Two choices then lie 1 apart.
+                    # Two different choices then have a distance of 1.
                     row[start + distribution.choices.index(point[name])] = math.sqrt(0.5)  # type: ignore[attr-defined]
         return rows
 
 
 def _is_ordered(distribution: BaseDistribution) -> bool:
-    """Whether values are more or less of something: ranges, and choices that are rising numbers."""
+    """Return whether values have an order: ranges, and choices that are ascending numbers."""
     if not isinstance(distribution, CategoricalDistribution):
         return True
     choices = distribution.choices

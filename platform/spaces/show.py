@@ -1,4 +1,4 @@
-"""Show the spaces: what there is, and what each varies, where, and from which rows on."""
+"""List the search spaces, or show the parameters, conditions and baselines of one."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from shards_tools.command import Parser, print_json, say
 
 SCALES = ("paper", "tiny")
 WIDTH = 120
-LONG_WIDTH = 200  # of a list with a line per entry
-NO_BREAK = "\xa0"  # the space within a part of a line that is not to be wrapped
+LONG_WIDTH = 200  # for the list, with one line per space
+NO_BREAK = "\xa0"  # a space at which lines are not wrapped
 
 EXAMPLE = """examples:
   python -m search_spaces --list
@@ -28,17 +28,19 @@ EXAMPLE = """examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """List all spaces, or show one."""
+    """Run `python -m search_spaces`."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     parser = Parser(prog="python -m search_spaces", description=__doc__, epilog=EXAMPLE)
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--list", action="store_true", help="a line for each space")
-    what.add_argument("--show", metavar="NAME|FILE.py", help="parameters, conditions and baselines of one")
-    parser.add_argument("--scale", choices=SCALES, help="of --show; default: both")
+    what.add_argument("--list", action="store_true", help="list the built-in spaces")
+    what.add_argument(
+        "--show", metavar="NAME|FILE.py", help="show the parameters, conditions and baselines of one space"
+    )
+    parser.add_argument("--scale", choices=SCALES, help="with --show: one scale instead of both")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of standard output")
     options = parser.parse_args(arguments)
     if options.list and options.scale:
-        parser.error("--scale belongs to --show")
+        parser.error("--scale is only valid with --show")
     if options.list:
         shown = {"spaces": [_counted(name) for name in space_names()]}
         _say_list(shown["spaces"])
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _counted(name: str) -> dict[str, Any]:
-    """What a space is about, and how many parameters and baselines it has at each scale."""
+    """Return the description of a space and its numbers of parameters and baselines at each scale."""
     spaces = {scale: load_space(name, scale) for scale in SCALES}
     scales = {
         scale: {"num_parameters": len(space.distributions), "num_baselines": len(space.baselines)}
@@ -61,7 +63,10 @@ def _counted(name: str) -> dict[str, Any]:
 
 
 def _described(spaces: Mapping[str, Space]) -> dict[str, Any]:
-    """The whole of a space, scale by scale; `where` is null for a parameter that depends on no choices alone."""
+    """Return a JSON-serializable description of a space.
+
+    The `where` of a parameter is None if choices alone do not determine whether the space asks for it.
+    """
     some = next(iter(spaces.values()))
     scales = {
         scale: {
@@ -75,7 +80,7 @@ def _described(spaces: Mapping[str, Space]) -> dict[str, Any]:
 
 
 def _parameters(space: Space) -> list[dict[str, Any]]:
-    """Every parameter with its range and the choices that lead to it, in the order of asking."""
+    """Return each parameter with its range and its condition, in the order in which the space asks for them."""
     ranges = {name: json.loads(text) for name, text in space.distributions.items()}
     choices = {
         name: entry["attributes"]["choices"]
@@ -120,7 +125,7 @@ def _say_space(space: Mapping[str, Any]) -> None:
 
 
 def _say_wrapped(start: str, text: str, longest: int = WIDTH) -> None:
-    """Say `start` and the text behind it, in lines as wide as the terminal at most."""
+    """Print `start` and `text`, wrapped to the width of the terminal or `longest`, whichever is smaller."""
     width = min(longest, shutil.get_terminal_size((longest, 0)).columns)
     lines = textwrap.fill(text, width, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False)
     say(lines.replace(NO_BREAK, " "))
@@ -134,9 +139,9 @@ def _range(parameter: Mapping[str, Any]) -> str:
 
 
 def _where(condition: Mapping[str, Sequence[Any]] | None, choices: Mapping[str, Sequence[Any]]) -> str:
-    """The condition as people read it, by the shorter of what leads on and what does not."""
+    """Return a condition as text, which lists the required or the excluded choices, whichever are fewer."""
     if condition is None:
-        return ", in some draws"
+        return ", in some samples"
     parts = []
     for name, leading in condition.items():
         others = [choice for choice in choices[name] if choice not in leading]
@@ -147,7 +152,7 @@ def _where(condition: Mapping[str, Sequence[Any]] | None, choices: Mapping[str, 
 
 
 def _value(value: Any) -> str:
-    """As `--set` takes it."""
+    """Return a value in the notation of `--set`."""
     if value is None or isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,1 +1,1 @@
-"""What MLflow has of a search: told in a journal on disk first, sent by a thread, and models in its registry."""
+"""Track a search in MLflow: events go to a journal on disk first, a thread sends them, and a registry keeps models."""

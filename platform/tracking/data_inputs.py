@@ -1,4 +1,4 @@
-"""The data of a study as MLflow knows data: what is trained on and what validates, each with digest and source."""
+"""Describe a study's training and validation images as MLflow dataset inputs, with digest and source."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from platform.storage import without_password
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
-MAX_DIGEST = 36  # characters that MLflow keeps
+MAX_DIGEST = 36  # characters; MLflow's limit
 
 
 def data_of(plan: Plan) -> list[dict[str, Any]]:
-    """What the trials of a search read, by use."""
+    """Return one JSON-serializable description each for the training and the validation images of a search."""
     manifest, split = plan.manifest, plan.manifest.split(plan.fold)
     val = np.concatenate([split.val_query, split.val_gallery, split.val])
     name = plan.data.rstrip("/").rpartition("/")[2]
@@ -38,7 +38,7 @@ def data_of(plan: Plan) -> list[dict[str, Any]]:
 
 
 def as_inputs(data: Sequence[Mapping[str, Any]]) -> list[DatasetInput]:
-    """The same for MLflow's client."""
+    """Convert the result of `data_of` to the dataset inputs of MLflow's client."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     return [

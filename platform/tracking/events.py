@@ -1,4 +1,4 @@
-"""What MLflow is told of a trial: its settings when it starts, and which of its numbers."""
+"""Choose which settings, metrics and tags of a trial are sent to MLflow."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from trainables.machine import NAMES as SYSTEM_NAMES
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import settings_of
 
-# What is kept of a report; Ray adds entries of its own to it.
+# The entries of a report that are sent; Ray adds entries of its own to reports.
 METRIC_KEYS = (
     *METRICS, *COSTS, "num_valid_queries", "loss", *LOSS_NAMES, "lr", "seconds", "images_per_second", "rss_mb",
     *SYSTEM_NAMES,
 )  # fmt: skip
-TAG_KEYS = ("baseline", "warm_start", "over_limit")  # where a trial comes from, and what may be known of it already
+TAG_KEYS = ("baseline", "warm_start", "over_limit")  # a trial's origin, and a limit it may exceed before it starts
 
 
 def start_of(trial: optuna.Trial | FrozenTrial, recipe: Recipe, plan: Plan) -> dict[str, Any]:
-    """The fields of the journal's event for a trial that starts."""
+    """Return the fields of the journal event `trial`, which is written when a trial starts."""
     record = TrialRecord(trial)
     known = {key: text for key in TAG_KEYS if (text := getattr(record, key))}
     training = record.training or {"fold": plan.fold, "seed": plan.seed}
@@ -45,5 +45,5 @@ def start_of(trial: optuna.Trial | FrozenTrial, recipe: Recipe, plan: Plan) -> d
 
 
 def search_tags(plan: Plan) -> dict[str, str]:
-    """What runs of several studies are told apart by."""
+    """Return the tags that distinguish runs of different studies."""
     return {"space": plan.space.name, "scale": plan.scale, "sampler": plan.sampler, "pruner": plan.pruner}

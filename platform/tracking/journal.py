@@ -1,7 +1,7 @@
-"""The journal of a study: what MLflow is to be told, one JSON line per event, on disk before Optuna hears of it.
+"""The journal of a study: the events to send to MLflow, one JSON object per line.
 
-Written before Optuna's database, so that whatever the study remembers stands here too, and kept whole, so that it
-can be sent again to another MLflow store.
+Each event is written here before the study is updated in Optuna's database, so the journal never misses anything that
+the study has. Sent events are kept, so that the whole journal can be sent to another MLflow store.
 """
 
 import json
@@ -14,16 +14,16 @@ Event = dict[str, Any]
 
 
 class Book(Protocol):
-    """What trials are written to."""
+    """The interface to which trials write their events."""
 
     def append(self, kind: str, **fields: Any) -> None:
-        """Write one event."""
+        """Append one event."""
 
 
 class Journal:
-    """An append-only file of events. An epoch or a state of the study that it holds already is not written again.
+    """An append-only file of events that skips epochs and study states which it already has.
 
-    A trial may have several series of epochs: its own, and one for each `part`, such as another fold.
+    A trial has one series of epochs for its own training and one more for each `part`, such as another fold.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,11 +35,19 @@ class Journal:
         self._epochs = {_epoch(event) for event in events if event["kind"] == "metrics"}
         states = [event for event in events if event["kind"] == "study"]
         self._state = {key: value for key, value in states[-1].items() if key not in ("kind", "time")} if states else {}
-        # Unbuffered: what could not be written must not come back when the file is closed.
+        # Unbuffered: otherwise closing the file would retry writes that failed.
         self._file = path.open("ab", buffering=0)
 
     def append(self, kind: str, **fields: Any) -> None:
-        """Write one event; it survives the death of this process from here on."""
+        """Append one event; once this returns, the event survives a crash of this process.
+
+        Args:
+            kind: `trial`, `metrics`, `tag`, `end` or `study`. A `metrics` event whose trial, step and part are already
+                in the journal is skipped, and so is a `study` event that equals the last one except for its time.
+
+        Raises:
+            OSError: the event cannot be written; the journal is unchanged.
+        """
         if kind == "metrics":
             epoch = _epoch(fields)
             if epoch in self._epochs:
@@ -57,7 +65,7 @@ class Journal:
         self.appended.set()
 
     def _write(self, kind: str, fields: Event) -> None:
-        """Write one whole line, or none."""
+        """Write a whole line; if that fails, remove what was written of it and raise."""
         line = json.dumps({"kind": kind, **fields}).encode() + b"\n"
         end = self.size()
         try:
@@ -68,7 +76,7 @@ class Journal:
             raise
 
     def read(self, offset: int = 0, limit: int | None = None) -> tuple[list[Event], int]:
-        """At most `limit` whole events from the byte `offset` on, all for None, and the offset behind them."""
+        """Return at most `limit` events from the byte `offset` on, and the offset after the last of them."""
         if not self.path.exists():
             return [], 0
         with self.path.open("rb") as file:
@@ -81,7 +89,7 @@ class Journal:
         return [json.loads(line) for line in lines], offset + sum(map(len, lines))
 
     def size(self) -> int:
-        """Bytes written so far."""
+        """Return the number of bytes written so far."""
         return os.path.getsize(self.path)
 
     def __enter__(self) -> "Journal":
@@ -96,7 +104,7 @@ def _epoch(event: Event) -> tuple[int, int, str]:
 
 
 def _cut_torn_line(path: Path) -> None:
-    """Drop a last line that a killed process did not finish."""
+    """Remove the last line if a killed process left it incomplete."""
     if not path.exists():
         return
     content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""What MLflow's pages say of a study and of its trials, as Markdown."""
+"""Write the descriptions that MLflow shows for a study and its trials, as Markdown."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import settings_of
 
 NOTE = "mlflow.note.content"  # the tag that MLflow shows as the description of a run
-ENDED = "\n\nEnded "  # what stands before it was written when the trial began
+ENDED = "\n\nEnded "  # separates the note written at the start of a trial from the outcome added at its end
 
 
 def study_note(study: optuna.Study, plan: Plan) -> str:
-    """What the study is, what it has found, and how to go on."""
+    """Return the note of a study: its data and objective, its best results, and the command that resumes it."""
     manifest, best = plan.manifest, chosen_trial(study)
     what = f"{manifest.num_images:,} images of {len(manifest.works):,} works or classes, `{manifest.layout}`"
     lines = [
         f"Space `{plan.space.name}` at {plan.scale} scale on `{plan.data}` ({what}); objective"
         f" {' '.join(plan.objectives)} on the validation split, fold {plan.fold}.",
         "",
-        *(_table(study, plan, best) if best else ["No trial has ended yet."]),
+        *(_table(study, plan, best) if best else ["No trial has finished yet."]),
         "",
-        f"Go on, or see the summary: `{plan.command}`",
+        f"To resume, or to print the summary: `{plan.command}`",
         "",
-        f"Tables and figures: `python -m platform.report {plan.study} --out report`",
+        f"For tables and figures: `python -m platform.report {plan.study} --out report`",
     ]
     return "\n".join(lines)
 
 
 def _table(study: optuna.Study, plan: Plan, best: FrozenTrial) -> list[str]:
-    """The best trial and the rows set by hand beside chance."""
+    """Return a Markdown table of the best trial, the baselines and chance level."""
     rows = [trial for trial in study.get_trials(deepcopy=False) if TrialRecord(trial).baseline and trial != best]
     names = [name for name in (*RANKING, *CLASSIFYING) if name in TrialRecord(best).metrics]
     heads = [f"{SPOKEN.get(name, name)} %" for name in names]
@@ -57,11 +57,11 @@ def _cell(values: Mapping[str, float], names: list[str]) -> list[str]:
 
 
 def trial_note(trial: optuna.Trial | FrozenTrial, recipe: Recipe, plan: Plan) -> str:
-    """What a trial is, and in which settings it differs from the recipe it started from."""
+    """Return the note of a trial: where its settings come from, and how they differ from the named recipe."""
     named = settings_of(get_recipe(recipe.name))
     changed = {key: value for key, value in settings_of(recipe).items() if value != named.get(key)}
     record = TrialRecord(trial)
-    what = f"The row `{record.baseline}`, set by hand" if record.baseline else f"Drawn by `{plan.sampler}`"
+    what = f"Baseline `{record.baseline}`" if record.baseline else f"Suggested by `{plan.sampler}`"
     if record.warm_start:
         what = f"Settings of `{record.warm_start}`"
     if record.label:
@@ -73,7 +73,12 @@ def trial_note(trial: optuna.Trial | FrozenTrial, recipe: Recipe, plan: Plan) ->
 
 
 def ended_note(note: str, state: str, reason: str) -> str:
-    """The note of a trial with how it ended."""
+    """Return the note of a trial with its outcome added, replacing an earlier outcome.
+
+    Args:
+        state: `COMPLETE`, `PRUNED` or `FAIL`.
+        reason: why it ended; may be empty.
+    """
     how = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}[state]
     why = f"{how}: {reason}" if reason and not reason.startswith(how) else reason or how
     return f"{note.partition(ENDED)[0]}{ENDED}{why.rstrip('.')}."

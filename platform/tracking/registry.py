@@ -1,7 +1,7 @@
-"""MLflow's registry: the best model of a study, and the paper row it is compared with, ready to be served.
+"""Register the best model of a study, and the paper row it is compared with, in MLflow's model registry.
 
-Everything is looked up before it is made, by the trial's number: what a killed start has left half-done is finished by
-the next, and the same best again makes no other version.
+Every step first looks up what exists for the trial's number. A registration that was interrupted is therefore completed
+by the next start, and registering the same trial twice creates one version.
 """
 
 from __future__ import annotations
@@ -25,28 +25,35 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 ROOT = Path(__file__).parents[2]
-CORE = ("trainables", "shards_tools")  # goes with the model
+CORE = ("trainables", "shards_tools")  # packages copied into the model
 NEEDED = (
     "mlflow", "numpy", "pandas", "pillow", "psutil", "pytorch-metric-learning", "safetensors", "simplejpeg", "timm",
     "torch", "torchvision", "tqdm", "urllib3", "webdataset",
 )  # fmt: skip
 MODEL_TYPE = "sakuga"
-USER_CODE = "user_code.json"  # of the model: the user's own code
+USER_CODE = "user_code.json"  # the artifact with the user's own code
 
 
 class Registry:
-    """The models of one study."""
+    """The registered model of one study, with one version per registered trial.
+
+    Args:
+        experiment: the ID of the study's MLflow experiment.
+        packaging: a lock, held while the folder of a model is written.
+    """
 
     def __init__(self, client: MlflowClient, experiment: str, study: str, packaging: threading.Lock) -> None:
-        """Holds `packaging` while it makes the folder of a model."""
         self._client, self._experiment, self._packaging = client, experiment, packaging
         self.name = study
 
     def register(self, model: Mapping[str, Any], run_id: str) -> None:
-        """Keep the checkpoint of a trial as a version of the study's model, and let its alias point there.
+        """Register the checkpoint of a trial as a model version, and point the alias to it.
+
+        If the trial has no version yet and its checkpoint no longer exists, nothing happens.
 
         Args:
-            model: its `trial`, `alias`, `checkpoint`, names of `metrics` and a `note`, as the journal has them.
+            model: the model's `trial`, `alias`, `checkpoint`, names of `metrics` and `note`, from the journal.
+            run_id: the MLflow run of the trial.
         """
         number = str(model["trial"])
         known = self._version(number)
@@ -58,7 +65,7 @@ class Registry:
             self._client.set_registered_model_alias(self.name, model["alias"], known)
 
     def _version(self, number: str) -> str | None:
-        """The version of a trial, or None where it has none yet."""
+        """Return the model version of a trial, or None if it has none yet."""
         found = self._client.search_model_versions(f"name='{self.name}'")
         return next((str(one.version) for one in found if one.tags.get("trial") == number), None)
 
@@ -76,7 +83,7 @@ class Registry:
         return str(created.version)
 
     def _log(self, number: str, checkpoint: Path, run_id: str, model: Mapping[str, Any]) -> LoggedModel:
-        """The logged model of a trial, its files and numbers sent."""
+        """Return the logged model of a trial, after uploading its files and metrics unless that is done."""
         found = self._client.search_logged_models([self._experiment], f"tags.trial='{number}'")
         logged = found[0] if found else self._create_logged(number, run_id)
         if str(logged.status) == "READY":
@@ -84,11 +91,11 @@ class Registry:
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder) / "model"
             with self._packaging, warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # MLflow's about itself
+                warnings.simplefilter("ignore")  # MLflow warns about its own code
                 package(checkpoint, place, logged, run_id)
             self._client.log_model_artifacts(logged.model_id, str(place))
         for key in model["metrics"]:
-            # as the run has it, or the run would have the same number at two times
+            # With the time and step of the run's metric; otherwise the run would get the same value twice.
             last = self._client.get_metric_history(run_id, key)[-1]
             self._client.log_metric(
                 run_id, key, last.value, timestamp=last.timestamp, step=last.step, model_id=logged.model_id
@@ -97,7 +104,7 @@ class Registry:
         return self._client.finalize_logged_model(logged.model_id, "READY")
 
     def _show_on_run(self, model_id: str, run_id: str) -> None:
-        """Let the run's page name the model."""
+        """Link the model to the run, so that the run's page shows it."""
         from mlflow.entities import LoggedModelOutput
 
         run = self._client.get_run(run_id)
@@ -112,7 +119,13 @@ class Registry:
 
 
 def package(checkpoint: Path, place: Path, logged: LoggedModel, run_id: str) -> None:
-    """Write the folder of an MLflow model: the checkpoint, this project's core, the user's own code, and no pickle."""
+    """Write the folder of an MLflow model, without pickled objects.
+
+    It has the checkpoint, a copy of the packages in `CORE` and the user's own code, if the checkpoint needs any.
+
+    Args:
+        place: the folder to create.
+    """
     import mlflow.pyfunc
     import pandas as pd
     from mlflow.models import Model
@@ -138,7 +151,7 @@ def package(checkpoint: Path, place: Path, logged: LoggedModel, run_id: str) -> 
 
 
 def signature() -> ModelSignature:
-    """What a served model takes and gives."""
+    """Return the inputs, outputs and parameters of a served model."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import Array, DataType
@@ -159,7 +172,7 @@ def signature() -> ModelSignature:
 
 
 def example_picture() -> bytes:
-    """A PNG of a few bytes."""
+    """Return a small PNG image, encoded."""
     from PIL import Image
 
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Tells a new journal what a study remembers: the machine that kept the old one is gone, and what it had not sent."""
+"""Rebuild a lost journal from the study, when a study resumes on another machine."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from platform.trial_record import TrialRecord
 def retell(study: optuna.Study, plan: Plan, journal: Journal) -> None:
     """If the journal is empty, write the start, the last epoch and the end of every trial that has started.
 
-    What MLflow knows of it already changes nothing there, but that a last epoch may stand at two times.
+    Sending them again changes nothing in MLflow, except that the last epoch of a trial may appear with two timestamps.
     """
     if journal.size():
         return
     for trial in study.get_trials(deepcopy=False):
-        if trial.datetime_start is None:  # it waits, or was left out before it began
+        if trial.datetime_start is None:  # waiting, or skipped before it started
             continue
         began = _seconds(trial.datetime_start)
         journal.append("trial", **start_of(trial, plan.space.recipe(trial, plan.epochs), plan), time=began)

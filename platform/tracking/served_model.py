@@ -1,6 +1,7 @@
-"""The model that MLflow serves: a checkpoint that answers about pictures. MLflow runs this file to load the model.
+"""The MLflow model of a checkpoint: predicts classes, features and same-work decisions for images.
 
-It needs the core alone, a copy of which goes with the model: a machine that serves it has no Sakuga.
+MLflow runs this file to load the model. It imports only the packages that are copied into the model, because the
+serving machine does not have Sakuga installed.
 """
 
 import json
@@ -22,20 +23,33 @@ USUAL_TOP = 5
 
 
 class PictureModel(PythonModel):
-    """Features and classes of each picture and, of two in a row, whether they are of one work."""
+    """Predict the classes and features of images, and whether two images show the same work."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the user's own code, if the checkpoint needs any, and the checkpoint."""
         if "user_code" in context.artifacts:
             plugins = json.loads(Path(context.artifacts["user_code"]).read_text())
-            load_shipped(plugins, accept_changed_code=True)  # it came with the checkpoint
+            load_shipped(plugins, accept_changed_code=True)  # this code came with the checkpoint
         checkpoint = Path(context.artifacts["checkpoint"])
         self._predictor, self._verification = Predictor(checkpoint), read_verification(checkpoint)
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """A row for each row: JPEG or PNG bytes in the column `image` and, to compare it with, in `other`."""
+        """Return one row of predictions per row of the input.
+
+        Args:
+            context: MLflow's context, unused.
+            model_input: JPEG or PNG bytes in the column `image` and, optionally, an image to compare it with in the
+                column `other`.
+            params: `top`, the number of classes to return; `false_accept_rate`, which selects the distance threshold.
+
+        Returns:
+            The columns `classes`, `probabilities` and `features`; with `other`, also `distance` and `same_work`.
+
+        Raises:
+            MlflowException: an image or a parameter is invalid, or the model has no thresholds.
+        """
         try:
             return self._answer(model_input, params or {})
         except Error as mistake:
@@ -56,7 +70,7 @@ class PictureModel(PythonModel):
         if "other" not in model_input:
             return answer
         if self._verification is None:
-            raise Error("This model has no thresholds to compare pictures by. Ask without the column other.")
+            raise Error("This model has no verification thresholds. Leave out the column 'other'.")
         point = self._verification.at_rate(float(params.get("false_accept_rate", USUAL_FALSE_ACCEPT_RATE)))
         others = list(model_input["other"])
         others_ND = self._predictor.features(self._predictor.of_bytes(others), len(others))

@@ -1,8 +1,8 @@
-"""MLflow: a parent run per study and a child run per trial, written by a thread that drains the journal.
+"""Send the journal to MLflow from a thread: a parent run per study and a child run per trial.
 
-The thread may be late, or the server away, without the search noticing: what was not sent yet stands in the journal
-and is sent by the next start. Every write can be repeated: runs are found by their tags, and MLflow stores a metric
-of equal key, step, value and time once.
+A slow or unreachable server never delays the search: unsent events stay in the journal, and the next start sends them.
+Every write is idempotent: runs are found by their tags, and MLflow stores metrics with the same key, step, value and
+time once.
 """
 
 from __future__ import annotations
@@ -27,17 +27,25 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 RUN_STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED", "RUNNING": "RUNNING"}
-# MLflow's own limits for one call: 100 parameters, and 1,000 of all together.
+# MLflow's limits for one call are 100 parameters and 1,000 entities in total.
 MAX_METRICS_PER_CALL = 800
 MAX_PARAMS_PER_CALL = 100
 MAX_EVENTS_AT_ONCE = 500
-GATHER_S = 0.5  # after an event, for what follows it: a call costs the same for one number as for many
+GATHER_S = 0.5  # wait after an event to batch the next ones with it: one call costs the same for one metric as for many
 LONGEST_PAUSE_S = 10.0
-LONGEST_PAUSE_AT_THE_END_S = 1.0  # whoever closes waits for so long only
+LONGEST_PAUSE_AT_THE_END_S = 1.0  # during `close`, whose caller waits
 
 
 class Tracker(threading.Thread):
-    """Sends the journal of one study to one MLflow store, from where the last start got to."""
+    """A thread that sends the journal of one study to one MLflow store, starting where the last start stopped.
+
+    Args:
+        uri: the address of the MLflow store.
+        artifacts: the folder for artifacts, unless the store is a server.
+        params: parameters of the parent run, which are the same in every start.
+        tags: tags of the parent run; only used when the run is created.
+        data: the datasets of the study, from `data_of`.
+    """
 
     def __init__(
         self,
@@ -46,19 +54,19 @@ class Tracker(threading.Thread):
         uri: str,
         artifacts: Path,
         study: str,
-        params: Mapping[str, Any],  # of the parent run: what stays the same in every start
-        tags: Mapping[str, str],  # of the parent run: as the first start had them
-        data: Sequence[Mapping[str, Any]] = (),  # what the study reads, see data_inputs.py
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        data: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__(name="mlflow", daemon=True)
-        self.ready = threading.Event()  # the store exists, and the parent run stands in it
-        self.trouble = ""  # the last error of the store; empty while all is well
+        self.ready = threading.Event()  # set once the parent run exists in the store
+        self.trouble = ""  # the last error of the store; empty if the last call succeeded
         self._journal, self._uri, self._artifacts = journal, uri, artifacts
         self._study, self._params, self._tags, self._data = study, dict(params), dict(tags), list(data)
         self._run_ids: dict[int, str] = {}
         self._parent = ""
         self._imported, self._closing = threading.Event(), threading.Event()
-        self._packaging = threading.Lock()  # held while a model is made, which imports too, but not while it is sent
+        self._packaging = threading.Lock()  # held while a model's folder is written, which imports; not for uploads
         self._gave_up = threading.Event()
         self._sent_file = journal.path.with_suffix(".sent.json")
         self._offset = self._load_offset()
@@ -73,9 +81,9 @@ class Tracker(threading.Thread):
                     self.ready.set()
                 more = self._send(client)
                 self.trouble, pause_s = "", 0.5
-            except Exception as error:  # the store may fail in any way it likes: the search goes on
+            except Exception as error:  # whatever the store raises must not stop the search
                 self.trouble, more = f"{type(error).__name__}: {error}".splitlines()[0], False
-                client = None  # what it may have done without an answer is looked up, not done again
+                client = None  # reconnecting looks up what the store did before the error, so nothing is created twice
                 longest_s = LONGEST_PAUSE_AT_THE_END_S if self._closing.is_set() else LONGEST_PAUSE_S
                 pause_s = min(2 * pause_s, longest_s)
             if not more:
@@ -89,18 +97,18 @@ class Tracker(threading.Thread):
 
     @property
     def unsent(self) -> int:
-        """Bytes of the journal that the store does not have yet."""
+        """The number of bytes of the journal that are not sent yet."""
         return self._journal.size() - self._offset
 
     def run_id(self, trial: int) -> str | None:
-        """The MLflow run of a trial, or None where the store has none yet."""
+        """Return the ID of a trial's MLflow run, or None if it does not exist yet."""
         return self._run_ids.get(trial)
 
     def close(self, timeout_s: float) -> None:
-        """Send what is left, for at most `timeout_s` seconds."""
+        """Send the remaining events for at most `timeout_s` seconds, then stop the thread."""
         self._closing.set()
         self._journal.appended.set()
-        self._imported.wait()  # an interpreter that ends in the middle of such an import may crash
+        self._imported.wait()  # exiting the interpreter in the middle of this import may crash it
         self.join(timeout_s)
         self._gave_up.set()
         with self._packaging:
@@ -108,18 +116,18 @@ class Tracker(threading.Thread):
 
     def _connect(self) -> MlflowClient:
         try:
-            # Its own repetition of a call whose answer was lost would make a run twice.
+            # If a response is lost, MLflow's own retry would create a run twice.
             import_quietly(MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
-            from mlflow import MlflowClient  # here, in the thread: the search need not wait for it
+            from mlflow import MlflowClient  # imported in the thread, so that the search does not wait for it
             from mlflow.entities import Param, ViewType
         finally:
             self._imported.set()
         client = MlflowClient(tracking_uri=self._uri)
         experiment = client.get_experiment_by_name(self._study)
         if experiment is None:
-            # Over SQLite the default would be `mlruns` in the current folder; a server knows its own place.
+            # For SQLite the default would be `mlruns` in the current folder; a server has its own artifact location.
             location = None if self._uri.startswith("http") else self._artifacts.as_uri()
-            # Its kind lets the UI open on training runs rather than on traces.
+            # With this kind, the UI opens on the training runs instead of the traces.
             kind = {"mlflow.experimentKind": "custom_model_development"}
             self._experiment = client.create_experiment(self._study, artifact_location=location, tags=kind)
         else:
@@ -146,7 +154,7 @@ class Tracker(threading.Thread):
         return run_id
 
     def _send(self, client: MlflowClient) -> bool:
-        """Send the next events; True where there may be more."""
+        """Send the next events and return whether there may be more."""
         events, offset = self._journal.read(self._offset, MAX_EVENTS_AT_ONCE)
         by_trial: dict[int, list[Event]] = {}
         for event in events:
@@ -166,7 +174,7 @@ class Tracker(threading.Thread):
             self._send_trial(client, trial, events)
 
     def _send_trial(self, client: MlflowClient, trial: int, events: list[Event]) -> None:
-        """Tell its run all at once: a call for numbers, parameters and tags, and one that begins or ends it."""
+        """Send events of one trial: metrics, parameters and tags in one call if possible, then the run's status."""
         from mlflow.entities import Metric, Param, RunTag
 
         starts = [event for event in events if event["kind"] == "trial"]
@@ -178,7 +186,7 @@ class Tracker(threading.Thread):
         if "end" in (event["kind"] for event in events):
             known = tags.get(NOTE) or client.get_run(run_id).data.tags.get(NOTE, "")
             tags[NOTE] = ended_note(known, tags["state"], tags.get("reason", ""))
-        # A trial that was begun again has the same parameters; MLflow refuses a call that names one twice.
+        # A restarted trial has two `trial` events with the same parameters; MLflow rejects duplicates within a call.
         settings = {key: str(value) for event in starts for key, value in event["params"].items()}
         params = [Param(key, value) for key, value in settings.items()]
         points = [
@@ -204,7 +212,7 @@ class Tracker(threading.Thread):
             client.update_run(run_id, status="RUNNING")
 
     def _create_run(self, client: MlflowClient, event: Event) -> str:
-        """Create the run of a trial with its tags in one call, so that a killed start cannot leave one nobody finds."""
+        """Create the run of a trial together with its tags, so that an interruption cannot leave a run without them."""
         run = client.create_run(
             self._experiment,
             run_name=event["name"],
@@ -215,7 +223,7 @@ class Tracker(threading.Thread):
         return run_id
 
     def _send_study(self, client: MlflowClient, event: Event) -> None:
-        """The state of the whole study, on the parent run; the best with its weights, and models in the registry."""
+        """Send the state of the study to the parent run, upload the best checkpoint, and register models."""
         from mlflow.entities import Metric, RunTag
 
         now = round(event["time"] * 1000)
@@ -235,7 +243,7 @@ class Tracker(threading.Thread):
         client.set_terminated(self._parent, "FINISHED", now)
 
     def _mark_best(self, client: MlflowClient, run_id: str) -> None:
-        """The tag `best` on one run of the study, and on no other."""
+        """Set the tag `best` on one run of the study and remove it from the others."""
         marked = client.search_runs([self._experiment], "tags.best = 'true'")
         for run in marked:
             if run.info.run_id != run_id:
@@ -243,7 +251,7 @@ class Tracker(threading.Thread):
         client.set_tag(run_id, "best", "true")
 
     def _load_offset(self) -> int:
-        """How far the journal was sent to this store; a store at another address gets all of it."""
+        """Return how many bytes of the journal this store has; 0 for a store at another address."""
         if not self._sent_file.exists():
             return 0
         sent: dict[str, Any] = json.loads(self._sent_file.read_text())
@@ -257,7 +265,7 @@ class Tracker(threading.Thread):
 
 
 def _tags_of(event: Event) -> dict[str, str]:
-    """The tags that an event about a trial puts on its run."""
+    """Return the tags that an event of a trial sets on its run."""
     if event["kind"] == "trial":
         return {"trial": str(event["trial"]), "state": "RUNNING", **event["tags"]}
     if event["kind"] == "tag":

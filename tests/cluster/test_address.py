@@ -58,12 +58,12 @@ def test_auto_asks_the_nodes_what_they_have_and_remembers_what_a_trial_takes(
         time.sleep(0.05)
     out, screen = process.communicate()
     assert process.returncode == 0, out + screen
-    assert "Taking a step" in screen
-    assert "1 at a time (CPUs hold 2, memory " in screen
+    assert "Measuring a step" in screen
+    assert "1 at a time (CPUs allow 2, memory " in screen
     assert nodes == {None, HEAD}
     _, screen = cluster.run("platform.search", *options, "--trials", 3)
-    assert "Taking a step" not in screen
-    assert "1 at a time (CPUs hold 2, memory " in screen
+    assert "Measuring a step" not in screen
+    assert "1 at a time (CPUs allow 2, memory " in screen
 
 
 def test_the_nodes_run_the_package_of_the_driver(cluster: Cluster) -> None:

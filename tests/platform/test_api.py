@@ -111,7 +111,7 @@ def test_every_option_of_the_command_is_a_field_with_the_same_default() -> None:
     [
         ({"space": "nothing"}, "'nothing' is not a known space"),
         ({"space": 3}, "space=3 is not a space"),
-        ({"space": "nowhere.py"}, "There is no space file nowhere.py"),
+        ({"space": "nowhere.py"}, "The space file nowhere.py does not exist"),
         ({"trials": 0}, "trials=0 is invalid: '0' is not an integer >= 1"),
         ({"trials": 2.5}, "trials=2.5 is invalid"),
         ({"hours": "many"}, "hours='many' is invalid"),

@@ -78,7 +78,7 @@ MISTAKES = {
     "--at-most ms_per_image=fast": "--at-most ms_per_image=fast: 'fast' is not a number above 0",
     "--at-most ms_per_image=1 ms_per_image=2": "--at-most limits ms_per_image twice",
     "--at-most gpu_mb=16000": "--at-most gpu_mb: trials of this search have no GPU",
-    "--at-most num_parameters=1000": "the smallest network among 50 draws of space small has 1",
+    "--at-most num_parameters=1000": "the smallest of 50 sampled networks of space small has 1",
     "--warm-start earlier": "optuna.db has no study",
     "--warm-start-storage sqlite:///x.db": "Name the study with --warm-start STUDY",
     "--study mine --warm-start mine": "--warm-start mine is this study itself",

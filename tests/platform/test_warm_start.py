@@ -93,7 +93,7 @@ def test_what_lies_outside_of_the_space_is_left_out_and_said(
     inside = [f"earlier/{number}" for number in best if drawn[number][1] <= middle]
     assert [trial.user_attrs["warm_start"] for trial in study.trials[2:]] == inside
     screen = capsys.readouterr().err
-    assert len(re.findall(r"earlier/\d+ is skipped: .*lr = .* lies outside of", screen)) == 10 - len(inside)
+    assert len(re.findall(r"earlier/\d+ is skipped: .*lr=.* is outside ", screen)) == 10 - len(inside)
     assert f"Warm start: {len(inside)} settings of study earlier" in screen
 
 

@@ -85,14 +85,14 @@ def test_a_condition_that_no_choice_tells_is_said(tmp_path: Path, capsys: pytest
     )
     told, text = shown(capsys, "--show", path, "--scale", "tiny")
     assert [parameter["where"] for parameter in told["scales"]["tiny"]["parameters"]] == [{}, None]
-    assert "0 to 0.1, in some draws" in text
+    assert "0 to 0.1, in some samples" in text
 
 
 BAD_WORDS = {
     "a name that is none": (["--show", "agv"], "'agv' is not a known space. Did you mean 'agw'?"),
-    "a file that is not there": (["--show", "agw.py"], "There is no space file agw.py"),
+    "a file that is not there": (["--show", "agw.py"], "The space file agw.py does not exist"),
     "neither of the two": ([], "--list --show is required"),
-    "a scale of the list": (["--list", "--scale", "tiny"], "--scale belongs to --show"),
+    "a scale of the list": (["--list", "--scale", "tiny"], "--scale is only valid with --show"),
 }
 
 

@@ -33,7 +33,7 @@ def alone(
 def test_memory_that_holds_two_lets_two_run_however_many_cpus_there_are(plan: Plan) -> None:
     found = alone(plan, 8, 5 * GB)
     assert found.concurrency == 2
-    assert found.why_concurrency == "CPUs hold 8, memory 2: 2.0 GB each of the 5.0 GB that are free"
+    assert found.why_concurrency == "CPUs allow 8, memory 2: 2.0 GB each of 5.0 GB free"
     assert alone(plan, 8, 100 * GB).concurrency == 8
 
 
@@ -45,7 +45,7 @@ def test_fewer_trials_of_the_papers_scale_have_more_cpus_each(plan: Plan) -> Non
     at_paper = replace(plan, scale="paper", gpus_per_rank=1.0)
     found = alone(at_paper, 8, 3 * GB, num_gpus=4, step=ON_GPU)
     assert (found.concurrency, found.cpus_per_rank) == (1, 8)
-    assert "GPUs hold 4, memory 1:" in found.why_concurrency
+    assert "GPUs allow 4, memory 1:" in found.why_concurrency
 
 
 def test_memory_of_one_machine_holds_no_trial_of_another(plan: Plan) -> None:
@@ -99,7 +99,7 @@ def test_the_header_says_why(plan: Plan, capsys: pytest.CaptureFixture[str]) -> 
     print_header(plan, 0, 0)
     assert f"{plan.concurrency} at a time.\n" in capsys.readouterr().err
     print_header(alone(plan, 8, 5 * GB), 0, 0)
-    assert "; 2 at a time (CPUs hold 8, memory 2: 2.0 GB" in capsys.readouterr().err
+    assert "; 2 at a time (CPUs allow 8, memory 2: 2.0 GB" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -113,14 +113,14 @@ def test_a_step_of_the_largest_training_is_what_counts_and_is_remembered(
     first = fit_to_memory(wanted, machines, shares_gpus=True, remembers=True)
     for found in (measured, first):
         assert free_memory() / 2.5 / GB < found.concurrency <= 64
-    assert "Taking a step" in capsys.readouterr().err
+    assert "Measuring a step" in capsys.readouterr().err
     again = fit_to_memory(wanted, machines, shares_gpus=True, remembers=True)
-    assert "Taking a step" not in capsys.readouterr().err
+    assert "Measuring a step" not in capsys.readouterr().err
     assert "GB each" in again.why_concurrency
     assert again.why_concurrency.split(" each")[0].split()[-2:] == first.why_concurrency.split(" each")[0].split()[-2:]
     (wanted.folder / "measured.json").write_text("torn {")
     assert fit_to_memory(wanted, machines, shares_gpus=True, remembers=True).concurrency >= 1
-    assert "Taking a step" in capsys.readouterr().err
+    assert "Measuring a step" in capsys.readouterr().err
 
 
 def test_the_cost_is_that_of_all_trials_whatever_runs_at_a_time(plan: Plan) -> None:

@@ -87,7 +87,7 @@ def test_a_dry_run_of_a_stored_study_says_how_much_is_left_and_changes_nothing(
     words = ["--space", small_space, "--data", shards, "--runs", tmp_path / "runs", "--trials", 6, "--dry-run"]
     foreseen, screen = run_search(*words)
     assert foreseen["trials"] == {"wanted": 6, "finished": 1, "running": 1, "left": 5, "expected_complete": 1}
-    assert "1 are done, 5 are left, 1 of them from their checkpoints" in " ".join(screen.split())
+    assert "1 finished, 5 left, 1 of them resume from checkpoints" in " ".join(screen.split())
     assert [*sqlite3.connect(tmp_path / "runs" / "optuna.db").iterdump()] == before
     assert sorted(path for path in (tmp_path / "runs").rglob("*")) == files
 
@@ -114,7 +114,7 @@ def test_a_key_that_no_recipe_has_is_found_in_a_branch_that_draws_hardly_reach(
 
 def test_a_baseline_outside_of_the_space_is_found(refused: Callable[..., str], small_space: Path) -> None:
     small_space.write_text(small_space.read_text().replace('"lr": 1e-4}', '"lr": 5.0}'))
-    assert "Space small, baseline 'paper row': lr = 5.0 lies outside of FloatDistribution" in refused()
+    assert "Space small, baseline 'paper row': lr=5.0 is outside FloatDistribution" in refused()
 
 
 def test_shards_that_are_not_what_their_manifest_says_are_found(
@@ -163,7 +163,9 @@ def test_stores_that_cannot_be_written_are_found(refused: Callable[..., str], tm
 
 def test_too_little_memory_for_one_training_is_found_without_taking_it(plan: Plan) -> None:
     """A limit of 400 MB, less than the libraries take, stands in for a full machine."""
-    with pytest.raises(Error, match=r"Space small offers transreid-tiny with .* needs more than the 0\.4 GB of memory"):
+    with pytest.raises(
+        Error, match=r"Space small includes transreid-tiny with .* needs more than the 0\.4 GB of memory"
+    ):
         measure_steps(plan, [Draws(plan).largest()], [this_machine()], [400 * 10**6])
 
 
@@ -171,7 +173,7 @@ def test_a_step_whose_process_a_library_ends_for_want_of_memory_is_told_the_same
     plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("platform.projection.measuring.run_one_step", _abort)
-    with pytest.raises(Error, match=r"Space small offers .* was killed, .* needs more than the 0\.4 GB of memory"):
+    with pytest.raises(Error, match=r"Space small includes .* was killed, .* needs more than the 0\.4 GB of memory"):
         measure_steps(plan, [Draws(plan).largest()], [this_machine()], [400 * 10**6])
 
 
@@ -183,7 +185,7 @@ def _abort(_: object) -> None:
 def test_too_little_memory_for_all_trainings_at_a_time_is_found(refused: Callable[..., str]) -> None:
     line = refused("--concurrency", 20_000)
     assert "20000 at a time need" in line
-    assert "Give less than --concurrency 20000" in line
+    assert "Set --concurrency below 20000" in line
 
 
 def test_a_training_too_large_for_its_share_of_a_gpu_is_found(plan: Plan) -> None:
@@ -191,7 +193,7 @@ def test_a_training_too_large_for_its_share_of_a_gpu_is_found(plan: Plan) -> Non
     shared = replace(plan, gpus_per_rank=0.25)
     largest = Draws(plan).largest()
     refuse_what_does_not_fit(projection_of(shared, gpu_bytes=19 * GB, gpu_total_bytes=80 * GB), largest)
-    with pytest.raises(Error, match=r"takes 25\.0 GB of GPU memory, --gpus-per-trial 0\.25 leaves it 19\.2 GB\."):
+    with pytest.raises(Error, match=r"needs 25\.0 GB of GPU memory, but --gpus-per-trial 0\.25 allows 19\.2 GB\."):
         refuse_what_does_not_fit(projection_of(shared, gpu_bytes=25 * GB, gpu_total_bytes=80 * GB), largest)
 
 
@@ -199,7 +201,7 @@ def test_a_training_too_large_for_its_share_of_a_gpu_is_found(plan: Plan) -> Non
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_training_that_runs_out_of_gpu_memory_is_found(refused: Callable[..., str]) -> None:
     line = refused("--gpus-per-trial", 1e-4, "--concurrency", 1)
-    assert "does not fit --gpus-per-trial 0.0001" in line
+    assert "needs more GPU memory than --gpus-per-trial 0.0001 allows" in line
 
 
 def test_a_disk_too_small_for_the_checkpoints_is_found(plan: Plan) -> None:

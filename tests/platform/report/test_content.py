@@ -126,7 +126,7 @@ def test_a_start_is_remembered(plan: Plan) -> None:
 
 def test_other_data_than_the_studys_are_refused(tmp_path: Path, shards: Path) -> None:
     stored = StoredStudy(study=study_by_hand())
-    with pytest.raises(Error, match="are other data"):
+    with pytest.raises(Error, match="has fingerprint"):
         subject_of(stored, str(shards))
     stored.study.set_user_attr("last_start", {"data": str(tmp_path / "gone")})
     assert "gone" in subject_of(stored, None).why_no_manifest

@@ -51,8 +51,8 @@ def test_the_main_numbers_are_the_trials(written: dict[str, Any]) -> None:
 
 def test_weights_that_are_gone_are_said_and_the_rest_is_there(written: dict[str, Any]) -> None:
     (reason,) = written["json"]["missing"]
-    assert reason.startswith("There are no figures of trial 3, on the validation split: /nowhere/")
-    assert "There are no figures of trial 3" in (written["out"] / "index.html").read_text()
+    assert reason.startswith("Figures of trial 3 on the validation split are missing: /nowhere/")
+    assert "Figures of trial 3" in (written["out"] / "index.html").read_text()
 
 
 def test_everything_named_is_there(written: dict[str, Any]) -> None:
@@ -168,11 +168,11 @@ def test_a_folder_with_something_in_it_is_left_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("trials", "says"),
     [
-        ((), "No trial has begun yet."),
-        (TRIALS[7:8], "No trial is complete yet: of 1 begun there are 1 failed."),
+        ((), "No trial has started yet."),
+        (TRIALS[7:8], "No trial is complete yet. Started: 1 (1 failed)."),
         pytest.param(
             TRIALS[6:],
-            "No trial is complete yet: of 3 begun there are 1 pruned, 1 failed, 1 running.",
+            "No trial is complete yet. Started: 3 (1 pruned, 1 failed, 1 running).",
             marks=pytest.mark.slow,
         ),
     ],
@@ -215,4 +215,4 @@ def test_a_store_that_is_away_is_said_in_a_line(tmp_path: Path, capsys: pytest.C
     main([*map(str, words), "--json"])
     printed = capsys.readouterr()
     assert json.loads(printed.out)["mlflow_run_id"] is None
-    assert [line for line in printed.err.splitlines() if "http://127.0.0.1:9 has not taken the report" in line]
+    assert [line for line in printed.err.splitlines() if "not logged to MLflow at http://127.0.0.1:9" in line]

@@ -49,7 +49,7 @@ def test_a_change_of_the_same_second_and_length_is_read(small_space: Path, monke
 def test_a_file_that_does_not_import_is_named_with_its_fault(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text("def suggest(trial:")
-    with pytest.raises(Error, match=r"mine\.py does not import: SyntaxError: '\(' was never closed"):
+    with pytest.raises(Error, match=r"mine\.py cannot be imported: SyntaxError: '\(' was never closed"):
         load_space(str(path), "tiny")
 
 
@@ -109,7 +109,7 @@ def test_an_unknown_space_names_the_nearest() -> None:
 
 
 def test_a_file_that_is_not_there_is_named() -> None:
-    with pytest.raises(Error, match=r"There is no space file mine\.py"):
+    with pytest.raises(Error, match=r"The space file mine\.py does not exist"):
         load_space("mine.py", "tiny")
 
 
@@ -117,7 +117,7 @@ BAD_SPACES = {
     "an unknown recipe": ('return {"recipe": "transried-tiny"}', "transreid-tiny"),
     "an unknown key": ('return {"recipe": "transreid-tiny", "drop_pth": 0.1}', "Did you mean 'drop_path'"),
     "a value as text": ('return {"recipe": "transreid-tiny", "lr": "1e-3"}', "lr='1e-3' is str, not a number"),
-    "no recipe": ('return {"lr": 0.1}', "must return a dict with the key 'recipe'"),
+    "no recipe": ('return {"lr": 0.1}', "Return a dict with the key 'recipe'"),
     "an error of its own": ("return 1 / 0", "ZeroDivisionError"),
     "two ranges of one parameter": (
         'jpm = trial.suggest_categorical("jpm", (False, True))\n'
@@ -139,7 +139,7 @@ def test_a_space_with_a_fault_is_refused_and_the_fault_named(fault: str, tmp_pat
 
 
 BAD_BASELINES = {
-    "a value outside": ({"lr": 5.0}, "lr = 5.0 lies outside"),
+    "a value outside": ({"lr": 5.0}, "lr=5.0 is outside"),
     "a parameter too few": ({}, "lr"),
     "a parameter that is none": ({"lr": 0.1, "lrr": 0.1}, "Did you mean 'lr'"),
 }
