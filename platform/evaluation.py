@@ -11,6 +11,7 @@ import torch
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from trainables.checkpoint import CheckpointInfo, load_model
+from trainables.evaluate import evaluate
 from trainables.evaluation import Evaluation
 from trainables.models.model import Model
 from trainables.reading import Inputs, evaluation_inputs
@@ -31,7 +32,7 @@ class Asked:
 def evaluate_split(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | None) -> dict[str, Any]:
     """Return the `metrics` of a checkpoint on a split, as fractions, and those of random features under `chance`."""
     asked = ask(checkpoint, manifest, split=split, fold=fold)
-    metrics = asked.evaluation.of(asked.model, asked.inputs, asked.device)
+    metrics = evaluate(asked.model, asked.evaluation, asked.inputs, asked.device)
     counted = {name: int(metrics.pop(name)) for name in ("num_valid_queries",) if name in metrics}
     return {"metrics": metrics, **counted, "chance": asked.chance}
 

@@ -1,29 +1,19 @@
-"""Evaluate a model on a split: rank works or identities, or classify.
+"""What a model is evaluated on: the images of a split, their labels, and what chance reaches.
 
-N images, D feature dimension, C classes.
+`trainables.evaluate` evaluates a model on it; importing this module does not import torch.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypedDict
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from trainables.metric_names import CLASSIFYING, RANKING
 from trainables.metrics.chance import chance_metrics
-from trainables.metrics.classification import chance_of_classes, classification_metrics, places_of_classes
-from trainables.metrics.cross_role import CrossRoleMetrics, cross_role_metrics
-from trainables.metrics.pairs import rank1_of_pairs
-from trainables.models.model import Model
-from trainables.ranks import ALONE, Ranks
-from trainables.reading import Inputs
-
-IMAGES_AT_ONCE = 256  # TEST.IMS_PER_BATCH in the papers' code
+from trainables.metrics.classification import chance_of_classes
+from trainables.metrics.cross_role import CrossRoleMetrics
 
 Metrics = dict[str, float]
 
@@ -92,25 +82,8 @@ class Evaluation:
             return by_name(metrics)
         if not len(self.query):
             raise Error(f"{self.manifest.store} has no {self.split} images. Build the shards with some.")
-        classes, images_of_class = self._classes()
+        classes, images_of_class = self.classes()
         return chance_of_classes(len(images_of_class), classes, images_of_class)
-
-    def of(self, model: Model, inputs: Inputs, device: torch.device | str, ranks: Ranks = ALONE) -> Metrics:
-        """Evaluate the model and return its metrics; the ranks share the images, and all get the metrics."""
-        if len(self.pairs):
-            own = ranks.share(np.concatenate([*self.pairs.T, self.gallery]))
-            features_ND = ranks.gather(extract_features(model, inputs, own, device)).cpu().numpy()
-            probe, partner, distractors = np.split(features_ND, [len(self.pairs), 2 * len(self.pairs)])
-            return {"pairs_rank1": rank1_of_pairs(probe, partner, distractors)}
-        if self.ranks:
-            both = ranks.share(np.concatenate([self.query, self.gallery]))
-            features_ND = ranks.gather(extract_features(model, inputs, both, device)).cpu().numpy()
-            query_ND, gallery_ND = np.split(features_ND, [len(self.query)])
-            return by_name(cross_role_metrics(query_ND, gallery_ND, **self.labels), counted=True)
-        classes, images_of_class = self._classes()
-        own, own_classes = ranks.share(self.query), torch.from_numpy(ranks.share(classes))
-        places_N = ranks.gather(_places_of_classes(model, inputs, own, own_classes, device)).cpu().numpy()
-        return classification_metrics(places_N, classes, images_of_class)
 
     @property
     def trained_works(self) -> tuple[str, ...]:
@@ -136,53 +109,13 @@ class Evaluation:
             gallery_roles=gallery_roles,
         )
 
-    def _classes(self) -> tuple[np.ndarray, np.ndarray]:
+    def classes(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the classes of the images to classify, and the number of training images per class.
 
         Classes are numbered as the rows of the classifier.
         """
         works, counts = np.unique(self._trained, return_counts=True)
         return np.searchsorted(works, self.manifest.work[self.query]), counts  # every class is trained
-
-
-def extract_features(
-    model: Model,
-    inputs: Inputs,
-    indices: np.ndarray,
-    device: torch.device | str,
-    batch_size: int = IMAGES_AT_ONCE,
-) -> Tensor:
-    """Return the test features of these images, float32 N x D, then restore the model's mode."""
-    found = [torch.empty(0, model.num_features, device=device)]
-    with _evaluating(model):
-        for part in _parts(indices, batch_size):
-            found.append(model.embed(*inputs.at(indices[part], device)))
-    return torch.cat(found)
-
-
-def _places_of_classes(
-    model: Model, inputs: Inputs, indices: np.ndarray, classes_N: Tensor, device: torch.device | str
-) -> Tensor:
-    """Return the rank of the right class for each image, from 1, without keeping the logits."""
-    found = [torch.empty(0, dtype=torch.int64, device=device)]
-    with _evaluating(model):
-        for part in _parts(indices, IMAGES_AT_ONCE):
-            logits_BC = model.classify(*inputs.at(indices[part], device))
-            found.append(places_of_classes(logits_BC, classes_N[part].to(device)))
-    return torch.cat(found)
-
-
-def _parts(indices: np.ndarray, size: int) -> list[slice]:
-    return [slice(start, start + size) for start in range(0, len(indices), size)]
-
-
-@contextmanager
-def _evaluating(model: Model) -> Iterator[None]:
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode():
-        yield
-    model.train(was_training)
 
 
 def by_name(metrics: CrossRoleMetrics, *, counted: bool = False) -> Metrics:

@@ -14,6 +14,7 @@ from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from trainables.batches import EpochBatches
 from trainables.checkpoint import read_info
+from trainables.evaluate import evaluate
 from trainables.evaluation import Metrics
 from trainables.latency import ms_per_image
 from trainables.machine import load
@@ -98,7 +99,7 @@ def run_epoch(training: Training, epoch: int) -> Metrics:
     num_images_before = training.progress.num_images
     losses, num_images = train_one_epoch(training, epoch)
     images_per_second = (num_images - num_images_before) / (time.perf_counter() - start)
-    scores = training.evaluation.of(training.evaluated_model, training.inputs, training.device, training.ranks)
+    scores = evaluate(training.evaluated_model, training.evaluation, training.inputs, training.device, training.ranks)
     latency_ms = ms_per_image(training)
     return {
         "epoch": epoch,

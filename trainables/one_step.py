@@ -18,7 +18,7 @@ import torch
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from trainables.batches import Batch, EpochBatches
-from trainables.evaluation import IMAGES_AT_ONCE
+from trainables.evaluate import IMAGES_AT_ONCE
 from trainables.recipes.recipe import Recipe
 from trainables.resume import save_checkpoint
 from trainables.step import NonFiniteLoss

@@ -11,7 +11,7 @@ import torch
 
 from shards_tools.manifest import Manifest
 from trainables.checkpoint import load_model
-from trainables.evaluation import IMAGES_AT_ONCE, extract_features
+from trainables.evaluate import IMAGES_AT_ONCE, extract_features
 from trainables.metrics.cross_role import Floats
 from trainables.metrics.distances import squared_distances
 from trainables.pictures import picture_inputs, read_file

@@ -15,7 +15,8 @@ from shards_tools.errors import Error
 from shards_tools.folders import write_durably
 from shards_tools.manifest import Manifest
 from trainables.checkpoint import EVALUATED, CheckpointInfo, load_model
-from trainables.evaluation import Evaluation, extract_features
+from trainables.evaluate import extract_features
+from trainables.evaluation import Evaluation
 from trainables.metrics.verification import PairCounts, Point, count_pairs
 from trainables.reading import evaluation_inputs
 

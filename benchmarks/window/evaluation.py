@@ -10,7 +10,8 @@ from torch import nn
 from benchmarks.window.networks import make_recipe, operations
 from benchmarks.window.session import DEVICE, Found, Session
 from benchmarks.window.timing import clock, free, tf32
-from trainables.evaluation import Evaluation, by_name, extract_features
+from trainables.evaluate import extract_features
+from trainables.evaluation import Evaluation, by_name
 from trainables.metrics.cross_role import cross_role_metrics
 from trainables.models import build_model
 from trainables.reading import evaluation_inputs

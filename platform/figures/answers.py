@@ -10,9 +10,9 @@ import torch
 
 from platform.evaluation import Asked
 from shards_tools.errors import Error
-from trainables.evaluation import IMAGES_AT_ONCE, extract_features
-from trainables.metrics.classification import places_of_classes
+from trainables.evaluate import IMAGES_AT_ONCE, extract_features
 from trainables.metrics.cross_role import ranked_galleries
+from trainables.metrics.places import places_of_classes
 
 KINDS = {"classes": ("class", "classes"), "identities": ("identity", "identities")}  # of layouts; else works
 LIST_LENGTH = 10  # places of each query's ranked list that are kept

@@ -13,7 +13,7 @@ from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
 from shards_tools.reader import read_image
 from trainables.checkpoint import load_model
-from trainables.evaluation import extract_features
+from trainables.evaluate import extract_features
 from trainables.reading import evaluation_inputs
 from trainables.verification import VERIFICATION_NAME, measure, read_verification
 

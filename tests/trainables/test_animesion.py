@@ -19,6 +19,7 @@ from shards_tools.tags import collect_tags
 from tests.trainables.conftest import draw_stripes
 from tests.trainables.reports import Reports
 from trainables.checkpoint import load_model, read_info
+from trainables.evaluate import evaluate
 from trainables.evaluation import Evaluation
 from trainables.loop import train
 from trainables.losses.exclusion import exclusion_loss
@@ -252,7 +253,7 @@ def test_a_training_with_tags_learns_reports_and_is_loaded_with_its_words(tagged
     assert info.vocabulary[: len(MARKS)] == MARKS
     assert "of character 2" in info.vocabulary
     inputs = evaluation_inputs(info.recipe, tagged, info.vocabulary, "auto")
-    again = Evaluation(tagged, "val").of(model, inputs, "cpu")
+    again = evaluate(model, Evaluation(tagged, "val"), inputs, "cpu")
     assert again["top1"] == info.metrics["top1"]
 
 

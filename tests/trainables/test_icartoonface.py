@@ -18,7 +18,8 @@ from shards_tools.sources import icartoonface
 from tests.trainables.reports import Reports
 from trainables.batches import EpochBatches
 from trainables.checkpoint import load_model
-from trainables.evaluation import Evaluation, extract_features
+from trainables.evaluate import evaluate, extract_features
+from trainables.evaluation import Evaluation
 from trainables.loop import train
 from trainables.losses.distillation import distillation_loss
 from trainables.metrics.pairs import rank1_of_pairs
@@ -78,7 +79,7 @@ def test_a_training_is_ranked_on_identities_that_it_has_not_seen_and_on_pairs(fa
     assert {"mAP", "cmc_1", "id_loss"} <= set(reports.metrics[0])
     model, info = load_model(tmp_path / "1")
     inputs, evaluation = evaluation_inputs(info.recipe, faces, (), "auto"), Evaluation(faces, "test")
-    found = evaluation.of(model, inputs, "cpu")
+    found = evaluate(model, evaluation, inputs, "cpu")
     features_ND = extract_features(model, inputs, np.arange(faces.num_images), "cpu").numpy()
     probe, partner = faces.pairs.T
     expected = rank1_of_pairs(features_ND[probe], features_ND[partner], features_ND[faces.split().test_gallery])

@@ -13,7 +13,8 @@ import torch
 from shards_tools.errors import Error
 from tests.trainables.reports import Reports, assert_equal, state_of
 from trainables.checkpoint import load_model, read_info
-from trainables.evaluation import Evaluation, extract_features
+from trainables.evaluate import evaluate, extract_features
+from trainables.evaluation import Evaluation
 from trainables.loop import train, train_one_epoch
 from trainables.metrics.cross_role import cross_role_metrics
 from trainables.recipes import RECIPES, get_recipe
@@ -205,7 +206,7 @@ def test_the_reported_metrics_are_those_of_the_saved_model_by_hand(small_recipe,
     )
     assert reports.metrics[0]["mAP"] == pytest.approx(scores.mAP, abs=1e-6)
     assert reports.metrics[0]["cmc_1"] == scores.cmc[1]
-    whole = Evaluation(manifest, "val").of(model, training.inputs, "cpu")
+    whole = evaluate(model, Evaluation(manifest, "val"), training.inputs, "cpu")
     assert (whole["mAP"], whole["mINP"]) == (info.metrics["mAP"], info.metrics["mINP"])
 
 

@@ -11,7 +11,7 @@ import torch
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from shards_tools.reader import read_image
-from trainables.evaluation import extract_features
+from trainables.evaluate import extract_features
 from trainables.models import build_model
 from trainables.pictures import find_pictures, picture_inputs
 from trainables.prediction import distances_of_pairs, nearest, top_classes

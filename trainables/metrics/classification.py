@@ -4,8 +4,6 @@ Q images, N classes.
 """
 
 import numpy as np
-import torch
-from torch import Tensor
 
 # Liu et al. 2019 (arXiv 1904.05160): classes with fewer than 20 training images, up to 100, and more
 SIZES = {"few": (0, 19), "medium": (20, 100), "many": (101, np.inf)}
@@ -39,13 +37,6 @@ def classification_metrics(
         if in_group.any():
             metrics[f"top1_{name}"] = float(right_Q[in_group].mean())
     return metrics
-
-
-def places_of_classes(logits_QN: Tensor, classes_Q: Tensor) -> Tensor:
-    """Return the rank of the right class in the order of the logits, from 1; ties rank in the order of the classes."""
-    own_Q1 = logits_QN.gather(1, classes_Q[:, None])
-    before_QN = torch.arange(logits_QN.shape[1], device=logits_QN.device) < classes_Q[:, None]
-    return ((logits_QN > own_Q1) | ((logits_QN == own_Q1) & before_QN)).sum(dim=1) + 1
 
 
 def chance_of_classes(num_classes: int, classes_Q: np.ndarray, images_of_class_N: np.ndarray) -> dict[str, float]:

@@ -1,0 +1,83 @@
+"""Evaluate a model on a split: rank works or identities, or classify.
+
+N images, D feature dimension, C classes.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainables.evaluation import Evaluation, Metrics, by_name
+from trainables.metrics.classification import classification_metrics
+from trainables.metrics.cross_role import cross_role_metrics
+from trainables.metrics.pairs import rank1_of_pairs
+from trainables.metrics.places import places_of_classes
+from trainables.models.model import Model
+from trainables.ranks import ALONE, Ranks
+from trainables.reading import Inputs
+
+IMAGES_AT_ONCE = 256  # TEST.IMS_PER_BATCH in the papers' code
+
+
+def evaluate(
+    model: Model, evaluation: Evaluation, inputs: Inputs, device: torch.device | str, ranks: Ranks = ALONE
+) -> Metrics:
+    """Evaluate the model and return its metrics; the ranks share the images, and all get the metrics."""
+    if len(evaluation.pairs):
+        own = ranks.share(np.concatenate([*evaluation.pairs.T, evaluation.gallery]))
+        features_ND = ranks.gather(extract_features(model, inputs, own, device)).cpu().numpy()
+        num_pairs = len(evaluation.pairs)
+        probe, partner, distractors = np.split(features_ND, [num_pairs, 2 * num_pairs])
+        return {"pairs_rank1": rank1_of_pairs(probe, partner, distractors)}
+    if evaluation.ranks:
+        both = ranks.share(np.concatenate([evaluation.query, evaluation.gallery]))
+        features_ND = ranks.gather(extract_features(model, inputs, both, device)).cpu().numpy()
+        query_ND, gallery_ND = np.split(features_ND, [len(evaluation.query)])
+        return by_name(cross_role_metrics(query_ND, gallery_ND, **evaluation.labels), counted=True)
+    classes, images_of_class = evaluation.classes()
+    own, own_classes = ranks.share(evaluation.query), torch.from_numpy(ranks.share(classes))
+    places_N = ranks.gather(_places_of_classes(model, inputs, own, own_classes, device)).cpu().numpy()
+    return classification_metrics(places_N, classes, images_of_class)
+
+
+def extract_features(
+    model: Model,
+    inputs: Inputs,
+    indices: np.ndarray,
+    device: torch.device | str,
+    batch_size: int = IMAGES_AT_ONCE,
+) -> Tensor:
+    """Return the test features of these images, float32 N x D, then restore the model's mode."""
+    found = [torch.empty(0, model.num_features, device=device)]
+    with _evaluating(model):
+        for part in _parts(indices, batch_size):
+            found.append(model.embed(*inputs.at(indices[part], device)))
+    return torch.cat(found)
+
+
+def _places_of_classes(
+    model: Model, inputs: Inputs, indices: np.ndarray, classes_N: Tensor, device: torch.device | str
+) -> Tensor:
+    """Return the rank of the right class for each image, from 1, without keeping the logits."""
+    found = [torch.empty(0, dtype=torch.int64, device=device)]
+    with _evaluating(model):
+        for part in _parts(indices, IMAGES_AT_ONCE):
+            logits_BC = model.classify(*inputs.at(indices[part], device))
+            found.append(places_of_classes(logits_BC, classes_N[part].to(device)))
+    return torch.cat(found)
+
+
+def _parts(indices: np.ndarray, size: int) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, len(indices), size)]
+
+
+@contextmanager
+def _evaluating(model: Model) -> Iterator[None]:
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        yield
+    model.train(was_training)
