@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import optuna
-import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from platform.comparison.of_study import best_paper_row
@@ -15,10 +14,8 @@ from platform.study import chosen_trial
 from platform.trial_record import TrialRecord
 from shards_tools.command import say
 from shards_tools.errors import Error
-from trainables.checkpoint import EVALUATED
 from trainables.evaluation import Evaluation
 from trainables.places import fetched, is_there, send
-from trainables.verification import VERIFICATION_NAME, measure, read_verification, write_verification
 
 
 def models_of(study: optuna.Study, plan: Plan) -> list[dict[str, Any]]:
@@ -51,6 +48,11 @@ def measure_once(place: str, plan: Plan) -> None:
     """
     if not Evaluation(plan.manifest, "val", plan.fold).ranks:
         return
+    import torch  # a search needs it only here, at its end
+
+    from trainables.checkpoint import EVALUATED
+    from trainables.verification import VERIFICATION_NAME, measure, write_verification
+
     try:
         if not is_there(place) or _is_measured(place):
             return
@@ -67,5 +69,7 @@ def measure_once(place: str, plan: Plan) -> None:
 
 def _is_measured(place: str) -> bool:
     """Whether the checkpoint has thresholds; from a bucket only that file is fetched."""
+    from trainables.verification import VERIFICATION_NAME, read_verification
+
     with fetched(place, [VERIFICATION_NAME]) as checkpoint:
         return read_verification(checkpoint) is not None

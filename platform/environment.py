@@ -11,6 +11,7 @@ from typing import Any
 import platform as this_python
 from platform.code_version import code_version
 from platform.plan import Plan
+from platform.resources import gpu_names
 from platform.storage import without_password
 from trainables.evaluation import Evaluation
 
@@ -51,16 +52,13 @@ def call_of(function: str, config: Any) -> str:
 
 def environment() -> dict[str, str]:
     """Return the versions, the code and the machine, keyed by the names that a report shows."""
-    import torch
-
-    gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     return {
         "code": code_version(),
         "python": this_python.python_version(),
         **{package: _version(package) for package in PACKAGES},
         "system": this_python.platform(),
         "CPU": _cpu_name(),
-        "GPU": ", ".join(gpus) or "none",
+        "GPU": ", ".join(gpu_names()) or "none",
     }
 
 

@@ -22,9 +22,16 @@ from platform.signals import stop_on_signals
 from platform.trials import Trials
 from shards_tools.command import say
 from shards_tools.errors import Error
-from trainables.ray_trial import PASSING_VARIABLE, run_trial
+from trainables.places import PASSING_VARIABLE
 
 RAY_START_ATTEMPTS = 3
+
+
+def run_trial(config: dict[str, Any]) -> None:
+    """Call `trainables.ray_trial.run_trial`; only the worker imports torch, so that the driver starts sooner."""
+    from trainables import ray_trial
+
+    ray_trial.run_trial(config)
 
 
 def run_trials(plan: Plan, trials: Trials, start: int, trainable: Callable[[dict[str, Any]], None] = run_trial) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
-
-import torch
 
 from shards_tools.errors import Error
 from shards_tools.processes import num_cpus
@@ -24,7 +24,19 @@ class Machine(NamedTuple):
 
 def this_machine() -> Machine:
     """Return the machine that runs this process."""
-    return Machine(num_cpus(), torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    return Machine(num_cpus(), len(gpu_names()))
+
+
+def gpu_names() -> list[str]:
+    """Return the names of the GPUs that torch can use here."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        if not Path("/dev/kfd").exists():  # AMD's driver
+            return []  # torch, whose import takes seconds, would find none without a driver
+    import torch
+
+    return [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
 
 
 def resources(

@@ -20,8 +20,6 @@ from platform.execution import cluster_when_needed
 from platform.failures import Failures
 from platform.lock import only_driver
 from platform.plan import Plan
-from platform.projection.concurrency import fit_to_memory
-from platform.projection.dry_run import dry_run
 from platform.resolve import make_plan
 from platform.resources import Machine, this_machine
 from platform.room import needs_room
@@ -74,6 +72,8 @@ def run_search(config: SearchConfig, command: str) -> Start:
         machines = nodes or [this_machine()]
         plan = _checked_plan(config, nodes, machines, command)
         if config.dry_run:
+            from platform.projection.dry_run import dry_run  # imports torch
+
             return Start(summary=dry_run(plan, machines))
         return _run(plan, started)
 
@@ -86,6 +86,8 @@ def _checked_plan(config: SearchConfig, nodes: Sequence[Machine], machines: Sequ
     if nodes:
         prove_shared(plan)
     if config.concurrency == AUTO:
+        from platform.projection.concurrency import fit_to_memory  # imports torch
+
         plan = fit_to_memory(plan, machines, shares_gpus=not config.gpus_per_trial, remembers=not config.dry_run)
     return plan
 

@@ -3,12 +3,7 @@
 import psutil
 import torch
 
-CPU = "system/cpu_utilization_percentage"
-MEMORY_MB = "system/system_memory_usage_megabytes"
-MEMORY = "system/system_memory_usage_percentage"
-GPU_MEMORY_MB = "system/gpu_0_memory_usage_megabytes"
-GPU_MEMORY = "system/gpu_0_memory_usage_percentage"
-NAMES = (CPU, MEMORY_MB, MEMORY, GPU_MEMORY_MB, GPU_MEMORY)
+from trainables.metric_names import CPU, GPU_MEMORY, GPU_MEMORY_MB, MEMORY, MEMORY_MB
 
 
 def load(device: torch.device) -> dict[str, float]:

@@ -24,4 +24,14 @@ SPOKEN = {
     "pairs_rank1": "iCartoonFace Rank@1",
 }
 
+LOSSES = ("id_loss", "metric_loss", "center_loss", "tag_loss", "exclusion_loss", "distillation_loss")
+
+# MLflow's names, for its page of system metrics.
+CPU = "system/cpu_utilization_percentage"
+MEMORY_MB = "system/system_memory_usage_megabytes"
+MEMORY = "system/system_memory_usage_percentage"
+GPU_MEMORY_MB = "system/gpu_0_memory_usage_megabytes"
+GPU_MEMORY = "system/gpu_0_memory_usage_percentage"
+SYSTEM = (CPU, MEMORY_MB, MEMORY, GPU_MEMORY_MB, GPU_MEMORY)
+
 USUAL_FALSE_ACCEPT_RATE = 0.01  # of verification, if no other rate is given

@@ -16,6 +16,8 @@ from shards_tools.stores.address import BUCKET_SCHEMES, Address, parse_address
 from shards_tools.stores.buckets import BucketStore
 from shards_tools.stores.retry import Unreachable
 
+# Names the folder of checkpoints that Tune has yet to copy; the process that starts Ray deletes it at the end.
+PASSING_VARIABLE = "SAKUGA_PASSING"
 MAY_BE_AWAY_S = 300.0  # how long a training retries its bucket
 IN_BUCKET = re.compile(rf"({'|'.join(BUCKET_SCHEMES)}):/", re.IGNORECASE)
 

@@ -25,7 +25,7 @@ from trainables.checkpoint import read_info
 from trainables.gpu_share import keep_to_share
 from trainables.loop import train
 from trainables.one_step import measure
-from trainables.places import BucketAway, patiently, remove, resumed, send
+from trainables.places import PASSING_VARIABLE, BucketAway, patiently, remove, resumed, send
 from trainables.ranks import ALONE, Ranks, group, open_meeting
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
@@ -41,8 +41,6 @@ LAUNCHER_VARIABLES = (
     "MASTER_ADDR",
     "MASTER_PORT",
 )
-# Names the folder of checkpoints that Tune has yet to copy; the process that starts Ray deletes it at the end.
-PASSING_VARIABLE = "SAKUGA_PASSING"
 # From the end of one rank to the ends of the others, which notice it when they next communicate.
 OTHERS_MAY_TAKE_S = 60.0
 

@@ -16,7 +16,6 @@ from platform.after_search.trainings import Trainings, is_to_run, note_scores, o
 from platform.comparison.of_study import Scores, seeds_of_finalists, tested_scores
 from platform.comparison.paired import mean_and_std
 from platform.display.lines import label
-from platform.evaluation import evaluate_split
 from platform.fixed_trials import Training, enqueue_training, leave_out, newest
 from platform.plan import Plan
 from platform.storage import PatientStorage
@@ -24,7 +23,6 @@ from platform.tracking.journal import Journal
 from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.command import say
 from shards_tools.errors import Error
-from trainables.checkpoint import EVALUATED
 from trainables.evaluation import Evaluation
 from trainables.places import fetched
 
@@ -119,6 +117,9 @@ class Finalists:
                 f"{TrialRecord(failed[0]).label} has failed: {TrialRecord(failed[0]).reason} The test split was not"
                 " read. Run the same command again to retry the training."
             )
+        from platform.evaluation import evaluate_split  # imports torch
+        from trainables.checkpoint import EVALUATED
+
         tested = StudyRecord(self.study).test_metrics
         for found in trainings.values():
             if found.state != TrialState.COMPLETE or found.number in tested:

@@ -11,15 +11,14 @@ from platform.objectives import COSTS, METRICS
 from platform.plan import Plan
 from platform.tracking.notes import NOTE, trial_note
 from platform.trial_record import TrialRecord
-from trainables.losses.total import NAMES as LOSS_NAMES
-from trainables.machine import NAMES as SYSTEM_NAMES
+from trainables.metric_names import LOSSES, SYSTEM
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import settings_of
 
 # The entries of a report that are sent; Ray adds entries of its own to reports.
 METRIC_KEYS = (
-    *METRICS, *COSTS, "num_valid_queries", "loss", *LOSS_NAMES, "lr", "seconds", "images_per_second", "rss_mb",
-    *SYSTEM_NAMES,
+    *METRICS, *COSTS, "num_valid_queries", "loss", *LOSSES, "lr", "seconds", "images_per_second", "rss_mb",
+    *SYSTEM,
 )  # fmt: skip
 TAG_KEYS = ("baseline", "warm_start", "over_limit")  # a trial's origin, and a limit it may exceed before it starts
 

@@ -119,3 +119,16 @@ def test_on_a_cpu_a_trial_takes_over_the_process_of_the_one_before(
     assert len(set(processes[:3])) == 1
     assert len(set(processes[3:])) == 1
     assert processes[2] != processes[3]
+
+
+def test_the_driver_of_a_search_needs_no_torch() -> None:
+    """Where there is no GPU: torch then only says that there is none."""
+    program = (
+        "import sys\n"
+        "import platform.runner\n"
+        "from platform.environment import environment\n"
+        "gpus = environment()['GPU']\n"
+        "assert gpus != 'none' or not {'torch', 'timm', 'mlflow', 'matplotlib'} & sys.modules.keys()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -24,7 +24,7 @@ from tests.platform.faults import FAULTS, SPACE, TRIALS_PER_FAULT, Storm, proces
 from tests.platform.mlflow_server import MlflowServer
 from tests.platform.postgres import running_server
 from tests.platform.small_disk import mounted_disk
-from trainables.machine import NAMES as SYSTEM_NAMES
+from trainables.metric_names import SYSTEM
 
 pytestmark = [
     pytest.mark.slow,
@@ -37,7 +37,7 @@ SEED = int(os.environ.get("SAKUGA_FAULTS_SEED", "0"))
 NUM_TRIALS = max(4, round(NUM_FAULTS * TRIALS_PER_FAULT))
 DISK_MB = 128
 # What a training measures of itself, which no two trainings share.
-MEASURED = ("seconds", "total_seconds", "images_per_second", "rss_mb", "gpu_mb", "ms_per_image", *SYSTEM_NAMES)
+MEASURED = ("seconds", "total_seconds", "images_per_second", "rss_mb", "gpu_mb", "ms_per_image", *SYSTEM)
 
 
 @dataclass(frozen=True)

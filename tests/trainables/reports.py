@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 
 from trainables.checkpoint import load_model
-from trainables.machine import NAMES as SYSTEM_NAMES
+from trainables.metric_names import SYSTEM
 
-OF_THE_MOMENT = {"time", "seconds", "images_per_second", "ms_per_image", "rss_mb", *SYSTEM_NAMES}
+OF_THE_MOMENT = {"time", "seconds", "images_per_second", "ms_per_image", "rss_mb", *SYSTEM}
 
 
 class Reports:

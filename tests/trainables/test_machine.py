@@ -8,7 +8,8 @@ import pytest
 import torch
 from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
 
-from trainables.machine import CPU, MEMORY, MEMORY_MB, NAMES, load
+from trainables.machine import load
+from trainables.metric_names import CPU, MEMORY, MEMORY_MB, SYSTEM
 
 CPU_DEVICE = torch.device("cpu")
 
@@ -17,7 +18,7 @@ def test_names_are_those_that_mlflow_logs_itself() -> None:
     monitor = CPUMonitor()
     monitor.collect_metrics()
     assert set(load(CPU_DEVICE)) == {f"system/{name}" for name in monitor.metrics}
-    assert set(load(CPU_DEVICE)) < set(NAMES)
+    assert set(load(CPU_DEVICE)) < set(SYSTEM)
 
 
 def test_memory_is_what_the_kernel_says() -> None:

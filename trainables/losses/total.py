@@ -22,9 +22,6 @@ from trainables.recipes.classifying import ClassifierRecipe
 from trainables.recipes.ranking import RankingRecipe
 from trainables.recipes.recipe import Recipe
 
-# losses that a training may report, in addition to `loss`
-NAMES = ("id_loss", "metric_loss", "center_loss", "tag_loss", "exclusion_loss", "distillation_loss")
-
 
 class BranchLoss(nn.Module):
     """A loss over the features or logits of one branch, built by a registered factory."""
