@@ -114,7 +114,7 @@ def test_a_display_that_fails_leaves_lines_and_the_trials_alone(
         screen.report(trial, 1, 4, VALUES, False)
         screen.end(trial, TrialState.FAIL, "a bug")
     assert capsys.readouterr().err.splitlines() == [
-        "The live display has failed (OSError: [Errno 5] Input/output error); lines follow.",
+        "The live display has failed (OSError: [Errno 5] Input/output error). Continuing with plain lines.",
         "a warning",
         "trial 0 (paper row)        epoch   1/4  mAP 25.00 %  loss 1.500  123 images/s",
         "trial 0 (paper row)        failed: a bug",
