@@ -17,7 +17,7 @@ class Failures:
 
     @property
     def are_too_many(self) -> bool:
-        """Whether so many trials failed in a row that no further one should start."""
+        """Whether MAX_FAILURES_IN_A_ROW trials or more have failed in a row, so that no further trial starts."""
         return self._in_a_row >= MAX_FAILURES_IN_A_ROW
 
     def note(self, reason: str, traceback: str = "") -> None:

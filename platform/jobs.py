@@ -139,12 +139,12 @@ def free_name(client: JobSubmissionClient, name: str) -> str:
     """
     taken = {job.submission_id: job.status for job in client.list_jobs()}
     number = 1
-    while (following := name if number == 1 else f"{name}-{number}") in taken:
-        if not taken[following].is_terminal():
-            status = taken[following].value.lower()
-            raise Error(f"Job {following} is {status}. Watch it with --follow {following}, or stop it with --stop.")
+    while (candidate := name if number == 1 else f"{name}-{number}") in taken:
+        if not taken[candidate].is_terminal():
+            status = taken[candidate].value.lower()
+            raise Error(f"Job {candidate} is {status}. Watch it with --follow {candidate}, or stop it with --stop.")
         number += 1
-    return following
+    return candidate
 
 
 def known_job(client: JobSubmissionClient, job: str) -> str:

@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def show_list(options: argparse.Namespace) -> None:
-    """Print the tables, or the rows of one, to standard output; with --json as an object alone."""
+    """Print the tables, or the rows of one, to standard output; with --json, print only a JSON object."""
     tables = [get_table(options.table)] if options.table else list(TABLES.values())
     if options.json:
         print_json({"tables": describe_tables(tables)})

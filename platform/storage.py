@@ -216,7 +216,7 @@ class PatientStorage(BaseStorage):
     get_all_trials = _patient("get_all_trials")
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """Create a trial, or return the one that an attempt without an answer has created."""
+        """Create a trial, or return a trial that an attempt without an answer has created."""
         known = {trial._trial_id for trial in self.get_all_trials(study_id, deepcopy=False)}
 
         def make(again: bool) -> int:

@@ -19,10 +19,10 @@ After -- come the options of python -m platform.search. Ctrl-C leaves the job ru
 def main(arguments: Sequence[str] | None = None) -> None:
     """Submit a search and follow it, or follow, stop or check a job."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    ours, words = (given[: given.index("--")], given[given.index("--") + 1 :]) if "--" in given else (given, [])
-    options = parser().parse_args(ours)
-    asked = [name for name in ("status", "stop", "follow") if getattr(options, name)]
-    if len(asked) + bool(words) != 1:
+    own, words = (given[: given.index("--")], given[given.index("--") + 1 :]) if "--" in given else (given, [])
+    options = parser().parse_args(own)
+    actions = [name for name in ("status", "stop", "follow") if getattr(options, name)]
+    if len(actions) + bool(words) != 1:
         raise Error("Give either a search after --, or one of --status, --stop and --follow with the name of a job.")
     # Here, because Ray takes a second to import.
     from platform.jobs import checked_search, connect, described, follow, known_job, stop, submit
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(job)
             return
     else:
-        job = known_job(client, getattr(options, asked[0]))
+        job = known_job(client, getattr(options, actions[0]))
     if options.stop:
         stop(client, job)
     elif options.status:

@@ -79,7 +79,13 @@ class Folds:
 
     def run(self, trainings: Trainings, hours: float | None) -> None:
         """Run the waiting trainings, for at most `hours`; None: without a limit."""
-        run_part(self._plan, self.trainings, trainings, hours, f"The best third on {self._plan.folds} folds in all")
+        run_part(
+            self._plan,
+            self.trainings,
+            trainings,
+            hours,
+            f"Cross-validation of the best third on {self._plan.folds} folds",
+        )
 
     def make_trainings(self) -> Trainings:
         """Return the object that runs the trainings; it calls `settle` after each."""

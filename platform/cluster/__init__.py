@@ -1,1 +1,1 @@
-"""A Ray cluster that somebody else runs: joined with a token, its nodes asked, its folders proved to be shared."""
+"""Running Ray clusters: join one with a token, run functions on its nodes, and check that the nodes share folders."""

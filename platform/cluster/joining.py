@@ -76,9 +76,9 @@ def address_of_job() -> str | None:
 
 
 def quieten() -> None:
-    """Let Tune keep to itself what nobody asked for."""
+    """Turn off the output and the signal handler of Ray and Tune."""
     os.environ.update(QUIET_ENVIRONMENT)
-    # Of Tune's snapshots, which nobody reads, none needs to be heard that found no room.
+    # Errors about Tune's snapshots do not matter, because the snapshots are never read.
     for name in ("ray.tune.tune", "ray.tune.execution.experiment_state"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 

@@ -27,7 +27,7 @@ class Comparison(Repeated):
 
     @property
     def sample(self) -> Sequence[float]:
-        """The values of all wanted folds or seeds; empty if one is missing or there is a reason for no mean."""
+        """The values of all folds or seeds that the mean needs; empty if one is missing or `reason` is set."""
         whole = not self.reason and all(one in self.values for one in self.wanted)
         return [self.values[one] for one in self.wanted] if whole else []
 

@@ -1,1 +1,1 @@
-"""What people see of a search while it runs: lines, or a live picture where there is a terminal."""
+"""The output of a running search: a live display on a terminal, else lines."""

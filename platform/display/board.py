@@ -1,4 +1,4 @@
-"""What a live display knows of a study that runs: the trials that run, how others ended, and the best so far."""
+"""The state of the live display: the running trials, how others ended, and the best so far."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ STYLES = {TrialState.COMPLETE: "green", TrialState.PRUNED: "", TrialState.FAIL: 
 
 @dataclass(frozen=True)
 class Named:
-    """A trial at the moment that something is told of it."""
+    """A copy of a trial's data for the thread that renders the display."""
 
     number: int
     label: str
-    baseline: str  # the row set by hand that it is; empty: it was drawn
+    baseline: str  # the name of the baseline; empty: the sampler suggested the trial
     settings: Mapping[str, object]
     is_over_limit: bool
     is_papers: bool
@@ -33,52 +33,57 @@ class Named:
 
 @dataclass
 class Row:
-    """A trial that runs."""
+    """A running trial; times are in seconds of the monotonic clock."""
 
     trial: Named
     attempt: int
-    epoch: int  # the last that was reported
+    epoch: int  # the last epoch reported
     epochs: int
-    started: float  # when the attempt was, by the monotonic clock
+    started: float  # when the attempt started
     heard: float  # when it last reported
-    values: Mapping[str, float]  # of that epoch; empty before the first
-    first_epoch: int = field(init=False)  # after which the attempt began
-    first_heard: float = field(init=False, default=0.0)  # when its first report came
+    values: Mapping[str, float]  # of the last epoch; empty before the first
+    first_epoch: int = field(init=False)  # the epoch that the attempt resumed after
+    first_heard: float = field(init=False, default=0.0)  # when it first reported
 
     def __post_init__(self) -> None:
         self.first_epoch = self.epoch
 
     @property
     def num_done(self) -> int:
-        """Epochs of this attempt."""
+        """The number of epochs that this attempt has reported."""
         return self.epoch - self.first_epoch
 
     @property
     def epoch_s(self) -> float | None:
-        """Seconds of one of its epochs; while there is only one, with the start of its process."""
+        """The seconds per epoch; after a single epoch, this includes the start of the process; None before it."""
         if self.num_done > 1:
             return (self.heard - self.first_heard) / (self.num_done - 1)
         return self.heard - self.started if self.num_done else None
 
 
 class Board:
-    """Is told what happens; what becomes a line of the log is given back."""
+    """Collects the events of a study; methods return a line if the event belongs in the log above the display."""
 
     def __init__(self, plan: Plan, *, rivals: bool) -> None:
-        """Trials that are no `rivals` are of other folds or seeds: none of them is the best."""
+        """Create an empty board.
+
+        Args:
+            plan: the plan of the search.
+            rivals: whether the trials compete for the best value; trainings on other folds or with other seeds do not.
+        """
         self.plan, self.rivals = plan, rivals
         self.label_width = LABEL_WIDTH if rivals else PART_LABEL_WIDTH
         self.rows: dict[int, Row] = {}
         self.finished, self.wanted, self.num_failed = 0, 0, 0
         self.leader: Leader[Named] = Leader()
-        self.papers_leader: Leader[Named] = Leader()  # of the papers' rows alone
+        self.papers_leader: Leader[Named] = Leader()  # among the papers' rows only
         self.notice = ""
-        self._lengths: list[int] = []  # epochs of the trials that were drawn and have ended
-        self._before = (0, 0.0)  # epochs of earlier starts, and the seconds that they took
-        self._seen = (0, 0.0)  # the same of attempts that have ended in this one
+        self._lengths: list[int] = []  # epochs of the ended trials that a sampler suggested
+        self._before = (0, 0.0)  # epochs of earlier starts, and their seconds
+        self._seen = (0, 0.0)  # the same for attempts that ended in this start
 
     def remember(self, trial: FrozenTrial) -> None:
-        """Take in a trial that has ended before."""
+        """Add a trial that ended in an earlier start."""
         epoch = last_epoch(trial)
         if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED) or not epoch:
             return
@@ -91,35 +96,39 @@ class Board:
             self._end_comparison(named, is_complete=True)
 
     def count(self, finished: int, wanted: int) -> None:
-        """How many trials are done, of how many."""
+        """Set how many trials are done, and how many there will be."""
         self.finished, self.wanted = finished, wanted
 
     def start(
         self, trial: Named, attempt: int, epochs: tuple[int, int], values: Mapping[str, float], now: float
     ) -> None:
-        """An attempt begins.
+        """Add an attempt that starts.
 
         Args:
-            epochs: the one after which it begins, and the last.
+            trial: its trial.
+            attempt: the number of the attempt, from 1.
+            epochs: the epoch that it resumes after, and its last one.
+            values: the metrics of the epoch that it resumes after; empty if it starts with the first.
+            now: the time by the monotonic clock.
         """
         self.rows[trial.number] = Row(trial, attempt, *epochs, started=now, heard=now, values=values)
         if values:
             self._compare(trial, values[self.plan.objective])
 
     def report(self, trial: Named, epoch: int, values: Mapping[str, float], now: float) -> None:
-        """An epoch of a trial."""
+        """Store the metrics of an epoch."""
         row = self.rows[trial.number]
         row.first_heard = row.first_heard if row.num_done else now
         row.epoch, row.values, row.heard = epoch, values, now
         self._compare(trial, values[self.plan.objective])
 
     def died(self, trial: Named, count: int) -> Text:
-        """An attempt whose process died; the next one goes on."""
+        """Remove an attempt whose process died; the next attempt resumes."""
         self._leave(trial)
-        return self._line(trial, f"its process died; attempt {count + 1} goes on from the last checkpoint", "yellow")
+        return self._line(trial, f"its process died; attempt {count + 1} resumes from the last checkpoint", "yellow")
 
     def end(self, trial: Named, state: TrialState, reason: str) -> Text:
-        """A trial that ended."""
+        """Remove a trial that ended."""
         row = self._leave(trial)
         if state == TrialState.FAIL:
             self.num_failed += 1
@@ -139,11 +148,11 @@ class Board:
         return line
 
     def note(self, notice: str) -> None:
-        """Something to be said until the end."""
+        """Show a notice until the display closes."""
         self.notice = notice
 
     def left_running(self) -> list[Text]:
-        """A line for each trial that runs, for when the display closes."""
+        """Return a line for each running trial, for when the display closes."""
         return [
             self._line(row.trial, f"left running after epoch {row.epoch}/{row.epochs}, for the next start")
             for row in self.rows.values()
@@ -151,12 +160,12 @@ class Board:
 
     @property
     def fraction(self) -> float:
-        """How much is done, from 0 to 1: each trial that runs counts by its epochs."""
+        """The fraction of the study that is done; a running trial counts with its fraction of epochs."""
         running = sum(row.epoch / row.epochs for row in self.rows.values())
         return min(1.0, (self.finished + running) / self.wanted) if self.wanted else 0.0
 
     def seconds_left(self, now: float) -> float | None:
-        """Until the last trial has ended; None while that cannot be known."""
+        """Return the estimated seconds until the last trial ends; None while there is no estimate."""
         paces = [
             Pace(
                 epoch=row.epoch,
@@ -177,21 +186,21 @@ class Board:
         )
 
     def seconds_left_of_gpus(self) -> float | None:
-        """Until trials that fill every place have spent the hours of GPUs of the plan; None where it sets none."""
+        """Return the seconds until --gpu-hours are used up at full concurrency; None without that limit."""
         if self.plan.gpu_hours is None:
             return None
-        spent_s = self._before[1] + self._of_this_start()[1]
-        return max(0.0, 3600 * self.plan.gpu_hours / self.plan.gpus_per_trial - spent_s) / self.plan.concurrency
+        used_s = self._before[1] + self._of_this_start()[1]
+        return max(0.0, 3600 * self.plan.gpu_hours / self.plan.gpus_per_trial - used_s) / self.plan.concurrency
 
     def _epoch_s(self) -> float | None:
-        """Seconds of an epoch in this start; as long as there is none, of earlier ones."""
+        """Return the mean seconds per epoch in this start or, before its first epoch, in earlier starts."""
         epochs, seconds = self._of_this_start()
         if not epochs:
             epochs, seconds = self._before
         return seconds / epochs if epochs else None
 
     def _of_this_start(self) -> tuple[int, float]:
-        """Epochs that its attempts have reported, and the seconds that they took."""
+        """Return the number of epochs that were reported in this start, and their seconds."""
         epochs, seconds = self._seen
         for row in self.rows.values():
             if row.num_done:
@@ -225,7 +234,7 @@ class Board:
 
 
 def named_trial(trial: optuna.Trial | FrozenTrial) -> Named:
-    """What a board keeps of a trial."""
+    """Return a copy of the trial's data for a board."""
     record = TrialRecord(trial)
     return Named(
         number=trial.number,

@@ -1,4 +1,4 @@
-"""Which trial is ahead while a study runs."""
+"""The best trial while a study runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Numbered(Protocol):
-    """A trial, in whatever form."""
+    """An object with the number of a trial."""
 
     @property
     def number(self) -> int: ...
@@ -16,9 +16,10 @@ Trial = TypeVar("Trial", bound=Numbered)
 
 
 class Leader(Generic[Trial]):
-    """The best trial so far: each that runs stands with its last epoch, as in the study; one ended early is out.
+    """Tracks the best trial so far.
 
-    Of those that are complete only the best is kept, so that a long study costs no more than a short one.
+    A running trial counts with the value of its last epoch. A trial that ends early does not count any more. Only the
+    best of the completed trials is kept, so that memory and time do not grow with the study.
     """
 
     def __init__(self) -> None:
@@ -26,25 +27,25 @@ class Leader(Generic[Trial]):
         self._complete: tuple[float, Trial] | None = None
 
     def report(self, trial: Trial, value: float) -> None:
-        """A trial that runs now has this value."""
+        """Set the value of a running trial."""
         self._running[trial.number] = (value, trial)
 
     def end(self, trial: Trial, *, is_complete: bool) -> None:
-        """A trial runs no longer; what it has reported counts where it is complete."""
-        stood = self._running.pop(trial.number, None)
-        if stood and is_complete:
-            self._complete = _better(self._complete, stood)
+        """Remove a running trial; its last value still counts if it is complete."""
+        last = self._running.pop(trial.number, None)
+        if last and is_complete:
+            self._complete = _better(self._complete, last)
 
     @property
     def best(self) -> tuple[float, Trial] | None:
-        """The highest value and its trial, of equals the earliest; None while there is none."""
+        """The highest value and its trial, the earliest in a tie; None if there is none."""
         best = self._complete
-        for stood in self._running.values():
-            best = _better(best, stood)
+        for other in self._running.values():
+            best = _better(best, other)
         return best
 
 
 def _better(one: tuple[float, Trial] | None, other: tuple[float, Trial]) -> tuple[float, Trial]:
     if one is None:
         return other
-    return max(one, other, key=lambda stood: (stood[0], -stood[1].number))
+    return max(one, other, key=lambda entry: (entry[0], -entry[1].number))

@@ -1,4 +1,4 @@
-"""What people see: one line per report with the best so far, and a table at the end. All of it on standard error."""
+"""The output of a search on standard error: one line per report with the best so far, and a table at the end."""
 
 from __future__ import annotations
 
@@ -19,49 +19,48 @@ from shards_tools.command import say
 from trainables.metric_names import COLUMNS
 from trainables.recipes.recipe import Recipe
 
-# What the papers print, in their order and in percent: of works, or of classes.
-LABEL_WIDTH = 26  # characters of most trials' labels
-PART_LABEL_WIDTH = 34  # with fold or seed
+LABEL_WIDTH = 26  # characters; most trials' labels fit
+PART_LABEL_WIDTH = 34  # for labels with a fold or a seed
 
 
 class Screen(Protocol):
-    """What is told how trials come on; a context, within which it may be drawn to."""
+    """Shows the progress of trials; it is a context manager, and is used inside its context."""
 
     def __enter__(self) -> Screen: ...
 
     def __exit__(self, *_: object) -> None: ...
 
     def start(self, trial: optuna.Trial, attempt: int, step: int, last_step: int) -> None:
-        """An attempt that begins after epoch `step`; 0: with the first."""
+        """Show the start of an attempt, which resumes after epoch `step`; 0: it starts with the first epoch."""
 
     def report(self, trial: optuna.Trial, step: int, last_step: int, values: Mapping[str, float], stops: bool) -> None:
-        """One epoch of one trial."""
+        """Show one epoch of a trial."""
 
     def died(self, trial: optuna.Trial, count: int) -> None:
-        """An attempt whose process died."""
+        """Show that an attempt's process died."""
 
     def end(self, trial: optuna.Trial, state: TrialState, reason: str) -> None:
-        """A trial that ended."""
+        """Show the end of a trial."""
 
 
 class Lines:
-    """Prints the progress of trials: a line for each epoch, each death, and each end that no report tells."""
+    """Prints a line for each epoch, each process that died, and each end that no report shows."""
 
     def __init__(self, objectives: Sequence[str], width: int = LABEL_WIDTH) -> None:
-        """Labels are padded to `width` characters."""
+        """Create the lines of trials with these objectives; labels are padded to `width` characters."""
         self._objectives, self._width = objectives, width
 
     def __enter__(self) -> Lines:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Lines need no end."""
+        """Do nothing."""
 
     def start(self, trial: optuna.Trial, attempt: int, step: int, last_step: int) -> None:
-        """No line: the first epoch will have one."""
+        """Print nothing: the first epoch will have a line."""
 
     def report(self, trial: optuna.Trial, step: int, last_step: int, values: Mapping[str, float], stops: bool) -> None:
-        """One line for one epoch of one trial."""
+        """Print a line for one epoch of a trial."""
         first, *others = self._objectives
         more = "".join(f"{name} {written(name, values[name])}  " for name in others)
         say(
@@ -71,11 +70,11 @@ class Lines:
         )
 
     def died(self, trial: optuna.Trial, count: int) -> None:
-        """One line for an attempt whose process died."""
-        say(f"{self._head(trial)} its process died; attempt {count + 1} goes on from the last checkpoint")
+        """Print a line for an attempt whose process died."""
+        say(f"{self._head(trial)} its process died; attempt {count + 1} resumes from the last checkpoint")
 
     def end(self, trial: optuna.Trial, state: TrialState, reason: str) -> None:
-        """One line for a trial that ended otherwise than by its reports."""
+        """Print a line for a trial that failed, or that was pruned for another reason than its values."""
         if state == TrialState.FAIL or (state == TrialState.PRUNED and TrialRecord(trial).pruned_at is None):
             say(f"{self._head(trial)} {'failed' if state == TrialState.FAIL else 'ended'}: {reason}")
 
@@ -83,7 +82,7 @@ class Lines:
         return f"{label(trial):<{self._width}}"
 
     def _standing(self, trial: optuna.Trial, value: float, stops: bool) -> str:
-        """How the value of `trial` stands among others; nothing where they are not rivals."""
+        """Return how the value of `trial` compares with others; empty if they do not compete."""
         return ""
 
 
@@ -99,23 +98,23 @@ class Display(Lines):
             self._leader.end(best, is_complete=True)
 
     def end(self, trial: optuna.Trial, state: TrialState, reason: str) -> None:
-        """As of all lines; who is not complete is not the best."""
+        """Print a line as `Lines` does; a trial that is not complete cannot be the best any more."""
         self._leader.end(trial, is_complete=state == TrialState.COMPLETE)
         super().end(trial, state, reason)
 
     def _standing(self, trial: optuna.Trial, value: float, stops: bool) -> str:
-        """The best so far, which this may be."""
+        """Return the best value so far, which may be this one."""
         if stops or TrialRecord(trial).over_limit:
             self._leader.end(trial, is_complete=False)
         else:
             self._leader.report(trial, value)
         if best := self._leader.best:
             return f"  best {100 * best[0]:.2f} % (trial {best[1].number})"
-        return "  none allowed yet" if self._has_limits else ""
+        return "  none within limits yet" if self._has_limits else ""
 
 
 def label(trial: optuna.Trial | FrozenTrial) -> str:
-    """A trial as people are told of it; a training says itself which fold or seed of which trial it is."""
+    """Return the name of a trial in messages; a training has a stored label with its fold or seed."""
     record = TrialRecord(trial)
     if record.label:
         return record.label
@@ -124,7 +123,7 @@ def label(trial: optuna.Trial | FrozenTrial) -> str:
 
 
 def print_header(plan: Plan, num_finished: int, num_running: int) -> None:
-    """What is about to be searched, and on what."""
+    """Print the study, its objectives and limits, the data and the number of trials left."""
     manifest = plan.manifest
     limits = [f"{name} {written(name, most)}" for name, most in plan.at_most.items()]
     say(
@@ -132,9 +131,12 @@ def print_header(plan: Plan, num_finished: int, num_running: int) -> None:
         f"{' against '.join(plan.objectives)} on the validation split."
     )
     if len(plan.objectives) > 1:
-        say("With several objectives nothing is pruned: every trial runs to its end.")
+        say("With several objectives no trial is pruned for its values.")
     if limits:
-        say(f"At most {', '.join(limits)}: a trial over that ends; a baseline runs to its end, and is never the best.")
+        say(
+            f"At most {', '.join(limits)}: trials over a limit end early. Baselines over a limit run to their end, but"
+            " are never the best."
+        )
     say(
         f"Data {plan.data}: {manifest.num_images} images, {len(manifest.works)} works, {len(manifest.roles)} roles; "
         f"chance {100 * plan.chance[plan.objective]:.2f} %."
@@ -144,31 +146,32 @@ def print_header(plan: Plan, num_finished: int, num_running: int) -> None:
     )
     state = f"{num_finished} of {plan.trials} trials are done"
     if num_running:
-        state += f", {num_running} left running by an earlier start are gone on with"
+        state += f", {num_running} left running by an earlier start resume"
     why = f" ({plan.why_concurrency})" if plan.why_concurrency else ""
     ranks = f", {plan.ranks_per_trial} ranks each" if plan.ranks_per_trial > 1 else ""
     say(f"{state}; {plan.concurrency} at a time{ranks}{why}.")
 
 
 def say_smaller_batches(plan: Plan, recipes: Sequence[Recipe]) -> None:
-    """Say which batches of these recipes are smaller here, for want of works to train on."""
+    """Print which batches of these recipes have fewer works, because the data have fewer works than a batch."""
     for asked, given in {(recipe.batch_shape(10**9), recipe.batch_shape(plan.num_train_works)) for recipe in recipes}:
         if asked != given:
             say(
                 f"Batches of {asked[0]} works x {asked[1]} images become {given[0]} x {given[1]}: "
-                f"there are {given[0]} works to train on."
+                f"the training split has {given[0]} works."
             )
 
 
 def print_summary(
     study: optuna.Study, plan: Plan, more: Sequence[tuple[Table, Sequence[str]]], footer: Sequence[str]
 ) -> None:
-    """The table of the study: the best found beside the rows set by hand, the papers' rows and chance.
-
-    With several objectives the whole front is shown, in bold.
+    """Print the table of the study: the best trial, or the Pareto front, then the baselines and chance.
 
     Args:
-        more: tables that follow it, each with the lines under it.
+        study: the search.
+        plan: its plan.
+        more: further tables, each with the lines under it.
+        footer: the lines at the end.
     """
     table = Table(title=f"Study {plan.study}", title_justify="left")
     keys = [key for key in COLUMNS if key in plan.chance]
@@ -202,5 +205,5 @@ def _row(name: str, trial: FrozenTrial, keys: Sequence[str]) -> list[str]:
 
 
 def cell(key: str, value: float) -> str:
-    """A value under its heading, which names the percent of a metric."""
+    """Return a value for a table cell: a metric in percent without the sign, a cost with its unit."""
     return written(key, value) if key in COSTS else f"{100 * value:.2f}"

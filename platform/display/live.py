@@ -1,4 +1,4 @@
-"""The live display of a terminal, drawn by a thread of its own: trials do not wait for it, whatever it meets."""
+"""The live display on a terminal, rendered by a separate thread so that trials never wait for it."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from platform.trial_record import TrialRecord
 from shards_tools.command import on_terminal, say
 from shards_tools.progress import LinesAbove
 
-IDLE_S = 1.0  # between two drawings while nothing happens but time
-LEAST_S = 0.25  # between two drawings
-CLOSING_S = 5.0  # a terminal that does not take the last drawing is left as it is
+IDLE_S = 1.0  # between two renderings without events
+LEAST_S = 0.25  # the shortest time between two renderings
+CLOSING_S = 5.0  # how long to wait for the last rendering
 
-# What the drawing thread is to do, of which a text may come, or a text; texts are printed above the display.
+# A call for the rendering thread, which may return a text, or a text; texts are printed above the display.
 Event = Callable[[], Text | None] | Text
 
 
 def screen_of_search(study: optuna.Study, plan: Plan) -> Screen:
-    """The live display of a search where there is a terminal, else its lines."""
+    """Return the live display of a search on a terminal, else lines."""
     if not on_terminal():
         return Display(study, plan)
     board = Board(plan, rivals=True)
@@ -45,24 +45,31 @@ def screen_of_search(study: optuna.Study, plan: Plan) -> Screen:
 
 
 def screen_of_part(plan: Plan, count: Callable[[], tuple[int, int]]) -> Screen:
-    """The live display of trainings that are no rivals where there is a terminal, else their lines.
+    """Return the live display of trainings that do not compete on a terminal, else lines.
 
     Args:
-        count: how many of them are done, of how many.
+        plan: the plan of the trainings.
+        count: returns how many of them are done, and how many there are.
     """
     return LiveScreen(Board(plan, rivals=False), count) if on_terminal() else Lines(plan.objectives, PART_LABEL_WIDTH)
 
 
 class LiveScreen(Lines):
-    """Passes what it is told to the thread that draws; the plain lines of old where that has failed."""
+    """Passes events to the rendering thread; if rendering has failed, prints lines instead."""
 
     def __init__(self, board: Board, count: Callable[[], tuple[int, int]], console: Console | None = None) -> None:
-        """Draws on standard error, or on `console`."""
+        """Create the display.
+
+        Args:
+            board: the state to render.
+            count: returns how many trials are done, and how many there will be.
+            console: where to render; None: standard error.
+        """
         super().__init__(board.plan.objectives, board.label_width)
         self._board, self._count = board, count
         self._console = console or StillConsole(file=sys.stderr, force_terminal=True)
         self._events: SimpleQueue[Event] = SimpleQueue()
-        self._thread = threading.Thread(target=self._draw_or_give_up, name="live display", daemon=True)
+        self._thread = threading.Thread(target=self._render_safely, name="live display", daemon=True)
         self._closing = threading.Event()
         self._redirected = ExitStack()
         self._started = 0.0
@@ -108,23 +115,23 @@ class LiveScreen(Lines):
             return super().end(trial, state, reason)
         return self._events.put(partial(self._board.end, named_trial(trial), state, reason))
 
-    def _draw_or_give_up(self) -> None:
-        """Draw until the end; a terminal that is gone, or a mistake in the drawing, is no matter of the trials."""
+    def _render_safely(self) -> None:
+        """Render until the display closes; if that fails, print lines from then on, so that trials are not affected."""
         try:
             with Live(
                 console=self._console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
             ) as live:
-                self._draw(live)
+                self._render(live)
         except Exception as failure:
             self._failed = True
             self._redirected.close()
-            say(f"The live display has failed ({type(failure).__name__}: {failure}); lines follow.")
+            say(f"The live display has failed ({type(failure).__name__}: {failure}). Continuing with plain lines.")
             while not self._events.empty():
                 event = self._events.get()
                 if isinstance(event, Text):
                     say(event.plain)
 
-    def _draw(self, live: Live) -> None:
+    def _render(self, live: Live) -> None:
         while not self._closing.is_set():
             above = self._take(IDLE_S)
             now = time.monotonic()
@@ -145,7 +152,7 @@ class LiveScreen(Lines):
             self._console.print(Group(*ended))
 
     def _take(self, wait_s: float) -> list[Text]:
-        """Do what there is to do, waiting so long for the first of it; what is to be printed above the display."""
+        """Process all events, waiting up to `wait_s` seconds for the first; return the lines for above the display."""
         lines: list[Text] = []
         while True:
             try:
@@ -158,7 +165,7 @@ class LiveScreen(Lines):
 
 
 class StillConsole(Console):
-    """A console that never hides the cursor: no `kill -9` leaves a terminal without one."""
+    """A console that never hides the cursor, so that `kill -9` does not leave a terminal without one."""
 
     def show_cursor(self, show: bool = True) -> bool:
         return super().show_cursor(True)

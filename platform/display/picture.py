@@ -1,4 +1,4 @@
-"""A board as a picture for the terminal: the trials that run, the best so far, and how far the study is."""
+"""Renders a board for the terminal: the running trials, the best so far, and the progress of the study."""
 
 from __future__ import annotations
 
@@ -16,26 +16,29 @@ from platform.objectives import written
 from trainables.metric_names import COLUMNS
 
 LEAST_LABEL_WIDTH = 20
-COLUMN_WIDTH = 10  # with the space beside it
-LINES_OF_LOG = 5  # kept free above the picture where the terminal is high enough
-OTHER_LINES = 8  # of the picture: all but those of trials
+COLUMN_WIDTH = 10  # including the space between columns
+LINES_OF_LOG = 5  # kept free above the display if the terminal is high enough
+OTHER_LINES = 8  # lines of the display besides those of trials
 BAR_WIDTH = 40
 LONGEST_SETTING = 24
 
 
 def picture(board: Board, *, width: int, height: int, now: float, passed_s: float, hours_left_s: float | None) -> Group:
-    """What is shown of the board in a terminal of so many columns and lines.
+    """Render the board.
 
-    It ends with an empty line, where the cursor stands: whatever is written past the display begins there.
+    The last line is empty, and the cursor stays there, so that other output starts on a line of its own.
 
     Args:
-        now: by the monotonic clock.
+        board: the state of the study.
+        width: columns of the terminal.
+        height: lines of the terminal.
+        now: the time by the monotonic clock, in seconds.
         passed_s: seconds since the start.
-        hours_left_s: seconds until --hours are over; None: there is no limit.
+        hours_left_s: seconds until --hours are used up; None: there is no limit.
     """
     parts: list[RenderableType] = [Text(), *_running(board, width, height, now)]
     if board.rivals:
-        parts += [_best(board), _beside(board)]
+        parts += [_best(board), _references(board)]
     parts.append(_bar(board, now, passed_s, hours_left_s))
     if board.notice:
         parts.append(Text(board.notice, "bold yellow"))
@@ -46,10 +49,10 @@ def picture(board: Board, *, width: int, height: int, now: float, passed_s: floa
 
 
 def _running(board: Board, width: int, height: int, now: float) -> list[RenderableType]:
-    """The trials that run, as many as there is room for, and how many more there are."""
-    room = max(1, height - OTHER_LINES - min(LINES_OF_LOG, height // 5) - bool(board.notice))
+    """Render as many running trials as fit, and the number of the others."""
+    num_lines = max(1, height - OTHER_LINES - min(LINES_OF_LOG, height // 5) - bool(board.notice))
     rows = [board.rows[number] for number in sorted(board.rows)]
-    shown = rows if len(rows) <= room else rows[: max(1, room - 1)]
+    shown = rows if len(rows) <= num_lines else rows[: max(1, num_lines - 1)]
     columns = _columns(board, width, now)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     most = width - COLUMN_WIDTH * len(columns) - 2
@@ -67,7 +70,7 @@ def _running(board: Board, width: int, height: int, now: float) -> list[Renderab
 
 
 def _columns(board: Board, width: int, now: float) -> dict[str, Callable[[Row], str]]:
-    """Heading -> what stands under it, the most wanted first, as many as the width allows."""
+    """Return heading -> function that formats its cells, most important first, as many as fit into the width."""
     columns: dict[str, Callable[[Row], str]] = {"epoch": lambda row: f"{row.epoch}/{row.epochs}"}
     for name in board.plan.objectives:
         columns[COLUMNS.get(name, name)] = _value(name, partial(cell, name))
@@ -86,31 +89,31 @@ def _value(name: str, write: Callable[[float], str]) -> Callable[[Row], str]:
 
 
 def _best(board: Board) -> Text:
-    """The best so far, and what it was trained with."""
+    """Render the best trial so far and its settings."""
     line = Text().append("best so far  ", "dim")
     best = board.leader.best
     if best is None:
-        return line.append("none allowed yet" if board.plan.at_most else "none yet")
+        return line.append("none within limits yet" if board.plan.at_most else "none yet")
     value, trial = best
     name = board.plan.objective
     line.append(f"{name} {written(name, value)}", "bold green").append(f"  {trial.label}")
     return line.append(f"  {settings_in_short(trial.settings)}", "dim")
 
 
-def _beside(board: Board) -> Text:
-    """What the best is to be held against."""
+def _references(board: Board) -> Text:
+    """Render chance and the best paper row, for comparison, and the number of failed trials."""
     name = board.plan.objective
-    held = [f"chance {written(name, board.plan.chance[name])}"] if name in board.plan.chance else []
+    shown = [f"chance {written(name, board.plan.chance[name])}"] if name in board.plan.chance else []
     if best := board.papers_leader.best:
         value, trial = best
-        held.append(f"{trial.baseline} {written(name, value)}")
+        shown.append(f"{trial.baseline} {written(name, value)}")
     if board.num_failed:
-        held.append(f"{board.num_failed} failed")
-    return Text(f"beside       {'   '.join(held)}", "dim")
+        shown.append(f"{board.num_failed} failed")
+    return Text(f"compared to  {'   '.join(shown)}", "dim")
 
 
 def _bar(board: Board, now: float, passed_s: float, hours_left_s: float | None) -> Table:
-    """How many trials are done, and the time."""
+    """Render the progress bar, the number of finished trials, and the time."""
     ends = (board.seconds_left(now), board.seconds_left_of_gpus(), hours_left_s)
     known = [left for left in ends if left is not None]
     left = f"about {spoken(min(known))} left" if known else "time left unknown"
@@ -126,20 +129,20 @@ def _bar(board: Board, now: float, passed_s: float, hours_left_s: float | None) 
 
 
 def settings_in_short(settings: Mapping[str, object]) -> str:
-    """Settings as one line for people, numbers with three digits."""
+    """Return settings as one short line, with three digits per number."""
     values = {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in settings.items()}
     return "  ".join(f"{name}={value[:LONGEST_SETTING]}" for name, value in values.items())
 
 
 def clock(seconds: float) -> str:
-    """Time that has passed: minutes and seconds, with hours from the first one on."""
+    """Format a duration as M:SS or, from one hour on, H:MM:SS."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def spoken(seconds: float) -> str:
-    """Time that is only roughly known, in the two largest units at most."""
+    """Format an estimated duration roughly, in at most two units."""
     if seconds < 55:
         return f"{max(5, round(seconds / 5) * 5)} s"
     minutes = max(1, round(seconds / 60))

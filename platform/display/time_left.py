@@ -1,4 +1,4 @@
-"""How long a search will still take, by what its trials have shown so far."""
+"""An estimate of the time that a search still needs, from its trials so far."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """How far a trial that runs is."""
+    """The progress of a running trial."""
 
-    epoch: int  # the last that was reported; 0: none yet
-    epochs: int  # with the last of which it ends, unless it is pruned
-    is_pruned: bool  # a row set by hand never is
-    epoch_s: float | None  # seconds that one of its epochs takes; None before its first report
-    since_s: float  # seconds since that report, or since its start
+    epoch: int  # the last epoch reported; 0: none yet
+    epochs: int  # its epochs if it is not pruned
+    is_pruned: bool  # whether it may be pruned; a baseline never is
+    epoch_s: float | None  # seconds per epoch; None before its first report
+    since_s: float  # seconds since its last report, or since its start
 
 
 def seconds_left(
@@ -27,17 +27,18 @@ def seconds_left(
     epochs: int,
     epoch_s: float | None,
 ) -> float | None:
-    """Seconds until the last trial ends; None while nobody knows how long an epoch takes.
+    """Return the estimated seconds until the last trial ends; None if no epoch has been timed yet.
 
-    A trial that waits is taken to be as long as those that were drawn and have ended were on average, one that runs as
-    long as those of them that came further than it has; each starts as soon as a place is free.
+    A waiting trial is assumed to take the mean number of epochs of the ended trials. A running trial is assumed to take
+    the mean of those ended trials that got further than it has. Trials start as soon as a slot is free.
 
     Args:
-        lengths: epochs of the trials that were drawn and have ended, pruned ones among them.
-        num_waiting: trials that are still to start.
+        running: the running trials.
+        lengths: epochs of the ended trials that a sampler suggested, including pruned ones.
+        num_waiting: trials that have not started.
         at_a_time: how many run at a time.
-        epochs: of a trial that runs to its end.
-        epoch_s: seconds of an epoch, as the mean of all that were seen.
+        epochs: epochs of a trial that is not pruned.
+        epoch_s: mean seconds per epoch; None: unknown.
     """
     if epoch_s is None:
         return None
@@ -51,7 +52,7 @@ def seconds_left(
 
 
 def _seconds_of(pace: Pace, lengths: Sequence[int], epoch_s: float) -> float:
-    """Until a trial that runs ends. Of its epoch under way no more is taken to be done than the whole of it."""
+    """Return the seconds until a running trial ends; its current epoch counts as done by at most one epoch's time."""
     longer = [min(length, pace.epochs) for length in lengths if length > pace.epoch] if pace.is_pruned else []
     left = (_mean(longer) if longer else pace.epochs) - pace.epoch
     own_s = epoch_s if pace.epoch_s is None else pace.epoch_s

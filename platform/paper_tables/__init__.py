@@ -1,1 +1,1 @@
-"""The papers' tables: which there are, the trainings that reproduce their rows, and the numbers beside the printed."""
+"""The papers' tables: their rows, the trainings that reproduce them, and their results next to the printed numbers."""

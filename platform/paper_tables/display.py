@@ -1,4 +1,4 @@
-"""What people see of a table: the list of tables, the header of a start, and the finished table."""
+"""The output of a reproduction: the header of a start, and the finished table."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from platform.paper_tables.written import HEADINGS, cells_of, notes_on, title_of
 from platform.trial_record import TrialRecord
 from shards_tools.command import say
 
-WIDTH = 100  # where the screen has no width of its own
+WIDTH = 100  # columns if the output is not a terminal
 
 
 def print_header(table_plan: TablePlan, study: optuna.Study) -> None:
-    """Say what is about to be trained, and on what."""
+    """Print the study, the data and the number of trainings left."""
     plan, manifest, table = table_plan.plan, table_plan.plan.manifest, table_plan.table
     num = len(table_plan.rows), plan.folds, table_plan.seeds
     say(f"Study {plan.study}: {table.title} at {plan.scale} scale. {table.paper}.")
@@ -40,7 +40,14 @@ def print_header(table_plan: TablePlan, study: optuna.Study) -> None:
 def print_table(
     table_plan: TablePlan, results: Sequence[Result], known: Mapping[Training, FrozenTrial], files: Sequence[Path]
 ) -> None:
-    """Print the table, what its numbers are of, the trainings that failed, and the files."""
+    """Print the table, its notes, the failed and the remaining trainings, and the files.
+
+    Args:
+        table_plan: the plan of the table.
+        results: the results of its rows.
+        known: the last trial of each training that has started.
+        files: the files that were written.
+    """
     shown = Table(title=title_of(table_plan), title_justify="left")
     for heading in HEADINGS:
         shown.add_column(heading, justify="left" if heading in ("row", "metric") else "right", no_wrap=True)
@@ -61,7 +68,7 @@ def print_table(
 
 
 def _unfinished(table_plan: TablePlan, known: Mapping[Training, FrozenTrial]) -> list[str]:
-    """Return a line for each training that failed, and one for those that are left."""
+    """Return a line for each failed training, and one with the number of remaining trainings."""
     trials = {training: known.get(training) for training in table_plan.trainings}
     failed = {training: trial for training, trial in trials.items() if trial and is_failed(trial)}
     lines = [

@@ -1,4 +1,4 @@
-"""`--dry-run` of a table: check the stores, measure a step, and say what the missing trainings will take."""
+"""`--dry-run` of a table: check the stores, measure a step, and print what the missing trainings will take."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from shards_tools.command import say
 
 
 def dry_run(table_plan: TablePlan, machine: Machine) -> dict[str, Any]:
-    """Check everything, print what the trainings will take, and return it for --json; nothing is kept.
+    """Check everything, print what the trainings will take, and return it for --json; nothing is stored.
 
     Raises:
-        Error: the first thing that would fail later.
+        Error: the reproduction would fail; only the first problem is named.
     """
     study = try_stores(table_plan.plan)
     known = newest(study) if study else {}
@@ -32,13 +32,13 @@ def dry_run(table_plan: TablePlan, machine: Machine) -> dict[str, Any]:
     waiting = [one for one in wanted if one in known and known[one].state == TrialState.WAITING]
     num_left = len(missing(known, wanted)) + len(running) + len(waiting)
     num_done = len(wanted) - num_left
-    # A space that offers the wanted rows alone, and no folds that would come on top of its trials.
+    # The space has only the requested rows, and the folds are already counted as trials.
     space = space_of(table_plan.table, table_plan.plan.scale, table_plan.rows)
     plan = replace(table_plan.plan, space=space, trials=len(wanted), folds=1)
     projection, largest = project(plan, [machine], Draws(plan), num_done, len(running))
     sizes = {"rows": len(table_plan.rows), "folds": table_plan.plan.folds, "seeds": table_plan.seeds}
-    told = ", ".join(f"{what}: {number}" for what, number in sizes.items())
-    print_needs(projection, largest, [("Trainings", f"{len(wanted)} ({told}); {num_done} are done.")])
-    say("Nothing was kept. Run the same command without --dry-run to start.")
+    parts = ", ".join(f"{what}: {number}" for what, number in sizes.items())
+    print_needs(projection, largest, [("Trainings", f"{len(wanted)} ({parts}); {num_done} are done.")])
+    say("Nothing was stored. Run the same command without --dry-run to start.")
     counts = {"wanted": len(wanted), "done": num_done, "left": num_left, **sizes}
     return {**as_json(projection, largest), "table": table_plan.table.name, "trainings": counts}

@@ -1,4 +1,4 @@
-"""Which trainings of a table the study still lacks: these wait in it, and those that nobody wants any more do not."""
+"""Enqueues the trainings of a table that its study lacks, and cancels those that are no longer requested."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ from trainables.recipes import recipe_from_dict
 
 
 def missing(known: dict[Training, FrozenTrial], wanted: list[Training]) -> list[Training]:
-    """Return the trainings that are new or did not complete: failed, diverged, or left out by an earlier start."""
+    """Return the trainings that are new or did not complete: failed, diverged, or canceled by an earlier start."""
     return [training for training in wanted if _is_to_run(known.get(training))]
 
 
 def enqueue_missing(study: optuna.Study, table_plan: TablePlan) -> None:
-    """Let the missing trainings wait in the study, in their fixed order, and no other."""
+    """Enqueue the missing trainings in their fixed order, and cancel waiting ones that are not requested.
+
+    Raises:
+        Error: the recipe of a row has changed since the study was started.
+    """
     _record_recipes(study, table_plan)
     known, wanted = newest(study), table_plan.trainings
     leave_out(study, (trial for training, trial in known.items() if training not in set(wanted)))
@@ -37,7 +41,7 @@ def _record_recipes(study: optuna.Study, table_plan: TablePlan) -> None:
     """Store the recipes of the rows in the study.
 
     Raises:
-        Error: a row is stored with another recipe; the table would mix trainings of both.
+        Error: a row is stored with another recipe, so the table would mix trainings of both.
     """
     recipes = {row: table_plan.table.recipe(row, table_plan.plan.scale) for row in table_plan.rows}
     stored = StudyRecord(study).recipes

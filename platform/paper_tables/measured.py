@@ -1,4 +1,4 @@
-"""The metrics of a table's trainings: as validated or, if the paper prints a test split, evaluated on it once."""
+"""The metrics of a table's trainings: from validation or, if the paper prints a test split, from that split."""
 
 from __future__ import annotations
 
@@ -27,13 +27,16 @@ def measured(
     *,
     interrupted: bool,
 ) -> dict[Training, Metrics]:
-    """Return the metrics of every complete training on the table's split, as fractions.
+    """Return the metrics of every completed training on the table's split, as fractions.
 
-    The study keeps those of the test split, so that each checkpoint is evaluated once.
+    The study stores the metrics on the test split, so that each checkpoint is evaluated only once.
 
     Args:
-        known: the last trial of each training that has begun.
-        interrupted: whether to leave out checkpoints that have not been evaluated on the test split yet.
+        study: the study of the trainings.
+        table_plan: the plan of the table.
+        known: the last trial of each training that has started.
+        journal: where the test metrics are logged.
+        interrupted: whether to skip checkpoints that have not been evaluated on the test split yet.
     """
     complete = {
         training: known[training]
@@ -50,7 +53,7 @@ def measured(
         elif not interrupted:
             say(f"Evaluate {table_plan.label(training)} on the test split.")
             found[training] = _evaluated(study, table_plan, trial)
-        if training in found:  # also what an earlier start stored: it may have died before it told the journal
+        if training in found:  # also stored metrics: an earlier start may have died before it logged them
             scores = {f"test_{name}": value for name, value in found[training].items()}
             note_scores(journal, trial.number, trial.last_step or 0, "test", scores)
     return found

@@ -1,4 +1,4 @@
-"""The plan of a table: what the command line and the data settle before anything is started."""
+"""The plan of a table: the options of the command line, resolved with the data and the machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from trainables.evaluation import Evaluation, Metrics
 
 @dataclass(frozen=True, kw_only=True)
 class TablePlan:
-    """One table on one data set: which rows, folds and seeds, and the plan by which their trainings run."""
+    """One table on one data set: its rows, folds and seeds, and the plan of their trainings."""
 
     table: PaperTable
     rows: tuple[str, ...]
@@ -36,7 +36,7 @@ class TablePlan:
 
     @property
     def trainings(self) -> list[Training]:
-        """All that are wanted, in the order in which they run: a whole table with the first seed comes first."""
+        """All trainings in the order in which they run: the whole table with the first seed comes first."""
         return [
             Training(of=row, fold=fold, seed=seed)
             for seed in range(self.seeds)
@@ -45,7 +45,7 @@ class TablePlan:
         ]
 
     def label(self, training: Training) -> str:
-        """Return how a training is called in lists; the fold is named where the data have several."""
+        """Return the name of a training in lists; it has the fold if the data have several."""
         fold = f", fold {training.fold}" if self.plan.manifest.num_folds > 1 else ""
         return f"{training.of}{fold}, seed {training.seed}"
 
@@ -54,10 +54,12 @@ def make_table_plan(options: argparse.Namespace, machine: Machine, plugins: tupl
     """Return the plan that the command line asks for.
 
     Args:
+        options: the parsed command line.
+        machine: the machine that the trainings run on.
         plugins: the user's own code.
 
     Raises:
-        Error: the first thing in it that cannot be done.
+        Error: the data or the machine do not allow the options; only the first problem is named.
     """
     table = get_table(options.table)
     rows = table.select(options.rows)
@@ -127,7 +129,7 @@ def printed_split(table: PaperTable, manifest: Manifest) -> Literal["val", "test
 
 
 def _refuse_other_data(table: PaperTable, rows: Sequence[str], manifest: Manifest) -> None:
-    """Error for data that have none of the table's metrics, or no tags where a row reads them."""
+    """Refuse data without the table's metrics, and data without tags if a row reads them."""
     known = Evaluation(manifest, "val").objectives
     if not set(table.metrics) <= set(known):
         what = "classes" if manifest.layout == "classes" else "works or identities"
@@ -138,8 +140,8 @@ def _refuse_other_data(table: PaperTable, rows: Sequence[str], manifest: Manifes
     readers = [row for row in rows if reads_tags(table.recipes[row])]
     if readers and manifest.tags is None:
         raise Error(
-            f"Rows of {table.name} that need tags: {'; '.join(readers)}; {manifest.store} has none. Name other rows"
-            " with --rows, or build the shards with: python -m shards_tools build dafull."
+            f"{manifest.store} has no tags, but these rows of {table.name} need them: {'; '.join(readers)}. Choose"
+            " other rows with --rows, or build the shards with: python -m shards_tools build dafull."
         )
 
 

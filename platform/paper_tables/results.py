@@ -1,4 +1,4 @@
-"""What the trainings of a table gave beside the printed numbers: one result per row and metric, all in percent."""
+"""The results of a table next to the printed numbers: one result per row and metric, in percent."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Result(Repeated):
     row: str
     recipe: str
     metric: str
-    printed: float | None  # None: the table does not print this metric of this row
-    values: Sequence[float]  # of the complete trainings, by fold and seed
-    num_wanted: int  # trainings that the mean is over
+    printed: float | None  # None: the table does not print this metric for this row
+    values: Sequence[float]  # of the completed trainings, by fold and seed
+    num_wanted: int  # trainings of the row; the mean needs all of them
     num_failed: int
     chance: float
 
@@ -35,17 +35,17 @@ class Result(Repeated):
 
     @property
     def difference(self) -> float:
-        """The mean less the printed number; NaN where either is missing."""
+        """The mean minus the printed number; NaN if either is missing."""
         return math.nan if self.printed is None else self.mean - self.printed
 
     @property
     def status(self) -> str:
-        """How many of the trainings are complete, and how many have failed."""
+        """The number of completed trainings of all, and the number of failed ones, as text."""
         failed = f", {self.num_failed} failed" if self.num_failed else ""
         return f"{len(self.values)}/{self.num_wanted}{failed}"
 
     def as_json(self) -> dict[str, Any]:
-        """Return the entry of the command's JSON; what is not known is null."""
+        """Return the entry of the command's JSON; unknown numbers are null."""
         return {
             "name": self.row,
             "recipe": self.recipe,
@@ -63,11 +63,12 @@ class Result(Repeated):
 def results_of(
     table_plan: TablePlan, known: Mapping[Training, FrozenTrial], measured: Mapping[Training, Metrics]
 ) -> list[Result]:
-    """Return the results of the rows that are wanted, each with every metric that the table prints.
+    """Return one result per requested row and metric of the table.
 
     Args:
-        known: the last trial of each training that has begun.
-        measured: the metrics of the complete ones, as fractions.
+        table_plan: the plan of the table.
+        known: the last trial of each training that has started.
+        measured: the metrics of the completed trainings, as fractions.
     """
     return [result for row in table_plan.rows for result in _results_of_row(table_plan, row, known, measured)]
 
@@ -96,5 +97,5 @@ def _results_of_row(
 
 
 def is_failed(trial: FrozenTrial) -> bool:
-    """Whether a training has ended without a result: an error, a loss that diverged, or too little memory."""
+    """Whether a training ended without a result: by an error, a diverged loss, or too little memory."""
     return trial.state in (TrialState.FAIL, TrialState.PRUNED) and not is_left_out(trial)

@@ -1,4 +1,4 @@
-"""Runs one start of a reproduction: train what is missing, then print and write the table."""
+"""Runs one start of a reproduction: run the missing trainings, then print and write the table."""
 
 from __future__ import annotations
 
@@ -25,10 +25,16 @@ from shards_tools.command import print_json
 
 
 def reproduce(table_plan: TablePlan, started: float, *, as_json: bool) -> None:
-    """Train what is missing, then print and write the table.
+    """Run the missing trainings, then print and write the table.
 
     Args:
-        started: when the command was, by the monotonic clock.
+        table_plan: the plan of the table.
+        started: when the command started, by the monotonic clock.
+        as_json: whether to print the JSON of the command as well.
+
+    Raises:
+        Error: a store failed, or too many trainings in a row failed.
+        KeyboardInterrupt: the command was interrupted.
     """
     plan = table_plan.plan
     make_folder(table_plan.out)

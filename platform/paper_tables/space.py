@@ -17,7 +17,9 @@ def space_of(table: PaperTable, scale: str, rows: Sequence[str] = ()) -> Space:
     """Return the space whose trials are rows of the table.
 
     Args:
-        rows: those that `suggest` offers; empty: all.
+        table: the table.
+        scale: "tiny" or "paper".
+        rows: the rows that `suggest` chooses from; empty: all.
     """
     names = {row: table.recipe(row, scale).name for row in table.recipes}
     choices, offered = tuple(table.recipes), tuple(rows or table.recipes)
@@ -36,5 +38,5 @@ def space_of(table: PaperTable, scale: str, rows: Sequence[str] = ()) -> Space:
         longest_warmup=max(recipe.warmup_epochs for recipe in recipes),
         reads_tags=any(reads_tags(recipe) for recipe in recipes),
         kind="Table",
-        shrink="Name smaller rows with --rows",
+        shrink="Choose smaller rows with --rows",
     )

@@ -1,4 +1,4 @@
-"""A reproduced table for programs: the command's JSON, and what MLflow shows on the study's run."""
+"""Summaries of a reproduced table: the command's JSON, and the study's run in MLflow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from platform.tracking.tracker import Tracker
 
 
 def study_event(table_plan: TablePlan, study: optuna.Study, results: Sequence[Result]) -> dict[str, Any]:
-    """Return the state of the whole study for the parent run: the table as its description, and the means."""
+    """Return the event for the study's run in MLflow: the table as its description, and the means as metrics."""
     means = {f"mean_{one.metric}_{one.recipe}": one.mean / 100 for one in results if not math.isnan(one.mean)}
     chance = {f"chance_{name}": table_plan.plan.chance[name] for name in table_plan.table.metrics}
     return {
@@ -39,7 +39,7 @@ def summary(
     tracker: Tracker,
     seconds: float,
 ) -> dict[str, Any]:
-    """Return the JSON of the command; numbers of rows are in percent."""
+    """Return the JSON of the command; the rows' metrics are in percent."""
     plan = table_plan.plan
     return {
         "study": plan.study,
@@ -62,7 +62,7 @@ def summary(
 
 
 def count_states(study: optuna.Study) -> dict[str, int]:
-    """Return how many of the study's trials ended how; a diverged training counts as pruned."""
+    """Return the number of trials that ended in each state; a diverged training counts as pruned."""
     trials = [trial for trial in study.get_trials(deepcopy=False) if not is_left_out(trial)]
     states = [trial.state.name for trial in trials]
     return {name: states.count(state) for name, state in STATES.items()}

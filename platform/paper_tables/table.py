@@ -1,4 +1,4 @@
-"""The papers' tables by name: the rows of each, the recipes that train them and the numbers that are printed."""
+"""The papers' tables by name: their rows, the recipes of the rows, and the printed numbers."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class PaperTable:
     """One printed table."""
 
     name: str
-    title: str  # as recipes and printed.csv call it
+    title: str  # as in recipes and printed.csv
     paper: str
     build: str  # the kind of `shards_tools build` that reads the paper's data
-    protocol: str  # what the printed numbers are of
+    protocol: str  # the split that the printed numbers are from
 
     @cached_property
     def recipes(self) -> dict[str, Recipe]:
@@ -50,10 +50,13 @@ class PaperTable:
         return recipe if scale == "paper" else RECIPES[f"{recipe.name}-tiny"]
 
     def select(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Return the rows with these names, of rows or of their recipes, in printed order; without names all of them.
+        """Return the rows with these names, in printed order; without names, all rows.
+
+        Args:
+            names: names of rows or of their recipes.
 
         Raises:
-            Error: a name is neither; it names the nearest row.
+            Error: a name is neither; the message suggests the nearest row.
         """
         rows = {**{recipe.name: row for row, recipe in self.recipes.items()}, **{row: row for row in self.recipes}}
         for name in names:

@@ -1,4 +1,4 @@
-"""A reproduced table as people read it and programs take it in: Markdown, CSV and LaTeX, and the lines under it."""
+"""Writes a reproduced table as Markdown, CSV and LaTeX, with its notes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from platform.paper_tables.results import Result
 from shards_tools.errors import Error
 from trainables.metric_names import COLUMNS
 
-NOTHING = "\N{EN DASH}"  # in a cell that has no value
+NOTHING = "\N{EN DASH}"  # for a cell without a value
 HEADINGS = ("row", "metric", "mean", "std", "printed", "difference", "chance", "trainings")
 LATEX_SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -26,7 +26,11 @@ LATEX_SPECIAL = {
 
 
 def make_folder(out: Path) -> None:
-    """Make the folder of --out before anything is trained; Error where that cannot be done."""
+    """Create the folder of --out before any training starts.
+
+    Raises:
+        Error: it cannot be created.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as failure:
@@ -36,7 +40,7 @@ def make_folder(out: Path) -> None:
 
 
 def write_table(table_plan: TablePlan, results: Sequence[Result]) -> list[Path]:
-    """Write the table into its folder, each file whole or not at all; return the files."""
+    """Write the table to its folder and return the files; each file is written completely or not at all."""
     texts = {
         "md": as_markdown(table_plan, results),
         "csv": as_csv(table_plan, results),
@@ -58,7 +62,7 @@ def title_of(table_plan: TablePlan) -> str:
 
 
 def notes_on(table_plan: TablePlan) -> list[str]:
-    """Return what a reader must know of the numbers: split, protocol, scale and epochs."""
+    """Return the notes under the table: split, protocol, scale and epochs."""
     plan, table = table_plan.plan, table_plan.table
     split = "the validation split" if table_plan.split == "val" else "the test split"
     if plan.manifest.num_folds > 1:
@@ -82,12 +86,12 @@ def notes_on(table_plan: TablePlan) -> list[str]:
 
 
 def numbered(number: int, noun: str) -> str:
-    """Return a number with its noun, in the plural where it is not 1."""
+    """Return a number with its noun, in the plural unless it is 1."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def cells_of(result: Result) -> list[str]:
-    """Return one line of the table, as its headings have it."""
+    """Return the cells of one line of the table, in the order of HEADINGS."""
     heading = COLUMNS[result.metric].removesuffix(" %")
     signed = "" if math.isnan(result.difference) else f"{result.difference:+.2f}"
     numbers = (_number(value) for value in (result.mean, result.std, result.printed))
@@ -95,7 +99,7 @@ def cells_of(result: Result) -> list[str]:
 
 
 def as_markdown(table_plan: TablePlan, results: Sequence[Result]) -> str:
-    """Return the table with its heading and notes."""
+    """Return the table as Markdown, with its heading and notes."""
     lines = [
         f"# {title_of(table_plan)}",
         "",
@@ -109,7 +113,7 @@ def as_markdown(table_plan: TablePlan, results: Sequence[Result]) -> str:
 
 
 def as_csv(table_plan: TablePlan, results: Sequence[Result]) -> str:
-    """Return one line per row and metric, with every digit; an empty cell is a number that is not known."""
+    """Return the table as CSV: one line per row and metric, with all digits; unknown numbers are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     kept = ("name", "recipe", "metric", "printed", "mean", "std", "difference", "chance")
@@ -124,7 +128,7 @@ def as_csv(table_plan: TablePlan, results: Sequence[Result]) -> str:
 
 
 def as_latex(table_plan: TablePlan, results: Sequence[Result]) -> str:
-    """Return a table environment for the package booktabs, with the notes in its caption."""
+    """Return the table as LaTeX for the package booktabs, with the notes in the caption."""
     lines = [
         r"\begin{table}",
         r"\centering",

@@ -75,7 +75,7 @@ def test_a_server_that_is_restarted_twice_in_the_middle_costs_nothing(
         server.start()
         out, screen = search.communicate(timeout=600)
     assert search.returncode == 0, screen
-    assert "goes on from the last checkpoint" not in screen
+    assert "resumes from the last checkpoint" not in screen
     assert "Traceback" not in screen, screen
     assert_whole(*stores, json.loads(out.splitlines()[-1]), NUM_TRIALS)
     assert_every_epoch_is_in_both(*stores)

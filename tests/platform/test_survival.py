@@ -63,7 +63,7 @@ def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(options: li
         wait_until(lambda: bool(trainings_of(search)), 60, "a training")
         trainings_of(search)[-1].kill()
         out, screen = search.communicate(timeout=300)
-    assert "its process died; attempt 2 goes on" in screen
+    assert "its process died; attempt 2 resumes" in screen
     assert_whole(runs / "optuna.db", runs / "mlflow.db", json.loads(out.splitlines()[-1]), NUM_TRIALS)
     attempts = [trial.user_attrs["attempts"] for trial in stored_trials(runs / "optuna.db")]
     assert sorted(attempts) == [1] * (NUM_TRIALS - 1) + [2]

@@ -103,7 +103,7 @@ def test_a_finalist_whose_training_fails_leaves_the_test_locked(
     trainings.report("a", {"failure": "a broken disk"})
     trainings.finish("a", died=False)
     run_to_the_end(trainings, lambda config: 0.5, tmp_path / "final")
-    with pytest.raises(Error, match=r"trial 2, seed 8 has failed: a broken disk .* stays locked"):
+    with pytest.raises(Error, match=r"trial 2, seed 8 has failed: a broken disk .* was not read"):
         finalists.test()
     assert not finalists.tested
 

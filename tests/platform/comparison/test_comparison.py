@@ -103,4 +103,4 @@ def test_people_see_every_number_beside_chance_and_what_p_cannot_be() -> None:
     notes = notes_on(compared(), "folds")
     assert notes[0] == "trial 3: worse on 2 folds than the best candidate."
     assert "Difference: to trial 0 (paper row), mean of 2 pairs (folds)" in notes[1]
-    assert "with 2 pairs 0.5 at least" in notes[1]
+    assert "with 2 pairs it is at least 0.5" in notes[1]

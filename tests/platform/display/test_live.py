@@ -114,7 +114,7 @@ def test_a_display_that_fails_leaves_lines_and_the_trials_alone(
         screen.report(trial, 1, 4, VALUES, False)
         screen.end(trial, TrialState.FAIL, "a bug")
     assert capsys.readouterr().err.splitlines() == [
-        "The live display has failed (OSError: [Errno 5] Input/output error); lines follow.",
+        "The live display has failed (OSError: [Errno 5] Input/output error). Continuing with plain lines.",
         "a warning",
         "trial 0 (paper row)        epoch   1/4  mAP 25.00 %  loss 1.500  123 images/s",
         "trial 0 (paper row)        failed: a bug",
@@ -185,7 +185,7 @@ def test_lines_are_these(quick_plan: Plan, study: optuna.Study, capsys: pytest.C
     assert capsys.readouterr().err == (
         "trial 0 (paper row)        epoch   1/4  mAP 25.00 %  loss 1.500  123 images/s  best 25.00 % (trial 0)\n"
         "trial 0 (paper row)        epoch   2/4  mAP 20.00 %  loss 1.500  123 images/s  best 20.00 % (trial 0)\n"
-        "trial 0 (paper row)        its process died; attempt 2 goes on from the last checkpoint\n"
+        "trial 0 (paper row)        its process died; attempt 2 resumes from the last checkpoint\n"
         "trial 1 (hand-set)         epoch   1/4  mAP 10.00 %  loss 1.500  123 images/s  best 20.00 % (trial 0)\n"
         "trial 0 (paper row)        failed: a bug\n"
         "trial 1 (hand-set)         epoch   2/4  mAP 10.00 %  loss 1.500  123 images/s  best 10.00 % (trial 1)\n"

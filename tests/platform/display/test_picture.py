@@ -49,7 +49,7 @@ def test_trials_best_and_bar_are_shown(board: Board) -> None:
         "trial 3, attempt 2               1/4     25.00     1.500       123      1168      0:45",
         "",
         "best so far  mAP 26.00 %  trial 3  erase_probability=0.5  lr=0.00314",
-        "beside       chance 20.00 %   paper row 25.00 %",
+        "compared to  chance 20.00 %   paper row 25.00 %",
         "━━━━━━━━━━╺━━━━━━━━━━━━━━━━━━━━━━━━━━━━━  1 of 6 trials  0:45 passed  about 5 min left",
     ]
 
@@ -122,13 +122,13 @@ def test_an_epoch_after_the_first_is_taken_to_be_as_long_as_the_others(board: Bo
 def test_trainings_after_a_search_are_no_rivals(board: Board) -> None:
     board.rivals = False
     lines = lines_of(board)
-    assert not any(line.startswith(("best", "beside")) for line in lines)
+    assert not any(line.startswith(("best", "compared")) for line in lines)
     assert "1 of 6 trainings" in lines[-1]
 
 
 def test_each_end_is_a_line_that_says_why(board: Board) -> None:
     assert board.died(PAPER, 1).plain == (
-        "trial 0 (paper row)        its process died; attempt 2 goes on from the last checkpoint"
+        "trial 0 (paper row)        its process died; attempt 2 resumes from the last checkpoint"
     )
     board.start(PAPER, 2, (1, 4), VALUES, now=50.0)
     board.report(PAPER, 4, {**VALUES, "mAP": 0.5}, now=60.0)
@@ -143,7 +143,7 @@ def test_each_end_is_a_line_that_says_why(board: Board) -> None:
         "trial 4                    failed: a bug",
     ]
     assert lines_of(board)[-2:] == [
-        "beside       chance 20.00 %   paper row 50.00 %   1 failed",
+        "compared to  chance 20.00 %   paper row 50.00 %   1 failed",
         "━━━━━━━━━━━━━━━━━━━━╺━━━━━━━━━━━━━━━━━━━  3 of 6 trials  0:45 passed  about 20 s left",
     ]
 

@@ -68,7 +68,7 @@ def test_data_without_the_metrics_of_the_table_are_refused(
 
 def test_rows_that_need_tags_are_named(refused: Callable[..., str], classes: Path) -> None:
     message = refused("animesion", "--data", classes)
-    assert message.startswith("Rows of animesion that need tags: ViLT L-16 (vision+tags);")
+    assert message.startswith(f"{classes} has no tags, but these rows of animesion need them: ViLT L-16 (vision+tags).")
     assert "--rows" in message
     assert "shards_tools build dafull" in message
 
