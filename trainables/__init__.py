@@ -1,4 +1,4 @@
-"""Models, losses and the training loop; runs with torch, timm, numpy and pytorch-metric-learning alone."""
+"""Models, losses and the training loop; needs only torch, timm, numpy and pytorch-metric-learning."""
 
 from trainables.losses.registry import register_id_loss, register_metric_loss
 from trainables.recipes.backbones import register_backbone

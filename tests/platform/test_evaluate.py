@@ -44,7 +44,7 @@ def test_test_is_another_split_with_its_own_chance(
 @pytest.mark.parametrize(
     ("file", "message"),
     [
-        ("checkpoint.json", "there is no checkpoint.json"),
+        ("checkpoint.json", "it has no checkpoint.json"),
         ("weights.safetensors", "weights.safetensors could not be read"),
     ],
 )

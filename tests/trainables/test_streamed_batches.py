@@ -46,8 +46,8 @@ def test_ranks_that_cannot_share_the_works_of_a_batch_are_refused(data, small_re
 
 @pytest.mark.parametrize("batch_sampler", ["full", "papers", "cross_role"])
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_epoch_resumed_at_any_batch_goes_on_as_it_would_have(data, small_recipe, indices, workers):
-    recipe = small_recipe(indices=indices)
+def test_an_epoch_resumed_at_any_batch_goes_on_as_it_would_have(data, small_recipe, batch_sampler, workers):
+    recipe = small_recipe(batch_sampler=batch_sampler)
     whole = batches_of(data, recipe, workers=0)
     for first in range(0, len(whole) + 1, 3):
         assert_same(batches_of(data, recipe, workers=workers, first=first), whole[first:])

@@ -11,7 +11,7 @@ from trainables.recipes.recipe import Recipe, refuse_single_work
 class ClassifierRecipe(Recipe):
     """A recipe for classification. In data of works, each work is a class."""
 
-    batch_size: int = 64  # in images
+    batch_size: int = 64  # images
     teacher: str | None = None  # a checkpoint trained on the same classes, to distill; None: no teacher
     distillation_weight: float = 1.0  # of the distillation loss
     distillation_temperature: float = 4.0  # of both networks' logits, Hinton's T

@@ -34,9 +34,8 @@ BACKBONES = {
 class DAFreRecipe(ClassifierRecipe):
     """A plain classifier: a residual network, a vision transformer, or the paper's network of five layers."""
 
-    dropout: float = (
-        0.0  # in transformers: of attention probabilities (not Animesion's), attention outputs, MLP outputs
-    )
+    # in transformers: of attention probabilities (not in Animesion), attention outputs and MLP outputs
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -19,7 +19,7 @@ class OptimizerSettings:
     bias_lr_factor: float = 1.0  # learning rate of biases relative to other weights
     layer_lr_decay: float = 1.0  # learning rate of each layer relative to the layer above it; 1: equal
     clip_norm: float | None = None  # maximum norm of the gradient of all weights; None: no clipping
-    ema_decay: float | None = None  # evaluate and save a moving average of the weights; None: the weights themselves
+    ema_decay: float | None = None  # of a moving average of the weights, which is evaluated and saved; None: off
 
     schedule: Literal["cosine", "transreid", "multistep", "agw", "step_cosine"] = "cosine"
     warmup_epochs: int = 5
@@ -28,7 +28,7 @@ class OptimizerSettings:
     milestones: tuple[int, ...] = ()  # of multistep and agw: numbers of epochs after which lr falls
     lr_fall: float = 0.1  # of multistep and agw: factor of lr at each milestone
     epochs: int = 100
-    train_mode_epochs: int | None = None  # then dropout is off and batch statistics are frozen; None: never
+    train_mode_epochs: int | None = None  # then dropout is off and batch norm is frozen; None: train mode always
 
 
 def check_optimization(recipe: Any) -> None:
