@@ -34,7 +34,6 @@ UNFINISHED = (
     "platform/evaluation.py",
     "platform/execution.py",
     "platform/failures.py",
-    "platform/figures/",
     "platform/fixed_trials.py",
     "platform/gallery.py",
     "platform/jobs.py",
