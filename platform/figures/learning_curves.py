@@ -27,7 +27,7 @@ def draw_learning_curves(stored: StoredStudy) -> Figure:
     """
     curves = [(kind, trial) for kind, trials in by_kind(stored) for trial in trials if trial.intermediate_values]
     if not curves:
-        raise Error("no trial has reported an epoch. (Optuna stores no epochs for several objectives.)")
+        raise Error("no trial has reported an epoch; with several objectives, Optuna stores none.")
     rows = [
         (trial.number, kind, epoch, value)
         for kind, trial in sorted(curves, key=lambda curve: curve[1].number)

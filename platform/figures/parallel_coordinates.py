@@ -30,27 +30,27 @@ def draw_parallel_coordinates(stored: StoredStudy) -> Figure:
     Raises:
         Error: fewer than two trials have a value.
     """
-    told = [(trial, value) for trial in stored.trials if (value := last_value(stored, trial)) is not None]
-    told.sort(key=lambda entry: entry[1])  # the best is plotted last, above the others
-    if len(told) < 2:
+    trials = [(trial, value) for trial in stored.trials if (value := last_value(stored, trial)) is not None]
+    trials.sort(key=lambda entry: entry[1])  # the best is plotted last, above the others
+    if len(trials) < 2:
         raise Error("fewer than two trials have reported a value.")
     distributions = distributions_of(stored.trials)
     names, which = _most_important(stored, list(distributions))
     shown = names[:MOST_AXES]
-    best = told[-1]
+    best = trials[-1]
     of_all = f" the {which} {len(shown)} of {len(names)}" if len(shown) < len(names) else f" {len(names)}"
     return Figure(
         name="parallel_coordinates",
         title="Parallel coordinates",
-        says=f"Each of {len(told)} trials is a line through{of_all} parameters, colored by"
-        f" {axis_of(stored.objective)} after its last epoch: from {told[0][1]:.2f} to {best[1]:.2f} of trial"
+        says=f"Each of {len(trials)} trials is a line through{of_all} parameters, colored by"
+        f" {axis_of(stored.objective)} after its last epoch: from {trials[0][1]:.2f} to {best[1]:.2f} of trial"
         f" {best[0].number}. A line passes below the axis of a parameter that the trial does not have.",
-        drawn=_plot(stored, told, {name: distributions[name] for name in shown}),
-        explore=_plot_interactive(stored, told, {name: distributions[name] for name in shown}),
+        drawn=_plot(stored, trials, {name: distributions[name] for name in shown}),
+        explore=_plot_interactive(stored, trials, {name: distributions[name] for name in shown}),
         columns=("trial", *names, axis_of(stored.objective)),
         rows=[
             (trial.number, *(trial.params.get(name, "") for name in names), value)
-            for trial, value in sorted(told, key=lambda entry: entry[0].number)
+            for trial, value in sorted(trials, key=lambda entry: entry[0].number)
         ],
     )
 
@@ -77,12 +77,12 @@ def _most_important(stored: StoredStudy, names: list[str]) -> tuple[list[str], s
     return sorted(names, key=lambda name: order.index(name) if name in order else len(order)), "most important"
 
 
-def _plot(stored: StoredStudy, told: list[tuple[FrozenTrial, float]], shown: dict[str, BaseDistribution]) -> Any:
-    low, high = told[0][1], told[-1][1]
+def _plot(stored: StoredStudy, trials: list[tuple[FrozenTrial, float]], shown: dict[str, BaseDistribution]) -> Any:
+    low, high = trials[0][1], trials[-1][1]
     with canvas(height=3.6) as page:
         axes = page.add_subplot()
-        for trial, value in told:
-            is_best = trial is told[-1][0]
+        for trial, value in trials:
+            is_best = trial is trials[-1][0]
             height = (value - low) / (high - low) if high > low else 0.0
             axes.plot(
                 *_smooth([*_heights(trial, shown), height]),
@@ -95,7 +95,7 @@ def _plot(stored: StoredStudy, told: list[tuple[FrozenTrial, float]], shown: dic
         parts = [0.0, 0.25, 0.5, 0.75, 1.0] if high > low else [0.0]
         values = [(part, f"{low + part * (high - low):.1f}") for part in parts]
         _draw_axis(axes, len(shown), axis_of(stored.objective), values)
-        if any(name not in trial.params for trial, _ in told for name in shown):
+        if any(name not in trial.params for trial, _ in trials for name in shown):
             where: Any = {"xytext": (-4, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
             axes.annotate("not used", (0, NOT_ASKED), fontsize=6, **where)
         axes.set_xlim(-0.5, len(shown) + 0.35)
@@ -142,12 +142,12 @@ def _smooth(heights: list[float]) -> tuple[Any, Any]:
 
 
 def _plot_interactive(
-    stored: StoredStudy, told: list[tuple[FrozenTrial, float]], shown: dict[str, BaseDistribution]
+    stored: StoredStudy, trials: list[tuple[FrozenTrial, float]], shown: dict[str, BaseDistribution]
 ) -> Any:
     import plotly.graph_objects as go
 
     dimensions = []
-    heights = [_heights(trial, shown) for trial, _ in told]
+    heights = [_heights(trial, shown) for trial, _ in trials]
     for at, (name, distribution) in enumerate(shown.items()):
         ticks = _ticks(distribution)
         dimensions.append({
@@ -157,7 +157,7 @@ def _plot_interactive(
             "tickvals": [NOT_ASKED, *(height for height, _ in ticks)],
             "ticktext": ["not used" if at == 0 else "", *(escaped(text) for _, text in ticks)],
         })  # fmt: skip
-    values = [value for _, value in told]
+    values = [value for _, value in trials]
     dimensions.append({"label": axis_of(stored.objective), "values": values})
     figure = go.Figure(
         go.Parcoords(
