@@ -1,1 +1,1 @@
-"""What a report draws, one figure per file: the numbers apart from the drawing, so that tests can recompute them."""
+"""The figures of a report, one per file; numbers are computed apart from the plots, so that tests can check them."""

@@ -1,6 +1,6 @@
-"""What a model answers on a split, worked out once for all figures.
+"""Compute the answers of a model on a split once, for all figures.
 
-N images, D width, Q queries, K places of a list, B the queries of one chunk, G gallery.
+Axes: N images, D feature width, Q queries, K positions of a ranked list, B queries of one chunk, G gallery images.
 """
 
 from dataclasses import dataclass
@@ -14,68 +14,72 @@ from trainables.evaluate import IMAGES_AT_ONCE, extract_features
 from trainables.metrics.cross_role import ranked_galleries
 from trainables.metrics.places import places_of_classes
 
-KINDS = {"classes": ("class", "classes"), "identities": ("identity", "identities")}  # of layouts; else works
-LIST_LENGTH = 10  # places of each query's ranked list that are kept
+KINDS = {"classes": ("class", "classes"), "identities": ("identity", "identities")}  # by layout; others have works
+LIST_LENGTH = 10  # positions of each query's ranked list that are kept
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """What was asked, and what came back. Images are places in the manifest, works those of its list."""
+    """The queries of a split and the model's answers; images and works are indices into the manifest."""
 
     asked: Asked
     images_N: np.ndarray  # every image that the model saw
     features_ND: np.ndarray  # their test features
-    queries_Q: np.ndarray  # the images that are counted: with a positive in the gallery, or to be named
-    places_Q: np.ndarray  # of the first right answer of each, from 1
+    queries_Q: np.ndarray  # the evaluated images: queries with a correct gallery image, or images to classify
+    places_Q: np.ndarray  # the position of the first correct answer of each, from 1
     answered_Q: np.ndarray  # the work of the first answer of each
 
     @property
     def works_Q(self) -> np.ndarray:
-        """The right works."""
+        """The correct work of each query."""
         works: np.ndarray = self.asked.evaluation.manifest.work[self.queries_Q]
         return works
 
     @property
     def is_right_Q(self) -> np.ndarray:
-        """Whether the first answer is right: R1 or top-1, query by query."""
+        """Whether the first answer of each query is correct; its mean is R1 or top-1."""
         right: np.ndarray = self.places_Q == 1
         return right
 
     @property
     def kind(self) -> str:
-        """What is asked for: a work, an identity or a class."""
+        """What the model answers: work, identity or class."""
         return KINDS.get(self.asked.evaluation.manifest.layout, ("work", "works"))[0]
 
     @property
     def kinds(self) -> str:
-        """Several of them."""
+        """The plural of `kind`."""
         return KINDS.get(self.asked.evaluation.manifest.layout, ("work", "works"))[1]
 
     def named(self, work: int) -> str:
-        """The name of a work."""
+        """Return the name of a work."""
         return self.asked.evaluation.manifest.works[work]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rankings(Answers):
-    """Galleries in the order of each query, junk left out."""
+    """The answers of a retrieval model: the gallery ranked for each query, without junk images."""
 
     nearest_QK: np.ndarray  # the first images of each list; -1 beyond its end
-    first_right_Q: np.ndarray  # the nearest image of the right work
+    first_right_Q: np.ndarray  # the nearest image of the correct work
     average_precision_Q: np.ndarray
 
     @property
     def is_right_QK(self) -> np.ndarray:
-        """Which of the nearest are of the query's work."""
+        """Which of the nearest images are of the query's work."""
         works = self.asked.evaluation.manifest.work
         right: np.ndarray = (works[self.nearest_QK] == self.works_Q[:, None]) & (self.nearest_QK >= 0)
         return right
 
 
 def answer(asked: Asked) -> Answers:
-    """One pass over the images of the split: rankings of works and identities, names of classes."""
+    """Run the model once over the images of a split, and rank the gallery or classify the images.
+
+    Raises:
+        Error: the split consists of verification pairs.
+    """
     if len(asked.evaluation.pairs):
-        raise Error("Pairs among strangers have no works to draw. Figures of a model need --split val of these data.")
+        raise Error("A split of verification pairs among distractors has no works to plot. Use --split val.")
     return _rank(asked) if asked.evaluation.ranks else _name(asked)
 
 
@@ -108,7 +112,7 @@ def _rank(asked: Asked) -> Rankings:
 
 
 def _average_precision(right_BG: np.ndarray) -> np.ndarray:
-    """The mean over each query's positives of the precision at the place where it stands."""
+    """Return the mean precision at the positions of each query's correct images."""
     precision_BG = right_BG.cumsum(axis=1) / np.arange(1, right_BG.shape[1] + 1)
     mean_B: np.ndarray = (precision_BG * right_BG).sum(axis=1) / right_BG.sum(axis=1)
     return mean_B
@@ -128,7 +132,7 @@ def _name(asked: Asked) -> Answers:
             features.append(model.head.embed(branches).cpu().numpy())  # type: ignore[operator]
             classes_B = torch.from_numpy(classes_Q[part]).to(asked.device)
             places.append(places_of_classes(logits_BC, classes_B).cpu().numpy())
-            # Of equal logits numpy takes the first, as the places do.
+            # In a tie, numpy takes the first class, as `places_of_classes` does.
             predicted.append(logits_BC.cpu().numpy().argmax(axis=1))
     return Answers(
         asked=asked,

@@ -1,6 +1,6 @@
-"""Are large classes named better? Accuracy of each class or work against how many images it has.
+"""The accuracy of each class or work against its number of images.
 
-M works.
+Axes: M works.
 """
 
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from platform.figures.look import BLUE, COLUMN_WIDTH, EXPLORED, ORANGE, canvas
 from shards_tools.errors import Error
 from trainables.metrics.classification import SIZES
 
-BINS_OF_WORKS = 3  # of as many works each, where works are ranked
+BINS_OF_WORKS = 3  # with the same number of works each, for retrieval models
 FEWEST_IN_A_BIN = 3
 
 
 @dataclass(frozen=True)
 class Bin:
-    """The works of some sizes, and the fraction of all their queries that are answered rightly."""
+    """The works whose numbers of images are in a range, and the accuracy over all their queries."""
 
-    name: str  # few, medium or many; "" where the bins are thirds of the works
+    name: str  # few, medium or many; empty if the bins are thirds of the works
     least: int
     most: int
     accuracy: float
@@ -36,10 +36,10 @@ class Bin:
 
 @dataclass(frozen=True)
 class Sizes:
-    """The works that have queries, and how they fare."""
+    """The works that have queries, with their numbers of images and their accuracy."""
 
     works_M: np.ndarray
-    images_M: np.ndarray  # to train on, or in the gallery where nothing was trained on
+    images_M: np.ndarray  # training images, or gallery images if the works were not trained on
     queries_M: np.ndarray
     accuracy_M: np.ndarray  # R1, or top-1
     are_trained: bool
@@ -47,7 +47,11 @@ class Sizes:
 
 
 def draw_class_size(answers: Answers) -> Figure:
-    """A point for each work or class, and the mean of those of about one size."""
+    """Plot a point for each work or class, and the mean accuracy of each range of sizes.
+
+    Raises:
+        Error: all works have the same number of images.
+    """
     found, ranks = class_sizes(answers), answers.asked.evaluation.ranks
     if np.ptp(found.images_M) == 0:
         raise Error(f"all {answers.kinds} have {found.images_M[0]} images.")
@@ -57,9 +61,9 @@ def draw_class_size(answers: Answers) -> Figure:
     return Figure(
         name="class_size",
         title="Accuracy by number of images",
-        says=f"{'R1' if ranks else 'Top-1'} by {axis}, {len(names):,} in all{f'; {bins}' if bins else ''}.",
-        drawn=_drawn(found, axis, "R1" if ranks else "top-1"),
-        explore=_to_explore(found, axis, "R1" if ranks else "top-1", names),
+        says=f"{'R1' if ranks else 'Top-1'} by {axis}, {len(names):,} in total{f'; {bins}' if bins else ''}.",
+        drawn=_plot(found, axis, "R1" if ranks else "top-1"),
+        explore=_plot_interactive(found, axis, "R1" if ranks else "top-1", names),
         columns=("work", "images", "queries", "accuracy"),
         rows=list(
             zip(names, found.images_M.tolist(), found.queries_M.tolist(), found.accuracy_M.tolist(), strict=True)
@@ -68,7 +72,7 @@ def draw_class_size(answers: Answers) -> Figure:
 
 
 def class_sizes(answers: Answers) -> Sizes:
-    """Images and accuracy of every work that has a query."""
+    """Return the number of images and the accuracy of every work that has a query."""
     evaluation = answers.asked.evaluation
     manifest = evaluation.manifest
     train = manifest.work[manifest.split(evaluation.fold).train]
@@ -87,7 +91,7 @@ def class_sizes(answers: Answers) -> Sizes:
 
 
 def _bounds(images_M: np.ndarray, ranks: bool) -> list[tuple[str, tuple[float, float]]]:
-    """The names and sizes of the bins: few, medium and many of long-tailed recognition, or thirds of the works."""
+    """Return the names and bounds of the bins: few, medium and many for classes, thirds of the works otherwise."""
     if not ranks:
         return list(SIZES.items())
     if len(images_M) < BINS_OF_WORKS * FEWEST_IN_A_BIN:
@@ -97,7 +101,7 @@ def _bounds(images_M: np.ndarray, ranks: bool) -> list[tuple[str, tuple[float, f
     return [("", bounds) for bounds in zip(starts, ends, strict=True)]
 
 
-def _drawn(found: Sizes, axis: str, measure: str) -> matplotlib.figure.Figure:
+def _plot(found: Sizes, axis: str, measure: str) -> matplotlib.figure.Figure:
     with canvas(COLUMN_WIDTH, 2.6) as page:
         axes = page.add_subplot()
         alpha = float(np.clip(40 / len(found.works_M), 0.25, 0.8))
@@ -107,7 +111,7 @@ def _drawn(found: Sizes, axis: str, measure: str) -> matplotlib.figure.Figure:
         for bin_ in found.bins:
             ends, height = (bin_.least * 0.95, bin_.most * 1.05), 100 * bin_.accuracy
             axes.plot(ends, (height, height), color=ORANGE, linewidth=2.5, solid_capstyle="round", zorder=4)
-            # Above the axes, where no point is.
+            # Above the axes, so that it covers no point.
             text, middle = f"{bin_.name} {height:.0f} %".strip(), (bin_.least * bin_.most) ** 0.5
             axes.text(middle, 1.02, text, transform=axes.get_xaxis_transform(), ha="center", va="bottom", size=7)
         axes.set_xscale("log")
@@ -118,7 +122,7 @@ def _drawn(found: Sizes, axis: str, measure: str) -> matplotlib.figure.Figure:
     return page
 
 
-def _to_explore(found: Sizes, axis: str, measure: str, names: list[str]) -> Any:
+def _plot_interactive(found: Sizes, axis: str, measure: str, names: list[str]) -> Any:
     import plotly.graph_objects as go
 
     points = go.Scatter(

@@ -1,4 +1,4 @@
-"""How often a right answer is among the first k: CMC of rankings, top-k accuracy of classes."""
+"""How often a correct answer is among the first k: CMC for rankings, top-k accuracy for classes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,38 +8,38 @@ import numpy as np
 
 from platform.figures.answers import Answers
 from platform.figures.figure import Figure
-from platform.figures.look import BLUE, COLUMN_WIDTH, EXPLORED, GREY, canvas
+from platform.figures.look import BLUE, COLUMN_WIDTH, EXPLORED, GRAY, canvas
 from trainables.metrics.chance import chance_metrics
 
-LAST_PLACE = 50  # where the curve ends, or with the gallery
+LAST_PLACE = 50  # the curve ends here, or at the end of the gallery or classes
 SPOKEN_PLACES = (1, 5, 10, 20)
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Fractions of the queries, at the places 1, 2, 3 and so on."""
+    """The fractions of queries with a correct answer among the first 1, 2, 3, ... answers."""
 
     found: np.ndarray
     chance: np.ndarray
 
 
 def draw_cmc(answers: Answers) -> Figure:
-    """The curve beside what random answers would give."""
+    """Plot the curve of the model and that of random answers."""
     curve, ranks = cmc(answers), answers.asked.evaluation.ranks
     places = range(1, len(curve.found) + 1)
     return Figure(
         name="cmc",
         title="Cumulative matching characteristic" if ranks else "Top-k accuracy",
-        says=_says(answers, curve),
-        drawn=_drawn(curve, ranks),
-        explore=_to_explore(curve, ranks),
+        says=_describe(answers, curve),
+        drawn=_plot(curve, ranks),
+        explore=_plot_interactive(curve, ranks),
         columns=("rank" if ranks else "k", "found", "chance"),
         rows=list(zip(places, curve.found.tolist(), curve.chance.tolist(), strict=True)),
     )
 
 
 def cmc(answers: Answers) -> Curve:
-    """The curve from place 1 to 50, or to the end of the gallery or of the classes."""
+    """Return the curve up to k = 50, or up to the size of the gallery or the number of classes."""
     evaluation = answers.asked.evaluation
     if evaluation.ranks:
         places = range(1, min(LAST_PLACE, len(evaluation.gallery)) + 1)
@@ -52,7 +52,7 @@ def cmc(answers: Answers) -> Curve:
     return Curve(np.array([(answers.places_Q <= place).mean() for place in places]), chance)
 
 
-def _says(answers: Answers, curve: Curve) -> str:
+def _describe(answers: Answers, curve: Curve) -> str:
     evaluation = answers.asked.evaluation
     num_classes = len(answers.asked.info.works)
     name = "R" if evaluation.ranks else "top-"
@@ -62,16 +62,16 @@ def _says(answers: Answers, curve: Curve) -> str:
         for place in SPOKEN_PLACES
         if place <= len(curve.found)
     ]
-    asked = f"{len(answers.queries_Q):,} images are asked for among {among}."
-    return f"How often the first k answers hold a right one: {', '.join(spoken)}. {asked}"
+    asked = f"{len(answers.queries_Q):,} queries, {among}."
+    return f"How often a correct answer is among the first k: {', '.join(spoken)}. {asked}"
 
 
-def _drawn(curve: Curve, ranks: bool) -> matplotlib.figure.Figure:
+def _plot(curve: Curve, ranks: bool) -> matplotlib.figure.Figure:
     places = np.arange(1, len(curve.found) + 1)
     with canvas(COLUMN_WIDTH, 2.6) as page:
         axes = page.add_subplot()
         axes.plot(places, 100 * curve.found, color=BLUE, label="model")
-        axes.plot(places, 100 * curve.chance, color=GREY, linestyle="--", label="chance")
+        axes.plot(places, 100 * curve.chance, color=GRAY, linestyle="--", label="chance")
         spoken = [place for place in SPOKEN_PLACES if place <= len(places)]
         axes.plot(spoken, 100 * curve.found[np.array(spoken) - 1], "o", color=BLUE, markersize=3.5)
         axes.set(xlabel="rank" if ranks else "k", ylabel="queries answered, %", ylim=(0, 102))
@@ -81,14 +81,14 @@ def _drawn(curve: Curve, ranks: bool) -> matplotlib.figure.Figure:
     return page
 
 
-def _to_explore(curve: Curve, ranks: bool) -> Any:
+def _plot_interactive(curve: Curve, ranks: bool) -> Any:
     import plotly.graph_objects as go
 
     places = list(range(1, len(curve.found) + 1))
     figure = go.Figure(layout=EXPLORED)
     for name, values, line in (
         ("model", curve.found, {"color": BLUE}),
-        ("chance", curve.chance, {"color": GREY, "dash": "dash"}),
+        ("chance", curve.chance, {"color": GRAY, "dash": "dash"}),
     ):
         figure.add_scatter(x=places, y=100 * values, name=name, mode="lines+markers", marker_size=4, line=line)
     figure.update_traces(hovertemplate="%{y:.2f} %")

@@ -1,6 +1,6 @@
-"""What is taken for what: the right work of each query against the work of its first answer.
+"""The confusion matrix: the correct work of each query against the work of its first answer.
 
-M works, of which S are shown.
+Axes: S shown works.
 """
 
 from dataclasses import dataclass
@@ -16,37 +16,37 @@ from platform.figures.pictures import plain, shortened
 
 MOST_SHOWN = 30
 NAME_LENGTH = 20  # characters
-MOST_WITH_NUMBERS = 12  # works whose squares have room for a number
+MOST_WITH_NUMBERS = 12  # works; with more, the squares are too small for numbers
 OTHERS = "others"
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """The works that are shown, those of most queries first, and how their queries are answered."""
+    """The shown works, those with the most queries first, and the counts of their answers."""
 
     works_S: np.ndarray
-    counts: np.ndarray  # [S, S], and one column more for all other works where some are not shown
+    counts: np.ndarray  # [S, S], or [S, S + 1] with a last column for answers that are not shown
     num_works: int  # shown or not
 
     @property
     def fractions(self) -> np.ndarray:
-        """Of the queries of each row."""
+        """The counts divided by the number of queries of each row."""
         shares: np.ndarray = self.counts / self.counts.sum(axis=1, keepdims=True)
         return shares
 
 
 def draw_confusion(answers: Answers) -> Figure:
-    """A row per right work; its squares hold the fractions of its queries."""
+    """Plot the matrix, with a row per correct work and fractions of its queries."""
     found = confusion(answers)
     rows = [answers.named(work) for work in found.works_S.tolist()]
     columns = [*rows, *([OTHERS] if found.counts.shape[1] > len(rows) else [])]
     what = answers.kind
     return Figure(
         name="confusion",
-        title=f"Which {what} is taken for which",
-        says=_says(answers, found, rows, columns),
-        drawn=_drawn(found, rows, columns, what),
-        explore=_to_explore(found, rows, columns, what),
+        title=f"Confusion of {answers.kinds}",
+        says=_describe(answers, found, rows, columns),
+        drawn=_plot(found, rows, columns, what),
+        explore=_plot_interactive(found, rows, columns, what),
         columns=("right", "answered", "queries", "fraction_of_right"),
         rows=[
             (right, answered, int(found.counts[row, column]), float(found.fractions[row, column]))
@@ -58,7 +58,7 @@ def draw_confusion(answers: Answers) -> Figure:
 
 
 def confusion(answers: Answers) -> Confusion:
-    """Counts by right and answered work; of more than 30 works, those that take part in most mistakes."""
+    """Count the queries by correct and answered work; of more than 30 works, use those involved in the most errors."""
     works = np.unique(answers.works_Q)
     num_works = len(answers.asked.evaluation.manifest.works)
     wrong = ~answers.is_right_Q
@@ -75,48 +75,47 @@ def confusion(answers: Answers) -> Confusion:
     return Confusion(shown, counts[:-1] if has_others else counts[:-1, :-1], len(works))
 
 
-def _says(answers: Answers, found: Confusion, rows: list[str], columns: list[str]) -> str:
-    text = (
-        f"The first answer is right for {100 * answers.is_right_Q.mean():.1f} % of {len(answers.queries_Q):,} queries."
-    )
+def _describe(answers: Answers, found: Confusion, rows: list[str], columns: list[str]) -> str:
+    accuracy = 100 * answers.is_right_Q.mean()
+    text = f"The first answer is correct for {accuracy:.1f} % of {len(answers.queries_Q):,} queries."
     wrong = found.counts[:, : len(rows)].copy()
     np.fill_diagonal(wrong, 0)
     if wrong.any():
         row, column = np.unravel_index(wrong.argmax(), wrong.shape)
         share = f"{wrong[row, column]} of {found.counts[row].sum()} queries"
-        text += f" The most frequent mistake: {rows[row]} is taken for {columns[column]} ({share})."
+        text += f" The most frequent error: {rows[row]} is taken for {columns[column]} ({share})."
     if found.num_works > len(rows):
-        text += f" Shown are the {len(rows)} of {found.num_works:,} {answers.kinds} that take part in most mistakes."
+        text += f" Shown are the {len(rows)} of {found.num_works:,} {answers.kinds} involved in the most errors."
     return text
 
 
-def _drawn(found: Confusion, rows: list[str], columns: list[str], what: str) -> matplotlib.figure.Figure:
+def _plot(found: Confusion, rows: list[str], columns: list[str], what: str) -> matplotlib.figure.Figure:
     size = 7.0 if len(rows) <= MOST_WITH_NUMBERS else 5.5  # points
     side = float(np.clip(0.35 * len(rows), 2.0, 4.9))
     room = 0.3 + size / 110 * max(len(shortened(name, NAME_LENGTH)) for name in columns)  # inches
     with canvas(side + room + 0.8, side + room) as page:
         axes = page.add_subplot()
-        # The page has the room for squares; left free, the axes fit beside what is written.
+        # The page is sized for square cells; `auto` lets the axes shrink to leave space for the labels.
         image = axes.imshow(100 * found.fractions, cmap="Blues", vmin=0, vmax=100, aspect="auto")
         names = [plain(shortened(name, NAME_LENGTH)) for name in columns]
         axes.set_xticks(range(len(columns)), names, rotation=90, size=size)
         axes.set_yticks(range(len(rows)), names[: len(rows)], size=size)
-        axes.set(xlabel=f"{what} of the first answer", ylabel=f"right {what}")
+        axes.set(xlabel=f"{what} of the first answer", ylabel=f"correct {what}")
         axes.spines[:].set_visible(True)
         axes.tick_params(length=2)
         if len(rows) <= MOST_WITH_NUMBERS:
             for (row, column), fraction in np.ndenumerate(found.fractions):
-                colour = "#ffffff" if fraction > 0.5 else "#333333"
-                axes.text(column, row, f"{100 * fraction:.0f}", ha="center", va="center", color=colour, size=6.5)
-        bar = page.colorbar(image, ax=axes, fraction=0.04, pad=0.02, label=f"queries of the right {what}, %")
+                color = "#ffffff" if fraction > 0.5 else "#333333"
+                axes.text(column, row, f"{100 * fraction:.0f}", ha="center", va="center", color=color, size=6.5)
+        bar = page.colorbar(image, ax=axes, fraction=0.04, pad=0.02, label=f"queries of the correct {what}, %")
         bar.outline.set_visible(False)
     return page
 
 
-def _to_explore(found: Confusion, rows: list[str], columns: list[str], what: str) -> Any:
+def _plot_interactive(found: Confusion, rows: list[str], columns: list[str], what: str) -> Any:
     import plotly.graph_objects as go
 
-    template = f"right {what} %{{y}}<br>answered %{{x}}<br>%{{z:.1f}} %, %{{customdata}} queries<extra></extra>"
+    template = f"correct {what} %{{y}}<br>answered %{{x}}<br>%{{z:.1f}} %, %{{customdata}} queries<extra></extra>"
     squares = go.Heatmap(
         x=columns,
         y=rows,
@@ -131,6 +130,6 @@ def _to_explore(found: Confusion, rows: list[str], columns: list[str], what: str
     figure = go.Figure(squares, EXPLORED)
     ticks = {"type": "category", "dtick": 1, "tickfont": {"size": 10}}
     figure.update_xaxes(title=f"{what} of the first answer", tickangle=-90, **ticks)
-    figure.update_yaxes(title=f"right {what}", autorange="reversed", **ticks)
+    figure.update_yaxes(title=f"correct {what}", autorange="reversed", **ticks)
     figure.update_layout(height=280 + 16 * len(rows))
     return figure

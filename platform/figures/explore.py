@@ -1,4 +1,4 @@
-"""Figures to point at: what all of them share."""
+"""The common layout and escaping of interactive figures."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from platform.figures.look import EXPLORED
 
 
 def on_white(figure: Any) -> Any:
-    """The Plotly figure in the look of the report."""
+    """Apply the report's layout to a Plotly figure and return it."""
     figure.update_layout(**EXPLORED, height=480)
     return figure
 
 
 def escaped(text: object) -> str:
-    """A name that Plotly shows as it stands: it takes text for HTML."""
+    """Escape text for Plotly, which interprets HTML, and undo the escaping of dollar signs for matplotlib."""
     return html.escape(" ".join(str(text).split()).replace(r"\$", "$"), quote=False)

@@ -1,4 +1,4 @@
-"""A figure: drawn for print, to explore, and as the numbers that it shows."""
+"""A figure of a report: a plot for print, optionally an interactive one, and the plotted numbers."""
 
 from __future__ import annotations
 
@@ -16,63 +16,68 @@ from platform.figures.look import SETTINGS
 from shards_tools.command import say
 from shards_tools.errors import Error
 
-if TYPE_CHECKING:  # its import takes a second that most commands need not wait for
+if TYPE_CHECKING:  # importing it takes a second, which most commands do not need
     import plotly.graph_objects
 
-Thing = TypeVar("Thing")  # that figures are drawn of
+Thing = TypeVar("Thing")  # the subject of the figures
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
     """One figure of a report."""
 
-    name: str  # of its files, without ending
+    name: str  # of its files, without suffix
     title: str
-    says: str  # what it shows, in a sentence or two with the numbers that matter: for whoever cannot see it
+    says: str  # the text alternative: what the figure shows, in a few sentences with the main numbers
     drawn: matplotlib.figure.Figure
-    explore: plotly.graph_objects.Figure | None = None  # None: there is nothing to point at
-    columns: tuple[str, ...] = ()  # of the numbers that are drawn
+    explore: plotly.graph_objects.Figure | None = None  # None: no interactive version
+    columns: tuple[str, ...] = ()  # of the plotted numbers
     rows: Sequence[Sequence[Any]] = field(default=(), repr=False)
 
     def as_csv(self) -> str:
-        """The numbers that are drawn, with their columns' names first."""
+        """Return the plotted numbers as CSV with a header."""
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([self.columns, *self.rows])
         return text.getvalue()
 
     def as_png(self, dpi: int = 150) -> bytes:
-        """The drawing as pixels, on white."""
+        """Return the plot as PNG, on white."""
         return self._saved("png", dpi=dpi, facecolor="white")
 
     def as_pdf(self) -> bytes:
-        """The drawing for a paper; the same numbers give the same bytes."""
+        """Return the plot as PDF; the same numbers give the same bytes."""
         return self._saved("pdf", dpi=300, metadata={"CreationDate": None})
 
     def as_svg(self) -> str:
-        """The drawing to stand in a page: the colour of the page's text, light or dark, takes the place of black."""
+        """Return the plot as SVG to embed in a page; black becomes the page's text color, light or dark."""
         text = self._saved(
             "svg", dpi=150, transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
         )
         drawing = text.decode()[text.index(b"<svg") :].replace("#000000", "currentColor")
-        # What is black is often left without a colour, since that is what SVG then takes.
+        # Black elements often have no fill attribute, because black is SVG's default.
         return drawing.replace("<svg", '<svg fill="currentColor"', 1)
 
     def _saved(self, kind: str, **options: Any) -> bytes:
         content = io.BytesIO()
         with matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
-            # A name in letters that no installed font has is drawn as boxes; as SVG it is whole.
+            # Characters that no installed font has are rendered as boxes, except in SVG, which keeps the text.
             warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
             self.drawn.savefig(content, format=kind, **options)
         return content.getvalue()
 
 
 def drawn_of(thing: Thing, draws: Iterable[Callable[[Thing], Figure]], what: str) -> list[Figure]:
-    """The figures of one thing; one that it has not the numbers for is left out, and said."""
+    """Make the figures of one subject; print a message for each figure whose numbers are missing, and omit it.
+
+    Args:
+        draws: functions that make a figure, or raise an Error.
+        what: the name of the subject in messages.
+    """
     figures = []
     for draw in draws:
         try:
             figures.append(draw(thing))
         except Error as reason:
             name = draw.__name__.removeprefix("draw_").replace("_", " ")
-            say(f"left out of the figures of {what}: {name}: {reason}")
+            say(f"Omitted from the figures of {what}: {name}: {reason}")
     return figures

@@ -1,4 +1,4 @@
-"""Pareto's front of several objectives: the compromises that nothing else beats."""
+"""The Pareto front of several objectives."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from platform.figures.explore import escaped, on_white
 from platform.figures.figure import Figure
-from platform.figures.look import BLUE, GREY, ORANGE, canvas
+from platform.figures.look import BLUE, GRAY, ORANGE, canvas
 from platform.figures.trials import axis_of, scaled, title_of
 from platform.objectives import COSTS
 from platform.stored_study import StoredStudy
@@ -18,9 +18,13 @@ from shards_tools.errors import Error
 
 
 def draw_front(stored: StoredStudy) -> Figure:
-    """The first objective against each other one; the front in color."""
+    """Plot the first objective against each other one, with the Pareto front in color.
+
+    Raises:
+        Error: there is only one objective, or no complete trial.
+    """
     if len(stored.objectives) < 2:
-        raise Error("there is one objective, and so one best trial.")
+        raise Error("the study has only one objective.")
     complete = stored.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not complete:
         raise Error("no trial is complete.")
@@ -33,11 +37,11 @@ def draw_front(stored: StoredStudy) -> Figure:
     )
     return Figure(
         name="front",
-        title="The best compromises",
+        title="Pareto front",
         says=f"{axis_of(first)} against {' and '.join(axis_of(name) for name in others)} of {len(complete)} complete"
-        f" trials. {len(best)} are on the front: nothing else is as good in all and better in one. Its ends: {ends}.",
-        drawn=_drawn(stored, complete, best),
-        explore=_explore(stored, complete, numbers),
+        f" trials. {len(best)} are on the Pareto front: no other trial dominates them. Its ends: {ends}.",
+        drawn=_plot(stored, complete, best),
+        explore=_plot_interactive(stored, complete, numbers),
         columns=("trial", "on the front", *stored.objectives),
         rows=[(trial.number, int(trial.number in numbers), *trial.values) for trial in complete],
     )
@@ -50,7 +54,7 @@ def _written(stored: StoredStudy, trial: FrozenTrial) -> list[str]:
     ]
 
 
-def _drawn(stored: StoredStudy, complete: list[FrozenTrial], best: list[FrozenTrial]) -> Any:
+def _plot(stored: StoredStudy, complete: list[FrozenTrial], best: list[FrozenTrial]) -> Any:
     first, *others = stored.objectives
     numbers = {trial.number for trial in best}
     with canvas(height=3.4) as page:
@@ -59,7 +63,7 @@ def _drawn(stored: StoredStudy, complete: list[FrozenTrial], best: list[FrozenTr
             for trial in complete:
                 x, y = scaled(name, trial.values[at]), scaled(first, trial.values[0])
                 on_front = trial.number in numbers
-                color = ORANGE if TrialRecord(trial).is_paper_row else BLUE if on_front else GREY
+                color = ORANGE if TrialRecord(trial).is_paper_row else BLUE if on_front else GRAY
                 axes.plot(x, y, "o", color=color, markerfacecolor=color if on_front else "none", markersize=5)
                 if on_front or TrialRecord(trial).baseline:
                     axes.annotate(
@@ -78,12 +82,12 @@ def _drawn(stored: StoredStudy, complete: list[FrozenTrial], best: list[FrozenTr
     return page
 
 
-def _explore(stored: StoredStudy, complete: list[FrozenTrial], numbers: set[int]) -> Any:
+def _plot_interactive(stored: StoredStudy, complete: list[FrozenTrial], numbers: set[int]) -> Any:
     import plotly.graph_objects as go
 
     first, second = stored.objectives[:2]
     figure = go.Figure()
-    for kind, color in (("beaten", GREY), ("on the front", BLUE)):
+    for kind, color in (("dominated", GRAY), ("on the front", BLUE)):
         own = [trial for trial in complete if (trial.number in numbers) == (kind == "on the front")]
         figure.add_scatter(
             x=[scaled(second, trial.values[1]) for trial in own],

@@ -1,9 +1,10 @@
-"""What a model looks at: Grad-CAM++ of some images, for networks of convolutions and of tokens alike.
+"""Grad-CAM++ maps of some images, for convolutional networks and transformers.
 
-Chattopadhay et al. 2018 (arXiv 1710.11063), by the library pytorch_grad_cam. Of a classifier the logit that is asked
-about is that of the class it names; of a model that ranks, the cosine of query and nearest right gallery image.
+Grad-CAM++ is from Chattopadhay et al. 2018 (arXiv 1710.11063), as implemented by the library pytorch_grad_cam. For a
+classifier the target is the logit of the predicted class; for a retrieval model it is the cosine between the query and
+its nearest correct gallery image.
 
-n images, H W pixels, B batch, T tokens, D width, C channels.
+Axes: n images, H and W pixels, B batch, T tokens, D width, C channels.
 """
 
 from collections.abc import Callable
@@ -30,43 +31,43 @@ from trainables.models.transreid import TransReIDBackbone
 
 NUM_IMAGES = 6
 SEED = 0
-COSINE_SCALE = 64.0  # ArcFace's s: makes a logit of a cosine; the library takes gradients of about 0.001 for none
-FEWEST_PLACES = 4  # along a side of a map that says where
+COSINE_SCALE = 64.0  # ArcFace's s, turns a cosine into a logit; the library treats gradients of about 0.001 as zero
+FEWEST_PLACES = 4  # minimum height and width of a feature map that localizes
 LEFT, SIZE, GAP, NAME_HEIGHT = 0.24, 1.1, 0.06, 0.11  # inches
-COLOURS, OPACITY = "inferno", 0.6  # grows as bright as warm, also for the colour-blind and in grey
+COLORS, OPACITY = "inferno", 0.6  # perceptually uniform, also for color-blind readers and in grayscale
 
 
 @dataclass(frozen=True)
 class Attention:
-    """Some queries, and where the model looks for its answer. Images are places in the manifest."""
+    """Some queries and their maps; images are indices into the manifest."""
 
     images_n: np.ndarray
-    queries_n: np.ndarray  # their places among the answers
-    maps_nHW: np.ndarray  # 0 to 1, as large as the model sees the images
+    queries_n: np.ndarray  # their indices into the answers
+    maps_nHW: np.ndarray  # 0 to 1, of the model's input size
 
 
 def draw_grad_cam(answers: Answers) -> Figure:
-    """Each image above its map; below them, where galleries are ranked, what it is held against."""
+    """Show each image above its map and, for retrieval models, above its nearest correct gallery image."""
     seen = attention(answers)
     rows = _rows(answers, seen)
-    what = "the logit of the class that each image is named"
+    what = "the logit of the predicted class"
     if isinstance(answers, Rankings):
-        what = f"the cosine of each query and the nearest gallery image of its {answers.kind}, the third row"
+        what = f"the cosine of each query and the nearest gallery image of its {answers.kind} (third row)"
     num_right = int(answers.is_right_Q[seen.queries_n].sum())
     num_dark = int((seen.maps_nHW.max(axis=(1, 2)) == 0).sum())
     return Figure(
         name="grad_cam",
         title="What the model looks at (Grad-CAM++)",
-        says=f"Bright is what raises {what}. {num_right} of {len(rows)} random images are answered rightly."
-        + (f" Maps without a bright place, {num_dark}: nothing raises it." if num_dark else ""),
-        drawn=_drawn(answers, seen),
+        says=f"Bright regions raise {what}. {num_right} of {len(rows)} random images are answered correctly."
+        + (f" Maps without a bright region: {num_dark}; no region raises it." if num_dark else ""),
+        drawn=_plot(answers, seen),
         columns=("image", "answer", "place_of_first_right", "brightest_row", "brightest_column"),
         rows=rows,
     )
 
 
 def attention(answers: Answers) -> Attention:
-    """The maps of up to six images that are drawn from a fixed seed: three that are answered rightly, three wrongly."""
+    """Return the maps of up to six images sampled with a fixed seed: three answered correctly and three incorrectly."""
     order = np.random.default_rng(SEED).permutation(len(answers.queries_Q))
     right, wrong = (order[answers.is_right_Q[order] == is_right] for is_right in (True, False))
     num_right = min(len(right), max(NUM_IMAGES // 2, NUM_IMAGES - len(wrong)))
@@ -85,34 +86,38 @@ def attention(answers: Answers) -> Attention:
     return Attention(images_n, queries_n, grad_cam(asker, *last_map(asked.model, images_BHWC), images_BHWC, targets))
 
 
-Target = Callable[[Tensor], Tensor]  # of one image's output to the number that is asked about
+Target = Callable[[Tensor], Tensor]  # maps the model's output for one image to the number to explain
 Reshape = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class CosineTo:
-    """How like an image is to one whose feature, of length 1, is known."""
+    """The target of a retrieval model: the cosine with a given feature of norm 1."""
 
     feature_D: Tensor
 
     def __call__(self, feature_D: Tensor) -> Tensor:
-        """A cosine, as large as logits are."""
+        """Return the cosine, scaled to the size of a logit."""
         return COSINE_SCALE * feature_D @ self.feature_D
 
 
 @dataclass(frozen=True)
 class LogitOf:
-    """What speaks for one class."""
+    """The target of a classifier: the logit of one class."""
 
     row: int
 
     def __call__(self, logits_C: Tensor) -> Tensor:
-        """The logit."""
+        """Return the logit of the class."""
         return logits_C[self.row]
 
 
 class Asker(nn.Module):
-    """A model with one question and one input, as the library wants it: images with their channels first."""
+    """Adapt a model to the library, which expects one input, images with channels first.
+
+    Args:
+        question: the method of the model to call with images and words.
+    """
 
     def __init__(
         self, question: Callable[[Tensor, Tensor | None], Tensor], model: nn.Module, words_BL: Tensor | None
@@ -121,22 +126,23 @@ class Asker(nn.Module):
         self.question, self.model, self.words_BL = question, model, words_BL
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """What the model answers to uint8 images."""
+        """Return the model's output for uint8 images."""
         return self.question(images_BCHW.permute(0, 2, 3, 1), self.words_BL)
 
 
 def grad_cam(
     asker: nn.Module, layer: nn.Module, reshape: Reshape | None, images_BHWC: Tensor, targets: list[Target]
 ) -> np.ndarray:
-    """A map for each image and its target, B H W from 0 to 1.
+    """Return a map for each image, of shape (B, H, W), with values from 0 to 1.
 
     Args:
-        layer: whose output is weighed.
-        reshape: makes it B C H W where it is not.
+        layer: the layer whose output is weighted.
+        reshape: turns its output into shape (B, C, H, W); None: it has that shape.
+        targets: one per image.
     """
-    from pytorch_grad_cam import GradCAMPlusPlus  # brings OpenCV, which other figures need not wait for
+    from pytorch_grad_cam import GradCAMPlusPlus  # imports OpenCV, which other figures do not need
 
-    asker.requires_grad_(True)  # a frozen backbone would keep no gradients
+    asker.requires_grad_(True)  # a frozen backbone would record no gradients
     cam = GradCAMPlusPlus(asker, [layer], reshape)
     try:
         maps_BHW: np.ndarray = cam(images_BHWC.permute(0, 3, 1, 2), targets)
@@ -146,10 +152,13 @@ def grad_cam(
 
 
 def last_map(model: Model, images_BHWC: Tensor) -> tuple[nn.Module, Reshape | None]:
-    """The last layer that still knows places, and how its output becomes B C H W.
+    """Return the last layer with spatial information, and the function that reshapes its output to (B, C, H, W).
 
-    Of a transformer these are the tokens that its last block reads: of what the block gives often the class token alone
-    counts. Of convolutions it is the last map that is not too coarse for images of this size.
+    For a transformer this is the input of the last block, because often only the class token of its output is used. For
+    a convolutional network it is the last feature map that is not too coarse for images of this size.
+
+    Raises:
+        Error: the network does not name its feature maps.
     """
     backbone = model.backbone
     if isinstance(backbone, TransReIDBackbone):
@@ -165,13 +174,13 @@ def last_map(model: Model, images_BHWC: Tensor) -> tuple[nn.Module, Reshape | No
     if hasattr(network, "blocks"):
         return network.blocks[-2], patches_as_map(network.patch_embed.grid_size, network.num_prefix_tokens)
     if not hasattr(network, "feature_info"):
-        raise Error(f"{type(network).__name__} has no `feature_info` that names its last feature map.")
+        raise Error(f"{type(network).__name__} has no `feature_info`, so its last feature map is unknown.")
     stages = [network.get_submodule(stage["module"]) for stage in network.feature_info]
     return _finest(stages, model, images_BHWC), None
 
 
 def _finest(stages: list[nn.Module], model: Model, images_BHWC: Tensor) -> nn.Module:
-    """The last stage whose map has at least 4 x 4 places, else the first."""
+    """Return the last stage whose feature map is at least 4 x 4, or the first stage if there is none."""
     sides: dict[nn.Module, int] = {}
     hooks = [
         stage.register_forward_hook(lambda stage, _, map_BCHW: sides.update({stage: min(map_BCHW.shape[2:])}))
@@ -185,7 +194,11 @@ def _finest(stages: list[nn.Module], model: Model, images_BHWC: Tensor) -> nn.Mo
 
 
 def patches_as_map(grid_size: tuple[int, int], num_before: int) -> Reshape:
-    """Tokens as a map: those before the patches are left out, and words behind them too."""
+    """Return a function that reshapes tokens to a map, without the tokens before and after the patches.
+
+    Args:
+        num_before: the number of tokens before the patches, such as the class token.
+    """
     height, width = grid_size
 
     def reshape(tokens_BTD: Tensor) -> Tensor:
@@ -205,9 +218,9 @@ def _rows(answers: Answers, seen: Attention) -> list[tuple[object, ...]]:
     ]
 
 
-def _drawn(answers: Answers, seen: Attention) -> matplotlib.figure.Figure:
+def _plot(answers: Answers, seen: Attention) -> matplotlib.figure.Figure:
     ranks = isinstance(answers, Rankings)
-    heads = ("query", "Grad-CAM++", "nearest right") if ranks else ("image", "Grad-CAM++")
+    heads = ("query", "Grad-CAM++", "nearest correct") if ranks else ("image", "Grad-CAM++")
     tops = [0.03, 0.03 + SIZE + 2 * NAME_HEIGHT]
     if ranks:
         tops.append(tops[1] + SIZE + GAP)
@@ -228,7 +241,7 @@ def _draw_column(
     query: int,
     map_HW: np.ndarray,
 ) -> None:
-    """The image, the image under its map, and where galleries are ranked the one it is held against."""
+    """Show an image, its map and, for retrieval models, its nearest correct gallery image."""
     manifest, image = answers.asked.evaluation.manifest, int(answers.queries_Q[query])
     pixels = _looked_at(answers, image)
     show(page, corners[0], SIZE, pixels, names_of(manifest, image))
@@ -243,12 +256,12 @@ def _draw_column(
     height, width = pixels.shape[:2]
     over = (-0.5, width - 0.5, height - 0.5, -0.5)
     if not map_HW.any():
-        under.text(width / 2, height / 2, "nothing raises it", color="#ffffff", size=7, ha="center", va="center")
-    under.imshow(map_HW, COLOURS, alpha=OPACITY, extent=over, interpolation="bilinear", vmin=0, vmax=1)
+        under.text(width / 2, height / 2, "no region raises it", color="#ffffff", size=7, ha="center", va="center")
+    under.imshow(map_HW, COLORS, alpha=OPACITY, extent=over, interpolation="bilinear", vmin=0, vmax=1)
 
 
 def _looked_at(answers: Answers, image: int) -> np.ndarray:
-    """The image as it is, or the middle of it where the model sees no more."""
+    """Return the image, cropped to its center if the model only sees that."""
     if answers.asked.info.recipe.evaluation_px:
         pixels_HWC: np.ndarray = answers.asked.inputs.images[np.array([image])][0]
         return pixels_HWC

@@ -1,4 +1,4 @@
-"""Which parameters the good trials owe it to, by Optuna's own measure."""
+"""The importance of each parameter, as Optuna computes it."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ from platform.figures.trials import plain
 from platform.stored_study import StoredStudy
 from shards_tools.errors import Error
 
-FEWEST_COMPLETE = 5  # of fewer nothing can be said
+FEWEST_COMPLETE = 5  # complete trials; fewer say nothing
 ROW_INCHES = 0.24
 
 
 def importances_of(stored: StoredStudy) -> dict[str, float]:
-    """Parameter -> its part of the whole, the largest first; of the first objective, over complete trials alone.
+    """Return the importance of each parameter for the first objective, the largest first; they sum to 1.
 
-    Optuna's default: PED-ANOVA (Watanabe et al. 2023, arXiv 2304.10255), which compares where the best tenth of the
-    trials lies with where all lie.
+    Optuna's default method is PED-ANOVA (Watanabe et al. 2023, arXiv 2304.10255), which compares the distribution of
+    the best tenth of the complete trials with that of all of them.
+
+    Raises:
+        Error: fewer than `FEWEST_COMPLETE` trials are complete.
     """
     complete = stored.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < FEWEST_COMPLETE:
-        raise Error(f"{len(complete)} trials are complete; importances need {FEWEST_COMPLETE} at least.")
+        raise Error(f"{len(complete)} trials are complete; importances need at least {FEWEST_COMPLETE}.")
     several = len(stored.objectives) > 1
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of parameters that few trials have
+        warnings.simplefilter("ignore")  # Optuna warns about parameters that few trials have
         found = optuna.importance.get_param_importances(
             stored.study, target=(lambda trial: trial.values[0]) if several else None
         )
@@ -38,24 +41,28 @@ def importances_of(stored: StoredStudy) -> dict[str, float]:
 
 
 def draw_importances(stored: StoredStudy) -> Figure:
-    """A bar for each parameter."""
+    """Plot a bar for each parameter.
+
+    Raises:
+        Error: fewer than `FEWEST_COMPLETE` trials are complete.
+    """
     found = importances_of(stored)
     complete = len(stored.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
     first = ", ".join(f"{name} ({100 * part:.0f} %)" for name, part in list(found.items())[:3])
     return Figure(
         name="importances",
         title="Importances",
-        says=f"How far the best tenth of {complete} complete trials differs from all of them in each parameter, as"
-        f" parts of the whole: most in {first}. A parameter that only some trials have is measured among those."
-        f"{' So few trials say little.' if complete < 20 else ''}",
-        drawn=_drawn(found),
-        explore=_explore(found),
+        says=f"How much the best tenth of {complete} complete trials differs from all of them in each parameter, as a"
+        f" share of the total; the largest: {first}. A parameter that only some trials have is compared among those."
+        f"{' With so few trials, this is unreliable.' if complete < 20 else ''}",
+        drawn=_plot(found),
+        explore=_plot_interactive(found),
         columns=("parameter", "importance"),
         rows=list(found.items()),
     )
 
 
-def _drawn(found: dict[str, float]) -> Any:
+def _plot(found: dict[str, float]) -> Any:
     with canvas(height=0.7 + ROW_INCHES * len(found)) as page:
         axes = page.add_subplot()
         names = [plain(name) for name in found]
@@ -69,7 +76,7 @@ def _drawn(found: dict[str, float]) -> Any:
     return page
 
 
-def _explore(found: dict[str, float]) -> Any:
+def _plot_interactive(found: dict[str, float]) -> Any:
     import plotly.graph_objects as go
 
     names = [escaped(name) for name in found]

@@ -1,4 +1,4 @@
-"""The objective by epoch of every trial: who leads when, and where the others were ended."""
+"""The objective of every trial by epoch."""
 
 from __future__ import annotations
 
@@ -9,21 +9,25 @@ from optuna.trial import FrozenTrial, TrialState
 
 from platform.figures.explore import escaped, on_white
 from platform.figures.figure import Figure
-from platform.figures.look import GREY, canvas
-from platform.figures.trials import COLOURS, axis_of, by_kind, scaled, title_of
+from platform.figures.look import GRAY, canvas
+from platform.figures.trials import COLORS, axis_of, by_kind, scaled, title_of
 from platform.stored_study import StoredStudy
 from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
 
-MOST_NAMED = 4  # rows that the legend names one by one
+MOST_NAMED = 4  # baselines of each kind that the legend lists by name
 DASHES = ("-", "--", "-.", ":")
 
 
 def draw_learning_curves(stored: StoredStudy) -> Figure:
-    """A line for each trial; the best, the rows set by hand and what was pruned are told apart."""
+    """Plot a line for each trial, with different styles for the best trial, baselines and pruned trials.
+
+    Raises:
+        Error: no trial has reported an epoch.
+    """
     curves = [(kind, trial) for kind, trials in by_kind(stored) for trial in trials if trial.intermediate_values]
     if not curves:
-        raise Error("no trial has reported an epoch, or there are several objectives, of which Optuna keeps no epochs.")
+        raise Error("no trial has reported an epoch; with several objectives, Optuna stores none.")
     rows = [
         (trial.number, kind, epoch, value)
         for kind, trial in sorted(curves, key=lambda curve: curve[1].number)
@@ -32,9 +36,9 @@ def draw_learning_curves(stored: StoredStudy) -> Figure:
     return Figure(
         name="learning_curves",
         title="Learning curves",
-        says=_says(stored, curves),
-        drawn=_drawn(stored, curves),
-        explore=_explore(stored, curves),
+        says=_describe(stored, curves),
+        drawn=_plot(stored, curves),
+        explore=_plot_interactive(stored, curves),
         columns=("trial", "kind", "epoch", stored.objective),
         rows=rows,
     )
@@ -45,12 +49,12 @@ def _points(stored: StoredStudy, trial: FrozenTrial) -> tuple[list[int], list[fl
     return epochs, [scaled(stored.objective, trial.intermediate_values[epoch]) for epoch in epochs]
 
 
-def _drawn(stored: StoredStudy, curves: list[tuple[str, FrozenTrial]]) -> Any:
+def _plot(stored: StoredStudy, curves: list[tuple[str, FrozenTrial]]) -> Any:
     with canvas(height=3.4) as page:
         axes = page.add_subplot()
         chance = stored.last_start.get("chance", {}).get(stored.objective)
         if chance is not None:
-            axes.axhline(100 * chance, color=GREY, linewidth=1, linestyle=":", label="chance")
+            axes.axhline(100 * chance, color=GRAY, linewidth=1, linestyle=":", label="chance")
         seen: dict[str, int] = {}
         for kind, trial in curves:
             epochs, values = _points(stored, trial)
@@ -61,7 +65,7 @@ def _drawn(stored: StoredStudy, curves: list[tuple[str, FrozenTrial]]) -> Any:
             axes.plot(
                 epochs,
                 values,
-                color=COLOURS[kind],
+                color=COLORS[kind],
                 linestyle=DASHES[(place - 1) % len(DASHES)] if named else "-",
                 linewidth=2.4 if kind == "best" else 1.5 if stands_out else 0.8,
                 alpha=1 if stands_out else 0.55,
@@ -78,7 +82,7 @@ def _drawn(stored: StoredStudy, curves: list[tuple[str, FrozenTrial]]) -> Any:
     return page
 
 
-def _explore(stored: StoredStudy, curves: list[tuple[str, FrozenTrial]]) -> Any:
+def _plot_interactive(stored: StoredStudy, curves: list[tuple[str, FrozenTrial]]) -> Any:
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -89,7 +93,7 @@ def _explore(stored: StoredStudy, curves: list[tuple[str, FrozenTrial]]) -> Any:
             y=values,
             mode="lines+markers",
             name=escaped(f"{trial.number}: {title_of(trial)}" if TrialRecord(trial).baseline else f"{trial.number}"),
-            line={"color": COLOURS[kind], "width": 3 if kind == "best" else 1.5},
+            line={"color": COLORS[kind], "width": 3 if kind == "best" else 1.5},
             opacity=1 if kind in ("best", "paper row", "set by hand") else 0.5,
             hovertemplate=f"trial {trial.number} ({kind})<br>epoch %{{x}}: %{{y:.2f}}<extra></extra>",
         )
@@ -97,13 +101,13 @@ def _explore(stored: StoredStudy, curves: list[tuple[str, FrozenTrial]]) -> Any:
     return on_white(figure)
 
 
-def _says(stored: StoredStudy, curves: list[tuple[str, FrozenTrial]]) -> str:
+def _describe(stored: StoredStudy, curves: list[tuple[str, FrozenTrial]]) -> str:
     pruned = [trial for _, trial in curves if trial.state == TrialState.PRUNED]
     best = stored.best
-    begun = f"{axis_of(stored.objective)} after each epoch of {len(curves)} trials; {len(pruned)} of them were pruned"
+    begun = f"{axis_of(stored.objective)} after each epoch of {len(curves)} trials. {len(pruned)} of them were pruned"
     lead = ""
     if best is not None and best.intermediate_values:
         first, last = min(best.intermediate_values), max(best.intermediate_values)
         ends = [scaled(stored.objective, best.intermediate_values[epoch]) for epoch in (first, last)]
-        lead = f" Trial {best.number}, the best, goes from {ends[0]:.2f} in epoch {first} to {ends[1]:.2f} in {last}."
-    return f"{begun}, each where its line ends in a cross.{lead}"
+        lead = f" The best, trial {best.number}, has {ends[0]:.2f} in epoch {first} and {ends[1]:.2f} in epoch {last}."
+    return f"{begun}, marked with a cross at the end of the line.{lead}"

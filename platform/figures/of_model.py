@@ -27,16 +27,16 @@ FIGURES: tuple[Callable[[Answers], Figure], ...] = (
 
 
 def figures_of_model(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | None) -> list[Figure]:
-    """What there is to see of a checkpoint on a split; a figure that its data do not have is left out, and said.
+    """Make all figures of a checkpoint on a split; print a message for each one that the data do not support.
 
     Args:
-        split: val or test.
-        fold: None: the one that the checkpoint was validated on.
+        split: `val` or `test`.
+        fold: None: the fold that the checkpoint was validated on.
     """
     asked = ask(checkpoint, manifest, split=split, fold=fold)
     try:
         answers = answer(asked)
     except Error as reason:
-        say(f"no figures of {checkpoint} on {split}: {reason}")
+        say(f"Omitted all figures of {checkpoint} on {split}: {reason}")
         return []
     return drawn_of(answers, FIGURES, f"{checkpoint} on {split}")

@@ -26,5 +26,5 @@ FIGURES: tuple[Callable[[StoredStudy], Figure], ...] = (
 
 
 def figures_of_study(stored: StoredStudy) -> list[Figure]:
-    """What there is to see of a study; a figure that it does not have yet is left out, and said."""
+    """Make all figures of a study; print a message for each one whose numbers are missing."""
     return drawn_of(stored, FIGURES, f"study {stored.name}")

@@ -1,4 +1,4 @@
-"""Every trial as a line through its settings to its value: which settings go together."""
+"""Parallel coordinates: every trial as a line through its settings to its value."""
 
 from __future__ import annotations
 
@@ -19,40 +19,44 @@ from platform.figures.trials import axis_of, choices_of, distributions_of, last_
 from platform.stored_study import StoredStudy
 from shards_tools.errors import Error
 
-MOST_AXES = 8  # of more the names would run into one another
-NOT_ASKED = -0.14  # where a line goes that was not asked for a parameter, below its axis
-COLOURS = ListedColormap(colormaps["viridis"](np.linspace(0.15, 0.8, 256)))  # its ends vanish on black or on white
+MOST_AXES = 8  # the names of more would overlap
+NOT_ASKED = -0.14  # the height, below the axis, of lines of trials that lack the parameter
+COLORS = ListedColormap(colormaps["viridis"](np.linspace(0.15, 0.8, 256)))  # its ends are hard to see on black or white
 
 
 def draw_parallel_coordinates(stored: StoredStudy) -> Figure:
-    """A vertical axis for each parameter, a line for each trial with a value."""
-    told = [(trial, value) for trial in stored.trials if (value := last_value(stored, trial)) is not None]
-    told.sort(key=lambda entry: entry[1])  # the best is drawn last, above the others
-    if len(told) < 2:
+    """Plot a vertical axis for each parameter and a line for each trial with a value.
+
+    Raises:
+        Error: fewer than two trials have a value.
+    """
+    trials = [(trial, value) for trial in stored.trials if (value := last_value(stored, trial)) is not None]
+    trials.sort(key=lambda entry: entry[1])  # the best is plotted last, above the others
+    if len(trials) < 2:
         raise Error("fewer than two trials have reported a value.")
     distributions = distributions_of(stored.trials)
     names, which = _most_important(stored, list(distributions))
     shown = names[:MOST_AXES]
-    best = told[-1]
-    of_all = f" the {len(shown)} {which} of {len(names)}" if len(shown) < len(names) else f" {len(names)}"
+    best = trials[-1]
+    of_all = f" the {which} {len(shown)} of {len(names)}" if len(shown) < len(names) else f" {len(names)}"
     return Figure(
         name="parallel_coordinates",
-        title="Settings that go together",
-        says=f"Each of {len(told)} trials is a line through{of_all} parameters, coloured by"
-        f" {axis_of(stored.objective)} after its last epoch: from {told[0][1]:.2f} to {best[1]:.2f} of trial"
-        f" {best[0].number}. A line dips below an axis where the trial was not asked for that parameter.",
-        drawn=_drawn(stored, told, {name: distributions[name] for name in shown}),
-        explore=_explore(stored, told, {name: distributions[name] for name in shown}),
+        title="Parallel coordinates",
+        says=f"Each of {len(trials)} trials is a line through{of_all} parameters, colored by"
+        f" {axis_of(stored.objective)} after its last epoch: from {trials[0][1]:.2f} to {best[1]:.2f} of trial"
+        f" {best[0].number}. A line passes below the axis of a parameter that the trial does not have.",
+        drawn=_plot(stored, trials, {name: distributions[name] for name in shown}),
+        explore=_plot_interactive(stored, trials, {name: distributions[name] for name in shown}),
         columns=("trial", *names, axis_of(stored.objective)),
         rows=[
             (trial.number, *(trial.params.get(name, "") for name in names), value)
-            for trial, value in sorted(told, key=lambda entry: entry[0].number)
+            for trial, value in sorted(trials, key=lambda entry: entry[0].number)
         ],
     )
 
 
 def place_on_axis(distribution: BaseDistribution, setting: Any) -> float:
-    """Where a setting lies between the ends of its range, 0 to 1; choices lie at equal distances."""
+    """Return the position of a setting on its axis, from 0 to 1; choices are evenly spaced."""
     choices = choices_of(distribution)
     place = float(distribution.to_internal_repr(setting))
     if choices is not None:
@@ -65,7 +69,7 @@ def place_on_axis(distribution: BaseDistribution, setting: Any) -> float:
 
 
 def _most_important(stored: StoredStudy, names: list[str]) -> tuple[list[str], str]:
-    """The names, the most important first where that can be said; and what the first are called."""
+    """Sort the names by importance if it is known; return them and the adjective for the first of them."""
     try:
         order = list(importances_of(stored))
     except Error:
@@ -73,16 +77,16 @@ def _most_important(stored: StoredStudy, names: list[str]) -> tuple[list[str], s
     return sorted(names, key=lambda name: order.index(name) if name in order else len(order)), "most important"
 
 
-def _drawn(stored: StoredStudy, told: list[tuple[FrozenTrial, float]], shown: dict[str, BaseDistribution]) -> Any:
-    low, high = told[0][1], told[-1][1]
+def _plot(stored: StoredStudy, trials: list[tuple[FrozenTrial, float]], shown: dict[str, BaseDistribution]) -> Any:
+    low, high = trials[0][1], trials[-1][1]
     with canvas(height=3.6) as page:
         axes = page.add_subplot()
-        for trial, value in told:
-            is_best = trial is told[-1][0]
+        for trial, value in trials:
+            is_best = trial is trials[-1][0]
             height = (value - low) / (high - low) if high > low else 0.0
             axes.plot(
                 *_smooth([*_heights(trial, shown), height]),
-                color=COLOURS(height),
+                color=COLORS(height),
                 linewidth=2.4 if is_best else 1.0,
                 alpha=1.0 if is_best else 0.7,
             )
@@ -91,9 +95,9 @@ def _drawn(stored: StoredStudy, told: list[tuple[FrozenTrial, float]], shown: di
         parts = [0.0, 0.25, 0.5, 0.75, 1.0] if high > low else [0.0]
         values = [(part, f"{low + part * (high - low):.1f}") for part in parts]
         _draw_axis(axes, len(shown), axis_of(stored.objective), values)
-        if any(name not in trial.params for trial, _ in told for name in shown):
+        if any(name not in trial.params for trial, _ in trials for name in shown):
             where: Any = {"xytext": (-4, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
-            axes.annotate("not asked", (0, NOT_ASKED), fontsize=6, **where)
+            axes.annotate("not used", (0, NOT_ASKED), fontsize=6, **where)
         axes.set_xlim(-0.5, len(shown) + 0.35)
         axes.set_ylim(NOT_ASKED - 0.04, 1.04)
         axes.set_axis_off()
@@ -101,7 +105,7 @@ def _drawn(stored: StoredStudy, told: list[tuple[FrozenTrial, float]], shown: di
 
 
 def _heights(trial: FrozenTrial, shown: dict[str, BaseDistribution]) -> list[float]:
-    """Where the trial's line crosses each axis."""
+    """Return the height at which the trial's line crosses each axis."""
     return [
         place_on_axis(distribution, trial.params[name]) if name in trial.params else NOT_ASKED
         for name, distribution in shown.items()
@@ -116,7 +120,7 @@ def _draw_axis(axes: Any, at: int, name: str, ticks: list[tuple[float, str]]) ->
 
 
 def _ticks(distribution: BaseDistribution) -> list[tuple[float, str]]:
-    """What is written beside an axis: every choice, or both ends of a range."""
+    """Return the heights and labels of an axis's ticks: every choice, or both ends of a range."""
     choices = choices_of(distribution)
     if choices is not None:
         return [
@@ -128,7 +132,7 @@ def _ticks(distribution: BaseDistribution) -> list[tuple[float, str]]:
 
 
 def _smooth(heights: list[float]) -> tuple[Any, Any]:
-    """A curve through the heights that leaves each axis level, so that lines can be followed."""
+    """Return a curve through the heights that is horizontal at each axis, so that lines are easy to follow."""
     x = np.linspace(0, len(heights) - 1, 24 * (len(heights) - 1) + 1)
     left = np.minimum(x.astype(int), len(heights) - 2)
     part = x - left
@@ -137,11 +141,13 @@ def _smooth(heights: list[float]) -> tuple[Any, Any]:
     return x, values[left] * (1 - eased) + values[left + 1] * eased
 
 
-def _explore(stored: StoredStudy, told: list[tuple[FrozenTrial, float]], shown: dict[str, BaseDistribution]) -> Any:
+def _plot_interactive(
+    stored: StoredStudy, trials: list[tuple[FrozenTrial, float]], shown: dict[str, BaseDistribution]
+) -> Any:
     import plotly.graph_objects as go
 
     dimensions = []
-    heights = [_heights(trial, shown) for trial, _ in told]
+    heights = [_heights(trial, shown) for trial, _ in trials]
     for at, (name, distribution) in enumerate(shown.items()):
         ticks = _ticks(distribution)
         dimensions.append({
@@ -149,9 +155,9 @@ def _explore(stored: StoredStudy, told: list[tuple[FrozenTrial, float]], shown: 
             "values": [own[at] for own in heights],
             "range": [NOT_ASKED, 1],
             "tickvals": [NOT_ASKED, *(height for height, _ in ticks)],
-            "ticktext": ["not asked" if at == 0 else "", *(escaped(text) for _, text in ticks)],
+            "ticktext": ["not used" if at == 0 else "", *(escaped(text) for _, text in ticks)],
         })  # fmt: skip
-    values = [value for _, value in told]
+    values = [value for _, value in trials]
     dimensions.append({"label": axis_of(stored.objective), "values": values})
     figure = go.Figure(
         go.Parcoords(

@@ -1,4 +1,4 @@
-"""What the candidates give on each fold: whether the best is the best everywhere, or was lucky on one."""
+"""The metrics of the candidates on each fold."""
 
 from __future__ import annotations
 
@@ -11,22 +11,26 @@ from platform.comparison.of_study import last_candidates
 from platform.comparison.paired import mean_and_std
 from platform.display.lines import label
 from platform.figures.figure import Figure
-from platform.figures.look import BLUE, GREEN, GREY, ORANGE, canvas
+from platform.figures.look import BLUE, GRAY, GREEN, ORANGE, canvas
 from platform.figures.trials import axis_of, plain, scaled
 from platform.stored_study import StoredStudy
 from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
 
-SHOWN = ("mAP", "mINP", "top1", "top5")  # those of them that every fold has
+SHOWN = ("mAP", "mINP", "top1", "top5")  # if every fold has them
 MOST_SHOWN = 2
 Values = dict[int, float]  # by fold
 
 
 def draw_per_fold(stored: StoredStudy) -> Figure:
-    """A panel for each metric, a line for each candidate, and its mean at the right."""
+    """Plot a panel for each metric, with a line for each candidate and its mean at the right.
+
+    Raises:
+        Error: no trial was trained on other folds.
+    """
     scores = scores_per_fold(stored)
     if not scores:
-        raise Error("no trial has been to other folds.")
+        raise Error("no trial was trained on other folds.")
     known = [set(values) for own in scores.values() for values in own.values()]
     metrics = [name for name in SHOWN if all(name in names for names in known)][:MOST_SHOWN]
     folds = sorted({fold for own in scores.values() for fold in own})
@@ -34,9 +38,9 @@ def draw_per_fold(stored: StoredStudy) -> Figure:
         name="per_fold",
         title="Fold by fold",
         says=f"{' and '.join(axis_of(name) for name in metrics)} of {len(scores)} candidates on each of {len(folds)}"
-        " folds, and at the right their mean and standard deviation. The search chose by fold"
-        f" {stored.search['fold']}: what leads there alone was lucky.",
-        drawn=_drawn(stored, scores, metrics, folds),
+        " folds, with mean and standard deviation at the right. The search selected on fold"
+        f" {stored.search['fold']}; a candidate that leads only there was lucky.",
+        drawn=_plot(stored, scores, metrics, folds),
         columns=("trial", "fold", *metrics),
         rows=[
             (number, fold, *(own[fold][name] for name in metrics))
@@ -47,7 +51,7 @@ def draw_per_fold(stored: StoredStudy) -> Figure:
 
 
 def scores_per_fold(stored: StoredStudy) -> dict[int, dict[int, Mapping[str, float]]]:
-    """Candidate -> fold -> metrics, the search's own fold among them."""
+    """Return the metrics of each candidate on each fold, including the search's own fold."""
     found: dict[int, dict[int, Mapping[str, float]]] = {}
     trials = {trial.number: trial for trial in stored.trials}
     for number in last_candidates(stored.candidates):
@@ -59,22 +63,22 @@ def scores_per_fold(stored: StoredStudy) -> dict[int, dict[int, Mapping[str, flo
     return found
 
 
-def _drawn(stored: StoredStudy, scores: Any, metrics: list[str], folds: list[int]) -> Any:
+def _plot(stored: StoredStudy, scores: Any, metrics: list[str], folds: list[int]) -> Any:
     best, trials = stored.best, {trial.number: trial for trial in stored.trials}
     with canvas(height=3.0) as page:
         panels = page.subplots(1, len(metrics), squeeze=False)[0]
         for axes, name in zip(panels, metrics, strict=True):
             for place, (number, own) in enumerate(scores.items()):
-                colour = _colour(trials[number], best)
+                color = _color(trials[number], best)
                 values: Values = {fold: scaled(name, metrics[name]) for fold, metrics in sorted(own.items())}
-                style = {"color": colour, "linewidth": 2 if colour == BLUE else 1}
+                style = {"color": color, "linewidth": 2 if color == BLUE else 1}
                 axes.plot(
                     list(values), list(values.values()), "o-", markersize=4, label=plain(label(trials[number])), **style
                 )
                 if len(values) == len(folds) > 1:
                     mean, std = mean_and_std(list(values.values()))
                     right = len(folds) + 0.25 + 0.6 * place / len(scores)
-                    axes.errorbar(right, mean, std, fmt="s", markersize=4, capsize=2, color=colour)
+                    axes.errorbar(right, mean, std, fmt="s", markersize=4, capsize=2, color=color)
             axes.set_xticks([*folds, len(folds) + 0.5], [*map(str, folds), "mean"])
             axes.set_xlabel("fold")
             axes.set_ylabel(axis_of(name))
@@ -82,7 +86,7 @@ def _drawn(stored: StoredStudy, scores: Any, metrics: list[str], folds: list[int
     return page
 
 
-def _colour(trial: FrozenTrial, best: FrozenTrial | None) -> str:
+def _color(trial: FrozenTrial, best: FrozenTrial | None) -> str:
     if best is not None and trial.number == best.number:
         return BLUE
-    return ORANGE if TrialRecord(trial).is_paper_row else GREEN if TrialRecord(trial).baseline else GREY
+    return ORANGE if TrialRecord(trial).is_paper_row else GREEN if TrialRecord(trial).baseline else GRAY

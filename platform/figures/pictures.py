@@ -1,7 +1,4 @@
-"""Pictures side by side: images as they are, framed and named, at places given in inches.
-
-H W pixels.
-"""
+"""Show images of a data set in a figure, with frames and names, at positions in inches."""
 
 import matplotlib.axes
 import matplotlib.figure
@@ -13,13 +10,13 @@ from shards_tools.decode import decode
 from shards_tools.manifest import Manifest
 from shards_tools.reader import read_image
 
-LARGEST_PX = 256  # of a picture's longer side: what print can show of it, and no more to load
+LARGEST_PX = 256  # of the longer side; enough for print, and keeps files small
 NAME_SIZE = 5.5  # points
-CHARACTERS_PER_INCH = 21  # of a name in that size
+CHARACTERS_PER_INCH = 21  # at that size
 
 
 def picture(manifest: Manifest, index: int) -> np.ndarray:
-    """The image as it was built into the shards, H W 3, its sides in proportion."""
+    """Return an image from the shards, of shape (H, W, 3), with its longer side at most `LARGEST_PX`."""
     image = Image.fromarray(decode(read_image(manifest, index), str(manifest.keys[index])))
     image.thumbnail((LARGEST_PX, LARGEST_PX), Image.Resampling.LANCZOS)
     return np.asarray(image)
@@ -32,11 +29,12 @@ def show(
     pixels: np.ndarray,
     names: tuple[str, ...] = (),
 ) -> matplotlib.axes.Axes:
-    """A picture in a square, with a line under it for each name.
+    """Show an image in a square, with a line of text below it for each name.
 
     Args:
-        corner: how far the square's upper left corner is from that of the page, in inches to the right and down.
-        size: of the square, in inches.
+        corner: the upper left corner of the square, in inches from the left and top of the page.
+        size: the side of the square in inches.
+        pixels: the image, of shape (H, W, 3).
     """
     width, height = page.get_size_inches()
     left, top = corner
@@ -45,17 +43,17 @@ def show(
     axes.spines[:].set_visible(False)
     axes.imshow(pixels)
     text = "\n".join(plain(shortened(name, round(CHARACTERS_PER_INCH * size))) for name in names)
-    # From the square, not from the picture: what is wide or high stands in the middle of it.
+    # Relative to the square, not the image: a non-square image is centered in it.
     below = 1 - (top + size + 0.03) / height
     page.text((left + size / 2) / width, below, text, size=NAME_SIZE, ha="center", va="top")
     return axes
 
 
 def mark(axes: matplotlib.axes.Axes, *, right: bool) -> None:
-    """Frame a picture: green with a tick where it is right, else red with a cross."""
-    colour, sign = (GREEN, "\N{CHECK MARK}") if right else (RED, "\N{BALLOT X}")
-    axes.spines[:].set(visible=True, color=colour, linewidth=1.5, linestyle="-" if right else (0, (2, 1)))
-    box = {"boxstyle": "square,pad=0.15", "facecolor": colour, "edgecolor": "none"}
+    """Frame an image: green with a tick if it is correct, red with a cross otherwise."""
+    color, sign = (GREEN, "\N{CHECK MARK}") if right else (RED, "\N{BALLOT X}")
+    axes.spines[:].set(visible=True, color=color, linewidth=1.5, linestyle="-" if right else (0, (2, 1)))
+    box = {"boxstyle": "square,pad=0.15", "facecolor": color, "edgecolor": "none"}
     axes.annotate(
         sign,
         (1, 1),
@@ -71,13 +69,13 @@ def mark(axes: matplotlib.axes.Axes, *, right: bool) -> None:
 
 
 def names_of(manifest: Manifest, index: int) -> tuple[str, ...]:
-    """Work and role of an image; of data without roles the class or identity alone."""
+    """Return the work and role of an image, or only its class or identity if the data have no roles."""
     work, role = manifest.works[manifest.work[index]], manifest.roles[manifest.role[index]]
     return (work,) if role == work else (work, role.removeprefix(f"{work}/"))
 
 
 def shortened(name: str, length: int) -> str:
-    """The name in so many characters: begin and end of a longer one, as many differ only there."""
+    """Shorten a name to at most `length` characters by cutting its middle, because many names differ at the ends."""
     if len(name) <= length:
         return name
     tail = (length - 1) // 2
@@ -85,5 +83,5 @@ def shortened(name: str, length: int) -> str:
 
 
 def plain(name: str) -> str:
-    """The name for matplotlib, to which what stands between two dollars is a formula."""
+    """Escape dollar signs for matplotlib, which would typeset text between two of them as a formula."""
     return name.replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""Queries beside the gallery images that stand first for them: the best, the median, the worst, and random ones."""
+"""The first gallery images of some queries: the best, the median, the worst and random ones."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,13 @@ from platform.figures.pictures import mark, names_of, picture, show
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 
-NUM_RANDOM = 3  # queries beside best, median and worst
+NUM_RANDOM = 3  # queries in addition to the best, the median and the worst
 LABEL_WIDTH, SIZE, GAP, ROW_HEIGHT, HEAD = 0.62, 0.535, 0.04, 0.78, 0.17  # inches
 
 
 @dataclass(frozen=True)
 class RankedList:
-    """A query and what stands first for it. Images are places in the manifest."""
+    """A query and its first gallery images; images are indices into the manifest."""
 
     chosen_as: str  # best, median, worst or random
     query: int
@@ -28,26 +28,30 @@ class RankedList:
 
 
 def draw_ranked_lists(answers: Answers) -> Figure:
-    """A row for each query: right images are framed green with a tick, wrong ones red with a cross."""
+    """Show a row for each query: correct images in green with a tick, wrong ones in red with a cross.
+
+    Raises:
+        Error: the model is a classifier.
+    """
     if not isinstance(answers, Rankings):
-        raise Error("classes are named, and no gallery is ranked.")
+        raise Error("a classifier ranks no gallery.")
     lists, manifest = ranked_lists(answers), answers.asked.evaluation.manifest
     has_roles = answers.kind == "work"
-    left_out = " Images of the query's own work and role are left out." if has_roles else ""
+    left_out = " Images of the query's own work and role are excluded." if has_roles else ""
     spoken = [f"{entry.chosen_as} {100 * entry.average_precision:.0f} % and {sum(entry.is_right)}" for entry in lists]
     return Figure(
         name="ranked_lists",
         title="Queries and their first ten gallery images",
-        says=f"Average precision, and how many of the first {len(lists[0].nearest)} are of the query's {answers.kind}:"
+        says=f"Average precision, and how many of the first {len(lists[0].nearest)} show the query's {answers.kind}:"
         f" {'; '.join(spoken)}.{left_out}",
-        drawn=_drawn(manifest, lists),
+        drawn=_plot(manifest, lists),
         columns=("query", "chosen_as", "average_precision", "rank", "image", "work", "role", "is_right"),
         rows=_rows(manifest, lists),
     )
 
 
 def ranked_lists(answers: Rankings, seed: int = 0) -> list[RankedList]:
-    """Of the best, the median and the worst query by average precision, and of three random others."""
+    """Return the lists of the best, the median and the worst query by average precision, and of three random ones."""
     is_right_QK = answers.is_right_QK
     lists = []
     for chosen_as, query in chosen(answers.average_precision_Q, seed):
@@ -65,7 +69,7 @@ def ranked_lists(answers: Rankings, seed: int = 0) -> list[RankedList]:
 
 
 def chosen(average_precision_Q: np.ndarray, seed: int) -> list[tuple[str, int]]:
-    """Why a query is taken, and which."""
+    """Choose the queries to show; return the reason and the index of each, sorted by average precision."""
     order = np.argsort(-average_precision_Q, kind="stable")
     found = {int(order[0]): "best"}
     for name, query in (("worst", order[-1]), ("median", order[len(order) // 2])):
@@ -77,7 +81,7 @@ def chosen(average_precision_Q: np.ndarray, seed: int) -> list[tuple[str, int]]:
     return [(found[query], query) for query in by_value]
 
 
-def _drawn(manifest: Manifest, lists: list[RankedList]) -> matplotlib.figure.Figure:
+def _plot(manifest: Manifest, lists: list[RankedList]) -> matplotlib.figure.Figure:
     with canvas(FULL_WIDTH, HEAD + ROW_HEIGHT * len(lists), arranged=False) as page:
         height = page.get_figheight()
         longest = max(len(entry.nearest) for entry in lists)

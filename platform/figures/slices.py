@@ -1,4 +1,4 @@
-"""The objective against each parameter: where the good values lie, and where nothing was tried."""
+"""The objective against each parameter."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from optuna.trial import FrozenTrial
 from platform.figures.explore import escaped, on_white
 from platform.figures.figure import Figure
 from platform.figures.look import FULL_WIDTH, canvas
-from platform.figures.trials import COLOURS, axis_of, choices_of, distributions_of, plain, setting, with_value
+from platform.figures.trials import COLORS, axis_of, choices_of, distributions_of, plain, setting, with_value
 from platform.stored_study import StoredStudy
 
 ACROSS = 4
 PANEL_INCHES = 1.5
 LONGEST_CHOICE = 18
-MARGIN = 0.05  # of a range, on both sides of it
+MARGIN = 0.05  # at each end of a range, as a fraction of it
 Points = list[tuple[str, FrozenTrial, float]]
 
 
 def draw_slices(stored: StoredStudy) -> Figure:
-    """A panel for each parameter, with a point for each trial that has it."""
+    """Plot a panel for each parameter, with a point for each trial that has it.
+
+    Raises:
+        Error: no trial has reported a value.
+    """
     points = with_value(stored)
     distributions = distributions_of(stored.trials)
     rows = [
@@ -33,18 +37,18 @@ def draw_slices(stored: StoredStudy) -> Figure:
     ]
     return Figure(
         name="slices",
-        title="Each parameter",
+        title="Objective by parameter",
         says=f"{axis_of(stored.objective)} after the last epoch of {len(points)} trials against each of"
-        f" {len(distributions)} parameters; open points were pruned before their last epoch. A panel has only the"
-        " trials that were asked for its parameter.",
-        drawn=_drawn(stored, points, distributions),
-        explore=_explore(stored, points, distributions),
+        f" {len(distributions)} parameters. Open points are pruned trials. A panel has only the trials that have its"
+        " parameter.",
+        drawn=_plot(stored, points, distributions),
+        explore=_plot_interactive(stored, points, distributions),
         columns=("parameter", "trial", "kind", "setting", axis_of(stored.objective)),
         rows=rows,
     )
 
 
-def _drawn(stored: StoredStudy, points: Points, distributions: dict[str, BaseDistribution]) -> Any:
+def _plot(stored: StoredStudy, points: Points, distributions: dict[str, BaseDistribution]) -> Any:
     down = -(-len(distributions) // ACROSS)
     with canvas(width=FULL_WIDTH, height=0.5 + PANEL_INCHES * down) as page:
         panels = list(page.subplots(down, ACROSS, sharey=True, squeeze=False).flat)
@@ -62,7 +66,7 @@ def _drawn(stored: StoredStudy, points: Points, distributions: dict[str, BaseDis
 
 def _draw_panel(axes: Any, name: str, distribution: BaseDistribution, points: Points) -> None:
     choices = choices_of(distribution)
-    for kind in COLOURS:
+    for kind in COLORS:
         own = [(trial, value) for of, trial, value in points if of == kind and name in trial.params]
         if own:
             places = [_place(distribution, trial.params[name]) for trial, _ in own]
@@ -72,8 +76,8 @@ def _draw_panel(axes: Any, name: str, distribution: BaseDistribution, points: Po
                 linestyle="none",
                 marker="*" if kind == "best" else "o",
                 markersize=9 if kind == "best" else 4,
-                color=COLOURS[kind],
-                markerfacecolor="none" if kind == "pruned" else COLOURS[kind],
+                color=COLORS[kind],
+                markerfacecolor="none" if kind == "pruned" else COLORS[kind],
                 label=kind,
             )
     axes.set_title(plain(name), fontsize=8)
@@ -94,7 +98,7 @@ def _draw_panel(axes: Any, name: str, distribution: BaseDistribution, points: Po
 
 
 def _place_at(distribution: FloatDistribution | IntDistribution, part: float) -> float:
-    """The number at this part of the way through a range, on its own scale; below 0 and above 1 it lies outside."""
+    """Return the number at a fraction of a range, on its scale; below 0 and above 1 it is outside the range."""
     low, high = float(distribution.low), float(distribution.high)
     return low * (high / low) ** part if distribution.log else low + part * (high - low)
 
@@ -103,8 +107,8 @@ def _place(distribution: BaseDistribution, value: Any) -> float:
     return float(distribution.to_internal_repr(value))
 
 
-def _explore(stored: StoredStudy, points: Points, distributions: dict[str, BaseDistribution]) -> Any:
-    """One panel, in which the parameter is chosen."""
+def _plot_interactive(stored: StoredStudy, points: Points, distributions: dict[str, BaseDistribution]) -> Any:
+    """Plot one panel with a menu of the parameters."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -117,7 +121,7 @@ def _explore(stored: StoredStudy, points: Points, distributions: dict[str, BaseD
             y=[value for _, _, value in own],
             mode="markers",
             visible=shown == 0,
-            marker={"color": [COLOURS[kind] for kind, _, _ in own], "size": 9},
+            marker={"color": [COLORS[kind] for kind, _, _ in own], "size": 9},
             text=[f"trial {trial.number} ({kind})" for kind, trial, _ in own],
             hovertemplate="%{text}<br>%{x}: %{y:.2f}<extra></extra>",
         )
@@ -135,7 +139,7 @@ def _explore(stored: StoredStudy, points: Points, distributions: dict[str, BaseD
 
 
 def _axis(name: str, distribution: BaseDistribution) -> dict[str, Any]:
-    """How Plotly's axis of a parameter is; its choices stand in their own order."""
+    """Return the settings of a parameter's axis in Plotly; choices keep their order."""
     title = {"xaxis.title.text": escaped(name)}
     if isinstance(distribution, CategoricalDistribution):
         choices = [escaped(setting(choice)) for choice in distribution.choices]

@@ -1,4 +1,4 @@
-"""When which trial ran, and how it ended: whether the machine was busy, and what was waited for."""
+"""When each trial ran, and how it ended."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from platform.figures.explore import escaped, on_white
 from platform.figures.figure import Figure
-from platform.figures.look import BLUE, GREY, PURPLE, RED, canvas
+from platform.figures.look import BLUE, GRAY, PURPLE, RED, canvas
 from platform.figures.trials import title_of
 from platform.stored_study import StoredStudy, num_epochs
 from platform.trial_record import TrialRecord
@@ -18,19 +18,23 @@ from shards_tools.errors import Error
 
 STATES = {
     TrialState.COMPLETE: ("complete", BLUE),
-    TrialState.PRUNED: ("pruned", GREY),
+    TrialState.PRUNED: ("pruned", GRAY),
     TrialState.FAIL: ("failed", RED),
     TrialState.RUNNING: ("running", PURPLE),
 }
 MOST_INCHES = 8.0
-UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))  # the largest of which there are two
+UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))  # the largest with at least two is used
 
 
 def draw_timeline(stored: StoredStudy) -> Figure:
-    """A bar for each trial from its start to its end; what runs ends with the last thing that is known."""
+    """Plot a bar for each trial from its start to its end; a running trial ends at the last time in the study.
+
+    Raises:
+        Error: no trial has started.
+    """
     trials = [trial for trial in stored.trials if trial.datetime_start is not None]
     if not trials:
-        raise Error("no trial has begun.")
+        raise Error("no trial has started.")
     begun = min(_start(trial) for trial in trials)
     known = max([*(_start(trial) for trial in trials), *filter(None, (trial.datetime_complete for trial in trials))])
     bars = [
@@ -41,12 +45,12 @@ def draw_timeline(stored: StoredStudy) -> Figure:
     unit, length = _unit(_seconds(begun, known))
     return Figure(
         name="timeline",
-        title="The course of the search",
+        title="Timeline",
         says=f"{len(trials)} trials in {_seconds(begun, known) / length:.1f} {unit}: "
         f"{', '.join(f'{count} {name}' for name, count in num.items() if count)}. "
-        + (f"{len(again)} needed more than one attempt." if again else "Each in one attempt."),
-        drawn=_drawn(bars, unit, length),
-        explore=_explore(bars, unit, length),
+        + (f"{len(again)} needed more than one attempt." if again else "None needed more than one attempt."),
+        drawn=_plot(bars, unit, length),
+        explore=_plot_interactive(bars, unit, length),
         columns=("trial", "state", "start_s", "end_s", "epochs", "attempts"),
         rows=[
             (trial.number, STATES[trial.state][0], start, end, num_epochs(trial), TrialRecord(trial).attempts)
@@ -68,10 +72,10 @@ def _unit(seconds: float) -> tuple[str, float]:
     return next((unit for unit in UNITS if seconds >= 2 * unit[1]), UNITS[-1])
 
 
-def _drawn(bars: list[tuple[FrozenTrial, float, float]], unit: str, length: float) -> Any:
+def _plot(bars: list[tuple[FrozenTrial, float, float]], unit: str, length: float) -> Any:
     with canvas(height=min(MOST_INCHES, 0.9 + 0.14 * len(bars))) as page:
         axes = page.add_subplot()
-        for name, colour in STATES.values():
+        for name, color in STATES.values():
             own = [bar for bar in bars if STATES[bar[0].state][0] == name]
             if own:
                 axes.barh(
@@ -79,7 +83,7 @@ def _drawn(bars: list[tuple[FrozenTrial, float, float]], unit: str, length: floa
                     [(end - start) / length for _, start, end in own],
                     left=[start / length for _, start, _ in own],
                     height=0.75,
-                    color=colour,
+                    color=color,
                     label=name,
                 )
         for trial, _, end in bars:
@@ -98,11 +102,11 @@ def _drawn(bars: list[tuple[FrozenTrial, float, float]], unit: str, length: floa
     return page
 
 
-def _explore(bars: list[tuple[FrozenTrial, float, float]], unit: str, length: float) -> Any:
+def _plot_interactive(bars: list[tuple[FrozenTrial, float, float]], unit: str, length: float) -> Any:
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    for name, colour in STATES.values():
+    for name, color in STATES.values():
         own = [bar for bar in bars if STATES[bar[0].state][0] == name]
         if own:
             figure.add_bar(
@@ -111,7 +115,7 @@ def _explore(bars: list[tuple[FrozenTrial, float, float]], unit: str, length: fl
                 base=[start / length for _, start, _ in own],
                 orientation="h",
                 name=name,
-                marker_color=colour,
+                marker_color=color,
                 text=[escaped(f"{title_of(trial)}, {num_epochs(trial)} epochs") for trial, _, _ in own],
                 textposition="none",
                 hovertemplate="%{text}<extra></extra>",

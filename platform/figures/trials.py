@@ -1,4 +1,4 @@
-"""How trials are told apart in every figure of a study, and names that are drawn as they stand."""
+"""The kinds, colors, names and values of trials, shared by all figures of a study."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from platform.figures.look import BLUE, GREEN, GREY, ORANGE, PURPLE, RED
+from platform.figures.look import BLUE, GRAY, GREEN, ORANGE, PURPLE, RED
 from platform.objectives import COSTS
 from platform.stored_study import StoredStudy, value_of
 from platform.trial_record import TrialRecord
@@ -16,12 +16,12 @@ from shards_tools.errors import Error
 from trainables.metric_names import COLUMNS
 
 LONGEST_NAME = 28
-# What a trial is to the reader, in the order of the legend, each with its colour; what comes later is drawn above.
-COLOURS = {
-    "pruned": GREY,
+# The kinds of trials and their colors, in the order of plotting: later kinds are on top and first in legends.
+COLORS = {
+    "pruned": GRAY,
     "failed": RED,
     "running": PURPLE,
-    "complete": GREY,
+    "complete": GRAY,
     "set by hand": GREEN,
     "paper row": ORANGE,
     "best": BLUE,
@@ -30,7 +30,7 @@ UNITS = {"num_parameters": "parameters, M", "gpu_mb": "GPU memory, MB", "ms_per_
 
 
 def kind_of(trial: FrozenTrial, best: FrozenTrial | None) -> str:
-    """Which of COLOURS the trial is."""
+    """Return the kind of a trial, a key of COLORS."""
     if best is not None and trial.number == best.number:
         return "best"
     if trial.state == TrialState.FAIL:
@@ -43,35 +43,39 @@ def kind_of(trial: FrozenTrial, best: FrozenTrial | None) -> str:
 
 
 def by_kind(stored: StoredStudy) -> list[tuple[str, list[FrozenTrial]]]:
-    """The trials of each kind that there is, in the order in which they are drawn."""
+    """Return the trials of each kind that has any, in the order of plotting."""
     best = stored.best
-    found = [(kind, [trial for trial in stored.trials if kind_of(trial, best) == kind]) for kind in COLOURS]
+    found = [(kind, [trial for trial in stored.trials if kind_of(trial, best) == kind]) for kind in COLORS]
     return [(kind, trials) for kind, trials in found if trials]
 
 
 def title_of(trial: FrozenTrial) -> str:
-    """A trial's row, where it is one set by hand, else its number."""
+    """Return the name of a baseline's row, or the number of another trial."""
     return plain(TrialRecord(trial).baseline or f"trial {trial.number}")
 
 
 def scaled(name: str, value: float) -> float:
-    """A value in the unit of `axis_of`: fractions in percent, parameters in millions."""
+    """Convert a value to the unit of `axis_of`: fractions to percent, parameters to millions."""
     return value / 1e6 if name == "num_parameters" else value if name in COSTS else 100 * value
 
 
 def axis_of(name: str) -> str:
-    """What stands at the axis of a metric or a cost."""
+    """Return the axis label of a metric or a cost, with its unit."""
     return UNITS[name] if name in COSTS else COLUMNS.get(name, f"{name} %")
 
 
 def last_value(stored: StoredStudy, trial: FrozenTrial) -> float | None:
-    """The first objective after the trial's last epoch, in the unit of `axis_of`."""
+    """Return the first objective after the trial's last epoch, in the unit of `axis_of`; None if it has none."""
     value = value_of(trial, stored.objective)
     return None if value is None else scaled(stored.objective, value)
 
 
 def with_value(stored: StoredStudy) -> list[tuple[str, FrozenTrial, float]]:
-    """Kind, trial and last value of every trial that has one, in the order in which they are drawn; Error for none."""
+    """Return the kind, trial and last value of every trial that has a value, in the order of plotting.
+
+    Raises:
+        Error: no trial has a value.
+    """
     found = [
         (kind, trial, value)
         for kind, trials in by_kind(stored)
@@ -84,7 +88,7 @@ def with_value(stored: StoredStudy) -> list[tuple[str, FrozenTrial, float]]:
 
 
 def distributions_of(trials: Iterable[FrozenTrial]) -> dict[str, BaseDistribution]:
-    """Every parameter that a trial has, in the order in which they were asked for first."""
+    """Return the distribution of every parameter of the trials, in the order of first use."""
     found: dict[str, BaseDistribution] = {}
     for trial in trials:
         for name, distribution in trial.distributions.items():
@@ -93,14 +97,14 @@ def distributions_of(trials: Iterable[FrozenTrial]) -> dict[str, BaseDistributio
 
 
 def choices_of(distribution: BaseDistribution) -> list[str] | None:
-    """The choices as they are drawn, in their order; None for a range of numbers."""
+    """Return the choices as labels, in their order; None for a range of numbers."""
     if not isinstance(distribution, CategoricalDistribution):
         return None
     return [plain(setting(choice)) for choice in distribution.choices]
 
 
 def setting(value: Any) -> str:
-    """A setting as people read it, and as `--set` takes it."""
+    """Format a setting in the notation of `--set`, with four significant digits."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -111,7 +115,7 @@ def setting(value: Any) -> str:
 
 
 def plain(text: object) -> str:
-    """A name as it stands, in one line and not too long: a dollar sign would begin a formula."""
+    """Shorten a name to one line of at most `LONGEST_NAME` characters, and escape dollar signs for matplotlib."""
     words = " ".join(str(text).split())
     short = words if len(words) <= LONGEST_NAME else f"{words[: LONGEST_NAME - 1]}…"
     return short.replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""Are two pictures from the same work? How well thresholds of the validation split do there and on the test split."""
+"""Verification of image pairs: ROC curves on both splits, and how thresholds of the validation split do on each."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ import matplotlib.axes
 from matplotlib.ticker import PercentFormatter
 
 from platform.figures.figure import Figure
-from platform.figures.look import BLUE, COLUMN_WIDTH, GREY, ORANGE, canvas
+from platform.figures.look import BLUE, COLUMN_WIDTH, GRAY, ORANGE, canvas
 from trainables.metrics.verification import PairCounts, Point
 from trainables.verification import Verification
 
-RATES = (0.1, 0.01, 0.001)  # of false accepts, asked for
-LEAST_ACCEPTED = 10  # pairs of different works: a rate of fewer says little
+RATES = (0.1, 0.01, 0.001)  # requested false accept rates
+LEAST_ACCEPTED = 10  # pairs of different works; rates of fewer are unreliable
 
 
 def verification_figure(measured: Verification, test: PairCounts) -> Figure:
-    """The ROC curves of both splits, with the thresholds of the validation split on each."""
+    """Plot the ROC curves of both splits, and mark the thresholds of the validation split on each.
+
+    Args:
+        measured: the verification of the validation split.
+        test: the pairs of the test split.
+    """
     rates = [rate for rate in RATES if rate * measured.num_different >= LEAST_ACCEPTED]
     asked = [measured.at_rate(rate) for rate in rates]
     reached = [test.at_threshold(point.threshold) for point in asked]
@@ -27,17 +32,17 @@ def verification_figure(measured: Verification, test: PairCounts) -> Figure:
         _curve(axes, measured.points, lowest, BLUE, f"validation, area {measured.area:.3f}")
         _curve(axes, test.curve(), lowest, ORANGE, f"test, area {test.area:.3f}")
         chance = [point.false_accept_rate for point in measured.points if point.false_accept_rate >= lowest]
-        axes.plot(chance, chance, color=GREY, linestyle=":", label="chance")
-        for points, colour in ((asked, BLUE), (reached, ORANGE)):
-            axes.plot(*_coordinates(points), "o", color=colour, markersize=5)
-        axes.set(xscale="log", ylim=(0, 1), xlabel="different works that pass for one", ylabel="equal works that pass")
+        axes.plot(chance, chance, color=GRAY, linestyle=":", label="chance")
+        for points, color in ((asked, BLUE), (reached, ORANGE)):
+            axes.plot(*_coordinates(points), "o", color=color, markersize=5)
+        axes.set(xscale="log", ylim=(0, 1), xlabel="false accept rate", ylabel="true accept rate")
         axes.xaxis.set_major_formatter(lambda rate, _: f"{100 * rate:g} %")
         axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         axes.legend(loc="upper left")
     return Figure(
         name="verification",
-        title="Are two pictures from the same work?",
-        says=_says(rates, reached),
+        title="Verification: are two images from the same work?",
+        says=_describe(rates, reached),
         drawn=page,
         columns=("asked", "threshold", "split", "false_accept_rate", "false_reject_rate"),
         rows=[
@@ -48,19 +53,19 @@ def verification_figure(measured: Verification, test: PairCounts) -> Figure:
     )
 
 
-def _curve(axes: matplotlib.axes.Axes, points: Sequence[Point], lowest: float, colour: str, label: str) -> None:
+def _curve(axes: matplotlib.axes.Axes, points: Sequence[Point], lowest: float, color: str, label: str) -> None:
     shown = [point for point in points if point.false_accept_rate >= lowest]
-    axes.plot(*_coordinates(shown), color=colour, label=label)
+    axes.plot(*_coordinates(shown), color=color, label=label)
 
 
 def _coordinates(points: Sequence[Point]) -> tuple[list[float], list[float]]:
     return [point.false_accept_rate for point in points], [1 - point.false_reject_rate for point in points]
 
 
-def _says(rates: Sequence[float], reached: Sequence[Point]) -> str:
+def _describe(rates: Sequence[float], reached: Sequence[Point]) -> str:
     found = "; ".join(
-        f"{100 * rate:g} % asked for, {100 * point.false_accept_rate:.3g} % on the test split, where"
-        f" {100 * (1 - point.false_reject_rate):.3g} % of the pairs of one work pass"
+        f"{100 * rate:g} % requested, {100 * point.false_accept_rate:.3g} % on the test split, with true accept rate"
+        f" {100 * (1 - point.false_reject_rate):.3g} %"
         for rate, point in zip(rates, reached, strict=True)
     )
-    return f"Of pairs of different works, by the validation split's thresholds: {found}."
+    return f"False accept rates with the thresholds of the validation split: {found}."

@@ -1,6 +1,6 @@
-"""A map of the features: images that the model takes for alike lie near each other (t-SNE).
+"""A t-SNE map of the features.
 
-n images, D width.
+Axes: n images, D feature width.
 """
 
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from threadpoolctl import threadpool_limits
 
 from platform.figures.answers import Answers
 from platform.figures.figure import Figure
-from platform.figures.look import COLUMN_WIDTH, EXPLORED, GREY, PALETTE, canvas
+from platform.figures.look import COLUMN_WIDTH, EXPLORED, GRAY, PALETTE, canvas
 from platform.figures.pictures import names_of, plain, shortened
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 
-MOST_IMAGES = 2000  # more lie over each other, and take minutes
-NUM_NAMED = 10  # works; the others are grey
-PERPLEXITY = 30.0  # van der Maaten and Hinton 2008: typical values lie between 5 and 50
+MOST_IMAGES = 2000  # more would overlap and take minutes
+NUM_NAMED = 10  # works; the others are gray
+PERPLEXITY = 30.0  # van der Maaten and Hinton 2008: typical values are between 5 and 50
 SEED = 0
-SYMBOLS = {  # matplotlib's markers, and the same of Plotly
+SYMBOLS = {  # matplotlib's markers and their equivalents in Plotly
     "o": "circle",
     "s": "square",
     "^": "triangle-up",
@@ -33,20 +33,24 @@ SYMBOLS = {  # matplotlib's markers, and the same of Plotly
     "<": "triangle-left",
     ">": "triangle-right",
 }
-COLOURS = tuple(colour for colour in PALETTE if colour != GREY)
+COLORS = tuple(color for color in PALETTE if color != GRAY)
 
 
 @dataclass(frozen=True)
 class Map:
-    """Where images lie on it."""
+    """The images on the map and their coordinates."""
 
-    images_n: np.ndarray  # places in the manifest
+    images_n: np.ndarray  # indices into the manifest
     points_n2: np.ndarray
-    same_work: float  # the fraction of images whose neighbour on the map is of their work
+    same_work: float  # the fraction of images whose nearest neighbor on the map has the same work
 
 
 def draw_works_map(answers: Answers) -> Figure:
-    """The images as points, in the colours and markers of their works."""
+    """Plot the images as points, with the colors and markers of their works.
+
+    Raises:
+        Error: there are too few images, or their features are all equal.
+    """
     map_, manifest = works_map(answers), answers.asked.evaluation.manifest
     works_n = manifest.work[map_.images_n]
     counts = np.unique(works_n, return_counts=True)[1]
@@ -56,10 +60,10 @@ def draw_works_map(answers: Answers) -> Figure:
         name="works_map",
         title="Map of the features",
         says=f"t-SNE (perplexity {_perplexity(len(works_n)):g}, seed {SEED}) of {len(works_n):,}{of_all} images of"
-        f" {len(counts):,} {answers.kinds}. The nearest neighbour on the map is of the same {answers.kind} for"
-        f" {100 * map_.same_work:.1f} % (chance {100 * chance:.1f} %).",
-        drawn=_drawn(manifest, map_),
-        explore=_to_explore(manifest, map_),
+        f" {len(counts):,} {answers.kinds}. The nearest neighbor on the map has the same {answers.kind} for"
+        f" {100 * map_.same_work:.1f} % of them (chance {100 * chance:.1f} %).",
+        drawn=_plot(manifest, map_),
+        explore=_plot_interactive(manifest, map_),
         columns=("x", "y", "work", "role", "image"),
         rows=[
             (*point, manifest.works[manifest.work[image]], manifest.roles[manifest.role[image]], manifest.keys[image])
@@ -69,7 +73,7 @@ def draw_works_map(answers: Answers) -> Figure:
 
 
 def works_map(answers: Answers) -> Map:
-    """The map of the features, or of 2,000 of them that are drawn from a fixed seed."""
+    """Return the map of all images, or of 2,000 images sampled with a fixed seed."""
     kept = np.sort(np.random.default_rng(SEED).permutation(len(answers.images_N))[:MOST_IMAGES])
     images_n, features_nD = answers.images_N[kept], answers.features_ND[kept]
     works_n = answers.asked.evaluation.manifest.work[images_n]
@@ -80,13 +84,17 @@ def works_map(answers: Answers) -> Map:
 
 
 def embedded(features_nD: np.ndarray) -> np.ndarray:
-    """t-SNE's two coordinates of each image; the same every time."""
-    from sklearn.manifold import TSNE  # takes a second that other figures need not wait for
+    """Return the t-SNE coordinates of each image, of shape (n, 2), reproducibly.
+
+    Raises:
+        Error: there are fewer than five images, or their features are all equal.
+    """
+    from sklearn.manifold import TSNE  # importing it takes a second, which other figures do not need
 
     if len(features_nD) < 5 or not np.ptp(features_nD, axis=0).any():
-        raise Error(f"{len(features_nD)} images without differences make none.")
+        raise Error(f"t-SNE needs at least 5 images with different features; these {len(features_nD)} are not enough.")
     tsne = TSNE(perplexity=_perplexity(len(features_nD)), init="pca", random_state=SEED)
-    with threadpool_limits(1):  # sums depend on how they are shared out
+    with threadpool_limits(1):  # the rounding of sums depends on the number of threads
         points_n2: np.ndarray = tsne.fit_transform(features_nD)
     return points_n2
 
@@ -97,41 +105,39 @@ def _perplexity(num_images: int) -> float:
 
 @dataclass(frozen=True)
 class _Group:
-    """The points that look alike."""
+    """The points with the same color and marker."""
 
     name: str
     points_n2: np.ndarray
     images_n: np.ndarray
-    colour: str
+    color: str
     marker: str
 
 
 def _groups(manifest: Manifest, map_: Map) -> list[_Group]:
-    """The largest works, and behind them all others together."""
+    """Return a group for each of the largest works and one for all other works."""
     works_n = manifest.work[map_.images_n]
     works, counts = np.unique(works_n, return_counts=True)
     named = works[np.argsort(-counts, kind="stable")][:NUM_NAMED].tolist()
-    looks = [(COLOURS[number % len(COLOURS)], marker) for number, marker in enumerate(SYMBOLS)]
+    looks = [(COLORS[number % len(COLORS)], marker) for number, marker in enumerate(SYMBOLS)]
     parts = [(manifest.works[work], works_n == work, *look) for work, look in zip(named, looks, strict=False)]
     if len(works) > len(named):
-        parts.append((f"{len(works) - len(named):,} others", ~np.isin(works_n, named), GREY, "."))
-    return [
-        _Group(name, map_.points_n2[its], map_.images_n[its], colour, marker) for name, its, colour, marker in parts
-    ]
+        parts.append((f"{len(works) - len(named):,} others", ~np.isin(works_n, named), GRAY, "."))
+    return [_Group(name, map_.points_n2[its], map_.images_n[its], color, marker) for name, its, color, marker in parts]
 
 
-def _drawn(manifest: Manifest, map_: Map) -> matplotlib.figure.Figure:
+def _plot(manifest: Manifest, map_: Map) -> matplotlib.figure.Figure:
     groups = _groups(manifest, map_)
     size = float(np.clip(12000 / len(map_.images_n), 7, 18))  # square points
     with canvas(COLUMN_WIDTH + 1.4, COLUMN_WIDTH) as page:
         axes = page.add_subplot(aspect="equal", adjustable="datalim")
         for group in groups:
-            behind = group.colour == GREY
+            behind = group.color == GRAY
             axes.scatter(
                 group.points_n2[:, 0],
                 group.points_n2[:, 1],
                 s=size,
-                c=group.colour,
+                c=group.color,
                 marker=group.marker,
                 alpha=0.4 if behind else 0.75,
                 linewidths=0,
@@ -144,7 +150,7 @@ def _drawn(manifest: Manifest, map_: Map) -> matplotlib.figure.Figure:
     return page
 
 
-def _to_explore(manifest: Manifest, map_: Map) -> Any:
+def _plot_interactive(manifest: Manifest, map_: Map) -> Any:
     import plotly.graph_objects as go
 
     figure = go.Figure(layout=EXPLORED)
@@ -154,7 +160,7 @@ def _to_explore(manifest: Manifest, map_: Map) -> Any:
             y=group.points_n2[:, 1],
             name=group.name,
             mode="markers",
-            marker={"size": 7, "opacity": 0.8, "color": group.colour, "symbol": SYMBOLS.get(group.marker, "circle")},
+            marker={"size": 7, "opacity": 0.8, "color": group.color, "symbol": SYMBOLS.get(group.marker, "circle")},
             text=["<br>".join((*names_of(manifest, image), manifest.keys[image])) for image in group.images_n.tolist()],
             hovertemplate="%{text}<extra></extra>",
         )

@@ -46,7 +46,7 @@ class Draws:
     @property
     def num_choices(self) -> int:
         """The number of choices, and of ends of integer ranges, that occur in at least one sample."""
-        return len(_made([*self.random, *self.forced]))
+        return len(_choices_made([*self.random, *self.forced]))
 
     def usual(self) -> Draw:
         """Return the random sample of median memory among those within the limits."""
@@ -72,7 +72,7 @@ class Draws:
         draws, asked = list(self.random), set[tuple[str, Any]]()
         while True:
             all_choices = {choice: draw for draw in draws for choice in _choices(draw)}
-            left = {choice: all_choices[choice] for choice in all_choices.keys() - _made(draws) - asked}
+            left = {choice: all_choices[choice] for choice in all_choices.keys() - _choices_made(draws) - asked}
             if not left:
                 return
             for key, value in sorted(left, key=str):
@@ -112,5 +112,5 @@ def _choices(draw: Draw) -> Iterator[tuple[str, Any]]:
             yield from ((key, end) for end in (distribution.low, distribution.high))
 
 
-def _made(draws: Iterable[Draw]) -> set[tuple[str, Any]]:
+def _choices_made(draws: Iterable[Draw]) -> set[tuple[str, Any]]:
     return {choice for draw in draws for choice in _choices(draw) if draw.params[choice[0]] == choice[1]}

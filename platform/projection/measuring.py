@@ -57,15 +57,15 @@ def measure_steps(
     machine, free = roomiest(plan, machines, free_bytes)
     job = {"configs": configs, "memory_bytes": free}
     try:
-        steps = [OneStep(**step) for step in (_there(plan, machine, job) if machine.node_id else _here(job))]
+        steps = [OneStep(**step) for step in (_run_on_node(plan, machine, job) if machine.node_id else _run_here(job))]
     except Killed:
         # If an allocation fails in one of torch's threads, the C++ runtime aborts the process.
         raise Error(
-            f"{_offer(plan, draws[0])}: the process that measured a step of it was killed, probably because it"
+            f"{_describe(plan, draws[0])}: the process that measured a step of it was killed, probably because it"
             f" {_needs_more_memory(plan, machine, free)}"
         ) from None
     for draw, step in zip(draws, steps, strict=True):
-        _refuse_what_ran_out(plan, draw, step, machine, free)
+        _check_memory(plan, draw, step, machine, free)
     return steps
 
 
@@ -94,31 +94,31 @@ def roomiest(plan: Plan, machines: Sequence[Machine], free_bytes: Sequence[int])
     return max(able, key=lambda pair: pair[1])
 
 
-def _here(job: dict[str, Any]) -> list[dict[str, Any]]:
+def _run_here(job: dict[str, Any]) -> list[dict[str, Any]]:
     with closing(in_processes(run_one_step, [job], 2)) as answers:  # with 1, the job would run in this process
         ((_, measured),) = answers
     steps: list[dict[str, Any]] = measured
     return steps
 
 
-def _there(plan: Plan, machine: Machine, job: dict[str, Any]) -> list[dict[str, Any]]:
+def _run_on_node(plan: Plan, machine: Machine, job: dict[str, Any]) -> list[dict[str, Any]]:
     """Run the job on a node of the cluster, with the resources of a trial."""
     held = {"num_cpus": plan.cpus_per_rank, "num_gpus": plan.gpus_per_rank}
     measured: list[dict[str, Any]] = answer(machine.name, ask(machine.node_id, run_one_step, job, **held), None)
     return measured
 
 
-def _refuse_what_ran_out(plan: Plan, draw: Draw, step: OneStep, machine: Machine, free: int) -> None:
+def _check_memory(plan: Plan, draw: Draw, step: OneStep, machine: Machine, free: int) -> None:
     if step.out_of == "memory":
-        raise Error(f"{_offer(plan, draw)}: a step of it {_needs_more_memory(plan, machine, free)}")
+        raise Error(f"{_describe(plan, draw)}: a step of it {_needs_more_memory(plan, machine, free)}")
     if step.out_of == "gpu memory":
         raise Error(
-            f"{_offer(plan, draw)}: a step of it needs more GPU memory than --gpus-per-trial {plan.gpus_per_rank:g}"
+            f"{_describe(plan, draw)}: a step of it needs more GPU memory than --gpus-per-trial {plan.gpus_per_rank:g}"
             f" allows. {plan.space.shrink}, or raise --gpus-per-trial."
         )
 
 
-def _offer(plan: Plan, draw: Draw) -> str:
+def _describe(plan: Plan, draw: Draw) -> str:
     return f"{plan.space.kind} {plan.space.name} includes {draw}"
 
 

@@ -65,7 +65,7 @@ def answer(subject: Subject, folds: list[Comparison], final: list[Comparison]) -
     stored = subject.stored
     best = stored.best
     if best is None:
-        return _not_yet(stored)
+        return _no_result(stored)
     sentences = [_of_front(stored) if len(stored.objectives) > 1 else _of_best(subject, best)]
     for compared, what in ((folds, "Over {} folds,"), (final, "On the test split, read once, with {} seeds,")):
         own = next((one for one in compared if one.trial == best.number and not math.isnan(one.mean)), None)
@@ -85,14 +85,14 @@ def _of_best(subject: Subject, best: FrozenTrial) -> str:
     stored, name = subject.stored, subject.stored.objective
     value, chance, row = _number(best, name), subject.chance().get(name), stored.best_paper_row
     how = " by its mean over folds" if StudyRecord(stored.study).best_by_mean is not None else ""
-    said = f"The best of {len(stored.trials)} trials{how} is {label(best)},"
-    said += f" with {spoken(name)} {_percent(value)} on the validation split"
+    text = f"The best of {len(stored.trials)} trials{how} is {label(best)},"
+    text += f" with {spoken(name)} {_percent(value)} on the validation split"
     if row is not None and row.number != best.number:
-        said += f". The best paper row, {TrialRecord(row).baseline.removeprefix('paper ')},"
-        said += f" trained on the same data at the same scale, has {_percent(_number(row, name))}"
+        text += f". The best paper row, {TrialRecord(row).baseline.removeprefix('paper ')},"
+        text += f" trained on the same data at the same scale, has {_percent(_number(row, name))}"
     elif row is not None:
-        said += ". It is itself a row of a paper"
-    return f"{said}. Chance is {_percent(chance)}." if chance is not None else f"{said}."
+        text += ". It is itself a row of a paper"
+    return f"{text}. Chance is {_percent(chance)}." if chance is not None else f"{text}."
 
 
 def _of_front(stored: StoredStudy) -> str:
@@ -115,14 +115,14 @@ def _of_front(stored: StoredStudy) -> str:
 
 def _of_comparison(own: Comparison, where: str, compared: list[Comparison]) -> str:
     std = "" if math.isnan(own.std) else f" ± {100 * own.std:.2f}"
-    said = f"{where} {own.name} has {100 * own.mean:.2f}{std} %"
+    text = f"{where} {own.name} has {100 * own.mean:.2f}{std} %"
     row = next((one for one in compared if one.name == own.reference), None)
     if row is None or own.test is None or not own.test.num_pairs:
-        return f"{said}."
-    return f"{said}, and {own.reference} has {100 * row.mean:.2f} % (paired test: p = {own.test.p:.3g})."
+        return f"{text}."
+    return f"{text}, and {own.reference} has {100 * row.mean:.2f} % (paired test: p = {own.test.p:.3g})."
 
 
-def _not_yet(stored: StoredStudy) -> str:
+def _no_result(stored: StoredStudy) -> str:
     number = count(stored)
     if not stored.trials:
         return "No trial has started yet."

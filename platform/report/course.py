@@ -14,8 +14,8 @@ from platform.trial_record import TrialRecord
 from shards_tools.manifest import Manifest
 
 NOT_WORKS = ("classes", "identities")  # layouts with these in place of works
-MOST_REASONS = 20
-MOST_NUMBERS = 12
+MAX_REASONS = 20
+MAX_NUMBERS = 12
 
 
 def ended_section(stored: StoredStudy) -> Section:
@@ -29,7 +29,7 @@ def ended_section(stored: StoredStudy) -> Section:
     name = stored.objective
     rows = [
         (reason, state, str(len(trials)), _numbers(trials), cell(name, _best_value(trials, name)))
-        for (state, reason), trials in entries[:MOST_REASONS]
+        for (state, reason), trials in entries[:MAX_REASONS]
     ]
     left_out = len(entries) - len(rows)
     notes = [f"{left_out} more reasons are listed in trials.csv."] if left_out > 0 else []
@@ -113,8 +113,8 @@ def _size(manifest: Manifest) -> str:
 
 
 def _numbers(trials: list[FrozenTrial]) -> str:
-    shown = ", ".join(str(trial.number) for trial in trials[:MOST_NUMBERS])
-    return shown if len(trials) <= MOST_NUMBERS else f"{shown} and {len(trials) - MOST_NUMBERS} more"
+    shown = ", ".join(str(trial.number) for trial in trials[:MAX_NUMBERS])
+    return shown if len(trials) <= MAX_NUMBERS else f"{shown} and {len(trials) - MAX_NUMBERS} more"
 
 
 def _best_value(trials: list[FrozenTrial], name: str) -> float | None:

@@ -14,8 +14,8 @@ from platform.report.stages import finalists_of, folds_of, stages_section
 from platform.report.subject import Subject
 from platform.stored_study import StoredStudy
 
-MATTERED = ("importances", "slices", "parallel_coordinates")
-WENT = ("learning_curves", "history", "timeline")
+SETTINGS_FIGURES = ("importances", "slices", "parallel_coordinates")
+COURSE_FIGURES = ("learning_curves", "history", "timeline")
 
 
 def gather(subject: Subject) -> Content:
@@ -31,9 +31,9 @@ def gather(subject: Subject) -> Content:
         _front(figures),
         settings_section(subject),
         papers_section(subject),
-        stages and _with(stages, _taken(figures, "per_fold")),
-        _of("What mattered", _taken(figures, *MATTERED)),
-        _of("How it went", _taken(figures, *WENT)),
+        stages and _with(stages, _pick(figures, "per_fold")),
+        _of("What mattered", _pick(figures, *SETTINGS_FIGURES)),
+        _of("How it went", _pick(figures, *COURSE_FIGURES)),
         *of_model,
         ended_section(stored),
         cost_section(subject),
@@ -60,7 +60,7 @@ def _about(stored: StoredStudy) -> str:
 
 
 def _front(figures: dict[str, Figure]) -> Section | None:
-    return _of("Pareto front", _taken(figures, "front"))
+    return _of("Pareto front", _pick(figures, "front"))
 
 
 def _of(title: str, figures: list[Figure]) -> Section | None:
@@ -71,5 +71,5 @@ def _with(section: Section, figures: list[Figure]) -> Section:
     return Section(title=section.title, says=section.says, tables=section.tables, figures=figures)
 
 
-def _taken(figures: dict[str, Figure], *names: str) -> list[Figure]:
+def _pick(figures: dict[str, Figure], *names: str) -> list[Figure]:
     return [figures[name] for name in names if name in figures]

@@ -49,7 +49,9 @@ def model_sections(subject: Subject, final: Sequence[Comparison]) -> tuple[list[
             missing.append(f"Figures of {what} are missing: {reason}")
             continue
         title = "Best model on the validation split" if split == "val" else "Best finalist on the test split"
-        sections.append(Section(title=title, says=[f"{what[0].upper()}{what[1:]}."], figures=_named(figures, split)))
+        sections.append(
+            Section(title=title, says=[f"{what[0].upper()}{what[1:]}."], figures=_prefix_names(figures, split))
+        )
     return sections, missing
 
 
@@ -75,6 +77,6 @@ def _of_pairs(checkpoint: Path, manifest: Manifest) -> list[Figure]:
         return []
 
 
-def _named(figures: Sequence[Figure], split: str) -> list[Figure]:
+def _prefix_names(figures: Sequence[Figure], split: str) -> list[Figure]:
     """Prefix the names of figures with the split, because the files of both splits are in one folder."""
     return [replace(figure, name=f"{split}_{figure.name}") for figure in figures]

@@ -53,31 +53,35 @@ def papers_section(subject: Subject) -> Section | None:
     space = stored.search["space"]
     printed = {trial.number: printed_row(space, TrialRecord(trial).baseline) for trial in rows}
     names = _metrics(stored, {name for _, numbers in printed.values() for name in numbers})
-    told = {name for _, numbers in printed.values() for name in numbers}
+    published = {name for _, numbers in printed.values() for name in numbers}
     columns = ["row", "trial"]
     for name in names:
-        columns += [f"{heading(name)} here", f"{heading(name)} in paper"] if name in told else [f"{heading(name)} here"]
+        columns += (
+            [f"{heading(name)} here", f"{heading(name)} in paper"] if name in published else [f"{heading(name)} here"]
+        )
     lines = []
     for trial in rows:
         table, numbers = printed[trial.number]
         line = [TrialRecord(trial).baseline, str(trial.number)]
         for name in names:
-            line += [cell(name, value_of(trial, name))] + ([cell(name, numbers.get(name))] if name in told else [])
+            line += [cell(name, value_of(trial, name))] + ([cell(name, numbers.get(name))] if name in published else [])
         lines.append((*line, table or NOTHING))
     best, chance = stored.best, subject.chance()
     ends = [("best found", str(best.number), TrialRecord(best).metrics)] if best else []
     for what, number, values in (*ends, ("chance", NOTHING, chance)):
         line = [what, number]
         for name in names:
-            line += [cell(name, values.get(name))] + ([NOTHING] if name in told else [])
+            line += [cell(name, values.get(name))] + ([NOTHING] if name in published else [])
         lines.append((*line, NOTHING))
-    notes = [TINY if stored.search["scale"] == "tiny" else PAPER] if told else ["These rows are in no paper's tables."]
+    notes = (
+        [TINY if stored.search["scale"] == "tiny" else PAPER] if published else ["These rows are in no paper's tables."]
+    )
     return Section(
         title="Compared with the papers",
         tables=[Table(title="Paper rows", columns=[*columns, "table"], rows=lines, notes=notes)],
     )
 
 
-def _metrics(stored: StoredStudy, told: set[str]) -> list[str]:
+def _metrics(stored: StoredStudy, published: set[str]) -> list[str]:
     """Return the objectives and the metrics of the papers, in the papers' order."""
-    return [name for name in COLUMNS if name in told or name in stored.objectives]
+    return [name for name in COLUMNS if name in published or name in stored.objectives]

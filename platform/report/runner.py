@@ -46,7 +46,7 @@ def run_report(options: argparse.Namespace) -> None:
         say(f"Wrote the report to {options.out / 'index.html'}")
         tracking = options.tracking or _local_store(options.runs)
         sent = upload(tracking, stored.name, options.out) if tracking else None
-        shown = {**_written(options.out, content), **main_numbers(subject), "mlflow_run_id": sent}
+        shown = {**_paths(options.out, content), **main_numbers(subject), "mlflow_run_id": sent}
     if options.json:
         print_json(shown)
 
@@ -63,7 +63,7 @@ def _line(stored: StoredStudy) -> dict[str, Any]:
     return {"study": stored.name, **kept, "objective": name, "best": value, "trials": trials}
 
 
-def _written(out: Path, content: Content) -> dict[str, Any]:
+def _paths(out: Path, content: Content) -> dict[str, Any]:
     """Return the paths of a report's files and the names of its figures, for `--json`."""
     explore = out / "explore.html"
     return {

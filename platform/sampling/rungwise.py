@@ -92,7 +92,7 @@ class RungwiseSampler(BaseSampler):
         """Return candidates sorted by their expected improvement at `rung`, the highest first."""
         sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
         values = [(trial, _value_at(trial, rung)) for trial in trials]
-        results = _most_telling([(trial, sign * value) for trial, value in values if value is not None])
+        results = _select_results([(trial, sign * value) for trial, value in values if value is not None])
         candidates = list(self._candidates(results))
         # More threads are no faster on small matrices, and would take CPU time from trainings.
         with BLAS.limit(limits=1):
@@ -128,7 +128,7 @@ def _improvement(results: Sequence[Result], trials: Sequence[FrozenTrial], candi
     useless = [trial.params for trial in trials if _is_useless(trial)][-MOST_RESULTS:]
     known = [*[trial.params for trial, _ in results], *useless]
     axes = Axes(_distributions([*[trial for trial, _ in results], *candidates]))
-    values = _with_a_floor(np.array([value for _, value in results]))
+    values = _clip_outliers(np.array([value for _, value in results]))
     values = np.array([*values, *[values.min() - max(values.std(), SMALLEST_SD)] * len(useless)])
     process = GaussianProcess(axes.rows(known), values, axes.starts)
     if running:
@@ -147,7 +147,7 @@ def _distributions(points: Iterable[FrozenTrial | Point]) -> dict[str, BaseDistr
     return {name: distribution for point in points for name, distribution in point.distributions.items()}
 
 
-def _with_a_floor(values: Array) -> Array:
+def _clip_outliers(values: Array) -> Array:
     """Subtract the median of the values and raise outliers to a floor of twice the 10 % quantile.
 
     Very low values would distort the fit among the good ones.
@@ -156,7 +156,7 @@ def _with_a_floor(values: Array) -> Array:
     return np.maximum(centered, 2 * min(np.quantile(centered, 0.1), 0.0))
 
 
-def _most_telling(results: list[Result]) -> list[Result]:
+def _select_results(results: list[Result]) -> list[Result]:
     """Return at most `MOST_RESULTS` results in their order: half are the best, half the latest of the rest."""
     if len(results) <= MOST_RESULTS:
         return results

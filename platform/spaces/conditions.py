@@ -20,10 +20,10 @@ def conditions_of(draws: Sequence[Draw], choices: Mapping[str, Sequence[Any]]) -
         Per parameter: the values that earlier parameters must have, empty if the space always asks for it, or None if
         choices do not explain when it does.
     """
-    return {name: _condition_of(name, draws, choices) for name in _in_order_of_asking(draws)}
+    return {name: _condition_of(name, draws, choices) for name in _parameter_order(draws)}
 
 
-def _in_order_of_asking(draws: Sequence[Draw]) -> list[str]:
+def _parameter_order(draws: Sequence[Draw]) -> list[str]:
     """Return the names of all parameters; a name new in a sample is inserted after the one before it there."""
     names: list[str] = []
     for draw in draws:
@@ -44,7 +44,7 @@ def _condition_of(name: str, draws: Sequence[Draw], choices: Mapping[str, Sequen
     lacking = [draw for draw in draws if name not in draw]
     leading = {
         other: [value for value in choices[other] if any(draw[other] == value for draw in having)]
-        for other in _asked_before(name, having[0])
+        for other in _parameters_before(name, having[0])
         if other in choices and all(other in draw for draw in having)
     }
     condition: Condition = {}
@@ -61,6 +61,6 @@ def _condition_of(name: str, draws: Sequence[Draw], choices: Mapping[str, Sequen
     return condition
 
 
-def _asked_before(name: str, draw: Draw) -> list[str]:
+def _parameters_before(name: str, draw: Draw) -> list[str]:
     asked = list(draw)
     return asked[: asked.index(name)]

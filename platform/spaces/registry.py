@@ -27,9 +27,11 @@ def check_space(space: object) -> None:
     """
     if not isinstance(space, str):
         if not callable(space) and not callable(getattr(space, "suggest", None)):
-            raise Error(f"space={space!r} is not a space. Give a name, a file, or a function suggest(trial).")
+            raise Error(f"space={space!r} is not a space. Pass a name, a file, or a function suggest(trial).")
     elif space.endswith(".py"):
         if not Path(space).is_file():
-            raise Error(f"The space file {space} does not exist. Check the path, or see `search_spaces --list`.")
+            raise Error(
+                f"The space file {space} does not exist. Check the path, or see `python -m search_spaces --list`."
+            )
     elif space not in space_names():
         raise unknown("space", space, space_names())

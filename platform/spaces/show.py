@@ -42,17 +42,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.list and options.scale:
         parser.error("--scale is only valid with --show")
     if options.list:
-        shown = {"spaces": [_counted(name) for name in space_names()]}
+        shown = {"spaces": [_summarize(name) for name in space_names()]}
         _say_list(shown["spaces"])
     else:
         scales = (options.scale,) if options.scale else SCALES
-        shown = _described({scale: load_space(options.show, scale) for scale in scales})
+        shown = _describe({scale: load_space(options.show, scale) for scale in scales})
         _say_space(shown)
     if options.json:
         print_json(shown)
 
 
-def _counted(name: str) -> dict[str, Any]:
+def _summarize(name: str) -> dict[str, Any]:
     """Return the description of a space and its numbers of parameters and baselines at each scale."""
     spaces = {scale: load_space(name, scale) for scale in SCALES}
     scales = {
@@ -62,7 +62,7 @@ def _counted(name: str) -> dict[str, Any]:
     return {"name": name, "about": spaces["paper"].about, "scales": scales}
 
 
-def _described(spaces: Mapping[str, Space]) -> dict[str, Any]:
+def _describe(spaces: Mapping[str, Space]) -> dict[str, Any]:
     """Return a JSON-serializable description of a space.
 
     The `where` of a parameter is None if choices alone do not determine whether the space asks for it.

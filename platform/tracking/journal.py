@@ -30,9 +30,9 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.appended = threading.Event()
-        _cut_torn_line(path)
+        _remove_incomplete_line(path)
         events, _ = self.read()
-        self._epochs = {_epoch(event) for event in events if event["kind"] == "metrics"}
+        self._epochs = {_epoch_key(event) for event in events if event["kind"] == "metrics"}
         states = [event for event in events if event["kind"] == "study"]
         self._state = {key: value for key, value in states[-1].items() if key not in ("kind", "time")} if states else {}
         # Unbuffered: otherwise closing the file would retry writes that failed.
@@ -49,7 +49,7 @@ class Journal:
             OSError: the event cannot be written; the journal is unchanged.
         """
         if kind == "metrics":
-            epoch = _epoch(fields)
+            epoch = _epoch_key(fields)
             if epoch in self._epochs:
                 return
             self._write(kind, fields)
@@ -99,11 +99,11 @@ class Journal:
         self._file.close()
 
 
-def _epoch(event: Event) -> tuple[int, int, str]:
+def _epoch_key(event: Event) -> tuple[int, int, str]:
     return event["trial"], event["step"], event.get("part", "")
 
 
-def _cut_torn_line(path: Path) -> None:
+def _remove_incomplete_line(path: Path) -> None:
     """Remove the last line if a killed process left it incomplete."""
     if not path.exists():
         return

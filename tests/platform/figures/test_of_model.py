@@ -32,7 +32,7 @@ def names_of(figures: list[Figure]) -> list[str]:
 def test_rankings(split: str, ranking_checkpoint: Path, shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figures = figures_of_model(ranking_checkpoint, read_manifest(shards), split=split, fold=None)
     assert names_of(figures) == ["cmc", "ranked_lists", "works_map", "grad_cam", "confusion"]
-    assert "left out" in capsys.readouterr().err
+    assert "Omitted from the figures of" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
@@ -59,4 +59,4 @@ def test_identities_are_ranked_on_val_and_pairs_among_strangers_are_not_drawn(
     assert names_of(figures)[:2] == ["cmc", "ranked_lists"]
     assert "identities" in next(figure for figure in figures if figure.name == "works_map").says
     assert figures_of_model(checkpoint, manifest, split="test", fold=None) == []
-    assert "Pairs among strangers have no works" in capsys.readouterr().err
+    assert "A split of verification pairs among distractors has no works" in capsys.readouterr().err

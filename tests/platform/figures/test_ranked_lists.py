@@ -59,5 +59,5 @@ def test_a_long_name_keeps_both_ends() -> None:
 
 
 def test_classes_have_no_lists(names: Answers) -> None:
-    with pytest.raises(Error, match="no gallery is ranked"):
+    with pytest.raises(Error, match="a classifier ranks no gallery"):
         draw_ranked_lists(names)

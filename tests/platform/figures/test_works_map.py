@@ -26,7 +26,7 @@ def test_the_map_is_the_same_every_time_and_with_any_number_of_threads(features:
 
 
 def test_features_that_are_all_the_same_make_no_map() -> None:
-    with pytest.raises(Error, match="20 images without differences"):
+    with pytest.raises(Error, match="these 20 are not enough"):
         embedded(np.ones((20, 4), np.float32))
 
 
