@@ -51,7 +51,7 @@ def test_as_many_run_as_the_machines_hold(
 
 
 def test_more_gpus_than_there_are_is_refused() -> None:
-    with pytest.raises(Error, match="with 1 GPUs per trial 2 fit"):
+    with pytest.raises(Error, match="only 2 fit with 1 GPUs per trial"):
         resources_of("paper", [Machine(8, 2)], concurrency=6)
     with pytest.raises(Error, match="this machine has 2 GPUs"):
         resources_of("paper", [Machine(8, 2)], gpus=3)
@@ -62,9 +62,9 @@ def test_more_gpus_than_there_are_is_refused() -> None:
 @pytest.mark.parametrize(
     ("asked", "machines", "said"),
     [
-        ({"concurrency": 2, "ranks": 2}, [Machine(8, 2)], "with 2 GPUs per trial 1 fit"),
-        ({"ranks": 3}, [Machine(8, 2)], "this machine holds 2 of 1 GPUs each"),
-        ({"ranks": 7, "is_cluster": True}, [Machine(2, 0), Machine(4, 0)], "the nodes hold 6 of a CPU each"),
+        ({"concurrency": 2, "ranks": 2}, [Machine(8, 2)], "only 1 fit with 2 GPUs per trial"),
+        ({"ranks": 3}, [Machine(8, 2)], "this machine holds 2 ranks with 1 GPUs each"),
+        ({"ranks": 7, "is_cluster": True}, [Machine(2, 0), Machine(4, 0)], "the nodes hold 6 ranks with a CPU each"),
         ({"ranks": 2, "gpus": 0.5}, [Machine(8, 2)], "ranks cannot share a GPU"),
     ],
 )
