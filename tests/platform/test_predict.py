@@ -65,7 +65,8 @@ def test_a_pair_is_judged_by_the_thresholds_that_were_measured_once(
     assert found["threshold"] == known.at_rate(0.1).threshold
     assert 0.05 < found["false_accept_rate"] <= 0.1
     same = result(capsys, own_checkpoint, "--pair", first, first)["pair"]
-    assert (same["distance"], same["same_work"]) == (0.0, True)
+    assert same["distance"] == pytest.approx(0.0, abs=1e-6)  # two places of a batch may round differently
+    assert same["same_work"]
     with pytest.raises(Error, match="pairs of different works were measured"):
         predict.main([str(own_checkpoint), "--pair", "a", "b", "--false-accept-rate", "1e-9"])
 
