@@ -34,11 +34,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
-from platform.display.lines import Display
 from platform.plan import Plan
-from platform.pruning import REDUCTION_FACTOR, rungs_of
-from platform.storage import PatientStorage
+from platform.resilient_storage import PatientStorage
+from platform.samplers.pruning import REDUCTION_FACTOR, rungs_of
 from platform.study import open_storage, open_study
+from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
 from platform.trial_record import TrialRecord
 from platform.trials import Trials

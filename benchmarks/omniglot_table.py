@@ -31,7 +31,7 @@ from platform.spaces.loading import load_space
 from shards_tools.manifest_file import read_manifest
 from trainables.loop import run_epoch
 from trainables.step import NonFiniteLoss
-from trainables.training import prepare
+from trainables.train_state import prepare
 
 TABLE = Path(__file__).with_name("omniglot_table.jsonl")
 EPOCHS = 9

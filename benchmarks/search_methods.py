@@ -19,8 +19,8 @@ from optuna.trial import TrialState
 
 from benchmarks.laboratory import Laboratory, Params, Space, Training
 from platform.plan import Plan
-from platform.pruning import make_pruner, should_stop
-from platform.sampling.samplers import reseed
+from platform.samplers.pruning import make_pruner, should_stop
+from platform.samplers.samplers import reseed
 
 OURS = "Sakuga"
 

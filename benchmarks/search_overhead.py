@@ -109,12 +109,12 @@ def ours(
     """Run the platform's own path, from the configuration to the last event that MLflow accepted."""
     import optuna
 
-    from platform.display.lines import Display
     from platform.execution import local_cluster, run_trials
     from platform.lock import only_driver
     from platform.study import open_storage, open_study
+    from platform.terminal.lines import Display
     from platform.tracking.journal import Journal
-    from platform.tracking.tracker import Tracker
+    from platform.tracking.mlflow_sink import Tracker
     from platform.trials import Trials
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -33,7 +33,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from benchmarks.upstream_models import UPSTREAM, UpstreamStep, take_weights, upstream_name
 from trainables.batches import Batch
-from trainables.losses.total import Losses
+from trainables.losses.criterion import Criterion
 from trainables.models import build_model
 from trainables.optimizer import build_optimizer
 from trainables.recipes import get_recipe
@@ -114,7 +114,7 @@ def make_step(name: str, side: Side) -> Callable[[], object]:
     model = build_model(recipe, NUM_WORKS).to(DEVICE).train()
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
-    losses = Losses(recipe, NUM_WORKS, int(model.backbone.width)).to(DEVICE)  # type: ignore[arg-type]
+    losses = Criterion(recipe, NUM_WORKS, int(model.backbone.width)).to(DEVICE)  # type: ignore[arg-type]
     return partial(Step(recipe, model, losses, build_optimizer(model, recipe)), batch.to(DEVICE), "in the benchmark")
 
 
@@ -195,7 +195,7 @@ def check_same(name: str) -> dict[str, float]:
     take_weights(peer, model.state_dict())
     batch = draw_batch(recipe)
     outputs, (scores, features) = model(batch.images), peer(normalize(batch.images, recipe))
-    losses = Losses(recipe, NUM_WORKS, int(model.backbone.width))  # type: ignore[arg-type]
+    losses = Criterion(recipe, NUM_WORKS, int(model.backbone.width))  # type: ignore[arg-type]
     loss, peer_loss = losses(outputs, batch.labels)["loss"], peer.loss(scores, features, batch.labels)
     (loss + peer_loss).backward()
     of_peer = dict(peer.named_parameters())

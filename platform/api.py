@@ -21,15 +21,15 @@ from platform.config import SearchConfig
 from platform.environment import call_of
 from platform.evaluation import as_json, evaluate_split
 from platform.prediction import answers_about
+from platform.read_only_study import open_read_only, read_study, value_of
 from platform.runner import run_search
-from platform.stored_study import open_read_only, read_study, value_of
 from platform.study import chosen_trial
 from platform.trial_record import TrialRecord
 from shards_tools.errors import Error as SakugaError
 from shards_tools.manifest_file import read_manifest
 from shards_tools.plugins import load_plugins
 from trainables.checkpoint import EVALUATED
-from trainables.places import fetched
+from trainables.checkpoint_store import fetched
 from trainables.verification import ASKED
 
 if TYPE_CHECKING:

@@ -7,15 +7,15 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from platform.comparison.of_study import best_paper_row
+from platform.finalize.compare_study import best_paper_row
 from platform.objectives import OBJECTIVES
 from platform.plan import Plan
 from platform.study import chosen_trial
 from platform.trial_record import TrialRecord
 from shards_tools.command import say
 from shards_tools.errors import Error
+from trainables.checkpoint_store import fetched, is_there, send
 from trainables.evaluation import Evaluation
-from trainables.places import fetched, is_there, send
 
 
 def models_of(study: optuna.Study, plan: Plan) -> list[dict[str, Any]]:

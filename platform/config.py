@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from platform.addresses import checked_bucket, checked_runs, checked_tracking, refuse_password
-from platform.objectives import COSTS, OBJECTIVES, check_names, parse_limits, sampler_and_pruner
+from platform.objectives import COSTS, OBJECTIVES, check_names, parse_limits
 from platform.options import check_fields, option
-from platform.registry import PRUNERS, SAMPLERS
+from platform.samplers.registry import PRUNERS, SAMPLERS, sampler_and_pruner
 from platform.spaces.registry import check_space
 from shards_tools.command import positive_float, positive_int
 from shards_tools.errors import Error

@@ -11,8 +11,8 @@ from typing import Any
 import platform as this_python
 from platform.code_version import code_version
 from platform.plan import Plan
+from platform.resilient_storage import without_password
 from platform.resources import gpu_names
-from platform.storage import without_password
 from trainables.evaluation import Evaluation
 
 PACKAGES = ("torch", "timm", "ray", "optuna", "mlflow", "numpy")  # whose versions a result may depend on

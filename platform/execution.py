@@ -13,16 +13,16 @@ from typing import Any
 import ray
 from ray import tune
 
-from platform.adapters import Budget, KeepCheckpoint, StudyScheduler, StudySearcher
-from platform.cluster.joining import quieten
+from platform.cluster.connect import quieten
+from platform.cluster.ray_watchdog import watched_servers
 from platform.cluster.reaper import reaped
-from platform.cluster.servers import watched_servers
 from platform.plan import Plan
 from platform.signals import stop_on_signals
 from platform.trials import Trials
+from platform.tune_adapters import Budget, KeepCheckpoint, StudyScheduler, StudySearcher
 from shards_tools.command import say
 from shards_tools.errors import Error
-from trainables.places import PASSING_VARIABLE
+from trainables.checkpoint_store import PASSING_VARIABLE
 
 RAY_START_ATTEMPTS = 3
 

@@ -20,8 +20,8 @@ import aiohttp
 from ray.exceptions import RayError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from platform.cluster.joining import copied_package
-from platform.cluster.tokens import TOKEN_PLACES, demand_tokens, own_token
+from platform.cluster.auth import TOKEN_PLACES, demand_tokens, own_token
+from platform.cluster.connect import copied_package
 from platform.search import parser as search_parser
 from shards_tools.command import say
 from shards_tools.errors import Error, unknown

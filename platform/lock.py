@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
 from platform.plan import Plan
-from platform.storage import SERVER_OPTIONS, DatabaseAway, PatientStorage, Wait, patiently, raise_away
+from platform.resilient_storage import SERVER_OPTIONS, DatabaseAway, PatientStorage, Wait, patiently, raise_away
 from shards_tools.errors import Error
 
 # Reads the session that holds a 64-bit advisory lock.

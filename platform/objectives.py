@@ -6,7 +6,6 @@ from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from platform.registry import SAMPLERS
 from platform.trial_record import TrialRecord
 from shards_tools.command import positive_float
 from shards_tools.errors import Error, unknown
@@ -94,32 +93,6 @@ def parse_limits(words: Sequence[str]) -> dict[str, float]:
         except ArgumentTypeError:
             raise Error(f"--at-most {word}: {value!r} is not a number above 0. Write it like {name}=30e6.") from None
     return limits
-
-
-def sampler_and_pruner(sampler: str | None, pruner: str | None, num_objectives: int) -> tuple[str, str]:
-    """Return the sampler and the pruner, by default `rungwise` with `halving`.
-
-    With several objectives Optuna cannot prune, and the default sampler is `tpe`.
-
-    Raises:
-        Error: the pruner or the sampler does not support several objectives, or the two do not fit together.
-    """
-    if num_objectives > 1:
-        if pruner not in (None, "none"):
-            raise Error(f"--pruner {pruner}: with several objectives trials cannot be pruned. Leave it out.")
-        able = [name for name, entry in SAMPLERS.items() if entry.several_objectives]
-        if sampler not in (None, *able):
-            raise Error(
-                f"--sampler {sampler} supports only one objective. Leave it out, or use one of {', '.join(able)}."
-            )
-        return sampler or "tpe", "none"
-    pruner = pruner or "halving"
-    if sampler == "rungwise" and pruner != "halving":
-        raise Error(
-            f"--sampler rungwise needs the rungs of --pruner halving, but --pruner is {pruner}. Use another sampler,"
-            " such as tpe."
-        )
-    return sampler or ("rungwise" if pruner == "halving" else "tpe"), pruner
 
 
 def directions(objectives: Sequence[str]) -> list[Literal["minimize", "maximize"]]:

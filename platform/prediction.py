@@ -13,8 +13,8 @@ from platform.gallery import open_gallery
 from shards_tools.command import say
 from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
+from trainables.checkpoint_store import fetched, send
 from trainables.pictures import find_pictures
-from trainables.places import fetched, send
 from trainables.prediction import Predictor, distances_of_pairs, nearest, top_classes
 from trainables.verification import (
     ASKED,

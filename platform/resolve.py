@@ -7,10 +7,11 @@ from pathlib import Path
 
 from platform.addresses import checked_runs
 from platform.config import SearchConfig
-from platform.objectives import objectives_of, parse_limits, refuse_gpu_memory, sampler_and_pruner
+from platform.objectives import objectives_of, parse_limits, refuse_gpu_memory
 from platform.plan import Plan
 from platform.protocol import checked_folds, with_test_fold
 from platform.resources import Machine, resources, this_machine
+from platform.samplers.registry import sampler_and_pruner
 from platform.spaces.constraints import check_reachable
 from platform.spaces.grid import num_points
 from platform.spaces.loading import Space, load_space

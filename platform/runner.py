@@ -10,25 +10,25 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from platform.after_search.after_search import AfterSearch
-from platform.cluster.joining import address_of_job, joined
-from platform.cluster.sharing import prove_bucket, prove_shared
+from platform.cluster.connect import address_of_job, joined
+from platform.cluster.shared_storage import prove_bucket, prove_shared
 from platform.config import AUTO, SearchConfig
-from platform.display.lines import print_header, print_summary
-from platform.display.live import screen_of_search
 from platform.execution import cluster_when_needed
 from platform.failures import Failures
+from platform.finalize.after_search import AfterSearch
+from platform.free_disk import needs_room
 from platform.lock import only_driver
 from platform.plan import Plan
 from platform.resolve import make_plan
 from platform.resources import Machine, this_machine
-from platform.room import needs_room
 from platform.start import recorded_start, run_start, tracked
 from platform.study import num_finished, open_storage, open_study
 from platform.summary import next_steps, study_event, summary
+from platform.terminal.lines import print_header, print_summary
+from platform.terminal.live import screen_of_search
 from platform.tracking.journal import Journal
-from platform.tracking.retelling import retell
-from platform.tracking.tracker import Tracker
+from platform.tracking.mlflow_sink import Tracker
+from platform.tracking.rebuild import retell
 from platform.trials import Trials
 from platform.warm_start import earlier_settings, enqueue_settings
 from shards_tools.command import show_log
@@ -72,7 +72,7 @@ def run_search(config: SearchConfig, command: str) -> Start:
         machines = nodes or [this_machine()]
         plan = _checked_plan(config, nodes, machines, command)
         if config.dry_run:
-            from platform.projection.dry_run import dry_run  # imports torch
+            from platform.preflight.dry_run import dry_run  # imports torch
 
             return Start(summary=dry_run(plan, machines))
         return _run(plan, started)
@@ -86,7 +86,7 @@ def _checked_plan(config: SearchConfig, nodes: Sequence[Machine], machines: Sequ
     if nodes:
         prove_shared(plan)
     if config.concurrency == AUTO:
-        from platform.projection.concurrency import fit_to_memory  # imports torch
+        from platform.preflight.concurrency import fit_to_memory  # imports torch
 
         plan = fit_to_memory(plan, machines, shares_gpus=not config.gpus_per_trial, remembers=not config.dry_run)
     return plan

@@ -11,11 +11,11 @@ from platform.code_version import code_version
 from platform.environment import start_of_search
 from platform.execution import run_trials
 from platform.plan import Plan
-from platform.storage import without_password
-from platform.tracking.data_inputs import data_of
+from platform.resilient_storage import without_password
+from platform.tracking.datasets import data_of
 from platform.tracking.events import search_tags
 from platform.tracking.journal import Journal
-from platform.tracking.tracker import Tracker
+from platform.tracking.mlflow_sink import Tracker
 from platform.trial_record import StudyRecord
 from platform.trials import Trials
 from shards_tools.command import say

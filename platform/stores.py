@@ -11,7 +11,7 @@ import optuna
 import sqlalchemy
 
 from platform.plan import Plan
-from platform.storage import without_password
+from platform.resilient_storage import without_password
 from platform.study import check_same_search, open_storage
 from platform.tracking.quiet_mlflow import IMPATIENT, import_quietly
 from platform.trial_record import StudyRecord

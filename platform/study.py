@@ -15,9 +15,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from platform.objectives import directions
 from platform.plan import Plan
-from platform.pruning import make_pruner
+from platform.resilient_storage import PatientStorage, cause_of, open_database, without_password
+from platform.samplers.pruning import make_pruner
 from platform.spaces.constraints import is_over
-from platform.storage import PatientStorage, cause_of, open_database, without_password
 from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.errors import Error
 from shards_tools.plugins import changed_plugins, plugin_hashes

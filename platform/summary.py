@@ -10,11 +10,11 @@ from optuna.trial import FrozenTrial, TrialState
 from platform.best_models import models_of
 from platform.budgets import budget_met
 from platform.plan import Plan
+from platform.resilient_storage import without_password
 from platform.spaces.constraints import is_over
-from platform.storage import without_password
 from platform.study import chosen_trial, front
-from platform.tracking.notes import NOTE, study_note
-from platform.tracking.tracker import Tracker
+from platform.tracking.descriptions import NOTE, study_note
+from platform.tracking.mlflow_sink import Tracker
 from platform.trial_record import TrialRecord
 
 

@@ -16,22 +16,22 @@ import optuna
 from optuna.trial import TrialState
 
 from platform.budgets import budget_met, gpu_hours
-from platform.display.lines import Screen
 from platform.failures import Failures
+from platform.free_disk import no_room
 from platform.objectives import final_values, knows_epoch, last_epoch, num_parameters, tell_epoch
 from platform.plan import Plan
-from platform.pruning import should_stop
-from platform.registry import PRUNERS
-from platform.room import no_room
-from platform.sampling.samplers import reseed
+from platform.samplers.pruning import should_stop
+from platform.samplers.registry import PRUNERS
+from platform.samplers.samplers import reseed
 from platform.spaces.constraints import judge, known_costs
 from platform.study import folder_of_bucket, num_finished
+from platform.terminal.lines import Screen
 from platform.tracking.events import METRIC_KEYS, start_of
 from platform.tracking.journal import Book
 from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
 from shards_tools.folders import is_full
-from trainables.places import is_there, remove
+from trainables.checkpoint_store import is_there, remove
 from trainables.recipes.recipe import Recipe
 
 MAX_ATTEMPTS_WITHOUT_PROGRESS = 3

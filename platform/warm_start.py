@@ -13,9 +13,9 @@ from optuna.distributions import json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 
 from platform.plan import Plan
+from platform.resilient_storage import without_password
 from platform.spaces.constraints import is_over
 from platform.spaces.loading import check_point
-from platform.storage import without_password
 from platform.study import FINISHED, front, open_storage
 from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.command import say

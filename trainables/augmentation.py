@@ -10,9 +10,9 @@ import torch
 import torchvision.transforms.v2.functional as color
 
 from shards_tools.decode import resize
+from trainables.buffer_pool import BufferPool
 from trainables.crops import crop_law
 from trainables.recipes.recipe import Recipe
-from trainables.rooms import Rooms
 
 GEOMETRY, CROPS, COLORS = 1, 2, 3  # keys of the random streams; the batch sampler has its own
 ADJUST = (color.adjust_brightness, color.adjust_contrast, color.adjust_saturation, color.adjust_hue)
@@ -21,14 +21,14 @@ ADJUST = (color.adjust_brightness, color.adjust_contrast, color.adjust_saturatio
 class Augmentation:
     """The augmentation of one epoch. It depends only on seed, epoch and the image's position in the epoch's batches."""
 
-    def __init__(self, recipe: Recipe, plan_shape: tuple[int, ...], places: slice, *, seed: int, epoch: int) -> None:
+    def __init__(self, recipe: Recipe, shape: tuple[int, ...], places: slice, *, seed: int, epoch: int) -> None:
         random = np.random.default_rng((seed, epoch, GEOMETRY))
-        self._flips = random.random(plan_shape) < recipe.flip_probability
+        self._flips = random.random(shape) < recipe.flip_probability
         highest = 2 * recipe.pad_px + recipe.enlarge_px
-        self._tops, self._lefts = random.integers(0, highest + 1, (2, *plan_shape))
+        self._tops, self._lefts = random.integers(0, highest + 1, (2, *shape))
         self._recipe, self._moment = recipe, (seed, epoch)
-        self._batch_size, self._places = plan_shape[1], places
-        self._rooms = Rooms()
+        self._batch_size, self._places = shape[1], places
+        self._buffers = BufferPool()
 
     def __call__(self, images: np.ndarray | Sequence[np.ndarray], batch: int) -> np.ndarray:
         """Augment this process's part of a batch.
@@ -44,8 +44,8 @@ class Augmentation:
         flips_B = self._flips[batch, places]
         if recipe.crop_area is None:
             size, tops_B, lefts_B = recipe.image_size, self._tops[batch, places], self._lefts[batch, places]
-            room_BHWC = self._rooms.take((len(images), size, size, 3))
-            images_BHWC = crop_and_flip(images, recipe.pad_px, flips_B, tops_B, lefts_B, room_BHWC)
+            buffer_BHWC = self._buffers.take((len(images), size, size, 3))
+            images_BHWC = crop_and_flip(images, recipe.pad_px, flips_B, tops_B, lefts_B, buffer_BHWC)
         else:
             random = np.random.default_rng((*self._moment, CROPS, batch))
             law = crop_law(recipe)

@@ -10,20 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainables.distributed import ALONE, DistributedContext
 from trainables.evaluation import Evaluation, Metrics, by_name
 from trainables.metrics.classification import classification_metrics
 from trainables.metrics.cross_role import cross_role_metrics
 from trainables.metrics.pairs import rank1_of_pairs
 from trainables.metrics.places import places_of_classes
 from trainables.models.model import Model
-from trainables.ranks import ALONE, Ranks
 from trainables.reading import Inputs
 
 IMAGES_AT_ONCE = 256  # TEST.IMS_PER_BATCH in the papers' code
 
 
 def evaluate(
-    model: Model, evaluation: Evaluation, inputs: Inputs, device: torch.device | str, ranks: Ranks = ALONE
+    model: Model, evaluation: Evaluation, inputs: Inputs, device: torch.device | str, ranks: DistributedContext = ALONE
 ) -> Metrics:
     """Evaluate the model and return its metrics; the ranks share the images, and all get the metrics."""
     if len(evaluation.pairs):

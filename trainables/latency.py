@@ -5,13 +5,13 @@ import time
 import numpy as np
 import torch
 
-from trainables.training import Training
+from trainables.train_state import TrainState
 
 IMAGES = 64  # batch size; smaller if val has fewer images
 REPEATS = 3  # after one warm-up; the fastest counts, because other load only makes runs slower
 
 
-def ms_per_image(training: Training) -> float:
+def ms_per_image(training: TrainState) -> float:
     """Measure the milliseconds per image to compute its feature or logits, for a batch that is already on the device.
 
     The network runs as in `Evaluation`, in the precision of its weights; reading and decoding are not included.

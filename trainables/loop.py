@@ -14,18 +14,18 @@ from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from trainables.batches import EpochBatches
 from trainables.checkpoint import read_info
+from trainables.distributed import ALONE, DistributedContext
 from trainables.evaluate import evaluate
 from trainables.evaluation import Metrics
 from trainables.latency import ms_per_image
-from trainables.machine import load
-from trainables.memory import forget_peaks, peaks
 from trainables.optimizer import set_learning_rate
+from trainables.peak_memory import forget_peaks, peaks
 from trainables.progress import Progress, load_progress, restore_random_states
-from trainables.ranks import ALONE, Ranks
 from trainables.recipes.recipe import Recipe
 from trainables.resume import load_training, save_checkpoint
 from trainables.schedule import Moment
-from trainables.training import Training, prepare, seed_everything
+from trainables.system_metrics import load
+from trainables.train_state import TrainState, prepare, seed_everything
 
 Save = Callable[[Path], None]
 Report = Callable[[Metrics, Save], None]
@@ -44,7 +44,7 @@ def train(
     resume: Path | None = None,
     device: str | None = None,
     reading: str = "auto",
-    ranks: Ranks = ALONE,
+    ranks: DistributedContext = ALONE,
     watch: Callable[[Progress], None] | None = None,
 ) -> None:
     """Train a recipe on a fold and report the metrics on its val split after every epoch.
@@ -92,7 +92,7 @@ def train(
             report(dict(metrics), partial(save_checkpoint, training, epoch, metrics, None))
 
 
-def run_epoch(training: Training, epoch: int) -> Metrics:
+def run_epoch(training: TrainState, epoch: int) -> Metrics:
     """Train one epoch (counted from 1), or the rest of one, evaluate, and return the metrics to report."""
     start = time.perf_counter()
     seed_everything(training.seed, epoch, training.ranks.rank)
@@ -115,14 +115,14 @@ def run_epoch(training: Training, epoch: int) -> Metrics:
     }
 
 
-def train_one_epoch(training: Training, epoch: int) -> tuple[Metrics, int]:
+def train_one_epoch(training: TrainState, epoch: int) -> tuple[Metrics, int]:
     """Train on the epoch's remaining batches; return the mean of each loss over the epoch and its number of images."""
     progress, recipe, ranks = training.progress, training.recipe, training.ranks
     if progress.random:
         restore_random_states(progress.random, training.device)
     batches = EpochBatches(training.data, recipe, seed=training.seed, epoch=epoch, rank=ranks.rank, world=ranks.world)
     training.model.train(recipe.train_mode_epochs is None or epoch <= recipe.train_mode_epochs)
-    training.losses.train()
+    training.criterion.train()
     progress.of = len(batches)
     with closing(batches.start(progress.num_batches)) as own:
         for batch in own:
@@ -181,7 +181,7 @@ class _Keeper:
 
     def __init__(
         self,
-        training: Training,
+        training: TrainState,
         epoch: int,
         metrics: Metrics,
         save_partial: Callable[[Save], None] | None,

@@ -17,18 +17,18 @@ KINDS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 
 
-def build_optimizer(model: Model, recipe: Recipe, losses: nn.Module | None = None) -> torch.optim.Optimizer:
+def build_optimizer(model: Model, recipe: Recipe, criterion: nn.Module | None = None) -> torch.optim.Optimizer:
     """Return the recipe's optimizer over all parameters that are trained.
 
     Every parameter group has an `lr_factor`: its learning rate relative to the recipe's.
 
     Args:
-        losses: a module whose parameters are trained too, like those of the head.
+        criterion: a module whose parameters are trained too, like those of the head.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
     depths = depths_below_head(model) if recipe.layer_lr_decay < 1 else {}
-    of_losses = [] if losses is None else losses.named_parameters()
-    for name, weight in (*model.named_parameters(), *of_losses):
+    of_criterion = [] if criterion is None else criterion.named_parameters()
+    for name, weight in (*model.named_parameters(), *of_criterion):
         if not weight.requires_grad:
             continue
         factor = recipe.bias_lr_factor if name.endswith("bias") else 1.0

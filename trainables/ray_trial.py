@@ -22,11 +22,11 @@ from shards_tools.folders import DISK_ERRORS, is_full
 from shards_tools.manifest_file import read_manifest
 from shards_tools.plugins import load_shipped
 from trainables.checkpoint import read_info
-from trainables.gpu_share import keep_to_share
+from trainables.checkpoint_store import PASSING_VARIABLE, BucketAway, patiently, remove, resumed, send
+from trainables.distributed import ALONE, DistributedContext, group, open_meeting
+from trainables.gpu_fraction import keep_to_share
 from trainables.loop import train
-from trainables.one_step import measure
-from trainables.places import PASSING_VARIABLE, BucketAway, patiently, remove, resumed, send
-from trainables.ranks import ALONE, Ranks, group, open_meeting
+from trainables.measure_step import measure
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
 from trainables.step import NonFiniteLoss
@@ -130,7 +130,7 @@ def _die_with(others: list[Any], ended: threading.Event) -> None:
             os._exit(1)
 
 
-def _train(config: dict[str, Any], as_one_of: AbstractContextManager[Ranks]) -> dict[str, Any]:
+def _train(config: dict[str, Any], as_one_of: AbstractContextManager[DistributedContext]) -> dict[str, Any]:
     """Train, and return what ended the training for good before its last epoch, or an empty dict."""
     try:
         load_shipped(config["plugins"], accept_changed_code=config["accept_changed_code"])
@@ -247,9 +247,9 @@ def passing_folder() -> Iterator[Path]:
     Raises:
         OSError: writing failed because the disk is full; the error names the folder.
     """
-    room = os.environ.get(PASSING_VARIABLE, tempfile.gettempdir())
-    os.makedirs(room, exist_ok=True)  # it does not exist on other nodes than the driver's
-    with tempfile.TemporaryDirectory(dir=room) as folder:
+    parent = os.environ.get(PASSING_VARIABLE, tempfile.gettempdir())
+    os.makedirs(parent, exist_ok=True)  # it does not exist on other nodes than the driver's
+    with tempfile.TemporaryDirectory(dir=parent) as folder:
         try:
             yield Path(folder)
         except Exception as failure:

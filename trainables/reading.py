@@ -12,7 +12,7 @@ from shards_tools.errors import Error
 from shards_tools.images import Images, NativeImages, auto_reading, decoded_fits, one_shape, open_images
 from shards_tools.manifest import Manifest
 from shards_tools.stores.shard_cache import cached
-from trainables.ranks import Ranks
+from trainables.distributed import DistributedContext
 from trainables.recipes.animesion import AnimesionRecipe
 from trainables.recipes.images import ImageSettings
 from trainables.recipes.recipe import Recipe
@@ -110,7 +110,9 @@ def training_fit(recipe: ImageSettings) -> str:
     return "bicubic" if recipe.train_resize == "bicubic" else "stretch"
 
 
-def agreed_reading(recipe: Recipe, manifest: Manifest, reading: str, ranks: Ranks, device: torch.device | str) -> str:
+def agreed_reading(
+    recipe: Recipe, manifest: Manifest, reading: str, ranks: DistributedContext, device: torch.device | str
+) -> str:
     """Return `stream` on all ranks if any rank's machine needs it, because streams have their own batch order."""
     if reading != "auto" or ranks.world == 1:
         return reading

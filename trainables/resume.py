@@ -20,13 +20,13 @@ from trainables.checkpoint import (
     versions,
 )
 from trainables.progress import Progress, save_progress
-from trainables.training import Training
+from trainables.train_state import TrainState
 
 FORMER_NAMES = {"optimiser": "optimizer", "centre.centres": "center.centers"}  # in states that 0.1.0 wrote
 
 
 def save_checkpoint(
-    training: Training, epoch: int, metrics: dict[str, float], progress: Progress | None, folder: Path
+    training: TrainState, epoch: int, metrics: dict[str, float], progress: Progress | None, folder: Path
 ) -> None:
     """Write the checkpoint into `folder`, which the caller owns.
 
@@ -39,14 +39,14 @@ def save_checkpoint(
     _save_weights(training.evaluated_model, folder / WEIGHTS_NAME)
     if training.averaged is not None:
         _save_weights(training.model, folder / TRAINED_NAME)
-    state = {"optimizer": training.optimizer.state_dict(), "losses": training.losses.state_dict()}
+    state = {"optimizer": training.optimizer.state_dict(), "losses": training.criterion.state_dict()}
     torch.save(state, folder / STATE_NAME)
     if progress is not None:
         save_progress(folder, progress)
     (folder / INFO_NAME).write_text(as_json(_info(training, epoch, metrics)), encoding="utf-8")
 
 
-def load_training(training: Training, folder: Path) -> None:
+def load_training(training: TrainState, folder: Path) -> None:
     """Restore a training from a checkpoint.
 
     Raises:
@@ -60,7 +60,7 @@ def load_training(training: Training, folder: Path) -> None:
         state = torch.load(path, map_location="cpu", weights_only=True)
         state = _with_current_names(state)
         training.optimizer.load_state_dict(state["optimizer"])
-        training.losses.load_state_dict(_with_current_names(state["losses"]))
+        training.criterion.load_state_dict(_with_current_names(state["losses"]))
     except Exception as failure:  # a damaged file raises nearly anything
         raise Error(f"{path} holds no training state ({failure}). Use another checkpoint.") from failure
 
@@ -69,7 +69,7 @@ def _with_current_names(state: dict[str, Any]) -> dict[str, Any]:
     return {FORMER_NAMES.get(name, name): value for name, value in state.items()}
 
 
-def _info(training: Training, epoch: int, metrics: dict[str, float]) -> CheckpointInfo:
+def _info(training: TrainState, epoch: int, metrics: dict[str, float]) -> CheckpointInfo:
     return CheckpointInfo(
         recipe=training.recipe,
         fingerprint=training.manifest.fingerprint,

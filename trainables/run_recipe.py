@@ -15,10 +15,10 @@ from shards_tools.manifest_file import read_manifest
 from trainables.bar import EpochBar
 from trainables.evaluation import Evaluation, Metrics
 from trainables.loop import train
-from trainables.out_folder import OutFolder
 from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import override, parse_settings
+from trainables.run_dir import OutFolder
 from trainables.step import NonFiniteLoss
 
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from shards_tools.errors import Error
 from trainables.batches import Batch
-from trainables.losses.total import Losses
+from trainables.distributed import ALONE, DistributedContext
+from trainables.losses.criterion import Criterion
 from trainables.models.model import Features, Model
 from trainables.progress import random_states, restore_random_states
-from trainables.ranks import ALONE, Ranks
 from trainables.recipes.recipe import Recipe
 
 
@@ -32,16 +32,17 @@ class Step:
         self,
         recipe: Recipe,
         model: Model,
-        losses: Losses,
+        criterion: Criterion,
         optimizer: torch.optim.Optimizer,
-        ranks: Ranks = ALONE,
+        ranks: DistributedContext = ALONE,
         teacher: Model | None = None,
     ) -> None:
-        self._recipe, self._model, self._losses, self._optimizer, self._ranks = recipe, model, losses, optimizer, ranks
+        self._recipe, self._model, self._criterion = recipe, model, criterion
+        self._optimizer, self._ranks = optimizer, ranks
         self._teacher = teacher
         self._wrapped = ranks.wrap(model.backbone)
         self._backbone: Callable[..., Features] = torch.compile(self._wrapped) if recipe.compiled else self._wrapped
-        weights = (*model.parameters(), *losses.parameters())
+        weights = (*model.parameters(), *criterion.parameters())
         self._trained = [weight for weight in weights if weight.requires_grad]
         self._checked = False  # whether the losses hold all weights that they train
         self._device = next(model.parameters()).device
@@ -69,7 +70,7 @@ class Step:
         return values
 
     def _whole(self, batch: Batch) -> dict[str, Tensor]:
-        losses: dict[str, Tensor] = self._losses(self._model.head(self._features(batch)), batch.labels, batch.asked)
+        losses: dict[str, Tensor] = self._criterion(self._model.head(self._features(batch)), batch.labels, batch.asked)
         self._refuse_untrained(losses, [])
         losses["loss"].backward()  # type: ignore[no-untyped-call]
         return losses
@@ -90,11 +91,11 @@ class Step:
         own = {name: torch.cat([features[name].detach() for features in first]) for name in first[0]}
         whole = {name: self._ranks.gather(value).requires_grad_() for name, value in own.items()}
         asked = None if batch.asked is None else self._ranks.gather(batch.asked)
-        losses: dict[str, Tensor] = self._losses(self._model.head(whole), self._ranks.gather(batch.labels), asked)
+        losses: dict[str, Tensor] = self._criterion(self._model.head(whole), self._ranks.gather(batch.labels), asked)
         self._refuse_untrained(losses, whole.values())
         losses["loss"].backward()  # type: ignore[no-untyped-call]
         self._ranks.average_gradients(self._model.head)
-        self._ranks.average_gradients(self._losses)
+        self._ranks.average_gradients(self._criterion)
         gradients = {name: self._ranks.own_gradient(value, len(batch.labels)) for name, value in whole.items()}
         after, start = random_states(self._device), 0
         for number, part in enumerate(parts):

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.window.session import DEVICE, Session
 from trainables.batches import Batch, EpochBatches, TrainingSet
-from trainables.losses.total import Losses
+from trainables.losses.criterion import Criterion
 from trainables.models import build_model
 from trainables.models.model import Model
 from trainables.optimizer import build_optimizer
@@ -23,7 +23,7 @@ from trainables.step import Step
 NUM_WORKS = 152  # as in LSASRD's code
 FLOP_IMAGES = 8  # batch size for counting operations
 
-Parts = tuple[Model, Losses, torch.optim.Optimizer]
+Parts = tuple[Model, Criterion, torch.optim.Optimizer]
 
 
 def make_recipe(session: Session, name: str, **values: object) -> Any:
@@ -58,7 +58,7 @@ def build_parts(recipe: Recipe, num_works: int = NUM_WORKS, num_words: int = 0) 
     model = model.to(DEVICE).train()
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
-    losses = Losses(recipe, num_works, int(model.backbone.width)).to(DEVICE).train()  # type: ignore[arg-type]
+    losses = Criterion(recipe, num_works, int(model.backbone.width)).to(DEVICE).train()  # type: ignore[arg-type]
     return model, losses, build_optimizer(model, recipe)
 
 

@@ -11,7 +11,7 @@ from benchmarks.window.children import Child
 from benchmarks.window.networks import build_parts, make_recipe, random_batch
 from benchmarks.window.session import DEVICE, ON_GPU, Found, Session
 from benchmarks.window.timing import clock
-from trainables.ranks import Ranks, group, open_meeting
+from trainables.distributed import DistributedContext, group, open_meeting
 from trainables.step import Step
 
 NUM_WORKS = 20
@@ -24,7 +24,7 @@ CASES: tuple[tuple[str, dict[str, object]], ...] = (
 )
 
 
-class WrappedAlone(Ranks):
+class WrappedAlone(DistributedContext):
     """One rank that is wrapped in DDP nevertheless."""
 
     def wrap(self, module: nn.Module) -> nn.Module:

@@ -10,11 +10,11 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.table import Table
 
-from platform.display.lines import say_smaller_batches
 from platform.fixed_trials import Training
 from platform.paper_tables.options import TablePlan
 from platform.paper_tables.results import Result, is_failed
 from platform.paper_tables.written import HEADINGS, cells_of, notes_on, title_of
+from platform.terminal.lines import say_smaller_batches
 from platform.trial_record import TrialRecord
 from shards_tools.command import say
 

@@ -11,9 +11,9 @@ from platform.fixed_trials import newest
 from platform.paper_tables.enqueue import missing
 from platform.paper_tables.options import TablePlan
 from platform.paper_tables.space import space_of
-from platform.projection.display import as_json, print_needs
-from platform.projection.draws import Draws
-from platform.projection.dry_run import project
+from platform.preflight.display import as_json, print_needs
+from platform.preflight.dry_run import project
+from platform.preflight.suggestions import Draws
 from platform.resources import Machine
 from platform.stores import try_stores
 from shards_tools.command import say

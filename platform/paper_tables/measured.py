@@ -7,16 +7,16 @@ from collections.abc import Mapping
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from platform.after_search.trainings import note_scores
 from platform.evaluation import evaluate_split
+from platform.finalize.trainings import note_scores
 from platform.fixed_trials import Training
 from platform.paper_tables.options import TablePlan
 from platform.tracking.journal import Journal
 from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.command import say
 from trainables.checkpoint import EVALUATED
+from trainables.checkpoint_store import fetched
 from trainables.evaluation import Metrics
-from trainables.places import fetched
 
 
 def measured(

@@ -9,7 +9,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from platform.comparison.paired import Repeated
+from platform.finalize.paired_test import Repeated
 from platform.fixed_trials import Training, is_left_out
 from platform.paper_tables.options import TablePlan
 from trainables.evaluation import Metrics

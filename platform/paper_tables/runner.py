@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from platform.display.live import screen_of_part
 from platform.execution import cluster_when_needed
 from platform.fixed_trials import FixedTrials, count, newest
+from platform.free_disk import needs_room
 from platform.lock import only_driver
 from platform.paper_tables.display import print_header, print_table
 from platform.paper_tables.enqueue import enqueue_missing
@@ -16,11 +16,11 @@ from platform.paper_tables.options import TablePlan
 from platform.paper_tables.results import results_of
 from platform.paper_tables.summary import study_event, summary
 from platform.paper_tables.written import make_folder, write_table
-from platform.room import needs_room
 from platform.start import recorded_start, run_start, tracked
 from platform.study import open_storage, open_study
+from platform.terminal.live import screen_of_part
 from platform.tracking.journal import Journal
-from platform.tracking.retelling import retell
+from platform.tracking.rebuild import retell
 from shards_tools.command import print_json
 
 

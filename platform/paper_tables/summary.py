@@ -13,9 +13,9 @@ from platform.fixed_trials import is_left_out
 from platform.paper_tables.options import TablePlan
 from platform.paper_tables.results import Result
 from platform.paper_tables.written import as_markdown
-from platform.storage import without_password
-from platform.tracking.notes import NOTE
-from platform.tracking.tracker import Tracker
+from platform.resilient_storage import without_password
+from platform.tracking.descriptions import NOTE
+from platform.tracking.mlflow_sink import Tracker
 
 
 def study_event(table_plan: TablePlan, study: optuna.Study, results: Sequence[Result]) -> dict[str, Any]:

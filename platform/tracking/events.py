@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 
 from platform.objectives import COSTS, METRICS
 from platform.plan import Plan
-from platform.tracking.notes import NOTE, trial_note
+from platform.tracking.descriptions import NOTE, trial_note
 from platform.trial_record import TrialRecord
 from trainables.metric_names import LOSSES, SYSTEM
 from trainables.recipes.recipe import Recipe

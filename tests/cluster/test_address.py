@@ -70,7 +70,7 @@ def test_the_nodes_run_the_package_of_the_driver(cluster: Cluster) -> None:
     script = cluster.folder / "where.py"
     script.write_text(
         "import ray\n"
-        "from platform.cluster.joining import joined\n"
+        "from platform.cluster.connect import joined\n"
         f"with joined('{cluster.address}'):\n"
         "    @ray.remote\n"
         "    def where():\n"
@@ -88,7 +88,7 @@ def test_a_task_that_is_killed_is_told_with_its_node(cluster: Cluster) -> None:
     script = cluster.folder / "killed.py"
     script.write_text(
         "import os, ray\n"
-        "from platform.cluster.joining import joined\n"
+        "from platform.cluster.connect import joined\n"
         "from platform.cluster.nodes import answer, ask\n"
         "from shards_tools.command import run\n"
         "def main(_):\n"

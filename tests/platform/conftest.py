@@ -7,9 +7,9 @@ import optuna
 import pytest
 
 from platform.plan import Plan
+from platform.resilient_storage import PatientStorage
 from platform.resolve import make_plan
 from platform.search import parse
-from platform.storage import PatientStorage
 from platform.study import open_storage, open_study
 from platform.tracking.journal import Journal
 from shards_tools.build import build

@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState, create_trial
 
-from platform.stored_study import StoredStudy
+from platform.read_only_study import StoredStudy
 
 EPOCHS = 4
 BEGUN = datetime(2026, 1, 1, 12, 0)

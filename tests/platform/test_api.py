@@ -14,8 +14,8 @@ from PIL import Image
 
 from platform.api import SakugaError, SearchConfig, evaluate, load_study, predict, search
 from platform.plan import Plan
+from platform.resilient_storage import PatientStorage
 from platform.search import parser
-from platform.storage import PatientStorage
 from platform.trial_record import TrialRecord
 from tests.platform.trainings_by_hand import lucky_third, search_by_hand
 

@@ -68,7 +68,7 @@ from pathlib import Path
 
 from ray import tune
 
-from platform.display.lines import Display
+from platform.terminal.lines import Display
 from platform.execution import local_cluster, run_trials
 from platform.tracking.journal import Journal
 from platform.resolve import make_plan

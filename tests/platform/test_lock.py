@@ -16,7 +16,7 @@ from platform.plan import Plan
 from shards_tools.errors import Error
 from tests.platform.broken_line import broken_line
 from tests.platform.postgres import Server, running_server
-from tests.platform.test_storage import opened
+from tests.platform.test_resilient_storage import opened
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,13 @@ import pytest
 from optuna.trial import TrialState
 
 from platform.budgets import budget_met
-from platform.display.lines import Display
 from platform.objectives import directions, num_parameters
 from platform.plan import Plan
-from platform.projection.projection import simulate_pruning
-from platform.registry import SAMPLERS
-from platform.sampling.samplers import reseed
+from platform.preflight.estimate import simulate_pruning
+from platform.samplers.registry import SAMPLERS
+from platform.samplers.samplers import reseed
 from platform.study import best_trial, front
+from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
 from platform.trials import Trials
 from tests.platform.driver import mlflow_runs, run_search

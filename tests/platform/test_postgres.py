@@ -86,8 +86,10 @@ def test_a_server_that_stays_away_ends_the_search_and_the_same_command_goes_on(
     server: Server, options: list[object], stores: tuple[str, str], tmp_path: Path
 ) -> None:
     runs = tmp_path / "runs"
-    impatient = "import runpy, platform.storage; platform.storage.PATIENCE_S = 3.0; from platform.search import main;"
-    impatient += " from shards_tools.command import run; run(main)"
+    impatient = (
+        "import runpy; from platform import resilient_storage; resilient_storage.PATIENCE_S = 3.0;"
+        " from platform.search import main; from shards_tools.command import run; run(main)"
+    )
     words = command(*options, "--runs", runs)
     search = subprocess.Popen(
         [sys.executable, "-c", impatient, *words[3:]],

@@ -98,7 +98,7 @@ import time
 import ray
 from ray.util import placement_group_table
 
-from platform.display.lines import Display
+from platform.terminal.lines import Display
 from platform.execution import local_cluster, run_trials
 from platform.tracking.journal import Journal
 from platform.resolve import make_plan

@@ -10,10 +10,10 @@ import pytest
 from optuna.trial import TrialState
 
 from platform.budgets import budget_met, gpu_hours
-from platform.display.lines import Display
 from platform.failures import MAX_FAILURES_IN_A_ROW
 from platform.plan import Plan
 from platform.study import folder_of_bucket
+from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
 from platform.trials import MAX_ATTEMPTS_WITHOUT_PROGRESS, Trials
 from shards_tools.errors import Error

@@ -6,8 +6,8 @@ from typing import Any
 
 import optuna
 
-from platform.display.lines import Display
 from platform.plan import Plan
+from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
 from platform.trials import Trials
 

@@ -44,8 +44,8 @@ def test_every_reading_gives_the_pixels_of_each_image_alone_in_the_order_asked_f
     indices = np.array([5, 0, 5, 47, 11])
     expected = np.stack([resize(decode(read_image(plain, index), "x"), 9, 7) for index in indices])
     np.testing.assert_array_equal(opened[indices], expected)
-    indices = indices[[[0, 1], [3, 2]]]
-    for batch, row in zip(opened.batches(indices), indices, strict=True):
+    rows = indices[[[0, 1], [3, 2]]]
+    for batch, row in zip(opened.batches(rows), rows, strict=True):
         np.testing.assert_array_equal(batch, opened[row])
     assert opened[indices[:0]].shape == (0, 9, 7, 3)
 

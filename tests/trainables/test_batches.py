@@ -20,7 +20,7 @@ from trainables.augmentation import crop_and_flip
 from trainables.batches import EpochBatches, TrainingSet
 from trainables.reading import evaluation_images, training_images
 from trainables.recipes import RECIPES
-from trainables.training import prepare
+from trainables.train_state import prepare
 
 NUM_WORKS, PER_WORK = 6, 12
 LABELS = np.repeat(np.arange(NUM_WORKS), PER_WORK)

@@ -12,7 +12,7 @@ from shards_tools.errors import Error
 from trainables.checkpoint import load_model, read_info
 from trainables.loop import train
 from trainables.resume import load_training
-from trainables.training import prepare
+from trainables.train_state import prepare
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_training_state_with_the_names_of_an_earlier_version_is_restored(small
     torch.save(former, tmp_path / "state.pt")
     training = prepare(recipe, manifest, fold=2, seed=5)
     load_training(training, tmp_path)
-    assert torch.equal(training.losses.state_dict()["center.centers"], centers)
+    assert torch.equal(training.criterion.state_dict()["center.centers"], centers)
     assert training.optimizer.state_dict()["state"].keys() == state["optimizer"]["state"].keys()
 
 

@@ -20,7 +20,7 @@ from trainables.models.initial import init_vit_as_animesion
 from trainables.models.vit import ViTSettings, build_vit, set_stride
 from trainables.recipes import RECIPES, get_recipe
 from trainables.recipes.settings import override
-from trainables.training import prepare
+from trainables.train_state import prepare
 
 PIXELS = torch.randint(0, 256, (4, 48, 48, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 

@@ -7,11 +7,11 @@ import torch
 from shards_tools.build import build
 from shards_tools.sources import folder
 from tests.trainables.conftest import draw_stripes
+from trainables.distributed import DistributedContext
 from trainables.evaluate import evaluate
 from trainables.evaluation import Evaluation
 from trainables.metric_names import CLASSIFYING, RANKING
 from trainables.models import build_model
-from trainables.ranks import Ranks
 from trainables.reading import evaluation_inputs
 
 
@@ -70,4 +70,6 @@ def test_works_are_ranked(manifest):
 
 def test_ranks_share_the_images_and_miss_none():
     indices = np.arange(11)
-    assert np.concatenate([Ranks(rank, 4).share(indices) for rank in range(4)]).tolist() == indices.tolist()
+    assert (
+        np.concatenate([DistributedContext(rank, 4).share(indices) for rank in range(4)]).tolist() == indices.tolist()
+    )

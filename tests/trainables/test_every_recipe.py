@@ -17,7 +17,7 @@ from shards_tools.sources import dafull, lsasrd
 from tests.trainables.reports import Reports
 from trainables.batches import Batch
 from trainables.loop import train
-from trainables.losses.total import Losses
+from trainables.losses.criterion import Criterion
 from trainables.models import build_model
 from trainables.optimizer import build_optimizer
 from trainables.recipes import RECIPES, get_recipe
@@ -117,7 +117,7 @@ def test_a_family_makes_a_step_at_full_size(name: str) -> None:
     recipe = dataclasses.replace(get_recipe(name), pretrained=False, frozen_backbone=False, precision="float32")
     torch.manual_seed(0)
     model = build_model(recipe, 152).train()
-    step = Step(recipe, model, Losses(recipe, 152, model.backbone.width), build_optimizer(model, recipe))
+    step = Step(recipe, model, Criterion(recipe, 152, model.backbone.width), build_optimizer(model, recipe))
     size, number = recipe.image_size, AT_FULL_SIZE[name]
     images = torch.randint(0, 256, (number, size, size, 3), dtype=torch.uint8)
     batch = Batch(images, torch.arange(number) // 2)

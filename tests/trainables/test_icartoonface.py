@@ -26,7 +26,7 @@ from trainables.metrics.pairs import rank1_of_pairs
 from trainables.reading import evaluation_inputs
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
-from trainables.training import prepare
+from trainables.train_state import prepare
 
 
 def small(**values):

@@ -11,16 +11,18 @@ from shards_tools.manifest_file import read_manifest
 from trainables.latency import ms_per_image
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
-from trainables.training import Training, prepare
+from trainables.train_state import TrainState, prepare
 
 
 @pytest.fixture
-def training(shards: Path) -> Training:
+def training(shards: Path) -> TrainState:
     recipe = override(get_recipe("transreid-tiny"), {"backbone": "vit_64x3", "image_size": 32, "works_per_batch": 4})
     return prepare(recipe, read_manifest(shards), fold=0, seed=0)
 
 
-def test_a_network_that_sleeps_takes_as_long_as_it_sleeps(training: Training, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_sleeps_takes_as_long_as_it_sleeps(
+    training: TrainState, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = []
 
     def embed(images_BHWC: Tensor, words_BL: Tensor | None) -> Tensor:
@@ -34,7 +36,7 @@ def test_a_network_that_sleeps_takes_as_long_as_it_sleeps(training: Training, mo
     assert measured == pytest.approx(200 / seen[0], rel=0.25)
 
 
-def test_it_leaves_mode_and_random_numbers_as_they_were(training: Training) -> None:
+def test_it_leaves_mode_and_random_numbers_as_they_were(training: TrainState) -> None:
     training.model.train()
     before = torch.get_rng_state()
     assert ms_per_image(training) > 0

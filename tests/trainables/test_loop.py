@@ -20,7 +20,7 @@ from trainables.metrics.cross_role import cross_role_metrics
 from trainables.recipes import RECIPES, get_recipe
 from trainables.recipes.settings import override
 from trainables.step import NonFiniteLoss
-from trainables.training import prepare
+from trainables.train_state import prepare
 
 SIZES = {"image_size": 24, "images_per_epoch": None, "epochs": 3, "warmup_epochs": 2}
 PK = {"works_per_batch": 4, "images_per_work": 4}

@@ -9,13 +9,13 @@ from timm.utils import ModelEmaV3
 
 from shards_tools.errors import Error
 from trainables.batches import Batch
-from trainables.losses.total import Losses
+from trainables.losses.criterion import Criterion
 from trainables.models import build_model
 from trainables.optimizer import build_optimizer
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
 from trainables.step import NonFiniteLoss, Step
-from trainables.training import prepare, seed_everything
+from trainables.train_state import prepare, seed_everything
 
 
 def batch_of(size=24, num_images=16):
@@ -32,7 +32,7 @@ def gradients_after(recipe, batch):
     """The gradients of one step, by name, of a model that is always the same, and the losses."""
     torch.manual_seed(0)
     model = build_model(recipe, 4).train()
-    losses = Losses(recipe, 4, model.backbone.width)
+    losses = Criterion(recipe, 4, model.backbone.width)
     step = Step(recipe, model, losses, build_optimizer(model, dataclasses.replace(recipe, lr=1e-9)))
     seed_everything(1, 0)
     values = step(batch, "here")
@@ -134,7 +134,7 @@ def test_of_a_frozen_backbone_nothing_moves_and_of_the_head_all(small_recipe):
     recipe = small_recipe(frozen_backbone=True)
     model = build_model(recipe, 4).train()
     before = copy.deepcopy(model.state_dict())
-    step = Step(recipe, model, Losses(recipe, 4, 64), build_optimizer(model, recipe))
+    step = Step(recipe, model, Criterion(recipe, 4, 64), build_optimizer(model, recipe))
     step(batch_of(), "here")
     moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert moved == {
@@ -161,7 +161,7 @@ def test_a_loss_that_is_not_finite_moves_nothing(small_recipe):
     with torch.no_grad():
         model.head.classifiers[0].weight[0, 0] = torch.inf
     before = copy.deepcopy(model.backbone.state_dict())
-    step = Step(recipe, model, Losses(recipe, 4, 64), build_optimizer(model, recipe))
+    step = Step(recipe, model, Criterion(recipe, 4, 64), build_optimizer(model, recipe))
     with pytest.raises(NonFiniteLoss, match=r"The loss is (nan|inf) in epoch 3, with lr=0.001"):
         step(batch_of(), "in epoch 3")
     assert all(torch.equal(value, before[name]) for name, value in model.backbone.state_dict().items())

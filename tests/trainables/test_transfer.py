@@ -10,7 +10,7 @@ from tests.trainables.reports import Reports
 from trainables.checkpoint import load_model
 from trainables.loop import train
 from trainables.models import build_model
-from trainables.training import prepare
+from trainables.train_state import prepare
 from trainables.transfer import start_from_checkpoint
 
 

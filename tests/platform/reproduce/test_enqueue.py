@@ -8,9 +8,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from platform.display.lines import Lines
 from platform.fixed_trials import FixedTrials
 from platform.paper_tables.options import TablePlan
+from platform.terminal.lines import Lines
 from platform.tracking.journal import Journal
 from shards_tools.errors import Error
 from tests.platform.reproduce.conftest import end_next, start

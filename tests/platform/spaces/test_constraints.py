@@ -9,13 +9,13 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from platform.display.lines import Display
 from platform.plan import Plan
-from platform.projection.draws import Draws
-from platform.sampling.rungwise import RungwiseSampler
-from platform.sampling.samplers import reseed
+from platform.preflight.suggestions import Draws
+from platform.samplers.rungwise import RungwiseSampler
+from platform.samplers.samplers import reseed
 from platform.spaces.constraints import is_over
 from platform.study import best_trial, front, open_storage, open_study
+from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
 from platform.trials import Trials
 from tests.platform.driver import mlflow_runs, run_search, stored_trials

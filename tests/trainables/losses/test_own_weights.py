@@ -12,7 +12,7 @@ from tests.trainables.reports import Reports, assert_equal, state_of
 from trainables import register_id_loss, register_metric_loss
 from trainables.batches import Batch
 from trainables.loop import train
-from trainables.losses.total import Losses
+from trainables.losses.criterion import Criterion
 from trainables.models import build_model
 from trainables.models.model import Outputs
 from trainables.optimizer import build_optimizer
@@ -31,7 +31,7 @@ def stepper(recipe, num_works=4):
     """A step of a model that is always the same, and its losses."""
     torch.manual_seed(0)
     model = build_model(recipe, num_works).train()
-    losses = Losses(recipe, num_works, model.backbone.width, model.backbone.num_branches)
+    losses = Criterion(recipe, num_works, model.backbone.width, model.backbone.num_branches)
     return Step(recipe, model, losses, build_optimizer(model, recipe, losses)), model, losses
 
 
@@ -152,7 +152,7 @@ def test_what_is_no_loss_is_named(small_recipe, loss, message):
     register_metric_loss("odd", lambda recipe: loss)
     outputs = Outputs([torch.randn(8, 4)], [torch.randn(8, 6)], {})
     with pytest.raises(Error, match=message):
-        Losses(small_recipe(metric_loss="odd"), 4, 6)(outputs, torch.arange(8) // 2)
+        Criterion(small_recipe(metric_loss="odd"), 4, 6)(outputs, torch.arange(8) // 2)
 
 
 def test_a_loss_without_need_of_positives_may_be_trained_on_shuffled_batches(small_recipe):

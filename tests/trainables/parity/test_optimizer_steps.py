@@ -16,7 +16,7 @@ from tests.trainables.parity.our_names import as_restated, cut, rules_of
 from tests.trainables.parity.pairs import Pair, images_of, make_pair, outputs_of, words_of
 from tests.trainables.parity.shapes import NUM_WORKS
 from trainables.batches import Batch
-from trainables.losses.total import Losses
+from trainables.losses.criterion import Criterion
 from trainables.optimizer import build_optimizer, set_learning_rate
 from trainables.schedule import Moment
 from trainables.step import Step
@@ -93,7 +93,7 @@ def test_five_steps_move_every_weight_as_upstream_does(
 def train_ours(pair: Pair, batch: Batch, center_weight: float) -> list[dict[float, float]]:
     """Our step, five times; returns each step's learning rates by the groups' factors, tested by themselves."""
     recipe = pair.recipe
-    losses = Losses(recipe, NUM_WORKS, pair.ours.backbone.width)
+    losses = Criterion(recipe, NUM_WORKS, pair.ours.backbone.width)
     for centers in losses.buffers():
         assert center_weight
         centers.zero_()

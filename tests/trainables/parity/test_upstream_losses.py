@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.trainables.parity import upstream_losses
-from trainables.losses.total import Losses
+from trainables.losses.criterion import Criterion
 from trainables.models.model import Outputs
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
@@ -29,7 +29,7 @@ def losses_of(name: str, branches: list[Tensor], works_B: Tensor, **settings: ob
     """Our losses of a recipe on these features, with logits of half their first numbers."""
     recipe: Any = override(get_recipe(name), settings)
     logits = [features_BD[:, :WORKS] / 2 for features_BD in branches]
-    return Losses(recipe, WORKS, WIDTH)(Outputs(logits, branches, {}), works_B)
+    return Criterion(recipe, WORKS, WIDTH)(Outputs(logits, branches, {}), works_B)
 
 
 def close(ours: Tensor, theirs: Tensor) -> bool:
@@ -100,7 +100,7 @@ def test_jpm_weighs_the_global_branch_as_much_as_all_local_ones() -> None:
 def test_the_center_loss_and_its_centers_move_as_upstreams() -> None:
     features_BD, works_B = features_and_works()
     recipe: Any = get_recipe("agw-resnet50-upstream")
-    ours = Losses(recipe, WORKS, WIDTH).train()
+    ours = Criterion(recipe, WORKS, WIDTH).train()
     theirs = upstream_losses.CenterLoss(WORKS, WIDTH)
     (our_centers,) = ours.buffers()
     our_centers.copy_(theirs.centers.detach())
@@ -121,7 +121,7 @@ def test_the_center_loss_and_its_centers_move_as_upstreams() -> None:
 @pytest.mark.usefixtures("float64")
 def test_centers_start_as_normal_numbers() -> None:
     torch.manual_seed(0)
-    (centers,) = Losses(get_recipe("agw-resnet50-upstream"), 200, 512).buffers()
+    (centers,) = Criterion(get_recipe("agw-resnet50-upstream"), 200, 512).buffers()
     assert centers.mean().abs() < 4 / (200 * 512) ** 0.5
     assert abs(centers.std() - 1) < 0.02
 
@@ -138,7 +138,7 @@ def test_the_tag_and_exclusion_losses_are_upstreams() -> None:
     asked_BL[:, 0] = asked_BL[:, 9:] = -100
     class_tokens_BKD = torch.randn(5, 12, 32)
     extra = {"word_logits": words_BLV, "class_tokens": class_tokens_BKD}
-    ours = Losses(recipe, 7, 32)(Outputs([logits_BN], [torch.randn(5, 32)], extra), works_B, asked_BL)
+    ours = Criterion(recipe, 7, 32)(Outputs([logits_BN], [torch.randn(5, 32)], extra), works_B, asked_BL)
     identity = upstream_losses.smoothed_cross_entropy(logits_BN, works_B, 0.0)
     tags = upstream_losses.tag_loss(words_BLV, asked_BL)
     exclusion = upstream_losses.exclusion_loss(class_tokens_BKD, 2, 2.0)

@@ -1,1 +1,0 @@
-"""Comparisons of settings: mean, standard deviation and paired tests."""

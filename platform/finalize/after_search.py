@@ -1,0 +1,118 @@
+"""Runs the stages after a search: its best third on other folds, then its finalists on the test split."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+from rich.table import Table
+
+from platform.finalize.compare import Comparison, comparison_table, notes_on
+from platform.finalize.compare_study import best_paper_row, compare_finalists, compare_folds, ranked_by_mean
+from platform.finalize.cross_validation import Folds
+from platform.finalize.final_test import Finalists
+from platform.finalize.trainings import Trainings
+from platform.plan import Plan
+from platform.protocol import check_protocol
+from platform.resilient_storage import PatientStorage
+from platform.spaces.constraints import is_over
+from platform.tracking.journal import Journal
+from platform.trial_record import StudyRecord
+from trainables.evaluation import Evaluation
+
+
+class AfterSearch:
+    """The stages after a search; each resumes where an earlier start left it."""
+
+    def __init__(self, study: optuna.Study, plan: Plan, storage: PatientStorage, journal: Journal) -> None:
+        check_protocol(study, plan.folds, plan.manifest.test_fold)
+        self._study, self._plan, self._storage = study, plan, storage
+        self._started = time.monotonic()
+        self._folds = Folds(study, plan, storage, journal) if plan.folds > 1 else None
+        self._finalists = Finalists(study, plan, storage, journal) if plan.finalists else None
+        self.ran: Trainings | None = None  # the trainings of the last stage that ran
+
+    def run(self, start_ray: Callable[[], None]) -> None:
+        """Run what is left of both stages, within the hours of --hours."""
+        if self._folds:
+            self._folds.enlist()
+            if not self._run(self._folds, start_ray):
+                return
+            best = [trial for trial in self._ranked() if not is_over(trial)]
+            if best:
+                StudyRecord(self._study).best_by_mean = best[0].number
+        if self._finalists:
+            ranked = self._ranked()
+            self._finalists.elect([trial for trial in ranked if not is_over(trial)], best_paper_row(ranked))
+            if self._run(self._finalists, start_ray):
+                self._finalists.test()
+
+    def tables(self) -> list[tuple[Table, list[str]]]:
+        """Return the table of each stage that has results, with the lines under it."""
+        what = self._plan.objective
+        shown = []
+        folds = self._compared_folds()
+        if folds:
+            title = f"Folds 0 to {self._plan.folds - 1}, the validation split of each: {what} %"
+            notes = notes_on(folds, "the folds that the search did not use")
+            shown.append((comparison_table(title, "fold", folds), notes))
+        final = self._compared_finalists()
+        if final and self._finalists:
+            title = f"Test split, read once: {self._finalists.metric} %"
+            shown.append((comparison_table(title, "seed", final), notes_on(final, "seeds")))
+        return shown
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the stages' entries in the command's JSON; each is a list with one entry per trial, best first."""
+        final = self._compared_finalists()
+        weights = [self._finalists.checkpoints(one.trial) for one in final] if self._finalists else []
+        return {
+            "folds": [one.as_json() for one in self._compared_folds()],
+            "finalists": [{**one.as_json(), "checkpoints": own} for one, own in zip(final, weights, strict=True)],
+        }
+
+    def _run(self, stage: Folds | Finalists, start_ray: Callable[[], None]) -> bool:
+        """Run a stage's trainings, and return whether all of them are done."""
+        self.ran = trainings = stage.make_trainings()
+        self._storage.interrupted = lambda: trainings.interrupted
+        hours = self._hours_left()
+        if not trainings.done and (hours is None or hours > 0):
+            start_ray()
+            stage.run(trainings, hours)
+        return trainings.over
+
+    def _hours_left(self) -> float | None:
+        if self._plan.hours is None:
+            return None
+        return self._plan.hours - (time.monotonic() - self._started) / 3600
+
+    def _ranked(self) -> list[optuna.trial.FrozenTrial]:
+        """Return the completed trials of the search, best first: by the mean over folds with --folds, else by value."""
+        if self._folds is None:
+            complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            return sorted(complete, key=lambda trial: (-trial.values[0], trial.number))
+        return ranked_by_mean(self._study, self._folds.last_candidates())
+
+    def _compared_folds(self) -> list[Comparison]:
+        if self._folds is None:
+            return []
+        plan = self._plan
+        chance = [Evaluation(plan.manifest, "val", fold).chance()[plan.objective] for fold in range(plan.folds)]
+        candidates, mean_chance = self._folds.last_candidates(), sum(chance) / len(chance)
+        return compare_folds(self._study, candidates, folds=plan.folds, fold=plan.fold, chance=mean_chance)
+
+    def _compared_finalists(self) -> list[Comparison]:
+        final = self._finalists
+        if final is None or not final.tested:
+            return []
+        return compare_finalists(
+            self._study,
+            final.scores(),
+            metric=final.metric,
+            reference=final.reference,
+            seeds=final.seeds,
+            chance=final.chance[final.metric],
+        )

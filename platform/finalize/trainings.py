@@ -1,0 +1,152 @@
+"""Trainings that are fixed in advance: other folds of a search's best trials, other seeds of its finalists.
+
+Each is enqueued as a trial with fixed parameters in a separate study, and runs as the trials of a search do: with the
+same attempts and checkpoints, and it resumes after a kill. Its metrics are logged to the MLflow run of the search's
+trial.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import optuna
+from optuna.pruners import BasePruner, NopPruner
+from optuna.trial import FrozenTrial, TrialState
+
+from platform.execution import run_trials
+from platform.fixed_trials import FixedTrials, Training, count, is_left_out, training_of
+from platform.plan import Plan
+from platform.resilient_storage import PatientStorage
+from platform.terminal.live import screen_of_part
+from platform.tracking.journal import Journal
+from platform.trial_record import StudyRecord
+from shards_tools.command import say
+from shards_tools.errors import Error
+from trainables.metric_names import CLASSIFYING, RANKING
+
+SCORES = (*RANKING, *CLASSIFYING)
+
+
+def open_part(plan: Plan, storage: PatientStorage, name: str, pruner: BasePruner | None = None) -> optuna.Study:
+    """Open the study STUDY-`name` that belongs to the plan's study, or create it.
+
+    Raises:
+        Error: a search has this name.
+    """
+    study = optuna.create_study(
+        study_name=f"{plan.study}-{name}",
+        storage=storage,
+        direction="maximize",
+        load_if_exists=True,
+        pruner=pruner or NopPruner(),
+    )
+    if StudyRecord(study).is_search:
+        raise Error(
+            f"Study {study.study_name} is a search of its own, but study {plan.study} needs that name for its {name}."
+            " Start this one under another name with --study NAME."
+        )
+    return study
+
+
+def is_to_run(training: FrozenTrial | None) -> bool:
+    """Whether a training is new, has failed, or was left out."""
+    return training is None or training.state == TrialState.FAIL or is_left_out(training)
+
+
+class Trainings(FixedTrials):
+    """Runs the waiting trainings of a study.
+
+    Args:
+        study: the study of the trainings.
+        plan: the plan of the search.
+        journal: the journal of the search.
+        part: returns the name of a training's part, such as `fold_1`, which prefixes its metrics in MLflow.
+        ended: called at the start, and whenever a training has ended.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        plan: Plan,
+        journal: Journal,
+        part: Callable[[Training], str],
+        ended: Callable[[], None],
+    ) -> None:
+        book = _BookOfPart(journal, study, part)
+        self._ended = ended
+        own = plan_of_part(plan, study)
+        super().__init__(study, own, book, screen_of_part(own, partial(count, study)))
+        ended()
+
+    def finish(self, attempt_id: str, *, died: bool) -> None:
+        super().finish(attempt_id, died=died)
+        self._ended()
+
+
+def plan_of_part(plan: Plan, study: optuna.Study) -> Plan:
+    """Return the plan for the trainings of `study`, without sampling, pruning and limits."""
+    return replace(
+        plan,
+        runs=plan.folder,
+        study=study.study_name.removeprefix(f"{plan.study}-"),
+        sampler="random",  # every parameter is fixed
+        pruner="none",
+        target=None,
+        patience=None,
+        gpu_hours=None,
+        hours=None,  # set by `run_part`
+        at_most={},  # already checked by the search
+    )
+
+
+def run_part(plan: Plan, study: optuna.Study, trainings: Trainings, hours: float | None, what: str) -> None:
+    """Run the waiting trainings of `study`.
+
+    Args:
+        plan: the plan of the search.
+        study: the study of the trainings.
+        trainings: the object that runs them.
+        hours: stop after this time; None: run until all are done.
+        what: the name of this stage for the log.
+
+    Raises:
+        Error: a store failed or the disk is full.
+    """
+    part = replace(plan_of_part(plan, study), hours=hours)
+    states = [trial.state for trial in study.get_trials(deepcopy=False)]
+    running = states.count(TrialState.RUNNING)
+    resumed = f", of which {running} resume from their last checkpoint" if running else ""
+    num_left = states.count(TrialState.WAITING) + running
+    say(f"{what}; trainings left: {num_left}{resumed}; {plan.concurrency} at a time.")
+    start = StudyRecord(study).starts + 1
+    StudyRecord(study).starts = start
+    with trainings.display:
+        run_trials(part, trainings, start)
+    if trainings.failure:
+        raise trainings.failure
+
+
+class _BookOfPart:
+    """Passes the metrics of trainings to the journal as a part of the search's trial, whose run in MLflow has ended."""
+
+    def __init__(self, journal: Journal, study: optuna.Study, part: Callable[[Training], str]) -> None:
+        self._journal, self._study, self._part = journal, study, part
+
+    def append(self, kind: str, **fields: Any) -> None:
+        if kind != "metrics":
+            return
+        training = training_of(self._study.get_trials(deepcopy=False)[fields["trial"]])
+        part = self._part(training)
+        values = {f"{part}_{key}": value for key, value in fields["values"].items() if key in (*SCORES, "loss")}
+        self._journal.append("metrics", **{**fields, "trial": training.of, "values": values}, part=part)
+
+
+def note_scores(journal: Journal, number: int, step: int, part: str, scores: Mapping[str, float]) -> None:
+    """Add metrics of a whole trial to the journal, such as means over folds; NaN and infinities are left out."""
+    finite = {key: value for key, value in scores.items() if math.isfinite(value)}
+    journal.append("metrics", trial=number, step=step, time=time.time(), values=finite, part=part)

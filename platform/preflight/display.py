@@ -1,0 +1,180 @@
+"""Print the result of a dry run as a table, or return it for `--json`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from platform.preflight.estimate import Projection
+from platform.preflight.suggestions import NUM_DRAWS, Draw, Draws
+from platform.resilient_storage import without_password
+from shards_tools.command import say
+
+
+def print_plan(projection: Projection, draws: Draws, largest: Draw) -> None:
+    """Print the result of a dry run on standard error."""
+    print_needs(projection, largest, _checked(projection, draws))
+    say("Nothing was written. Run the same command without --dry-run to start the search.")
+
+
+def print_needs(projection: Projection, largest: Draw, checked: Sequence[tuple[str, str]]) -> None:
+    """Print a table on standard error: what was checked, then the estimated time, memory and disk space."""
+    table = Table(title=f"Study {projection.plan.study}: no problems found")
+    table.title_justify, table.show_header, table.box = "left", False, None
+    table.add_column(style="bold")
+    table.add_column()
+    for part, text in [*checked, *_needed(projection, largest), *_expected(projection)]:
+        table.add_row(part, text)
+    Console(stderr=True, width=None if Console(stderr=True).is_terminal else 100).print(table)
+
+
+def as_json(projection: Projection, largest: Draw) -> dict[str, Any]:
+    """Return the estimate for `--json`; a gigabyte is 10^9 bytes."""
+    plan, step = projection.plan, projection.largest
+    on_gpu = {"step": step.gpu_bytes / 1e9, "share": projection.gpu_share_bytes / 1e9} if step.gpu_bytes else None
+    return {
+        "study": plan.study,
+        "scale": plan.scale,
+        "data": plan.data,
+        "objective": list(plan.objectives) if len(plan.objectives) > 1 else plan.objective,
+        "chance": plan.chance[plan.objective],
+        "largest": {"recipe": largest.recipe.name, "params": largest.params},
+        "step": {
+            "images": step.batch_images,
+            "seconds": step.step_s,
+            "images_per_second": step.batch_images / step.step_s,
+            "evaluated_images_per_second": step.evaluate_images / step.evaluate_s,
+        },
+        "memory_gb": {
+            "trial": step.peak_bytes / 1e9,
+            "pixels": projection.pixel_bytes / 1e9,
+            "needed": projection.memory_bytes / 1e9,
+            "free": projection.memory_free_bytes / 1e9,
+        },
+        "gpu_memory_gb": on_gpu,
+        "disk_gb": {
+            "checkpoint": step.checkpoint_bytes / 1e9,
+            "needed": projection.disk_bytes / 1e9,
+            "free": projection.disk_free_bytes / 1e9,
+        },
+        "trials": {
+            "wanted": plan.trials,
+            "finished": projection.num_finished,
+            "running": projection.num_running,
+            "left": projection.num_left,
+            "expected_complete": projection.num_complete,
+        },
+        "concurrency": plan.concurrency,
+        "ranks_per_trial": plan.ranks_per_trial,
+        "epochs": {"longest": plan.longest_epochs, "expected": sum(projection.lengths)},
+        "hours": {"expected": projection.hours, "most": projection.most_hours},
+        "gpu_hours": _hours_of(projection, plan.gpus_per_trial) if plan.gpus_per_trial else None,
+        "cpu_hours": _hours_of(projection, plan.cpus_per_trial),
+        "storage": without_password(plan.storage),
+        "tracking_uri": without_password(plan.tracking),
+    }
+
+
+def gigabytes(num_bytes: float) -> str:
+    """Format a number of bytes in units of 10^9 or 10^6."""
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e6:.1f} MB"
+
+
+def _checked(projection: Projection, draws: Draws) -> list[tuple[str, str]]:
+    plan = projection.plan
+    chance = f"chance {plan.objective} {100 * plan.chance[plan.objective]:.2f} %"
+    return [
+        (
+            "Space",
+            f"{plan.space.name} at {plan.scale} scale: {NUM_DRAWS} samples, {len(draws.baselines)} baselines and all"
+            f" {draws.num_choices} choices are valid recipes.",
+        ),
+        ("Data", f"{plan.data}: matches its manifest; {projection.largest.val_images} validation images, {chance}."),
+        ("Stores", "The runs folder, Optuna's database and MLflow's store are readable and writable."),
+    ]
+
+
+def _needed(projection: Projection, largest: Draw) -> list[tuple[str, str]]:
+    step, at_a_time, num_ranks = projection.largest, projection.plan.concurrency, projection.plan.ranks_per_trial
+    ranks = f" with {num_ranks} ranks each" if num_ranks > 1 else ""
+    unit = "rank" if num_ranks > 1 else "trial"
+    pixels = f", {gigabytes(projection.pixel_bytes)} of decoded images" if projection.pixel_bytes else ""
+    lines = [
+        (
+            "Largest",
+            f"{largest}. A training step on {step.batch_images} images took {step.step_s:.2g} s, evaluating"
+            f" {step.evaluate_images} images {step.evaluate_s:.2g} s.",
+        ),
+        (
+            "Memory",
+            f"{gigabytes(projection.memory_bytes)} of {gigabytes(projection.memory_free_bytes)} free: {at_a_time} at a"
+            f" time{ranks}, {gigabytes(step.peak_bytes)} per {unit}{pixels}, and Ray.",
+        ),
+    ]
+    if step.gpu_bytes:
+        share = gigabytes(projection.gpu_share_bytes)
+        lines.append(("GPU", f"{gigabytes(step.gpu_bytes)} of {share} per {unit}."))
+    kept = f"checkpoints of {gigabytes(step.checkpoint_bytes)}, two per running trial and one per complete trial"
+    if projection.plan.checkpoints:
+        lines.append(("Bucket", f"{gigabytes(projection.kept_bytes)}: {kept}."))
+        kept = "a copy of the best checkpoint for MLflow"
+    free = gigabytes(projection.disk_free_bytes)
+    return [*lines, ("Disk", f"{gigabytes(projection.disk_bytes)} of {free} free: {kept}.")]
+
+
+def _expected(projection: Projection) -> list[tuple[str, str]]:
+    plan, left = projection.plan, projection.num_left
+    if not left:
+        return [("Trials", f"All {plan.trials} are finished: nothing is left to run.")]
+    running = f", {projection.num_running} of them resume from checkpoints" if projection.num_running else ""
+    done = f"{projection.num_finished} finished, {left} left" if projection.num_finished else f"{left}"
+    most = "" if plan.pruner == "none" else " and none is pruned"
+    enough = ""
+    if plan.hours and plan.hours < projection.hours:
+        enough = f" --hours {plan.hours:g} is less: run the same command again to resume."
+    if plan.folds > 1 or plan.finalists:
+        enough += " The trainings of --folds and --finalists are not included."
+    return [
+        ("Trials", f"{done}{running}. {_ends(projection)}"),
+        (
+            "Time",
+            f"About {_duration(projection.hours)} if all trials are as fast as the one of median size;"
+            f" {_duration(projection.most_hours)} if all are as slow as the largest{most}.{enough}",
+        ),
+        ("Cost", _cost(projection)),
+    ]
+
+
+def _ends(projection: Projection) -> str:
+    """Return a sentence with the numbers of trials that are expected to complete and to be pruned."""
+    epochs, complete = projection.plan.longest_epochs, projection.num_complete
+    if projection.plan.pruner == "none":
+        return f"None is pruned; each trains for at most {epochs} epochs."
+    return (
+        f"About {complete} train for all {epochs} epochs and {projection.num_left - complete} are pruned, if their"
+        " order after the first epoch does not change."
+    )
+
+
+def _cost(projection: Projection) -> str:
+    """Return a sentence with the GPU hours of all trials, or their CPU hours if they use no GPUs."""
+    plan = projection.plan
+    unit, number = ("GPU", plan.gpus_per_trial) if plan.gpus_per_trial else ("CPU", plan.cpus_per_trial)
+    hours = _hours_of(projection, number)
+    enough = ""
+    if plan.gpu_hours and plan.gpu_hours < hours["expected"]:
+        enough = f" --gpu-hours {plan.gpu_hours:g} is less: the search stops after that."
+    each = f"{number:g} {unit}{'' if number == 1 else 's'} per trial"
+    expected, most = (f"{value:.1f}" if value >= 1 else f"{value:.2g}" for value in hours.values())
+    return f"About {expected} {unit} hours, at most {most}: {each}.{enough}"
+
+
+def _hours_of(projection: Projection, number: float) -> dict[str, float]:
+    return {"expected": projection.trial_hours * number, "most": projection.most_trial_hours * number}
+
+
+def _duration(hours: float) -> str:
+    return f"{hours:.1f} hours" if hours >= 1 else f"{max(1, round(60 * hours))} min"

@@ -1,0 +1,146 @@
+"""Measure training steps before a search where its trials will run: on this machine, or on a node of a cluster."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import cloudpickle
+
+from platform.cluster.nodes import answer, ask
+from platform.plan import Plan
+from platform.preflight.display import gigabytes
+from platform.preflight.estimate import free_memory
+from platform.preflight.suggestions import Draw
+from platform.resources import Machine
+from shards_tools.command import say
+from shards_tools.errors import Error
+from shards_tools.processes import Killed, in_processes
+from trainables.measure_step import OneStep
+from trainables.ray_trial import run_one_step, run_trial
+
+MEASURED_NAME = "measured.json"  # in the study's folder
+
+
+def free_memories(machines: Sequence[Machine]) -> list[int]:
+    """Return the free host memory of each machine, in bytes."""
+    asked = [ask(machine.node_id, free_memory) if machine.node_id else None for machine in machines]
+    return [
+        answer(machine.name, found) if found else free_memory() for machine, found in zip(machines, asked, strict=True)
+    ]
+
+
+def measure_steps(
+    plan: Plan, draws: Sequence[Draw], machines: Sequence[Machine], free_bytes: Sequence[int]
+) -> list[OneStep]:
+    """Measure one step of each sample, one after another, in a separate process.
+
+    The process runs on the machine with the most free memory among those that can run a trial. The configurations are
+    serialized as Ray does it for a trial.
+
+    Args:
+        draws: the largest first.
+        free_bytes: host memory that the process may use on each machine.
+
+    Raises:
+        Error: a step runs out of memory or GPU memory.
+    """
+    configs = [plan.config(draw.recipe) for draw in draws]
+    _, configs = cloudpickle.loads(cloudpickle.dumps((run_trial, configs)))
+    machine, free = roomiest(plan, machines, free_bytes)
+    job = {"configs": configs, "memory_bytes": free}
+    try:
+        steps = [OneStep(**step) for step in (_run_on_node(plan, machine, job) if machine.node_id else _run_here(job))]
+    except Killed:
+        # If an allocation fails in one of torch's threads, the C++ runtime aborts the process.
+        raise Error(
+            f"{_describe(plan, draws[0])}: the process that measured a step of it was killed, probably because it"
+            f" {_needs_more_memory(plan, machine, free)}"
+        ) from None
+    for draw, step in zip(draws, steps, strict=True):
+        _check_memory(plan, draw, step, machine, free)
+    return steps
+
+
+def remembered_step(plan: Plan, draw: Draw, machines: Sequence[Machine], free_bytes: Sequence[int]) -> OneStep:
+    """Return the step of one sample from the study's folder, after measuring it and writing it there if needed."""
+    file = plan.folder / MEASURED_NAME
+    known = _read(file)
+    machine, _ = roomiest(plan, machines, free_bytes)
+    key = _key(plan, draw, machine)
+    if key not in known:
+        say(
+            f"Measuring a step of the largest training of space {plan.space.name} ({draw}), to see how many trials fit."
+        )
+        (step,) = measure_steps(plan, [draw], machines, free_bytes)
+        known[key] = asdict(step)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(".tmp")
+        partial.write_text(json.dumps(known, indent=1) + "\n")
+        os.replace(partial, file)
+    return OneStep(**known[key])
+
+
+def roomiest(plan: Plan, machines: Sequence[Machine], free_bytes: Sequence[int]) -> tuple[Machine, int]:
+    """Return the machine with the most free memory among those that can run a rank, and that memory in bytes."""
+    able = [pair for pair in zip(machines, free_bytes, strict=True) if pair[0].gpus >= plan.gpus_per_rank]
+    return max(able, key=lambda pair: pair[1])
+
+
+def _run_here(job: dict[str, Any]) -> list[dict[str, Any]]:
+    with closing(in_processes(run_one_step, [job], 2)) as answers:  # with 1, the job would run in this process
+        ((_, measured),) = answers
+    steps: list[dict[str, Any]] = measured
+    return steps
+
+
+def _run_on_node(plan: Plan, machine: Machine, job: dict[str, Any]) -> list[dict[str, Any]]:
+    """Run the job on a node of the cluster, with the resources of a trial."""
+    held = {"num_cpus": plan.cpus_per_rank, "num_gpus": plan.gpus_per_rank}
+    measured: list[dict[str, Any]] = answer(machine.name, ask(machine.node_id, run_one_step, job, **held), None)
+    return measured
+
+
+def _check_memory(plan: Plan, draw: Draw, step: OneStep, machine: Machine, free: int) -> None:
+    if step.out_of == "memory":
+        raise Error(f"{_describe(plan, draw)}: a step of it {_needs_more_memory(plan, machine, free)}")
+    if step.out_of == "gpu memory":
+        raise Error(
+            f"{_describe(plan, draw)}: a step of it needs more GPU memory than --gpus-per-trial {plan.gpus_per_rank:g}"
+            f" allows. {plan.space.shrink}, or raise --gpus-per-trial."
+        )
+
+
+def _describe(plan: Plan, draw: Draw) -> str:
+    return f"{plan.space.kind} {plan.space.name} includes {draw}"
+
+
+def _needs_more_memory(plan: Plan, machine: Machine, free: int) -> str:
+    return (
+        f"needs more than the {gigabytes(free)} of memory that are free on {machine.name}. {plan.space.shrink}, or use"
+        " a machine with more memory."
+    )
+
+
+def _key(plan: Plan, draw: Draw, machine: Machine) -> str:
+    """Return a hash of everything that the measurement depends on."""
+    on = [machine.name, torch.__version__, *(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))]
+    known = [field.name for field in fields(OneStep)]
+    told = json.dumps([plan.config(draw.recipe), plan.manifest.fingerprint, on, known], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Return the stored measurements; empty if the file is missing or damaged, because they can be repeated."""
+    try:
+        known = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}

@@ -1,0 +1,116 @@
+"""Sample a space: at random, with every choice at least once, and the settings of its largest training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+
+from platform.plan import Plan
+from platform.spaces.constraints import known_costs
+from platform.spaces.points import Point
+from shards_tools.errors import Error
+from trainables.memory_estimate import bytes_held
+from trainables.recipes.recipe import Recipe
+
+NUM_DRAWS = 50
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A sample of a space and its recipe."""
+
+    params: dict[str, Any]
+    distributions: dict[str, BaseDistribution]
+    recipe: Recipe
+    num_bytes: int  # estimated memory of its training; 0: it exceeds a limit and would not be trained
+    sizes: Mapping[str, Any] = field(default_factory=dict)  # the `params` that make it large; empty if unknown
+
+    def __str__(self) -> str:
+        return f"{self.recipe.name} with {said(self.sizes or self.params)}"
+
+
+class Draws:
+    """Random samples of a plan's space, further samples until every choice occurs once, and the baselines."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._rng = np.random.default_rng(plan.seed)
+        self.random = [self._draw({}) for _ in range(NUM_DRAWS)]
+        self.forced = list(self._sample_missing_choices())
+        self.baselines = [self._draw(values, runs=True) for values in plan.space.baselines.values()]
+
+    @property
+    def num_choices(self) -> int:
+        """The number of choices, and of ends of integer ranges, that occur in at least one sample."""
+        return len(_choices_made([*self.random, *self.forced]))
+
+    def usual(self) -> Draw:
+        """Return the random sample of median memory among those within the limits."""
+        trained = [draw for draw in self.random if draw.num_bytes] or self.baselines or self.random
+        return sorted(trained, key=lambda draw: draw.num_bytes)[len(trained) // 2]
+
+    def largest(self) -> Draw:
+        """Return the training that needs the most memory, found by hill climbing from the largest sample.
+
+        Each step changes the one choice that increases the memory the most.
+        """
+        best = max([*self.random, *self.forced, *self.baselines], key=lambda draw: draw.num_bytes)
+        while True:
+            others = [(key, self._draw({**best.params, key: value})) for key, value in _choices(best)]
+            larger = max((other for _, other in others), key=lambda draw: draw.num_bytes, default=best)
+            if larger.num_bytes <= best.num_bytes:
+                matter = {key for key, other in others if other.num_bytes < best.num_bytes}
+                return replace(best, sizes={key: value for key, value in best.params.items() if key in matter})
+            best = larger
+
+    def _sample_missing_choices(self) -> Iterator[Draw]:
+        """Yield a sample for each choice that no random sample has, including choices of parameters new in those."""
+        draws, asked = list(self.random), set[tuple[str, Any]]()
+        while True:
+            all_choices = {choice: draw for draw in draws for choice in _choices(draw)}
+            left = {choice: all_choices[choice] for choice in all_choices.keys() - _choices_made(draws) - asked}
+            if not left:
+                return
+            for key, value in sorted(left, key=str):
+                draws.append(self._draw({**left[key, value].params, key: value}))
+                yield draws[-1]
+            asked |= left.keys()
+
+    def _draw(self, fixed: dict[str, Any], *, runs: bool = False) -> Draw:
+        """Return a sample with these values, the others at random.
+
+        Args:
+            runs: whether it is trained even if it exceeds a limit, as baselines are.
+        """
+        trial = Point(self._rng, fixed)
+        limits = self._plan.at_most
+        try:
+            recipe = self._plan.space.recipe(trial, self._plan.epochs)
+            over = any(cost > limits[name] for name, cost in known_costs(recipe, limits).items())
+            num_bytes = bytes_held(recipe, self._plan.num_train_works) if runs or not over else 0
+            return Draw(trial.params, trial.distributions, recipe, num_bytes)
+        except Error as mistake:
+            raise Error(f"{mistake} suggest() returned this for {said(trial.params)}.") from None
+
+
+def said(params: Mapping[str, Any]) -> str:
+    """Format parameters as `key=value, ...`."""
+    values = (f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in params.items())
+    return ", ".join(values) or "no parameters"
+
+
+def _choices(draw: Draw) -> Iterator[tuple[str, Any]]:
+    """Yield the choices of categorical parameters and the ends of integer ranges; floats do not affect memory."""
+    for key, distribution in draw.distributions.items():
+        if isinstance(distribution, CategoricalDistribution):
+            yield from ((key, choice) for choice in distribution.choices)
+        elif isinstance(distribution, IntDistribution):
+            yield from ((key, end) for end in (distribution.low, distribution.high))
+
+
+def _choices_made(draws: Iterable[Draw]) -> set[tuple[str, Any]]:
+    return {choice for draw in draws for choice in _choices(draw) if draw.params[choice[0]] == choice[1]}

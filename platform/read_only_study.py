@@ -1,0 +1,196 @@
+"""Reads a study from its database without changing it, whether its search is running or finished."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from platform.objectives import last_epoch
+from platform.resilient_storage import SERVER_OPTIONS, cause_of, without_password
+from platform.study import chosen_trial
+from platform.trial_record import StudyRecord, TrialRecord
+from shards_tools.errors import Error, unknown
+
+PATIENCE_S = 60.0  # how long to wait while a search writes
+# Raised by Optuna and SQLAlchemy if a database does not answer or has no studies of a search.
+UNREADABLE = (OSError, ImportError, ValueError, RuntimeError, sqlalchemy.exc.SQLAlchemyError, StorageInternalError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredStudy:
+    """A search with its parts: the candidates on other folds, their trainings, and the finalists."""
+
+    study: optuna.Study
+    candidates: Sequence[FrozenTrial] = ()
+    fold_trainings: Sequence[FrozenTrial] = ()
+    final_trainings: Sequence[FrozenTrial] = ()
+    final: StudyRecord | None = None  # the finalists and their test metrics
+
+    @property
+    def name(self) -> str:
+        """The name of the study."""
+        return self.study.study_name
+
+    @property
+    def search(self) -> Mapping[str, Any]:
+        """The options that define the search: space, scale, fold and so on."""
+        return StudyRecord(self.study).search
+
+    @property
+    def last_start(self) -> Mapping[str, Any]:
+        """The record of the last start; empty before the first."""
+        return StudyRecord(self.study).last_start
+
+    @property
+    def elected(self) -> Mapping[str, Any]:
+        """The finalists and the options they were chosen with; empty before they are chosen."""
+        return self.final.elected if self.final else {}
+
+    @property
+    def test_metrics(self) -> dict[int, dict[str, float]]:
+        """Number of a finalist's training -> its metrics on the test split."""
+        return self.final.test_metrics if self.final else {}
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """The objectives; the first decides which trial is best."""
+        return tuple(self.search["objective"].split())
+
+    @property
+    def objective(self) -> str:
+        """The first objective."""
+        return self.objectives[0]
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """All trials that have started."""
+        return [trial for trial in self.study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
+
+    @property
+    def best(self) -> FrozenTrial | None:
+        """The best trial; None if no trial is complete."""
+        return chosen_trial(self.study)
+
+    @property
+    def baselines(self) -> list[FrozenTrial]:
+        """The baselines that have a value, the papers' rows first; of a retried baseline, its last trial."""
+        rows = {TrialRecord(trial).baseline: trial for trial in self.trials if TrialRecord(trial).baseline}
+        evaluated = [trial for trial in rows.values() if value_of(trial, self.objective) is not None]
+        return sorted(evaluated, key=lambda trial: (not TrialRecord(trial).is_paper_row, trial.number))
+
+    @property
+    def best_paper_row(self) -> FrozenTrial | None:
+        """The best of the papers' rows; None if none has a value."""
+        rows = [trial for trial in self.baselines if TrialRecord(trial).is_paper_row]
+        return max(rows, key=lambda trial: value_of(trial, self.objective) or 0.0, default=None)
+
+
+STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+
+
+def count(stored: StoredStudy) -> dict[str, int]:
+    """Return the number of trials that ended in each state, and of those that are running."""
+    states = [trial.state for trial in stored.trials]
+    ended = {name: states.count(state) for name, state in STATES.items()}
+    return {**ended, "running": states.count(TrialState.RUNNING)}
+
+
+def value_of(trial: FrozenTrial, name: str) -> float | None:
+    """Return a metric or a cost from the trial's last report; None before the first report."""
+    return TrialRecord(trial).metrics.get(name)
+
+
+def num_epochs(trial: FrozenTrial) -> int:
+    """Return the number of epochs that the trial has trained."""
+    return last_epoch(trial) or 0
+
+
+def open_read_only(url: str) -> RDBStorage:
+    """Open the database at `url` read-only.
+
+    Raises:
+        Error: it cannot be read.
+    """
+    try:
+        address = sqlalchemy.engine.make_url(url)
+        if address.get_backend_name() == "sqlite":
+            file = Path(address.database or "")
+            if not file.is_file():
+                raise Error(f"{file} does not exist. Run a search first, or give its folder with --runs.")
+            return RDBStorage(url, skip_table_creation=True, engine_kwargs={"creator": lambda: _connected(file)})
+        if address.drivername not in ("postgresql", "postgresql+psycopg"):
+            raise ValueError(f"{address.drivername} is another database or driver")
+        url = address.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+        connect = {**SERVER_OPTIONS, "options": "-c default_transaction_read_only=on"}
+        options = {"pool_pre_ping": True, "connect_args": connect}
+        return RDBStorage(url, skip_table_creation=True, engine_kwargs=options)
+    except UNREADABLE as failure:
+        raise _unreadable(url, failure) from None
+
+
+def searches(storage: RDBStorage, url: str) -> list[optuna.Study]:
+    """Return the searches in the database; studies that are a part of a search, such as its folds, are left out.
+
+    Raises:
+        Error: the database cannot be read.
+    """
+    try:
+        names = optuna.get_all_study_names(storage)
+        studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
+        return [study for study in studies if StudyRecord(study).is_search]
+    except UNREADABLE as failure:
+        raise _unreadable(url, failure) from None
+
+
+def read_study(storage: RDBStorage, url: str, name: str) -> StoredStudy:
+    """Return the search called `name` with its parts.
+
+    Raises:
+        Error: there is none; the message suggests the nearest.
+    """
+    known = {study.study_name: study for study in searches(storage, url)}
+    if not known:
+        raise Error(f"{without_password(url)} has no study yet. Run a search first.")
+    if name not in known:
+        raise unknown("study", name, known)
+    parts = {part: _part(storage, f"{name}-{part}") for part in ("folds", "fold-trainings", "final")}
+    trials = {part: found.get_trials(deepcopy=False) if found else [] for part, found in parts.items()}
+    final = parts["final"]
+    return StoredStudy(
+        study=known[name],
+        candidates=trials["folds"],
+        fold_trainings=trials["fold-trainings"],
+        final_trainings=trials["final"],
+        final=StudyRecord(final) if final else None,
+    )
+
+
+def _part(storage: RDBStorage, name: str) -> optuna.Study | None:
+    """Return a part of a search; None if it has none, or if the study of this name is a search itself."""
+    try:
+        study = optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        return None
+    return None if StudyRecord(study).is_search else study
+
+
+def _connected(file: Path) -> sqlite3.Connection:
+    """Return a connection that cannot write; SQLite itself still rolls back the transaction of a killed search."""
+    address = f"{file.absolute().as_uri()}?mode=rw"  # creates no file, and accepts a read-only one
+    connection = sqlite3.connect(address, uri=True, timeout=PATIENCE_S, check_same_thread=False)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _unreadable(url: str, failure: Exception) -> Error:
+    remedy = "Give the database of a search with --storage: sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."
+    return Error(f"--storage {without_password(url)} cannot be read: {cause_of(failure)}. {remedy}")

@@ -1,0 +1,83 @@
+"""A figure of a report: a plot for print, optionally an interactive one, and the plotted numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import matplotlib
+import matplotlib.figure
+
+from platform.reporting.figures.look import SETTINGS
+from shards_tools.command import say
+from shards_tools.errors import Error
+
+if TYPE_CHECKING:  # importing it takes a second, which most commands do not need
+    import plotly.graph_objects
+
+Thing = TypeVar("Thing")  # the subject of the figures
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One figure of a report."""
+
+    name: str  # of its files, without suffix
+    title: str
+    says: str  # the text alternative: what the figure shows, in a few sentences with the main numbers
+    drawn: matplotlib.figure.Figure
+    explore: plotly.graph_objects.Figure | None = None  # None: no interactive version
+    columns: tuple[str, ...] = ()  # of the plotted numbers
+    rows: Sequence[Sequence[Any]] = field(default=(), repr=False)
+
+    def as_csv(self) -> str:
+        """Return the plotted numbers as CSV with a header."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([self.columns, *self.rows])
+        return text.getvalue()
+
+    def as_png(self, dpi: int = 150) -> bytes:
+        """Return the plot as PNG, on white."""
+        return self._saved("png", dpi=dpi, facecolor="white")
+
+    def as_pdf(self) -> bytes:
+        """Return the plot as PDF; the same numbers give the same bytes."""
+        return self._saved("pdf", dpi=300, metadata={"CreationDate": None})
+
+    def as_svg(self) -> str:
+        """Return the plot as SVG to embed in a page; black becomes the page's text color, light or dark."""
+        text = self._saved(
+            "svg", dpi=150, transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        )
+        drawing = text.decode()[text.index(b"<svg") :].replace("#000000", "currentColor")
+        # Black elements often have no fill attribute, because black is SVG's default.
+        return drawing.replace("<svg", '<svg fill="currentColor"', 1)
+
+    def _saved(self, kind: str, **options: Any) -> bytes:
+        content = io.BytesIO()
+        with matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
+            # Characters that no installed font has are rendered as boxes, except in SVG, which keeps the text.
+            warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
+            self.drawn.savefig(content, format=kind, **options)
+        return content.getvalue()
+
+
+def drawn_of(thing: Thing, draws: Iterable[Callable[[Thing], Figure]], what: str) -> list[Figure]:
+    """Make the figures of one subject; print a message for each figure whose numbers are missing, and omit it.
+
+    Args:
+        draws: functions that make a figure, or raise an Error.
+        what: the name of the subject in messages.
+    """
+    figures = []
+    for draw in draws:
+        try:
+            figures.append(draw(thing))
+        except Error as reason:
+            name = draw.__name__.removeprefix("draw_").replace("_", " ")
+            say(f"Omitted from the figures of {what}: {name}: {reason}")
+    return figures

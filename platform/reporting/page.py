@@ -1,0 +1,98 @@
+"""Write the files of a report: a self-contained web page, text, figures for print, and a page of interactive figures.
+
+Names and messages in a study are untrusted: Jinja escapes them, and the page's policy forbids scripts.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import re
+from pathlib import Path
+
+import jinja2
+from PIL import Image
+
+from platform.read_only_study import StoredStudy
+from platform.reporting.content import Content
+from platform.reporting.figures.figure import Figure
+from platform.reporting.figures.look import FULL_WIDTH
+from platform.reporting.trials_csv import trials_csv
+
+SMALLEST_REM_PER_INCH = 4.7  # an 8-point font is then 8 pixels high
+PHOTOGRAPH = "<image"  # in the SVG of a figure with pixels, which is embedded as one image
+
+
+def write_report(folder: Path, content: Content, stored: StoredStudy) -> None:
+    """Write all files of a report to an empty folder."""
+    pages = _templates()
+    for figure in content.figures:  # compute the layout, the slowest part, once for all formats
+        figure.drawn.draw_without_rendering()
+        figure.drawn.set_layout_engine("none")
+    (folder / "index.html").write_text(pages.get_template("page.html.jinja").render(report=content), encoding="utf-8")
+    (folder / "report.md").write_text(pages.get_template("report.md.jinja").render(report=content), encoding="utf-8")
+    (folder / "trials.csv").write_text(trials_csv(stored), encoding="utf-8")
+    figures = folder / "figures"
+    figures.mkdir()
+    for figure in content.figures:
+        (figures / f"{figure.name}.pdf").write_bytes(figure.as_pdf())
+        (figures / f"{figure.name}.png").write_bytes(figure.as_png())
+        (figures / f"{figure.name}.csv").write_text(figure.as_csv(), encoding="utf-8")
+    if any(figure.explore is not None for figure in content.figures):
+        from plotly.offline import get_plotlyjs
+
+        page = pages.get_template("explore.html.jinja")
+        text = page.render(report=content, script=get_plotlyjs())
+        (folder / "explore.html").write_text(text, encoding="utf-8")
+
+
+def _templates() -> jinja2.Environment:
+    pages = jinja2.Environment(
+        loader=jinja2.PackageLoader("platform.reporting", "templates"),
+        autoescape=lambda name: name is not None and name.endswith(".html.jinja"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.filters.update(drawing=drawing, chart=chart, text=markdown_text)
+    return pages
+
+
+def drawing(figure: Figure) -> str:
+    """Return the HTML of a figure: SVG, or a WebP image on white if it has pixels."""
+    says, width = html.escape(figure.says), _width(figure)
+    svg = figure.as_svg()
+    if PHOTOGRAPH in svg:
+        pixels = base64.b64encode(_webp(figure)).decode()
+        return f'<img src="data:image/webp;base64,{pixels}" alt="{says}" style="{width}">'
+    # Two figures may use the same IDs, which must be unique within a page.
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{figure.name}-", svg)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{says}" style="{width}"', 1)
+
+
+def _width(figure: Figure) -> str:
+    """Return the CSS width of a figure: the same share of the page as in print, but at least readable."""
+    inches = float(figure.drawn.get_figwidth())
+    return f"width:max({100 * inches / FULL_WIDTH:.0f}%,{SMALLEST_REM_PER_INCH * inches:.0f}rem)"
+
+
+def _webp(figure: Figure) -> bytes:
+    """Render a figure on white as WebP, which takes a fifth of the bytes of PNG."""
+    content = io.BytesIO()
+    Image.open(io.BytesIO(figure.as_png())).convert("RGB").save(content, "webp", quality=85)
+    return content.getvalue()
+
+
+def chart(figure: Figure) -> str:
+    """Return the HTML of the interactive version of a figure, without Plotly's script."""
+    assert figure.explore is not None
+    text: str = figure.explore.to_html(
+        full_html=False, include_plotlyjs=False, div_id=f"explore-{figure.name}", config={"responsive": True}
+    )
+    return text
+
+
+def markdown_text(text: object) -> str:
+    """Escape text for a line or a table cell of Markdown."""
+    return re.sub(r"([\\`*_{}\[\]<>|#$~])", r"\\\1", " ".join(str(text).split()))

@@ -1,0 +1,82 @@
+"""List the studies of a database, or write the report of one."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+
+from platform.read_only_study import StoredStudy, count, open_read_only, read_study, searches
+from platform.reporting.content import cell, spoken
+from shards_tools.command import print_json, say
+from shards_tools.folders import build_new
+from shards_tools.plugins import load_plugins
+
+if TYPE_CHECKING:
+    from platform.reporting.content import Content
+
+
+def run_report(options: argparse.Namespace) -> None:
+    """Run the parsed command line of `platform.report`.
+
+    Raises:
+        Error: the study does not exist, or its report cannot be written.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    load_plugins(options.import_, accept_changed_code=options.accept_changed_code)
+    url = options.storage or f"sqlite:///{options.runs.absolute() / 'optuna.db'}"
+    storage = open_read_only(url)
+    if options.list:
+        shown: dict[str, Any] = {"studies": [_line(StoredStudy(study=study)) for study in searches(storage, url)]}
+    else:
+        # Imported here, because they import torch and matplotlib, which takes seconds.
+        from platform.reporting.answer import main_numbers
+        from platform.reporting.gather import gather
+        from platform.reporting.page import write_report
+        from platform.reporting.subject import subject_of
+        from platform.reporting.upload import upload
+
+        stored = read_study(storage, url, options.study)
+        subject = subject_of(stored, options.data)
+        content = gather(subject)
+        build_new(options.out, lambda folder: write_report(folder, content, stored))
+        say(content.answer)
+        say(f"Wrote the report to {options.out / 'index.html'}")
+        tracking = options.tracking or _local_store(options.runs)
+        sent = upload(tracking, stored.name, options.out) if tracking else None
+        shown = {**_paths(options.out, content), **main_numbers(subject), "mlflow_run_id": sent}
+    if options.json:
+        print_json(shown)
+
+
+def _line(stored: StoredStudy) -> dict[str, Any]:
+    """Print the line of a study in the list and return it for `--json`."""
+    name, best, trials = stored.objective, stored.best, count(stored)
+    value = best.values[0] if best else None
+    states = ", ".join(f"{number} {state}" for state, number in trials.items() if number) or "no trials"
+    found = f"best {spoken(name)} {cell(name, value)} %" if best else "none complete"
+    search = stored.search
+    say(f"{stored.name:<32} {search['space']}, {search['scale']}; {states}; {found}")
+    kept = {key: search[key] for key in ("space", "scale")}
+    return {"study": stored.name, **kept, "objective": name, "best": value, "trials": trials}
+
+
+def _paths(out: Path, content: Content) -> dict[str, Any]:
+    """Return the paths of a report's files and the names of its figures, for `--json`."""
+    explore = out / "explore.html"
+    return {
+        "study": content.study,
+        "page": str(out / "index.html"),
+        "report": str(out / "report.md"),
+        "trials_csv": str(out / "trials.csv"),
+        "explore": str(explore) if explore.exists() else None,
+        "figures": [figure.name for figure in content.figures],
+        "missing": list(content.missing),
+    }
+
+
+def _local_store(runs: Path) -> str | None:
+    file = runs.absolute() / "mlflow.db"
+    return f"sqlite:///{file}" if file.is_file() else None

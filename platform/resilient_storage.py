@@ -1,0 +1,254 @@
+"""Optuna's database with retries: calls wait for a database that is unreachable, and are never executed twice.
+
+A failed call may have been executed or not: if only the answer to a commit is lost, the client cannot know. Reading
+again, or writing the same value again, is harmless. The two calls that are not, creating a trial and changing its
+state, first check whether they were already executed. They can, because nobody else writes; see lock.py.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import optuna
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import ArgumentError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
+
+from platform.free_disk import no_room
+from shards_tools.command import say
+from shards_tools.errors import Error
+
+PATIENCE_S = 600.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
+# A server that was switched off sends nothing. After these times it counts as unreachable.
+SERVER_OPTIONS = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # milliseconds
+}
+TABLE_ATTEMPTS = 10
+AWAY = (OperationalError, InterfaceError, InternalError)
+# Parts of a database's errors that waiting does not fix: the address is wrong.
+MISTAKES = ("does not exist", "authentication", "pg_hba.conf", "failed to resolve", "unable to open", "not a database")
+Answer = TypeVar("Answer")
+
+
+class DatabaseAway(Exception):
+    """The database did not answer; the call may have been executed or not."""
+
+
+def without_password(url: str) -> str:
+    """Return a URL without its password, for messages and logs."""
+    try:
+        if sqlalchemy.engine.make_url(url).password:
+            url = sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return url
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", url)  # libpq also accepts it as a parameter
+
+
+def open_database(url: str) -> RDBStorage:
+    """Open Optuna's tables at `url`, and create them if they are missing.
+
+    Several searches may start on an empty database at the same time, so creating a table that another search has just
+    created is retried. An unreachable database is waited for, as in every later call.
+
+    Raises:
+        ValueError: the URL names another PostgreSQL driver than psycopg.
+    """
+    address = sqlalchemy.engine.make_url(url)
+    options: dict[str, Any] = {}
+    if address.get_backend_name() == "postgresql":
+        if address.drivername not in ("postgresql", "postgresql+psycopg"):
+            raise ValueError(f"{address.drivername} is another driver than psycopg")
+        address = address.set(drivername="postgresql+psycopg")
+        # The lock finds the connections of this storage by this name.
+        connect = {**SERVER_OPTIONS, "application_name": f"sakuga {uuid.uuid4()}"}
+        options = {"pool_pre_ping": True, "connect_args": connect}
+    return patiently(lambda again: _opened(address, options), Wait(without_password(url)))
+
+
+def _opened(address: sqlalchemy.URL, options: dict[str, Any]) -> RDBStorage:
+    for left in reversed(range(TABLE_ATTEMPTS)):
+        try:
+            return RDBStorage(address.render_as_string(hide_password=False), engine_kwargs=options)
+        except (SQLAlchemyError, StorageInternalError) as failure:
+            if left and any(words in str(failure) for words in ("already exists", "duplicate key", "UNIQUE")):
+                time.sleep(FIRST_PAUSE_S)
+                continue
+            if _is_away(failure):
+                raise DatabaseAway(cause_of(failure)) from None
+            raise
+    raise AssertionError
+
+
+def _is_away(failure: Exception) -> bool:
+    """Whether opening a database may succeed later, with the same address."""
+    known = failure.__cause__ if isinstance(failure, StorageInternalError) else failure
+    return isinstance(known, AWAY) and not any(words in str(known) for words in MISTAKES)
+
+
+def cause_of(failure: Exception) -> str:
+    """Return the first line of the database's own error message, without a period at its end."""
+    known = failure.__cause__ if isinstance(failure, StorageInternalError) else failure
+    return str(getattr(known, "orig", None) or known).strip().splitlines()[0].rstrip(".")
+
+
+class Wait:
+    """Waits for an unreachable database: how long, and with which messages."""
+
+    def __init__(self, url: str, interrupted: Callable[[], bool] = lambda: False) -> None:
+        self._url, self._interrupted = url, interrupted
+        self._pause_s, self._since = FIRST_PAUSE_S, 0.0  # 0: not waiting yet
+
+    def pause(self, cause: str) -> Error | None:
+        """Sleep, longer each time, and return None; return an Error at once if waiting is over or useless."""
+        now = time.monotonic()
+        begins = not self._since
+        self._since = self._since or now
+        if "disk is full" in cause:  # from SQLite
+            return no_room(self._url, cause)
+        if now - self._since >= PATIENCE_S or self._interrupted():
+            return Error(
+                f"{self._url} has not answered for {now - self._since:.0f} s ({cause}). Run the same command again once"
+                " it does; running trials resume from their last checkpoint."
+            )
+        if begins:
+            say(f"{self._url} does not answer ({cause}). Waiting up to {PATIENCE_S / 60:.3g} minutes.")
+        while not self._interrupted() and time.monotonic() < now + self._pause_s:
+            time.sleep(min(self._pause_s, 0.2))
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+        return None
+
+    def is_over(self) -> None:
+        """Report that the database answers again, if it was unreachable."""
+        if self._since:
+            away_s = time.monotonic() - self._since
+            say(f"{self._url} answers again after {away_s:.0f} s. The search continues.")
+
+
+def patiently(call: Callable[[bool], Answer], wait: Wait) -> Answer:
+    """Return `call(again)`, and retry it after a DatabaseAway; `again` is False on the first call only.
+
+    Raises:
+        Error: the wait is over.
+    """
+    again = False
+    while True:
+        try:
+            answer = call(again)
+        except DatabaseAway as away:
+            again = True
+            end = wait.pause(str(away))
+            if end:
+                raise end from None
+        else:
+            wait.is_over()
+            return answer
+
+
+def raise_away(context: ExceptionContext) -> None:
+    """Raise connection errors as DatabaseAway, because Optuna's own retry could create a trial twice.
+
+    This is a listener for an engine's `handle_error`. SQLAlchemy itself replaces a dead connection that it finds before
+    use.
+
+    Raises:
+        DatabaseAway: the connection failed.
+    """
+    if context.is_pre_ping or not isinstance(context.sqlalchemy_exception, AWAY):
+        return
+    raise DatabaseAway(str(context.original_exception).strip().splitlines()[0].rstrip("."))
+
+
+def _patient(name: str) -> Callable[..., Any]:
+    """Return a storage method that is simply retried, because executing it twice is harmless."""
+
+    def method(self: PatientStorage, *arguments: Any, **options: Any) -> Any:
+        return self._patiently(lambda again: getattr(self._storage, name)(*arguments, **options))
+
+    return method
+
+
+class PatientStorage(BaseStorage):
+    """An Optuna storage that retries its calls for up to PATIENCE_S while the database is unreachable.
+
+    After that, or after a full disk, every call raises an Error: the search ends, and its running trials can resume.
+    """
+
+    def __init__(self, database: RDBStorage) -> None:
+        self.url = without_password(database.url)
+        self.engine = database.engine
+        self.name = database.engine_kwargs.get("connect_args", {}).get("application_name", "")
+        # Called before every call; raises an Error if another driver runs the study. Its argument says whether the call
+        # is a retry: then statements of the earlier attempt must end at the server first.
+        self.fence: Callable[[bool], None] = lambda again: None
+        self.interrupted: Callable[[], bool] = lambda: False  # ends the waiting
+        self._storage = optuna.storages.get_storage(database)
+        self._ended: Error | None = None
+        sqlalchemy.event.listen(database.engine, "handle_error", raise_away)
+
+    # This includes create_new_study: if the study exists already, Optuna opens it.
+    create_new_study = _patient("create_new_study")
+    delete_study = _patient("delete_study")
+    set_study_user_attr = _patient("set_study_user_attr")
+    set_study_system_attr = _patient("set_study_system_attr")
+    get_study_id_from_name = _patient("get_study_id_from_name")
+    get_study_name_from_id = _patient("get_study_name_from_id")
+    get_study_directions = _patient("get_study_directions")
+    get_study_user_attrs = _patient("get_study_user_attrs")
+    get_study_system_attrs = _patient("get_study_system_attrs")
+    get_all_studies = _patient("get_all_studies")
+    set_trial_param = _patient("set_trial_param")
+    set_trial_intermediate_value = _patient("set_trial_intermediate_value")
+    set_trial_user_attr = _patient("set_trial_user_attr")
+    set_trial_system_attr = _patient("set_trial_system_attr")
+    get_trial = _patient("get_trial")
+    get_all_trials = _patient("get_all_trials")
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """Create a trial, or return a trial that an attempt without an answer has created."""
+        known = {trial._trial_id for trial in self.get_all_trials(study_id, deepcopy=False)}
+
+        def make(again: bool) -> int:
+            trials = self._storage.get_all_trials(study_id, deepcopy=False) if again else []
+            made = [trial._trial_id for trial in trials if trial._trial_id not in known]
+            return made[0] if made else self._storage.create_new_trial(study_id, template_trial)
+
+        return self._patiently(make)
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        """Change the state, and return True also if an attempt without an answer has changed it."""
+
+        def change(again: bool) -> bool:
+            if again and self._storage.get_trial(trial_id).state == state:
+                return True
+            return self._storage.set_trial_state_values(trial_id, state, values)
+
+        return self._patiently(change)
+
+    def _patiently(self, call: Callable[[bool], Answer]) -> Answer:
+        """Return `call(again)` with retries, behind the fence; after the first Error, raise it again."""
+
+        def fenced(again: bool) -> Answer:
+            if again:
+                self.engine.dispose()
+            self.fence(again)
+            return call(again)
+
+        if self._ended:
+            raise self._ended
+        try:
+            return patiently(fenced, Wait(self.url, self.interrupted))
+        except Error as end:
+            self._ended = end
+            raise

@@ -1,0 +1,185 @@
+"""The sampler `rungwise`: Bayesian optimization on the values at one rung of successive halving."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from scipy.special import ndtr
+from threadpoolctl import ThreadpoolController
+
+from platform.samplers.gaussian_process import Array, GaussianProcess
+from platform.spaces.constraints import is_over
+from platform.spaces.points import Axes, Point, Suggest
+from platform.trial_record import TrialRecord
+
+MIN_RESULTS = 10  # trials that must have reached a rung before the sampler learns from it
+RANDOM_SHARE = 0.2  # of the trials, so that every part of the space is explored eventually
+MOST_RESULTS = 100  # to learn from: the best and the latest; the fit takes time cubic in their number
+NUM_ANYWHERE = 500  # random candidates
+NUM_NEAR = 30  # candidates near each of the best trials, for each spread
+NUM_BEST = 5
+SPREADS = (0.05, 0.15)  # standard deviations, as fractions of a parameter's range
+SMALLEST_SD = 1e-6  # of the results; useless trials are placed one standard deviation below the worst result
+MOST_REPEATS = 100  # known points sampled in a row before one is tried again: the space is nearly exhausted
+
+BLAS = ThreadpoolController()  # limits the threads of the libraries imported above
+
+Result = tuple[FrozenTrial, float]  # a trial and its value at a rung; higher is better
+
+
+class RungwiseSampler(BaseSampler):
+    """An Optuna sampler that maximizes expected improvement, with a Gaussian process fitted to one rung at a time.
+
+    - It compares values of the same epoch: the highest rung that at least `MIN_RESULTS` trials have reached.
+    - Trials that diverged or exceeded a limit rank below every other trial.
+    - Running trials are imputed with their posterior mean (kriging believer), so that parallel suggestions differ.
+    - Until enough trials have reached a rung, and for `RANDOM_SHARE` of all trials, it samples at random.
+    - It does not suggest a point twice unless the space is nearly exhausted.
+
+    Expected improvement is equation 15 of Jones et al. 1998; the kriging believer is from Ginsbourger et al. 2010.
+
+    Args:
+        suggest: a function that asks a trial for the parameters of the space.
+        rungs: in epochs, ascending; the last one is the end of a training.
+    """
+
+    def __init__(self, suggest: Suggest, rungs: Sequence[int], *, seed: int) -> None:
+        self._suggest, self._rungs = suggest, tuple(rungs)
+        self._rng = np.random.default_rng(seed)
+        self._independent = RandomSampler(seed=seed)
+        self._point: Point | None = None
+
+    def reseed_rng(self) -> None:
+        self._rng = np.random.default_rng()
+        self._independent.reseed_rng()
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        self._point = None if "fixed_params" in trial.system_attrs else self._next(study, trial)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return dict(self._point.distributions) if self._point else {}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return dict(self._point.params) if self._point else {}
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._independent.sample_independent(study, trial, param_name, param_distribution)
+
+    def _next(self, study: optuna.Study, asking: FrozenTrial) -> Point:
+        trials = [trial for trial in study.get_trials(deepcopy=False) if trial.number != asking.number]
+        rung = self._highest_rung(trials)
+        learns = self._rng.random() >= RANDOM_SHARE
+        promising = self._promising(study, trials, rung) if rung is not None and learns else []
+        for point in itertools.chain(promising, (self._draw(Point(self._rng)) for _ in range(MOST_REPEATS))):
+            if all(trial.params != point.params for trial in trials):
+                break
+        return point
+
+    def _promising(self, study: optuna.Study, trials: Sequence[FrozenTrial], rung: int) -> list[Point]:
+        """Return candidates sorted by their expected improvement at `rung`, the highest first."""
+        sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
+        values = [(trial, _value_at(trial, rung)) for trial in trials]
+        results = _select_results([(trial, sign * value) for trial, value in values if value is not None])
+        candidates = list(self._candidates(results))
+        # More threads are no faster on small matrices, and would take CPU time from trainings.
+        with BLAS.limit(limits=1):
+            order = np.argsort(-_improvement(results, trials, candidates), kind="stable")
+        return [candidates[index] for index in order]
+
+    def _draw(self, point: Point) -> Point:
+        self._suggest(point)
+        return point
+
+    def _highest_rung(self, trials: Sequence[FrozenTrial]) -> int | None:
+        """Return the highest rung that enough trials have reached, or None; useless trials count for the lowest."""
+        num_useless = sum(map(_is_useless, trials))
+        for rung in reversed(self._rungs):
+            num_results = sum(_value_at(trial, rung) is not None for trial in trials)
+            more = num_useless if rung == self._rungs[0] and num_results else 0
+            if num_results + more >= MIN_RESULTS:
+                return rung
+        return None
+
+    def _candidates(self, results: Sequence[Result]) -> Iterator[Point]:
+        for _ in range(NUM_ANYWHERE):
+            yield self._draw(Point(self._rng))
+        for trial, _ in _best_first(results)[:NUM_BEST]:
+            for spread in SPREADS:
+                for _ in range(NUM_NEAR):
+                    yield self._draw(Point(self._rng, trial.params, spread))
+
+
+def _improvement(results: Sequence[Result], trials: Sequence[FrozenTrial], candidates: Sequence[Point]) -> Array:
+    """Return the expected improvement of each candidate over the best result."""
+    running = [trial.params for trial in trials if trial.state == TrialState.RUNNING]
+    useless = [trial.params for trial in trials if _is_useless(trial)][-MOST_RESULTS:]
+    known = [*[trial.params for trial, _ in results], *useless]
+    axes = Axes(_distributions([*[trial for trial, _ in results], *candidates]))
+    values = _clip_outliers(np.array([value for _, value in results]))
+    values = np.array([*values, *[values.min() - max(values.std(), SMALLEST_SD)] * len(useless)])
+    process = GaussianProcess(axes.rows(known), values, axes.starts)
+    if running:
+        rows = axes.rows(running)
+        believed = [*values, *process.predict(rows)[0]]
+        process = GaussianProcess(
+            axes.rows([*known, *running]), np.array(believed), axes.starts, hyperparameters=process.hyperparameters
+        )
+    means, sds = process.predict(axes.rows([candidate.params for candidate in candidates]))
+    above = (means - values.max()) / sds
+    improvement: Array = sds * (above * ndtr(above) + np.exp(-(above**2) / 2) / math.sqrt(2 * math.pi))
+    return improvement
+
+
+def _distributions(points: Iterable[FrozenTrial | Point]) -> dict[str, BaseDistribution]:
+    return {name: distribution for point in points for name, distribution in point.distributions.items()}
+
+
+def _clip_outliers(values: Array) -> Array:
+    """Subtract the median of the values and raise outliers to a floor of twice the 10 % quantile.
+
+    Very low values would distort the fit among the good ones.
+    """
+    centered = values - np.median(values)
+    return np.maximum(centered, 2 * min(np.quantile(centered, 0.1), 0.0))
+
+
+def _select_results(results: list[Result]) -> list[Result]:
+    """Return at most `MOST_RESULTS` results in their order: half are the best, half the latest of the rest."""
+    if len(results) <= MOST_RESULTS:
+        return results
+    half = MOST_RESULTS // 2
+    best = {trial.number for trial, _ in _best_first(results)[:half]}
+    latest = [trial.number for trial, _ in results if trial.number not in best][-half:]
+    return [result for result in results if result[0].number in best.union(latest)]
+
+
+def _best_first(results: Sequence[Result]) -> list[Result]:
+    return sorted(results, key=lambda result: -result[1])
+
+
+def _value_at(trial: FrozenTrial, rung: int) -> float | None:
+    """Return the value of `trial` at epoch `rung`, its final value if it finished earlier, or None."""
+    if is_over(trial):
+        return None
+    value = trial.intermediate_values.get(rung)
+    if value is None and trial.state == TrialState.COMPLETE:
+        return trial.value
+    return value
+
+
+def _is_useless(trial: FrozenTrial) -> bool:
+    """Return whether `trial` exceeded a limit or ended early for another reason than the pruner's decision."""
+    return is_over(trial) or (trial.state == TrialState.PRUNED and TrialRecord(trial).pruned_at is None)

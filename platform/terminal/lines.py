@@ -1,0 +1,209 @@
+"""The output of a search on standard error: one line per report with the best so far, and a table at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.table import Table
+
+from platform.objectives import COSTS, last_epoch, written
+from platform.plan import Plan
+from platform.study import best_trial, chosen_trial, front
+from platform.terminal.leader import Leader
+from platform.trial_record import TrialRecord
+from shards_tools.command import say
+from trainables.metric_names import COLUMNS
+from trainables.recipes.recipe import Recipe
+
+LABEL_WIDTH = 26  # characters; most trials' labels fit
+PART_LABEL_WIDTH = 34  # for labels with a fold or a seed
+
+
+class Screen(Protocol):
+    """Shows the progress of trials; it is a context manager, and is used inside its context."""
+
+    def __enter__(self) -> Screen: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def start(self, trial: optuna.Trial, attempt: int, step: int, last_step: int) -> None:
+        """Show the start of an attempt, which resumes after epoch `step`; 0: it starts with the first epoch."""
+
+    def report(self, trial: optuna.Trial, step: int, last_step: int, values: Mapping[str, float], stops: bool) -> None:
+        """Show one epoch of a trial."""
+
+    def died(self, trial: optuna.Trial, count: int) -> None:
+        """Show that an attempt's process died."""
+
+    def end(self, trial: optuna.Trial, state: TrialState, reason: str) -> None:
+        """Show the end of a trial."""
+
+
+class Lines:
+    """Prints a line for each epoch, each process that died, and each end that no report shows."""
+
+    def __init__(self, objectives: Sequence[str], width: int = LABEL_WIDTH) -> None:
+        """Create the lines of trials with these objectives; labels are padded to `width` characters."""
+        self._objectives, self._width = objectives, width
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing."""
+
+    def start(self, trial: optuna.Trial, attempt: int, step: int, last_step: int) -> None:
+        """Print nothing: the first epoch will have a line."""
+
+    def report(self, trial: optuna.Trial, step: int, last_step: int, values: Mapping[str, float], stops: bool) -> None:
+        """Print a line for one epoch of a trial."""
+        first, *others = self._objectives
+        more = "".join(f"{name} {written(name, values[name])}  " for name in others)
+        say(
+            f"{self._head(trial)} epoch {step:>3}/{last_step}  {first} {100 * values[first]:5.2f} %  {more}"
+            f"loss {values['loss']:.3f}  {values['images_per_second']:.0f} images/s"
+            f"{self._standing(trial, values[first], stops)}{'  pruned' if stops else ''}"
+        )
+
+    def died(self, trial: optuna.Trial, count: int) -> None:
+        """Print a line for an attempt whose process died."""
+        say(f"{self._head(trial)} its process died; attempt {count + 1} resumes from the last checkpoint")
+
+    def end(self, trial: optuna.Trial, state: TrialState, reason: str) -> None:
+        """Print a line for a trial that failed, or that was pruned for another reason than its values."""
+        if state == TrialState.FAIL or (state == TrialState.PRUNED and TrialRecord(trial).pruned_at is None):
+            say(f"{self._head(trial)} {'failed' if state == TrialState.FAIL else 'ended'}: {reason}")
+
+    def _head(self, trial: optuna.Trial) -> str:
+        return f"{label(trial):<{self._width}}"
+
+    def _standing(self, trial: optuna.Trial, value: float, stops: bool) -> str:
+        """Return how the value of `trial` compares with others; empty if they do not compete."""
+        return ""
+
+
+class Display(Lines):
+    """Prints the progress of one study, and the best value so far."""
+
+    def __init__(self, study: optuna.Study, plan: Plan) -> None:
+        super().__init__(plan.objectives)
+        self._has_limits = bool(plan.at_most)
+        self._leader: Leader[optuna.Trial | FrozenTrial] = Leader()
+        if best := best_trial(study):
+            self._leader.report(best, best.values[0])
+            self._leader.end(best, is_complete=True)
+
+    def end(self, trial: optuna.Trial, state: TrialState, reason: str) -> None:
+        """Print a line as `Lines` does; a trial that is not complete cannot be the best any more."""
+        self._leader.end(trial, is_complete=state == TrialState.COMPLETE)
+        super().end(trial, state, reason)
+
+    def _standing(self, trial: optuna.Trial, value: float, stops: bool) -> str:
+        """Return the best value so far, which may be this one."""
+        if stops or TrialRecord(trial).over_limit:
+            self._leader.end(trial, is_complete=False)
+        else:
+            self._leader.report(trial, value)
+        if best := self._leader.best:
+            return f"  best {100 * best[0]:.2f} % (trial {best[1].number})"
+        return "  none within limits yet" if self._has_limits else ""
+
+
+def label(trial: optuna.Trial | FrozenTrial) -> str:
+    """Return the name of a trial in messages; a training has a stored label with its fold or seed."""
+    record = TrialRecord(trial)
+    if record.label:
+        return record.label
+    origin = record.baseline or record.warm_start
+    return f"trial {trial.number} ({origin})" if origin else f"trial {trial.number}"
+
+
+def print_header(plan: Plan, num_finished: int, num_running: int) -> None:
+    """Print the study, its objectives and limits, the data and the number of trials left."""
+    manifest = plan.manifest
+    limits = [f"{name} {written(name, most)}" for name, most in plan.at_most.items()]
+    say(
+        f"Study {plan.study}: space {plan.space.name} at {plan.scale} scale, {plan.longest_epochs} epochs, "
+        f"{' against '.join(plan.objectives)} on the validation split."
+    )
+    if len(plan.objectives) > 1:
+        say("With several objectives no trial is pruned for its values.")
+    if limits:
+        say(
+            f"At most {', '.join(limits)}: trials over a limit end early. Baselines over a limit run to their end, but"
+            " are never the best."
+        )
+    say(
+        f"Data {plan.data}: {manifest.num_images} images, {len(manifest.works)} works, {len(manifest.roles)} roles; "
+        f"chance {100 * plan.chance[plan.objective]:.2f} %."
+    )
+    say_smaller_batches(
+        plan, [plan.space.recipe(optuna.trial.FixedTrial(row), plan.epochs) for row in plan.space.baselines.values()]
+    )
+    state = f"{num_finished} of {plan.trials} trials are done"
+    if num_running:
+        state += f", {num_running} left running by an earlier start resume"
+    why = f" ({plan.why_concurrency})" if plan.why_concurrency else ""
+    ranks = f", {plan.ranks_per_trial} ranks each" if plan.ranks_per_trial > 1 else ""
+    say(f"{state}; {plan.concurrency} at a time{ranks}{why}.")
+
+
+def say_smaller_batches(plan: Plan, recipes: Sequence[Recipe]) -> None:
+    """Print which batches of these recipes have fewer works, because the data have fewer works than a batch."""
+    for asked, given in {(recipe.batch_shape(10**9), recipe.batch_shape(plan.num_train_works)) for recipe in recipes}:
+        if asked != given:
+            say(
+                f"Batches of {asked[0]} works x {asked[1]} images become {given[0]} x {given[1]}: "
+                f"the training split has {given[0]} works."
+            )
+
+
+def print_summary(
+    study: optuna.Study, plan: Plan, more: Sequence[tuple[Table, Sequence[str]]], footer: Sequence[str]
+) -> None:
+    """Print the table of the study: the best trial, or the Pareto front, then the baselines and chance.
+
+    Args:
+        study: the search.
+        plan: its plan.
+        more: further tables, each with the lines under it.
+        footer: the lines at the end.
+    """
+    table = Table(title=f"Study {plan.study}", title_justify="left")
+    keys = [key for key in COLUMNS if key in plan.chance]
+    keys += [name for name in (*plan.objectives, *plan.at_most) if name not in keys]
+    for column in ("", "trial", *(COLUMNS.get(key, key) for key in keys), "epochs"):
+        table.add_column(column, justify="left" if column == "" else "right")
+    if len(plan.objectives) > 1:
+        for trial in front(study):
+            table.add_row(*_row("front", trial, keys), style="bold")
+    elif best := chosen_trial(study):
+        table.add_row(*_row("best found", best, keys), style="bold")
+    baselines = [trial for trial in study.get_trials(deepcopy=False) if TrialRecord(trial).baseline]
+    for trial in sorted(baselines, key=lambda trial: (TrialRecord(trial).is_paper_row, trial.number)):
+        if last_epoch(trial):
+            over = " (over)" if TrialRecord(trial).over_limit else ""
+            table.add_row(*_row(f"{TrialRecord(trial).baseline}{over}", trial, keys))
+    table.add_row("chance", "", *(cell(key, plan.chance[key]) if key in plan.chance else "" for key in keys), "")
+    console = Console(stderr=True, width=None if Console(stderr=True).is_terminal else 100)
+    console.print(table)
+    for further, lines in more:
+        console.print(further)
+        for line in lines:
+            say(line)
+    for line in footer:
+        say(line)
+
+
+def _row(name: str, trial: FrozenTrial, keys: Sequence[str]) -> list[str]:
+    metrics = TrialRecord(trial).metrics
+    return [name, str(trial.number), *(cell(key, metrics[key]) for key in keys), str(last_epoch(trial))]
+
+
+def cell(key: str, value: float) -> str:
+    """Return a value for a table cell: a metric in percent without the sign, a cost with its unit."""
+    return written(key, value) if key in COSTS else f"{100 * value:.2f}"

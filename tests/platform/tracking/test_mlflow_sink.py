@@ -1,0 +1,127 @@
+"""MLflow gets the journal: once, whole, late where it was away, and again where the store is another one."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from platform.tracking import mlflow_sink as tracker_module
+from platform.tracking.journal import Journal
+from platform.tracking.mlflow_sink import Tracker
+from tests.platform.driver import mlflow_runs
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "study" / "journal.jsonl") as journal:
+        journal.append("trial", trial=0, name="row", params={"lr": 0.1}, tags={"baseline": "row"}, time=100.0)
+        for step in (1, 2):
+            journal.append("metrics", trial=0, step=step, time=100.0 + step, values={"mAP": 0.1 * step, "loss": 2.0})
+        journal.append("end", trial=0, state="COMPLETE", reason="", time=103.0)
+        yield journal
+
+
+def send(journal: Journal, uri: str, timeout_s: float = 60.0) -> Tracker:
+    tracker = Tracker(
+        journal, uri=uri, artifacts=journal.path.parent / "artifacts", study="s", params={"space": "t"}, tags={}
+    )
+    tracker.start()
+    tracker.close(timeout_s)
+    return tracker
+
+
+def points(database: Path, run: Any) -> list[tuple[int, float, int]]:
+    history = MlflowClient(f"sqlite:///{database}").get_metric_history(run.info.run_id, "mAP")
+    return [(point.step, point.value, point.timestamp) for point in history]
+
+
+def test_a_trial_becomes_a_child_run_with_its_own_times(journal: Journal, tmp_path: Path) -> None:
+    tracker = send(journal, f"sqlite:///{tmp_path}/mlflow.db")
+    assert tracker.unsent == 0
+    child, parent = sorted(mlflow_runs(tmp_path / "mlflow.db"), key=lambda run: "trial" not in run.data.tags)
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert (child.data.tags["state"], child.info.status, child.data.params["lr"]) == ("COMPLETE", "FINISHED", "0.1")
+    assert (child.info.start_time, child.info.end_time) == (100_000, 103_000)
+    assert points(tmp_path / "mlflow.db", child) == [(1, 0.1, 101_000), (2, 0.2, 102_000)]
+    assert tracker.run_id(0) == child.info.run_id
+
+
+def test_what_came_together_is_told_in_one_call(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: Counter[str] = Counter()
+
+    def counted(name: str) -> Callable[..., Any]:
+        own = getattr(MlflowClient, name)
+
+        def call(*given: Any, **named: Any) -> Any:
+            called[name] += 1
+            return own(*given, **named)
+
+        return call
+
+    for name in ("create_run", "log_batch", "log_metric", "set_tag", "update_run", "set_terminated"):
+        monkeypatch.setattr(MlflowClient, name, counted(name))
+    send(journal, f"sqlite:///{tmp_path}/mlflow.db")
+    assert called == {"create_run": 2, "log_batch": 2, "set_terminated": 1}  # the parent's, and all of the trial
+
+
+def test_what_was_sent_is_not_sent_again_and_sending_it_again_changes_nothing(journal: Journal, tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    send(journal, uri)
+    journal.path.with_suffix(".sent.json").unlink()  # as after a kill between the store and this file
+    tracker = send(journal, uri)
+    runs = mlflow_runs(tmp_path / "mlflow.db")
+    assert len(runs) == 2
+    child = next(run for run in runs if run.info.run_id == tracker.run_id(0))
+    assert len(points(tmp_path / "mlflow.db", child)) == 2
+
+
+def test_another_store_gets_the_whole_study(journal: Journal, tmp_path: Path) -> None:
+    send(journal, f"sqlite:///{tmp_path}/first.db")
+    send(journal, f"sqlite:///{tmp_path}/second.db")
+    for name in ("first.db", "second.db"):
+        assert sorted(run.data.tags.get("state", "parent") for run in mlflow_runs(tmp_path / name)) == [
+            "COMPLETE",
+            "parent",
+        ]
+
+
+def test_a_trial_that_was_begun_again_before_its_store_heard_of_it_is_told(journal: Journal, tmp_path: Path) -> None:
+    for number in range(2):
+        journal.append("trial", trial=1, name="two", params={"lr": 0.2}, tags={}, time=104.0 + number)
+    journal.append("end", trial=1, state="PRUNED", reason="", time=107.0)
+    assert send(journal, f"sqlite:///{tmp_path}/mlflow.db").unsent == 0
+    (run,) = (run for run in mlflow_runs(tmp_path / "mlflow.db") if run.data.tags.get("trial") == "1")
+    assert (run.data.params, run.data.tags["state"]) == ({"lr": "0.2"}, "PRUNED")
+
+
+def test_a_store_that_stumbles_while_a_search_ends_is_asked_often(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one behind which a database was restarted: each of its lost connections costs a call."""
+    lost = iter(range(8))
+    connect = Tracker._connect
+
+    def stumble(tracker: Tracker) -> MlflowClient:
+        client = connect(tracker)
+        if next(lost, None) is not None:
+            raise ConnectionError("lost")
+        return client
+
+    monkeypatch.setattr(Tracker, "_connect", stumble)
+    monkeypatch.setattr(tracker_module, "LONGEST_PAUSE_AT_THE_END_S", 0.1)
+    assert send(journal, f"sqlite:///{tmp_path}/mlflow.db", timeout_s=15.0).unsent == 0
+
+
+def test_a_store_that_is_away_gets_everything_later(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    away = send(journal, "http://127.0.0.1:9", timeout_s=3.0)
+    assert away.unsent == journal.size()
+    assert away.run_id(0) is None
+    assert send(journal, f"sqlite:///{tmp_path}/mlflow.db").unsent == 0

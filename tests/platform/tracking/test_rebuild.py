@@ -1,0 +1,53 @@
+"""What a new journal says of a study that another machine has begun."""
+
+from pathlib import Path
+
+import optuna
+from optuna.trial import TrialState
+
+from platform.fixed_trials import leave_out
+from platform.plan import Plan
+from platform.terminal.lines import Display
+from platform.tracking.journal import Journal
+from platform.tracking.rebuild import retell
+from platform.trials import Trials
+
+
+def test_a_new_journal_is_told_of_every_trial_but_what_waits(
+    study: optuna.Study, plan: Plan, journal: Journal, tmp_path: Path
+) -> None:
+    trials = Trials(study, plan, journal, Display(study, plan))
+    for name, num_epochs in (("complete", 4), ("runs", 2)):
+        assert trials.start(name) is not None
+        for step in range(1, num_epochs + 1):
+            values = {"mAP": 0.1 * step, "loss": 1.0, "seconds": 2.0, "images_per_second": 9.0}
+            trials.report(name, {"epoch": step, "time": 100.0 + step, **values})
+        if num_epochs == 4:
+            trials.finish(name, died=False)
+    study.enqueue_trial({"lr": 1e-3, "erase_probability": 0.0})
+    with Journal(tmp_path / "new.jsonl") as new:
+        retell(study, plan, new)
+        told, _ = new.read()
+        retell(study, plan, new)
+        assert new.read()[0] == told
+    before, _ = journal.read()
+    last = {event["trial"]: event for event in before if event["kind"] == "metrics"}
+    expected = []
+    for number, state in ((0, TrialState.COMPLETE), (1, TrialState.RUNNING)):
+        expected.append(next(event for event in before if event["kind"] == "trial" and event["trial"] == number))
+        expected.append(last[number])
+        if state == TrialState.COMPLETE:
+            expected.append(next(event for event in before if event["kind"] == "end"))
+    assert [without_time(event) for event in told] == [without_time(event) for event in expected]
+    assert all(event["time"] > 1e9 for event in told)
+
+
+def test_a_training_that_was_left_out_is_not_told(study: optuna.Study, plan: Plan, journal: Journal) -> None:
+    study.enqueue_trial({"lr": 1e-3, "erase_probability": 0.0})
+    leave_out(study, study.get_trials(states=(TrialState.WAITING,)))
+    retell(study, plan, journal)
+    assert journal.read()[0] == []
+
+
+def without_time(event: dict[str, object]) -> dict[str, object]:
+    return {key: value for key, value in event.items() if key != "time"}

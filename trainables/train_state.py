@@ -1,0 +1,158 @@
+"""The resources and state of a training, and their initialization."""
+
+import dataclasses
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from timm.utils import ModelEmaV3
+from torch import nn
+
+from shards_tools.images import Images, NativeImages
+from shards_tools.manifest import Manifest
+from trainables.batches import TrainingSet
+from trainables.distributed import ALONE, DistributedContext
+from trainables.evaluation import Evaluation
+from trainables.losses.criterion import Criterion
+from trainables.models import build_model
+from trainables.models.model import Model
+from trainables.optimizer import build_optimizer
+from trainables.progress import Progress
+from trainables.reading import Inputs, MiddleOf, agreed_reading, evaluation_inputs, training_images
+from trainables.recipes.animesion import AnimesionRecipe
+from trainables.recipes.recipe import Recipe
+from trainables.step import Step
+from trainables.text import make_vocabulary, read_words
+from trainables.transfer import load_teacher, start_from_checkpoint
+
+
+@dataclass(kw_only=True)
+class TrainState:
+    """The resources and state of one training."""
+
+    recipe: Recipe
+    manifest: Manifest
+    fold: int
+    seed: int
+    device: torch.device
+    ranks: DistributedContext
+    data: TrainingSet
+    reading: str  # how images are read; see shards_tools/images.py
+    evaluation: Evaluation  # on val
+    inputs: Inputs  # evaluation inputs of every image of the manifest
+    works: np.ndarray  # ids of the trained works, ascending; the labels of `data` index it
+    vocabulary: tuple[str, ...]  # of tags; empty if the recipe reads none
+    model: Model
+    criterion: Criterion
+    optimizer: torch.optim.Optimizer
+    step: Step
+    averaged: ModelEmaV3 | None  # running mean of the weights, if the recipe sets one
+    progress: Progress = field(default_factory=Progress)  # of the current epoch
+    keep: Callable[[Progress], None] = lambda progress: None  # called after every batch
+
+    @property
+    def evaluated_model(self) -> Model:
+        """The model whose weights are evaluated and saved."""
+        if self.averaged is None:
+            return self.model
+        assert isinstance(self.averaged.module, Model)
+        return self.averaged.module
+
+
+def prepare(
+    recipe: Recipe,
+    manifest: Manifest,
+    *,
+    fold: int,
+    seed: int,
+    device: str | None = None,
+    fresh: bool = True,
+    reading: str = "auto",
+    ranks: DistributedContext = ALONE,
+) -> TrainState:
+    """Return a training before its first epoch; without `fresh`, a checkpoint will replace the pretrained weights."""
+    split = manifest.split(fold)
+    works, labels = np.unique(manifest.work[split.train], return_inverse=True)
+    recipe.batch_shape(len(works))  # rejects data too small for a batch before anything is decoded
+    evaluation = Evaluation(manifest, "val", fold)
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    torch.backends.cudnn.benchmark = True  # batches have one shape: benchmark convolutions once
+    vocabulary = _vocabulary(recipe, manifest, split.train)
+    seed_everything(seed, 0)
+    names = [manifest.works[work] for work in works]
+    model = _first_model(recipe, names, len(vocabulary), fresh=fresh).to(where)
+    if recipe.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    if ranks.world > 1 and where.type == "cuda":  # batch norms see the whole batch
+        model.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)  # type: ignore[no-untyped-call]
+    width, num_branches = int(model.backbone.width), int(model.backbone.num_branches)  # type: ignore[arg-type]
+    criterion = Criterion(recipe, len(works), width, num_branches).to(where)
+    optimizer = build_optimizer(model, recipe, criterion)
+    teacher = load_teacher(recipe, names, where)
+    step = Step(recipe, model, criterion, optimizer, ranks, teacher)
+    threads = torch.get_num_threads()
+    reading = agreed_reading(recipe, manifest, reading, ranks, where)
+    inputs = evaluation_inputs(recipe, manifest, vocabulary, reading, threads=threads)
+    same = not recipe.trained_on_other_pixels and not isinstance(inputs.images, MiddleOf)
+    trained = inputs.images if same else training_images(recipe, manifest, reading, threads=threads)
+    assert isinstance(trained, Images | NativeImages)
+    words = _trained_words(recipe, manifest, vocabulary)
+    roles = manifest.role[split.train]
+    return TrainState(
+        recipe=recipe,
+        manifest=manifest,
+        fold=fold,
+        seed=seed,
+        device=where,
+        ranks=ranks,
+        reading=trained.reading,
+        data=TrainingSet(trained, split.train, labels.astype(np.int64), roles, words, len(vocabulary)),
+        evaluation=evaluation,
+        inputs=inputs,
+        works=works,
+        vocabulary=vocabulary,
+        model=model,
+        criterion=criterion,
+        optimizer=optimizer,
+        step=step,
+        averaged=None if recipe.ema_decay is None else ModelEmaV3(model, decay=recipe.ema_decay),
+    )
+
+
+def _first_model(recipe: Recipe, works: list[str], num_words: int, *, fresh: bool) -> Model:
+    """Return a model with the recipe's initial weights."""
+    bare = dataclasses.replace(recipe, pretrained=False, weights_file=None)
+    if not fresh:
+        return build_model(bare, len(works), num_words)
+    if recipe.weights_file is None or not Path(recipe.weights_file).is_dir():
+        return build_model(recipe, len(works), num_words)
+    model = build_model(bare, len(works), num_words)
+    start_from_checkpoint(model, Path(recipe.weights_file), works)
+    return model
+
+
+def _vocabulary(recipe: Recipe, manifest: Manifest, trained: np.ndarray) -> tuple[str, ...]:
+    if not isinstance(recipe, AnimesionRecipe) or not recipe.text_tokens:
+        return ()
+    return make_vocabulary(recipe, manifest, trained)
+
+
+def _trained_words(recipe: Recipe, manifest: Manifest, vocabulary: tuple[str, ...]) -> np.ndarray | None:
+    if not isinstance(recipe, AnimesionRecipe) or not vocabulary:
+        return None
+    return read_words(recipe, manifest, vocabulary)
+
+
+def seed_everything(seed: int, epoch: int, rank: int = 0) -> None:
+    """Seed torch, numpy and random from (seed, epoch): timm's erasing and drop path use them.
+
+    Every other rank gets random numbers of its own, because it has other images.
+    """
+    entropy = (seed, epoch) if rank == 0 else (seed, epoch, rank)
+    state = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+    torch.manual_seed(state)
+    np.random.seed(state)
+    random.seed(state)
