@@ -1,6 +1,7 @@
 """A small drawn data set for the tests that train, and a cache that belongs to the tests."""
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,10 @@ import pytest
 from PIL import Image
 
 from shards_tools.build import build
+from shards_tools.errors import Error
 from shards_tools.sources.lsasrd import scan
+
+LONGEST_ERROR = 400  # characters
 
 # A shell's background job ignores Ctrl-C, and hands that down to the commands that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -26,6 +30,19 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         del os.environ["SAKUGA_CACHE"]
     else:
         os.environ["SAKUGA_CACHE"] = before
+
+
+@pytest.fixture(autouse=True)
+def _short_errors(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Every error that a test meets in its own process is short enough to read; folders of files do not count."""
+    plain = Error.__init__
+
+    def init(self: Error, *arguments: object) -> None:
+        plain(self, *arguments)
+        text = re.sub(rf"{re.escape(str(tmp_path_factory.getbasetemp()))}[^\s:]*/", "", str(self))
+        assert len(text) <= LONGEST_ERROR, text
+
+    monkeypatch.setattr(Error, "__init__", init)
 
 
 @pytest.fixture(scope="session")

@@ -117,7 +117,7 @@ def why_missing(path: str, folder: Path) -> str:
         return f"names {path!r}, which is outside {folder}"
     if not path.lower().endswith(SUFFIXES):
         return f"names {path!r}, which is not an image: its suffix must be {ONE_OF_SUFFIXES}"
-    return f"names {path!r}, but {folder / path} is missing or not a regular file"
+    return f"names {path!r}, which is missing from {folder} or not a regular file"
 
 
 def note_unnamed(unnamed: Collection[str], folder: Path, tree: Path, reason: str) -> list[str]:

@@ -196,8 +196,8 @@ NAME = "personai_icartoonface_rectrain_00003"
     ("row", "complaint"),
     [
         (f"{NAME}/{NAME}_0000000.jpg\t1\t2\t3\t4", f"repeats '{NAME}/{NAME}_0000000.jpg'"),
-        (f"{NAME}/{NAME}_0000009.jpg\t1\t2\t3\t4", "_0000009.jpg is missing or not a regular file"),
-        (f"{NAME}/../{NAME}/x.png\t1\t2\t3\t4", "x.png is missing or not a regular file"),
+        (f"{NAME}/{NAME}_0000009.jpg\t1\t2\t3\t4", "_0000009.jpg', which is missing from"),
+        (f"{NAME}/../{NAME}/x.png\t1\t2\t3\t4", "x.png', which is missing from"),
         ("../etc/passwd\t1\t2\t3\t4", "is not an image: its suffix must be"),
         (f"{NAME}/x.jpg\t1\t2\t3", "is not a path and the four numbers of a box"),
         (f"{NAME}/x.jpg\t1\t2\t3\tnan", "is not a path and the four numbers of a box"),
@@ -216,7 +216,7 @@ def test_a_bad_row_of_train_is_named_with_file_and_line(tree, row, complaint):
     ("row", "complaint"),
     [
         (f"{test_file(0)}\t0\t0\t9\t9\t1", "Remove one of the two lines"),
-        (f"{test_file(9)}\t0\t0\t9\t9\t1", "is missing or not a regular file"),
+        (f"{test_file(9)}\t0\t0\t9\t9\t1", "which is missing from"),
         (f"{test_file(9)}\t0\t0\t9\t9", "is not a path and the four numbers of a box"),
         (f"{test_file(0)}\t{test_file(3)}", "pairs images of two identities, test_0 and test_1"),
         (f"{test_file(0)}\t{test_file(5)}", f"pairs '{test_file(5)}', which has no label in any line"),
@@ -273,7 +273,7 @@ def test_lists_of_paddle_are_read_as_they_are(lists):
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [
-        ("test/f.jpg\t2", "query.txt:3 names 'test/f.jpg', but"),
+        ("test/f.jpg\t2", "query.txt:3 names 'test/f.jpg', which is missing"),
         ("test/a.jpg 2", "query.txt:3 has 1 cells instead of 2"),
         ("train/2/0.jpg\t2", "query.txt:3 repeats 'train/2/0.jpg' of"),
         ("../x.jpg\t2", "query.txt:3 names '../x.jpg', which is outside"),
