@@ -87,10 +87,12 @@ def read_info(folder: Path, *, any_code: bool = False) -> CheckpointInfo:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as failure:
         raise Error(f"{path} is not valid JSON ({failure}). Use another checkpoint.") from failure
-    missing = {each.name for each in dataclasses.fields(CheckpointInfo)} - set(values) - {"plugins"}
-    if values.get("format") != FORMAT or missing:
-        found = values.get("format")
+    found = values.get("format")
+    if found != FORMAT:
         raise Error(f"{path} has format {found!r}, not {FORMAT}. Use the version that wrote it, or another checkpoint.")
+    missing = {each.name for each in dataclasses.fields(CheckpointInfo)} - set(values) - {"plugins"}
+    if missing:
+        raise Error(f"{path} lacks {min(missing)!r}. Use another checkpoint.")
     values.pop("format")
     metrics = {name: math.nan if value is None else value for name, value in values["metrics"].items()}
     plugins = values.get("plugins", {})

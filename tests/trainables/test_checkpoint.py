@@ -94,6 +94,15 @@ def test_a_folder_without_a_checkpoint_and_one_of_another_format_are_refused(che
         load_model(checkpoint)
 
 
+def test_a_field_that_is_missing_is_named(checkpoint):
+    path = checkpoint / "checkpoint.json"
+    values = json.loads(path.read_text())
+    del values["works"]
+    path.write_text(json.dumps(values))
+    with pytest.raises(Error, match=r"checkpoint\.json lacks 'works'"):
+        read_info(checkpoint)
+
+
 def test_a_training_state_with_the_names_of_an_earlier_version_is_restored(small_recipe, manifest, tmp_path):
     recipe = small_recipe(epochs=1, center_weight=0.1)
     train(recipe, manifest, report=lambda metrics, save: save(tmp_path), fold=2, seed=5)
