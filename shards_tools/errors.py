@@ -1,9 +1,12 @@
 """The exception for a user's mistake: a command prints it in one line and exits with code 2."""
 
 import difflib
+import pickle  # noqa: TID251  # only for its exception
+import textwrap
 from collections.abc import Iterable
 
 MAX_LISTED = 10  # names in one message
+MAX_REASON = 160  # characters of another library's message
 
 
 class Error(Exception):
@@ -21,6 +24,13 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> Error:
     hint = f" Did you mean {close!r}?" if close else ""
     listed = ", ".join(names[:MAX_LISTED]) + (f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else "")
     return Error(f"{name!r} is not a known {kind}.{hint} Known: {listed}.")
+
+
+def reason_of(failure: Exception) -> str:
+    """Return why another library failed, in one short line to quote in an Error."""
+    if isinstance(failure, pickle.UnpicklingError):  # torch suggests loading the file unsafely
+        return "the file is damaged, or has objects that could run code"
+    return textwrap.shorten(" ".join(f"{type(failure).__name__}: {failure}".split()), MAX_REASON)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from shards_tools.errors import Error
+from shards_tools.errors import Error, reason_of
 from shards_tools.plugins import accepts_changed_code, changed_plugins, plugin_hashes
 from shards_tools.registry import Registry
 from trainables.losses.registry import ID_LOSSES, METRIC_LOSSES
@@ -86,7 +86,7 @@ def read_info(folder: Path, *, any_code: bool = False) -> CheckpointInfo:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as failure:
-        raise Error(f"{path} is not valid JSON ({failure}). Use another checkpoint.") from failure
+        raise Error(f"{path} is not valid JSON ({reason_of(failure)}). Use another checkpoint.") from failure
     found = values.get("format")
     if found != FORMAT:
         raise Error(f"{path} has format {found!r}, not {FORMAT}. Use the version that wrote it, or another checkpoint.")
@@ -178,7 +178,7 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except (OSError, safetensors.SafetensorError) as failure:
-        raise Error(f"{file} could not be read ({failure}). Use another checkpoint.") from failure
+        raise Error(f"{file} could not be read ({reason_of(failure)}). Use another checkpoint.") from failure
 
 
 def as_json(info: CheckpointInfo) -> str:

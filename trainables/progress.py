@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from shards_tools.errors import Error
+from shards_tools.errors import Error, reason_of
 
 PROGRESS_NAME = "epoch.pt"  # only tensors, numbers and strings, read with weights_only=True
 
@@ -77,4 +77,4 @@ def load_progress(folder: Path) -> Progress | None:
     try:
         return Progress(**torch.load(path, map_location="cpu", weights_only=True))
     except Exception as failure:  # a damaged file raises nearly anything
-        raise Error(f"{path} is damaged ({failure}). Use another checkpoint.") from failure
+        raise Error(f"{path} is damaged ({reason_of(failure)}). Use another checkpoint.") from failure

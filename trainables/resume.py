@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from shards_tools.errors import Error
+from shards_tools.errors import Error, reason_of
 from shards_tools.plugins import plugin_hashes
 from trainables.checkpoint import (
     INFO_NAME,
@@ -62,7 +62,7 @@ def load_training(training: TrainState, folder: Path) -> None:
         training.optimizer.load_state_dict(state["optimizer"])
         training.criterion.load_state_dict(_with_current_names(state["losses"]))
     except Exception as failure:  # a damaged file raises nearly anything
-        raise Error(f"{path} holds no training state ({failure}). Use another checkpoint.") from failure
+        raise Error(f"{path} holds no training state ({reason_of(failure)}). Use another checkpoint.") from failure
 
 
 def _with_current_names(state: dict[str, Any]) -> dict[str, Any]:

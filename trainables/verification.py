@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from shards_tools.errors import Error
+from shards_tools.errors import Error, reason_of
 from shards_tools.folders import write_durably
 from shards_tools.manifest import Manifest
 from trainables.checkpoint import EVALUATED, CheckpointInfo, load_model
@@ -124,7 +124,7 @@ def read_verification(checkpoint: Path) -> Verification | None:
         return Verification(**{**values, "points": tuple(Point(**point) for point in values["points"])})
     except (ValueError, KeyError, TypeError, AttributeError) as failure:
         raise Error(
-            f"{file} is damaged ({failure}). Delete it, and measure again with --calibrate SHARDS."
+            f"{file} is damaged ({reason_of(failure)}). Delete it, and measure again with --calibrate SHARDS."
         ) from failure
 
 

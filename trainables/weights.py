@@ -2,7 +2,6 @@
 
 import logging
 import sys
-import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import timm
 from timm.models import load_state_dict
 from torch import Tensor, nn
 
-from shards_tools.errors import Error
+from shards_tools.errors import Error, reason_of
 from trainables.recipes.backbones import Backbone
 
 log = logging.getLogger(__name__)
@@ -93,7 +92,7 @@ def readable(name: str, place: str) -> Iterator[None]:
     try:
         yield
     except BROKEN as failure:
-        reason = textwrap.shorten(" ".join(f"{type(failure).__name__}: {failure}".split()), 160)
+        reason = reason_of(failure)
         raise Error(
             f"The weights {name} could not be read from {place} ({reason})."
             " Set weights_file to a local copy, or pretrained=false."

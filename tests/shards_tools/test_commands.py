@@ -1,6 +1,7 @@
 """`python -m shards_tools`: exit codes, one-line errors, JSON as the last line of standard output."""
 
 import json
+import pickle  # noqa: TID251  # only for its exception
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from shards_tools import __main__ as command
 from shards_tools.drawing.tree import draw_tree
-from shards_tools.errors import unknown
+from shards_tools.errors import reason_of, unknown
 
 
 def call(*arguments: object) -> tuple[int, str, str]:
@@ -93,3 +94,10 @@ def test_damaged_shards_end_verify_with_two(plain, damage):
 def test_an_unknown_name_lists_ten_known_ones_at_most():
     assert str(unknown("digit", "x", "0123456789")).endswith("Known: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9.")
     assert str(unknown("digit", "x", "0123456789ab")).endswith("8, 9 and 2 more.")
+
+
+def test_the_reason_of_another_librarys_failure_is_one_short_line():
+    long = reason_of(ValueError("first line\n" + "second " * 100))
+    assert long.startswith("ValueError: first line second")
+    assert len(long) <= 160
+    assert "weights_only" not in reason_of(pickle.UnpicklingError("Re-run torch.load with weights_only=False"))

@@ -5,7 +5,6 @@ B batch, D width.
 
 import difflib
 import logging
-import textwrap
 import warnings
 from collections.abc import Sequence
 from functools import cache
@@ -16,7 +15,7 @@ import torch
 from timm.models import get_pretrained_cfg, is_model
 from torch import nn
 
-from shards_tools.errors import Error
+from shards_tools.errors import Error, reason_of
 from trainables.recipes.backbones import TIMM, TimmModel
 from trainables.weights import readable
 
@@ -125,7 +124,7 @@ def _width(name: str, model: str, image_size: int, shape: TimmModel | None) -> i
             features_BD = network(torch.empty(2, 3, image_size, image_size))
             batch, width = features_BD.shape
     except Exception as failure:  # models refuse sizes in many ways
-        reason = textwrap.shorten(" ".join(f"{type(failure).__name__}: {failure}".split()), 140)
+        reason = reason_of(failure)
         if shape is None:
             raise Error(f"{name} gives no feature ({reason}). Use another model.") from failure
         native = f"image_size={shape.image_size}, the size it was made for"
