@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
+import textwrap
 import uuid
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from platform.resilient_storage import without_password
 from platform.study import check_same_search, open_storage
 from platform.tracking.quiet_mlflow import IMPATIENT, import_quietly
 from platform.trial_record import StudyRecord
-from shards_tools.errors import Error
+from shards_tools.errors import MAX_REASON, Error
 
 REMEDIES = {
     "--runs": "Give a folder that this user may write to.",
@@ -119,4 +121,6 @@ def _try_mlflow(plan: Plan, *, writes: bool) -> None:
 
 def _refused(option: str, asked: Any, cause: str) -> Error:
     cause = (cause.strip().splitlines() or ["no reason given"])[0].rstrip(".")
+    of_system = re.search(r"\[Errno \d+\] [^\"')]+", cause)  # at the end of what urllib3 says
+    cause = of_system[0] if of_system else textwrap.shorten(cause, MAX_REASON)
     return Error(f"{option} {asked} cannot be written: {cause}. {REMEDIES[option]}")

@@ -1,5 +1,6 @@
 """The training loop: train, evaluate and report, epoch by epoch, without knowing who receives the reports."""
 
+import dataclasses
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -164,13 +165,14 @@ def _start(
     if resume is None:
         return _Start(epoch=0, metrics={}, progress=None, reading=reading)
     info = read_info(resume)
-    asked: dict[str, Any] = {"recipe": recipe, "fingerprint": manifest.fingerprint, "fold": fold, "seed": seed}
+    written: dict[str, Any] = {**vars(info), **dataclasses.asdict(info.recipe)}
+    asked = {**dataclasses.asdict(recipe), "fingerprint": manifest.fingerprint, "fold": fold, "seed": seed}
     if reading != "auto" and "stream" in (reading, info.reading):  # only streamed batches differ in content
         asked["reading"] = reading
     for name, value in asked.items():
-        if getattr(info, name) != value:
+        if written.get(name) != value:
             raise Error(
-                f"{resume} was trained with {name} {getattr(info, name)}, not {value}. Use its settings to resume."
+                f"{resume} was trained with {name} {written.get(name)}, not {value}. Use its settings to resume."
             )
     reading = info.reading if reading == "auto" else reading
     return _Start(epoch=info.epoch, metrics=info.metrics, progress=load_progress(resume), reading=reading)

@@ -113,9 +113,13 @@ def take(network: nn.Module, states: Mapping[str, Tensor], source: str) -> LoadR
         for name, value in states.items()
         if name not in fitting
     )
-    report = LoadReport(source, len(fitting), tuple(left_out), tuple(missing))
     if 2 * len(fitting) < len(own):
-        raise Error(f"{source} does not fit this network: {report} Use the weights of this backbone.")
+        such = f"ignored: {left_out[0]}" if left_out else f"missing: {missing[0]}"
+        raise Error(
+            f"{source} does not fit this network: Loaded {len(fitting)} tensors of {len(own)}; {such}. Use the weights"
+            " of this backbone."
+        )
+    report = LoadReport(source, len(fitting), tuple(left_out), tuple(missing))
     network.load_state_dict(fitting, strict=False)
     if left_out or missing:
         log.info("%s", report)
