@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import optuna
+import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from platform.finalize.compare_study import best_paper_row
@@ -14,8 +15,10 @@ from platform.study import chosen_trial
 from platform.trial_record import TrialRecord
 from shards_tools.command import say
 from shards_tools.errors import Error
+from trainables.checkpoint import EVALUATED
 from trainables.checkpoint_store import fetched, is_there, send
 from trainables.evaluation import Evaluation
+from trainables.verification import VERIFICATION_NAME, measure, read_verification, write_verification
 
 
 def models_of(study: optuna.Study, plan: Plan) -> list[dict[str, Any]]:
@@ -48,11 +51,6 @@ def measure_once(place: str, plan: Plan) -> None:
     """
     if not Evaluation(plan.manifest, "val", plan.fold).ranks:
         return
-    import torch  # a search needs it only here, at its end
-
-    from trainables.checkpoint import EVALUATED
-    from trainables.verification import VERIFICATION_NAME, measure, write_verification
-
     try:
         if not is_there(place) or _is_measured(place):
             return
@@ -69,7 +67,5 @@ def measure_once(place: str, plan: Plan) -> None:
 
 def _is_measured(place: str) -> bool:
     """Whether the checkpoint has thresholds; from a bucket only that file is fetched."""
-    from trainables.verification import VERIFICATION_NAME, read_verification
-
     with fetched(place, [VERIFICATION_NAME]) as checkpoint:
         return read_verification(checkpoint) is not None

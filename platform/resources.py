@@ -36,6 +36,8 @@ def gpu_names() -> list[str]:
             return []  # torch, whose import takes seconds, would find none without a driver
     import torch
 
+    if not torch.cuda.is_available():
+        return []
     return [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from platform.best_models import models_of
 from platform.budgets import budget_met
 from platform.plan import Plan
 from platform.resilient_storage import without_password
@@ -25,12 +24,17 @@ def study_event(study: optuna.Study, plan: Plan, *, over: bool) -> dict[str, Any
     chance = {f"chance_{name}": plan.chance[name] for name in plan.objectives if name in plan.chance}
     if best is None:
         return {"trial": None, "checkpoint": None, "tags": tags, "metrics": chance, "models": []}
+    models = []
+    if over:
+        from platform.best_models import models_of  # imports torch, which a search needs only at its end
+
+        models = models_of(study, plan)
     return {
         "trial": best.number,
         "checkpoint": TrialRecord(best).checkpoint,
         "tags": {**tags, "best_trial": best.number, **front_tag(study)},
         "metrics": {**chance, **{f"best_{key}": value for key, value in TrialRecord(best).metrics.items()}},
-        "models": models_of(study, plan) if over else [],
+        "models": models,
     }
 
 
@@ -83,7 +87,7 @@ def found(trial: FrozenTrial, tracker: Tracker) -> dict[str, Any]:
 
 
 def next_steps(study: optuna.Study, plan: Plan, tracker: Tracker) -> list[str]:
-    """Return the lines under the table: what is left to do, and the commands for a closer look at the results."""
+    """Return the lines under the table: the remaining work, and the commands that show more of the results."""
     number = counts(study)
     over = sum(is_over(trial) for trial in study.get_trials(deepcopy=False))
     limited = f" {over} of them were over --at-most {plan.identity()['at-most']}." if over else ""

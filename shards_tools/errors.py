@@ -27,10 +27,11 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> Error:
 
 
 def reason_of(failure: Exception) -> str:
-    """Return why another library failed, in one short line to quote in an Error."""
+    """Return why other code failed, in one short line to quote in an Error."""
     if isinstance(failure, pickle.UnpicklingError):  # torch suggests loading the file unsafely
         return "the file is damaged, or has objects that could run code"
-    return textwrap.shorten(" ".join(f"{type(failure).__name__}: {failure}".split()), MAX_REASON)
+    text = str(failure) if isinstance(failure, Error) else f"{type(failure).__name__}: {failure}"
+    return textwrap.shorten(" ".join(text.split()), MAX_REASON)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -8,7 +8,6 @@ import hashlib
 import importlib
 import linecache
 import sys
-import textwrap
 import traceback
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
-from shards_tools.errors import Error
+from shards_tools.errors import Error, reason_of
 from shards_tools.registry import Registry
 
 GROUP = "sakuga.plugins"
@@ -217,6 +216,4 @@ def _explanation(name: str, failure: Exception) -> str:
         nearest = next((frame for frame in reversed(frames) if frame.filename == name), frames[-1] if frames else None)
         file, line = (nearest.filename, nearest.lineno) if nearest else (name, None)
     place = f"line {line}" if file == name else f"{file}, line {line}"
-    said = str(failure) if isinstance(failure, Error) else f"{type(failure).__name__}: {failure}"
-    reason = textwrap.shorten(" ".join(said.split()), 200)
-    return f"--import {name} failed in {place}: {reason}"
+    return f"--import {name} failed in {place}: {reason_of(failure)}"

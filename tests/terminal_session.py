@@ -63,7 +63,7 @@ class Session:
 
 @contextmanager
 def session(words: list[str]) -> Iterator[Session]:
-    """The command while it runs; what is left of it is killed, by process id."""
+    """Yield the running command, and kill the processes that remain, by process id."""
     started = Session(words)
     try:
         yield started

@@ -36,7 +36,7 @@ class AfterSearch:
         self.ran: Trainings | None = None  # the trainings of the last stage that ran
 
     def run(self, start_ray: Callable[[], None]) -> None:
-        """Run what is left of both stages, within the hours of --hours."""
+        """Run the remaining trainings of both stages, within --hours."""
         if self._folds:
             self._folds.enlist()
             if not self._run(self._folds, start_ray):

@@ -13,7 +13,7 @@ from platform.paper_tables.options import TablePlan
 from platform.paper_tables.space import space_of
 from platform.preflight.display import as_json, print_needs
 from platform.preflight.dry_run import project
-from platform.preflight.suggestions import Draws
+from platform.preflight.suggestions import Suggestions
 from platform.resources import Machine
 from platform.stores import try_stores
 from shards_tools.command import say
@@ -35,7 +35,7 @@ def dry_run(table_plan: TablePlan, machine: Machine) -> dict[str, Any]:
     # The space has only the requested rows, and the folds are already counted as trials.
     space = space_of(table_plan.table, table_plan.plan.scale, table_plan.rows)
     plan = replace(table_plan.plan, space=space, trials=len(wanted), folds=1)
-    projection, largest = project(plan, [machine], Draws(plan), num_done, len(running))
+    projection, largest = project(plan, [machine], Suggestions(plan), num_done, len(running))
     sizes = {"rows": len(table_plan.rows), "folds": table_plan.plan.folds, "seeds": table_plan.seeds}
     parts = ", ".join(f"{what}: {number}" for what, number in sizes.items())
     print_needs(projection, largest, [("Trainings", f"{len(wanted)} ({parts}); {num_done} are done.")])

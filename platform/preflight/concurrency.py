@@ -10,7 +10,7 @@ from platform.plan import Plan
 from platform.preflight.display import gigabytes
 from platform.preflight.estimate import RAY_BYTES
 from platform.preflight.measure_step import free_memories, measure_steps, remembered_step
-from platform.preflight.suggestions import Draws
+from platform.preflight.suggestions import Suggestions
 from platform.resources import Machine, cpus_of_each, num_held
 from trainables.gpu_fraction import CONTEXT_BYTES
 from trainables.measure_step import OneStep
@@ -30,7 +30,7 @@ def fit_to_memory(plan: Plan, machines: Sequence[Machine], *, shares_gpus: bool,
         Error: a single step needs more memory than is free.
     """
     memories = free_memories(machines)
-    largest = Draws(plan).largest()
+    largest = Suggestions(plan).largest()
     taken = decoded_bytes(largest.recipe, plan.manifest, plan.reading) + RAY_BYTES
     free_bytes = [
         int(min(free - taken, machine.memory_bytes)) for free, machine in zip(memories, machines, strict=True)

@@ -9,18 +9,18 @@ from rich.console import Console
 from rich.table import Table
 
 from platform.preflight.estimate import Projection
-from platform.preflight.suggestions import NUM_DRAWS, Draw, Draws
+from platform.preflight.suggestions import NUM_SUGGESTIONS, Suggestion, Suggestions
 from platform.resilient_storage import without_password
 from shards_tools.command import say
 
 
-def print_plan(projection: Projection, draws: Draws, largest: Draw) -> None:
+def print_plan(projection: Projection, suggestions: Suggestions, largest: Suggestion) -> None:
     """Print the result of a dry run on standard error."""
-    print_needs(projection, largest, _checked(projection, draws))
+    print_needs(projection, largest, _checked(projection, suggestions))
     say("Nothing was written. Run the same command without --dry-run to start the search.")
 
 
-def print_needs(projection: Projection, largest: Draw, checked: Sequence[tuple[str, str]]) -> None:
+def print_needs(projection: Projection, largest: Suggestion, checked: Sequence[tuple[str, str]]) -> None:
     """Print a table on standard error: what was checked, then the estimated time, memory and disk space."""
     table = Table(title=f"Study {projection.plan.study}: no problems found")
     table.title_justify, table.show_header, table.box = "left", False, None
@@ -31,7 +31,7 @@ def print_needs(projection: Projection, largest: Draw, checked: Sequence[tuple[s
     Console(stderr=True, width=None if Console(stderr=True).is_terminal else 100).print(table)
 
 
-def as_json(projection: Projection, largest: Draw) -> dict[str, Any]:
+def as_json(projection: Projection, largest: Suggestion) -> dict[str, Any]:
     """Return the estimate for `--json`; a gigabyte is 10^9 bytes."""
     plan, step = projection.plan, projection.largest
     on_gpu = {"step": step.gpu_bytes / 1e9, "share": projection.gpu_share_bytes / 1e9} if step.gpu_bytes else None
@@ -83,21 +83,21 @@ def gigabytes(num_bytes: float) -> str:
     return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e6:.1f} MB"
 
 
-def _checked(projection: Projection, draws: Draws) -> list[tuple[str, str]]:
+def _checked(projection: Projection, suggestions: Suggestions) -> list[tuple[str, str]]:
     plan = projection.plan
     chance = f"chance {plan.objective} {100 * plan.chance[plan.objective]:.2f} %"
     return [
         (
             "Space",
-            f"{plan.space.name} at {plan.scale} scale: {NUM_DRAWS} samples, {len(draws.baselines)} baselines and all"
-            f" {draws.num_choices} choices are valid recipes.",
+            f"{plan.space.name} at {plan.scale} scale: {NUM_SUGGESTIONS} samples,"
+            f" {len(suggestions.baselines)} baselines and all {suggestions.num_choices} choices are valid recipes.",
         ),
         ("Data", f"{plan.data}: matches its manifest; {projection.largest.val_images} validation images, {chance}."),
         ("Stores", "The runs folder, Optuna's database and MLflow's store are readable and writable."),
     ]
 
 
-def _needed(projection: Projection, largest: Draw) -> list[tuple[str, str]]:
+def _needed(projection: Projection, largest: Suggestion) -> list[tuple[str, str]]:
     step, at_a_time, num_ranks = projection.largest, projection.plan.concurrency, projection.plan.ranks_per_trial
     ranks = f" with {num_ranks} ranks each" if num_ranks > 1 else ""
     unit = "rank" if num_ranks > 1 else "trial"

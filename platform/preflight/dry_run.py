@@ -12,7 +12,7 @@ from platform.plan import Plan
 from platform.preflight.display import as_json, gigabytes, print_plan
 from platform.preflight.estimate import RAY_BYTES, Projection
 from platform.preflight.measure_step import free_memories, measure_steps
-from platform.preflight.suggestions import Draw, Draws
+from platform.preflight.suggestions import Suggestion, Suggestions
 from platform.resources import Machine
 from platform.stores import try_stores
 from platform.study import num_finished
@@ -32,16 +32,16 @@ def dry_run(plan: Plan, machines: Sequence[Machine]) -> dict[str, Any]:
     """
     study = try_stores(plan)
     earlier_settings(plan)
-    draws = Draws(plan)
+    suggestions = Suggestions(plan)
     done = (num_finished(study), _num_running(study)) if study else (0, 0)
-    projection, largest = project(plan, machines, draws, *done)
-    print_plan(projection, draws, largest)
+    projection, largest = project(plan, machines, suggestions, *done)
+    print_plan(projection, suggestions, largest)
     return as_json(projection, largest)
 
 
 def project(
-    plan: Plan, machines: Sequence[Machine], draws: Draws, num_finished: int, num_running: int
-) -> tuple[Projection, Draw]:
+    plan: Plan, machines: Sequence[Machine], suggestions: Suggestions, num_finished: int, num_running: int
+) -> tuple[Projection, Suggestion]:
     """Measure a step of the largest training and of the one of median size, and estimate the search from them.
 
     Returns:
@@ -51,7 +51,7 @@ def project(
         Error: the search needs more memory, GPU memory or disk space than there is.
     """
     memories = free_memories(machines)
-    largest, usual = draws.largest(), draws.usual()
+    largest, usual = suggestions.largest(), suggestions.usual()
     pixels = decoded_bytes(largest.recipe, plan.manifest, plan.reading)
     say(f"Measuring a step of the largest training of {plan.space.name} ({largest}), then of one of median size.")
     free_bytes = [free - pixels - RAY_BYTES for free in memories]
@@ -70,7 +70,7 @@ def project(
     return projection, largest
 
 
-def refuse_what_does_not_fit(projection: Projection, largest: Draw) -> None:
+def refuse_what_does_not_fit(projection: Projection, largest: Suggestion) -> None:
     """Check the estimated memory, GPU memory and disk space.
 
     Raises:

@@ -18,7 +18,7 @@ from platform.cluster.nodes import answer, ask
 from platform.plan import Plan
 from platform.preflight.display import gigabytes
 from platform.preflight.estimate import free_memory
-from platform.preflight.suggestions import Draw
+from platform.preflight.suggestions import Suggestion
 from platform.resources import Machine
 from shards_tools.command import say
 from shards_tools.errors import Error
@@ -38,7 +38,7 @@ def free_memories(machines: Sequence[Machine]) -> list[int]:
 
 
 def measure_steps(
-    plan: Plan, draws: Sequence[Draw], machines: Sequence[Machine], free_bytes: Sequence[int]
+    plan: Plan, suggestions: Sequence[Suggestion], machines: Sequence[Machine], free_bytes: Sequence[int]
 ) -> list[OneStep]:
     """Measure one step of each sample, one after another, in a separate process.
 
@@ -46,13 +46,13 @@ def measure_steps(
     serialized as Ray does it for a trial.
 
     Args:
-        draws: the largest first.
+        suggestions: the largest first.
         free_bytes: host memory that the process may use on each machine.
 
     Raises:
         Error: a step runs out of memory or GPU memory.
     """
-    configs = [plan.config(draw.recipe) for draw in draws]
+    configs = [plan.config(suggestion.recipe) for suggestion in suggestions]
     _, configs = cloudpickle.loads(cloudpickle.dumps((run_trial, configs)))
     machine, free = roomiest(plan, machines, free_bytes)
     job = {"configs": configs, "memory_bytes": free}
@@ -61,25 +61,28 @@ def measure_steps(
     except Killed:
         # If an allocation fails in one of torch's threads, the C++ runtime aborts the process.
         raise Error(
-            f"{_describe(plan, draws[0])}: the process that measured a step of it was killed, probably because it"
+            f"{_describe(plan, suggestions[0])}: the process that measured a step of it was killed, probably because it"
             f" {_needs_more_memory(plan, machine, free)}"
         ) from None
-    for draw, step in zip(draws, steps, strict=True):
-        _check_memory(plan, draw, step, machine, free)
+    for suggestion, step in zip(suggestions, steps, strict=True):
+        _check_memory(plan, suggestion, step, machine, free)
     return steps
 
 
-def remembered_step(plan: Plan, draw: Draw, machines: Sequence[Machine], free_bytes: Sequence[int]) -> OneStep:
+def remembered_step(
+    plan: Plan, suggestion: Suggestion, machines: Sequence[Machine], free_bytes: Sequence[int]
+) -> OneStep:
     """Return the step of one sample from the study's folder, after measuring it and writing it there if needed."""
     file = plan.folder / MEASURED_NAME
     known = _read(file)
     machine, _ = roomiest(plan, machines, free_bytes)
-    key = _key(plan, draw, machine)
+    key = _key(plan, suggestion, machine)
     if key not in known:
         say(
-            f"Measuring a step of the largest training of space {plan.space.name} ({draw}), to see how many trials fit."
+            f"Measuring a step of the largest training of space {plan.space.name} ({suggestion}), to see how many"
+            " trials fit."
         )
-        (step,) = measure_steps(plan, [draw], machines, free_bytes)
+        (step,) = measure_steps(plan, [suggestion], machines, free_bytes)
         known[key] = asdict(step)
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(".tmp")
@@ -108,18 +111,18 @@ def _run_on_node(plan: Plan, machine: Machine, job: dict[str, Any]) -> list[dict
     return measured
 
 
-def _check_memory(plan: Plan, draw: Draw, step: OneStep, machine: Machine, free: int) -> None:
+def _check_memory(plan: Plan, suggestion: Suggestion, step: OneStep, machine: Machine, free: int) -> None:
     if step.out_of == "memory":
-        raise Error(f"{_describe(plan, draw)}: a step of it {_needs_more_memory(plan, machine, free)}")
+        raise Error(f"{_describe(plan, suggestion)}: a step of it {_needs_more_memory(plan, machine, free)}")
     if step.out_of == "gpu memory":
         raise Error(
-            f"{_describe(plan, draw)}: a step of it needs more GPU memory than --gpus-per-trial {plan.gpus_per_rank:g}"
-            f" allows. {plan.space.shrink}, or raise --gpus-per-trial."
+            f"{_describe(plan, suggestion)}: a step of it needs more GPU memory than --gpus-per-trial"
+            f" {plan.gpus_per_rank:g} allows. {plan.space.shrink}, or raise --gpus-per-trial."
         )
 
 
-def _describe(plan: Plan, draw: Draw) -> str:
-    return f"{plan.space.kind} {plan.space.name} includes {draw}"
+def _describe(plan: Plan, suggestion: Suggestion) -> str:
+    return f"{plan.space.kind} {plan.space.name} includes {suggestion}"
 
 
 def _needs_more_memory(plan: Plan, machine: Machine, free: int) -> str:
@@ -129,11 +132,11 @@ def _needs_more_memory(plan: Plan, machine: Machine, free: int) -> str:
     )
 
 
-def _key(plan: Plan, draw: Draw, machine: Machine) -> str:
+def _key(plan: Plan, suggestion: Suggestion, machine: Machine) -> str:
     """Return a hash of everything that the measurement depends on."""
     on = [machine.name, torch.__version__, *(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))]
     known = [field.name for field in fields(OneStep)]
-    told = json.dumps([plan.config(draw.recipe), plan.manifest.fingerprint, on, known], sort_keys=True)
+    told = json.dumps([plan.config(suggestion.recipe), plan.manifest.fingerprint, on, known], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()
 
 

@@ -16,11 +16,11 @@ from shards_tools.errors import Error
 from trainables.memory_estimate import bytes_held
 from trainables.recipes.recipe import Recipe
 
-NUM_DRAWS = 50
+NUM_SUGGESTIONS = 50
 
 
 @dataclass(frozen=True)
-class Draw:
+class Suggestion:
     """A sample of a space and its recipe."""
 
     params: dict[str, Any]
@@ -33,13 +33,13 @@ class Draw:
         return f"{self.recipe.name} with {said(self.sizes or self.params)}"
 
 
-class Draws:
+class Suggestions:
     """Random samples of a plan's space, further samples until every choice occurs once, and the baselines."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._rng = np.random.default_rng(plan.seed)
-        self.random = [self._draw({}) for _ in range(NUM_DRAWS)]
+        self.random = [self._draw({}) for _ in range(NUM_SUGGESTIONS)]
         self.forced = list(self._sample_missing_choices())
         self.baselines = [self._draw(values, runs=True) for values in plan.space.baselines.values()]
 
@@ -48,39 +48,39 @@ class Draws:
         """The number of choices, and of ends of integer ranges, that occur in at least one sample."""
         return len(_choices_made([*self.random, *self.forced]))
 
-    def usual(self) -> Draw:
+    def usual(self) -> Suggestion:
         """Return the random sample of median memory among those within the limits."""
-        trained = [draw for draw in self.random if draw.num_bytes] or self.baselines or self.random
-        return sorted(trained, key=lambda draw: draw.num_bytes)[len(trained) // 2]
+        trained = [suggestion for suggestion in self.random if suggestion.num_bytes] or self.baselines or self.random
+        return sorted(trained, key=lambda suggestion: suggestion.num_bytes)[len(trained) // 2]
 
-    def largest(self) -> Draw:
+    def largest(self) -> Suggestion:
         """Return the training that needs the most memory, found by hill climbing from the largest sample.
 
         Each step changes the one choice that increases the memory the most.
         """
-        best = max([*self.random, *self.forced, *self.baselines], key=lambda draw: draw.num_bytes)
+        best = max([*self.random, *self.forced, *self.baselines], key=lambda suggestion: suggestion.num_bytes)
         while True:
             others = [(key, self._draw({**best.params, key: value})) for key, value in _choices(best)]
-            larger = max((other for _, other in others), key=lambda draw: draw.num_bytes, default=best)
+            larger = max((other for _, other in others), key=lambda suggestion: suggestion.num_bytes, default=best)
             if larger.num_bytes <= best.num_bytes:
                 matter = {key for key, other in others if other.num_bytes < best.num_bytes}
                 return replace(best, sizes={key: value for key, value in best.params.items() if key in matter})
             best = larger
 
-    def _sample_missing_choices(self) -> Iterator[Draw]:
+    def _sample_missing_choices(self) -> Iterator[Suggestion]:
         """Yield a sample for each choice that no random sample has, including choices of parameters new in those."""
-        draws, asked = list(self.random), set[tuple[str, Any]]()
+        suggestions, asked = list(self.random), set[tuple[str, Any]]()
         while True:
-            all_choices = {choice: draw for draw in draws for choice in _choices(draw)}
-            left = {choice: all_choices[choice] for choice in all_choices.keys() - _choices_made(draws) - asked}
+            all_choices = {choice: suggestion for suggestion in suggestions for choice in _choices(suggestion)}
+            left = {choice: all_choices[choice] for choice in all_choices.keys() - _choices_made(suggestions) - asked}
             if not left:
                 return
             for key, value in sorted(left, key=str):
-                draws.append(self._draw({**left[key, value].params, key: value}))
-                yield draws[-1]
+                suggestions.append(self._draw({**left[key, value].params, key: value}))
+                yield suggestions[-1]
             asked |= left.keys()
 
-    def _draw(self, fixed: dict[str, Any], *, runs: bool = False) -> Draw:
+    def _draw(self, fixed: dict[str, Any], *, runs: bool = False) -> Suggestion:
         """Return a sample with these values, the others at random.
 
         Args:
@@ -92,7 +92,7 @@ class Draws:
             recipe = self._plan.space.recipe(trial, self._plan.epochs)
             over = any(cost > limits[name] for name, cost in known_costs(recipe, limits).items())
             num_bytes = bytes_held(recipe, self._plan.num_train_works) if runs or not over else 0
-            return Draw(trial.params, trial.distributions, recipe, num_bytes)
+            return Suggestion(trial.params, trial.distributions, recipe, num_bytes)
         except Error as mistake:
             raise Error(f"{mistake} suggest() returned this for {said(trial.params)}.") from None
 
@@ -103,14 +103,19 @@ def said(params: Mapping[str, Any]) -> str:
     return ", ".join(values) or "no parameters"
 
 
-def _choices(draw: Draw) -> Iterator[tuple[str, Any]]:
+def _choices(suggestion: Suggestion) -> Iterator[tuple[str, Any]]:
     """Yield the choices of categorical parameters and the ends of integer ranges; floats do not affect memory."""
-    for key, distribution in draw.distributions.items():
+    for key, distribution in suggestion.distributions.items():
         if isinstance(distribution, CategoricalDistribution):
             yield from ((key, choice) for choice in distribution.choices)
         elif isinstance(distribution, IntDistribution):
             yield from ((key, end) for end in (distribution.low, distribution.high))
 
 
-def _choices_made(draws: Iterable[Draw]) -> set[tuple[str, Any]]:
-    return {choice for draw in draws for choice in _choices(draw) if draw.params[choice[0]] == choice[1]}
+def _choices_made(suggestions: Iterable[Suggestion]) -> set[tuple[str, Any]]:
+    return {
+        choice
+        for suggestion in suggestions
+        for choice in _choices(suggestion)
+        if suggestion.params[choice[0]] == choice[1]
+    }

@@ -6,8 +6,7 @@ So the positives are those of cross-role retrieval: other roles of the same work
 import numpy as np
 
 from shards_tools.batch_samplers.epoch_params import EpochParams
-from shards_tools.batch_samplers.passes import epoch_of_pass
-from shards_tools.batch_samplers.works import draw_works, fill_up, images_of_works, least_batches, positions_of_each
+from shards_tools.batch_samplers.works import batches_of_groups, draw_works, images_of_works, positions_of_each
 from shards_tools.errors import Error
 
 
@@ -31,17 +30,11 @@ def cross_role_batches(labels: np.ndarray, roles: np.ndarray | None, params: Epo
     least_groups = np.array(
         [_least_groups(images_of_role, params.images_per_work) for images_of_role in images_of_roles]
     )
-    num_batches = least_batches(least_groups, params.works_per_batch)
 
-    def draw_pass(generator: np.random.Generator) -> np.ndarray:
-        num_groups = fill_up(least_groups, num_batches, params.works_per_batch, generator)
-        works_BP = draw_works(num_groups, num_batches, params.works_per_batch, generator)
-        plan_BPK = np.empty((num_batches, params.works_per_batch, params.images_per_work), dtype=np.int64)
-        for work, images_of_role in enumerate(images_of_roles):
-            plan_BPK[works_BP == work] = _deal(images_of_role, int(num_groups[work]), params.images_per_work, generator)
-        return plan_BPK.reshape(num_batches, -1)
+    def deal(work: int, num_groups: int, generator: np.random.Generator) -> np.ndarray:
+        return _deal(images_of_roles[work], num_groups, params.images_per_work, generator)
 
-    return epoch_of_pass(draw_pass, num_batches, params)
+    return batches_of_groups(least_groups, deal, params)
 
 
 def _most_of_a_role(num_roles: int, group_size: int) -> int:

@@ -3,8 +3,7 @@
 import numpy as np
 
 from shards_tools.batch_samplers.epoch_params import EpochParams
-from shards_tools.batch_samplers.passes import epoch_of_pass
-from shards_tools.batch_samplers.works import draw_works, fill_up, images_of_works, least_batches
+from shards_tools.batch_samplers.works import batches_of_groups, images_of_works
 
 
 def full_batches(labels: np.ndarray, roles: np.ndarray | None, params: EpochParams) -> np.ndarray:
@@ -16,17 +15,11 @@ def full_batches(labels: np.ndarray, roles: np.ndarray | None, params: EpochPara
     """
     images_of_work = images_of_works(labels, params)
     least_groups = np.array([-(-len(images) // params.images_per_work) for images in images_of_work])
-    num_batches = least_batches(least_groups, params.works_per_batch)
 
-    def draw_pass(generator: np.random.Generator) -> np.ndarray:
-        num_groups = fill_up(least_groups, num_batches, params.works_per_batch, generator)
-        works_BP = draw_works(num_groups, num_batches, params.works_per_batch, generator)
-        plan_BPK = np.empty((num_batches, params.works_per_batch, params.images_per_work), dtype=np.int64)
-        for work, images in enumerate(images_of_work):
-            plan_BPK[works_BP == work] = _deal(images, num_groups[work], params.images_per_work, generator)
-        return plan_BPK.reshape(num_batches, -1)
+    def deal(work: int, num_groups: int, generator: np.random.Generator) -> np.ndarray:
+        return _deal(images_of_work[work], num_groups, params.images_per_work, generator)
 
-    return epoch_of_pass(draw_pass, num_batches, params)
+    return batches_of_groups(least_groups, deal, params)
 
 
 def _deal(images: np.ndarray, num_groups: int, group_size: int, generator: np.random.Generator) -> np.ndarray:

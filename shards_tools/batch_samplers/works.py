@@ -1,8 +1,11 @@
 """Group images by work, and choose the works of each batch of P works x K images."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from shards_tools.batch_samplers.epoch_params import EpochParams
+from shards_tools.batch_samplers.passes import epoch_of_pass
 from shards_tools.errors import Error
 
 
@@ -29,6 +32,30 @@ def check_sizes(labels: np.ndarray, params: EpochParams) -> None:
     if len(labels) == 0 or params.works_per_batch < 1 or params.images_per_work < 1:
         shape = f"{params.works_per_batch} works x {params.images_per_work} images"
         raise Error(f"{len(labels)} images cannot form batches of {shape}. Use at least one of each.")
+
+
+def batches_of_groups(
+    least_groups: np.ndarray,
+    deal: Callable[[int, int, np.random.Generator], np.ndarray],
+    params: EpochParams,
+) -> np.ndarray:
+    """Return the batches of an epoch, [num_batches, P * K], each of groups of P distinct works.
+
+    Args:
+        least_groups: the number of groups that each work needs for all of its images.
+        deal: `deal(work, num_groups, generator)` returns the groups of a work, [num_groups, K].
+    """
+    num_batches = least_batches(least_groups, params.works_per_batch)
+
+    def draw_pass(generator: np.random.Generator) -> np.ndarray:
+        num_groups = fill_up(least_groups, num_batches, params.works_per_batch, generator)
+        works_BP = draw_works(num_groups, num_batches, params.works_per_batch, generator)
+        images_BPK = np.empty((*works_BP.shape, params.images_per_work), dtype=np.int64)
+        for work in range(len(least_groups)):
+            images_BPK[works_BP == work] = deal(work, int(num_groups[work]), generator)
+        return images_BPK.reshape(num_batches, -1)
+
+    return epoch_of_pass(draw_pass, num_batches, params)
 
 
 def least_batches(least_groups: np.ndarray, works_per_batch: int) -> int:
@@ -64,9 +91,7 @@ def draw_works(
     for batch in range(num_batches):
         urgent = np.where(left == num_batches - batch, -1.0, due)
         first = np.argpartition(urgent, works_per_batch - 1)[:works_per_batch]
-        works_BP[batch] = chosen = np.sort(
-            first
-        )  # sorted, because the order of argpartition differs between processors
+        works_BP[batch] = chosen = np.sort(first)  # argpartition's order differs between processors
         left[chosen] -= 1
         due[chosen] = (num_groups[chosen] - left[chosen] + generator.random(works_per_batch)) / num_groups[chosen]
     return works_BP

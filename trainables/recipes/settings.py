@@ -59,9 +59,10 @@ def parse_settings(settings: Sequence[str], recipe: Recipe) -> dict[str, object]
     kinds = settable(recipe)
     texts: dict[str, str] = {}
     for setting in settings:
-        key, equals, texts[key] = setting.partition("=")
+        key, equals, text = setting.partition("=")
         if not equals:
             raise Error(f"{setting!r} has no value. Write key=value, as in lr=0.01.")
+        texts[key] = text
     values: dict[str, object] = {}
     for key, text in with_current_keys(texts).items():
         kind = _kind(recipe, key, kinds)

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from platform.read_only_study import StoredStudy
 from platform.reporting.figures.figure import Figure
 from platform.reporting.figures.look import BLUE, GRAY, ORANGE, canvas
-from platform.reporting.figures.trials import COLORS, axis_of, last_value, title_of, with_value
+from platform.reporting.figures.trials import COLORS, axis_of, last_value, plot_trials, title_of, with_value
 from platform.spaces.constraints import is_over
 
 
@@ -59,15 +59,8 @@ def _plot(stored: StoredStudy, points: list[tuple[FrozenTrial, str, float]], bes
         for kind in COLORS:
             own = [(trial.number, value) for trial, of, value in points if of == kind]
             if own:
-                axes.plot(
-                    *zip(*own, strict=True),
-                    linestyle="none",
-                    marker="*" if kind == "best" else "o",
-                    markersize=10 if kind == "best" else 4,
-                    color=COLORS[kind],
-                    markerfacecolor="none" if kind == "pruned" else COLORS[kind],
-                    label=kind,
-                )
+                numbers, values = zip(*own, strict=True)
+                plot_trials(axes, numbers, values, kind)
         row = stored.best_paper_row
         value = None if row is None else last_value(stored, row)
         if row is not None and value is not None:

@@ -12,7 +12,16 @@ from platform.read_only_study import StoredStudy
 from platform.reporting.figures.explore import escaped, on_white
 from platform.reporting.figures.figure import Figure
 from platform.reporting.figures.look import FULL_WIDTH, canvas
-from platform.reporting.figures.trials import COLORS, axis_of, choices_of, distributions_of, plain, setting, with_value
+from platform.reporting.figures.trials import (
+    COLORS,
+    axis_of,
+    choices_of,
+    distributions_of,
+    plain,
+    plot_trials,
+    setting,
+    with_value,
+)
 
 ACROSS = 4
 PANEL_INCHES = 1.5
@@ -70,16 +79,7 @@ def _draw_panel(axes: Any, name: str, distribution: BaseDistribution, points: Po
         own = [(trial, value) for of, trial, value in points if of == kind and name in trial.params]
         if own:
             places = [_place(distribution, trial.params[name]) for trial, _ in own]
-            axes.plot(
-                places,
-                [value for _, value in own],
-                linestyle="none",
-                marker="*" if kind == "best" else "o",
-                markersize=9 if kind == "best" else 4,
-                color=COLORS[kind],
-                markerfacecolor="none" if kind == "pruned" else COLORS[kind],
-                label=kind,
-            )
+            plot_trials(axes, places, [value for _, value in own], kind)
     axes.set_title(plain(name), fontsize=8)
     if choices is None:
         assert isinstance(distribution, FloatDistribution | IntDistribution)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import matplotlib.axes
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
@@ -119,3 +120,17 @@ def plain(text: object) -> str:
     words = " ".join(str(text).split())
     short = words if len(words) <= LONGEST_NAME else f"{words[: LONGEST_NAME - 1]}…"
     return short.replace("$", r"\$")
+
+
+def plot_trials(axes: matplotlib.axes.Axes, xs: Sequence[float], ys: Sequence[float], kind: str) -> None:
+    """Plot trials of one kind as points: the best as a star, pruned ones hollow."""
+    axes.plot(
+        xs,
+        ys,
+        linestyle="none",
+        marker="*" if kind == "best" else "o",
+        markersize=10 if kind == "best" else 4,
+        color=COLORS[kind],
+        markerfacecolor="none" if kind == "pruned" else COLORS[kind],
+        label=kind,
+    )

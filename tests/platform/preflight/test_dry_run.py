@@ -16,7 +16,7 @@ import torch
 from platform.plan import Plan
 from platform.preflight.dry_run import refuse_what_does_not_fit
 from platform.preflight.measure_step import measure_steps
-from platform.preflight.suggestions import Draws
+from platform.preflight.suggestions import Suggestions
 from platform.resources import this_machine
 from platform.search import main
 from platform.spaces.loading import load_space
@@ -104,7 +104,7 @@ def test_another_search_under_a_stored_name_is_refused(
 def test_a_key_that_no_recipe_has_is_found_in_a_branch_that_draws_hardly_reach(
     refused: Callable[..., str], small_space: Path
 ) -> None:
-    """One of 400 choices: 60 draws at random pass it by."""
+    """One of 400 choices: 60 suggestions at random pass it by."""
     rare = 'settings["drop_pth"] = 0.1 if trial.suggest_categorical("rare", tuple(range(400))) == 399 else None'
     body = f'settings = {{"recipe": "transreid-tiny"}}\n    {rare}\n    return '
     body += "{key: value for key, value in settings.items() if value is not None}"
@@ -166,7 +166,7 @@ def test_too_little_memory_for_one_training_is_found_without_taking_it(plan: Pla
     with pytest.raises(
         Error, match=r"Space small includes transreid-tiny with .* needs more than the 0\.4 GB of memory"
     ):
-        measure_steps(plan, [Draws(plan).largest()], [this_machine()], [400 * 10**6])
+        measure_steps(plan, [Suggestions(plan).largest()], [this_machine()], [400 * 10**6])
 
 
 def test_a_step_whose_process_a_library_ends_for_want_of_memory_is_told_the_same(
@@ -174,7 +174,7 @@ def test_a_step_whose_process_a_library_ends_for_want_of_memory_is_told_the_same
 ) -> None:
     monkeypatch.setattr("platform.preflight.measure_step.run_one_step", _abort)
     with pytest.raises(Error, match=r"Space small includes .* was killed, .* needs more than the 0\.4 GB of memory"):
-        measure_steps(plan, [Draws(plan).largest()], [this_machine()], [400 * 10**6])
+        measure_steps(plan, [Suggestions(plan).largest()], [this_machine()], [400 * 10**6])
 
 
 def _abort(_: object) -> None:
@@ -191,7 +191,7 @@ def test_too_little_memory_for_all_trainings_at_a_time_is_found(refused: Callabl
 def test_a_training_too_large_for_its_share_of_a_gpu_is_found(plan: Plan) -> None:
     """The numbers stand in for a GPU of 80 GB: of a quarter of it 25 GB were taken, or there was no more to take."""
     shared = replace(plan, gpus_per_rank=0.25)
-    largest = Draws(plan).largest()
+    largest = Suggestions(plan).largest()
     refuse_what_does_not_fit(projection_of(shared, gpu_bytes=19 * GB, gpu_total_bytes=80 * GB), largest)
     with pytest.raises(Error, match=r"needs 25\.0 GB of GPU memory, but --gpus-per-trial 0\.25 allows 19\.2 GB\."):
         refuse_what_does_not_fit(projection_of(shared, gpu_bytes=25 * GB, gpu_total_bytes=80 * GB), largest)
@@ -206,14 +206,14 @@ def test_a_training_that_runs_out_of_gpu_memory_is_found(refused: Callable[..., 
 
 def test_a_disk_too_small_for_the_checkpoints_is_found(plan: Plan) -> None:
     with pytest.raises(Error, match=r"--runs .* the checkpoints need about .* \(100000\.0 GB each\)"):
-        refuse_what_does_not_fit(projection_of(plan, checkpoint_bytes=10**14), Draws(plan).largest())
+        refuse_what_does_not_fit(projection_of(plan, checkpoint_bytes=10**14), Suggestions(plan).largest())
 
 
 def test_the_checkpoint_and_the_speed_are_those_of_a_real_training(
     dry: tuple[Path, dict[str, Any], str], plan: Plan, tmp_path: Path
 ) -> None:
     """The fastest of four epochs, as this machine may be busy."""
-    recipe = Draws(plan).largest().recipe
+    recipe = Suggestions(plan).largest().recipe
     speeds = []
 
     def report(metrics: dict[str, float], save: Callable[[Path], None]) -> None:
@@ -234,7 +234,7 @@ def test_the_checkpoint_and_the_speed_are_those_of_a_real_training(
 def test_the_largest_training_is_the_largest_of_all_that_the_space_offers(plan_of: Callable[..., Plan]) -> None:
     """Against the choices that make a transformer large, taken to their ends by hand."""
     plan = replace(plan_of(), space=load_space("transreid", "tiny"))
-    largest = Draws(plan).largest()
+    largest = Suggestions(plan).largest()
     assert dict(largest.sizes) == {
         "image_size": 32,
         "optimizer": "adamw",
@@ -255,7 +255,7 @@ def test_every_choice_of_a_space_is_drawn(plan_of: Callable[..., Plan], tmp_path
         '    return {"recipe": "transreid-tiny"}\n'
     )
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    assert Draws(plan_of("--space", tmp_path / "deep.py")).num_choices == 200 + 100 + 2
+    assert Suggestions(plan_of("--space", tmp_path / "deep.py")).num_choices == 200 + 100 + 2
 
 
 @pytest.mark.slow

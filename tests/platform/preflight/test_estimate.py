@@ -8,7 +8,7 @@ import pytest
 from platform.plan import Plan
 from platform.preflight.display import as_json
 from platform.preflight.estimate import free_memory, simulate_pruning
-from platform.preflight.suggestions import Draws
+from platform.preflight.suggestions import Suggestions
 from tests.platform.preflight.measured import projection_of
 
 
@@ -47,6 +47,6 @@ def test_every_rank_takes_memory_and_is_paid_for(plan: Plan) -> None:
     alone, of_three = (projection_of(replace(plan, ranks_per_trial=ranks, concurrency=2)) for ranks in (1, 3))
     assert of_three.memory_bytes - alone.memory_bytes == 2 * 2 * alone.largest.peak_bytes
     assert of_three.hours == alone.hours
-    draws = Draws(plan)
-    cost, times_three = (as_json(one, draws.largest())["cpu_hours"]["most"] for one in (alone, of_three))
+    suggestions = Suggestions(plan)
+    cost, times_three = (as_json(one, suggestions.largest())["cpu_hours"]["most"] for one in (alone, of_three))
     assert times_three == pytest.approx(3 * cost)

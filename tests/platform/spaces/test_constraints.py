@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import TrialState
 
 from platform.plan import Plan
-from platform.preflight.suggestions import Draws
+from platform.preflight.suggestions import Suggestions
 from platform.samplers.rungwise import RungwiseSampler
 from platform.samplers.samplers import reseed
 from platform.spaces.constraints import is_over
@@ -205,8 +205,8 @@ def test_the_largest_training_of_a_dry_run_keeps_to_the_limit_or_is_a_row_by_han
     larger = SPACE.replace('"vit_96x2"))', '"vit_96x2", "vit_192x4"))')
     for row, largest in (("vit_96x2", "vit_64x3"), ("vit_192x4", "vit_192x4")):  # three blocks keep more than two
         small_space.write_text(larger.replace('"large row": {"backbone": "vit_96x2"', f'"row": {{"backbone": "{row}"'))
-        assert Draws(plan_of()).largest().params["backbone"] == "vit_192x4"
-        draws = Draws(plan_of("--at-most", LIMIT))
+        assert Suggestions(plan_of()).largest().params["backbone"] == "vit_192x4"
+        draws = Suggestions(plan_of("--at-most", LIMIT))
         assert draws.largest().params["backbone"] == largest
         assert draws.usual().params["backbone"] == "vit_64x3"
 
