@@ -60,7 +60,7 @@ class S3Server:
 
 @contextmanager
 def opened_bucket(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """A server of the empty s3://bucket, whose keys stand in the environment."""
+    """A server of the empty s3://bucket, whose keys are in the environment."""
     (folder / "buckets/bucket").mkdir(parents=True)
     server = S3Server(folder / "buckets")
     for name, value in server.environment.items():

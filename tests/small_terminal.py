@@ -1,4 +1,4 @@
-"""What stands on a terminal after a program has written to it; of control sequences, those that a live display uses."""
+"""The text on a terminal after a program has written to it; handles the control sequences of a live display."""
 
 import re
 

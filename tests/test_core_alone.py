@@ -10,7 +10,7 @@ HIDDEN = "import sys\nfor name in ('ray', 'optuna', 'mlflow'):\n    sys.modules[
 
 
 def core_modules() -> list[str]:
-    """Every module of the core; commands (`__main__`) run when imported, and ray_trial is the one that needs Ray."""
+    """Return the modules of the core but commands (`__main__`), which run when imported, and ray_trial (needs Ray)."""
     files = [file for package in ("shards_tools", "trainables") for file in sorted((ROOT / package).rglob("*.py"))]
     names = [".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for file in files]
     return [name for name in names if not name.endswith(".__main__") and name != "trainables.ray_trial"]

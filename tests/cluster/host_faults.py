@@ -21,7 +21,7 @@ SHORT_S = 2
 
 
 class Storm:
-    """A search, submitted again whenever its head was lost, and what befalls it."""
+    """A search that is submitted again whenever its head is lost, and the record of its faults."""
 
     def __init__(self, hosts: Hosts, services: Services, search: Search, seed: int) -> None:
         self.hosts, self.services, self.search = hosts, services, search
@@ -139,7 +139,7 @@ FAULTS: dict[str, Callable[[Storm], None]] = {
 
 
 def rage(storm: Storm, num_faults: int) -> list[str]:
-    """Let so many faults happen, each kind as often as the others, each once an epoch has passed since the last."""
+    """Inject `num_faults` faults, each kind equally often, each at least an epoch after the one before."""
     kinds: list[str] = []
     while len(kinds) < num_faults:
         kinds += storm.random.sample(list(FAULTS), len(FAULTS))

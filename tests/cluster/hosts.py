@@ -1,6 +1,6 @@
 """Hosts with addresses of their own, joined by a bridge, in a network and among processes of nobody else's.
 
-Beside them, at the bridge's own address, is room for services, and for whoever submits a search.
+Services, and the user who submits a search, have the bridge's own address.
 """
 
 import os

@@ -39,7 +39,7 @@ def keys(cluster: Cluster, tmp_path: Path) -> Iterator[dict[str, str]]:
 def test_nodes_that_see_different_disks_share_a_bucket(
     cluster: Cluster, search: list[object], keys: dict[str, str], tmp_path: Path
 ) -> None:
-    """The worker does not see what the head has at `--runs`. Its keys stand in a file, as on many machines."""
+    """The worker does not see the head's `--runs`. Its keys come from a file, as on many machines."""
     runs = cluster.folder / "own/runs"
     options = [
         *search,

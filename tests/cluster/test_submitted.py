@@ -39,7 +39,7 @@ def test_ctrl_c_leaves_the_job_running_until_it_is_stopped(cluster: Cluster, sea
     assert submission.stdout is not None
     while "epoch" not in (line := submission.stdout.readline()):
         assert line, "the job ended"
-    # The command runs as a child of the one that has entered the namespace.
+    # The command runs as a child of the process that entered the namespace.
     (command,) = cluster.commands_of(submission)
     command.send_signal(signal.SIGINT)
     _, screen = submission.communicate(timeout=60)

@@ -28,7 +28,7 @@ def from_yaml(path: str) -> Any:
 
 
 def schema(name: str) -> dict[str, Any]:
-    """A schema that lies beside these tests."""
+    """Return a schema from this folder."""
     loaded: dict[str, Any] = json.loads((SCHEMAS / name).read_text())
     return loaded
 

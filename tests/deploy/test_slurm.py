@@ -147,7 +147,7 @@ def test_a_job_whose_time_is_up_lets_the_driver_end_and_is_put_back(job: Job) ->
 
 
 @pytest.mark.parametrize("hours_left", [5, None])
-def test_a_job_that_is_preempted_or_cancelled_lets_the_driver_end_and_leaves_the_rest_to_slurm(
+def test_a_job_that_is_preempted_or_canceled_lets_the_driver_end_and_leaves_the_rest_to_slurm(
     job: Job, hours_left: int | None
 ) -> None:
     end = {} if hours_left is None else {"SLURM_JOB_END_TIME": str(int(time.time()) + hours_left * 3600)}

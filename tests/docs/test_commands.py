@@ -21,8 +21,8 @@ from tests.docs.commands import PAGES, ROOT, all_commands
 from tests.platform.driver import wait_until
 from trainables.recipes import get_recipe
 
-# What a command has in it that needs a cluster, a bucket or Ray's own programs; `make` is run by whoever clones,
-# and the GPU window by tests/benchmarks.
+# Marks of commands that need a cluster, a bucket or Ray's own programs. `make` is how the tests themselves are run, and
+# tests/benchmarks runs the GPU window.
 ELSEWHERE = ("--address", "ray ", "s3://", "platform.submit", "make ", "gpu_window.py")
 HERE = [words for _, words in all_commands() if not any(mark in " ".join(words) for mark in ELSEWHERE)]
 # A search of a page is cut short; all else of it is as people type it.

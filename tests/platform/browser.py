@@ -1,4 +1,4 @@
-"""A real browser for tests that look at pages; they are skipped where there is none."""
+"""A real browser for tests that look at pages; without one they are skipped."""
 
 from __future__ import annotations
 

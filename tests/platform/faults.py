@@ -47,7 +47,7 @@ CGROUPS = Path("/sys/fs/cgroup/memory")
 
 
 class Storm:
-    """A search, started again by the same command whenever it has ended, and what befalls it."""
+    """A search that is restarted by the same command whenever it ends, and the record of its faults."""
 
     def __init__(
         self, words: list[object], *, folder: Path, disk: Path, database: str, postgres: Server, mlflow: MlflowServer
@@ -85,7 +85,7 @@ class Storm:
         return self._progress
 
     def keep_running(self, may_end_with: tuple[int, ...] = ()) -> None:
-        """Start the search again where it has ended; it may have with 0, or with what the last fault makes of it."""
+        """Restart the search if it has ended, with exit code 0 or the code that the last fault causes."""
         code = self.search.poll()
         if code is None:
             return
@@ -154,7 +154,7 @@ def kill_training(storm: Storm) -> None:
 
 
 def take_memory_away(storm: Storm) -> None:
-    """Let the kernel end the training for want of memory, or do so as it does where it has no such limits."""
+    """Have the kernel kill the training for lack of memory, or send its signal if it has no such limits."""
     training = storm.training()
     if training is None:
         return
@@ -169,7 +169,7 @@ def take_memory_away(storm: Storm) -> None:
 
 @contextmanager
 def memory_group() -> Iterator[Path]:
-    """A control group of the kernel's whose processes may be given little memory; OSError where there are none."""
+    """Return a control group whose memory can be limited; raise OSError if the kernel has none."""
     group = CGROUPS / f"sakuga-{uuid.uuid4().hex}"
     group.mkdir()
     try:
@@ -258,7 +258,7 @@ FAULTS: dict[str, tuple[Callable[[Storm], None], tuple[int, ...]]] = {
 
 
 def rage(storm: Storm, number: int, seed: int) -> Counter[str]:
-    """Inject so many faults, then let the search end in peace: how many of each kind there were.
+    """Inject `number` faults, then let the search end undisturbed; return how many of each kind there were.
 
     A start that a fault has ended may meet the next one before its first epoch, unless that kills trainings: three such
     deaths in one epoch end a trial, as they should.

@@ -122,7 +122,7 @@ def test_on_a_cpu_a_trial_takes_over_the_process_of_the_one_before(
 
 
 def test_the_driver_of_a_search_needs_no_torch() -> None:
-    """Where there is no GPU: torch then only says that there is none."""
+    """A machine without a GPU: torch then only says that there is none."""
     program = (
         "import sys\n"
         "import platform.runner\n"

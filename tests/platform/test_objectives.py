@@ -182,7 +182,7 @@ def test_a_search_of_two_objectives_shows_its_front(shards: Path, small_space: P
     assert found["front"][0] == found["best"]
     assert all(len(entry["values"]) == 2 and entry["value"] == entry["values"][0] for entry in found["front"])
     speeds = [entry["values"][1] for entry in found["front"]]
-    assert speeds == sorted(speeds, reverse=True)  # whoever is worse in the first is faster
+    assert speeds == sorted(speeds, reverse=True)  # a trial that is worse in the first is faster
     assert "With several objectives no trial is pruned" in screen
     parent = next(run for run in mlflow_runs(tmp_path / "runs" / "mlflow.db") if "trial" not in run.data.tags)
     assert parent.data.tags["front"] == " ".join(str(entry["trial"]) for entry in found["front"])

@@ -29,7 +29,7 @@ def output_of(*command: str | Path, cwd: Path = ROOT) -> str:
 
 
 def standard(code: str) -> str:
-    """What `code` prints where there is nothing of ours: isolated, outside the repository, without site hooks."""
+    """Return what `code` prints without this project: isolated, outside the repository, without site hooks."""
     return output_of(sys.executable, "-I", "-S", "-c", code, cwd=Path("/")).strip()
 
 

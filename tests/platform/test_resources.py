@@ -32,7 +32,7 @@ def resources_of(
         ("paper", [Machine(8, 0)], {"concurrency": 3}, (3, 2, 0.0)),
         ("tiny", [Machine(8, 0), Machine(4, 0)], {}, (12, 1, 0.0)),
         ("paper", [Machine(8, 0), Machine(4, 0)], {}, (2, 4, 0.0)),
-        # Three GPUs in all, but no trial of two GPUs stands on both nodes.
+        # Three GPUs in all, but no trial of two GPUs spans both nodes.
         ("paper", [Machine(8, 2), Machine(8, 1)], {"gpus": 2}, (1, 8, 2)),
         ("paper", [Machine(16, 4), Machine(4, 1), Machine(64, 0)], {}, (5, 4, 1.0)),
         # Nodes that join later are used.

@@ -26,8 +26,8 @@ class OutsideOfTheSpace(Exception):
 class Answers:
     """Suggests what `settings` have.
 
-    A parameter is called as the key that it sets, after an optimizer or before the branch it belongs to, or stands in
-    SPOKEN.
+    A parameter has the name of the key that it sets, possibly after an optimizer or before its branch; the others are
+    in SPOKEN.
     """
 
     def __init__(self, settings: dict[str, Any]) -> None:

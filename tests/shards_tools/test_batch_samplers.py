@@ -66,7 +66,7 @@ def test_the_pieces_of_a_pass_together_are_the_pass(name, counts, number, limit)
     assert max(map(len, cut)) - min(map(len, cut)) <= 1
     joined = np.concatenate(cut)
     np.testing.assert_array_equal(joined[: len(whole)], whole)
-    assert len(joined) == max(len(whole), pieces), "more than the pass only where there are more pieces than batches"
+    assert len(joined) == max(len(whole), pieces), "more than the pass only if there are more pieces than batches"
 
 
 def pieces_per_pass(name: str, labels: np.ndarray, shape: tuple[int, int], limit: int) -> int:

@@ -214,7 +214,7 @@ def faces() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.stack(pixels), np.array(works), np.array(roles)
 
 
-def share_of_right_neighbours(features: np.ndarray, works: np.ndarray, roles: np.ndarray) -> float:
+def share_of_right_neighbors(features: np.ndarray, works: np.ndarray, roles: np.ndarray) -> float:
     """Return how often the nearest image of another role is of the same work."""
     distances = ((features[:, None] - features[None]) ** 2).sum(axis=-1)
     distances[roles[:, None] == roles[None]] = np.inf
@@ -224,7 +224,7 @@ def share_of_right_neighbours(features: np.ndarray, works: np.ndarray, roles: np
 def test_the_mean_color_does_not_give_the_work_away(faces):
     pixels, works, roles = faces
     mean_color = pixels.mean(axis=(1, 2))
-    assert share_of_right_neighbours(mean_color, works, roles) < 0.5  # chance is 1/6
+    assert share_of_right_neighbors(mean_color, works, roles) < 0.5  # chance is 1/6
 
 
 def test_style_is_visible_in_more_than_color(faces):
@@ -241,7 +241,7 @@ def test_style_is_visible_in_more_than_color(faces):
         axis=1,
     )
     features = (features - features.mean(axis=0)) / features.std(axis=0)
-    assert share_of_right_neighbours(features, works, roles) > 0.5
+    assert share_of_right_neighbors(features, works, roles) > 0.5
 
 
 def test_the_sample_set_is_drawn_once_and_said_out_loud(tmp_path, monkeypatch, capsys):

@@ -184,7 +184,7 @@ def test_a_stream_that_is_closed_early_stops_reading_and_its_threads_end(plain, 
     assert len(store.reads) == num_reads
 
 
-def test_images_for_evaluation_are_read_once_in_neighbourly_requests(plain):
+def test_images_for_evaluation_are_read_once_in_adjacent_requests(plain):
     images, store = streamed(plain)
     indices = np.random.default_rng(0).integers(0, plain.num_images, 30)
     np.testing.assert_array_equal(images[indices], pixels(plain)[indices])

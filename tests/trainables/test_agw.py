@@ -80,7 +80,7 @@ def test_a_fresh_non_local_block_changes_nothing():
 
 
 @pytest.mark.parametrize("channels", [6, 7])
-def test_ibn_normalises_half_of_the_channels_per_image_and_the_rest_per_batch(channels):
+def test_ibn_normalizes_half_of_the_channels_per_image_and_the_rest_per_batch(channels):
     torch.manual_seed(0)
     norm, map_BCHW = InstanceBatchNorm(channels).train(), torch.randn(3, channels, 4, 5) * 2 + 1
     found = norm(map_BCHW)

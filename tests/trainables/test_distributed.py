@@ -124,7 +124,7 @@ def test_more_ranks_than_images_in_a_batch_are_refused(small_recipe, manifest):
         EpochBatches(data, recipe, seed=0, epoch=1, world=5)
 
 
-def test_shares_are_neighbours_and_together_everything():
+def test_shares_are_adjacent_and_cover_everything():
     for world in (1, 2, 3, 7):
         parts = [DistributedContext(rank, world).share(np.arange(10)) for rank in range(world)]
         assert np.concatenate(parts).tolist() == list(range(10))

@@ -86,7 +86,7 @@ def test_a_training_resumed_within_any_epoch_equals_the_uninterrupted_one_bit_fo
         train(recipe, manifest, report=resumed, resume=partial)
         assert resumed.lasting() == whole.lasting()[max(epoch - 1, 0) :]
         assert_equal(state_of(resumed.folder / "2"), state_of(whole.folder / "2"))
-        if epoch:  # what it writes at its start is the checkpoint that it came from, to be gone on with again
+        if epoch:  # at its start it writes the checkpoint that it resumed from, so that it can be resumed again
             again = Reports(tmp_path / f"again-{partial.name}")
             train(recipe, manifest, report=again, resume=resumed.folder / str(epoch))
             assert_equal(state_of(again.folder / "2"), state_of(whole.folder / "2"))

@@ -78,7 +78,7 @@ def test_a_missing_weights_file_is_named_with_the_way_out(recipe, tmp_path):
 
 def test_a_file_of_another_model_is_refused(recipe, tmp_path):
     path = tmp_path / "other.safetensors"
-    save_file({"weight": torch.zeros(3)}, path)  # timm itself would go on with random weights
+    save_file({"weight": torch.zeros(3)}, path)  # timm itself would continue with random weights
     with pytest.raises(Error, match=f"{path} does not fit this network: Loaded 0 tensors .* ignored: weight"):
         build_model(dataclasses.replace(recipe, weights_file=str(path)), 3)
 

@@ -1,4 +1,4 @@
-"""The papers' numbers stand beside the rows that they are of."""
+"""Each row has its paper's printed numbers."""
 
 import pytest
 

@@ -56,8 +56,8 @@ def test_keys_may_be_given_under_their_former_names():
 
 
 def test_a_key_under_both_names_is_refused():
-    with pytest.raises(Error, match=r"optimiser is the former name of optimizer, and both are set. Remove optimiser."):
-        override(TINY, {"optimiser": "sgd", "optimizer": "adamw"})
+    with pytest.raises(Error, match=r"checkpointing is the former name of activation_checkpointing, and both are set."):
+        override(TINY, {"checkpointing": True, "activation_checkpointing": True})
     with pytest.raises(Error, match=r"plan is the former name of batch_sampler, and both are set. Remove plan."):
         parse_settings(["plan=full", "batch_sampler=shuffle"], TINY)
 

@@ -1,4 +1,4 @@
-"""The learning rate against the closed forms of the papers, worked out by hand."""
+"""The learning rate against the closed forms of the papers, computed by hand."""
 
 import math
 

@@ -162,7 +162,7 @@ def test_stores_that_cannot_be_written_are_found(refused: Callable[..., str], tm
 
 
 def test_too_little_memory_for_one_training_is_found_without_taking_it(plan: Plan) -> None:
-    """A limit of 400 MB, less than the libraries take, stands in for a full machine."""
+    """A limit of 400 MB, less than the libraries take, simulates a full machine."""
     with pytest.raises(
         Error, match=r"Space small includes transreid-tiny with .* needs more than the 0\.4 GB of memory"
     ):
@@ -189,7 +189,7 @@ def test_too_little_memory_for_all_trainings_at_a_time_is_found(refused: Callabl
 
 
 def test_a_training_too_large_for_its_share_of_a_gpu_is_found(plan: Plan) -> None:
-    """The numbers stand in for a GPU of 80 GB: of a quarter of it 25 GB were taken, or there was no more to take."""
+    """The numbers are those of a GPU of 80 GB: a quarter of it ran out after 25 GB, or there was no more to take."""
     shared = replace(plan, gpus_per_rank=0.25)
     largest = Suggestions(plan).largest()
     refuse_what_does_not_fit(projection_of(shared, gpu_bytes=19 * GB, gpu_total_bytes=80 * GB), largest)

@@ -44,7 +44,7 @@ def test_a_baseline_runs_to_the_end_however_bad(study: optuna.Study) -> None:
 
 
 def test_a_bad_baseline_lets_no_mediocre_trial_pass(study: optuna.Study) -> None:
-    """Six rows below the best one reach the end; they stand in the first rung alone, so no later trial profits."""
+    """Six rows below the best one reach the end; they count only in the first rung, so no later trial profits."""
     run(study, 0.5, baseline="good")
     for number in range(6):
         run(study, 0.01, baseline=f"bad {number}")

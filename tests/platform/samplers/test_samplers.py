@@ -1,4 +1,4 @@
-"""Who is asked for the next trial: the samplers by name, each leaving no trace of an interruption."""
+"""The samplers by name; none shows a trace of an interruption."""
 
 import dataclasses
 from collections.abc import Callable
@@ -121,7 +121,7 @@ def test_the_highest_rung_with_enough_results_is_learned_from() -> None:
 
 
 def test_a_survivor_of_a_later_rung_does_not_stand_above_a_better_young_trial() -> None:
-    """Optuna's own TPE ranks whoever got further first, and stays there; that is why this sampler exists."""
+    """Optuna's own TPE ranks trials that trained longer first, and stays there; that is why this sampler exists."""
     study = optuna.create_study(direction="maximize")
     for number in range(MIN_RESULTS - 2):
         add(study, 0.2, {2: 0.1, 6: 0.1 + number / 1000})

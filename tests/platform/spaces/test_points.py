@@ -37,7 +37,7 @@ def test_a_place_is_that_of_its_value(distribution: BaseDistribution) -> None:
         assert value_at(distribution, place_of(distribution, value)) == pytest.approx(value)
 
 
-def test_a_neighbour_differs_in_few_parameters_and_by_little() -> None:
+def test_a_neighbor_differs_in_few_parameters_and_by_little() -> None:
     def suggest(trial: optuna.Trial) -> None:
         for number in range(12):
             trial.suggest_float(f"x{number}", 0, 1)
@@ -52,7 +52,7 @@ def test_a_neighbour_differs_in_few_parameters_and_by_little() -> None:
     assert np.sqrt(np.mean(np.concatenate(changes) ** 2)) == pytest.approx(0.1, abs=0.01)
 
 
-def test_a_neighbour_has_the_parameters_of_its_own_branch() -> None:
+def test_a_neighbor_has_the_parameters_of_its_own_branch() -> None:
     """Where the optimizer changes, its learning rate is another parameter."""
     space = load_space("transreid", "tiny")
     center = space.baselines["hand-set"]

@@ -45,7 +45,7 @@ def live_screen(
 
 
 def shown(written: io.StringIO) -> str:
-    """What stands on the terminal."""
+    """Return the text on the terminal."""
     terminal = SmallTerminal()
     terminal.feed(written.getvalue())
     assert terminal.cursor_is_shown

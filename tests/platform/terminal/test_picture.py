@@ -1,4 +1,4 @@
-"""What stands in the live display of a search, in terminals of several sizes."""
+"""The live display of a search in terminals of several sizes."""
 
 import io
 from dataclasses import replace

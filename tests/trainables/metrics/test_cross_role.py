@@ -19,7 +19,7 @@ RANKS = (1, 2, 3, 5, 20)
 
 
 class SlowMetrics(NamedTuple):
-    """The means over queries with a positive; None where there is no such query."""
+    """The means over queries with a positive; None without such a query."""
 
     mAP: float | None
     mINP: float | None

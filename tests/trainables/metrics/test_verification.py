@@ -11,7 +11,7 @@ from trainables.metrics.verification import PairCounts, count_pairs
 
 
 def drawn(spread: float, num: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Features of length 1 around one direction, five works that are told apart a little, two roles each."""
+    """Features of length 1 around one direction: five slightly separated works, two roles each."""
     random = np.random.default_rng(0)
     works = random.integers(0, 5, num)
     features = 1 + spread * (random.normal(size=(5, 16))[works] + random.normal(size=(num, 16)))
@@ -49,7 +49,7 @@ def test_the_curve_is_that_of_scikit_learn(spread: float) -> None:
     distances, same = slow_pairs(*data)
     accepted, right, _ = roc_curve(same, -distances, drop_intermediate=False)
     for point in counts.curve():
-        # the highest threshold that allows so many: nothing right that costs no more is left out
+        # the highest threshold that allows this number: no correct pair that costs no more is left out
         best = right[accepted <= point.false_accept_rate + 1e-12].max()
         assert 1 - point.false_reject_rate == pytest.approx(best, abs=1e-12)
     assert counts.area == pytest.approx(roc_auc_score(same, -distances), abs=1e-4)

@@ -10,8 +10,8 @@ from torch import Tensor
 SEEDS = 20
 SMALL_TENSOR, LOOSE, STRICT = 1000, 0.10, 0.05  # elements; the std's greatest relative difference, below and above
 MEAN_ERRORS = 4.0  # standard errors that the means may be apart
-# A bias of sixteen numbers drawn twenty times has a std that is itself known to a few percent alone: there the bound
-# is so many of its standard errors.
+# The std of a bias of sixteen numbers, drawn twenty times, is itself only known to a few percent: there the bound is
+# this number of its standard errors.
 STD_ERRORS = 4.0
 
 
@@ -64,7 +64,7 @@ def _moments(value: Tensor) -> list[float]:
 
 
 def pool(build: Callable[[], dict[str, Tensor]], seeds: int = SEEDS) -> dict[str, Pooled]:
-    """The statistics of every weight over so many starts, each from a seed of its own."""
+    """Return the statistics of every weight over several initializations, each with its own seed."""
     pooled: dict[str, Pooled] = {}
     for seed in range(seeds):
         torch.manual_seed(seed)

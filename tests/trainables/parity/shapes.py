@@ -16,7 +16,7 @@ from trainables.recipes.recipe import Recipe
 
 NUM_WORKS, NUM_WORDS = 14, 104
 
-# width, depth, heads, patch; the numbers of the tiny scale are ours, and stand in trainables/recipes/backbones.py
+# width, depth, heads, patch; the numbers of the tiny scale are ours, from trainables/recipes/backbones.py
 TRANSFORMERS = {
     "vit_base_patch16_224": (768, 12, 12, 16),
     "deit_small_patch16_224": (384, 12, 6, 16),

@@ -29,7 +29,7 @@ def fresh(recipe: Any) -> dict[str, Tensor]:
 
 
 def torch_default(inputs: int) -> float:
-    """The std of torch's uniform start for so many inputs: 1 / sqrt(3 inputs)."""
+    """The std of torch's uniform initialization for a number of inputs: 1 / sqrt(3 inputs)."""
     return 1 / math.sqrt(3 * inputs)
 
 
@@ -145,5 +145,5 @@ def starting_tag_losses(recipe: Any, num_words: int, seeds: int) -> tuple[float,
 
 
 def of_words(logits_BLV: Tensor, asked_BL: Tensor) -> float:
-    """The mean cross-entropy over the words that are asked for."""
+    """The mean cross-entropy over the masked words."""
     return float(functional.cross_entropy(logits_BLV.flatten(0, 1), asked_BL.flatten(), ignore_index=-100))

@@ -19,7 +19,7 @@ FAR = 1000.0  # features so long that log(1 + exp(x)) of their distances overflo
 
 
 def features_and_works(length: float = 1.0) -> tuple[Tensor, Tensor]:
-    """Features of so many works, and the works."""
+    """Return features and the works that they belong to."""
     torch.manual_seed(3)
     works_B = torch.arange(WORKS).repeat_interleave(PER_WORK)
     return length * torch.randn(WORKS * PER_WORK, WIDTH), works_B

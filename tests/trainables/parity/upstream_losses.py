@@ -80,7 +80,7 @@ def of_branches(losses: Sequence[Tensor]) -> Tensor:
 
 
 def tag_loss(logits_BLV: Tensor, asked_BL: Tensor) -> Tensor:
-    """Animesion's: the mean cross-entropy over the words that are asked for; the others are -100."""
+    """Animesion's: the mean cross-entropy over the masked words; the labels of the others are -100."""
     asked = asked_BL != -100
     return -torch.log_softmax(logits_BLV[asked], dim=1).gather(1, asked_BL[asked][:, None]).mean()
 

@@ -1,4 +1,4 @@
-"""The answers of a model, worked out slowly from the rules."""
+"""The answers of a model, computed slowly from the rules."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

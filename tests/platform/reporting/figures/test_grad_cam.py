@@ -20,7 +20,7 @@ from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
 
 
-class Colours(nn.Module):
+class Colors(nn.Module):
     """Two channels, red and green; the logit of each is the sum over its places."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Colours(nn.Module):
 
 def test_a_network_that_sums_red_looks_at_red() -> None:
     images = torch.randint(0, 256, (2, 6, 6, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    network = Colours()
+    network = Colors()
     maps = grad_cam(network, network.channels, None, images, [LogitOf(0), LogitOf(1)])
     for image, channel, found in zip(images.numpy(), (0, 1), maps, strict=True):
         seen = image[..., channel].astype(float)

@@ -1,4 +1,4 @@
-"""Figures of a study: what is drawn is what its trials reported, and what Optuna or a slow loop makes of it."""
+"""Figures of a study show what its trials reported, as Optuna or a slow loop computes it."""
 
 import itertools
 import math
