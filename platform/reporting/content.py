@@ -34,7 +34,7 @@ class Section:
     """A section of the report."""
 
     title: str
-    says: Sequence[str] = ()
+    paragraphs: Sequence[str] = ()
     tables: Sequence[Table] = ()
     commands: Sequence[tuple[str, str]] = ()  # what each does, and the command
     figures: Sequence[Figure] = ()

@@ -68,7 +68,7 @@ def _of(title: str, figures: list[Figure]) -> Section | None:
 
 
 def _with(section: Section, figures: list[Figure]) -> Section:
-    return Section(title=section.title, says=section.says, tables=section.tables, figures=figures)
+    return Section(title=section.title, paragraphs=section.paragraphs, tables=section.tables, figures=figures)
 
 
 def _pick(figures: dict[str, Figure], *names: str) -> list[Figure]:

@@ -13,7 +13,7 @@ from platform.finalize.compare import Comparison
 from platform.reporting.content import Section
 from platform.reporting.figures.figure import Figure
 from platform.reporting.figures.of_model import figures_of_model
-from platform.reporting.figures.verification import verification_figure
+from platform.reporting.figures.verification import plot_verification
 from platform.reporting.subject import Subject
 from platform.terminal.lines import label
 from platform.trial_record import TrialRecord
@@ -50,7 +50,7 @@ def model_sections(subject: Subject, final: Sequence[Comparison]) -> tuple[list[
             continue
         title = "Best model on the validation split" if split == "val" else "Best finalist on the test split"
         sections.append(
-            Section(title=title, says=[f"{what[0].upper()}{what[1:]}."], figures=_prefix_names(figures, split))
+            Section(title=title, paragraphs=[f"{what[0].upper()}{what[1:]}."], figures=_prefix_names(figures, split))
         )
     return sections, missing
 
@@ -71,7 +71,7 @@ def _of_pairs(checkpoint: Path, manifest: Manifest) -> list[Figure]:
         return []
     try:
         counts, _, _ = count_split(checkpoint, manifest, split="test")
-        return [verification_figure(measure(checkpoint, manifest), counts)]
+        return [plot_verification(measure(checkpoint, manifest), counts)]
     except Error as reason:
         say(f"Omitted from the test figures of {checkpoint}: {reason}")
         return []

@@ -41,7 +41,7 @@ def settings_section(subject: Subject) -> Section:
     return Section(
         title="Best settings",
         tables=[table] if shown else [],
-        says=[] if shown else ["No trial has settings to show yet."],
+        paragraphs=[] if shown else ["No trial has settings to show yet."],
         commands=commands(subject),
     )
 

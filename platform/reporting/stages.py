@@ -57,7 +57,7 @@ def metric_of_test(subject: Subject) -> str:
 
 def stages_section(subject: Subject, folds: list[Comparison], final: list[Comparison]) -> Section | None:
     """Return the section with both tables, or None if the search has neither."""
-    tables, says = [], []
+    tables, paragraphs = [], []
     if folds:
         title = f"Folds 0 to {subject.folds - 1}, the validation split of each: {spoken(subject.stored.objective)} %"
         tables.append(_table(title, "fold", folds, "the folds that were not used for selection"))
@@ -65,8 +65,8 @@ def stages_section(subject: Subject, folds: list[Comparison], final: list[Compar
         title = f"Test split, read once: {spoken(metric_of_test(subject))} %"
         tables.append(_table(title, "seed", final, "seeds"))
     elif subject.stored.elected:
-        says.append("The test split is locked until all finalists are trained.")
-    return Section(title="Folds and finalists", says=says, tables=tables) if tables or says else None
+        paragraphs.append("The test split is locked until all finalists are trained.")
+    return Section(title="Folds and finalists", paragraphs=paragraphs, tables=tables) if tables or paragraphs else None
 
 
 def _table(title: str, kind: str, compared: list[Comparison], pairs: str) -> Table:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from platform.reporting.figures.look import EXPLORED
+from platform.reporting.figures.look import INTERACTIVE
 
 
 def on_white(figure: Any) -> Any:
     """Apply the report's layout to a Plotly figure and return it."""
-    figure.update_layout(**EXPLORED, height=480)
+    figure.update_layout(**INTERACTIVE, height=480)
     return figure
 
 

@@ -17,7 +17,7 @@ from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
 
 
-def draw_front(stored: StoredStudy) -> Figure:
+def plot_front(stored: StoredStudy) -> Figure:
     """Plot the first objective against each other one, with the Pareto front in color.
 
     Raises:
@@ -38,10 +38,10 @@ def draw_front(stored: StoredStudy) -> Figure:
     return Figure(
         name="front",
         title="Pareto front",
-        says=f"{axis_of(first)} against {' and '.join(axis_of(name) for name in others)} of {len(complete)} complete"
+        caption=f"{axis_of(first)} against {' and '.join(axis_of(name) for name in others)} of {len(complete)} complete"
         f" trials. {len(best)} are on the Pareto front: no other trial dominates them. Its ends: {ends}.",
-        drawn=_plot(stored, complete, best),
-        explore=_plot_interactive(stored, complete, numbers),
+        plot=_plot(stored, complete, best),
+        interactive=_plot_interactive(stored, complete, numbers),
         columns=("trial", "on the front", *stored.objectives),
         rows=[(trial.number, int(trial.number in numbers), *trial.values) for trial in complete],
     )

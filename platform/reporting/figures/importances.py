@@ -40,7 +40,7 @@ def importances_of(stored: StoredStudy) -> dict[str, float]:
     return dict(sorted(found.items(), key=lambda entry: (-entry[1], entry[0])))
 
 
-def draw_importances(stored: StoredStudy) -> Figure:
+def plot_importances(stored: StoredStudy) -> Figure:
     """Plot a bar for each parameter.
 
     Raises:
@@ -52,11 +52,11 @@ def draw_importances(stored: StoredStudy) -> Figure:
     return Figure(
         name="importances",
         title="Importances",
-        says=f"How much the best tenth of {complete} complete trials differs from all of them in each parameter, as a"
-        f" share of the total; the largest: {first}. A parameter that only some trials have is compared among those."
+        caption=f"How much the best tenth of {complete} complete trials differs from all of them in each parameter, as"
+        f" a share of the total; the largest: {first}. A parameter that only some trials have is compared among those."
         f"{' With so few trials, this is unreliable.' if complete < 20 else ''}",
-        drawn=_plot(found),
-        explore=_plot_interactive(found),
+        plot=_plot(found),
+        interactive=_plot_interactive(found),
         columns=("parameter", "importance"),
         rows=list(found.items()),
     )

@@ -19,7 +19,7 @@ MOST_NAMED = 4  # baselines of each kind that the legend lists by name
 DASHES = ("-", "--", "-.", ":")
 
 
-def draw_learning_curves(stored: StoredStudy) -> Figure:
+def plot_learning_curves(stored: StoredStudy) -> Figure:
     """Plot a line for each trial, with different styles for the best trial, baselines and pruned trials.
 
     Raises:
@@ -36,9 +36,9 @@ def draw_learning_curves(stored: StoredStudy) -> Figure:
     return Figure(
         name="learning_curves",
         title="Learning curves",
-        says=_describe(stored, curves),
-        drawn=_plot(stored, curves),
-        explore=_plot_interactive(stored, curves),
+        caption=_describe(stored, curves),
+        plot=_plot(stored, curves),
+        interactive=_plot_interactive(stored, curves),
         columns=("trial", "kind", "epoch", stored.objective),
         rows=rows,
     )

@@ -36,7 +36,7 @@ SETTINGS: Any = {  # Any, because matplotlib's stubs type the keys as literals
 }
 
 # The layout of interactive figures, which have a white background on light and dark pages.
-EXPLORED: Any = {
+INTERACTIVE: Any = {
     "template": "simple_white",
     "colorway": PALETTE,
     "font": {"size": 13},

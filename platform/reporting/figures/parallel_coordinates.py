@@ -24,7 +24,7 @@ NOT_ASKED = -0.14  # the height, below the axis, of lines of trials that lack th
 COLORS = ListedColormap(colormaps["viridis"](np.linspace(0.15, 0.8, 256)))  # its ends are hard to see on black or white
 
 
-def draw_parallel_coordinates(stored: StoredStudy) -> Figure:
+def plot_parallel_coordinates(stored: StoredStudy) -> Figure:
     """Plot a vertical axis for each parameter and a line for each trial with a value.
 
     Raises:
@@ -42,11 +42,11 @@ def draw_parallel_coordinates(stored: StoredStudy) -> Figure:
     return Figure(
         name="parallel_coordinates",
         title="Parallel coordinates",
-        says=f"Each of {len(trials)} trials is a line through{of_all} parameters, colored by"
+        caption=f"Each of {len(trials)} trials is a line through{of_all} parameters, colored by"
         f" {axis_of(stored.objective)} after its last epoch: from {trials[0][1]:.2f} to {best[1]:.2f} of trial"
         f" {best[0].number}. A line passes below the axis of a parameter that the trial does not have.",
-        drawn=_plot(stored, trials, {name: distributions[name] for name in shown}),
-        explore=_plot_interactive(stored, trials, {name: distributions[name] for name in shown}),
+        plot=_plot(stored, trials, {name: distributions[name] for name in shown}),
+        interactive=_plot_interactive(stored, trials, {name: distributions[name] for name in shown}),
         columns=("trial", *names, axis_of(stored.objective)),
         rows=[
             (trial.number, *(trial.params.get(name, "") for name in names), value)
@@ -91,10 +91,10 @@ def _plot(stored: StoredStudy, trials: list[tuple[FrozenTrial, float]], shown: d
                 alpha=1.0 if is_best else 0.7,
             )
         for at, (name, distribution) in enumerate(shown.items()):
-            _draw_axis(axes, at, name, _ticks(distribution))
+            _plot_axis(axes, at, name, _ticks(distribution))
         parts = [0.0, 0.25, 0.5, 0.75, 1.0] if high > low else [0.0]
         values = [(part, f"{low + part * (high - low):.1f}") for part in parts]
-        _draw_axis(axes, len(shown), axis_of(stored.objective), values)
+        _plot_axis(axes, len(shown), axis_of(stored.objective), values)
         if any(name not in trial.params for trial, _ in trials for name in shown):
             where: Any = {"xytext": (-4, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
             axes.annotate("not used", (0, NOT_ASKED), fontsize=6, **where)
@@ -112,7 +112,7 @@ def _heights(trial: FrozenTrial, shown: dict[str, BaseDistribution]) -> list[flo
     ]
 
 
-def _draw_axis(axes: Any, at: int, name: str, ticks: list[tuple[float, str]]) -> None:
+def _plot_axis(axes: Any, at: int, name: str, ticks: list[tuple[float, str]]) -> None:
     axes.plot([at, at], [0, 1], color="#000000", linewidth=0.8)
     axes.annotate(name, (at, 1), xytext=(-6, 6), textcoords="offset points", rotation=20, fontsize=7, va="bottom")
     for height, text in ticks:

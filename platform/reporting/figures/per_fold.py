@@ -22,7 +22,7 @@ MOST_SHOWN = 2
 Values = dict[int, float]  # by fold
 
 
-def draw_per_fold(stored: StoredStudy) -> Figure:
+def plot_per_fold(stored: StoredStudy) -> Figure:
     """Plot a panel for each metric, with a line for each candidate and its mean at the right.
 
     Raises:
@@ -37,10 +37,10 @@ def draw_per_fold(stored: StoredStudy) -> Figure:
     return Figure(
         name="per_fold",
         title="Fold by fold",
-        says=f"{' and '.join(axis_of(name) for name in metrics)} of {len(scores)} candidates on each of {len(folds)}"
+        caption=f"{' and '.join(axis_of(name) for name in metrics)} of {len(scores)} candidates on each of {len(folds)}"
         " folds, with mean and standard deviation at the right. The search selected on fold"
         f" {stored.search['fold']}; a candidate that leads only there was lucky.",
-        drawn=_plot(stored, scores, metrics, folds),
+        plot=_plot(stored, scores, metrics, folds),
         columns=("trial", "fold", *metrics),
         rows=[
             (number, fold, *(own[fold][name] for name in metrics))

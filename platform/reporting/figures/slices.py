@@ -30,7 +30,7 @@ MARGIN = 0.05  # at each end of a range, as a fraction of it
 Points = list[tuple[str, FrozenTrial, float]]
 
 
-def draw_slices(stored: StoredStudy) -> Figure:
+def plot_slices(stored: StoredStudy) -> Figure:
     """Plot a panel for each parameter, with a point for each trial that has it.
 
     Raises:
@@ -47,11 +47,11 @@ def draw_slices(stored: StoredStudy) -> Figure:
     return Figure(
         name="slices",
         title="Objective by parameter",
-        says=f"{axis_of(stored.objective)} after the last epoch of {len(points)} trials against each of"
+        caption=f"{axis_of(stored.objective)} after the last epoch of {len(points)} trials against each of"
         f" {len(distributions)} parameters. Open points are pruned trials. A panel has only the trials that have its"
         " parameter.",
-        drawn=_plot(stored, points, distributions),
-        explore=_plot_interactive(stored, points, distributions),
+        plot=_plot(stored, points, distributions),
+        interactive=_plot_interactive(stored, points, distributions),
         columns=("parameter", "trial", "kind", "setting", axis_of(stored.objective)),
         rows=rows,
     )
@@ -62,7 +62,7 @@ def _plot(stored: StoredStudy, points: Points, distributions: dict[str, BaseDist
     with canvas(width=FULL_WIDTH, height=0.5 + PANEL_INCHES * down) as page:
         panels = list(page.subplots(down, ACROSS, sharey=True, squeeze=False).flat)
         for axes, (name, distribution) in zip(panels, distributions.items(), strict=False):
-            _draw_panel(axes, name, distribution, points)
+            _plot_panel(axes, name, distribution, points)
         for axes in panels[len(distributions) :]:
             axes.set_axis_off()
         page.supylabel(axis_of(stored.objective), fontsize=8)
@@ -73,7 +73,7 @@ def _plot(stored: StoredStudy, points: Points, distributions: dict[str, BaseDist
     return page
 
 
-def _draw_panel(axes: Any, name: str, distribution: BaseDistribution, points: Points) -> None:
+def _plot_panel(axes: Any, name: str, distribution: BaseDistribution, points: Points) -> None:
     choices = choices_of(distribution)
     for kind in COLORS:
         own = [(trial, value) for of, trial, value in points if of == kind and name in trial.params]

@@ -26,7 +26,7 @@ MOST_INCHES = 8.0
 UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))  # the largest with at least two is used
 
 
-def draw_timeline(stored: StoredStudy) -> Figure:
+def plot_timeline(stored: StoredStudy) -> Figure:
     """Plot a bar for each trial from its start to its end; a running trial ends at the last time in the study.
 
     Raises:
@@ -46,11 +46,11 @@ def draw_timeline(stored: StoredStudy) -> Figure:
     return Figure(
         name="timeline",
         title="Timeline",
-        says=f"{len(trials)} trials in {_seconds(begun, known) / length:.1f} {unit}: "
+        caption=f"{len(trials)} trials in {_seconds(begun, known) / length:.1f} {unit}: "
         f"{', '.join(f'{count} {name}' for name, count in num.items() if count)}. "
         + (f"{len(again)} needed more than one attempt." if again else "None needed more than one attempt."),
-        drawn=_plot(bars, unit, length),
-        explore=_plot_interactive(bars, unit, length),
+        plot=_plot(bars, unit, length),
+        interactive=_plot_interactive(bars, unit, length),
         columns=("trial", "state", "start_s", "end_s", "epochs", "attempts"),
         rows=[
             (trial.number, STATES[trial.state][0], start, end, num_epochs(trial), TrialRecord(trial).attempts)
