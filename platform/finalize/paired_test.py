@@ -53,7 +53,7 @@ def paired_test(values: Sequence[float], others: Sequence[float]) -> PairedTest:
 
 def _rounded_mean(differences: np.ndarray, axis: int) -> np.ndarray:
     """Return the mean to 12 decimals, so that patterns with equal means tie in spite of rounding errors."""
-    mean: np.ndarray = np.round(np.mean(differences, axis=axis), 12)
+    mean: np.ndarray = differences.mean(axis).round(12)
     return mean
 
 

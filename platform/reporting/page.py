@@ -14,13 +14,16 @@ from pathlib import Path
 import jinja2
 from PIL import Image
 
-from platform.read_only_study import StoredStudy
+from platform.read_only_study import StoredStudy, num_epochs
 from platform.reporting.content import Content
-from platform.reporting.figures.figure import Figure
+from platform.reporting.figures.figure import Figure, csv_text
 from platform.reporting.figures.look import FULL_WIDTH
-from platform.reporting.trials_csv import trials_csv
+from platform.reporting.figures.trials import distributions_of
+from platform.trial_record import TrialRecord
 
 SMALLEST_REM_PER_INCH = 4.7  # an 8-point font is then 8 pixels high
+# Of trials.csv, before the settings and metrics.
+TRIAL_COLUMNS = ("number", "state", "baseline", "started", "ended", "epochs", "seconds", "attempts", "reason")
 PHOTOGRAPH = "<image"  # in the SVG of a figure with pixels, which is embedded as one image
 
 
@@ -96,3 +99,23 @@ def chart(figure: Figure) -> str:
 def markdown_text(text: object) -> str:
     """Escape text for a line or a table cell of Markdown."""
     return re.sub(r"([\\`*_{}\[\]<>|#$~])", r"\\\1", " ".join(str(text).split()))
+
+
+def trials_csv(stored: StoredStudy) -> str:
+    """Return state, settings and metrics of every trial as CSV.
+
+    A parameter that a trial lacks is empty, and a value of None is `none`.
+    """
+    params = list(distributions_of(stored.trials))
+    metrics = list(dict.fromkeys(name for trial in stored.trials for name in TrialRecord(trial).metrics))
+    rows = []
+    for trial in stored.trials:
+        record = TrialRecord(trial)
+        times = [time.isoformat() if time else "" for time in (trial.datetime_start, trial.datetime_complete)]
+        seconds = record.metrics.get("total_seconds", "")
+        row = [trial.number, trial.state.name.lower(), record.baseline, *times, num_epochs(trial), seconds]
+        row += [record.attempts or "", record.reason]
+        row += ["none" if trial.params.get(name, "") is None else trial.params.get(name, "") for name in params]
+        rows.append([*row, *(record.metrics.get(name, "") for name in metrics)])
+    columns = [*TRIAL_COLUMNS, *(f"params.{name}" for name in params), *(f"metrics.{name}" for name in metrics)]
+    return csv_text(columns, rows)

@@ -36,9 +36,7 @@ class Figure:
 
     def as_csv(self) -> str:
         """Return the plotted numbers as CSV with a header."""
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([self.columns, *self.rows])
-        return text.getvalue()
+        return csv_text(self.columns, self.rows)
 
     def as_png(self, dpi: int = 150) -> bytes:
         """Return the plot as PNG, on white."""
@@ -64,6 +62,13 @@ class Figure:
             warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
             self.plot.savefig(content, format=kind, **options)
         return content.getvalue()
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return a table as CSV with a header."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    return text.getvalue()
 
 
 def make_figures(subject: Subject, plots: Iterable[Callable[[Subject], Figure]], what: str) -> list[Figure]:

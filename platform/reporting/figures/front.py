@@ -8,10 +8,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from platform.objectives import COSTS
 from platform.read_only_study import StoredStudy
-from platform.reporting.figures.explore import escaped, on_white
 from platform.reporting.figures.figure import Figure
-from platform.reporting.figures.look import BLUE, GRAY, ORANGE, canvas
-from platform.reporting.figures.trials import axis_of, scaled, title_of
+from platform.reporting.figures.look import BLUE, GRAY, INTERACTIVE, ORANGE, canvas
+from platform.reporting.figures.trials import axis_of, escaped, scaled, title_of
 from platform.study import front
 from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
@@ -86,7 +85,7 @@ def _plot_interactive(stored: StoredStudy, complete: list[FrozenTrial], numbers:
     import plotly.graph_objects as go
 
     first, second = stored.objectives[:2]
-    figure = go.Figure()
+    figure = go.Figure(layout=INTERACTIVE)
     for kind, color in (("dominated", GRAY), ("on the front", BLUE)):
         own = [trial for trial in complete if (trial.number in numbers) == (kind == "on the front")]
         figure.add_scatter(
@@ -99,4 +98,4 @@ def _plot_interactive(stored: StoredStudy, complete: list[FrozenTrial], numbers:
             hovertemplate="%{text}<extra></extra>",
         )
     figure.update_layout(xaxis_title=axis_of(second), yaxis_title=axis_of(first))
-    return on_white(figure)
+    return figure

@@ -9,10 +9,9 @@ import optuna
 from optuna.trial import TrialState
 
 from platform.read_only_study import StoredStudy
-from platform.reporting.figures.explore import escaped, on_white
 from platform.reporting.figures.figure import Figure
-from platform.reporting.figures.look import BLUE, canvas
-from platform.reporting.figures.trials import plain
+from platform.reporting.figures.look import BLUE, INTERACTIVE, canvas
+from platform.reporting.figures.trials import escaped, plain
 from shards_tools.errors import Error
 
 FEWEST_COMPLETE = 5  # complete trials; fewer say nothing
@@ -80,6 +79,7 @@ def _plot_interactive(found: dict[str, float]) -> Any:
     import plotly.graph_objects as go
 
     names = [escaped(name) for name in found]
-    figure = go.Figure(go.Bar(x=[100 * part for part in found.values()], y=names, orientation="h", marker_color=BLUE))
+    bars = go.Bar(x=[100 * part for part in found.values()], y=names, orientation="h", marker_color=BLUE)
+    figure = go.Figure(bars, INTERACTIVE)
     figure.update_layout(xaxis_title="importance, %", yaxis={"autorange": "reversed"})
-    return on_white(figure)
+    return figure

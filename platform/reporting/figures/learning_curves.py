@@ -8,10 +8,9 @@ from matplotlib.ticker import MaxNLocator
 from optuna.trial import FrozenTrial, TrialState
 
 from platform.read_only_study import StoredStudy
-from platform.reporting.figures.explore import escaped, on_white
 from platform.reporting.figures.figure import Figure
-from platform.reporting.figures.look import GRAY, canvas
-from platform.reporting.figures.trials import COLORS, axis_of, by_kind, scaled, title_of
+from platform.reporting.figures.look import GRAY, INTERACTIVE, canvas
+from platform.reporting.figures.trials import COLORS, axis_of, by_kind, escaped, scaled, title_of
 from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
 
@@ -85,7 +84,7 @@ def _plot(stored: StoredStudy, curves: list[tuple[str, FrozenTrial]]) -> Any:
 def _plot_interactive(stored: StoredStudy, curves: list[tuple[str, FrozenTrial]]) -> Any:
     import plotly.graph_objects as go
 
-    figure = go.Figure()
+    figure = go.Figure(layout=INTERACTIVE)
     for kind, trial in curves:
         epochs, values = _points(stored, trial)
         figure.add_scatter(
@@ -98,7 +97,7 @@ def _plot_interactive(stored: StoredStudy, curves: list[tuple[str, FrozenTrial]]
             hovertemplate=f"trial {trial.number} ({kind})<br>epoch %{{x}}: %{{y:.2f}}<extra></extra>",
         )
     figure.update_layout(xaxis_title="epoch", yaxis_title=axis_of(stored.objective), legend_title="trial")
-    return on_white(figure)
+    return figure
 
 
 def _describe(stored: StoredStudy, curves: list[tuple[str, FrozenTrial]]) -> str:

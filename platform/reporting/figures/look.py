@@ -42,6 +42,7 @@ INTERACTIVE: Any = {
     "font": {"size": 13},
     "margin": {"l": 60, "r": 20, "t": 40, "b": 50},
     "hoverlabel": {"align": "left"},
+    "height": 480,
 }
 
 

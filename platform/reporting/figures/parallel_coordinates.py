@@ -12,11 +12,10 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.trial import FrozenTrial
 
 from platform.read_only_study import StoredStudy
-from platform.reporting.figures.explore import escaped, on_white
 from platform.reporting.figures.figure import Figure
 from platform.reporting.figures.importances import importances_of
-from platform.reporting.figures.look import canvas
-from platform.reporting.figures.trials import axis_of, choices_of, distributions_of, last_value, plain
+from platform.reporting.figures.look import INTERACTIVE, canvas
+from platform.reporting.figures.trials import axis_of, choices_of, distributions_of, escaped, last_value, plain
 from shards_tools.errors import Error
 
 MOST_AXES = 8  # the names of more would overlap
@@ -159,10 +158,7 @@ def _plot_interactive(
         })  # fmt: skip
     values = [value for _, value in trials]
     dimensions.append({"label": axis_of(stored.objective), "values": values})
-    figure = go.Figure(
-        go.Parcoords(
-            line={"color": values, "colorscale": "Viridis", "showscale": True}, dimensions=dimensions, labelangle=-15
-        )
-    )
-    on_white(figure).update_layout(margin={"l": 80, "r": 40, "t": 110, "b": 40})
+    line = {"color": values, "colorscale": "Viridis", "showscale": True}
+    figure = go.Figure(go.Parcoords(line=line, dimensions=dimensions, labelangle=-15), INTERACTIVE)
+    figure.update_layout(margin={"l": 80, "r": 40, "t": 110, "b": 40})
     return figure

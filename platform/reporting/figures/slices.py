@@ -9,14 +9,14 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial
 
 from platform.read_only_study import StoredStudy
-from platform.reporting.figures.explore import escaped, on_white
 from platform.reporting.figures.figure import Figure
-from platform.reporting.figures.look import FULL_WIDTH, canvas
+from platform.reporting.figures.look import FULL_WIDTH, INTERACTIVE, canvas
 from platform.reporting.figures.trials import (
     COLORS,
     axis_of,
     choices_of,
     distributions_of,
+    escaped,
     plain,
     plot_trials,
     setting,
@@ -111,7 +111,7 @@ def _plot_interactive(stored: StoredStudy, points: Points, distributions: dict[s
     """Plot one panel with a menu of the parameters."""
     import plotly.graph_objects as go
 
-    figure = go.Figure()
+    figure = go.Figure(layout=INTERACTIVE)
     for shown, (name, distribution) in enumerate(distributions.items()):
         own = [point for point in points if name in point[1].params]
         categorical = choices_of(distribution) is not None
@@ -132,7 +132,7 @@ def _plot_interactive(stored: StoredStudy, points: Points, distributions: dict[s
         for name, axis in axes.items()
     ]
     figure.update_layout(next(iter(axes.values())))
-    on_white(figure).update_layout(
+    figure.update_layout(
         updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.12, "yanchor": "bottom"}], margin_t=70
     )
     return figure

@@ -9,10 +9,9 @@ from matplotlib.ticker import MaxNLocator
 from optuna.trial import FrozenTrial, TrialState
 
 from platform.read_only_study import StoredStudy, num_epochs
-from platform.reporting.figures.explore import escaped, on_white
 from platform.reporting.figures.figure import Figure
-from platform.reporting.figures.look import BLUE, GRAY, PURPLE, RED, canvas
-from platform.reporting.figures.trials import title_of
+from platform.reporting.figures.look import BLUE, GRAY, INTERACTIVE, PURPLE, RED, canvas
+from platform.reporting.figures.trials import escaped, title_of
 from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
 
@@ -105,7 +104,7 @@ def _plot(bars: list[tuple[FrozenTrial, float, float]], unit: str, length: float
 def _plot_interactive(bars: list[tuple[FrozenTrial, float, float]], unit: str, length: float) -> Any:
     import plotly.graph_objects as go
 
-    figure = go.Figure()
+    figure = go.Figure(layout=INTERACTIVE)
     for name, color in STATES.values():
         own = [bar for bar in bars if STATES[bar[0].state][0] == name]
         if own:
@@ -125,4 +124,4 @@ def _plot_interactive(bars: list[tuple[FrozenTrial, float, float]], unit: str, l
         xaxis_title=unit,
         yaxis={"title": "trial", "autorange": "reversed", "dtick": 1 if len(bars) < 40 else 10},
     )
-    return on_white(figure)
+    return figure

@@ -16,11 +16,12 @@ from platform.reporting.figures.front import plot_front
 from platform.reporting.figures.history import plot_history
 from platform.reporting.figures.importances import plot_importances
 from platform.reporting.figures.learning_curves import plot_learning_curves
-from platform.reporting.figures.of_study import figures_of_study
 from platform.reporting.figures.parallel_coordinates import place_on_axis, plot_parallel_coordinates
 from platform.reporting.figures.per_fold import plot_per_fold
 from platform.reporting.figures.slices import plot_slices
 from platform.reporting.figures.timeline import plot_timeline
+from platform.reporting.gather import gather
+from platform.reporting.subject import subject_of
 from shards_tools.errors import Error
 from tests.platform.stored_by_hand import TRIALS, stored_by_hand, study_by_hand
 
@@ -183,7 +184,7 @@ def strange() -> list[Figure]:
         )
     for trial in study.get_trials(deepcopy=False):
         trial.datetime_start = trial.datetime_start or trial.datetime_complete
-    return figures_of_study(StoredStudy(study=study))
+    return gather(subject_of(StoredStudy(study=study), None)).figures
 
 
 @pytest.mark.slow
@@ -205,7 +206,7 @@ def test_plotly_is_told_no_markup(strange: list[Figure]) -> None:
 
 
 def test_a_study_without_trials_has_no_figures() -> None:
-    assert figures_of_study(stored_by_hand(trials=())) == []
+    assert gather(subject_of(stored_by_hand(trials=()), None)).figures == []
 
 
 def test_a_running_trial_is_never_drawn_beyond_what_is_known() -> None:
