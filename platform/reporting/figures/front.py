@@ -1,4 +1,7 @@
-"""The Pareto front of several objectives."""
+"""The Pareto front of several objectives.
+
+Unlike Optuna's, it is flat for any number of objectives and names the paper rows and the trials of the front.
+"""
 
 from __future__ import annotations
 

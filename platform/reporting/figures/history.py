@@ -1,4 +1,7 @@
-"""The value of each trial in the order of their starts, and the best value so far."""
+"""The value of each trial in the order of their starts, and the best value so far.
+
+Unlike Optuna's, it has the trials that are not complete, the best paper row and chance.
+"""
 
 from __future__ import annotations
 

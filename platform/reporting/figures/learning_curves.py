@@ -1,4 +1,7 @@
-"""The objective of every trial by epoch."""
+"""The objective of every trial by epoch.
+
+Unlike Optuna's, it tells apart the best trial, baselines, and pruned and running trials.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Parallel coordinates: every trial as a line through its settings to its value."""
+"""Parallel coordinates: every trial as a line through its settings to its value.
+
+Unlike Optuna's, it keeps the scale of parameters that only some trials have, and its labels do not overlap.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The objective against each parameter."""
+"""The objective against each parameter.
+
+Unlike Optuna's, it has pruned and running trials and fits the width of a page.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""When each trial ran, and how it ended."""
+"""When each trial ran, and how it ended.
+
+Unlike Optuna's, it shows the time since the start and which trials needed several attempts.
+"""
 
 from __future__ import annotations
 
