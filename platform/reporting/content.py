@@ -51,7 +51,7 @@ class Content:
 
     study: str
     about: str  # the space, the scale and the objective
-    answer: str  # the result in a few sentences
+    summary: str  # the result in a few sentences
     headline: Sequence[tuple[str, str, str]]  # the name, value and remark of each main number
     sections: Sequence[Section]
     missing: Sequence[str]  # what the report lacks, and why

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from platform.read_only_study import StoredStudy
-from platform.reporting.answer import answer, headline
 from platform.reporting.content import Content, Section
 from platform.reporting.course import cost_section, ended_section, environment_section, trials_section
 from platform.reporting.figures.figure import Figure, make_figures
@@ -18,6 +17,7 @@ from platform.reporting.figures.parallel_coordinates import plot_parallel_coordi
 from platform.reporting.figures.per_fold import plot_per_fold
 from platform.reporting.figures.slices import plot_slices
 from platform.reporting.figures.timeline import plot_timeline
+from platform.reporting.headline import headline, summarize
 from platform.reporting.model import model_sections
 from platform.reporting.papers import papers_section
 from platform.reporting.settings import settings_section
@@ -47,7 +47,7 @@ def gather(subject: Subject) -> Content:
     return Content(
         study=stored.name,
         about=_about(stored),
-        answer=answer(subject, folds, final),
+        summary=summarize(subject, folds, final),
         headline=headline(subject, final),
         sections=[section for section in (*of_study, *of_model, *course) if section is not None],
         missing=[*filter(None, [subject.why_no_manifest]), *missing],

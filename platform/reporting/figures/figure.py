@@ -19,7 +19,7 @@ from shards_tools.errors import Error
 if TYPE_CHECKING:  # importing it takes a second, which most commands do not need
     import plotly.graph_objects
 
-Subject = TypeVar("Subject")  # of the figures: a study, or the answers of a model
+Source = TypeVar("Source")  # of the figures: a study, or the answers of a model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,17 +71,17 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return text.getvalue()
 
 
-def make_figures(subject: Subject, plots: Iterable[Callable[[Subject], Figure]], what: str) -> list[Figure]:
-    """Make the figures of one subject; print a message for each figure whose numbers are missing, and omit it.
+def make_figures(source: Source, plots: Iterable[Callable[[Source], Figure]], what: str) -> list[Figure]:
+    """Make the figures of one source; print a message for each figure whose numbers are missing, and omit it.
 
     Args:
         plots: functions that make a figure, or raise an Error.
-        what: the name of the subject in messages.
+        what: the name of the source in messages.
     """
     figures = []
     for plot in plots:
         try:
-            figures.append(plot(subject))
+            figures.append(plot(source))
         except Error as reason:
             name = plot.__name__.removeprefix("plot_").replace("_", " ")
             say(f"Omitted from the figures of {what}: {name}: {reason}")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from platform.evaluation import ask
-from platform.reporting.figures.answers import Answers, answer
+from platform.reporting.figures.answers import Answers, compute_answers
 from platform.reporting.figures.class_size import plot_class_size
 from platform.reporting.figures.cmc import plot_cmc
 from platform.reporting.figures.confusion import plot_confusion
@@ -35,7 +35,7 @@ def figures_of_model(checkpoint: Path, manifest: Manifest, *, split: str, fold: 
     """
     asked = ask(checkpoint, manifest, split=split, fold=fold)
     try:
-        answers = answer(asked)
+        answers = compute_answers(asked)
     except Error as reason:
         say(f"Omitted all figures of {checkpoint} on {split}: {reason}")
         return []

@@ -22,7 +22,7 @@ from platform.reporting.figures.trials import axis_of, choices_of, distributions
 from shards_tools.errors import Error
 
 MOST_AXES = 8  # the names of more would overlap
-NOT_ASKED = -0.14  # the height, below the axis, of lines of trials that lack the parameter
+NOT_USED = -0.14  # the height, below the axis, of lines of trials that lack the parameter
 COLORS = ListedColormap(colormaps["viridis"](np.linspace(0.15, 0.8, 256)))  # its ends are hard to see on black or white
 
 
@@ -99,9 +99,9 @@ def _plot(stored: StoredStudy, trials: list[tuple[FrozenTrial, float]], shown: d
         _plot_axis(axes, len(shown), axis_of(stored.objective), values)
         if any(name not in trial.params for trial, _ in trials for name in shown):
             where: Any = {"xytext": (-4, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
-            axes.annotate("not used", (0, NOT_ASKED), fontsize=6, **where)
+            axes.annotate("not used", (0, NOT_USED), fontsize=6, **where)
         axes.set_xlim(-0.5, len(shown) + 0.35)
-        axes.set_ylim(NOT_ASKED - 0.04, 1.04)
+        axes.set_ylim(NOT_USED - 0.04, 1.04)
         axes.set_axis_off()
     return page
 
@@ -109,7 +109,7 @@ def _plot(stored: StoredStudy, trials: list[tuple[FrozenTrial, float]], shown: d
 def _heights(trial: FrozenTrial, shown: dict[str, BaseDistribution]) -> list[float]:
     """Return the height at which the trial's line crosses each axis."""
     return [
-        place_on_axis(distribution, trial.params[name]) if name in trial.params else NOT_ASKED
+        place_on_axis(distribution, trial.params[name]) if name in trial.params else NOT_USED
         for name, distribution in shown.items()
     ]
 
@@ -155,8 +155,8 @@ def _plot_interactive(
         dimensions.append({
             "label": escaped(plain(name)),
             "values": [own[at] for own in heights],
-            "range": [NOT_ASKED, 1],
-            "tickvals": [NOT_ASKED, *(height for height, _ in ticks)],
+            "range": [NOT_USED, 1],
+            "tickvals": [NOT_USED, *(height for height, _ in ticks)],
             "ticktext": ["not used" if at == 0 else "", *(escaped(text) for _, text in ticks)],
         })  # fmt: skip
     values = [value for _, value in trials]

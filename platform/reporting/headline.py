@@ -55,7 +55,7 @@ def headline(subject: Subject, final: list[Comparison]) -> list[tuple[str, str, 
     return found
 
 
-def answer(subject: Subject, folds: list[Comparison], final: list[Comparison]) -> str:
+def summarize(subject: Subject, folds: list[Comparison], final: list[Comparison]) -> str:
     """Return the result of the study in a few sentences.
 
     Args:
