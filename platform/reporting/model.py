@@ -49,9 +49,9 @@ def model_sections(subject: Subject, final: Sequence[Comparison]) -> tuple[list[
             missing.append(f"Figures of {what} are missing: {reason}")
             continue
         title = "Best model on the validation split" if split == "val" else "Best finalist on the test split"
-        sections.append(
-            Section(title=title, paragraphs=[f"{what[0].upper()}{what[1:]}."], figures=_prefix_names(figures, split))
-        )
+        # Prefixed, because the files of both splits are in one folder.
+        figures = [replace(figure, name=f"{split}_{figure.name}") for figure in figures]
+        sections.append(Section(title=title, paragraphs=[f"{what[0].upper()}{what[1:]}."], figures=figures))
     return sections, missing
 
 
@@ -75,8 +75,3 @@ def _of_pairs(checkpoint: Path, manifest: Manifest) -> list[Figure]:
     except Error as reason:
         say(f"Omitted from the test figures of {checkpoint}: {reason}")
         return []
-
-
-def _prefix_names(figures: Sequence[Figure], split: str) -> list[Figure]:
-    """Prefix the names of figures with the split, because the files of both splits are in one folder."""
-    return [replace(figure, name=f"{split}_{figure.name}") for figure in figures]
