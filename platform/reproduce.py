@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from platform.config import checked_study_name
-from platform.paper_tables.listing import describe_tables, list_rows, list_tables
-from platform.paper_tables.table import PROGRAM, TABLES, get_table
+from platform.paper_tables.table import PROGRAM, TABLES, PaperTable, get_table
 from platform.signals import remember_ctrl_c
 from shards_tools.command import Parser, positive_float, positive_int, print_json, run, show_log
 from shards_tools.plugins import add_code_options, load_plugins
+from trainables.metric_names import COLUMNS
 
 USAGE = "%(prog)s TABLE --data SHARDS [option ...]"
 EXAMPLE = """examples:
@@ -69,11 +69,24 @@ def show_list(options: argparse.Namespace) -> None:
     """Print the tables, or the rows of one, to standard output; with --json, print only a JSON object."""
     tables = [get_table(options.table)] if options.table else list(TABLES.values())
     if options.json:
-        print_json({"tables": describe_tables(tables)})
+        print_json({"tables": [table.as_json() for table in tables]})
     elif options.table:
-        list_rows(tables[0])
+        _print_rows(tables[0])
     else:
-        list_tables()
+        for table in tables:
+            rows = f"{len(table.recipes)} row{'s' * (len(table.recipes) != 1)}"
+            print(f"{table.name:<14}{rows:<9}{', '.join(map(_heading, table.metrics)):<18}{table.paper}")
+
+
+def _print_rows(table: PaperTable) -> None:
+    """Print one line per row of a table: its name, its recipe and the printed numbers."""
+    for row, recipe in table.recipes.items():
+        numbers = [f"{_heading(name)} {value:.2f}" for name, value in table.printed[row].items()]
+        print(f"{row:<26}{recipe.name:<30}{'  '.join(numbers)}")
+
+
+def _heading(metric: str) -> str:
+    return COLUMNS[metric].removesuffix(" %")
 
 
 def parser() -> Parser:

@@ -97,16 +97,27 @@ def compare(
 def comparison_table(title: str, kind: str, compared: Sequence[Comparison]) -> Table:
     """Return the table to print, in percent; `kind` is `fold` or `seed`."""
     table = Table(title=title, title_justify="left")
-    wanted = compared[0].wanted
-    for column in ("", "mean", "std", *(f"{kind} {one}" for one in wanted), "difference", "p"):
+    for column in ("", "mean", "std", *(f"{kind} {one}" for one in compared[0].wanted), "difference", "p"):
         table.add_column(column, justify="left" if column == "" else "right")
-    for one in compared:
-        cells = [_percent(one.mean), _percent(one.std), *(_percent(one.values.get(at, math.nan)) for at in wanted)]
-        test = one.test
-        cells += [f"{100 * test.difference:+.2f}", f"{test.p:.3g}"] if test and test.num_pairs else ["", ""]
-        table.add_row(one.name, *cells, style="bold" if one is compared[0] else "")
-    table.add_row("chance", _percent(compared[0].chance), *[""] * (len(wanted) + 3))
+    for place, cells in enumerate(comparison_rows(compared)):
+        table.add_row(*cells, style="bold" if place == 0 else "")
     return table
+
+
+def comparison_rows(compared: Sequence[Comparison], unknown: str = "") -> list[list[str]]:
+    """Return the cells of the table, in percent: name, mean, std, folds or seeds, difference, p; chance comes last."""
+
+    def percent(value: float) -> str:
+        return unknown if math.isnan(value) else f"{100 * value:.2f}"
+
+    rows = []
+    for one in compared:
+        values = [percent(one.values.get(at, math.nan)) for at in one.wanted]
+        test = one.test if one.test and one.test.num_pairs else None
+        tested = [f"{100 * test.difference:+.2f}", f"{test.p:.3g}"] if test else [unknown, unknown]
+        rows.append([one.name, percent(one.mean), percent(one.std), *values, *tested])
+    first = compared[0]
+    return [*rows, ["chance", percent(first.chance), *[unknown] * (len(first.wanted) + 3)]]
 
 
 def notes_on(compared: Sequence[Comparison], pairs: str) -> list[str]:
@@ -124,7 +135,3 @@ def notes_on(compared: Sequence[Comparison], pairs: str) -> list[str]:
     elif len(compared) > 1:
         lines.append("There is nothing to compare with: no baseline has a mean.")
     return lines
-
-
-def _percent(value: float) -> str:
-    return "" if math.isnan(value) else f"{100 * value:.2f}"

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from shards_tools.errors import Error, nearest
 from trainables.metric_names import COLUMNS
@@ -64,6 +65,20 @@ class PaperTable:
                 raise _unknown(f"row of {self.name}", name, list(self.recipes), f"{self.name} --list")
         chosen = {rows[name] for name in names}
         return tuple(row for row in self.recipes if row in chosen or not names)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the entry of `--list --json`."""
+        rows = [
+            {"name": row, "recipe": recipe.name, "printed": self.printed[row]} for row, recipe in self.recipes.items()
+        ]
+        return {
+            "name": self.name,
+            "table": self.title,
+            "paper": self.paper,
+            "build": self.build,
+            "metrics": self.metrics,
+            "rows": rows,
+        }
 
 
 LSASRD = "Li et al. 2022, arXiv 2204.14034"

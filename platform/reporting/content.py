@@ -34,7 +34,7 @@ class Section:
     """A section of the report."""
 
     title: str
-    says: Sequence[str] = ()
+    paragraphs: Sequence[str] = ()
     tables: Sequence[Table] = ()
     commands: Sequence[tuple[str, str]] = ()  # what each does, and the command
     figures: Sequence[Figure] = ()
@@ -51,7 +51,7 @@ class Content:
 
     study: str
     about: str  # the space, the scale and the objective
-    answer: str  # the result in a few sentences
+    summary: str  # the result in a few sentences
     headline: Sequence[tuple[str, str, str]]  # the name, value and remark of each main number
     sections: Sequence[Section]
     missing: Sequence[str]  # what the report lacks, and why

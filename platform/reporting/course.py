@@ -35,7 +35,7 @@ def ended_section(stored: StoredStudy) -> Section:
     notes = [f"{left_out} more reasons are listed in trials.csv."] if left_out > 0 else []
     title = "Pruned and failed trials"
     if not rows:
-        return Section(title=title, says=["No trial was pruned or failed."])
+        return Section(title=title, paragraphs=["No trial was pruned or failed."])
     columns = ["reason", "state", "count", "trials", f"their best {spoken(name)}{'' if name in COSTS else ' %'}"]
     return Section(title=title, tables=[Table(title="Reasons", columns=columns, rows=rows, notes=notes)])
 
@@ -81,8 +81,8 @@ def environment_section(subject: Subject) -> Section:
     if versions:
         machine = [(name, str(value)) for name, value in versions.items()]
         tables.append(Table(title="Machine and versions of the last start", columns=("", ""), rows=machine))
-    says = [] if versions else ["The machine and versions are unknown, because an earlier version wrote the study."]
-    return Section(title="Search and environment", says=says, tables=tables)
+    unknown = [] if versions else ["The machine and versions are unknown, because an earlier version wrote the study."]
+    return Section(title="Search and environment", paragraphs=unknown, tables=tables)
 
 
 def trials_section(stored: StoredStudy) -> Section:
@@ -101,7 +101,7 @@ def trials_section(stored: StoredStudy) -> Section:
     return Section(
         title="All trials",
         tables=[table] if rows else [],
-        says=["trials.csv also has the settings and all metrics of each trial."],
+        paragraphs=["trials.csv also has the settings and all metrics of each trial."],
     )
 
 

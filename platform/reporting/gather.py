@@ -2,74 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from platform.read_only_study import StoredStudy
-from platform.reporting.answer import answer, headline
 from platform.reporting.content import Content, Section
 from platform.reporting.course import cost_section, ended_section, environment_section, trials_section
-from platform.reporting.figures.figure import Figure
-from platform.reporting.figures.of_study import figures_of_study
+from platform.reporting.figures.figure import Figure, make_figures
+from platform.reporting.figures.front import plot_front
+from platform.reporting.figures.history import plot_history
+from platform.reporting.figures.importances import plot_importances
+from platform.reporting.figures.learning_curves import plot_learning_curves
+from platform.reporting.figures.parallel_coordinates import plot_parallel_coordinates
+from platform.reporting.figures.per_fold import plot_per_fold
+from platform.reporting.figures.slices import plot_slices
+from platform.reporting.figures.timeline import plot_timeline
+from platform.reporting.headline import headline, summarize
 from platform.reporting.model import model_sections
 from platform.reporting.papers import papers_section
 from platform.reporting.settings import settings_section
 from platform.reporting.stages import finalists_of, folds_of, stages_section
 from platform.reporting.subject import Subject
 
-SETTINGS_FIGURES = ("importances", "slices", "parallel_coordinates")
-COURSE_FIGURES = ("learning_curves", "history", "timeline")
-
 
 def gather(subject: Subject) -> Content:
     """Return the report of a study; parts that the study or its data do not support are left out."""
     stored = subject.stored
     folds, final = folds_of(subject), finalists_of(subject)
-    figures = {figure.name: figure for figure in figures_of_study(stored)}
-    of_model, missing = model_sections(subject, final)
-    if subject.why_no_manifest:
-        missing.insert(0, subject.why_no_manifest)
+
+    def plotted(*plots: Callable[[StoredStudy], Figure]) -> list[Figure]:
+        return make_figures(stored, plots, f"study {stored.name}")
+
     stages = stages_section(subject, folds, final)
-    sections = [
-        _front(figures),
+    of_study = [
+        _of("Pareto front", plotted(plot_front)),
         settings_section(subject),
         papers_section(subject),
-        stages and _with(stages, _pick(figures, "per_fold")),
-        _of("What mattered", _pick(figures, *SETTINGS_FIGURES)),
-        _of("How it went", _pick(figures, *COURSE_FIGURES)),
-        *of_model,
-        ended_section(stored),
-        cost_section(subject),
-        environment_section(subject),
-        trials_section(stored),
+        stages and replace(stages, figures=plotted(plot_per_fold)),
+        _of("What mattered", plotted(plot_importances, plot_slices, plot_parallel_coordinates)),
+        _of("How it went", plotted(plot_learning_curves, plot_history, plot_timeline)),
     ]
+    of_model, missing = model_sections(subject, final)
+    course = [ended_section(stored), cost_section(subject), environment_section(subject), trials_section(stored)]
     return Content(
         study=stored.name,
         about=_about(stored),
-        answer=answer(subject, folds, final),
+        summary=summarize(subject, folds, final),
         headline=headline(subject, final),
-        sections=[section for section in sections if section is not None],
-        missing=missing,
+        sections=[section for section in (*of_study, *of_model, *course) if section is not None],
+        missing=[*filter(None, [subject.why_no_manifest]), *missing],
     )
 
 
 def _about(stored: StoredStudy) -> str:
-    search = stored.search
-    several = len(stored.objectives) > 1
-    goal = " against ".join(stored.objectives) if several else stored.objective
+    search, goal = stored.search, " against ".join(stored.objectives)
     return (
         f"Space {search['space']} at {search['scale']} scale, {search['epochs']} epochs, {goal} on the validation split"
     )
 
 
-def _front(figures: dict[str, Figure]) -> Section | None:
-    return _of("Pareto front", _pick(figures, "front"))
-
-
 def _of(title: str, figures: list[Figure]) -> Section | None:
     return Section(title=title, figures=figures) if figures else None
-
-
-def _with(section: Section, figures: list[Figure]) -> Section:
-    return Section(title=section.title, says=section.says, tables=section.tables, figures=figures)
-
-
-def _pick(figures: dict[str, Figure], *names: str) -> list[Figure]:
-    return [figures[name] for name in names if name in figures]

@@ -13,7 +13,7 @@ from platform.finalize.compare import Comparison
 from platform.reporting.content import Section
 from platform.reporting.figures.figure import Figure
 from platform.reporting.figures.of_model import figures_of_model
-from platform.reporting.figures.verification import verification_figure
+from platform.reporting.figures.verification import plot_verification
 from platform.reporting.subject import Subject
 from platform.terminal.lines import label
 from platform.trial_record import TrialRecord
@@ -49,9 +49,9 @@ def model_sections(subject: Subject, final: Sequence[Comparison]) -> tuple[list[
             missing.append(f"Figures of {what} are missing: {reason}")
             continue
         title = "Best model on the validation split" if split == "val" else "Best finalist on the test split"
-        sections.append(
-            Section(title=title, says=[f"{what[0].upper()}{what[1:]}."], figures=_prefix_names(figures, split))
-        )
+        # Prefixed, because the files of both splits are in one folder.
+        figures = [replace(figure, name=f"{split}_{figure.name}") for figure in figures]
+        sections.append(Section(title=title, paragraphs=[f"{what[0].upper()}{what[1:]}."], figures=figures))
     return sections, missing
 
 
@@ -71,12 +71,7 @@ def _of_pairs(checkpoint: Path, manifest: Manifest) -> list[Figure]:
         return []
     try:
         counts, _, _ = count_split(checkpoint, manifest, split="test")
-        return [verification_figure(measure(checkpoint, manifest), counts)]
+        return [plot_verification(measure(checkpoint, manifest), counts)]
     except Error as reason:
         say(f"Omitted from the test figures of {checkpoint}: {reason}")
         return []
-
-
-def _prefix_names(figures: Sequence[Figure], split: str) -> list[Figure]:
-    """Prefix the names of figures with the split, because the files of both splits are in one folder."""
-    return [replace(figure, name=f"{split}_{figure.name}") for figure in figures]

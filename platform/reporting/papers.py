@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from platform.read_only_study import StoredStudy, value_of
 from platform.reporting.content import NOTHING, Section, Table, cell, heading
 from platform.reporting.subject import Subject
 from platform.trial_record import TrialRecord
@@ -52,27 +51,24 @@ def papers_section(subject: Subject) -> Section | None:
         return None
     space = stored.search["space"]
     printed = {trial.number: printed_row(space, TrialRecord(trial).baseline) for trial in rows}
-    names = _metrics(stored, {name for _, numbers in printed.values() for name in numbers})
     published = {name for _, numbers in printed.values() for name in numbers}
+    names = [name for name in COLUMNS if name in published or name in stored.objectives]  # in the papers' order
     columns = ["row", "trial"]
     for name in names:
-        columns += (
-            [f"{heading(name)} here", f"{heading(name)} in paper"] if name in published else [f"{heading(name)} here"]
-        )
+        columns += [f"{heading(name)} here"] + ([f"{heading(name)} in paper"] if name in published else [])
+    best = stored.best
+    found = [
+        (TrialRecord(trial).baseline, str(trial.number), TrialRecord(trial).metrics, *printed[trial.number])
+        for trial in rows
+    ]
+    found += [("best found", str(best.number), TrialRecord(best).metrics, "", {})] if best else []
+    found.append(("chance", NOTHING, subject.chance(), "", {}))
     lines = []
-    for trial in rows:
-        table, numbers = printed[trial.number]
-        line = [TrialRecord(trial).baseline, str(trial.number)]
-        for name in names:
-            line += [cell(name, value_of(trial, name))] + ([cell(name, numbers.get(name))] if name in published else [])
-        lines.append((*line, table or NOTHING))
-    best, chance = stored.best, subject.chance()
-    ends = [("best found", str(best.number), TrialRecord(best).metrics)] if best else []
-    for what, number, values in (*ends, ("chance", NOTHING, chance)):
+    for what, number, here, table, in_paper in found:
         line = [what, number]
         for name in names:
-            line += [cell(name, values.get(name))] + ([NOTHING] if name in published else [])
-        lines.append((*line, NOTHING))
+            line += [cell(name, here.get(name))] + ([cell(name, in_paper.get(name))] if name in published else [])
+        lines.append([*line, table or NOTHING])
     notes = (
         [TINY if stored.search["scale"] == "tiny" else PAPER] if published else ["These rows are in no paper's tables."]
     )
@@ -80,8 +76,3 @@ def papers_section(subject: Subject) -> Section | None:
         title="Compared with the papers",
         tables=[Table(title="Paper rows", columns=[*columns, "table"], rows=lines, notes=notes)],
     )
-
-
-def _metrics(stored: StoredStudy, published: set[str]) -> list[str]:
-    """Return the objectives and the metrics of the papers, in the papers' order."""
-    return [name for name in COLUMNS if name in published or name in stored.objectives]

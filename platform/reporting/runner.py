@@ -32,8 +32,8 @@ def run_report(options: argparse.Namespace) -> None:
         shown: dict[str, Any] = {"studies": [_line(StoredStudy(study=study)) for study in searches(storage, url)]}
     else:
         # Imported here, because they import torch and matplotlib, which takes seconds.
-        from platform.reporting.answer import main_numbers
         from platform.reporting.gather import gather
+        from platform.reporting.headline import main_numbers
         from platform.reporting.page import write_report
         from platform.reporting.subject import subject_of
         from platform.reporting.upload import upload
@@ -42,7 +42,7 @@ def run_report(options: argparse.Namespace) -> None:
         subject = subject_of(stored, options.data)
         content = gather(subject)
         build_new(options.out, lambda folder: write_report(folder, content, stored))
-        say(content.answer)
+        say(content.summary)
         say(f"Wrote the report to {options.out / 'index.html'}")
         tracking = options.tracking or _local_store(options.runs)
         sent = upload(tracking, stored.name, options.out) if tracking else None

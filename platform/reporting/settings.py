@@ -29,6 +29,7 @@ def settings_section(subject: Subject) -> Section:
     rows = [trial for trial in stored.baselines if trial not in chosen]
     shown = [*chosen, *rows]
     names = distributions_of(shown)
+    has_gaps = any(name not in trial.params for trial in shown for name in names)
     table = Table(
         title="Settings",
         columns=["setting", *(_name(trial, chosen, several=several) for trial in shown)],
@@ -36,12 +37,12 @@ def settings_section(subject: Subject) -> Section:
             (name, *(setting(trial.params[name]) if name in trial.params else NOTHING for trial in shown))
             for name in names
         ],
-        notes=[f"{NOTHING}: not used with the other settings."] if _has_gaps(shown) else [],
+        notes=[f"{NOTHING}: not used with the other settings."] if has_gaps else [],
     )
     return Section(
         title="Best settings",
         tables=[table] if shown else [],
-        says=[] if shown else ["No trial has settings to show yet."],
+        paragraphs=[] if shown else ["No trial has settings to show yet."],
         commands=commands(subject),
     )
 
@@ -99,7 +100,3 @@ def _name(trial: FrozenTrial, chosen: list[FrozenTrial], *, several: bool) -> st
     if trial not in chosen:
         return str(row)
     return f"{'front' if several else 'best'}: {row or f'trial {trial.number}'}"
-
-
-def _has_gaps(shown: list[FrozenTrial]) -> bool:
-    return any(name not in trial.params for trial in shown for name in distributions_of(shown))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
-from platform.finalize.compare import Comparison, notes_on
+from platform.finalize.compare import Comparison, comparison_rows, notes_on
 from platform.finalize.compare_study import (
     compare_finalists,
     compare_folds,
@@ -12,7 +10,7 @@ from platform.finalize.compare_study import (
     seeds_of_finalists,
     tested_scores,
 )
-from platform.reporting.content import NOTHING, Section, Table, cell, spoken
+from platform.reporting.content import NOTHING, Section, Table, spoken
 from platform.reporting.subject import Subject
 
 
@@ -57,7 +55,7 @@ def metric_of_test(subject: Subject) -> str:
 
 def stages_section(subject: Subject, folds: list[Comparison], final: list[Comparison]) -> Section | None:
     """Return the section with both tables, or None if the search has neither."""
-    tables, says = [], []
+    tables, paragraphs = [], []
     if folds:
         title = f"Folds 0 to {subject.folds - 1}, the validation split of each: {spoken(subject.stored.objective)} %"
         tables.append(_table(title, "fold", folds, "the folds that were not used for selection"))
@@ -65,27 +63,10 @@ def stages_section(subject: Subject, folds: list[Comparison], final: list[Compar
         title = f"Test split, read once: {spoken(metric_of_test(subject))} %"
         tables.append(_table(title, "seed", final, "seeds"))
     elif subject.stored.elected:
-        says.append("The test split is locked until all finalists are trained.")
-    return Section(title="Folds and finalists", says=says, tables=tables) if tables or says else None
+        paragraphs.append("The test split is locked until all finalists are trained.")
+    return Section(title="Folds and finalists", paragraphs=paragraphs, tables=tables) if tables or paragraphs else None
 
 
 def _table(title: str, kind: str, compared: list[Comparison], pairs: str) -> Table:
-    wanted = compared[0].wanted
-    lines = []
-    for one in compared:
-        test = one.test if one.test and one.test.num_pairs else None
-        lines.append((
-            one.name,
-            _percent(one.mean),
-            _percent(one.std),
-            *(_percent(one.values.get(at, math.nan)) for at in wanted),
-            f"{100 * test.difference:+.2f}" if test else NOTHING,
-            f"{test.p:.3g}" if test else NOTHING,
-        ))  # fmt: skip
-    lines.append(("chance", _percent(compared[0].chance), *[NOTHING] * (len(wanted) + 3)))
-    columns = ["", "mean", "deviation", *(f"{kind} {at}" for at in wanted), "difference", "p"]
-    return Table(title=title, columns=columns, rows=lines, notes=notes_on(compared, pairs))
-
-
-def _percent(value: float) -> str:
-    return cell("mAP", value)
+    columns = ["", "mean", "deviation", *(f"{kind} {at}" for at in compared[0].wanted), "difference", "p"]
+    return Table(title=title, columns=columns, rows=comparison_rows(compared, NOTHING), notes=notes_on(compared, pairs))

@@ -72,7 +72,7 @@ class Rankings(Answers):
         return right
 
 
-def answer(asked: Asked) -> Answers:
+def compute_answers(asked: Asked) -> Answers:
     """Run the model once over the images of a split, and rank the gallery or classify the images.
 
     Raises:
@@ -80,7 +80,7 @@ def answer(asked: Asked) -> Answers:
     """
     if len(asked.evaluation.pairs):
         raise Error("A split of verification pairs among distractors has no works to plot. Use --split val.")
-    return _rank(asked) if asked.evaluation.ranks else _name(asked)
+    return _rank(asked) if asked.evaluation.ranks else _classify(asked)
 
 
 def _rank(asked: Asked) -> Rankings:
@@ -118,7 +118,7 @@ def _average_precision(right_BG: np.ndarray) -> np.ndarray:
     return mean_B
 
 
-def _name(asked: Asked) -> Answers:
+def _classify(asked: Asked) -> Answers:
     evaluation, model = asked.evaluation, asked.model
     manifest = evaluation.manifest
     works_of_rows = np.unique(manifest.work[manifest.split(evaluation.fold).train])

@@ -12,7 +12,7 @@ import numpy as np
 
 from platform.reporting.figures.answers import Answers
 from platform.reporting.figures.figure import Figure
-from platform.reporting.figures.look import BLUE, COLUMN_WIDTH, EXPLORED, ORANGE, canvas
+from platform.reporting.figures.look import BLUE, COLUMN_WIDTH, INTERACTIVE, ORANGE, canvas
 from shards_tools.errors import Error
 from trainables.metrics.classification import SIZES
 
@@ -46,7 +46,7 @@ class Sizes:
     bins: tuple[Bin, ...]
 
 
-def draw_class_size(answers: Answers) -> Figure:
+def plot_class_size(answers: Answers) -> Figure:
     """Plot a point for each work or class, and the mean accuracy of each range of sizes.
 
     Raises:
@@ -61,9 +61,9 @@ def draw_class_size(answers: Answers) -> Figure:
     return Figure(
         name="class_size",
         title="Accuracy by number of images",
-        says=f"{'R1' if ranks else 'Top-1'} by {axis}, {len(names):,} in total{f'; {bins}' if bins else ''}.",
-        drawn=_plot(found, axis, "R1" if ranks else "top-1"),
-        explore=_plot_interactive(found, axis, "R1" if ranks else "top-1", names),
+        caption=f"{'R1' if ranks else 'Top-1'} by {axis}, {len(names):,} in total{f'; {bins}' if bins else ''}.",
+        plot=_plot(found, axis, "R1" if ranks else "top-1"),
+        interactive=_plot_interactive(found, axis, "R1" if ranks else "top-1", names),
         columns=("work", "images", "queries", "accuracy"),
         rows=list(
             zip(names, found.images_M.tolist(), found.queries_M.tolist(), found.accuracy_M.tolist(), strict=True)
@@ -135,7 +135,7 @@ def _plot_interactive(found: Sizes, axis: str, measure: str, names: list[str]) -
         showlegend=False,
         hovertemplate="%{text}<br>%{y:.1f} % of %{customdata} queries<br>%{x} images<extra></extra>",
     )
-    figure = go.Figure(points, EXPLORED)
+    figure = go.Figure(points, INTERACTIVE)
     for bin_ in found.bins:
         figure.add_scatter(
             x=[bin_.least, bin_.most],

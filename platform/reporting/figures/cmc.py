@@ -8,7 +8,7 @@ import numpy as np
 
 from platform.reporting.figures.answers import Answers
 from platform.reporting.figures.figure import Figure
-from platform.reporting.figures.look import BLUE, COLUMN_WIDTH, EXPLORED, GRAY, canvas
+from platform.reporting.figures.look import BLUE, COLUMN_WIDTH, GRAY, INTERACTIVE, canvas
 from trainables.metrics.chance import chance_metrics
 
 LAST_PLACE = 50  # the curve ends here, or at the end of the gallery or classes
@@ -23,16 +23,16 @@ class Curve:
     chance: np.ndarray
 
 
-def draw_cmc(answers: Answers) -> Figure:
+def plot_cmc(answers: Answers) -> Figure:
     """Plot the curve of the model and that of random answers."""
     curve, ranks = cmc(answers), answers.asked.evaluation.ranks
     places = range(1, len(curve.found) + 1)
     return Figure(
         name="cmc",
         title="Cumulative matching characteristic" if ranks else "Top-k accuracy",
-        says=_describe(answers, curve),
-        drawn=_plot(curve, ranks),
-        explore=_plot_interactive(curve, ranks),
+        caption=_describe(answers, curve),
+        plot=_plot(curve, ranks),
+        interactive=_plot_interactive(curve, ranks),
         columns=("rank" if ranks else "k", "found", "chance"),
         rows=list(zip(places, curve.found.tolist(), curve.chance.tolist(), strict=True)),
     )
@@ -85,7 +85,7 @@ def _plot_interactive(curve: Curve, ranks: bool) -> Any:
     import plotly.graph_objects as go
 
     places = list(range(1, len(curve.found) + 1))
-    figure = go.Figure(layout=EXPLORED)
+    figure = go.Figure(layout=INTERACTIVE)
     for name, values, line in (
         ("model", curve.found, {"color": BLUE}),
         ("chance", curve.chance, {"color": GRAY, "dash": "dash"}),

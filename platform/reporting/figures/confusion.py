@@ -11,7 +11,7 @@ import numpy as np
 
 from platform.reporting.figures.answers import Answers
 from platform.reporting.figures.figure import Figure
-from platform.reporting.figures.look import EXPLORED, canvas
+from platform.reporting.figures.look import INTERACTIVE, canvas
 from platform.reporting.figures.pictures import plain, shortened
 
 MOST_SHOWN = 30
@@ -35,7 +35,7 @@ class Confusion:
         return shares
 
 
-def draw_confusion(answers: Answers) -> Figure:
+def plot_confusion(answers: Answers) -> Figure:
     """Plot the matrix, with a row per correct work and fractions of its queries."""
     found = confusion(answers)
     rows = [answers.named(work) for work in found.works_S.tolist()]
@@ -44,9 +44,9 @@ def draw_confusion(answers: Answers) -> Figure:
     return Figure(
         name="confusion",
         title=f"Confusion of {answers.kinds}",
-        says=_describe(answers, found, rows, columns),
-        drawn=_plot(found, rows, columns, what),
-        explore=_plot_interactive(found, rows, columns, what),
+        caption=_describe(answers, found, rows, columns),
+        plot=_plot(found, rows, columns, what),
+        interactive=_plot_interactive(found, rows, columns, what),
         columns=("right", "answered", "queries", "fraction_of_right"),
         rows=[
             (right, answered, int(found.counts[row, column]), float(found.fractions[row, column]))
@@ -127,7 +127,7 @@ def _plot_interactive(found: Confusion, rows: list[str], columns: list[str], wha
         colorbar={"ticksuffix": " %"},
         hovertemplate=template,
     )
-    figure = go.Figure(squares, EXPLORED)
+    figure = go.Figure(squares, INTERACTIVE)
     ticks = {"type": "category", "dtick": 1, "tickfont": {"size": 10}}
     figure.update_xaxes(title=f"{what} of the first answer", tickangle=-90, **ticks)
     figure.update_yaxes(title=f"correct {what}", autorange="reversed", **ticks)

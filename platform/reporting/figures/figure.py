@@ -19,7 +19,7 @@ from shards_tools.errors import Error
 if TYPE_CHECKING:  # importing it takes a second, which most commands do not need
     import plotly.graph_objects
 
-Thing = TypeVar("Thing")  # the subject of the figures
+Source = TypeVar("Source")  # of the figures: a study, or the answers of a model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,17 +28,15 @@ class Figure:
 
     name: str  # of its files, without suffix
     title: str
-    says: str  # the text alternative: what the figure shows, in a few sentences with the main numbers
-    drawn: matplotlib.figure.Figure
-    explore: plotly.graph_objects.Figure | None = None  # None: no interactive version
+    caption: str  # also the text alternative: what the figure shows, in a few sentences with the main numbers
+    plot: matplotlib.figure.Figure
+    interactive: plotly.graph_objects.Figure | None = None  # None: no interactive version
     columns: tuple[str, ...] = ()  # of the plotted numbers
     rows: Sequence[Sequence[Any]] = field(default=(), repr=False)
 
     def as_csv(self) -> str:
         """Return the plotted numbers as CSV with a header."""
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([self.columns, *self.rows])
-        return text.getvalue()
+        return csv_text(self.columns, self.rows)
 
     def as_png(self, dpi: int = 150) -> bytes:
         """Return the plot as PNG, on white."""
@@ -53,31 +51,38 @@ class Figure:
         text = self._saved(
             "svg", dpi=150, transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
         )
-        drawing = text.decode()[text.index(b"<svg") :].replace("#000000", "currentColor")
+        svg = text.decode()[text.index(b"<svg") :].replace("#000000", "currentColor")
         # Black elements often have no fill attribute, because black is SVG's default.
-        return drawing.replace("<svg", '<svg fill="currentColor"', 1)
+        return svg.replace("<svg", '<svg fill="currentColor"', 1)
 
     def _saved(self, kind: str, **options: Any) -> bytes:
         content = io.BytesIO()
         with matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
             # Characters that no installed font has are rendered as boxes, except in SVG, which keeps the text.
             warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
-            self.drawn.savefig(content, format=kind, **options)
+            self.plot.savefig(content, format=kind, **options)
         return content.getvalue()
 
 
-def drawn_of(thing: Thing, draws: Iterable[Callable[[Thing], Figure]], what: str) -> list[Figure]:
-    """Make the figures of one subject; print a message for each figure whose numbers are missing, and omit it.
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return a table as CSV with a header."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    return text.getvalue()
+
+
+def make_figures(source: Source, plots: Iterable[Callable[[Source], Figure]], what: str) -> list[Figure]:
+    """Make the figures of one source; print a message for each figure whose numbers are missing, and omit it.
 
     Args:
-        draws: functions that make a figure, or raise an Error.
-        what: the name of the subject in messages.
+        plots: functions that make a figure, or raise an Error.
+        what: the name of the source in messages.
     """
     figures = []
-    for draw in draws:
+    for plot in plots:
         try:
-            figures.append(draw(thing))
+            figures.append(plot(source))
         except Error as reason:
-            name = draw.__name__.removeprefix("draw_").replace("_", " ")
+            name = plot.__name__.removeprefix("plot_").replace("_", " ")
             say(f"Omitted from the figures of {what}: {name}: {reason}")
     return figures

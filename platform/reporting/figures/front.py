@@ -1,4 +1,7 @@
-"""The Pareto front of several objectives."""
+"""The Pareto front of several objectives.
+
+Unlike Optuna's, it is flat for any number of objectives and names the paper rows and the trials of the front.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from platform.objectives import COSTS
 from platform.read_only_study import StoredStudy
-from platform.reporting.figures.explore import escaped, on_white
 from platform.reporting.figures.figure import Figure
-from platform.reporting.figures.look import BLUE, GRAY, ORANGE, canvas
-from platform.reporting.figures.trials import axis_of, scaled, title_of
+from platform.reporting.figures.look import BLUE, GRAY, INTERACTIVE, ORANGE, canvas
+from platform.reporting.figures.trials import axis_of, escaped, scaled, title_of
 from platform.study import front
 from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
 
 
-def draw_front(stored: StoredStudy) -> Figure:
+def plot_front(stored: StoredStudy) -> Figure:
     """Plot the first objective against each other one, with the Pareto front in color.
 
     Raises:
@@ -38,10 +40,10 @@ def draw_front(stored: StoredStudy) -> Figure:
     return Figure(
         name="front",
         title="Pareto front",
-        says=f"{axis_of(first)} against {' and '.join(axis_of(name) for name in others)} of {len(complete)} complete"
+        caption=f"{axis_of(first)} against {' and '.join(axis_of(name) for name in others)} of {len(complete)} complete"
         f" trials. {len(best)} are on the Pareto front: no other trial dominates them. Its ends: {ends}.",
-        drawn=_plot(stored, complete, best),
-        explore=_plot_interactive(stored, complete, numbers),
+        plot=_plot(stored, complete, best),
+        interactive=_plot_interactive(stored, complete, numbers),
         columns=("trial", "on the front", *stored.objectives),
         rows=[(trial.number, int(trial.number in numbers), *trial.values) for trial in complete],
     )
@@ -86,7 +88,7 @@ def _plot_interactive(stored: StoredStudy, complete: list[FrozenTrial], numbers:
     import plotly.graph_objects as go
 
     first, second = stored.objectives[:2]
-    figure = go.Figure()
+    figure = go.Figure(layout=INTERACTIVE)
     for kind, color in (("dominated", GRAY), ("on the front", BLUE)):
         own = [trial for trial in complete if (trial.number in numbers) == (kind == "on the front")]
         figure.add_scatter(
@@ -99,4 +101,4 @@ def _plot_interactive(stored: StoredStudy, complete: list[FrozenTrial], numbers:
             hovertemplate="%{text}<extra></extra>",
         )
     figure.update_layout(xaxis_title=axis_of(second), yaxis_title=axis_of(first))
-    return on_white(figure)
+    return figure

@@ -46,7 +46,7 @@ class Attention:
     maps_nHW: np.ndarray  # 0 to 1, of the model's input size
 
 
-def draw_grad_cam(answers: Answers) -> Figure:
+def plot_grad_cam(answers: Answers) -> Figure:
     """Show each image above its map and, for retrieval models, above its nearest correct gallery image."""
     seen = attention(answers)
     rows = _rows(answers, seen)
@@ -58,9 +58,9 @@ def draw_grad_cam(answers: Answers) -> Figure:
     return Figure(
         name="grad_cam",
         title="What the model looks at (Grad-CAM++)",
-        says=f"Bright regions raise {what}. {num_right} of {len(rows)} random images are answered correctly."
+        caption=f"Bright regions raise {what}. {num_right} of {len(rows)} random images are answered correctly."
         + (f" Maps without a bright region: {num_dark}; no region raises it." if num_dark else ""),
-        drawn=_plot(answers, seen),
+        plot=_plot(answers, seen),
         columns=("image", "answer", "place_of_first_right", "brightest_row", "brightest_column"),
         rows=rows,
     )
@@ -230,11 +230,11 @@ def _plot(answers: Answers, seen: Attention) -> matplotlib.figure.Figure:
             page.text(0.1 / FULL_WIDTH, middle, head, rotation=90, ha="center", va="center", size=7)
         for column, query in enumerate(seen.queries_n.tolist()):
             corners = [(LEFT + column * (SIZE + GAP), top) for top in tops]
-            _draw_column(page, corners, answers, query, seen.maps_nHW[column])
+            _show_column(page, corners, answers, query, seen.maps_nHW[column])
     return page
 
 
-def _draw_column(
+def _show_column(
     page: matplotlib.figure.Figure,
     corners: list[tuple[float, float]],
     answers: Answers,

@@ -1,4 +1,7 @@
-"""The value of each trial in the order of their starts, and the best value so far."""
+"""The value of each trial in the order of their starts, and the best value so far.
+
+Unlike Optuna's, it has the trials that are not complete, the best paper row and chance.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from platform.reporting.figures.trials import COLORS, axis_of, last_value, plot_
 from platform.spaces.constraints import is_over
 
 
-def draw_history(stored: StoredStudy) -> Figure:
+def plot_history(stored: StoredStudy) -> Figure:
     """Plot a point for each trial with a value, and the best value of the complete trials so far as a line."""
     points = sorted(((trial, kind, value) for kind, trial, value in with_value(stored)), key=lambda one: one[0].number)
     best = best_so_far([(trial, value) for trial, _, value in points])
@@ -28,9 +31,9 @@ def draw_history(stored: StoredStudy) -> Figure:
     return Figure(
         name="history",
         title="Best so far",
-        says=f"{axis_of(stored.objective)} after the last epoch of each trial, in the order of their starts; the line"
-        f" is the best complete trial so far.{last}",
-        drawn=_plot(stored, points, best),
+        caption=f"{axis_of(stored.objective)} after the last epoch of each trial, in the order of their starts; the"
+        f" line is the best complete trial so far.{last}",
+        plot=_plot(stored, points, best),
         columns=("trial", "kind", axis_of(stored.objective), "best so far"),
         rows=[
             (trial.number, kind, value, "" if now is None else now)

@@ -1,4 +1,7 @@
-"""The importance of each parameter, as Optuna computes it."""
+"""The importance of each parameter, as Optuna computes it.
+
+Optuna's own figure has the same numbers, but always in the style of ggplot.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,9 @@ import optuna
 from optuna.trial import TrialState
 
 from platform.read_only_study import StoredStudy
-from platform.reporting.figures.explore import escaped, on_white
 from platform.reporting.figures.figure import Figure
-from platform.reporting.figures.look import BLUE, canvas
-from platform.reporting.figures.trials import plain
+from platform.reporting.figures.look import BLUE, INTERACTIVE, canvas
+from platform.reporting.figures.trials import escaped, plain
 from shards_tools.errors import Error
 
 FEWEST_COMPLETE = 5  # complete trials; fewer say nothing
@@ -40,7 +42,7 @@ def importances_of(stored: StoredStudy) -> dict[str, float]:
     return dict(sorted(found.items(), key=lambda entry: (-entry[1], entry[0])))
 
 
-def draw_importances(stored: StoredStudy) -> Figure:
+def plot_importances(stored: StoredStudy) -> Figure:
     """Plot a bar for each parameter.
 
     Raises:
@@ -52,11 +54,11 @@ def draw_importances(stored: StoredStudy) -> Figure:
     return Figure(
         name="importances",
         title="Importances",
-        says=f"How much the best tenth of {complete} complete trials differs from all of them in each parameter, as a"
-        f" share of the total; the largest: {first}. A parameter that only some trials have is compared among those."
+        caption=f"How much the best tenth of {complete} complete trials differs from all of them in each parameter, as"
+        f" a share of the total; the largest: {first}. A parameter that only some trials have is compared among those."
         f"{' With so few trials, this is unreliable.' if complete < 20 else ''}",
-        drawn=_plot(found),
-        explore=_plot_interactive(found),
+        plot=_plot(found),
+        interactive=_plot_interactive(found),
         columns=("parameter", "importance"),
         rows=list(found.items()),
     )
@@ -80,6 +82,7 @@ def _plot_interactive(found: dict[str, float]) -> Any:
     import plotly.graph_objects as go
 
     names = [escaped(name) for name in found]
-    figure = go.Figure(go.Bar(x=[100 * part for part in found.values()], y=names, orientation="h", marker_color=BLUE))
+    bars = go.Bar(x=[100 * part for part in found.values()], y=names, orientation="h", marker_color=BLUE)
+    figure = go.Figure(bars, INTERACTIVE)
     figure.update_layout(xaxis_title="importance, %", yaxis={"autorange": "reversed"})
-    return on_white(figure)
+    return figure

@@ -1,4 +1,7 @@
-"""The objective of every trial by epoch."""
+"""The objective of every trial by epoch.
+
+Unlike Optuna's, it tells apart the best trial, baselines, and pruned and running trials.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,9 @@ from matplotlib.ticker import MaxNLocator
 from optuna.trial import FrozenTrial, TrialState
 
 from platform.read_only_study import StoredStudy
-from platform.reporting.figures.explore import escaped, on_white
 from platform.reporting.figures.figure import Figure
-from platform.reporting.figures.look import GRAY, canvas
-from platform.reporting.figures.trials import COLORS, axis_of, by_kind, scaled, title_of
+from platform.reporting.figures.look import GRAY, INTERACTIVE, canvas
+from platform.reporting.figures.trials import COLORS, axis_of, by_kind, escaped, scaled, title_of
 from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
 
@@ -19,7 +21,7 @@ MOST_NAMED = 4  # baselines of each kind that the legend lists by name
 DASHES = ("-", "--", "-.", ":")
 
 
-def draw_learning_curves(stored: StoredStudy) -> Figure:
+def plot_learning_curves(stored: StoredStudy) -> Figure:
     """Plot a line for each trial, with different styles for the best trial, baselines and pruned trials.
 
     Raises:
@@ -36,9 +38,9 @@ def draw_learning_curves(stored: StoredStudy) -> Figure:
     return Figure(
         name="learning_curves",
         title="Learning curves",
-        says=_describe(stored, curves),
-        drawn=_plot(stored, curves),
-        explore=_plot_interactive(stored, curves),
+        caption=_describe(stored, curves),
+        plot=_plot(stored, curves),
+        interactive=_plot_interactive(stored, curves),
         columns=("trial", "kind", "epoch", stored.objective),
         rows=rows,
     )
@@ -85,7 +87,7 @@ def _plot(stored: StoredStudy, curves: list[tuple[str, FrozenTrial]]) -> Any:
 def _plot_interactive(stored: StoredStudy, curves: list[tuple[str, FrozenTrial]]) -> Any:
     import plotly.graph_objects as go
 
-    figure = go.Figure()
+    figure = go.Figure(layout=INTERACTIVE)
     for kind, trial in curves:
         epochs, values = _points(stored, trial)
         figure.add_scatter(
@@ -98,7 +100,7 @@ def _plot_interactive(stored: StoredStudy, curves: list[tuple[str, FrozenTrial]]
             hovertemplate=f"trial {trial.number} ({kind})<br>epoch %{{x}}: %{{y:.2f}}<extra></extra>",
         )
     figure.update_layout(xaxis_title="epoch", yaxis_title=axis_of(stored.objective), legend_title="trial")
-    return on_white(figure)
+    return figure
 
 
 def _describe(stored: StoredStudy, curves: list[tuple[str, FrozenTrial]]) -> str:

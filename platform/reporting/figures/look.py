@@ -36,12 +36,13 @@ SETTINGS: Any = {  # Any, because matplotlib's stubs type the keys as literals
 }
 
 # The layout of interactive figures, which have a white background on light and dark pages.
-EXPLORED: Any = {
+INTERACTIVE: Any = {
     "template": "simple_white",
     "colorway": PALETTE,
     "font": {"size": 13},
     "margin": {"l": 60, "r": 20, "t": 40, "b": 50},
     "hoverlabel": {"align": "left"},
+    "height": 480,
 }
 
 

@@ -1,4 +1,7 @@
-"""Parallel coordinates: every trial as a line through its settings to its value."""
+"""Parallel coordinates: every trial as a line through its settings to its value.
+
+Unlike Optuna's, it keeps the scale of parameters that only some trials have, and its labels do not overlap.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +15,18 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.trial import FrozenTrial
 
 from platform.read_only_study import StoredStudy
-from platform.reporting.figures.explore import escaped, on_white
 from platform.reporting.figures.figure import Figure
 from platform.reporting.figures.importances import importances_of
-from platform.reporting.figures.look import canvas
-from platform.reporting.figures.trials import axis_of, choices_of, distributions_of, last_value, plain
+from platform.reporting.figures.look import INTERACTIVE, canvas
+from platform.reporting.figures.trials import axis_of, choices_of, distributions_of, escaped, last_value, plain
 from shards_tools.errors import Error
 
 MOST_AXES = 8  # the names of more would overlap
-NOT_ASKED = -0.14  # the height, below the axis, of lines of trials that lack the parameter
+NOT_USED = -0.14  # the height, below the axis, of lines of trials that lack the parameter
 COLORS = ListedColormap(colormaps["viridis"](np.linspace(0.15, 0.8, 256)))  # its ends are hard to see on black or white
 
 
-def draw_parallel_coordinates(stored: StoredStudy) -> Figure:
+def plot_parallel_coordinates(stored: StoredStudy) -> Figure:
     """Plot a vertical axis for each parameter and a line for each trial with a value.
 
     Raises:
@@ -42,11 +44,11 @@ def draw_parallel_coordinates(stored: StoredStudy) -> Figure:
     return Figure(
         name="parallel_coordinates",
         title="Parallel coordinates",
-        says=f"Each of {len(trials)} trials is a line through{of_all} parameters, colored by"
+        caption=f"Each of {len(trials)} trials is a line through{of_all} parameters, colored by"
         f" {axis_of(stored.objective)} after its last epoch: from {trials[0][1]:.2f} to {best[1]:.2f} of trial"
         f" {best[0].number}. A line passes below the axis of a parameter that the trial does not have.",
-        drawn=_plot(stored, trials, {name: distributions[name] for name in shown}),
-        explore=_plot_interactive(stored, trials, {name: distributions[name] for name in shown}),
+        plot=_plot(stored, trials, {name: distributions[name] for name in shown}),
+        interactive=_plot_interactive(stored, trials, {name: distributions[name] for name in shown}),
         columns=("trial", *names, axis_of(stored.objective)),
         rows=[
             (trial.number, *(trial.params.get(name, "") for name in names), value)
@@ -91,15 +93,15 @@ def _plot(stored: StoredStudy, trials: list[tuple[FrozenTrial, float]], shown: d
                 alpha=1.0 if is_best else 0.7,
             )
         for at, (name, distribution) in enumerate(shown.items()):
-            _draw_axis(axes, at, name, _ticks(distribution))
+            _plot_axis(axes, at, name, _ticks(distribution))
         parts = [0.0, 0.25, 0.5, 0.75, 1.0] if high > low else [0.0]
         values = [(part, f"{low + part * (high - low):.1f}") for part in parts]
-        _draw_axis(axes, len(shown), axis_of(stored.objective), values)
+        _plot_axis(axes, len(shown), axis_of(stored.objective), values)
         if any(name not in trial.params for trial, _ in trials for name in shown):
             where: Any = {"xytext": (-4, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
-            axes.annotate("not used", (0, NOT_ASKED), fontsize=6, **where)
+            axes.annotate("not used", (0, NOT_USED), fontsize=6, **where)
         axes.set_xlim(-0.5, len(shown) + 0.35)
-        axes.set_ylim(NOT_ASKED - 0.04, 1.04)
+        axes.set_ylim(NOT_USED - 0.04, 1.04)
         axes.set_axis_off()
     return page
 
@@ -107,12 +109,12 @@ def _plot(stored: StoredStudy, trials: list[tuple[FrozenTrial, float]], shown: d
 def _heights(trial: FrozenTrial, shown: dict[str, BaseDistribution]) -> list[float]:
     """Return the height at which the trial's line crosses each axis."""
     return [
-        place_on_axis(distribution, trial.params[name]) if name in trial.params else NOT_ASKED
+        place_on_axis(distribution, trial.params[name]) if name in trial.params else NOT_USED
         for name, distribution in shown.items()
     ]
 
 
-def _draw_axis(axes: Any, at: int, name: str, ticks: list[tuple[float, str]]) -> None:
+def _plot_axis(axes: Any, at: int, name: str, ticks: list[tuple[float, str]]) -> None:
     axes.plot([at, at], [0, 1], color="#000000", linewidth=0.8)
     axes.annotate(name, (at, 1), xytext=(-6, 6), textcoords="offset points", rotation=20, fontsize=7, va="bottom")
     for height, text in ticks:
@@ -153,16 +155,13 @@ def _plot_interactive(
         dimensions.append({
             "label": escaped(plain(name)),
             "values": [own[at] for own in heights],
-            "range": [NOT_ASKED, 1],
-            "tickvals": [NOT_ASKED, *(height for height, _ in ticks)],
+            "range": [NOT_USED, 1],
+            "tickvals": [NOT_USED, *(height for height, _ in ticks)],
             "ticktext": ["not used" if at == 0 else "", *(escaped(text) for _, text in ticks)],
         })  # fmt: skip
     values = [value for _, value in trials]
     dimensions.append({"label": axis_of(stored.objective), "values": values})
-    figure = go.Figure(
-        go.Parcoords(
-            line={"color": values, "colorscale": "Viridis", "showscale": True}, dimensions=dimensions, labelangle=-15
-        )
-    )
-    on_white(figure).update_layout(margin={"l": 80, "r": 40, "t": 110, "b": 40})
+    line = {"color": values, "colorscale": "Viridis", "showscale": True}
+    figure = go.Figure(go.Parcoords(line=line, dimensions=dimensions, labelangle=-15), INTERACTIVE)
+    figure.update_layout(margin={"l": 80, "r": 40, "t": 110, "b": 40})
     return figure

@@ -5,24 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from platform.finalize.compare_study import last_candidates
 from platform.finalize.paired_test import mean_and_std
 from platform.read_only_study import StoredStudy
 from platform.reporting.figures.figure import Figure
-from platform.reporting.figures.look import BLUE, GRAY, GREEN, ORANGE, canvas
-from platform.reporting.figures.trials import axis_of, plain, scaled
+from platform.reporting.figures.look import BLUE, canvas
+from platform.reporting.figures.trials import COLORS, axis_of, kind_of, plain, scaled
 from platform.terminal.lines import label
 from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
 
 SHOWN = ("mAP", "mINP", "top1", "top5")  # if every fold has them
 MOST_SHOWN = 2
-Values = dict[int, float]  # by fold
 
 
-def draw_per_fold(stored: StoredStudy) -> Figure:
+def plot_per_fold(stored: StoredStudy) -> Figure:
     """Plot a panel for each metric, with a line for each candidate and its mean at the right.
 
     Raises:
@@ -37,10 +36,10 @@ def draw_per_fold(stored: StoredStudy) -> Figure:
     return Figure(
         name="per_fold",
         title="Fold by fold",
-        says=f"{' and '.join(axis_of(name) for name in metrics)} of {len(scores)} candidates on each of {len(folds)}"
+        caption=f"{' and '.join(axis_of(name) for name in metrics)} of {len(scores)} candidates on each of {len(folds)}"
         " folds, with mean and standard deviation at the right. The search selected on fold"
         f" {stored.search['fold']}; a candidate that leads only there was lucky.",
-        drawn=_plot(stored, scores, metrics, folds),
+        plot=_plot(stored, scores, metrics, folds),
         columns=("trial", "fold", *metrics),
         rows=[
             (number, fold, *(own[fold][name] for name in metrics))
@@ -69,8 +68,8 @@ def _plot(stored: StoredStudy, scores: Any, metrics: list[str], folds: list[int]
         panels = page.subplots(1, len(metrics), squeeze=False)[0]
         for axes, name in zip(panels, metrics, strict=True):
             for place, (number, own) in enumerate(scores.items()):
-                color = _color(trials[number], best)
-                values: Values = {fold: scaled(name, metrics[name]) for fold, metrics in sorted(own.items())}
+                color = COLORS[kind_of(trials[number], best)]
+                values = {fold: scaled(name, metrics[name]) for fold, metrics in sorted(own.items())}
                 style = {"color": color, "linewidth": 2 if color == BLUE else 1}
                 axes.plot(
                     list(values), list(values.values()), "o-", markersize=4, label=plain(label(trials[number])), **style
@@ -84,9 +83,3 @@ def _plot(stored: StoredStudy, scores: Any, metrics: list[str], folds: list[int]
             axes.set_ylabel(axis_of(name))
         panels[-1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     return page
-
-
-def _color(trial: FrozenTrial, best: FrozenTrial | None) -> str:
-    if best is not None and trial.number == best.number:
-        return BLUE
-    return ORANGE if TrialRecord(trial).is_paper_row else GREEN if TrialRecord(trial).baseline else GRAY

@@ -27,7 +27,7 @@ class RankedList:
     is_right: tuple[bool, ...]
 
 
-def draw_ranked_lists(answers: Answers) -> Figure:
+def plot_ranked_lists(answers: Answers) -> Figure:
     """Show a row for each query: correct images in green with a tick, wrong ones in red with a cross.
 
     Raises:
@@ -42,9 +42,9 @@ def draw_ranked_lists(answers: Answers) -> Figure:
     return Figure(
         name="ranked_lists",
         title="Queries and their first ten gallery images",
-        says=f"Average precision, and how many of the first {len(lists[0].nearest)} show the query's {answers.kind}:"
+        caption=f"Average precision, and how many of the first {len(lists[0].nearest)} show the query's {answers.kind}:"
         f" {'; '.join(spoken)}.{left_out}",
-        drawn=_plot(manifest, lists),
+        plot=_plot(manifest, lists),
         columns=("query", "chosen_as", "average_precision", "rank", "image", "work", "role", "is_right"),
         rows=_rows(manifest, lists),
     )
@@ -75,8 +75,8 @@ def chosen(average_precision_Q: np.ndarray, seed: int) -> list[tuple[str, int]]:
     for name, query in (("worst", order[-1]), ("median", order[len(order) // 2])):
         found.setdefault(int(query), name)
     others = np.setdiff1d(order, list(found))
-    drawn = np.random.default_rng(seed).permutation(others)[:NUM_RANDOM]
-    found |= dict.fromkeys(drawn.tolist(), "random")
+    sampled = np.random.default_rng(seed).permutation(others)[:NUM_RANDOM]
+    found |= dict.fromkeys(sampled.tolist(), "random")
     by_value = sorted(found, key=lambda query: -average_precision_Q[query])
     return [(found[query], query) for query in by_value]
 

@@ -1,4 +1,7 @@
-"""The objective against each parameter."""
+"""The objective against each parameter.
+
+Unlike Optuna's, it has pruned and running trials and fits the width of a page.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,14 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial
 
 from platform.read_only_study import StoredStudy
-from platform.reporting.figures.explore import escaped, on_white
 from platform.reporting.figures.figure import Figure
-from platform.reporting.figures.look import FULL_WIDTH, canvas
+from platform.reporting.figures.look import FULL_WIDTH, INTERACTIVE, canvas
 from platform.reporting.figures.trials import (
     COLORS,
     axis_of,
     choices_of,
     distributions_of,
+    escaped,
     plain,
     plot_trials,
     setting,
@@ -30,7 +33,7 @@ MARGIN = 0.05  # at each end of a range, as a fraction of it
 Points = list[tuple[str, FrozenTrial, float]]
 
 
-def draw_slices(stored: StoredStudy) -> Figure:
+def plot_slices(stored: StoredStudy) -> Figure:
     """Plot a panel for each parameter, with a point for each trial that has it.
 
     Raises:
@@ -47,11 +50,11 @@ def draw_slices(stored: StoredStudy) -> Figure:
     return Figure(
         name="slices",
         title="Objective by parameter",
-        says=f"{axis_of(stored.objective)} after the last epoch of {len(points)} trials against each of"
+        caption=f"{axis_of(stored.objective)} after the last epoch of {len(points)} trials against each of"
         f" {len(distributions)} parameters. Open points are pruned trials. A panel has only the trials that have its"
         " parameter.",
-        drawn=_plot(stored, points, distributions),
-        explore=_plot_interactive(stored, points, distributions),
+        plot=_plot(stored, points, distributions),
+        interactive=_plot_interactive(stored, points, distributions),
         columns=("parameter", "trial", "kind", "setting", axis_of(stored.objective)),
         rows=rows,
     )
@@ -62,7 +65,7 @@ def _plot(stored: StoredStudy, points: Points, distributions: dict[str, BaseDist
     with canvas(width=FULL_WIDTH, height=0.5 + PANEL_INCHES * down) as page:
         panels = list(page.subplots(down, ACROSS, sharey=True, squeeze=False).flat)
         for axes, (name, distribution) in zip(panels, distributions.items(), strict=False):
-            _draw_panel(axes, name, distribution, points)
+            _plot_panel(axes, name, distribution, points)
         for axes in panels[len(distributions) :]:
             axes.set_axis_off()
         page.supylabel(axis_of(stored.objective), fontsize=8)
@@ -73,7 +76,7 @@ def _plot(stored: StoredStudy, points: Points, distributions: dict[str, BaseDist
     return page
 
 
-def _draw_panel(axes: Any, name: str, distribution: BaseDistribution, points: Points) -> None:
+def _plot_panel(axes: Any, name: str, distribution: BaseDistribution, points: Points) -> None:
     choices = choices_of(distribution)
     for kind in COLORS:
         own = [(trial, value) for of, trial, value in points if of == kind and name in trial.params]
@@ -111,7 +114,7 @@ def _plot_interactive(stored: StoredStudy, points: Points, distributions: dict[s
     """Plot one panel with a menu of the parameters."""
     import plotly.graph_objects as go
 
-    figure = go.Figure()
+    figure = go.Figure(layout=INTERACTIVE)
     for shown, (name, distribution) in enumerate(distributions.items()):
         own = [point for point in points if name in point[1].params]
         categorical = choices_of(distribution) is not None
@@ -132,7 +135,7 @@ def _plot_interactive(stored: StoredStudy, points: Points, distributions: dict[s
         for name, axis in axes.items()
     ]
     figure.update_layout(next(iter(axes.values())))
-    on_white(figure).update_layout(
+    figure.update_layout(
         updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.12, "yanchor": "bottom"}], margin_t=70
     )
     return figure

@@ -1,4 +1,7 @@
-"""When each trial ran, and how it ended."""
+"""When each trial ran, and how it ended.
+
+Unlike Optuna's, it shows the time since the start and which trials needed several attempts.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,9 @@ from matplotlib.ticker import MaxNLocator
 from optuna.trial import FrozenTrial, TrialState
 
 from platform.read_only_study import StoredStudy, num_epochs
-from platform.reporting.figures.explore import escaped, on_white
 from platform.reporting.figures.figure import Figure
-from platform.reporting.figures.look import BLUE, GRAY, PURPLE, RED, canvas
-from platform.reporting.figures.trials import title_of
+from platform.reporting.figures.look import BLUE, GRAY, INTERACTIVE, PURPLE, RED, canvas
+from platform.reporting.figures.trials import escaped, title_of
 from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
 
@@ -26,7 +28,7 @@ MOST_INCHES = 8.0
 UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))  # the largest with at least two is used
 
 
-def draw_timeline(stored: StoredStudy) -> Figure:
+def plot_timeline(stored: StoredStudy) -> Figure:
     """Plot a bar for each trial from its start to its end; a running trial ends at the last time in the study.
 
     Raises:
@@ -46,11 +48,11 @@ def draw_timeline(stored: StoredStudy) -> Figure:
     return Figure(
         name="timeline",
         title="Timeline",
-        says=f"{len(trials)} trials in {_seconds(begun, known) / length:.1f} {unit}: "
+        caption=f"{len(trials)} trials in {_seconds(begun, known) / length:.1f} {unit}: "
         f"{', '.join(f'{count} {name}' for name, count in num.items() if count)}. "
         + (f"{len(again)} needed more than one attempt." if again else "None needed more than one attempt."),
-        drawn=_plot(bars, unit, length),
-        explore=_plot_interactive(bars, unit, length),
+        plot=_plot(bars, unit, length),
+        interactive=_plot_interactive(bars, unit, length),
         columns=("trial", "state", "start_s", "end_s", "epochs", "attempts"),
         rows=[
             (trial.number, STATES[trial.state][0], start, end, num_epochs(trial), TrialRecord(trial).attempts)
@@ -105,7 +107,7 @@ def _plot(bars: list[tuple[FrozenTrial, float, float]], unit: str, length: float
 def _plot_interactive(bars: list[tuple[FrozenTrial, float, float]], unit: str, length: float) -> Any:
     import plotly.graph_objects as go
 
-    figure = go.Figure()
+    figure = go.Figure(layout=INTERACTIVE)
     for name, color in STATES.values():
         own = [bar for bar in bars if STATES[bar[0].state][0] == name]
         if own:
@@ -125,4 +127,4 @@ def _plot_interactive(bars: list[tuple[FrozenTrial, float, float]], unit: str, l
         xaxis_title=unit,
         yaxis={"title": "trial", "autorange": "reversed", "dtick": 1 if len(bars) < 40 else 10},
     )
-    return on_white(figure)
+    return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -120,6 +121,11 @@ def plain(text: object) -> str:
     words = " ".join(str(text).split())
     short = words if len(words) <= LONGEST_NAME else f"{words[: LONGEST_NAME - 1]}…"
     return short.replace("$", r"\$")
+
+
+def escaped(text: object) -> str:
+    """Escape text for Plotly, which interprets HTML, and undo the escaping of dollar signs for matplotlib."""
+    return html.escape(" ".join(str(text).split()).replace(r"\$", "$"), quote=False)
 
 
 def plot_trials(axes: matplotlib.axes.Axes, xs: Sequence[float], ys: Sequence[float], kind: str) -> None:

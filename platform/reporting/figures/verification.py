@@ -16,7 +16,7 @@ RATES = (0.1, 0.01, 0.001)  # requested false accept rates
 LEAST_ACCEPTED = 10  # pairs of different works; rates of fewer are unreliable
 
 
-def verification_figure(measured: Verification, test: PairCounts) -> Figure:
+def plot_verification(measured: Verification, test: PairCounts) -> Figure:
     """Plot the ROC curves of both splits, and mark the thresholds of the validation split on each.
 
     Args:
@@ -42,8 +42,8 @@ def verification_figure(measured: Verification, test: PairCounts) -> Figure:
     return Figure(
         name="verification",
         title="Verification: are two images from the same work?",
-        says=_describe(rates, reached),
-        drawn=page,
+        caption=_describe(rates, reached),
+        plot=page,
         columns=("asked", "threshold", "split", "false_accept_rate", "false_reject_rate"),
         rows=[
             (rate, point.threshold, split, point.false_accept_rate, point.false_reject_rate)

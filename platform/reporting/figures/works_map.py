@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from platform.reporting.figures.answers import Answers
 from platform.reporting.figures.figure import Figure
-from platform.reporting.figures.look import COLUMN_WIDTH, EXPLORED, GRAY, PALETTE, canvas
+from platform.reporting.figures.look import COLUMN_WIDTH, GRAY, INTERACTIVE, PALETTE, canvas
 from platform.reporting.figures.pictures import names_of, plain, shortened
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
@@ -45,7 +45,7 @@ class Map:
     same_work: float  # the fraction of images whose nearest neighbor on the map has the same work
 
 
-def draw_works_map(answers: Answers) -> Figure:
+def plot_works_map(answers: Answers) -> Figure:
     """Plot the images as points, with the colors and markers of their works.
 
     Raises:
@@ -59,11 +59,11 @@ def draw_works_map(answers: Answers) -> Figure:
     return Figure(
         name="works_map",
         title="Map of the features",
-        says=f"t-SNE (perplexity {_perplexity(len(works_n)):g}, seed {SEED}) of {len(works_n):,}{of_all} images of"
+        caption=f"t-SNE (perplexity {_perplexity(len(works_n)):g}, seed {SEED}) of {len(works_n):,}{of_all} images of"
         f" {len(counts):,} {answers.kinds}. The nearest neighbor on the map has the same {answers.kind} for"
         f" {100 * map_.same_work:.1f} % of them (chance {100 * chance:.1f} %).",
-        drawn=_plot(manifest, map_),
-        explore=_plot_interactive(manifest, map_),
+        plot=_plot(manifest, map_),
+        interactive=_plot_interactive(manifest, map_),
         columns=("x", "y", "work", "role", "image"),
         rows=[
             (*point, manifest.works[manifest.work[image]], manifest.roles[manifest.role[image]], manifest.keys[image])
@@ -153,7 +153,7 @@ def _plot(manifest: Manifest, map_: Map) -> matplotlib.figure.Figure:
 def _plot_interactive(manifest: Manifest, map_: Map) -> Any:
     import plotly.graph_objects as go
 
-    figure = go.Figure(layout=EXPLORED)
+    figure = go.Figure(layout=INTERACTIVE)
     for group in _groups(manifest, map_):
         figure.add_scatter(
             x=group.points_n2[:, 0],

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from platform.evaluation import ask
-from platform.reporting.figures.answers import Answers, Rankings, answer
+from platform.reporting.figures.answers import Answers, Rankings, compute_answers
 from shards_tools.build import build
 from shards_tools.manifest_file import read_manifest
 from shards_tools.sources import folder
@@ -33,7 +33,7 @@ def ranking_checkpoint(shards: Path, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="session")
 def rankings(ranking_checkpoint: Path, shards: Path) -> Rankings:
     """What it answers on val."""
-    answers = answer(ask(ranking_checkpoint, read_manifest(shards), split="val", fold=None))
+    answers = compute_answers(ask(ranking_checkpoint, read_manifest(shards), split="val", fold=None))
     assert isinstance(answers, Rankings)
     return answers
 
@@ -63,4 +63,4 @@ def naming_checkpoint(class_shards: Path, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="session")
 def names(naming_checkpoint: Path, class_shards: Path) -> Answers:
     """What it answers on val."""
-    return answer(ask(naming_checkpoint, read_manifest(class_shards), split="val", fold=None))
+    return compute_answers(ask(naming_checkpoint, read_manifest(class_shards), split="val", fold=None))

@@ -7,13 +7,13 @@ import pytest
 
 from platform.evaluation import evaluate_split
 from platform.reporting.figures.answers import Answers, Rankings
-from platform.reporting.figures.class_size import class_sizes, draw_class_size
+from platform.reporting.figures.class_size import class_sizes, plot_class_size
 from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
 
 
 def test_every_class_stands_at_its_training_images(names: Answers) -> None:
-    figure = draw_class_size(names)
+    figure = plot_class_size(names)
     assert [(name, images, queries) for name, images, queries, _ in figure.rows] == [
         (f"c{number:02d}", 2 + number, 3) for number in range(33)
     ]
@@ -30,4 +30,4 @@ def test_the_bins_are_those_of_evaluate(names: Answers, naming_checkpoint: Path,
 
 def test_works_of_one_size_are_left_out(rankings: Rankings) -> None:
     with pytest.raises(Error, match="all works have 12 images"):
-        draw_class_size(rankings)
+        plot_class_size(rankings)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from platform.reporting.figures.answers import Answers, Rankings
-from platform.reporting.figures.confusion import draw_confusion
+from platform.reporting.figures.confusion import plot_confusion
 from tests.platform.reporting.figures.by_hand import ranked_by_hand
 
 
@@ -16,7 +16,7 @@ def test_works_are_counted_by_the_first_image_that_is_not_junk(rankings: Ranking
         (manifest.works[manifest.work[entry.query]], manifest.works[manifest.work[entry.gallery[0]]])
         for entry in ranked_by_hand(rankings.asked)
     )
-    rows = draw_confusion(rankings).rows
+    rows = plot_confusion(rankings).rows
     assert {(right, answered): count for right, answered, count, _ in rows} == slow
     asked = Counter(right for right, _ in slow.elements())
     assert all(fraction == count / asked[right] for right, _, count, fraction in rows)
@@ -33,14 +33,14 @@ def test_of_many_classes_those_of_most_mistakes_are_shown_with_the_others_in_one
     slow = Counter(
         (one, other if other in shown else "others") for one, other in zip(right, answered, strict=True) if one in shown
     )
-    figure = draw_confusion(names)
+    figure = plot_confusion(names)
     assert {(one, other): count for one, other, count, _ in figure.rows} == slow
-    assert "Shown are the 30 of 33 classes" in figure.says
+    assert "Shown are the 30 of 33 classes" in figure.caption
 
 
 def test_what_is_pointed_at_are_the_drawn_fractions(rankings: Rankings) -> None:
-    figure = draw_confusion(rankings)
-    (squares,) = figure.explore.data
+    figure = plot_confusion(rankings)
+    (squares,) = figure.interactive.data
     for right, answered, _, fraction in figure.rows:
         value = np.asarray(squares.z)[list(squares.y).index(right), list(squares.x).index(answered)]
         assert value == 100 * fraction

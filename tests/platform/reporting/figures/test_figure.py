@@ -16,7 +16,7 @@ def drawn() -> Figure:
         axes = page.add_subplot()
         axes.plot([1, 2, 3], [1, 4, 9], label="squares")
         axes.set_title("squares")
-    return Figure(name="squares", title="Squares", says="", drawn=page, columns=("x", "y"), rows=[(1, 1), (2, 4)])
+    return Figure(name="squares", title="Squares", caption="", plot=page, columns=("x", "y"), rows=[(1, 1), (2, 4)])
 
 
 def test_the_same_numbers_give_the_same_bytes() -> None:
@@ -47,7 +47,7 @@ def test_the_numbers_are_a_table_with_a_heading() -> None:
 def test_a_japanese_name_is_whole_in_a_page_whatever_fonts_there_are() -> None:
     with canvas() as page:
         page.add_subplot().set_title("初音ミク")
-    figure = Figure(name="miku", title="", says="", drawn=page)
+    figure = Figure(name="miku", title="", caption="", plot=page)
     assert "初音ミク" in figure.as_svg()
     assert figure.as_png()
     assert figure.as_pdf()

@@ -10,10 +10,10 @@ from platform.reporting.figures.grad_cam import (
     CosineTo,
     LogitOf,
     attention,
-    draw_grad_cam,
     grad_cam,
     last_map,
     patches_as_map,
+    plot_grad_cam,
 )
 from trainables.models import build_model
 from trainables.recipes import get_recipe
@@ -64,7 +64,7 @@ def test_a_transformer_that_ranks_has_maps_of_its_images_size(rankings: Rankings
 
 
 def test_a_network_of_convolutions_that_names_has_maps_of_its_images_size(names: Answers) -> None:
-    figure = draw_grad_cam(names)
+    figure = plot_grad_cam(names)
     assert attention(names).maps_nHW.shape == (6, 32, 32)
     manifest = names.asked.evaluation.manifest
     named = {

@@ -21,10 +21,10 @@ def names_of(figures: list[Figure]) -> list[str]:
         assert figure.as_png(dpi=50)
         assert figure.as_pdf()
         assert figure.as_svg()
-        assert figure.says.endswith(".")
+        assert figure.caption.endswith(".")
         assert all(len(row) == len(figure.columns) for row in figure.rows)
-        if figure.explore is not None:
-            assert figure.explore.to_json()
+        if figure.interactive is not None:
+            assert figure.interactive.to_json()
     return [figure.name for figure in figures]
 
 
@@ -57,6 +57,6 @@ def test_identities_are_ranked_on_val_and_pairs_among_strangers_are_not_drawn(
     checkpoint = trained("icartoonface-tiny", tmp_path / "shards", tmp_path / "out", *settings)
     figures = figures_of_model(checkpoint, manifest, split="val", fold=None)
     assert names_of(figures)[:2] == ["cmc", "ranked_lists"]
-    assert "identities" in next(figure for figure in figures if figure.name == "works_map").says
+    assert "identities" in next(figure for figure in figures if figure.name == "works_map").caption
     assert figures_of_model(checkpoint, manifest, split="test", fold=None) == []
     assert "A split of verification pairs among distractors has no works" in capsys.readouterr().err

@@ -5,7 +5,7 @@ import pytest
 
 from platform.reporting.figures.answers import Answers, Rankings
 from platform.reporting.figures.pictures import picture, shortened
-from platform.reporting.figures.ranked_lists import chosen, draw_ranked_lists, ranked_lists
+from platform.reporting.figures.ranked_lists import chosen, plot_ranked_lists, ranked_lists
 from shards_tools.errors import Error
 from tests.platform.reporting.figures.by_hand import ranked_by_hand
 
@@ -41,7 +41,7 @@ def test_few_queries_are_all_taken_and_none_twice(number: int) -> None:
 
 
 def test_right_images_have_ticks_and_wrong_ones_crosses(rankings: Rankings) -> None:
-    figure = draw_ranked_lists(rankings)
+    figure = plot_ranked_lists(rankings)
     drawing, right = figure.as_svg(), [row[-1] for row in figure.rows]
     assert (drawing.count("✓"), drawing.count("✗")) == (right.count(True), right.count(False))
     assert any(right)
@@ -60,4 +60,4 @@ def test_a_long_name_keeps_both_ends() -> None:
 
 def test_classes_have_no_lists(names: Answers) -> None:
     with pytest.raises(Error, match="a classifier ranks no gallery"):
-        draw_ranked_lists(names)
+        plot_ranked_lists(names)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from platform.reporting.figures.verification import verification_figure
+from platform.reporting.figures.verification import plot_verification
 from trainables.metrics.verification import count_pairs
 from trainables.verification import Verification
 
@@ -25,7 +25,7 @@ def test_the_test_split_is_judged_by_thresholds_of_the_validation_split() -> Non
         data="", fold=0, split="val", num_images=40, num_works=4, num_works_trained=0,
         num_same=val.num_same, num_different=val.num_different, area=val.area, points=val.curve(),
     )  # fmt: skip
-    figure = verification_figure(measured, test)
+    figure = plot_verification(measured, test)
     features, works, _ = drawn(1)
     pairs = list(itertools.combinations(range(40), 2))
     distances = np.array([np.linalg.norm(features[i].astype(float) - features[j]) for i, j in pairs])
@@ -34,4 +34,4 @@ def test_the_test_split_is_judged_by_thresholds_of_the_validation_split() -> Non
     _, threshold, _, accepted, rejected = figure.rows[1]
     assert accepted == pytest.approx((distances[~same] < threshold).mean())
     assert rejected == pytest.approx((distances[same] >= threshold).mean())
-    assert f"{100 * accepted:.3g} % on the test split" in figure.says
+    assert f"{100 * accepted:.3g} % on the test split" in figure.caption

@@ -5,7 +5,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from platform.reporting.figures.answers import Rankings
-from platform.reporting.figures.works_map import draw_works_map, embedded
+from platform.reporting.figures.works_map import embedded, plot_works_map
 from shards_tools.errors import Error
 
 
@@ -31,9 +31,9 @@ def test_features_that_are_all_the_same_make_no_map() -> None:
 
 
 def test_every_image_is_a_point_with_its_work_and_role(rankings: Rankings) -> None:
-    manifest, figure = rankings.asked.evaluation.manifest, draw_works_map(rankings)
+    manifest, figure = rankings.asked.evaluation.manifest, plot_works_map(rankings)
     assert sorted(row[-1] for row in figure.rows) == sorted(manifest.keys[rankings.images_N])
     for x, _, work, role, key in figure.rows:
-        group = next(trace for trace in figure.explore.data if trace.name == work)
+        group = next(trace for trace in figure.interactive.data if trace.name == work)
         place = np.flatnonzero(np.asarray(group.x, np.float32) == np.float32(x))
         assert any(group.text[number] == f"{work}<br>{role.split('/')[1]}<br>{key}" for number in place)

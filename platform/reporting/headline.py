@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from platform.finalize.compare import Comparison
 from platform.objectives import written
@@ -21,7 +21,7 @@ def main_numbers(subject: Subject) -> dict[str, Any]:
     """Return the main numbers of a study for `--json`, as fractions; unknown ones are None."""
     stored = subject.stored
     name, best, row = stored.objective, stored.best, stored.best_paper_row
-    value, printed = _number(best, name), _number(row, name)
+    value, printed = (None if trial is None else value_of(trial, name) for trial in (best, row))
     return {
         "objective": list(stored.objectives) if len(stored.objectives) > 1 else name,
         "best": best and {"trial": best.number, "value": value, "params": best.params},
@@ -39,10 +39,10 @@ def headline(subject: Subject, final: list[Comparison]) -> list[tuple[str, str, 
     chance, called = subject.chance().get(name), spoken(name)
     found = []
     if best is not None:
-        value = _number(best, name)
+        value = value_of(best, name)
         found.append((f"best {called}", _percent(value), f"{label(best)}, validation split"))
         if row is not None and row.number != best.number:
-            printed = _number(row, name)
+            printed = value_of(row, name)
             found.append(("best paper row", _percent(printed), f"{TrialRecord(row).baseline}, trained here"))
             if value is not None and printed is not None:
                 found.append(("difference", f"{100 * (value - printed):+.2f}", "points, validation split"))
@@ -55,7 +55,7 @@ def headline(subject: Subject, final: list[Comparison]) -> list[tuple[str, str, 
     return found
 
 
-def answer(subject: Subject, folds: list[Comparison], final: list[Comparison]) -> str:
+def summarize(subject: Subject, folds: list[Comparison], final: list[Comparison]) -> str:
     """Return the result of the study in a few sentences.
 
     Args:
@@ -83,13 +83,13 @@ def answer(subject: Subject, folds: list[Comparison], final: list[Comparison]) -
 
 def _of_best(subject: Subject, best: FrozenTrial) -> str:
     stored, name = subject.stored, subject.stored.objective
-    value, chance, row = _number(best, name), subject.chance().get(name), stored.best_paper_row
+    value, chance, row = value_of(best, name), subject.chance().get(name), stored.best_paper_row
     how = " by its mean over folds" if StudyRecord(stored.study).best_by_mean is not None else ""
     text = f"The best of {len(stored.trials)} trials{how} is {label(best)},"
     text += f" with {spoken(name)} {_percent(value)} on the validation split"
     if row is not None and row.number != best.number:
         text += f". The best paper row, {TrialRecord(row).baseline.removeprefix('paper ')},"
-        text += f" trained on the same data at the same scale, has {_percent(_number(row, name))}"
+        text += f" trained on the same data at the same scale, has {_percent(value_of(row, name))}"
     elif row is not None:
         text += ". It is itself a row of a paper"
     return f"{text}. Chance is {_percent(chance)}." if chance is not None else f"{text}."
@@ -128,13 +128,6 @@ def _no_result(stored: StoredStudy) -> str:
         return "No trial has started yet."
     states = ", ".join(f"{num} {name}" for name, num in number.items() if num)
     return f"No trial is complete yet. Started: {len(stored.trials)} ({states})."
-
-
-def _number(trial: FrozenTrial | None, name: str) -> float | None:
-    """Return the objective of a trial, or None if it has none."""
-    if trial is None:
-        return None
-    return trial.values[0] if trial.state == TrialState.COMPLETE else value_of(trial, name)
 
 
 def _percent(value: float | None) -> str:
