@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import platform as this_python
-from platform.code_version import code_version
 from platform.plan import Plan
 from platform.resilient_storage import without_password
 from platform.resources import gpu_names
@@ -60,6 +61,26 @@ def environment() -> dict[str, str]:
         "CPU": _cpu_name(),
         "GPU": ", ".join(gpu_names()) or "none",
     }
+
+
+def code_version() -> str:
+    """Return the commit of this checkout, with `-dirty` if files differ from it; else the installed version."""
+    folder = Path(__file__).resolve().parent.parent
+    if (folder / ".git").exists():
+        try:
+            commit = _git(folder, "rev-parse", "HEAD")
+            return f"{commit}-dirty" if _git(folder, "status", "--porcelain") else commit
+        except (OSError, subprocess.CalledProcessError):
+            pass  # no git, or no commit yet: use the installed version
+    try:
+        return version("sakuga")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _git(folder: Path, *words: str) -> str:
+    result = subprocess.run(["git", "-C", str(folder), *words], check=True, capture_output=True, text=True, timeout=10)
+    return result.stdout.strip()
 
 
 def _version(package: str) -> str:

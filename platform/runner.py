@@ -16,7 +16,7 @@ from platform.config import AUTO, SearchConfig
 from platform.execution import cluster_when_needed
 from platform.failures import Failures
 from platform.finalize.after_search import AfterSearch
-from platform.free_disk import needs_room
+from platform.free_disk import refuse_full_disk
 from platform.lock import only_driver
 from platform.plan import Plan
 from platform.resolve import make_plan
@@ -28,7 +28,7 @@ from platform.terminal.lines import print_header, print_summary
 from platform.terminal.live import screen_of_search
 from platform.tracking.journal import Journal
 from platform.tracking.mlflow_sink import Tracker
-from platform.tracking.rebuild import retell
+from platform.tracking.rebuild import rebuild
 from platform.trials import Trials
 from platform.warm_start import earlier_settings, enqueue_settings
 from shards_tools.command import show_log
@@ -96,13 +96,13 @@ def _run(plan: Plan, started: float) -> Start:
     settings = earlier_settings(plan)
     storage = open_storage(plan.storage)
     with (
-        needs_room(plan.runs),
+        refuse_full_disk(plan.runs),
         only_driver(plan, storage),
         Journal(plan.folder / "journal.jsonl") as journal,
     ):
         study = open_study(plan, storage)
         enqueue_settings(study, settings)
-        retell(study, plan, journal)
+        rebuild(study, plan, journal)
         with tracked(plan, journal) as tracker:
             after = AfterSearch(study, plan, storage, journal)
             trials = Trials(study, plan, journal, screen_of_search(study, plan))

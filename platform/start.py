@@ -7,8 +7,7 @@ from contextlib import contextmanager
 
 import optuna
 
-from platform.code_version import code_version
-from platform.environment import start_of_search
+from platform.environment import code_version, start_of_search
 from platform.execution import run_trials
 from platform.plan import Plan
 from platform.resilient_storage import without_password

@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 
 from platform.budgets import budget_met, gpu_hours
 from platform.failures import Failures
-from platform.free_disk import no_room
+from platform.free_disk import disk_is_full
 from platform.objectives import final_values, knows_epoch, last_epoch, num_parameters, tell_epoch
 from platform.plan import Plan
 from platform.samplers.pruning import should_stop
@@ -141,7 +141,7 @@ class Trials:
         if attempt is None:
             return False
         if "no_room" in result:
-            raise no_room(result["place"] or self.runs, result["no_room"])
+            raise disk_is_full(result["place"] or self.runs, result["no_room"])
         if "store_away" in result:
             raise Error(
                 f"{result['store_away']} Run the same command again; running trials resume from their last checkpoint."
@@ -198,7 +198,7 @@ class Trials:
         trial = self._frozen(attempt.trial)
         if died:
             if is_full(self.runs):
-                raise no_room(self.runs, "no space is left")
+                raise disk_is_full(self.runs, "no space is left")
             self._attempt_died(attempt, trial)
         elif attempt.failed:
             self._tell(attempt.trial, TrialState.FAIL, attempt.ending)

@@ -7,7 +7,7 @@ from functools import partial
 
 from platform.execution import cluster_when_needed
 from platform.fixed_trials import FixedTrials, count, newest
-from platform.free_disk import needs_room
+from platform.free_disk import refuse_full_disk
 from platform.lock import only_driver
 from platform.paper_tables.display import print_header, print_table
 from platform.paper_tables.enqueue import enqueue_missing
@@ -20,7 +20,7 @@ from platform.start import recorded_start, run_start, tracked
 from platform.study import open_storage, open_study
 from platform.terminal.live import screen_of_part
 from platform.tracking.journal import Journal
-from platform.tracking.rebuild import retell
+from platform.tracking.rebuild import rebuild
 from shards_tools.command import print_json
 
 
@@ -39,10 +39,10 @@ def reproduce(table_plan: TablePlan, started: float, *, as_json: bool) -> None:
     plan = table_plan.plan
     make_folder(table_plan.out)
     storage = open_storage(plan.storage)
-    with needs_room(plan.runs), only_driver(plan, storage), Journal(plan.folder / "journal.jsonl") as journal:
+    with refuse_full_disk(plan.runs), only_driver(plan, storage), Journal(plan.folder / "journal.jsonl") as journal:
         study = open_study(plan, storage)
         enqueue_missing(study, table_plan)
-        retell(study, plan, journal)
+        rebuild(study, plan, journal)
         with tracked(plan, journal) as tracker:
             trials = FixedTrials(study, plan, journal, screen_of_part(plan, partial(count, study)))
             storage.interrupted = lambda: trials.interrupted

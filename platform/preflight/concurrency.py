@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from platform.free_disk import needs_room
+from platform.free_disk import refuse_full_disk
 from platform.plan import Plan
 from platform.preflight.display import gigabytes
 from platform.preflight.estimate import RAY_BYTES
@@ -36,7 +36,7 @@ def fit_to_memory(plan: Plan, machines: Sequence[Machine], *, shares_gpus: bool,
         int(min(free - taken, machine.memory_bytes)) for free, machine in zip(memories, machines, strict=True)
     ]
     if remembers:
-        with needs_room(plan.runs):
+        with refuse_full_disk(plan.runs):
             step = remembered_step(plan, largest, machines, free_bytes)
     else:
         (step,) = measure_steps(plan, [largest], machines, free_bytes)

@@ -14,7 +14,7 @@ from platform.resilient_storage import without_password
 from shards_tools.command import say
 
 
-def print_plan(projection: Projection, suggestions: Suggestions, largest: Suggestion) -> None:
+def print_estimate(projection: Projection, suggestions: Suggestions, largest: Suggestion) -> None:
     """Print the result of a dry run on standard error."""
     print_needs(projection, largest, _checked(projection, suggestions))
     say("Nothing was written. Run the same command without --dry-run to start the search.")

@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import TrialState
 
 from platform.plan import Plan
-from platform.preflight.display import as_json, gigabytes, print_plan
+from platform.preflight.display import as_json, gigabytes, print_estimate
 from platform.preflight.estimate import RAY_BYTES, Projection
 from platform.preflight.measure_step import free_memories, measure_steps
 from platform.preflight.suggestions import Suggestion, Suggestions
@@ -35,7 +35,7 @@ def dry_run(plan: Plan, machines: Sequence[Machine]) -> dict[str, Any]:
     suggestions = Suggestions(plan)
     done = (num_finished(study), _num_running(study)) if study else (0, 0)
     projection, largest = project(plan, machines, suggestions, *done)
-    print_plan(projection, suggestions, largest)
+    print_estimate(projection, suggestions, largest)
     return as_json(projection, largest)
 
 

@@ -13,7 +13,7 @@ from platform.tracking.journal import Journal
 from platform.trial_record import TrialRecord
 
 
-def retell(study: optuna.Study, plan: Plan, journal: Journal) -> None:
+def rebuild(study: optuna.Study, plan: Plan, journal: Journal) -> None:
     """If the journal is empty, write the start, the last epoch and the end of every trial that has started.
 
     Sending them again changes nothing in MLflow, except that the last epoch of a trial may appear with two timestamps.

@@ -9,7 +9,7 @@ from platform.fixed_trials import leave_out
 from platform.plan import Plan
 from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
-from platform.tracking.rebuild import retell
+from platform.tracking.rebuild import rebuild
 from platform.trials import Trials
 
 
@@ -26,9 +26,9 @@ def test_a_new_journal_is_told_of_every_trial_but_what_waits(
             trials.finish(name, died=False)
     study.enqueue_trial({"lr": 1e-3, "erase_probability": 0.0})
     with Journal(tmp_path / "new.jsonl") as new:
-        retell(study, plan, new)
+        rebuild(study, plan, new)
         told, _ = new.read()
-        retell(study, plan, new)
+        rebuild(study, plan, new)
         assert new.read()[0] == told
     before, _ = journal.read()
     last = {event["trial"]: event for event in before if event["kind"] == "metrics"}
@@ -45,7 +45,7 @@ def test_a_new_journal_is_told_of_every_trial_but_what_waits(
 def test_a_training_that_was_left_out_is_not_told(study: optuna.Study, plan: Plan, journal: Journal) -> None:
     study.enqueue_trial({"lr": 1e-3, "erase_probability": 0.0})
     leave_out(study, study.get_trials(states=(TrialState.WAITING,)))
-    retell(study, plan, journal)
+    rebuild(study, plan, journal)
     assert journal.read()[0] == []
 
 
