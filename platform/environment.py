@@ -11,24 +11,25 @@ from pathlib import Path
 from typing import Any
 
 import platform as this_python
-from platform.plan import Plan
 from platform.resilient_storage import without_password
+from platform.resolved_search import ResolvedSearch
 from platform.resources import gpu_names
 from trainables.evaluation import Evaluation
 
 PACKAGES = ("torch", "timm", "ray", "optuna", "mlflow", "numpy")  # whose versions a result may depend on
 
 
-def start_of_search(plan: Plan) -> dict[str, Any]:
+def start_of_search(search: ResolvedSearch) -> dict[str, Any]:
     """Return the study's record of this start, which reports read; each start replaces the previous record."""
-    test = [] if plan.finalists is None else [Evaluation(plan.manifest, "test", plan.fold).chance()]
+    setup, protocol = search.setup, search.protocol
+    test = [] if protocol.finalists is None else [Evaluation(setup.manifest, "test", setup.fold).chance()]
     return {
-        "command": plan.command,
-        "data": plan.data,
-        "chance": plan.chance,
-        "chance_by_fold": [Evaluation(plan.manifest, "val", fold).chance() for fold in range(plan.folds)],
+        "command": search.command,
+        "data": setup.data,
+        "chance": search.goal.chance,
+        "chance_by_fold": [Evaluation(setup.manifest, "val", fold).chance() for fold in range(protocol.folds)],
         "chance_test": next(iter(test), None),
-        "gpus_per_trial": plan.gpus_per_trial,
+        "gpus_per_trial": search.resources.gpus_per_trial,
         "environment": environment(),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -40,6 +40,25 @@ OBJECTIVES: Registry[Objective] = Registry(
 )
 METRICS = tuple(name for name, entry in OBJECTIVES.items() if not entry.is_cost)
 COSTS = tuple(name for name, entry in OBJECTIVES.items() if entry.is_cost)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """What a search optimizes, and the limits on what it may cost."""
+
+    objectives: tuple[str, ...]  # one, or several; the first decides which trial is best
+    at_most: Mapping[str, float]  # cost -> its limit
+    chance: Mapping[str, float]  # metric -> its value for random features
+
+    @property
+    def objective(self) -> str:
+        """The first objective, which decides which trial is best."""
+        return self.objectives[0]
+
+    @property
+    def limits(self) -> str:
+        """The limits as the words of --at-most."""
+        return " ".join(f"{name}={most:.12g}" for name, most in self.at_most.items())
 
 
 def check_names(asked: Sequence[str]) -> None:

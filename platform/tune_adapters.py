@@ -28,7 +28,7 @@ def call_or_stop(trials: Trials, call: Callable[[], Answer], otherwise: Answer) 
     """
     if trials.failure is None:
         try:
-            with refuse_full_disk(trials.runs):
+            with refuse_full_disk(trials.stores.runs):
                 return call()
         except Error as failure:
             trials.failure = failure
@@ -92,7 +92,7 @@ class KeepCheckpoint(tune.Callback):
         return {}
 
 
-class Budget(Stopper):
+class EndOfStart(Stopper):
     """Stops Tune when the hours of this start are used up, or when the trials end it."""
 
     def __init__(self, trials: Trials, hours: float | None) -> None:
