@@ -34,9 +34,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
-from platform.plan import Plan
 from platform.resilient_storage import PatientStorage
-from platform.samplers.pruning import REDUCTION_FACTOR, rungs_of
+from platform.resolved_search import ResolvedSearch
+from platform.samplers.pruning import REDUCTION_FACTOR
 from platform.study import open_storage, open_study
 from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
@@ -69,17 +69,17 @@ class Curves:
 class Filler:
     """Makes finished trials, as the platform leaves them in the database."""
 
-    def __init__(self, plan: Plan, curves: Curves) -> None:
-        self._plan, self._curves = plan, curves
+    def __init__(self, search: ResolvedSearch, curves: Curves) -> None:
+        self._search, self._curves = search, curves
         self._sampler = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-        self._space = {key: json_to_distribution(text) for key, text in plan.space.distributions.items()}
+        self._space = {key: json_to_distribution(text) for key, text in search.setup.space.distributions.items()}
 
     def trial(self, number: int, rungs: dict[str, list[float]]) -> FrozenTrial:
         """Return one trial; `rungs` has the ascending values at each of Optuna's rung names."""
         params = self._sampler.ask(self._space).params
         curve = self._curves(params)
         end, reached = EPOCHS, {}
-        for (name, values), rung in zip(rungs.items(), rungs_of(self._plan), strict=True):
+        for (name, values), rung in zip(rungs.items(), self._search.setup.rungs[:-1], strict=True):
             value = float(curve[rung - 1])
             bisect.insort(values, value)
             reached[name] = value
@@ -87,7 +87,7 @@ class Filler:
                 end = rung
                 break
         pruned: dict[str, object] = {"pruned_at": end, "reason": f"pruned at epoch {end}"} if end < EPOCHS else {}
-        folder = self._plan.folder / "start-001" / f"trial-{number:04d}-1"
+        folder = self._search.stores.folder / "start-001" / f"trial-{number:04d}-1"
         now = dict.fromkeys(METRICS, 0.123456789012345)
         return create_trial(
             state=TrialState.PRUNED if pruned else TrialState.COMPLETE,
@@ -145,26 +145,27 @@ def _content(trial: FrozenTrial) -> tuple[Any, ...]:
     return trial.state, trial.params, trial.values, trial.intermediate_values, trial.user_attrs, trial.system_attrs
 
 
-def grow(plan: Plan, sizes: Sequence[int]) -> dict[int, dict[str, float]]:
+def grow(search: ResolvedSearch, sizes: Sequence[int]) -> dict[int, dict[str, float]]:
     """Return, by size of the study: ask in ms (median, 95th percentile, CPU), report and end in ms, bytes per trial."""
-    storage = open_storage(plan.storage)
-    study = open_study(plan, storage)
+    storage = open_storage(search.stores.storage)
+    study = open_study(search, storage)
     curves = Curves(0)
-    filler = Filler(plan, curves)
+    filler = Filler(search, curves)
     found = {}
-    with Journal(plan.folder / "journal.jsonl") as journal:
+    with Journal(search.stores.folder / "journal.jsonl") as journal:
         for size in sizes:
-            rungs = _rungs(study, plan)
+            rungs = _rungs(study, search)
             numbers = range(len(study.get_trials(deepcopy=False)), size - NUM_TIMED)
             store(storage, study, [filler.trial(number, rungs) for number in numbers])
-            trials = Trials(study, replace(plan, trials=size), journal, Display(study, plan))
+            larger = replace(search, budget=replace(search.budget, trials=size))
+            trials = Trials(study, larger, journal, Display(study, search.goal))
             found[size] = _timed(trials, curves)
-            found[size]["bytes"] = os.path.getsize(plan.storage.removeprefix("sqlite:///")) / size
+            found[size]["bytes"] = os.path.getsize(search.stores.storage.removeprefix("sqlite:///")) / size
     return found
 
 
-def _rungs(study: optuna.Study, plan: Plan) -> dict[str, list[float]]:
-    names = [f"completed_rung_{number}" for number in range(len(rungs_of(plan)))]
+def _rungs(study: optuna.Study, search: ResolvedSearch) -> dict[str, list[float]]:
+    names = [f"completed_rung_{number}" for number in range(len(search.setup.rungs) - 1)]
     done = [trial.system_attrs for trial in study.get_trials(deepcopy=False)]
     return {name: sorted(attrs[name] for attrs in done if name in attrs) for name in names}
 

@@ -18,8 +18,7 @@ from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.trial import TrialState
 
 from benchmarks.laboratory import Laboratory, Params, Space, Training
-from platform.plan import Plan
-from platform.samplers.pruning import make_pruner, should_stop
+from platform.samplers.pruning import make_pruner, rungs_of, should_stop
 from platform.samplers.samplers import reseed
 
 OURS = "Sakuga"
@@ -27,16 +26,11 @@ OURS = "Sakuga"
 
 def ours(laboratory: Laboratory, seed: int) -> None:
     """Search with the platform's default sampler and pruner."""
-    plan: Plan = types.SimpleNamespace(  # type: ignore[assignment]  # only these fields are used
-        seed=seed,
-        sampler="rungwise",
-        pruner="halving",
-        longest_epochs=laboratory.epochs,
-        space=types.SimpleNamespace(longest_warmup=0, suggest=lambda trial: _suggest(trial, laboratory.space)),
-    )
-    study = optuna.create_study(direction="maximize", pruner=make_pruner(plan))
+    rungs = rungs_of(laboratory.epochs, warmup=0)
+    space: Any = types.SimpleNamespace(suggest=lambda trial: _suggest(trial, laboratory.space))
+    study = optuna.create_study(direction="maximize", pruner=make_pruner("halving", rungs))
     while True:
-        reseed(study, plan)
+        reseed(study, "rungwise", space=space, rungs=rungs, seed=seed)
         trial = study.ask()
         training = laboratory.start(_suggest(trial, laboratory.space))
         while True:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 
 if TYPE_CHECKING:
-    from platform.plan import Plan
+    from platform.resolved_search import ResolvedSearch
 
 # Appended, because `platform` must first resolve to the standard library's.
 sys.path.append(str(Path(__file__).parents[1]))
@@ -86,17 +86,17 @@ def _own_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def plan_in(
+def search_in(
     folder: Path, num_trials: int, epochs: int, num_slots: int = NUM_SLOTS, options: Sequence[str] = ()
-) -> Plan:
+) -> ResolvedSearch:
     """Return the configuration of a search of the space, with everything stored under `folder`."""
-    from platform.resolve import make_plan
+    from platform.resolve import resolve_search
     from platform.search import parse
 
     space = folder / "nothing.py"
     space.write_text("from typing import Any\n\n" + inspect.getsource(suggest))
     words = ["--space", space, "--runs", folder, "--trials", num_trials, "--epochs", epochs, "--scale", "tiny"]
-    return make_plan(parse([*map(str, words), "--concurrency", str(num_slots), *options])[0])
+    return resolve_search(parse([*map(str, words), "--concurrency", str(num_slots), *options])[0])
 
 
 def ours(
@@ -118,27 +118,27 @@ def ours(
     from platform.trials import Trials
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    plan = plan_in(folder, num_trials, EPOCHS, num_slots, options)
-    storage = open_storage(plan.storage)
+    search = search_in(folder, num_trials, EPOCHS, num_slots, options)
+    storage = open_storage(search.stores.storage)
     found: dict[str, float] = {}
     with ExitStack() as stack:
-        stack.enter_context(only_driver(plan, storage))
-        journal = stack.enter_context(Journal(plan.folder / "journal.jsonl"))
-        study = open_study(plan, storage)
+        stack.enter_context(only_driver(search.stores, storage))
+        journal = stack.enter_context(Journal(search.stores.folder / "journal.jsonl"))
+        study = open_study(search, storage)
         tracker = Tracker(
             journal,
-            uri=plan.tracking,
+            uri=search.stores.tracking,
             artifacts=folder / "artifacts",
-            study=plan.study,
-            params=plan.identity(),
+            study=search.stores.study,
+            params=search.identity(),
             tags={},
         )
         tracker.start()
-        trials = Trials(study, plan, journal, Display(study, plan))
-        stack.enter_context(local_cluster(plan))
+        trials = Trials(study, search, journal, Display(study, search.goal))
+        stack.enter_context(local_cluster(search.resources.num_cpus))
         assert tracker.ready.wait(120), tracker.trouble
         with measured(found):
-            run_trials(plan, trials, 1, trainable)
+            run_trials(trials, 1, search.budget.hours, trainable)
             tracker.close(120)
     assert not tracker.unsent, tracker.trouble
     found["reports"] = sum(len(trial.intermediate_values) for trial in study.get_trials(deepcopy=False))
@@ -260,7 +260,7 @@ def large_study(sizes: Sequence[int]) -> bool:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
-        found = grow(plan_in(Path(folder), max(sizes, default=1), EPOCHS), sizes)
+        found = grow(search_in(Path(folder), max(sizes, default=1), EPOCHS), sizes)
     print("one study without Ray; milliseconds, medians of the last 100 trials, and bytes of the database per trial")
     print(f"{'trials':>8}{'ask':>8}{'95 %':>8}{'its CPU':>9}{'report':>8}{'end':>8}{'bytes':>8}")
     for size, row in found.items():

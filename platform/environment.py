@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import platform as this_python
-from platform.code_version import code_version
-from platform.plan import Plan
 from platform.resilient_storage import without_password
+from platform.resolved_search import ResolvedSearch
 from platform.resources import gpu_names
 from trainables.evaluation import Evaluation
 
 PACKAGES = ("torch", "timm", "ray", "optuna", "mlflow", "numpy")  # whose versions a result may depend on
 
 
-def start_of_search(plan: Plan) -> dict[str, Any]:
+def start_of_search(search: ResolvedSearch) -> dict[str, Any]:
     """Return the study's record of this start, which reports read; each start replaces the previous record."""
-    test = [] if plan.finalists is None else [Evaluation(plan.manifest, "test", plan.fold).chance()]
+    setup, protocol = search.setup, search.protocol
+    test = [] if protocol.finalists is None else [Evaluation(setup.manifest, "test", setup.fold).chance()]
     return {
-        "command": plan.command,
-        "data": plan.data,
-        "chance": plan.chance,
-        "chance_by_fold": [Evaluation(plan.manifest, "val", fold).chance() for fold in range(plan.folds)],
+        "command": search.command,
+        "data": setup.data,
+        "chance": search.goal.chance,
+        "chance_by_fold": [Evaluation(setup.manifest, "val", fold).chance() for fold in range(protocol.folds)],
         "chance_test": next(iter(test), None),
-        "gpus_per_trial": plan.gpus_per_trial,
+        "gpus_per_trial": search.resources.gpus_per_trial,
         "environment": environment(),
     }
 
@@ -60,6 +62,26 @@ def environment() -> dict[str, str]:
         "CPU": _cpu_name(),
         "GPU": ", ".join(gpu_names()) or "none",
     }
+
+
+def code_version() -> str:
+    """Return the commit of this checkout, with `-dirty` if files differ from it; else the installed version."""
+    folder = Path(__file__).resolve().parent.parent
+    if (folder / ".git").exists():
+        try:
+            commit = _git(folder, "rev-parse", "HEAD")
+            return f"{commit}-dirty" if _git(folder, "status", "--porcelain") else commit
+        except (OSError, subprocess.CalledProcessError):
+            pass  # no git, or no commit yet: use the installed version
+    try:
+        return version("sakuga")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _git(folder: Path, *words: str) -> str:
+    result = subprocess.run(["git", "-C", str(folder), *words], check=True, capture_output=True, text=True, timeout=10)
+    return result.stdout.strip()
 
 
 def _version(package: str) -> str:

@@ -16,10 +16,10 @@ from ray import tune
 from platform.cluster.connect import quieten
 from platform.cluster.ray_watchdog import watched_servers
 from platform.cluster.reaper import reaped
-from platform.plan import Plan
+from platform.resources import TrialResources
 from platform.signals import stop_on_signals
 from platform.trials import Trials
-from platform.tune_adapters import Budget, KeepCheckpoint, StudyScheduler, StudySearcher
+from platform.tune_adapters import EndOfStart, KeepCheckpoint, StudyScheduler, StudySearcher
 from shards_tools.command import say
 from shards_tools.errors import Error
 from trainables.checkpoint_store import PASSING_VARIABLE
@@ -34,49 +34,52 @@ def run_trial(config: dict[str, Any]) -> None:
     ray_trial.run_trial(config)
 
 
-def run_trials(plan: Plan, trials: Trials, start: int, trainable: Callable[[dict[str, Any]], None] = run_trial) -> None:
+def run_trials(
+    trials: Trials, start: int, hours: float | None, trainable: Callable[[dict[str, Any]], None] = run_trial
+) -> None:
     """Run trials until the study has enough, the hours are used up, or a signal stops the search.
 
     Args:
-        plan: the resolved options of the search.
         trials: the study's trials, which decide what runs next.
         start: the number of this start of the study; its attempts are stored under `start-NNN`.
+        hours: stop after this time; None: without a limit.
         trainable: the function that a trial's process runs; it reports as `run_trial` does.
     """
+    resources = trials.resources
     tuner = tune.Tuner(
-        tune.with_resources(trainable, placement(plan)),
+        tune.with_resources(trainable, placement(resources)),
         tune_config=tune.TuneConfig(
             search_alg=StudySearcher(trials),
             scheduler=StudyScheduler(trials),
             num_samples=-1,  # the searcher ends the run
-            max_concurrent_trials=plan.concurrency,
+            max_concurrent_trials=resources.concurrency,
             # A new process starts with free GPU memory and, with several ranks, without an old process group.
-            reuse_actors=not plan.gpus_per_rank and plan.ranks_per_trial == 1,
+            reuse_actors=not resources.gpus_per_rank and resources.ranks_per_trial == 1,
             trial_dirname_creator=lambda trial: f"trial-{trial.config['trial']:04d}-{trial.config['attempt']}",
         ),
         run_config=tune.RunConfig(
             name=f"start-{start:03d}",
-            storage_path=str(plan.folder),
+            storage_path=str(trials.stores.folder),
             verbose=0,
             callbacks=[KeepCheckpoint(trials)],
             # Two, so that the previous one exists until the study has recorded the newest.
             checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
-            stop=Budget(trials, plan.hours),
+            stop=EndOfStart(trials, hours),
         ),
     )
     with stop_on_signals(trials):
         tuner.fit()
 
 
-def placement(plan: Plan) -> tune.PlacementGroupFactory:
+def placement(resources: TrialResources) -> tune.PlacementGroupFactory:
     """Return the resources of a trial: a bundle per rank, on as few nodes as possible; the trial itself is rank 0."""
-    bundle = {"CPU": plan.cpus_per_rank, "GPU": plan.gpus_per_rank, "memory": plan.memory_per_rank}
-    return tune.PlacementGroupFactory([bundle] * plan.ranks_per_trial, strategy="PACK")
+    bundle = {"CPU": resources.cpus_per_rank, "GPU": resources.gpus_per_rank, "memory": resources.memory_per_rank}
+    return tune.PlacementGroupFactory([bundle] * resources.ranks_per_trial, strategy="PACK")
 
 
 @contextmanager
-def local_cluster(plan: Plan) -> Iterator[None]:
-    """Run Ray on this machine inside the context."""
+def local_cluster(num_cpus: int) -> Iterator[None]:
+    """Run Ray on this machine inside the context; its trials hold at most `num_cpus` CPUs."""
     quieten()
     project = Path(__file__).resolve().parent.parent
     if (project / "pyproject.toml").exists():
@@ -84,7 +87,7 @@ def local_cluster(plan: Plan) -> Iterator[None]:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(project), os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryDirectory(prefix="sakuga-", ignore_cleanup_errors=True) as passing:
         os.environ[PASSING_VARIABLE] = passing
-        _start_ray(plan.concurrency * plan.cpus_per_trial)
+        _start_ray(num_cpus)
         try:
             with reaped(Path(passing)), watched_servers():
                 yield
@@ -116,7 +119,7 @@ def _start_ray(num_cpus: int) -> None:
 
 
 @contextmanager
-def cluster_when_needed(plan: Plan) -> Iterator[Callable[[], None]]:
+def cluster_when_needed(num_cpus: int) -> Iterator[Callable[[], None]]:
     """Yield a function that starts Ray on its first call, unless a cluster was joined.
 
     Ray is shut down at the end of the context.
@@ -125,6 +128,6 @@ def cluster_when_needed(plan: Plan) -> Iterator[Callable[[], None]]:
 
         def start() -> None:
             if not ray.is_initialized():
-                stack.enter_context(local_cluster(plan))
+                stack.enter_context(local_cluster(num_cpus))
 
         yield start

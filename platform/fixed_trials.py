@@ -13,10 +13,12 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from platform.samplers.registry import SearchMethod
 from platform.trial_record import TrialRecord
 from platform.trials import Trials
 
 LEFT = (TrialState.WAITING, TrialState.RUNNING)
+FIXED = SearchMethod(sampler="random", pruner="none")  # every parameter is fixed, and no trial is pruned
 
 
 @dataclass(frozen=True)
@@ -69,4 +71,4 @@ class FixedTrials(Trials):
     """Runs the waiting trials of a study and those that an earlier start left running, and no others."""
 
     def _num_left(self) -> int:
-        return len(self._study.get_trials(deepcopy=False, states=LEFT))
+        return len(self.study.get_trials(deepcopy=False, states=LEFT))

@@ -8,7 +8,7 @@ from shards_tools.errors import Error
 from shards_tools.folders import DISK_ERRORS
 
 
-def no_room(place: object, cause: str) -> Error:
+def disk_is_full(place: object, cause: str) -> Error:
     """Return the error for a `place` that cannot be written."""
     return Error(
         f"{place} cannot be written: {cause.rstrip('.')}. Free space on that disk and run the same command again;"
@@ -17,11 +17,11 @@ def no_room(place: object, cause: str) -> Error:
 
 
 @contextmanager
-def needs_room(folder: Path) -> Iterator[None]:
+def refuse_full_disk(folder: Path) -> Iterator[None]:
     """Turn a full disk inside the context into an Error that names `folder`."""
     try:
         yield
     except OSError as failure:
         if failure.errno not in DISK_ERRORS:
             raise
-        raise no_room(folder, failure.strerror or str(failure)) from None
+        raise disk_is_full(folder, failure.strerror or str(failure)) from None

@@ -14,8 +14,8 @@ import sqlalchemy
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
-from platform.plan import Plan
 from platform.resilient_storage import SERVER_OPTIONS, DatabaseAway, PatientStorage, Wait, patiently, raise_away
+from platform.stores import Stores
 from shards_tools.errors import Error
 
 # Reads the session that holds a 64-bit advisory lock.
@@ -27,19 +27,19 @@ HOLDER = text(
 
 
 @contextmanager
-def only_driver(plan: Plan, storage: PatientStorage) -> Iterator[None]:
+def only_driver(stores: Stores, storage: PatientStorage) -> Iterator[None]:
     """Hold the locks that make this process the study's only driver, in its folder and its database.
 
     Raises:
         Error: another driver runs the study.
     """
     with ExitStack() as locks:
-        locks.enter_context(locked_file(plan.folder / "driver.lock", plan.study))
+        locks.enter_context(locked_file(stores.folder / "driver.lock", stores.study))
         file = storage.engine.url.database if storage.engine.name == "sqlite" else None
-        if file and Path(file).absolute().parent != plan.runs:  # drivers with other --runs may write to it
-            locks.enter_context(locked_file(Path(f"{file}.{plan.study}.lock"), plan.study))
+        if file and Path(file).absolute().parent != stores.runs:  # drivers with other --runs may write to it
+            locks.enter_context(locked_file(Path(f"{file}.{stores.study}.lock"), stores.study))
         if storage.engine.name == "postgresql":
-            locks.enter_context(locked_study(storage, plan.study))
+            locks.enter_context(locked_study(storage, stores.study))
         yield
 
 

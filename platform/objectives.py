@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from platform.trial_record import TrialRecord
 from shards_tools.command import positive_float
 from shards_tools.errors import Error, unknown
+from shards_tools.registry import Registry
 from trainables.metric_names import CLASSIFYING, RANKING
 
 if TYPE_CHECKING:
@@ -18,14 +20,45 @@ if TYPE_CHECKING:
     from trainables.evaluation import Evaluation
     from trainables.recipes.recipe import Recipe
 
-# Lower is better. Each with the function that formats its values.
-COSTS = {
-    "num_parameters": lambda value: f"{value / 1e6:.2f} M",
-    "gpu_mb": lambda value: f"{value:.0f} MB",
-    "ms_per_image": lambda value: f"{value:.3g} ms",
-}
-METRICS = (*RANKING, *CLASSIFYING)
-OBJECTIVES = (*METRICS, *COSTS)
+
+@dataclass(frozen=True)
+class Objective:
+    """A number that a search may optimize; `written` formats its values."""
+
+    written: Callable[[float], str] = lambda value: f"{100 * value:.2f} %"
+    is_cost: bool = False  # lower is better
+
+
+OBJECTIVES: Registry[Objective] = Registry(
+    "objective",
+    {
+        **dict.fromkeys((*RANKING, *CLASSIFYING), Objective()),
+        "num_parameters": Objective(lambda value: f"{value / 1e6:.2f} M", is_cost=True),
+        "gpu_mb": Objective(lambda value: f"{value:.0f} MB", is_cost=True),
+        "ms_per_image": Objective(lambda value: f"{value:.3g} ms", is_cost=True),
+    },
+)
+METRICS = tuple(name for name, entry in OBJECTIVES.items() if not entry.is_cost)
+COSTS = tuple(name for name, entry in OBJECTIVES.items() if entry.is_cost)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """What a search optimizes, and the limits on what it may cost."""
+
+    objectives: tuple[str, ...]  # one, or several; the first decides which trial is best
+    at_most: Mapping[str, float]  # cost -> its limit
+    chance: Mapping[str, float]  # metric -> its value for random features
+
+    @property
+    def objective(self) -> str:
+        """The first objective, which decides which trial is best."""
+        return self.objectives[0]
+
+    @property
+    def limits(self) -> str:
+        """The limits as the words of --at-most."""
+        return " ".join(f"{name}={most:.12g}" for name, most in self.at_most.items())
 
 
 def check_names(asked: Sequence[str]) -> None:
@@ -36,7 +69,7 @@ def check_names(asked: Sequence[str]) -> None:
     """
     for number, name in enumerate(asked):
         if name not in OBJECTIVES:
-            raise unknown("objective", name, OBJECTIVES)
+            raise unknown(OBJECTIVES.kind, name, OBJECTIVES)
         if name in asked[:number]:
             raise Error(f"--objective names {name} twice. Name each objective once.")
     if asked and asked[0] in COSTS:
@@ -109,7 +142,7 @@ def num_parameters(recipe: Recipe) -> float:
 
 def written(name: str, value: float) -> str:
     """Return a value as text: a metric in percent, a cost with its unit."""
-    return COSTS[name](value) if name in COSTS else f"{100 * value:.2f} %"
+    return OBJECTIVES[name].written(value)
 
 
 def tell_epoch(trial: optuna.Trial, step: int, value: float) -> None:

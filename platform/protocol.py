@@ -6,6 +6,8 @@ the test split, and no training or validation of the search reads it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import optuna
 from optuna.trial import TrialState
 
@@ -15,6 +17,15 @@ from shards_tools.manifest import Manifest
 from trainables.evaluation import Evaluation
 
 TEST_FOLD = 4  # of a five-fold tree
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationProtocol:
+    """How the best trials are evaluated after the search."""
+
+    folds: int = 1  # folds that the best trials are trained on, including the search's own
+    finalists: int | None = None  # trials that are evaluated on the test split; None: it is not read
+    final_seeds: int = 3  # seeds that each finalist is trained with
 
 
 def with_test_fold(manifest: Manifest, finalists: int | None) -> Manifest:

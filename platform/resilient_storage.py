@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
 
-from platform.free_disk import no_room
+from platform.free_disk import disk_is_full
 from shards_tools.command import say
 from shards_tools.errors import Error
 
@@ -116,7 +116,7 @@ class Wait:
         begins = not self._since
         self._since = self._since or now
         if "disk is full" in cause:  # from SQLite
-            return no_room(self._url, cause)
+            return disk_is_full(self._url, cause)
         if now - self._since >= PATIENCE_S or self._interrupted():
             return Error(
                 f"{self._url} has not answered for {now - self._since:.0f} s ({cause}). Run the same command again once"

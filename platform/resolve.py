@@ -1,4 +1,4 @@
-"""Resolves a configuration to a plan, with the data, the space and the machine."""
+"""Resolves the configuration of a search with the data, the space and the machine."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from platform.addresses import checked_runs
+from platform.budgets import Budget
 from platform.config import SearchConfig
-from platform.objectives import objectives_of, parse_limits, refuse_gpu_memory
-from platform.plan import Plan
-from platform.protocol import checked_folds, with_test_fold
-from platform.resources import Machine, resources, this_machine
-from platform.samplers.registry import sampler_and_pruner
+from platform.objectives import Goal, objectives_of, parse_limits, refuse_gpu_memory
+from platform.protocol import EvaluationProtocol, checked_folds, with_test_fold
+from platform.resolved_search import ResolvedSearch
+from platform.resources import Machine, TrialResources, allocate, this_machine
+from platform.samplers.registry import SearchMethod, sampler_and_pruner
 from platform.spaces.constraints import check_reachable
 from platform.spaces.grid import num_points
 from platform.spaces.loading import Space, load_space
+from platform.stores import Stores
+from platform.training_setup import TrainingSetup
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
@@ -27,8 +30,8 @@ DEFAULT_TRIALS = {"paper": 60, "tiny": 24}
 SEARCH_FOLD = 0  # of five-fold data; a plain tree has one split
 
 
-def make_plan(config: SearchConfig, nodes: Sequence[Machine] = (), command: str = "") -> Plan:
-    """Return the plan that `config` asks for.
+def resolve_search(config: SearchConfig, nodes: Sequence[Machine] = (), command: str = "") -> ResolvedSearch:
+    """Return the search that `config` asks for, with its defaults filled in.
 
     Args:
         config: the options of the search.
@@ -49,43 +52,38 @@ def make_plan(config: SearchConfig, nodes: Sequence[Machine] = (), command: str 
     evaluation = Evaluation(manifest, "val", SEARCH_FOLD)
     chance = evaluation.chance()
     check_reachable(at_most, space)
-    runs = checked_runs(config.runs)
-    concurrency, cpus, gpus = _resources(config, scale, machines)
-    return Plan(
-        study=_study_name(config, f"{space.name}-{manifest.fingerprint[:8]}-{scale}"),
+    resources = _resources(config, scale, machines)
+    return ResolvedSearch(
         command=command,
-        plugins=plugins,
-        space=space,
-        scale=scale,
-        data=str(manifest.store),
-        manifest=manifest,
-        fold=SEARCH_FOLD,
-        objectives=objectives_of(config.objective, evaluation, num_gpus),
-        at_most=at_most,
-        warm_start=config.warm_start,
-        warm_start_storage=config.warm_start_storage,
-        seed=config.seed,
-        reading=config.reading,
-        epochs=config.epochs,
-        trials=_num_trials(config, space, scale),
-        hours=config.hours,
-        gpu_hours=_gpu_hours(config, gpus),
-        target=config.target,
-        patience=config.patience,
-        sampler=sampler,
-        pruner=pruner,
-        concurrency=concurrency,
-        ranks_per_trial=config.ranks_per_trial,
-        cpus_per_rank=cpus,
-        gpus_per_rank=gpus,
-        runs=runs,
-        checkpoints=config.checkpoints,
-        storage=config.storage or f"sqlite:///{runs / 'optuna.db'}",
-        tracking=config.tracking or f"sqlite:///{runs / 'mlflow.db'}",
-        chance=chance,
-        folds=checked_folds(config.folds, manifest),
-        finalists=config.finalists,
-        final_seeds=config.final_seeds,
+        setup=TrainingSetup(
+            space=space,
+            scale=scale,
+            manifest=manifest,
+            fold=SEARCH_FOLD,
+            seed=config.seed,
+            reading=config.reading,
+            epochs=config.epochs,
+            plugins=plugins,
+        ),
+        goal=Goal(objectives=objectives_of(config.objective, evaluation, num_gpus), at_most=at_most, chance=chance),
+        budget=Budget(
+            trials=_num_trials(config, space, scale),
+            hours=config.hours,
+            gpu_hours=_gpu_hours(config, resources),
+            target=config.target,
+            patience=config.patience,
+        ),
+        method=SearchMethod(
+            sampler=sampler,
+            pruner=pruner,
+            warm_start=config.warm_start,
+            warm_start_storage=config.warm_start_storage,
+        ),
+        resources=resources,
+        stores=_stores(config, f"{space.name}-{manifest.fingerprint[:8]}-{scale}"),
+        protocol=EvaluationProtocol(
+            folds=checked_folds(config.folds, manifest), finalists=config.finalists, final_seeds=config.final_seeds
+        ),
     )
 
 
@@ -111,8 +109,8 @@ def _checked_data(config: SearchConfig, space: Space) -> Manifest:
     return manifest
 
 
-def _resources(config: SearchConfig, scale: str, machines: Sequence[Machine]) -> tuple[int, int, float]:
-    return resources(
+def _resources(config: SearchConfig, scale: str, machines: Sequence[Machine]) -> TrialResources:
+    return allocate(
         scale,
         machines,
         gpus_per_trial=config.gpus_per_trial,
@@ -122,8 +120,8 @@ def _resources(config: SearchConfig, scale: str, machines: Sequence[Machine]) ->
     )
 
 
-def _gpu_hours(config: SearchConfig, gpus: float) -> float | None:
-    if config.gpu_hours and not gpus:
+def _gpu_hours(config: SearchConfig, resources: TrialResources) -> float | None:
+    if config.gpu_hours and not resources.gpus_per_rank:
         raise Error(f"--gpu-hours {config.gpu_hours:g}: trials of this search have no GPU. Use --hours.")
     return config.gpu_hours
 
@@ -134,9 +132,16 @@ def _num_trials(config: SearchConfig, space: Space, scale: str) -> int:
     return min(asked, len(space.baselines) + num_points(space)) if config.sampler == "grid" else asked
 
 
-def _study_name(config: SearchConfig, default: str) -> str:
-    """Return the study's name, which must differ from the study of --warm-start."""
+def _stores(config: SearchConfig, default: str) -> Stores:
+    """Return the stores of the study, whose name must differ from the study of --warm-start."""
     study = config.study or default
     if config.warm_start == study and not config.warm_start_storage:
         raise Error(f"--warm-start {study} is this study itself. Name this study differently with --study NAME.")
-    return study
+    runs = checked_runs(config.runs)
+    return Stores(
+        study=study,
+        runs=runs,
+        storage=config.storage or f"sqlite:///{runs / 'optuna.db'}",
+        tracking=config.tracking or f"sqlite:///{runs / 'mlflow.db'}",
+        checkpoints=config.checkpoints,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,7 +42,34 @@ def gpu_names() -> list[str]:
     return [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
 
 
-def resources(
+@dataclass(frozen=True, kw_only=True)
+class TrialResources:
+    """How many trials run at a time, and what each of their ranks holds."""
+
+    concurrency: int
+    why_concurrency: str = ""  # the explanation, if --concurrency auto chose it
+    ranks_per_trial: int = 1  # processes that train one model together
+    cpus_per_rank: int
+    gpus_per_rank: float
+    memory_per_rank: int = 0  # bytes that Ray reserves on a node; 0: none
+
+    @property
+    def cpus_per_trial(self) -> int:
+        """The CPUs that a running trial holds."""
+        return self.ranks_per_trial * self.cpus_per_rank
+
+    @property
+    def gpus_per_trial(self) -> float:
+        """The GPUs that a running trial holds."""
+        return self.ranks_per_trial * self.gpus_per_rank
+
+    @property
+    def num_cpus(self) -> int:
+        """The CPUs that all running trials hold."""
+        return self.concurrency * self.cpus_per_trial
+
+
+def allocate(
     scale: str,
     machines: Sequence[Machine],
     *,
@@ -49,7 +77,7 @@ def resources(
     ranks_per_trial: int,
     concurrency: int | str | None,
     is_cluster: bool,
-) -> tuple[int, int, float]:
+) -> TrialResources:
     """Return how many trials run at a time, and the CPUs and GPUs of each of their ranks.
 
     Args:
@@ -75,7 +103,12 @@ def resources(
     if gpus and chosen > num_at_once and not is_cluster:
         each = f"{ranks_per_trial * gpus:g} GPUs per trial"
         raise Error(f"--concurrency {chosen}: only {num_at_once} fit with {each}. Reduce one of the two.")
-    return chosen, cpus_of_each(chosen * ranks_per_trial, scale, gpus, machines), gpus
+    return TrialResources(
+        concurrency=chosen,
+        ranks_per_trial=ranks_per_trial,
+        cpus_per_rank=cpus_of_each(chosen * ranks_per_trial, scale, gpus, machines),
+        gpus_per_rank=gpus,
+    )
 
 
 def _check_ranks(ranks: int, gpus: float, machines: Sequence[Machine], is_cluster: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
@@ -16,10 +16,10 @@ from platform.config import AUTO, SearchConfig
 from platform.execution import cluster_when_needed
 from platform.failures import Failures
 from platform.finalize.after_search import AfterSearch
-from platform.free_disk import needs_room
+from platform.free_disk import refuse_full_disk
 from platform.lock import only_driver
-from platform.plan import Plan
-from platform.resolve import make_plan
+from platform.resolve import resolve_search
+from platform.resolved_search import ResolvedSearch
 from platform.resources import Machine, this_machine
 from platform.start import recorded_start, run_start, tracked
 from platform.study import num_finished, open_storage, open_study
@@ -28,7 +28,7 @@ from platform.terminal.lines import print_header, print_summary
 from platform.terminal.live import screen_of_search
 from platform.tracking.journal import Journal
 from platform.tracking.mlflow_sink import Tracker
-from platform.tracking.rebuild import retell
+from platform.tracking.rebuild import rebuild
 from platform.trials import Trials
 from platform.warm_start import earlier_settings, enqueue_settings
 from shards_tools.command import show_log
@@ -70,61 +70,67 @@ def run_search(config: SearchConfig, command: str) -> Start:
     show_log("shards_tools")
     with joined(config.address or address_of_job()) as nodes:
         machines = nodes or [this_machine()]
-        plan = _checked_plan(config, nodes, machines, command)
+        search = _resolve(config, nodes, machines, command)
         if config.dry_run:
             from platform.preflight.dry_run import dry_run  # imports torch
 
-            return Start(summary=dry_run(plan, machines))
-        return _run(plan, started)
+            return Start(summary=dry_run(search, machines))
+        return _run(search, started)
 
 
-def _checked_plan(config: SearchConfig, nodes: Sequence[Machine], machines: Sequence[Machine], command: str) -> Plan:
-    """Return the plan, after checking that all nodes share the folders or the bucket."""
-    plan = make_plan(config, nodes, command)
-    if plan.checkpoints:
-        prove_bucket(plan.checkpoints)
+def _resolve(
+    config: SearchConfig, nodes: Sequence[Machine], machines: Sequence[Machine], command: str
+) -> ResolvedSearch:
+    """Resolve the configuration, after checking that all nodes share the folders or the bucket."""
+    search = resolve_search(config, nodes, command)
+    if search.stores.checkpoints:
+        prove_bucket(search.stores.checkpoints)
     if nodes:
-        prove_shared(plan)
+        prove_shared(search.stores, search.setup.manifest)
     if config.concurrency == AUTO:
         from platform.preflight.concurrency import fit_to_memory  # imports torch
 
-        plan = fit_to_memory(plan, machines, shares_gpus=not config.gpus_per_trial, remembers=not config.dry_run)
-    return plan
+        shares_gpus = not config.gpus_per_trial
+        resources = fit_to_memory(search, machines, shares_gpus=shares_gpus, remembers=not config.dry_run)
+        return replace(search, resources=resources)
+    return search
 
 
-def _run(plan: Plan, started: float) -> Start:
-    settings = earlier_settings(plan)
-    storage = open_storage(plan.storage)
+def _run(search: ResolvedSearch, started: float) -> Start:
+    setup, stores = search.setup, search.stores
+    settings = earlier_settings(search.method, setup, stores)
+    storage = open_storage(stores.storage)
     with (
-        needs_room(plan.runs),
-        only_driver(plan, storage),
-        Journal(plan.folder / "journal.jsonl") as journal,
+        refuse_full_disk(stores.runs),
+        only_driver(stores, storage),
+        Journal(stores.folder / "journal.jsonl") as journal,
     ):
-        study = open_study(plan, storage)
+        study = open_study(search, storage)
         enqueue_settings(study, settings)
-        retell(study, plan, journal)
-        with tracked(plan, journal) as tracker:
-            after = AfterSearch(study, plan, storage, journal)
-            trials = Trials(study, plan, journal, screen_of_search(study, plan))
+        rebuild(study, setup, search.method, journal)
+        with tracked(search, journal) as tracker:
+            after = AfterSearch(study, search, storage, journal)
+            trials = Trials(study, search, journal, screen_of_search(study, search))
             storage.interrupted = lambda: trials.interrupted
-            with cluster_when_needed(plan) as start_ray:
-                start = recorded_start(study, plan, start_ray)
+            with cluster_when_needed(search.resources.num_cpus) as start_ray:
+                start = recorded_start(study, search, start_ray)
                 if not trials.done:
-                    _train(study, plan, trials, tracker, start)
+                    _train(search, trials, tracker, start)
                 if trials.over:
                     after.run(start)
             ran = after.ran or trials
-            journal.append("study", **study_event(study, plan, over=ran.over), time=time.time())
-    print_summary(study, plan, after.tables(), next_steps(study, plan, tracker))
+            journal.append("study", **study_event(study, search, over=ran.over), time=time.time())
+    print_summary(study, search.goal, after.tables(), next_steps(study, search, tracker))
     return Start(
-        summary={**summary(study, plan, tracker, time.monotonic() - started), **after.as_json()},
+        summary={**summary(study, search, tracker, time.monotonic() - started), **after.as_json()},
         interrupted=ran.interrupted,
         failures=ran.failed,
     )
 
 
-def _train(study: optuna.Study, plan: Plan, trials: Trials, tracker: Tracker, start: Callable[[], None]) -> None:
+def _train(search: ResolvedSearch, trials: Trials, tracker: Tracker, start: Callable[[], None]) -> None:
     """Run the remaining trials."""
+    study = trials.study
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    print_header(plan, num_finished(study), len(running))
-    run_start(study, plan, trials, tracker, start)
+    print_header(search, num_finished(study), len(running))
+    run_start(trials, tracker, start, search.budget.hours)

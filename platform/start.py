@@ -7,11 +7,10 @@ from contextlib import contextmanager
 
 import optuna
 
-from platform.code_version import code_version
-from platform.environment import start_of_search
+from platform.environment import code_version, start_of_search
 from platform.execution import run_trials
-from platform.plan import Plan
 from platform.resilient_storage import without_password
+from platform.resolved_search import ResolvedSearch
 from platform.tracking.datasets import data_of
 from platform.tracking.events import search_tags
 from platform.tracking.journal import Journal
@@ -26,16 +25,17 @@ LONGEST_WAIT_AFTER_AN_ERROR_S = 2.0
 
 
 @contextmanager
-def tracked(plan: Plan, journal: Journal) -> Iterator[Tracker]:
+def tracked(search: ResolvedSearch, journal: Journal) -> Iterator[Tracker]:
     """Send the journal to MLflow inside the context; after an error, do not wait long for an unreachable store."""
+    stores = search.stores
     tracker = Tracker(
         journal,
-        uri=plan.tracking,
-        artifacts=plan.runs / "artifacts",
-        study=plan.study,
-        params={key: value for key, value in plan.identity().items() if value is not None},
-        tags=study_tags(plan),
-        data=data_of(plan),
+        uri=stores.tracking,
+        artifacts=stores.runs / "artifacts",
+        study=stores.study,
+        params={key: value for key, value in search.identity().items() if value is not None},
+        tags=study_tags(search),
+        data=data_of(search.setup),
     )
     tracker.start()
     wait_s = LONGEST_WAIT_AFTER_AN_ERROR_S
@@ -46,44 +46,45 @@ def tracked(plan: Plan, journal: Journal) -> Iterator[Tracker]:
         tracker.close(wait_s)
 
 
-def recorded_start(study: optuna.Study, plan: Plan, start_ray: Callable[[], None]) -> Callable[[], None]:
+def recorded_start(study: optuna.Study, search: ResolvedSearch, start_ray: Callable[[], None]) -> Callable[[], None]:
     """Return a function that records this start in the study, then starts Ray."""
 
     def start() -> None:
-        StudyRecord(study).last_start = start_of_search(plan)
+        StudyRecord(study).last_start = start_of_search(search)
         start_ray()
 
     return start
 
 
-def run_start(study: optuna.Study, plan: Plan, trials: Trials, tracker: Tracker, start: Callable[[], None]) -> None:
-    """Start Ray with `start` and run the remaining trials.
+def run_start(trials: Trials, tracker: Tracker, start: Callable[[], None], hours: float | None = None) -> None:
+    """Start Ray with `start` and run the remaining trials, for at most `hours`; None: without a limit.
 
     Raises:
         Error: a store failed or the disk is full.
     """
-    number = StudyRecord(study).starts + 1
-    StudyRecord(study).starts = number
+    number = StudyRecord(trials.study).starts + 1
+    StudyRecord(trials.study).starts = number
     start()
     # The tracker creates MLflow's store while Ray starts; it must exist before the first trial does.
     if not tracker.ready.wait(LONGEST_WAIT_FOR_MLFLOW_S):
+        store = without_password(trials.stores.tracking)
         say(
-            f"MLflow's store {without_password(plan.tracking)} does not answer ({tracker.trouble or 'no reply'}). "
-            "Training continues; events are queued on disk."
+            f"MLflow's store {store} does not answer ({tracker.trouble or 'no reply'}). Training continues; events are"
+            " queued on disk."
         )
     with trials.display:
-        run_trials(plan, trials, number)
+        run_trials(trials, number, hours)
     if trials.failure:
         raise trials.failure
 
 
-def study_tags(plan: Plan) -> dict[str, str]:
+def study_tags(search: ResolvedSearch) -> dict[str, str]:
     """Return the parent run's tags: the data, the code and the command of the start that created it."""
     return {
-        **search_tags(plan),
-        "data": plan.manifest.fingerprint,
-        "data_folder": str(plan.data),
+        **search_tags(search.setup, search.method),
+        "data": search.setup.manifest.fingerprint,
+        "data_folder": search.setup.data,
         "code_version": code_version(),
-        "mlflow.source.name": plan.command,
+        "mlflow.source.name": search.command,
         "mlflow.source.type": "LOCAL",
     }

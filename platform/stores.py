@@ -1,126 +1,22 @@
-"""Checks that a search can write to its stores and read from them; every test write is removed at once."""
+"""Where a search stores its state and its results."""
 
 from __future__ import annotations
 
-import re
-import tempfile
-import textwrap
-import uuid
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import optuna
-import sqlalchemy
-
-from platform.plan import Plan
-from platform.resilient_storage import without_password
-from platform.study import check_same_search, open_storage
-from platform.tracking.quiet_mlflow import IMPATIENT, import_quietly
-from platform.trial_record import StudyRecord
-from shards_tools.errors import MAX_REASON, Error
-
-REMEDIES = {
-    "--runs": "Give a folder that this user may write to.",
-    "--storage": "Give sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME, where this user may write.",
-    "--tracking": "Give sqlite:///FILE, postgresql://USER@HOST/NAME or http://HOST:PORT, where this user may write.",
-}
 
 
-def try_stores(plan: Plan) -> optuna.Study | None:
-    """Write to and read from the folder of runs, Optuna's database and MLflow's store.
+@dataclass(frozen=True, kw_only=True)
+class Stores:
+    """The name of a study, and the folders, databases and buckets that hold it."""
 
-    Returns:
-        The study, or None if there is none yet.
+    study: str
+    runs: Path
+    storage: str  # URL of Optuna's database
+    tracking: str  # URI of MLflow's store
+    checkpoints: str | None = None  # address of a folder in a bucket; None: under `runs`
 
-    Raises:
-        Error: a store cannot be used.
-    """
-    _try_folder("--runs", plan.runs, plan.runs)
-    study = _stored_study(plan) if _try_database("--storage", plan.storage, "studies") else None
-    if plan.tracking.startswith("http"):
-        _try_mlflow(plan, writes=True)
-    elif _try_database("--tracking", plan.tracking, "experiments"):
-        _try_mlflow(plan, writes=False)
-    return study
-
-
-def existing_folder(folder: Path) -> Path:
-    """Return the folder, or its nearest parent that exists."""
-    return next(place for place in (folder, *folder.parents) if place.exists())
-
-
-def _try_folder(option: str, asked: Any, folder: Path) -> None:
-    """Write and read a file in the folder, or in its nearest parent that exists."""
-    try:
-        with tempfile.TemporaryDirectory(prefix=".dry-run-", dir=existing_folder(folder)) as room:
-            (Path(room) / "file").write_text("written")
-            (Path(room) / "file").read_text()
-    except OSError as failure:
-        raise _refused(option, asked, failure.strerror or str(failure)) from failure
-
-
-def _try_database(option: str, url: str, table: str) -> bool:
-    """Write to the database and roll back; return whether it has the store's tables."""
-    try:
-        place = sqlalchemy.engine.make_url(url)
-        if place.get_backend_name() == "sqlite" and not Path(place.database or "").exists():
-            _try_folder(option, url, Path(place.database or "").absolute().parent)
-            return False
-        engine = sqlalchemy.create_engine(url)
-        try:
-            # Transactions are started explicitly, because Python's sqlite3 starts none for CREATE TABLE.
-            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                _write_and_roll_back(connection)
-            return sqlalchemy.inspect(engine).has_table(table)
-        finally:
-            engine.dispose()
-    except (ImportError, ValueError, sqlalchemy.exc.SQLAlchemyError) as failure:
-        raise _refused(option, without_password(url), str(getattr(failure, "orig", None) or failure)) from None
-
-
-def _write_and_roll_back(connection: sqlalchemy.Connection) -> None:
-    table = f"dry_run_{uuid.uuid4().hex}"
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.dialect.name == "sqlite" else "BEGIN")
-    try:
-        connection.exec_driver_sql(f"CREATE TABLE {table} (number INTEGER)")
-        connection.exec_driver_sql(f"INSERT INTO {table} VALUES (1)")
-        connection.exec_driver_sql(f"SELECT number FROM {table}").one()
-    finally:
-        connection.exec_driver_sql("ROLLBACK")
-
-
-def _stored_study(plan: Plan) -> optuna.Study | None:
-    storage = open_storage(plan.storage)
-    try:
-        study = optuna.load_study(study_name=plan.study, storage=storage)
-    except KeyError:
-        return None
-    if StudyRecord(study).is_search:
-        check_same_search(study, plan)
-    return study
-
-
-def _try_mlflow(plan: Plan, *, writes: bool) -> None:
-    """Read the study's experiment from MLflow as the search will; if `writes`, also try to write."""
-    import_quietly(**IMPATIENT)
-    from mlflow import MlflowClient
-    from mlflow.entities import ViewType
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client = MlflowClient(tracking_uri=plan.tracking)
-        client.get_experiment_by_name(plan.study)
-        known = client.search_experiments(view_type=ViewType.ALL, max_results=1)
-        if writes and known:
-            # The name is taken: the server tries to write it, and its database refuses.
-            client.create_experiment(known[0].name)
-    except MlflowException as failure:
-        if failure.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise _refused("--tracking", without_password(plan.tracking), failure.message) from None
-
-
-def _refused(option: str, asked: Any, cause: str) -> Error:
-    cause = (cause.strip().splitlines() or ["no reason given"])[0].rstrip(".")
-    of_system = re.search(r"\[Errno \d+\] [^\"')]+", cause)  # at the end of what urllib3 says
-    cause = of_system[0] if of_system else textwrap.shorten(cause, MAX_REASON)
-    return Error(f"{option} {asked} cannot be written: {cause}. {REMEDIES[option]}")
+    @property
+    def folder(self) -> Path:
+        """The folder of this study's journal, its lock and, without a bucket, its checkpoints."""
+        return self.runs / self.study

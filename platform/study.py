@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import sqlalchemy.exc
@@ -14,7 +15,6 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
 from platform.objectives import directions
-from platform.plan import Plan
 from platform.resilient_storage import PatientStorage, cause_of, open_database, without_password
 from platform.samplers.pruning import make_pruner
 from platform.spaces.constraints import is_over
@@ -22,25 +22,28 @@ from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.errors import Error
 from shards_tools.plugins import changed_plugins, plugin_hashes
 
+if TYPE_CHECKING:
+    from platform.resolved_search import ResolvedSearch
+
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-def open_study(plan: Plan, storage: PatientStorage) -> optuna.Study:
-    """Open the study of `plan`, or create it, and enqueue the baselines that it lacks.
+def open_study(search: ResolvedSearch, storage: PatientStorage) -> optuna.Study:
+    """Open the study of a search, or create it, and enqueue the baselines that it lacks.
 
     Raises:
         Error: the study was started with other options, another space or other code.
     """
     study = optuna.create_study(
-        study_name=plan.study,
+        study_name=search.stores.study,
         storage=storage,
-        directions=directions(plan.objectives),
+        directions=directions(search.goal.objectives),
         load_if_exists=True,
-        pruner=make_pruner(plan),
+        pruner=make_pruner(search.method.pruner, search.setup.rungs),
     )
-    check_same_search(study, plan)
-    _check_same_code(study, plan)
-    _enqueue_baselines(study, plan)
+    check_same_search(study, search)
+    _check_same_code(study, search.setup.plugins)
+    _enqueue_baselines(study, search.setup.space.baselines)
     return study
 
 
@@ -61,17 +64,17 @@ def open_storage(url: str) -> PatientStorage:
         ) from None
 
 
-def folder_of_bucket(study: optuna.Study, plan: Plan) -> str | None:
-    """Return the study's folder in the bucket of --checkpoints, or None without a bucket.
+def folder_of_bucket(study: optuna.Study, bucket: str | None) -> str | None:
+    """Return the study's folder in `bucket`, that of --checkpoints, or None without a bucket.
 
     The folder's name is unique, so that another study of the same name does not share it.
     """
-    if plan.checkpoints is None:
+    if bucket is None:
         return None
     if not StudyRecord(study).bucket_folder:
         name = re.sub(r"[^A-Za-z0-9_.-]", "_", study.study_name)
         StudyRecord(study).bucket_folder = f"{name}-{uuid.uuid4().hex[:8]}"
-    return f"{plan.checkpoints}/{StudyRecord(study).bucket_folder}"
+    return f"{bucket}/{StudyRecord(study).bucket_folder}"
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
@@ -113,58 +116,59 @@ def num_finished(study: optuna.Study) -> int:
     return len(study.get_trials(deepcopy=False, states=FINISHED))
 
 
-def check_same_search(study: optuna.Study, plan: Plan) -> None:
+def check_same_search(study: optuna.Study, search: ResolvedSearch) -> None:
     """Record the options of the search on its first start; on every later start, refuse different ones.
 
     Raises:
         Error: an option or the space differs from the first start's.
     """
-    wanted: dict[str, Any] = {**plan.identity(), "distributions": dict(plan.space.distributions)}
+    space, identity = search.setup.space, search.identity()
+    wanted: dict[str, Any] = {**identity, "distributions": dict(space.distributions)}
     stored = StudyRecord(study).search
     if not stored:
         StudyRecord(study).search = wanted
         return
-    for key, value in plan.identity().items():
+    for key, value in identity.items():
         if stored.get(key) != value:
             now, before = ("not given" if one is None else one for one in (value, stored.get(key)))
             raise Error(
-                f"--{key} is {now}, but study {plan.study} was started with {before}. "
+                f"--{key} is {now}, but study {study.study_name} was started with {before}. "
                 f"Use the same value, or start another study with --study NAME."
             )
     for key in sorted(stored["distributions"].keys() | wanted["distributions"].keys()):
         before, now = stored["distributions"].get(key), wanted["distributions"].get(key)
         if before != now:
             raise Error(
-                f"Space {plan.space.name} has changed since study {plan.study} was started: {key} was "
+                f"Space {space.name} has changed since study {study.study_name} was started: {key} was "
                 f"{_range(before)}, now it is {_range(now)}. Start another study with --study NAME."
             )
 
 
-def _check_same_code(study: optuna.Study, plan: Plan) -> None:
+def _check_same_code(study: optuna.Study, plugins: Sequence[str]) -> None:
     """Refuse user code that has changed since the study was started, unless the change is accepted."""
     stored = StudyRecord(study).plugins
-    loaded = {Path(name).name for name in plan.plugins}
+    loaded = {Path(name).name for name in plugins}
     for name in stored:
         if Path(name).name not in loaded:
-            raise Error(f"Study {plan.study} was started with --import {name}. Add it.")
+            raise Error(f"Study {study.study_name} was started with --import {name}. Add it.")
     changed = changed_plugins(stored)
     if changed:
         raise Error(
-            f"{changed[0]} has changed since study {plan.study} was started. Restore it, accept the change with"
+            f"{changed[0]} has changed since study {study.study_name} was started. Restore it, accept the change with"
             " --accept-changed-code, or start another study with --study NAME."
         )
-    if plan.plugins:
-        StudyRecord(study).plugins = plugin_hashes(plan.plugins)
+    if plugins:
+        StudyRecord(study).plugins = plugin_hashes(plugins)
 
 
 def _range(distribution: str | None) -> str:
     return "absent" if distribution is None else json.dumps(json.loads(distribution)["attributes"])
 
 
-def _enqueue_baselines(study: optuna.Study, plan: Plan) -> None:
+def _enqueue_baselines(study: optuna.Study, baselines: Mapping[str, dict[str, Any]]) -> None:
     """Enqueue the baselines that the study lacks: all on the first start, later those that are new or have failed."""
     kept = [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.FAIL]
     present = {TrialRecord(trial).baseline for trial in kept}
-    for row, values in plan.space.baselines.items():
+    for row, values in baselines.items():
         if row not in present:
             study.enqueue_trial(values, user_attrs=TrialRecord.attributes(baseline=row))

@@ -7,9 +7,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from platform.budgets import budget_met
-from platform.plan import Plan
 from platform.resilient_storage import without_password
+from platform.resolved_search import ResolvedSearch
 from platform.spaces.constraints import is_over
 from platform.study import chosen_trial, front
 from platform.tracking.descriptions import NOTE, study_note
@@ -17,18 +16,19 @@ from platform.tracking.mlflow_sink import Tracker
 from platform.trial_record import TrialRecord
 
 
-def study_event(study: optuna.Study, plan: Plan, *, over: bool) -> dict[str, Any]:
+def study_event(study: optuna.Study, search: ResolvedSearch, *, over: bool) -> dict[str, Any]:
     """Return the event for the study's run in MLflow: its state and, if the search is over, its models."""
     best = chosen_trial(study)
-    tags = {**counts(study), NOTE: study_note(study, plan)}
-    chance = {f"chance_{name}": plan.chance[name] for name in plan.objectives if name in plan.chance}
+    goal = search.goal
+    tags = {**counts(study), NOTE: study_note(study, search.setup, goal, search.command)}
+    chance = {f"chance_{name}": goal.chance[name] for name in goal.objectives if name in goal.chance}
     if best is None:
         return {"trial": None, "checkpoint": None, "tags": tags, "metrics": chance, "models": []}
     models = []
     if over:
         from platform.best_models import models_of  # imports torch, which a search needs only at its end
 
-        models = models_of(study, plan)
+        models = models_of(study, search.setup, goal.objective)
     return {
         "trial": best.number,
         "checkpoint": TrialRecord(best).checkpoint,
@@ -54,22 +54,22 @@ def counts(study: optuna.Study) -> dict[str, int]:
     }
 
 
-def summary(study: optuna.Study, plan: Plan, tracker: Tracker, seconds: float) -> dict[str, Any]:
+def summary(study: optuna.Study, search: ResolvedSearch, tracker: Tracker, seconds: float) -> dict[str, Any]:
     """Return the JSON of the command."""
-    best = chosen_trial(study)
-    chance = [plan.chance.get(name) for name in plan.objectives]
-    several = len(plan.objectives) > 1
+    best, goal, stores = chosen_trial(study), search.goal, search.stores
+    chance = [goal.chance.get(name) for name in goal.objectives]
+    several = len(goal.objectives) > 1
     return {
-        "study": plan.study,
-        "scale": plan.scale,
-        "data": str(plan.data),
-        "objective": list(plan.objectives) if several else plan.objective,
+        "study": stores.study,
+        "scale": search.setup.scale,
+        "data": search.setup.data,
+        "objective": list(goal.objectives) if several else goal.objective,
         "chance": chance if several else chance[0],
         "best": best and found(best, tracker),
         **({"front": [found(trial, tracker) for trial in front(study)]} if several else {}),
         "trials": counts(study),
-        "tracking_uri": without_password(plan.tracking),
-        "storage": without_password(plan.storage),
+        "tracking_uri": without_password(stores.tracking),
+        "storage": without_password(stores.storage),
         "seconds": round(seconds, 1),
     }
 
@@ -86,11 +86,11 @@ def found(trial: FrozenTrial, tracker: Tracker) -> dict[str, Any]:
     }
 
 
-def next_steps(study: optuna.Study, plan: Plan, tracker: Tracker) -> list[str]:
+def next_steps(study: optuna.Study, search: ResolvedSearch, tracker: Tracker) -> list[str]:
     """Return the lines under the table: the remaining work, and the commands that show more of the results."""
-    number = counts(study)
+    number, goal, stores = counts(study), search.goal, search.stores
     over = sum(is_over(trial) for trial in study.get_trials(deepcopy=False))
-    limited = f" {over} of them were over --at-most {plan.identity()['at-most']}." if over else ""
+    limited = f" {over} of them were over --at-most {goal.limits}." if over else ""
     lines = [f"{number['complete']} complete, {number['pruned']} pruned, {number['failed']} failed.{limited}"]
     running = len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
     if running:
@@ -99,16 +99,18 @@ def next_steps(study: optuna.Study, plan: Plan, tracker: Tracker) -> list[str]:
         lines.append(
             f"MLflow has not taken everything ({tracker.trouble}). Run the same command again to send the rest."
         )
-    met = budget_met(study, plan)
+    met = search.budget.met(study, search.resources.gpus_per_trial)
     if met:
         lines.append(f"{met[0].upper()}{met[1:]}. Raise the limit and run the command again to continue.")
     best = chosen_trial(study)
     if best:
-        what = f"Best weights by {plan.objective}" if len(plan.objectives) > 1 else "Best weights"
+        what = f"Best weights by {goal.objective}" if len(goal.objectives) > 1 else "Best weights"
         lines.append(f"{what}: {TrialRecord(best).checkpoint}")
-        lines.append(f"Evaluate:     python -m platform.evaluate {TrialRecord(best).checkpoint} --data {plan.data}")
-    lines.append(f"Compare runs: python -m platform.ui --runs {plan.runs}")
-    own = plan.storage == f"sqlite:///{plan.runs / 'optuna.db'}"
-    where = f"--runs {plan.runs}" + ("" if own else f" --storage {without_password(plan.storage)}")
-    lines.append(f"Report:       python -m platform.report {plan.study} {where} --out report-{plan.study}")
+        lines.append(
+            f"Evaluate:     python -m platform.evaluate {TrialRecord(best).checkpoint} --data {search.setup.data}"
+        )
+    lines.append(f"Compare runs: python -m platform.ui --runs {stores.runs}")
+    own = stores.storage == f"sqlite:///{stores.runs / 'optuna.db'}"
+    where = f"--runs {stores.runs}" + ("" if own else f" --storage {without_password(stores.storage)}")
+    lines.append(f"Report:       python -m platform.report {stores.study} {where} --out report-{stores.study}")
     return lines

@@ -9,22 +9,20 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
-from platform.budgets import budget_met, gpu_hours
 from platform.failures import Failures
-from platform.free_disk import no_room
+from platform.free_disk import disk_is_full
 from platform.objectives import final_values, knows_epoch, last_epoch, num_parameters, tell_epoch
-from platform.plan import Plan
+from platform.resolved_search import ResolvedSearch
 from platform.samplers.pruning import should_stop
 from platform.samplers.registry import PRUNERS
 from platform.samplers.samplers import reseed
 from platform.spaces.constraints import judge, known_costs
-from platform.study import folder_of_bucket, num_finished
+from platform.study import folder_of_bucket
 from platform.terminal.lines import Screen
 from platform.tracking.events import METRIC_KEYS, start_of
 from platform.tracking.journal import Book
@@ -50,10 +48,12 @@ class Attempt:
 class Trials:
     """Makes all decisions about trials: start, resume, stop, end. Tune's searcher, scheduler and callback call it."""
 
-    def __init__(self, study: optuna.Study, plan: Plan, journal: Book, display: Screen) -> None:
-        self._study, self._plan, self._journal, self.display = study, plan, journal, display
+    def __init__(self, study: optuna.Study, search: ResolvedSearch, journal: Book, display: Screen) -> None:
+        self.study, self._journal, self.display = study, journal, display
+        self._setup, self._goal, self._budget, self._method = search.setup, search.goal, search.budget, search.method
+        self.resources, self.stores = search.resources, search.stores
         self._attempts: dict[str, Attempt] = {}
-        self._bucket = folder_of_bucket(study, plan)
+        self._bucket = folder_of_bucket(study, search.stores.checkpoints)
         self.interrupted = False  # by Ctrl-C or SIGTERM
         self.hurried = False  # by a second Ctrl-C or SIGTERM: do not wait for running epochs
         self.out_of_time = False
@@ -76,11 +76,6 @@ class Trials:
         return self._num_left() == 0 and not (self.interrupted or self.failure or self.failed.are_too_many)
 
     @property
-    def runs(self) -> Path:
-        """The folder of --runs."""
-        return self._plan.runs
-
-    @property
     def stopping(self) -> bool:
         """Whether this start is ending; its running trials stay RUNNING, and the next start resumes them."""
         return self.interrupted or self.out_of_time or self.failure is not None
@@ -93,7 +88,7 @@ class Trials:
 
     def start(self, attempt_id: str) -> dict[str, Any] | None:
         """Return the configuration of the next attempt, or None if the running trials may suffice."""
-        following = self._next() if len(self._attempts) < self._plan.concurrency else None
+        following = self._next() if len(self._attempts) < self.resources.concurrency else None
         if following is None:
             return None
         trial, recipe = following
@@ -104,7 +99,7 @@ class Trials:
         own = f"{self._bucket}/trial-{trial.number:04d}/attempt-{attempt}" if self._bucket else None
         self.display.start(trial, attempt, last_epoch(self._frozen(trial)) or 0, recipe.epochs)
         return {
-            **self._plan.config(recipe),
+            **self._setup.config(recipe, self.resources),
             **TrialRecord(trial).training,  # another fold or seed; see fixed_trials.py
             "trial": trial.number,
             "attempt": attempt,
@@ -116,9 +111,9 @@ class Trials:
         """Return the next trial to train; suggestions that are known to exceed a limit are pruned without training."""
         while self._to_adopt or len(self._attempts) < self._num_left():
             trial = self._to_adopt.pop(0) if self._to_adopt else self._ask()
-            recipe = self._plan.space.recipe(trial, self._plan.epochs)
-            over = self._judge(trial, known_costs(recipe, self._plan.at_most))
-            self._journal.append("trial", **start_of(trial, recipe, self._plan), time=time.time())
+            recipe = self._setup.recipe(trial)
+            over = self._judge(trial, known_costs(recipe, self._goal.at_most))
+            self._journal.append("trial", **start_of(trial, recipe, self._setup, self._method), time=time.time())
             if not over:
                 return trial, recipe
             self._tell(trial, TrialState.PRUNED, over)
@@ -126,7 +121,7 @@ class Trials:
 
     def _judge(self, trial: optuna.Trial, costs: dict[str, float]) -> str:
         """Return which limit the trial exceeds, or an empty text."""
-        limits = self._plan.at_most
+        limits = self._goal.at_most
         return judge(trial, self._frozen(trial).constraints, costs, limits) if limits else ""
 
     def report(self, attempt_id: str, result: dict[str, Any]) -> bool:
@@ -141,7 +136,7 @@ class Trials:
         if attempt is None:
             return False
         if "no_room" in result:
-            raise no_room(result["place"] or self.runs, result["no_room"])
+            raise disk_is_full(result["place"] or self.stores.runs, result["no_room"])
         if "store_away" in result:
             raise Error(
                 f"{result['store_away']} Run the same command again; running trials resume from their last checkpoint."
@@ -158,14 +153,14 @@ class Trials:
         known = self._frozen(trial)
         if knows_epoch(known, step):
             # An earlier start may have died after storing the value and before asking the pruner.
-            asks_again = step == known.last_step and PRUNERS[self._plan.pruner].has_rungs
+            asks_again = step == known.last_step and PRUNERS[self._method.pruner].has_rungs
             stops = asks_again and should_stop(trial, step, attempt.recipe.epochs)
             return not (stops or self.interrupted)
         values = {key: float(value) for key, value in result.items() if key in METRIC_KEYS}
         values["total_seconds"] = TrialRecord(trial).total_seconds + values.get("seconds", 0.0)
-        if "num_parameters" in (*self._plan.objectives, *self._plan.at_most):
+        if "num_parameters" in (*self._goal.objectives, *self._goal.at_most):
             values["num_parameters"] = num_parameters(attempt.recipe)
-        for name in self._plan.objectives:
+        for name in self._goal.objectives:
             if not math.isfinite(values[name]):
                 attempt.ending, attempt.failed = f"{name} is {values[name]}", True
                 return False
@@ -173,7 +168,7 @@ class Trials:
         TrialRecord(trial).metrics = values
         self._spend()
         attempt.ending = self._judge(trial, values)
-        tell_epoch(trial, step, values[self._plan.objective])
+        tell_epoch(trial, step, values[self._goal.objective])
         stops = not attempt.ending and should_stop(trial, step, attempt.recipe.epochs)
         self.display.report(trial, step, attempt.recipe.epochs, values, stops)
         return not (stops or attempt.ending or self.interrupted)
@@ -197,8 +192,8 @@ class Trials:
             return
         trial = self._frozen(attempt.trial)
         if died:
-            if is_full(self.runs):
-                raise no_room(self.runs, "no space is left")
+            if is_full(self.stores.runs):
+                raise disk_is_full(self.stores.runs, "no space is left")
             self._attempt_died(attempt, trial)
         elif attempt.failed:
             self._tell(attempt.trial, TrialState.FAIL, attempt.ending)
@@ -231,27 +226,38 @@ class Trials:
         if reason:
             TrialRecord(trial).reason = reason
         frozen = self._frozen(trial)
-        values = final_values(frozen, self._plan.objectives) if state == TrialState.COMPLETE else None
-        self._study.tell(trial, values, state=state)
+        values = final_values(frozen, self._goal.objectives) if state == TrialState.COMPLETE else None
+        self.study.tell(trial, values, state=state)
         self.failed.count(state)
         self.display.end(trial, state, reason)
         self._clear(frozen, keep="" if state == TrialState.PRUNED else TrialRecord(frozen).checkpoint)
 
     def _clear(self, trial: optuna.trial.FrozenTrial, keep: str) -> None:
         """Remove all but one of the checkpoints of a trial that has ended; a study would fill a disk otherwise."""
-        for checkpoint in self._plan.folder.glob(f"start-*/trial-{trial.number:04d}-*/checkpoint_*"):
+        for checkpoint in self.stores.folder.glob(f"start-*/trial-{trial.number:04d}-*/checkpoint_*"):
             if str(checkpoint) != keep:
                 remove(str(checkpoint))
         if self._bucket:
             remove(f"{self._bucket}/trial-{trial.number:04d}", keep=keep)
 
     def _ask(self) -> optuna.Trial:
-        reseed(self._study, self._plan)
-        return self._study.ask()
+        self._reseed()
+        return self.study.ask()
 
     def _adopt(self, trial: optuna.trial.FrozenTrial) -> optuna.Trial:
-        reseed(self._study, self._plan, trial.number)
-        return optuna.Trial(self._study, trial._trial_id)
+        self._reseed(trial.number)
+        return optuna.Trial(self.study, trial._trial_id)
+
+    def _reseed(self, number: int | None = None) -> None:
+        setup = self._setup
+        reseed(
+            self.study,
+            self._method.sampler,
+            space=setup.space,
+            rungs=setup.rungs,
+            seed=setup.seed,
+            number=number,
+        )
 
     def _was_pruned(self, trial: optuna.Trial) -> bool:
         """End a trial that an earlier start decided to prune before it was killed; return whether there was one."""
@@ -261,13 +267,13 @@ class Trials:
         return True
 
     def _num_left(self) -> int:
-        return 0 if budget_met(self._study, self._plan) else max(0, self._plan.trials - num_finished(self._study))
+        return self._budget.num_left(self.study, self.resources.gpus_per_trial)
 
     def _spend(self) -> None:
         """End this start if the GPU hours are used up; running trials keep their last checkpoint."""
-        if self._plan.gpu_hours is not None and gpu_hours(self._study, self._plan) >= self._plan.gpu_hours:
+        if self._budget.gpu_hours_spent(self.study, self.resources.gpus_per_trial):
             self.out_of_time = True
 
     def _frozen(self, trial: optuna.Trial) -> optuna.trial.FrozenTrial:
         # Not from the study's list of trials, which takes longer with every trial.
-        return self._study._storage.get_trial(trial._trial_id)
+        return self.study._storage.get_trial(trial._trial_id)

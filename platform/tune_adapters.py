@@ -14,21 +14,21 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
-from platform.free_disk import needs_room
+from platform.free_disk import refuse_full_disk
 from platform.trials import Trials
 from shards_tools.errors import Error
 
 Answer = TypeVar("Answer")
 
 
-def asked(trials: Trials, call: Callable[[], Answer], otherwise: Answer) -> Answer:
+def call_or_stop(trials: Trials, call: Callable[[], Answer], otherwise: Answer) -> Answer:
     """Return `call()`; if it raises an Error, end this start cleanly and return `otherwise` from then on.
 
     The Error is kept in `trials.failure`. Tune itself would print a traceback, or log the Error and continue.
     """
     if trials.failure is None:
         try:
-            with needs_room(trials.runs):
+            with refuse_full_disk(trials.stores.runs):
                 return call()
         except Error as failure:
             trials.failure = failure
@@ -44,12 +44,12 @@ class StudySearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """Return the config of the next attempt, None if there is none yet, or FINISHED if there will be no more."""
-        if asked(self._trials, lambda: self._trials.done, True):
+        if call_or_stop(self._trials, lambda: self._trials.done, True):
             return Searcher.FINISHED
-        return asked(self._trials, lambda: self._trials.start(trial_id), None)
+        return call_or_stop(self._trials, lambda: self._trials.start(trial_id), None)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        asked(self._trials, lambda: self._trials.finish(trial_id, died=error), None)
+        call_or_stop(self._trials, lambda: self._trials.finish(trial_id, died=error), None)
 
     def save(self, checkpoint_path: str) -> None:
         """Create the empty file that Tune expects; it is never read."""
@@ -70,9 +70,9 @@ class StudyScheduler(FIFOScheduler):
         self._trials = trials
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        continues = asked(self._trials, lambda: self._trials.report(trial.trial_id, result), False)
+        continues = call_or_stop(self._trials, lambda: self._trials.report(trial.trial_id, result), False)
         if "kept_at" in result:  # in a bucket; Tune does not know about these checkpoints
-            asked(self._trials, lambda: self._trials.checkpoint(trial.trial_id, result["kept_at"]), None)
+            call_or_stop(self._trials, lambda: self._trials.checkpoint(trial.trial_id, result["kept_at"]), None)
         return TrialScheduler.CONTINUE if continues else TrialScheduler.STOP
 
     def __getstate__(self) -> dict[str, Any]:
@@ -86,13 +86,13 @@ class KeepCheckpoint(tune.Callback):
         self._trials = trials
 
     def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **_: Any) -> None:
-        asked(self._trials, lambda: self._trials.checkpoint(trial.trial_id, checkpoint.path), None)
+        call_or_stop(self._trials, lambda: self._trials.checkpoint(trial.trial_id, checkpoint.path), None)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
 
-class Budget(Stopper):
+class EndOfStart(Stopper):
     """Stops Tune when the hours of this start are used up, or when the trials end it."""
 
     def __init__(self, trials: Trials, hours: float | None) -> None:

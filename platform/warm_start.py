@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,13 @@ import sqlalchemy
 from optuna.distributions import json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 
-from platform.plan import Plan
 from platform.resilient_storage import without_password
+from platform.samplers.registry import SearchMethod
 from platform.spaces.constraints import is_over
 from platform.spaces.loading import check_point
+from platform.stores import Stores
 from platform.study import FINISHED, front, open_storage
+from platform.training_setup import TrainingSetup
 from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.command import say
 from shards_tools.errors import Error, unknown
@@ -27,43 +28,45 @@ MOST = 10  # but at most this many
 Settings = dict[str, dict[str, Any]]  # STUDY/number -> the parameters of that trial
 
 
-def earlier_settings(plan: Plan) -> Settings:
+def earlier_settings(method: SearchMethod, setup: TrainingSetup, stores: Stores) -> Settings:
     """Return the best settings of the study of --warm-start, best first; that study is only read.
 
     Returns:
-        Nothing without --warm-start, or if an earlier start has taken the settings already. Settings outside the plan's
-        space are skipped with a log line.
+        Nothing without --warm-start, or if an earlier start has taken the settings already. Settings outside the space
+        are skipped with a log line.
 
     Raises:
         Error: there is no such study, it searched another space, or none of its settings fit.
     """
-    if plan.warm_start is None:
+    name, space = method.warm_start, setup.space
+    if name is None:
         return {}
-    own = _study(plan.storage, plan.study)
+    own = _study(stores.storage, stores.study)
     if own is not None and StudyRecord(own).warm_start:
         return {}
-    option = f"--warm-start {plan.warm_start}"
-    url = plan.warm_start_storage or plan.storage
-    earlier = _study(url, plan.warm_start)
+    option = f"--warm-start {name}"
+    url = method.warm_start_storage or stores.storage
+    earlier = _study(url, name)
     if earlier is None:
-        raise _unknown_study(url, plan.warm_start)
-    _refuse_another_space(earlier, plan, option)
+        raise _unknown_study(url, name)
+    _refuse_another_space(earlier, space.name, option)
+    distributions = {key: json_to_distribution(text) for key, text in space.distributions.items()}
     fit: Settings = {}
     left_out = []
     for trial in _best(earlier):
         try:
-            _check(plan, trial.params)
+            check_point(space, f"space {space.name} at {setup.scale} scale", trial.params, distributions)
         except Error as mistake:
-            left_out.append(f"{plan.warm_start}/{trial.number} is skipped: {mistake}")
+            left_out.append(f"{name}/{trial.number} is skipped: {mistake}")
         else:
-            if trial.params not in [*fit.values(), *plan.space.baselines.values()]:
-                fit[f"{plan.warm_start}/{trial.number}"] = trial.params
+            if trial.params not in [*fit.values(), *space.baselines.values()]:
+                fit[f"{name}/{trial.number}"] = trial.params
     if not fit:
         why = left_out[0] if left_out else "It has no complete trials other than the baselines."
         raise Error(f"{option}: none of its settings can be used here. {why} Leave it out, or name another study.")
     for line in left_out:
         say(line)
-    say(f"Warm start: {len(fit)} settings of study {plan.warm_start} run right after the baselines.")
+    say(f"Warm start: {len(fit)} settings of study {name} run right after the baselines.")
     return fit
 
 
@@ -86,18 +89,13 @@ def _best(earlier: optuna.Study) -> list[FrozenTrial]:
     return complete[: min(MOST, math.ceil(len(trials) / SHARE))]
 
 
-def _refuse_another_space(earlier: optuna.Study, plan: Plan, option: str) -> None:
-    search: Mapping[str, Any] = StudyRecord(earlier).search
-    if search.get("space") != plan.space.name:
+def _refuse_another_space(earlier: optuna.Study, space: str, option: str) -> None:
+    searched = StudyRecord(earlier).search.get("space")
+    if searched != space:
         raise Error(
-            f"{option} searched space {search.get('space', 'unknown')}, but this study searches {plan.space.name}. Name"
-            " a study of the same space."
+            f"{option} searched space {searched or 'unknown'}, but this study searches {space}. Name a"
+            " study of the same space."
         )
-
-
-def _check(plan: Plan, params: dict[str, Any]) -> None:
-    distributions = {key: json_to_distribution(text) for key, text in plan.space.distributions.items()}
-    check_point(plan.space, f"space {plan.space.name} at {plan.scale} scale", params, distributions)
 
 
 def _study(url: str, name: str) -> optuna.Study | None:

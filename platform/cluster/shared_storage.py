@@ -17,13 +17,14 @@ from shards_tools.manifest_file import JSON_NAME
 from trainables.checkpoint_store import fetched, remove, send
 
 if TYPE_CHECKING:  # not needed on the other nodes
-    from platform.plan import Plan
+    from platform.stores import Stores
+    from shards_tools.manifest import Manifest
 
 
 Node = dict[str, Any]  # an entry of `ray.nodes()`
 
 
-def prove_shared(plan: Plan) -> None:
+def prove_shared(stores: Stores, manifest: Manifest) -> None:
     """Check that every other node reads what this one writes to --runs, and the other way round.
 
     With a bucket for the checkpoints, every node must read and write there instead, and --runs is this node's own
@@ -36,19 +37,19 @@ def prove_shared(plan: Plan) -> None:
     others = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] != here]
     if not others:
         return
-    if plan.checkpoints:
-        for name, trouble in _on_each(others, trouble_with_bucket, plan.checkpoints):
+    if stores.checkpoints:
+        for name, trouble in _on_each(others, trouble_with_bucket, stores.checkpoints):
             if trouble:
                 raise Error(f"On node {name}: {trouble}")
     else:
-        _prove_folder(plan.runs, others)
-    if plan.manifest.store.is_local:
-        shards = str(Path(plan.data) / JSON_NAME)
+        _prove_folder(stores.runs, others)
+    if manifest.store.is_local:
+        shards = str(Path(str(manifest.store)) / JSON_NAME)
         for name, digest in _on_each(others, digest_of, shards):
             if digest != digest_of(shards):
                 raise Error(
-                    f"The shards {plan.data} are missing on node {name}, or differ from those here. Put them on a disk"
-                    " that all nodes share, or into an object store, and give that address with --data."
+                    f"The shards {manifest.store} are missing on node {name}, or differ from those here. Put them on a"
+                    " disk that all nodes share, or into an object store, and give that address with --data."
                 )
 
 

@@ -15,9 +15,9 @@ from platform.finalize.compare_study import best_paper_row, compare_finalists, c
 from platform.finalize.cross_validation import Folds
 from platform.finalize.final_test import Finalists
 from platform.finalize.trainings import Trainings
-from platform.plan import Plan
 from platform.protocol import check_protocol
 from platform.resilient_storage import PatientStorage
+from platform.resolved_search import ResolvedSearch
 from platform.spaces.constraints import is_over
 from platform.tracking.journal import Journal
 from platform.trial_record import StudyRecord
@@ -27,12 +27,12 @@ from trainables.evaluation import Evaluation
 class AfterSearch:
     """The stages after a search; each resumes where an earlier start left it."""
 
-    def __init__(self, study: optuna.Study, plan: Plan, storage: PatientStorage, journal: Journal) -> None:
-        check_protocol(study, plan.folds, plan.manifest.test_fold)
-        self._study, self._plan, self._storage = study, plan, storage
+    def __init__(self, study: optuna.Study, search: ResolvedSearch, storage: PatientStorage, journal: Journal) -> None:
+        check_protocol(study, search.protocol.folds, search.setup.manifest.test_fold)
+        self._study, self._search, self._storage = study, search, storage
         self._started = time.monotonic()
-        self._folds = Folds(study, plan, storage, journal) if plan.folds > 1 else None
-        self._finalists = Finalists(study, plan, storage, journal) if plan.finalists else None
+        self._folds = Folds(study, search, storage, journal) if search.protocol.folds > 1 else None
+        self._finalists = Finalists(study, search, storage, journal) if search.protocol.finalists else None
         self.ran: Trainings | None = None  # the trainings of the last stage that ran
 
     def run(self, start_ray: Callable[[], None]) -> None:
@@ -52,11 +52,11 @@ class AfterSearch:
 
     def tables(self) -> list[tuple[Table, list[str]]]:
         """Return the table of each stage that has results, with the lines under it."""
-        what = self._plan.objective
+        what = self._search.goal.objective
         shown = []
         folds = self._compared_folds()
         if folds:
-            title = f"Folds 0 to {self._plan.folds - 1}, the validation split of each: {what} %"
+            title = f"Folds 0 to {self._search.protocol.folds - 1}, the validation split of each: {what} %"
             notes = notes_on(folds, "the folds that the search did not use")
             shown.append((comparison_table(title, "fold", folds), notes))
         final = self._compared_finalists()
@@ -85,9 +85,10 @@ class AfterSearch:
         return trainings.over
 
     def _hours_left(self) -> float | None:
-        if self._plan.hours is None:
+        hours = self._search.budget.hours
+        if hours is None:
             return None
-        return self._plan.hours - (time.monotonic() - self._started) / 3600
+        return hours - (time.monotonic() - self._started) / 3600
 
     def _ranked(self) -> list[optuna.trial.FrozenTrial]:
         """Return the completed trials of the search, best first: by the mean over folds with --folds, else by value."""
@@ -99,10 +100,10 @@ class AfterSearch:
     def _compared_folds(self) -> list[Comparison]:
         if self._folds is None:
             return []
-        plan = self._plan
-        chance = [Evaluation(plan.manifest, "val", fold).chance()[plan.objective] for fold in range(plan.folds)]
+        setup, folds, what = self._search.setup, self._search.protocol.folds, self._search.goal.objective
+        chance = [Evaluation(setup.manifest, "val", fold).chance()[what] for fold in range(folds)]
         candidates, mean_chance = self._folds.last_candidates(), sum(chance) / len(chance)
-        return compare_folds(self._study, candidates, folds=plan.folds, fold=plan.fold, chance=mean_chance)
+        return compare_folds(self._study, candidates, folds=folds, fold=setup.fold, chance=mean_chance)
 
     def _compared_finalists(self) -> list[Comparison]:
         final = self._finalists

@@ -19,8 +19,8 @@ from platform.finalize.compare_study import best_paper_row, last_candidates
 from platform.finalize.paired_test import mean_and_std
 from platform.finalize.trainings import SCORES, Trainings, is_to_run, note_scores, open_part, run_part
 from platform.fixed_trials import Training, enqueue_training, is_left_out, leave_out, newest
-from platform.plan import Plan
 from platform.resilient_storage import PatientStorage
+from platform.resolved_search import ResolvedSearch
 from platform.spaces.constraints import is_over
 from platform.terminal.lines import label
 from platform.tracking.journal import Journal
@@ -47,13 +47,14 @@ def best_third(study: optuna.Study) -> list[FrozenTrial]:
 class Folds:
     """The candidates of one search, and their trainings on the other folds."""
 
-    def __init__(self, search: optuna.Study, plan: Plan, storage: PatientStorage, journal: Journal) -> None:
-        self._search, self._plan, self._journal = search, plan, journal
+    def __init__(self, study: optuna.Study, search: ResolvedSearch, storage: PatientStorage, journal: Journal) -> None:
+        self._study, self._search, self._journal = study, search, journal
+        self._folds, self._fold = search.protocol.folds, search.setup.fold
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             pruner = WilcoxonPruner()
-        self.candidates = open_part(plan, storage, "folds", pruner)
-        self.trainings = open_part(plan, storage, "fold-trainings")
+        self.candidates = open_part(study.study_name, storage, "folds", pruner)
+        self.trainings = open_part(study.study_name, storage, "fold-trainings")
 
     def enlist(self) -> None:
         """Add a candidate for each trial to be cross-validated, and enqueue its trainings.
@@ -61,10 +62,10 @@ class Folds:
         A candidate that failed, or that has fewer folds than now requested, is added again with its known values.
         """
         self.settle()
-        StudyRecord(self._search).folds = self._plan.folds
-        trials = self._search.get_trials(deepcopy=False)
+        StudyRecord(self._study).folds = self._folds
+        trials = self._study.get_trials(deepcopy=False)
         last = self.last_candidates()
-        chosen = {trial.number: trial for trial in best_third(self._search)}
+        chosen = {trial.number: trial for trial in best_third(self._study)}
         chosen |= {number: trials[number] for number, known in last.items() if known.state == TrialState.COMPLETE}
         for number, trial in sorted(chosen.items(), key=lambda entry: (-entry[1].values[0], entry[0])):
             known = last.get(number)
@@ -79,17 +80,11 @@ class Folds:
 
     def run(self, trainings: Trainings, hours: float | None) -> None:
         """Run the waiting trainings, for at most `hours`; None: without a limit."""
-        run_part(
-            self._plan,
-            self.trainings,
-            trainings,
-            hours,
-            f"Cross-validation of the best third on {self._plan.folds} folds",
-        )
+        run_part(trainings, hours, f"Cross-validation of the best third on {self._folds} folds")
 
     def make_trainings(self) -> Trainings:
         """Return the object that runs the trainings; it calls `settle` after each."""
-        return Trainings(self.trainings, self._plan, self._journal, lambda one: f"fold_{one.fold}", self.settle)
+        return Trainings(self.trainings, self._search, self._journal, lambda one: f"fold_{one.fold}", self.settle)
 
     def settle(self) -> None:
         """Report the results of ended trainings to their candidates, and end candidates that are decided."""
@@ -105,14 +100,14 @@ class Folds:
             self._end(candidate, own)
 
     def _needs_more_folds(self, known: FrozenTrial) -> bool:
-        return known.state == TrialState.COMPLETE and len(known.intermediate_values) < self._plan.folds
+        return known.state == TrialState.COMPLETE and len(known.intermediate_values) < self._folds
 
     def _add_candidate(self, trial: FrozenTrial) -> None:
         """Add a candidate with its value on the search's fold and its known values on other folds."""
         done = {
             one.fold: training.values[0]
             for one, training in newest(self.trainings).items()
-            if one.of == trial.number and training.state == TrialState.COMPLETE and one.fold < self._plan.folds
+            if one.of == trial.number and training.state == TrialState.COMPLETE and one.fold < self._folds
         }
         baseline = TrialRecord(trial).baseline
         origin = {"baseline": baseline} if baseline else {}
@@ -121,7 +116,7 @@ class Folds:
                 state=TrialState.RUNNING,
                 params=trial.params,
                 distributions=trial.distributions,
-                intermediate_values={self._plan.fold: trial.values[0], **done},
+                intermediate_values={self._fold: trial.values[0], **done},
                 user_attrs=TrialRecord.attributes(candidate=trial.number, **origin),
             )
         )
@@ -132,9 +127,9 @@ class Folds:
             if TrialRecord(candidate).pruned_at is not None:
                 continue
             trial = trials[TrialRecord(candidate).candidate]
-            for fold in range(self._plan.folds):
-                training = Training(of=trial.number, fold=fold, seed=self._plan.seed)
-                if fold != self._plan.fold and is_to_run(known.get(training)):
+            for fold in range(self._folds):
+                training = Training(of=trial.number, fold=fold, seed=self._search.setup.seed)
+                if fold != self._fold and is_to_run(known.get(training)):
                     enqueue_training(self.trainings, trial.params, training, f"{label(trial)}, fold {fold}")
 
     def _end(self, candidate: optuna.Trial, own: Mapping[int, FrozenTrial]) -> None:
@@ -161,7 +156,7 @@ class Folds:
             if training.state == TrialState.PRUNED and not is_left_out(training):
                 return TrialState.PRUNED, f"fold {fold}: {TrialRecord(training).reason}"
         frozen = self._frozen(candidate)
-        if len(frozen.intermediate_values) == self._plan.folds:
+        if len(frozen.intermediate_values) == self._folds:
             return TrialState.COMPLETE, ""
         if TrialRecord(candidate).pruned_at is None and self._is_worse(frozen):
             TrialRecord(candidate).pruned_at = frozen.last_step
@@ -180,7 +175,7 @@ class Folds:
 
     def _means(self, number: int, own: Mapping[int, FrozenTrial]) -> dict[str, float]:
         """Return the mean and the standard deviation over the folds of every metric that all have, named for MLflow."""
-        first = TrialRecord(self._search.get_trials(deepcopy=False)[number]).metrics
+        first = TrialRecord(self._study.get_trials(deepcopy=False)[number]).metrics
         folds = [first, *(TrialRecord(training).metrics for training in own.values())]
         named = {}
         for key in SCORES:

@@ -16,8 +16,8 @@ from platform.finalize.compare_study import Scores, seeds_of_finalists, tested_s
 from platform.finalize.paired_test import mean_and_std
 from platform.finalize.trainings import Trainings, is_to_run, note_scores, open_part, run_part
 from platform.fixed_trials import Training, enqueue_training, leave_out, newest
-from platform.plan import Plan
 from platform.resilient_storage import PatientStorage
+from platform.resolved_search import ResolvedSearch
 from platform.terminal.lines import label
 from platform.tracking.journal import Journal
 from platform.trial_record import StudyRecord, TrialRecord
@@ -30,26 +30,28 @@ from trainables.evaluation import Evaluation
 class Finalists:
     """The finalists of one search, their trainings and their test metrics."""
 
-    def __init__(self, search: optuna.Study, plan: Plan, storage: PatientStorage, journal: Journal) -> None:
-        self._search, self._plan, self._journal = search, plan, journal
-        self.study = open_part(plan, storage, "final")
+    def __init__(self, study: optuna.Study, search: ResolvedSearch, storage: PatientStorage, journal: Journal) -> None:
+        self._search, self._journal = search, journal
+        self._setup, self._protocol = search.setup, search.protocol
+        self.trainings = open_part(study.study_name, storage, "final")
         before = self._elected.get("asked", {})
         if self.tested and before != self._asked:
             raise Error(
-                f"--finalists {plan.finalists} with --final-seeds {plan.final_seeds}: the test split was read for"
-                f" {before['finalists']} finalists with {before['final_seeds']} seeds of study {plan.study}, and is"
-                " read only once. Give these numbers, or start another study with --study NAME."
+                f"--finalists {self._protocol.finalists} with --final-seeds {self._protocol.final_seeds}: the test"
+                f" split was read for {before['finalists']} finalists with {before['final_seeds']} seeds of study"
+                f" {study.study_name}, and is read only once. Give these numbers, or start another study with --study"
+                " NAME."
             )
 
     @property
     def tested(self) -> bool:
         """Whether the test split has been read; from then on the finalists cannot change."""
-        return bool(StudyRecord(self.study).test_metrics)
+        return bool(StudyRecord(self.trainings).test_metrics)
 
     @property
     def seeds(self) -> list[int]:
         """The seeds of the trainings, none of which the search has used."""
-        return seeds_of_finalists(self._plan.seed, self._plan.final_seeds)
+        return seeds_of_finalists(self._setup.seed, self._protocol.final_seeds)
 
     @property
     def numbers(self) -> list[int]:
@@ -66,11 +68,11 @@ class Finalists:
     @property
     def _elected(self) -> Mapping[str, Any]:
         """The finalists, and the options they were chosen with; empty before they are chosen."""
-        return StudyRecord(self.study).elected
+        return StudyRecord(self.trainings).elected
 
     @property
     def _asked(self) -> dict[str, int | None]:
-        return {"finalists": self._plan.finalists, "final_seeds": self._plan.final_seeds}
+        return {"finalists": self._protocol.finalists, "final_seeds": self._protocol.final_seeds}
 
     def elect(self, ranked: list[FrozenTrial], reference: FrozenTrial | None) -> None:
         """Choose the finalists and enqueue their trainings, unless the test split has been read.
@@ -81,28 +83,28 @@ class Finalists:
         """
         if self.tested:
             return
-        assert self._plan.finalists is not None
-        chosen = ranked[: self._plan.finalists]
+        assert self._protocol.finalists is not None
+        chosen = ranked[: self._protocol.finalists]
         if reference is not None and reference not in chosen:
             chosen.append(reference)
         row = None if reference is None else reference.number
         elected = {"asked": self._asked, "trials": [trial.number for trial in chosen], "reference": row}
-        StudyRecord(self.study).elected = elected
-        known, own = newest(self.study), self._own_trainings()
-        leave_out(self.study, (found for one, found in known.items() if one not in own))
+        StudyRecord(self.trainings).elected = elected
+        known, own = newest(self.trainings), self._own_trainings()
+        leave_out(self.trainings, (found for one, found in known.items() if one not in own))
         for trial in chosen:
             for seed in self.seeds:
-                training = Training(of=trial.number, fold=self._plan.fold, seed=seed)
+                training = Training(of=trial.number, fold=self._setup.fold, seed=seed)
                 if is_to_run(known.get(training)):
-                    enqueue_training(self.study, trial.params, training, f"{label(trial)}, seed {seed}")
+                    enqueue_training(self.trainings, trial.params, training, f"{label(trial)}, seed {seed}")
 
     def make_trainings(self) -> Trainings:
         """Return the object that runs the finalists' trainings."""
-        return Trainings(self.study, self._plan, self._journal, lambda one: f"seed_{one.seed}", lambda: None)
+        return Trainings(self.trainings, self._search, self._journal, lambda one: f"seed_{one.seed}", lambda: None)
 
     def run(self, trainings: Trainings, hours: float | None) -> None:
         """Run the waiting trainings, for at most `hours`; None: without a limit."""
-        run_part(self._plan, self.study, trainings, hours, f"Finalists; seeds of each: {len(self.seeds)}")
+        run_part(trainings, hours, f"Finalists; seeds of each: {len(self.seeds)}")
 
     def test(self) -> None:
         """Evaluate the finalists on the test split, except for those that have been evaluated before.
@@ -120,14 +122,14 @@ class Finalists:
         from platform.evaluation import evaluate_split  # imports torch
         from trainables.checkpoint import EVALUATED
 
-        tested = StudyRecord(self.study).test_metrics
+        tested = StudyRecord(self.trainings).test_metrics
         for found in trainings.values():
             if found.state != TrialState.COMPLETE or found.number in tested:
                 continue
             say(f"{TrialRecord(found).label:<34} is evaluated on the test split")
             with fetched(TrialRecord(found).checkpoint, EVALUATED) as checkpoint:
-                result = evaluate_split(checkpoint, self._plan.manifest, split="test", fold=None)
-            StudyRecord(self.study).store_test_metrics(found.number, result["metrics"])
+                result = evaluate_split(checkpoint, self._setup.manifest, split="test", fold=None)
+            StudyRecord(self.trainings).store_test_metrics(found.number, result["metrics"])
         for number, by_seed in self.scores().items():
             self._tell_mlflow(number, by_seed)
 
@@ -139,24 +141,30 @@ class Finalists:
     def scores(self) -> dict[int, dict[int, Scores]]:
         """Return finalist -> seed -> test metrics, without the trainings that did not complete."""
         return tested_scores(
-            self.study.get_trials(deepcopy=False), StudyRecord(self.study).test_metrics, self.numbers, self.seeds
+            self.trainings.get_trials(deepcopy=False),
+            StudyRecord(self.trainings).test_metrics,
+            self.numbers,
+            self.seeds,
         )
 
     @property
     def metric(self) -> str:
         """The metric that finalists are compared by: the objective or, if the test split lacks it, its first metric."""
         names = list(self.chance)
-        return self._plan.objective if self._plan.objective in names else names[0]
+        objective = self._search.goal.objective
+        return objective if objective in names else names[0]
 
     @property
     def chance(self) -> dict[str, float]:
         """The metrics of random features on the test split, computed from the labels."""
-        return Evaluation(self._plan.manifest, "test", self._plan.fold).chance()
+        return Evaluation(self._setup.manifest, "test", self._setup.fold).chance()
 
     def _own_trainings(self) -> dict[Training, FrozenTrial]:
         """Return the trainings of the current finalists; before the test, others may have been chosen earlier."""
         return {
-            one: found for one, found in newest(self.study).items() if one.of in self.numbers and one.seed in self.seeds
+            one: found
+            for one, found in newest(self.trainings).items()
+            if one.of in self.numbers and one.seed in self.seeds
         }
 
     def _tell_mlflow(self, number: int, by_seed: dict[int, Scores]) -> None:

@@ -18,10 +18,11 @@ import optuna
 from optuna.pruners import BasePruner, NopPruner
 from optuna.trial import FrozenTrial, TrialState
 
+from platform.budgets import Budget
 from platform.execution import run_trials
-from platform.fixed_trials import FixedTrials, Training, count, is_left_out, training_of
-from platform.plan import Plan
+from platform.fixed_trials import FIXED, FixedTrials, Training, count, is_left_out, training_of
 from platform.resilient_storage import PatientStorage
+from platform.resolved_search import ResolvedSearch
 from platform.terminal.live import screen_of_part
 from platform.tracking.journal import Journal
 from platform.trial_record import StudyRecord
@@ -32,14 +33,14 @@ from trainables.metric_names import CLASSIFYING, RANKING
 SCORES = (*RANKING, *CLASSIFYING)
 
 
-def open_part(plan: Plan, storage: PatientStorage, name: str, pruner: BasePruner | None = None) -> optuna.Study:
-    """Open the study STUDY-`name` that belongs to the plan's study, or create it.
+def open_part(search_name: str, storage: PatientStorage, name: str, pruner: BasePruner | None = None) -> optuna.Study:
+    """Open the study `search_name`-`name`, or create it.
 
     Raises:
-        Error: a search has this name.
+        Error: another search has this name.
     """
     study = optuna.create_study(
-        study_name=f"{plan.study}-{name}",
+        study_name=f"{search_name}-{name}",
         storage=storage,
         direction="maximize",
         load_if_exists=True,
@@ -47,7 +48,7 @@ def open_part(plan: Plan, storage: PatientStorage, name: str, pruner: BasePruner
     )
     if StudyRecord(study).is_search:
         raise Error(
-            f"Study {study.study_name} is a search of its own, but study {plan.study} needs that name for its {name}."
+            f"Study {study.study_name} is a search of its own, but study {search_name} needs that name for its {name}."
             " Start this one under another name with --study NAME."
         )
     return study
@@ -63,7 +64,7 @@ class Trainings(FixedTrials):
 
     Args:
         study: the study of the trainings.
-        plan: the plan of the search.
+        search: the search that they belong to.
         journal: the journal of the search.
         part: returns the name of a training's part, such as `fold_1`, which prefixes its metrics in MLflow.
         ended: called at the start, and whenever a training has ended.
@@ -72,14 +73,14 @@ class Trainings(FixedTrials):
     def __init__(
         self,
         study: optuna.Study,
-        plan: Plan,
+        search: ResolvedSearch,
         journal: Journal,
         part: Callable[[Training], str],
         ended: Callable[[], None],
     ) -> None:
         book = _BookOfPart(journal, study, part)
         self._ended = ended
-        own = plan_of_part(plan, study)
+        own = search_of_part(search, study)
         super().__init__(study, own, book, screen_of_part(own, partial(count, study)))
         ended()
 
@@ -88,28 +89,22 @@ class Trainings(FixedTrials):
         self._ended()
 
 
-def plan_of_part(plan: Plan, study: optuna.Study) -> Plan:
-    """Return the plan for the trainings of `study`, without sampling, pruning and limits."""
+def search_of_part(search: ResolvedSearch, study: optuna.Study) -> ResolvedSearch:
+    """Return a search that runs the trainings of `study`, without sampling, pruning and limits."""
+    stores = search.stores
     return replace(
-        plan,
-        runs=plan.folder,
-        study=study.study_name.removeprefix(f"{plan.study}-"),
-        sampler="random",  # every parameter is fixed
-        pruner="none",
-        target=None,
-        patience=None,
-        gpu_hours=None,
-        hours=None,  # set by `run_part`
-        at_most={},  # already checked by the search
+        search,
+        goal=replace(search.goal, at_most={}),  # already checked by the search
+        budget=Budget(trials=search.budget.trials),
+        method=FIXED,
+        stores=replace(stores, runs=stores.folder, study=study.study_name.removeprefix(f"{stores.study}-")),
     )
 
 
-def run_part(plan: Plan, study: optuna.Study, trainings: Trainings, hours: float | None, what: str) -> None:
-    """Run the waiting trainings of `study`.
+def run_part(trainings: Trainings, hours: float | None, what: str) -> None:
+    """Run the waiting trainings of a study.
 
     Args:
-        plan: the plan of the search.
-        study: the study of the trainings.
         trainings: the object that runs them.
         hours: stop after this time; None: run until all are done.
         what: the name of this stage for the log.
@@ -117,16 +112,15 @@ def run_part(plan: Plan, study: optuna.Study, trainings: Trainings, hours: float
     Raises:
         Error: a store failed or the disk is full.
     """
-    part = replace(plan_of_part(plan, study), hours=hours)
-    states = [trial.state for trial in study.get_trials(deepcopy=False)]
+    states = [trial.state for trial in trainings.study.get_trials(deepcopy=False)]
     running = states.count(TrialState.RUNNING)
     resumed = f", of which {running} resume from their last checkpoint" if running else ""
     num_left = states.count(TrialState.WAITING) + running
-    say(f"{what}; trainings left: {num_left}{resumed}; {plan.concurrency} at a time.")
-    start = StudyRecord(study).starts + 1
-    StudyRecord(study).starts = start
+    say(f"{what}; trainings left: {num_left}{resumed}; {trainings.resources.concurrency} at a time.")
+    start = StudyRecord(trainings.study).starts + 1
+    StudyRecord(trainings.study).starts = start
     with trainings.display:
-        run_trials(part, trainings, start)
+        run_trials(trainings, start, hours)
     if trainings.failure:
         raise trainings.failure
 

@@ -23,17 +23,18 @@ WIDTH = 100  # columns if the output is not a terminal
 
 def print_header(table_plan: TablePlan, study: optuna.Study) -> None:
     """Print the study, the data and the number of trainings left."""
-    plan, manifest, table = table_plan.plan, table_plan.plan.manifest, table_plan.table
-    num = len(table_plan.rows), plan.folds, table_plan.seeds
-    say(f"Study {plan.study}: {table.title} at {plan.scale} scale. {table.paper}.")
-    say(f"Data {plan.data}: {manifest.num_images} images, {len(manifest.works)} works or classes.")
-    say_smaller_batches(plan, [table.recipe(row, plan.scale) for row in table_plan.rows])
+    search, setup, table = table_plan.search, table_plan.search.setup, table_plan.table
+    manifest = setup.manifest
+    num = len(table_plan.rows), search.protocol.folds, table_plan.seeds
+    say(f"Study {search.stores.study}: {table.title} at {setup.scale} scale. {table.paper}.")
+    say(f"Data {setup.data}: {manifest.num_images} images, {len(manifest.works)} works or classes.")
+    say_smaller_batches(setup.num_train_works, [table.recipe(row, setup.scale) for row in table_plan.rows])
     states = [trial.state for trial in study.get_trials(deepcopy=False)]
     running, left = states.count(TrialState.RUNNING), states.count(TrialState.WAITING)
     resumed = f" {running} resume from their last checkpoint." if running else ""
     say(
         f"Trainings: {len(table_plan.trainings)} (rows: {num[0]}, folds: {num[1]}, seeds: {num[2]}); {left + running}"
-        f" left, {plan.concurrency} at a time.{resumed}"
+        f" left, {search.resources.concurrency} at a time.{resumed}"
     )
 
 
@@ -64,7 +65,7 @@ def print_table(
     for line in _unfinished(table_plan, known):
         say(line)
     say(f"Written: {', '.join(map(str, files))}")
-    say(f"Compare runs: python -m platform.ui --runs {table_plan.plan.runs}")
+    say(f"Compare runs: python -m platform.ui --runs {table_plan.search.stores.runs}")
 
 
 def _unfinished(table_plan: TablePlan, known: Mapping[Training, FrozenTrial]) -> list[str]:

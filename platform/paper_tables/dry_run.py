@@ -13,9 +13,9 @@ from platform.paper_tables.options import TablePlan
 from platform.paper_tables.space import space_of
 from platform.preflight.display import as_json, print_needs
 from platform.preflight.dry_run import project
+from platform.preflight.storage_checks import try_stores
 from platform.preflight.suggestions import Suggestions
 from platform.resources import Machine
-from platform.stores import try_stores
 from shards_tools.command import say
 
 
@@ -25,7 +25,7 @@ def dry_run(table_plan: TablePlan, machine: Machine) -> dict[str, Any]:
     Raises:
         Error: the reproduction would fail; only the first problem is named.
     """
-    study = try_stores(table_plan.plan)
+    study = try_stores(table_plan.search)
     known = newest(study) if study else {}
     wanted = table_plan.trainings
     running = [one for one in wanted if one in known and known[one].state == TrialState.RUNNING]
@@ -33,10 +33,16 @@ def dry_run(table_plan: TablePlan, machine: Machine) -> dict[str, Any]:
     num_left = len(missing(known, wanted)) + len(running) + len(waiting)
     num_done = len(wanted) - num_left
     # The space has only the requested rows, and the folds are already counted as trials.
-    space = space_of(table_plan.table, table_plan.plan.scale, table_plan.rows)
-    plan = replace(table_plan.plan, space=space, trials=len(wanted), folds=1)
-    projection, largest = project(plan, [machine], Suggestions(plan), num_done, len(running))
-    sizes = {"rows": len(table_plan.rows), "folds": table_plan.plan.folds, "seeds": table_plan.seeds}
+    space = space_of(table_plan.table, table_plan.search.setup.scale, table_plan.rows)
+    search = replace(
+        table_plan.search,
+        setup=replace(table_plan.search.setup, space=space),
+        budget=replace(table_plan.search.budget, trials=len(wanted)),
+        protocol=replace(table_plan.search.protocol, folds=1),
+    )
+    suggestions = Suggestions(search.setup, search.goal.at_most)
+    projection, largest = project(search, [machine], suggestions, num_done, len(running))
+    sizes = {"rows": len(table_plan.rows), "folds": table_plan.search.protocol.folds, "seeds": table_plan.seeds}
     parts = ", ".join(f"{what}: {number}" for what, number in sizes.items())
     print_needs(projection, largest, [("Trainings", f"{len(wanted)} ({parts}); {num_done} are done.")])
     say("Nothing was stored. Run the same command without --dry-run to start.")

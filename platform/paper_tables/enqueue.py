@@ -43,12 +43,12 @@ def _record_recipes(study: optuna.Study, table_plan: TablePlan) -> None:
     Raises:
         Error: a row is stored with another recipe, so the table would mix trainings of both.
     """
-    recipes = {row: table_plan.table.recipe(row, table_plan.plan.scale) for row in table_plan.rows}
+    recipes = {row: table_plan.table.recipe(row, table_plan.search.setup.scale) for row in table_plan.rows}
     stored = StudyRecord(study).recipes
     for row, recipe in recipes.items():
         if row in stored and recipe_from_dict(stored[row]) != recipe:
             raise Error(
-                f"The recipe {recipe.name} of row {row} has changed since study {table_plan.plan.study} was started."
-                " Start another study with --study NAME."
+                f"The recipe {recipe.name} of row {row} has changed since study {study.study_name} was started. Start"
+                " another study with --study NAME."
             )
     StudyRecord(study).recipes = {**stored, **{row: asdict(recipe) for row, recipe in recipes.items()}}

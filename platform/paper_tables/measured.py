@@ -61,6 +61,7 @@ def measured(
 
 def _evaluated(study: optuna.Study, table_plan: TablePlan, trial: FrozenTrial) -> Metrics:
     with fetched(TrialRecord(trial).checkpoint, EVALUATED) as checkpoint:
-        metrics: Metrics = evaluate_split(checkpoint, table_plan.plan.manifest, split="test", fold=None)["metrics"]
+        manifest = table_plan.search.setup.manifest
+        metrics: Metrics = evaluate_split(checkpoint, manifest, split="test", fold=None)["metrics"]
     StudyRecord(study).store_test_metrics(trial.number, metrics)
     return metrics

@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Literal
 
 from platform.addresses import checked_runs, checked_tracking, refuse_password
+from platform.budgets import Budget
 from platform.environment import typed_command
-from platform.fixed_trials import Training
+from platform.fixed_trials import FIXED, Training
+from platform.objectives import Goal
 from platform.paper_tables.space import space_of
 from platform.paper_tables.table import PROGRAM, TEST, PaperTable, get_table, reads_tags
-from platform.plan import Plan
-from platform.protocol import checked_folds
-from platform.resources import Machine, resources
+from platform.protocol import EvaluationProtocol, checked_folds
+from platform.resolved_search import ResolvedSearch
+from platform.resources import Machine, TrialResources, allocate
+from platform.stores import Stores
+from platform.training_setup import TrainingSetup
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
@@ -25,13 +29,13 @@ from trainables.evaluation import Evaluation, Metrics
 
 @dataclass(frozen=True, kw_only=True)
 class TablePlan:
-    """One table on one data set: its rows, folds and seeds, and the plan of their trainings."""
+    """One table on one data set: its rows, folds and seeds, and the search that runs their trainings."""
 
     table: PaperTable
     rows: tuple[str, ...]
     seeds: int  # trainings of each row on each fold
     split: Literal["val", "test"]  # what the finished trainings are measured on
-    plan: Plan
+    search: ResolvedSearch
     out: Path  # the folder for the finished table
 
     @property
@@ -40,13 +44,13 @@ class TablePlan:
         return [
             Training(of=row, fold=fold, seed=seed)
             for seed in range(self.seeds)
-            for fold in range(self.plan.folds)
+            for fold in range(self.search.protocol.folds)
             for row in self.rows
         ]
 
     def label(self, training: Training) -> str:
         """Return the name of a training in lists; it has the fold if the data have several."""
-        fold = f", fold {training.fold}" if self.plan.manifest.num_folds > 1 else ""
+        fold = f", fold {training.fold}" if self.search.setup.manifest.num_folds > 1 else ""
         return f"{training.of}{fold}, seed {training.seed}"
 
 
@@ -73,45 +77,36 @@ def make_table_plan(options: argparse.Namespace, machine: Machine, plugins: tupl
     split = printed_split(table, manifest)
     chance = [Evaluation(manifest, split, fold).chance() for fold in range(folds)]
     runs = checked_runs(options.runs)
-    concurrency, cpus, gpus = _resources(options, scale, machine)
-    plan = Plan(
-        study=options.study or f"{table.name}-{manifest.fingerprint[:8]}-{scale}",
+    search = ResolvedSearch(
         command=typed_command(PROGRAM),
-        plugins=plugins,
-        space=space_of(table, scale),
-        scale=scale,
-        data=str(manifest.store),
-        manifest=manifest,
-        fold=0,
-        objectives=table.metrics[:1],
-        at_most={},
-        warm_start=None,
-        warm_start_storage=None,
-        seed=0,
-        reading="auto",
-        epochs=options.epochs,
-        trials=len(rows) * folds * options.seeds,
-        hours=None,
-        gpu_hours=None,
-        target=None,
-        patience=None,
-        sampler="random",  # every parameter is fixed
-        pruner="none",
-        concurrency=concurrency,
-        cpus_per_rank=cpus,
-        gpus_per_rank=gpus,
-        runs=runs,
-        storage=options.storage or f"sqlite:///{runs / 'optuna.db'}",
-        tracking=checked_tracking(options.tracking or f"sqlite:///{runs / 'mlflow.db'}"),
-        chance=_mean(chance),
-        folds=folds,
+        setup=TrainingSetup(
+            space=space_of(table, scale),
+            scale=scale,
+            manifest=manifest,
+            fold=0,
+            seed=0,
+            reading="auto",
+            epochs=options.epochs,
+            plugins=plugins,
+        ),
+        goal=Goal(objectives=table.metrics[:1], at_most={}, chance=_mean(chance)),
+        budget=Budget(trials=len(rows) * folds * options.seeds),
+        method=FIXED,
+        resources=_resources(options, scale, machine),
+        stores=Stores(
+            study=options.study or f"{table.name}-{manifest.fingerprint[:8]}-{scale}",
+            runs=runs,
+            storage=options.storage or f"sqlite:///{runs / 'optuna.db'}",
+            tracking=checked_tracking(options.tracking or f"sqlite:///{runs / 'mlflow.db'}"),
+        ),
+        protocol=EvaluationProtocol(folds=folds),
     )
-    out = options.out or plan.folder
-    return TablePlan(table=table, rows=rows, seeds=options.seeds, split=split, plan=plan, out=out)
+    out = options.out or search.stores.folder
+    return TablePlan(table=table, rows=rows, seeds=options.seeds, split=split, search=search, out=out)
 
 
-def _resources(options: argparse.Namespace, scale: str, machine: Machine) -> tuple[int, int, float]:
-    return resources(
+def _resources(options: argparse.Namespace, scale: str, machine: Machine) -> TrialResources:
+    return allocate(
         scale,
         [machine],
         gpus_per_trial=options.gpus_per_trial,

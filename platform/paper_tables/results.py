@@ -84,13 +84,13 @@ def _results_of_row(
     return [
         Result(
             row=row,
-            recipe=table.recipe(row, table_plan.plan.scale).name,
+            recipe=table.recipe(row, table_plan.search.setup.scale).name,
             metric=metric,
             printed=table.printed[row].get(metric),
             values=[100 * metrics[metric] for metrics in done],
             num_wanted=len(own),
             num_failed=len(failed),
-            chance=100 * table_plan.plan.chance[metric],
+            chance=100 * table_plan.search.goal.chance[metric],
         )
         for metric in table.metrics
     ]

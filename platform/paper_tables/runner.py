@@ -7,7 +7,7 @@ from functools import partial
 
 from platform.execution import cluster_when_needed
 from platform.fixed_trials import FixedTrials, count, newest
-from platform.free_disk import needs_room
+from platform.free_disk import refuse_full_disk
 from platform.lock import only_driver
 from platform.paper_tables.display import print_header, print_table
 from platform.paper_tables.enqueue import enqueue_missing
@@ -20,7 +20,7 @@ from platform.start import recorded_start, run_start, tracked
 from platform.study import open_storage, open_study
 from platform.terminal.live import screen_of_part
 from platform.tracking.journal import Journal
-from platform.tracking.rebuild import retell
+from platform.tracking.rebuild import rebuild
 from shards_tools.command import print_json
 
 
@@ -36,20 +36,25 @@ def reproduce(table_plan: TablePlan, started: float, *, as_json: bool) -> None:
         Error: a store failed, or too many trainings in a row failed.
         KeyboardInterrupt: the command was interrupted.
     """
-    plan = table_plan.plan
+    search = table_plan.search
+    stores, setup, method = search.stores, search.setup, search.method
     make_folder(table_plan.out)
-    storage = open_storage(plan.storage)
-    with needs_room(plan.runs), only_driver(plan, storage), Journal(plan.folder / "journal.jsonl") as journal:
-        study = open_study(plan, storage)
+    storage = open_storage(stores.storage)
+    with (
+        refuse_full_disk(stores.runs),
+        only_driver(stores, storage),
+        Journal(stores.folder / "journal.jsonl") as journal,
+    ):
+        study = open_study(search, storage)
         enqueue_missing(study, table_plan)
-        retell(study, plan, journal)
-        with tracked(plan, journal) as tracker:
-            trials = FixedTrials(study, plan, journal, screen_of_part(plan, partial(count, study)))
+        rebuild(study, setup, method, journal)
+        with tracked(search, journal) as tracker:
+            trials = FixedTrials(study, search, journal, screen_of_part(search, partial(count, study)))
             storage.interrupted = lambda: trials.interrupted
             print_header(table_plan, study)
             if not trials.done:
-                with cluster_when_needed(plan) as start_ray:
-                    run_start(study, plan, trials, tracker, recorded_start(study, plan, start_ray))
+                with cluster_when_needed(search.resources.num_cpus) as start_ray:
+                    run_start(trials, tracker, recorded_start(study, search, start_ray))
             known = newest(study)
             metrics = measured(study, table_plan, known, journal, interrupted=trials.interrupted)
             results = results_of(table_plan, known, metrics)

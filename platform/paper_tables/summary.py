@@ -21,7 +21,7 @@ from platform.tracking.mlflow_sink import Tracker
 def study_event(table_plan: TablePlan, study: optuna.Study, results: Sequence[Result]) -> dict[str, Any]:
     """Return the event for the study's run in MLflow: the table as its description, and the means as metrics."""
     means = {f"mean_{one.metric}_{one.recipe}": one.mean / 100 for one in results if not math.isnan(one.mean)}
-    chance = {f"chance_{name}": table_plan.plan.chance[name] for name in table_plan.table.metrics}
+    chance = {f"chance_{name}": table_plan.search.goal.chance[name] for name in table_plan.table.metrics}
     return {
         "trial": None,
         "checkpoint": None,
@@ -40,23 +40,23 @@ def summary(
     seconds: float,
 ) -> dict[str, Any]:
     """Return the JSON of the command; the rows' metrics are in percent."""
-    plan = table_plan.plan
+    setup, stores = table_plan.search.setup, table_plan.search.stores
     return {
-        "study": plan.study,
+        "study": stores.study,
         "table": table_plan.table.name,
         "paper": table_plan.table.paper,
-        "scale": plan.scale,
-        "data": plan.data,
+        "scale": setup.scale,
+        "data": setup.data,
         "split": table_plan.split,
-        "folds": plan.folds,
+        "folds": table_plan.search.protocol.folds,
         "seeds": table_plan.seeds,
-        "epochs": plan.epochs,
+        "epochs": setup.epochs,
         "rows": [result.as_json() for result in results],
         "trials": count_states(study),
         "files": [str(file) for file in files],
-        "tracking_uri": without_password(plan.tracking),
+        "tracking_uri": without_password(stores.tracking),
         "tracking": "behind" if tracker.unsent else "ok",
-        "storage": without_password(plan.storage),
+        "storage": without_password(stores.storage),
         "seconds": round(seconds, 1),
     }
 

@@ -58,30 +58,30 @@ def write_table(table_plan: TablePlan, results: Sequence[Result]) -> list[Path]:
 
 def title_of(table_plan: TablePlan) -> str:
     """Return the heading of the table."""
-    return f"{table_plan.table.title}, reproduced at {table_plan.plan.scale} scale"
+    return f"{table_plan.table.title}, reproduced at {table_plan.search.setup.scale} scale"
 
 
 def notes_on(table_plan: TablePlan) -> list[str]:
     """Return the notes under the table: split, protocol, scale and epochs."""
-    plan, table = table_plan.plan, table_plan.table
+    setup, folds, table = table_plan.search.setup, table_plan.search.protocol.folds, table_plan.table
     split = "the validation split" if table_plan.split == "val" else "the test split"
-    if plan.manifest.num_folds > 1:
-        split += f" of folds 0 to {plan.folds - 1}" if plan.folds > 1 else " of fold 0"
-    each = f"{numbered(plan.folds, 'fold')} x {numbered(table_plan.seeds, 'seed')}"
+    if setup.manifest.num_folds > 1:
+        split += f" of folds 0 to {folds - 1}" if folds > 1 else " of fold 0"
+    each = f"{numbered(folds, 'fold')} x {numbered(table_plan.seeds, 'seed')}"
     notes = [
         f"Numbers are in percent. mean and std are over the trainings of a row ({each}); std divides by n - 1.",
-        f"mean: {split} of {plan.data}, at {plan.scale} scale.",
+        f"mean: {split} of {setup.data}, at {setup.scale} scale.",
         f"printed: {table.paper}; {table.protocol} of the paper's data.",
     ]
-    if plan.scale == "tiny":
+    if setup.scale == "tiny":
         notes.append(
             "Tiny scale trains small networks for a few epochs. Do not compare these numbers with the printed ones."
         )
-    if plan.epochs:
-        own = sorted({table.recipe(row, plan.scale).epochs for row in table_plan.rows})
-        if own != [plan.epochs]:
+    if setup.epochs:
+        own = sorted({table.recipe(row, setup.scale).epochs for row in table_plan.rows})
+        if own != [setup.epochs]:
             recipes = " or ".join(map(str, own))
-            notes.append(f"Trained for {numbered(plan.epochs, 'epoch')}; the recipes have {recipes}.")
+            notes.append(f"Trained for {numbered(setup.epochs, 'epoch')}; the recipes have {recipes}.")
     return notes
 
 
@@ -123,7 +123,7 @@ def as_csv(table_plan: TablePlan, results: Sequence[Result]) -> str:
         cells = ["" if _is_unknown(entry[key]) else entry[key] for key in kept]
         values = " ".join(map(repr, result.values))
         counts = entry["trainings"].values()
-        writer.writerow([table_plan.table.name, table_plan.plan.scale, *cells, *counts, values])
+        writer.writerow([table_plan.table.name, table_plan.search.setup.scale, *cells, *counts, values])
     return text.getvalue()
 
 

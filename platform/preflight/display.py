@@ -14,7 +14,7 @@ from platform.resilient_storage import without_password
 from shards_tools.command import say
 
 
-def print_plan(projection: Projection, suggestions: Suggestions, largest: Suggestion) -> None:
+def print_estimate(projection: Projection, suggestions: Suggestions, largest: Suggestion) -> None:
     """Print the result of a dry run on standard error."""
     print_needs(projection, largest, _checked(projection, suggestions))
     say("Nothing was written. Run the same command without --dry-run to start the search.")
@@ -22,7 +22,7 @@ def print_plan(projection: Projection, suggestions: Suggestions, largest: Sugges
 
 def print_needs(projection: Projection, largest: Suggestion, checked: Sequence[tuple[str, str]]) -> None:
     """Print a table on standard error: what was checked, then the estimated time, memory and disk space."""
-    table = Table(title=f"Study {projection.plan.study}: no problems found")
+    table = Table(title=f"Study {projection.search.stores.study}: no problems found")
     table.title_justify, table.show_header, table.box = "left", False, None
     table.add_column(style="bold")
     table.add_column()
@@ -33,14 +33,15 @@ def print_needs(projection: Projection, largest: Suggestion, checked: Sequence[t
 
 def as_json(projection: Projection, largest: Suggestion) -> dict[str, Any]:
     """Return the estimate for `--json`; a gigabyte is 10^9 bytes."""
-    plan, step = projection.plan, projection.largest
+    search, step = projection.search, projection.largest
+    setup, goal, resources = search.setup, search.goal, search.resources
     on_gpu = {"step": step.gpu_bytes / 1e9, "share": projection.gpu_share_bytes / 1e9} if step.gpu_bytes else None
     return {
-        "study": plan.study,
-        "scale": plan.scale,
-        "data": plan.data,
-        "objective": list(plan.objectives) if len(plan.objectives) > 1 else plan.objective,
-        "chance": plan.chance[plan.objective],
+        "study": search.stores.study,
+        "scale": setup.scale,
+        "data": setup.data,
+        "objective": list(goal.objectives) if len(goal.objectives) > 1 else goal.objective,
+        "chance": goal.chance[goal.objective],
         "largest": {"recipe": largest.recipe.name, "params": largest.params},
         "step": {
             "images": step.batch_images,
@@ -61,20 +62,20 @@ def as_json(projection: Projection, largest: Suggestion) -> dict[str, Any]:
             "free": projection.disk_free_bytes / 1e9,
         },
         "trials": {
-            "wanted": plan.trials,
+            "wanted": search.budget.trials,
             "finished": projection.num_finished,
             "running": projection.num_running,
             "left": projection.num_left,
             "expected_complete": projection.num_complete,
         },
-        "concurrency": plan.concurrency,
-        "ranks_per_trial": plan.ranks_per_trial,
-        "epochs": {"longest": plan.longest_epochs, "expected": sum(projection.lengths)},
+        "concurrency": resources.concurrency,
+        "ranks_per_trial": resources.ranks_per_trial,
+        "epochs": {"longest": setup.longest_epochs, "expected": sum(projection.lengths)},
         "hours": {"expected": projection.hours, "most": projection.most_hours},
-        "gpu_hours": _hours_of(projection, plan.gpus_per_trial) if plan.gpus_per_trial else None,
-        "cpu_hours": _hours_of(projection, plan.cpus_per_trial),
-        "storage": without_password(plan.storage),
-        "tracking_uri": without_password(plan.tracking),
+        "gpu_hours": _hours_of(projection, resources.gpus_per_trial) if resources.gpus_per_trial else None,
+        "cpu_hours": _hours_of(projection, resources.cpus_per_trial),
+        "storage": without_password(search.stores.storage),
+        "tracking_uri": without_password(search.stores.tracking),
     }
 
 
@@ -84,21 +85,22 @@ def gigabytes(num_bytes: float) -> str:
 
 
 def _checked(projection: Projection, suggestions: Suggestions) -> list[tuple[str, str]]:
-    plan = projection.plan
-    chance = f"chance {plan.objective} {100 * plan.chance[plan.objective]:.2f} %"
+    setup, goal = projection.search.setup, projection.search.goal
+    chance = f"chance {goal.objective} {100 * goal.chance[goal.objective]:.2f} %"
     return [
         (
             "Space",
-            f"{plan.space.name} at {plan.scale} scale: {NUM_SUGGESTIONS} samples,"
+            f"{setup.space.name} at {setup.scale} scale: {NUM_SUGGESTIONS} samples,"
             f" {len(suggestions.baselines)} baselines and all {suggestions.num_choices} choices are valid recipes.",
         ),
-        ("Data", f"{plan.data}: matches its manifest; {projection.largest.val_images} validation images, {chance}."),
+        ("Data", f"{setup.data}: matches its manifest; {projection.largest.val_images} validation images, {chance}."),
         ("Stores", "The runs folder, Optuna's database and MLflow's store are readable and writable."),
     ]
 
 
 def _needed(projection: Projection, largest: Suggestion) -> list[tuple[str, str]]:
-    step, at_a_time, num_ranks = projection.largest, projection.plan.concurrency, projection.plan.ranks_per_trial
+    step, resources = projection.largest, projection.search.resources
+    at_a_time, num_ranks = resources.concurrency, resources.ranks_per_trial
     ranks = f" with {num_ranks} ranks each" if num_ranks > 1 else ""
     unit = "rank" if num_ranks > 1 else "trial"
     pixels = f", {gigabytes(projection.pixel_bytes)} of decoded images" if projection.pixel_bytes else ""
@@ -118,7 +120,7 @@ def _needed(projection: Projection, largest: Suggestion) -> list[tuple[str, str]
         share = gigabytes(projection.gpu_share_bytes)
         lines.append(("GPU", f"{gigabytes(step.gpu_bytes)} of {share} per {unit}."))
     kept = f"checkpoints of {gigabytes(step.checkpoint_bytes)}, two per running trial and one per complete trial"
-    if projection.plan.checkpoints:
+    if projection.search.stores.checkpoints:
         lines.append(("Bucket", f"{gigabytes(projection.kept_bytes)}: {kept}."))
         kept = "a copy of the best checkpoint for MLflow"
     free = gigabytes(projection.disk_free_bytes)
@@ -126,16 +128,16 @@ def _needed(projection: Projection, largest: Suggestion) -> list[tuple[str, str]
 
 
 def _expected(projection: Projection) -> list[tuple[str, str]]:
-    plan, left = projection.plan, projection.num_left
+    search, left = projection.search, projection.num_left
     if not left:
-        return [("Trials", f"All {plan.trials} are finished: nothing is left to run.")]
+        return [("Trials", f"All {search.budget.trials} are finished: nothing is left to run.")]
     running = f", {projection.num_running} of them resume from checkpoints" if projection.num_running else ""
     done = f"{projection.num_finished} finished, {left} left" if projection.num_finished else f"{left}"
-    most = "" if plan.pruner == "none" else " and none is pruned"
+    most = "" if search.method.pruner == "none" else " and none is pruned"
     enough = ""
-    if plan.hours and plan.hours < projection.hours:
-        enough = f" --hours {plan.hours:g} is less: run the same command again to resume."
-    if plan.folds > 1 or plan.finalists:
+    if search.budget.hours and search.budget.hours < projection.hours:
+        enough = f" --hours {search.budget.hours:g} is less: run the same command again to resume."
+    if search.protocol.folds > 1 or search.protocol.finalists:
         enough += " The trainings of --folds and --finalists are not included."
     return [
         ("Trials", f"{done}{running}. {_ends(projection)}"),
@@ -150,8 +152,8 @@ def _expected(projection: Projection) -> list[tuple[str, str]]:
 
 def _ends(projection: Projection) -> str:
     """Return a sentence with the numbers of trials that are expected to complete and to be pruned."""
-    epochs, complete = projection.plan.longest_epochs, projection.num_complete
-    if projection.plan.pruner == "none":
+    epochs, complete = projection.search.setup.longest_epochs, projection.num_complete
+    if projection.search.method.pruner == "none":
         return f"None is pruned; each trains for at most {epochs} epochs."
     return (
         f"About {complete} train for all {epochs} epochs and {projection.num_left - complete} are pruned, if their"
@@ -161,12 +163,16 @@ def _ends(projection: Projection) -> str:
 
 def _cost(projection: Projection) -> str:
     """Return a sentence with the GPU hours of all trials, or their CPU hours if they use no GPUs."""
-    plan = projection.plan
-    unit, number = ("GPU", plan.gpus_per_trial) if plan.gpus_per_trial else ("CPU", plan.cpus_per_trial)
+    search = projection.search
+    unit, number = (
+        ("GPU", search.resources.gpus_per_trial)
+        if search.resources.gpus_per_trial
+        else ("CPU", search.resources.cpus_per_trial)
+    )
     hours = _hours_of(projection, number)
     enough = ""
-    if plan.gpu_hours and plan.gpu_hours < hours["expected"]:
-        enough = f" --gpu-hours {plan.gpu_hours:g} is less: the search stops after that."
+    if search.budget.gpu_hours and search.budget.gpu_hours < hours["expected"]:
+        enough = f" --gpu-hours {search.budget.gpu_hours:g} is less: the search stops after that."
     each = f"{number:g} {unit}{'' if number == 1 else 's'} per trial"
     expected, most = (f"{value:.1f}" if value >= 1 else f"{value:.2g}" for value in hours.values())
     return f"About {expected} {unit} hours, at most {most}: {each}.{enough}"

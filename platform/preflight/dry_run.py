@@ -8,13 +8,13 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from platform.plan import Plan
-from platform.preflight.display import as_json, gigabytes, print_plan
+from platform.preflight.display import as_json, gigabytes, print_estimate
 from platform.preflight.estimate import RAY_BYTES, Projection
 from platform.preflight.measure_step import free_memories, measure_steps
+from platform.preflight.storage_checks import try_stores
 from platform.preflight.suggestions import Suggestion, Suggestions
+from platform.resolved_search import ResolvedSearch
 from platform.resources import Machine
-from platform.stores import try_stores
 from platform.study import num_finished
 from platform.warm_start import earlier_settings
 from shards_tools.command import say
@@ -22,25 +22,25 @@ from shards_tools.errors import Error
 from trainables.reading import decoded_bytes
 
 
-def dry_run(plan: Plan, machines: Sequence[Machine]) -> dict[str, Any]:
+def dry_run(search: ResolvedSearch, machines: Sequence[Machine]) -> dict[str, Any]:
     """Check a search, print the estimate of its time, memory and disk space, and return it for `--json`.
 
-    `make_plan` has already checked the options, the space, the baselines, the shards and the validation split.
+    `resolve_search` has already checked the options, the space, the baselines, the shards and the validation split.
 
     Raises:
         Error: the first problem that would make the search fail.
     """
-    study = try_stores(plan)
-    earlier_settings(plan)
-    suggestions = Suggestions(plan)
+    study = try_stores(search)
+    earlier_settings(search.method, search.setup, search.stores)
+    suggestions = Suggestions(search.setup, search.goal.at_most)
     done = (num_finished(study), _num_running(study)) if study else (0, 0)
-    projection, largest = project(plan, machines, suggestions, *done)
-    print_plan(projection, suggestions, largest)
+    projection, largest = project(search, machines, suggestions, *done)
+    print_estimate(projection, suggestions, largest)
     return as_json(projection, largest)
 
 
 def project(
-    plan: Plan, machines: Sequence[Machine], suggestions: Suggestions, num_finished: int, num_running: int
+    search: ResolvedSearch, machines: Sequence[Machine], suggestions: Suggestions, num_finished: int, num_running: int
 ) -> tuple[Projection, Suggestion]:
     """Measure a step of the largest training and of the one of median size, and estimate the search from them.
 
@@ -50,14 +50,14 @@ def project(
     Raises:
         Error: the search needs more memory, GPU memory or disk space than there is.
     """
-    memories = free_memories(machines)
+    setup, memories = search.setup, free_memories(machines)
     largest, usual = suggestions.largest(), suggestions.usual()
-    pixels = decoded_bytes(largest.recipe, plan.manifest, plan.reading)
-    say(f"Measuring a step of the largest training of {plan.space.name} ({largest}), then of one of median size.")
+    pixels = decoded_bytes(largest.recipe, setup.manifest, setup.reading)
+    say(f"Measuring a step of the largest training of {setup.space.name} ({largest}), then of one of median size.")
     free_bytes = [free - pixels - RAY_BYTES for free in memories]
-    steps = measure_steps(plan, [largest, usual], machines, free_bytes)
+    steps = measure_steps(setup, search.resources, [largest, usual], machines, free_bytes)
     projection = Projection(
-        plan=plan,
+        search=search,
         num_finished=num_finished,
         num_running=num_running,
         largest=steps[0],
@@ -76,24 +76,24 @@ def refuse_what_does_not_fit(projection: Projection, largest: Suggestion) -> Non
     Raises:
         Error: one of them exceeds what is free.
     """
-    plan = projection.plan
-    what = f"{plan.space.kind} {plan.space.name} includes {largest}"
-    shrink = plan.space.shrink
+    space, resources = projection.search.setup.space, projection.search.resources
+    what = f"{space.kind} {space.name} includes {largest}"
+    shrink = space.shrink
     if projection.memory_bytes > projection.memory_free_bytes:
         raise Error(
-            f"{what}: {plan.concurrency} at a time need {gigabytes(projection.memory_bytes)} of memory, but"
-            f" {gigabytes(projection.memory_free_bytes)} are free. Set --concurrency below {plan.concurrency}, or"
+            f"{what}: {resources.concurrency} at a time need {gigabytes(projection.memory_bytes)} of memory, but"
+            f" {gigabytes(projection.memory_free_bytes)} are free. Set --concurrency below {resources.concurrency}, or"
             f" {shrink[0].lower()}{shrink[1:]}."
         )
     if projection.largest.gpu_bytes > projection.gpu_share_bytes:
         raise Error(
             f"{what}: a step of it needs {gigabytes(projection.largest.gpu_bytes)} of GPU memory, but --gpus-per-trial"
-            f" {plan.gpus_per_rank:g} allows {gigabytes(projection.gpu_share_bytes)}. {shrink}, or raise"
+            f" {resources.gpus_per_rank:g} allows {gigabytes(projection.gpu_share_bytes)}. {shrink}, or raise"
             " --gpus-per-trial."
         )
     if projection.disk_bytes > projection.disk_free_bytes:
         raise Error(
-            f"--runs {plan.runs}: the checkpoints need about {gigabytes(projection.disk_bytes)}"
+            f"--runs {projection.search.stores.runs}: the checkpoints need about {gigabytes(projection.disk_bytes)}"
             f" ({gigabytes(projection.largest.checkpoint_bytes)} each), but {gigabytes(projection.disk_free_bytes)} are"
             " free. Free some disk space, or use a folder on a larger disk."
         )

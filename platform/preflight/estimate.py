@@ -13,9 +13,10 @@ import optuna
 import psutil
 from optuna.trial import TrialState
 
-from platform.plan import Plan
+from platform.preflight.storage_checks import existing_folder
+from platform.resolved_search import ResolvedSearch
 from platform.samplers.pruning import make_pruner, should_stop
-from platform.stores import existing_folder
+from platform.training_setup import TrainingSetup
 from platform.trial_record import TrialRecord
 from trainables.gpu_fraction import share_bytes
 from trainables.measure_step import OneStep
@@ -27,9 +28,9 @@ CGROUP = Path("/sys/fs/cgroup")  # has the memory limit of a container
 
 @dataclass(frozen=True, kw_only=True)
 class Projection:
-    """The estimate for a plan, from measured steps of its largest training and of the one of median size."""
+    """The estimate for a search, from measured steps of its largest training and of the one of median size."""
 
-    plan: Plan
+    search: ResolvedSearch
     num_finished: int
     num_running: int
     largest: OneStep
@@ -41,17 +42,18 @@ class Projection:
     @property
     def num_left(self) -> int:
         """The number of unfinished trials."""
-        return max(0, self.plan.trials - self.num_finished)
+        return max(0, self.search.budget.trials - self.num_finished)
 
     @cached_property
     def lengths(self) -> list[int]:
         """The epochs of each trial that is left, according to a simulation of the pruner."""
-        return simulate_pruning(self.plan)[self.num_finished :]
+        search = self.search
+        return simulate_pruning(search.setup, search.method.pruner, search.budget.trials)[self.num_finished :]
 
     @property
     def num_complete(self) -> int:
         """How many of the trials that are left are not pruned."""
-        return sum(length == self.plan.longest_epochs for length in self.lengths)
+        return sum(length == self.search.setup.longest_epochs for length in self.lengths)
 
     @property
     def hours(self) -> float:
@@ -71,43 +73,44 @@ class Projection:
     @property
     def most_trial_hours(self) -> float:
         """The sum of the hours of all trials, under the assumptions of `most_hours`."""
-        num_epochs = self.num_left * self.plan.longest_epochs
+        num_epochs = self.num_left * self.search.setup.longest_epochs
         return max(self._trial_hours(step, num_epochs) for step in (self.largest, self.usual))
 
     @property
     def memory_bytes(self) -> int:
         """Host memory of the largest training times the concurrency, plus decoded images and Ray on each machine."""
-        num_processes = self.plan.concurrency * self.plan.ranks_per_trial
+        resources = self.search.resources
+        num_processes = resources.concurrency * resources.ranks_per_trial
         return num_processes * self.largest.peak_bytes + self.num_machines * (self.pixel_bytes + RAY_BYTES)
 
     @property
     def gpu_share_bytes(self) -> int:
         """GPU memory that the tensors of one rank may use; a rank uses one GPU even if it has several."""
-        return share_bytes(self.plan.gpus_per_rank, self.largest.gpu_total_bytes)
+        return share_bytes(self.search.resources.gpus_per_rank, self.largest.gpu_total_bytes)
 
     @property
     def kept_bytes(self) -> int:
         """Size of the checkpoints: several of each running trial and one of each complete trial."""
-        num_running = min(self.plan.concurrency, self.num_left)
+        num_running = min(self.search.resources.concurrency, self.num_left)
         return (KEPT_PER_RUNNING_TRIAL * num_running + self.num_complete) * self.largest.checkpoint_bytes
 
     @property
     def disk_bytes(self) -> int:
         """Disk space under `--runs`: the checkpoints, unless a bucket stores them, and MLflow's copy of the best."""
         copy_bytes = (self.num_left > 0) * self.largest.checkpoint_bytes
-        return copy_bytes + (0 if self.plan.checkpoints else self.kept_bytes)
+        return copy_bytes + (0 if self.search.stores.checkpoints else self.kept_bytes)
 
     @property
     def disk_free_bytes(self) -> int:
         """Free disk space of the file system of `--runs`."""
-        return shutil.disk_usage(existing_folder(self.plan.runs)).free
+        return shutil.disk_usage(existing_folder(self.search.stores.runs)).free
 
     def epoch_s(self, step: OneStep) -> float:
         """Return the seconds of an epoch with evaluation, assuming that trials share a GPU's speed."""
         num_steps = step.epoch_images / step.batch_images
         num_evaluations = step.val_images / step.evaluate_images
         compute_s = num_steps * step.step_s + num_evaluations * step.evaluate_s
-        compute_s /= min(self.plan.gpus_per_rank or 1.0, 1.0)
+        compute_s /= min(self.search.resources.gpus_per_rank or 1.0, 1.0)
         if self.pixel_bytes:
             return compute_s
         load_s = num_steps * step.load_s + num_evaluations * step.evaluate_load_s
@@ -116,24 +119,26 @@ class Projection:
 
     @property
     def _at_a_time(self) -> int:
-        return max(1, min(self.plan.concurrency, self.num_left))
+        return max(1, min(self.search.resources.concurrency, self.num_left))
 
     def _trial_hours(self, step: OneStep, num_epochs: int) -> float:
         return (num_epochs * self.epoch_s(step) + self.num_left * step.start_s) / 3600
 
 
-def simulate_pruning(plan: Plan) -> list[int]:
+def simulate_pruning(setup: TrainingSetup, pruner: str, num_trials: int) -> list[int]:
     """Return the number of epochs of each trial, from a simulated search with the study's pruner.
 
     Each trial has a random value that is the same after every epoch, and the trials run one after another.
     """
     study = optuna.create_study(
-        direction="maximize", sampler=optuna.samplers.RandomSampler(seed=plan.seed), pruner=make_pruner(plan)
+        direction="maximize",
+        sampler=optuna.samplers.RandomSampler(seed=setup.seed),
+        pruner=make_pruner(pruner, setup.rungs),
     )
-    for row in list(plan.space.baselines)[: plan.trials]:
+    for row in list(setup.space.baselines)[:num_trials]:
         study.enqueue_trial({}, user_attrs=TrialRecord.attributes(baseline=row))
-    draw = random.Random(plan.seed)
-    return [_simulate(study, draw.random(), plan.longest_epochs) for _ in range(plan.trials)]
+    draw = random.Random(setup.seed)
+    return [_simulate(study, draw.random(), setup.longest_epochs) for _ in range(num_trials)]
 
 
 def _simulate(study: optuna.Study, value: float, epochs: int) -> int:

@@ -15,11 +15,12 @@ import torch
 from ray import cloudpickle
 
 from platform.cluster.nodes import answer, ask
-from platform.plan import Plan
 from platform.preflight.display import gigabytes
 from platform.preflight.estimate import free_memory
 from platform.preflight.suggestions import Suggestion
-from platform.resources import Machine
+from platform.resources import Machine, TrialResources
+from platform.spaces.loading import Space
+from platform.training_setup import TrainingSetup
 from shards_tools.command import say
 from shards_tools.errors import Error
 from shards_tools.processes import Killed, in_processes
@@ -38,7 +39,11 @@ def free_memories(machines: Sequence[Machine]) -> list[int]:
 
 
 def measure_steps(
-    plan: Plan, suggestions: Sequence[Suggestion], machines: Sequence[Machine], free_bytes: Sequence[int]
+    setup: TrainingSetup,
+    resources: TrialResources,
+    suggestions: Sequence[Suggestion],
+    machines: Sequence[Machine],
+    free_bytes: Sequence[int],
 ) -> list[OneStep]:
     """Measure one step of each sample, one after another, in a separate process.
 
@@ -46,43 +51,52 @@ def measure_steps(
     serialized as Ray does it for a trial.
 
     Args:
+        setup: what trials train.
+        resources: what a trial holds.
         suggestions: the largest first.
+        machines: where trials will run.
         free_bytes: host memory that the process may use on each machine.
 
     Raises:
         Error: a step runs out of memory or GPU memory.
     """
-    configs = [plan.config(suggestion.recipe) for suggestion in suggestions]
+    configs = [setup.config(suggestion.recipe, resources) for suggestion in suggestions]
     _, configs = cloudpickle.loads(cloudpickle.dumps((run_trial, configs)))
-    machine, free = roomiest(plan, machines, free_bytes)
+    machine, free = most_free_memory(machines, free_bytes, resources.gpus_per_rank)
     job = {"configs": configs, "memory_bytes": free}
     try:
-        steps = [OneStep(**step) for step in (_run_on_node(plan, machine, job) if machine.node_id else _run_here(job))]
+        measured = _run_on_node(resources, machine, job) if machine.node_id else _run_here(job)
+        steps = [OneStep(**step) for step in measured]
     except Killed:
         # If an allocation fails in one of torch's threads, the C++ runtime aborts the process.
         raise Error(
-            f"{_describe(plan, suggestions[0])}: the process that measured a step of it was killed, probably because it"
-            f" {_needs_more_memory(plan, machine, free)}"
+            f"{_describe(setup.space, suggestions[0])}: the process that measured a step of it was killed, probably"
+            f" because it {_needs_more_memory(setup.space, machine, free)}"
         ) from None
     for suggestion, step in zip(suggestions, steps, strict=True):
-        _check_memory(plan, suggestion, step, machine, free)
+        _check_memory(setup.space, resources.gpus_per_rank, suggestion, step, machine, free)
     return steps
 
 
 def remembered_step(
-    plan: Plan, suggestion: Suggestion, machines: Sequence[Machine], free_bytes: Sequence[int]
+    setup: TrainingSetup,
+    resources: TrialResources,
+    suggestion: Suggestion,
+    machines: Sequence[Machine],
+    free_bytes: Sequence[int],
+    folder: Path,
 ) -> OneStep:
     """Return the step of one sample from the study's folder, after measuring it and writing it there if needed."""
-    file = plan.folder / MEASURED_NAME
+    file = folder / MEASURED_NAME
     known = _read(file)
-    machine, _ = roomiest(plan, machines, free_bytes)
-    key = _key(plan, suggestion, machine)
+    machine, _ = most_free_memory(machines, free_bytes, resources.gpus_per_rank)
+    key = _key(setup, resources, suggestion, machine)
     if key not in known:
         say(
-            f"Measuring a step of the largest training of space {plan.space.name} ({suggestion}), to see how many"
+            f"Measuring a step of the largest training of space {setup.space.name} ({suggestion}), to see how many"
             " trials fit."
         )
-        (step,) = measure_steps(plan, [suggestion], machines, free_bytes)
+        (step,) = measure_steps(setup, resources, [suggestion], machines, free_bytes)
         known[key] = asdict(step)
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(".tmp")
@@ -91,9 +105,11 @@ def remembered_step(
     return OneStep(**known[key])
 
 
-def roomiest(plan: Plan, machines: Sequence[Machine], free_bytes: Sequence[int]) -> tuple[Machine, int]:
+def most_free_memory(
+    machines: Sequence[Machine], free_bytes: Sequence[int], gpus_per_rank: float
+) -> tuple[Machine, int]:
     """Return the machine with the most free memory among those that can run a rank, and that memory in bytes."""
-    able = [pair for pair in zip(machines, free_bytes, strict=True) if pair[0].gpus >= plan.gpus_per_rank]
+    able = [pair for pair in zip(machines, free_bytes, strict=True) if pair[0].gpus >= gpus_per_rank]
     return max(able, key=lambda pair: pair[1])
 
 
@@ -104,39 +120,42 @@ def _run_here(job: dict[str, Any]) -> list[dict[str, Any]]:
     return steps
 
 
-def _run_on_node(plan: Plan, machine: Machine, job: dict[str, Any]) -> list[dict[str, Any]]:
+def _run_on_node(resources: TrialResources, machine: Machine, job: dict[str, Any]) -> list[dict[str, Any]]:
     """Run the job on a node of the cluster, with the resources of a trial."""
-    held = {"num_cpus": plan.cpus_per_rank, "num_gpus": plan.gpus_per_rank}
+    held = {"num_cpus": resources.cpus_per_rank, "num_gpus": resources.gpus_per_rank}
     measured: list[dict[str, Any]] = answer(machine.name, ask(machine.node_id, run_one_step, job, **held), None)
     return measured
 
 
-def _check_memory(plan: Plan, suggestion: Suggestion, step: OneStep, machine: Machine, free: int) -> None:
+def _check_memory(
+    space: Space, gpus_per_rank: float, suggestion: Suggestion, step: OneStep, machine: Machine, free: int
+) -> None:
     if step.out_of == "memory":
-        raise Error(f"{_describe(plan, suggestion)}: a step of it {_needs_more_memory(plan, machine, free)}")
+        raise Error(f"{_describe(space, suggestion)}: a step of it {_needs_more_memory(space, machine, free)}")
     if step.out_of == "gpu memory":
         raise Error(
-            f"{_describe(plan, suggestion)}: a step of it needs more GPU memory than --gpus-per-trial"
-            f" {plan.gpus_per_rank:g} allows. {plan.space.shrink}, or raise --gpus-per-trial."
+            f"{_describe(space, suggestion)}: a step of it needs more GPU memory than --gpus-per-trial"
+            f" {gpus_per_rank:g} allows. {space.shrink}, or raise --gpus-per-trial."
         )
 
 
-def _describe(plan: Plan, suggestion: Suggestion) -> str:
-    return f"{plan.space.kind} {plan.space.name} includes {suggestion}"
+def _describe(space: Space, suggestion: Suggestion) -> str:
+    return f"{space.kind} {space.name} includes {suggestion}"
 
 
-def _needs_more_memory(plan: Plan, machine: Machine, free: int) -> str:
+def _needs_more_memory(space: Space, machine: Machine, free: int) -> str:
     return (
-        f"needs more than the {gigabytes(free)} of memory that are free on {machine.name}. {plan.space.shrink}, or use"
+        f"needs more than the {gigabytes(free)} of memory that are free on {machine.name}. {space.shrink}, or use"
         " a machine with more memory."
     )
 
 
-def _key(plan: Plan, suggestion: Suggestion, machine: Machine) -> str:
+def _key(setup: TrainingSetup, resources: TrialResources, suggestion: Suggestion, machine: Machine) -> str:
     """Return a hash of everything that the measurement depends on."""
     on = [machine.name, torch.__version__, *(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))]
     known = [field.name for field in fields(OneStep)]
-    told = json.dumps([plan.config(suggestion.recipe), plan.manifest.fingerprint, on, known], sort_keys=True)
+    config = setup.config(suggestion.recipe, resources)
+    told = json.dumps([config, setup.manifest.fingerprint, on, known], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()
 
 

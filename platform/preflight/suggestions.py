@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
-from platform.plan import Plan
-from platform.spaces.constraints import known_costs
+from platform.spaces.constraints import Limits, known_costs
 from platform.spaces.points import Point
+from platform.training_setup import TrainingSetup
 from shards_tools.errors import Error
 from trainables.memory_estimate import bytes_held
 from trainables.recipes.recipe import Recipe
@@ -34,14 +34,15 @@ class Suggestion:
 
 
 class Suggestions:
-    """Random samples of a plan's space, further samples until every choice occurs once, and the baselines."""
+    """Random samples of a space, further samples until every choice occurs once, and the baselines."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._rng = np.random.default_rng(plan.seed)
+    def __init__(self, setup: TrainingSetup, at_most: Limits) -> None:
+        self._setup, self._limits = setup, at_most
+        self._num_train_works = setup.num_train_works
+        self._rng = np.random.default_rng(setup.seed)
         self.random = [self._draw({}) for _ in range(NUM_SUGGESTIONS)]
         self.forced = list(self._sample_missing_choices())
-        self.baselines = [self._draw(values, runs=True) for values in plan.space.baselines.values()]
+        self.baselines = [self._draw(values, runs=True) for values in setup.space.baselines.values()]
 
     @property
     def num_choices(self) -> int:
@@ -87,11 +88,10 @@ class Suggestions:
             runs: whether it is trained even if it exceeds a limit, as baselines are.
         """
         trial = Point(self._rng, fixed)
-        limits = self._plan.at_most
         try:
-            recipe = self._plan.space.recipe(trial, self._plan.epochs)
-            over = any(cost > limits[name] for name, cost in known_costs(recipe, limits).items())
-            num_bytes = bytes_held(recipe, self._plan.num_train_works) if runs or not over else 0
+            recipe = self._setup.recipe(trial)
+            over = any(cost > self._limits[name] for name, cost in known_costs(recipe, self._limits).items())
+            num_bytes = bytes_held(recipe, self._num_train_works) if runs or not over else 0
             return Suggestion(trial.params, trial.distributions, recipe, num_bytes)
         except Error as mistake:
             raise Error(f"{mistake} suggest() returned this for {said(trial.params)}.") from None

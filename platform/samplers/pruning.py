@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import optuna
 from optuna import pruners
@@ -14,63 +14,59 @@ from platform.samplers.registry import PRUNERS
 from platform.trial_record import TrialRecord
 from shards_tools.registry import resolve
 
-if TYPE_CHECKING:
-    from platform.plan import Plan
-
 REDUCTION_FACTOR = 3  # of successive halving: the best third of a rung continues; Li et al. 2020 (ASHA), section 3.2
 LARGEST_NUM_RUNGS = 3
 SHORTEST_START = 2  # epochs; after one, hardly more than the warm-up is done
 
 
-def rungs_of(plan: Plan) -> list[int]:
-    """Return the epochs at which halving compares trials; each is three times the one before.
+def rungs_of(epochs: int, warmup: int) -> list[int]:
+    """Return the epochs at which halving compares trials, each three times the one before, and then the last epoch.
 
     The first rung is at 1/27 of the epochs, but never before warm-up ends, because metrics say little until then.
+
+    Args:
+        epochs: of the longest training.
+        warmup: the epochs of the longest warm-up.
     """
-    epochs = plan.longest_epochs
-    first = max(SHORTEST_START, plan.space.longest_warmup, math.ceil(epochs / REDUCTION_FACTOR**LARGEST_NUM_RUNGS))
+    first = max(SHORTEST_START, warmup, math.ceil(epochs / REDUCTION_FACTOR**LARGEST_NUM_RUNGS))
     rungs = [first * REDUCTION_FACTOR**number for number in range(LARGEST_NUM_RUNGS + 1)]
-    return [rung for rung in rungs if rung < epochs]
+    return [*(rung for rung in rungs if rung < epochs), epochs]
 
 
-def make_pruner(plan: Plan) -> BasePruner:
-    """Return the pruner that the plan names; none prunes before the first rung of halving."""
+def make_pruner(name: str, rungs: Sequence[int]) -> BasePruner:
+    """Return a pruner by its name; none prunes before the first of `rungs`, whose last one ends a training."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # for Wilcoxon and patience
-        pruner: BasePruner = resolve(PRUNERS[plan.pruner].factory)(plan)
+        pruner: BasePruner = resolve(PRUNERS[name].factory)(rungs)
         return pruner
 
 
-def _first_rung(plan: Plan) -> int:
-    return min([plan.longest_epochs, *rungs_of(plan)])
-
-
-def halving(plan: Plan) -> BasePruner:
+def halving(rungs: Sequence[int]) -> BasePruner:
     """Return Optuna's asynchronous successive halving."""
-    return pruners.SuccessiveHalvingPruner(_first_rung(plan), REDUCTION_FACTOR)
+    return pruners.SuccessiveHalvingPruner(rungs[0], REDUCTION_FACTOR)
 
 
-def hyperband(plan: Plan) -> BasePruner:
+def hyperband(rungs: Sequence[int]) -> BasePruner:
     """Return Optuna's Hyperband."""
-    return pruners.HyperbandPruner(_first_rung(plan), plan.longest_epochs, REDUCTION_FACTOR)
+    return pruners.HyperbandPruner(rungs[0], rungs[-1], REDUCTION_FACTOR)
 
 
-def median(plan: Plan) -> BasePruner:
+def median(rungs: Sequence[int]) -> BasePruner:
     """Return Optuna's median pruner."""
-    return pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=_first_rung(plan))
+    return pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=rungs[0])
 
 
-def wilcoxon(plan: Plan) -> BasePruner:
+def wilcoxon(rungs: Sequence[int]) -> BasePruner:
     """Return Optuna's Wilcoxon signed-rank test over epochs."""
-    return pruners.WilcoxonPruner(n_startup_steps=max(_first_rung(plan), 2))
+    return pruners.WilcoxonPruner(n_startup_steps=max(rungs[0], 2))
 
 
-def patient(plan: Plan) -> BasePruner:
+def patient(rungs: Sequence[int]) -> BasePruner:
     """Return Optuna's pruner for trials that no longer improve."""
-    return pruners.PatientPruner(None, patience=max(_first_rung(plan), 2))
+    return pruners.PatientPruner(None, patience=max(rungs[0], 2))
 
 
-def never(plan: Plan) -> BasePruner:
+def never(rungs: Sequence[int]) -> BasePruner:
     """Return a pruner that prunes nothing."""
     return pruners.NopPruner()
 

@@ -8,17 +8,28 @@ from shards_tools.errors import Error
 from shards_tools.registry import Registry
 
 
+@dataclass(frozen=True, kw_only=True)
+class SearchMethod:
+    """How a search chooses settings, and which trials it ends early."""
+
+    sampler: str
+    pruner: str
+    warm_start: str | None = None  # the study whose best settings this one starts with
+    warm_start_storage: str | None = None  # where that study is; None: in this one's storage
+
+
 @dataclass(frozen=True)
 class Sampler:
-    """A sampler; `factory` is "module:function", called with the plan and a seed."""
+    """A sampler; `factory` is "module:name", called with the keyword arguments that `needs` lists."""
 
     factory: str
+    needs: tuple[str, ...] = ("seed",)  # arguments of `make_sampler`
     several_objectives: bool = True  # whether it supports several objectives
 
 
 @dataclass(frozen=True)
 class Pruner:
-    """A pruner; `factory` is "module:function", called with the plan."""
+    """A pruner; `factory` is "module:function", called with the rungs."""
 
     factory: str
     # Whether it stores a trial's value at each rung, so that asking it twice about an epoch is harmless.
@@ -28,13 +39,15 @@ class Pruner:
 SAMPLERS: Registry[Sampler] = Registry(
     "sampler",
     {
-        "rungwise": Sampler("platform.samplers.samplers:rungwise", several_objectives=False),
-        "tpe": Sampler("platform.samplers.samplers:tpe"),
-        "gp": Sampler("platform.samplers.samplers:gaussian_process"),
-        "cmaes": Sampler("platform.samplers.samplers:cma_es", several_objectives=False),
-        "random": Sampler("platform.samplers.samplers:at_random"),
-        "grid": Sampler("platform.samplers.samplers:grid"),
-        "qmc": Sampler("platform.samplers.samplers:quasi_monte_carlo"),
+        "rungwise": Sampler(
+            "platform.samplers.samplers:rungwise", needs=("space", "rungs", "seed"), several_objectives=False
+        ),
+        "tpe": Sampler("optuna.samplers:TPESampler"),
+        "gp": Sampler("optuna.samplers:GPSampler"),
+        "cmaes": Sampler("optuna.samplers:CmaEsSampler", several_objectives=False),
+        "random": Sampler("optuna.samplers:RandomSampler"),
+        "grid": Sampler("platform.samplers.samplers:grid", needs=("space", "study_seed")),
+        "qmc": Sampler("platform.samplers.samplers:quasi_monte_carlo", needs=("study_seed",)),
     },
 )
 PRUNERS: Registry[Pruner] = Registry(

@@ -3,62 +3,57 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
-from platform.samplers.pruning import rungs_of
 from platform.samplers.registry import SAMPLERS
 from platform.samplers.rungwise import RungwiseSampler
 from platform.spaces.grid import StudyGrid, grid_of
+from platform.spaces.loading import Space
 from shards_tools.registry import resolve
-
-if TYPE_CHECKING:
-    from platform.plan import Plan
 
 EARLIEST_SHARE = 0.1  # of the epochs; earlier rungs predict the final value too poorly to learn from
 
 
-def rungwise(plan: Plan, seed: int) -> BaseSampler:
+def rungwise(space: Space, rungs: Sequence[int], seed: int) -> BaseSampler:
     """Return our own sampler, which learns from the rungs of successive halving."""
-    learned = [rung for rung in rungs_of(plan) if rung >= EARLIEST_SHARE * plan.longest_epochs]
-    return RungwiseSampler(plan.space.suggest, [*learned, plan.longest_epochs], seed=seed)
+    learned = [rung for rung in rungs if rung >= EARLIEST_SHARE * rungs[-1]]
+    return RungwiseSampler(space.suggest, learned, seed=seed)
 
 
-def tpe(plan: Plan, seed: int) -> BaseSampler:
-    """Return Optuna's tree-structured Parzen estimator."""
-    return optuna.samplers.TPESampler(seed=seed)
-
-
-def gaussian_process(plan: Plan, seed: int) -> BaseSampler:
-    """Return Optuna's Gaussian process sampler."""
-    return optuna.samplers.GPSampler(seed=seed)
-
-
-def cma_es(plan: Plan, seed: int) -> BaseSampler:
-    """Return Optuna's CMA-ES sampler."""
-    return optuna.samplers.CmaEsSampler(seed=seed)
-
-
-def at_random(plan: Plan, seed: int) -> BaseSampler:
-    """Return Optuna's random sampler."""
-    return optuna.samplers.RandomSampler(seed=seed)
-
-
-def grid(plan: Plan, seed: int) -> BaseSampler:
+def grid(space: Space, study_seed: int) -> BaseSampler:
     """Return a sampler that suggests each point of the space's grid once, shuffled with the study's seed."""
-    return StudyGrid(grid_of(plan.space), seed=plan.seed)
+    return StudyGrid(grid_of(space), seed=study_seed)
 
 
-def quasi_monte_carlo(plan: Plan, seed: int) -> BaseSampler:
+def quasi_monte_carlo(study_seed: int) -> BaseSampler:
     """Return Optuna's quasi-Monte Carlo sampler: each trial takes the next point of one low-discrepancy sequence."""
-    return optuna.samplers.QMCSampler(seed=plan.seed)
+    return optuna.samplers.QMCSampler(seed=study_seed)
 
 
-def reseed(study: optuna.Study, plan: Plan, number: int | None = None) -> None:
+def make_sampler(name: str, *, space: Space, rungs: Sequence[int], study_seed: int, seed: int) -> BaseSampler:
+    """Return a sampler by its name.
+
+    Args:
+        space: the search space.
+        rungs: the epochs at which the pruner compares trials; the last one is the end of a training.
+        study_seed: the seed of the study.
+        seed: the seed for the next trial.
+    """
+    given = {"space": space, "rungs": rungs, "study_seed": study_seed, "seed": seed}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # about QMCSampler
+        sampler: BaseSampler = resolve(SAMPLERS[name].factory)(**{key: given[key] for key in SAMPLERS[name].needs})
+    return sampler
+
+
+def reseed(
+    study: optuna.Study, sampler: str, *, space: Space, rungs: Sequence[int], seed: int, number: int | None = None
+) -> None:
     """Set the study's sampler, seeded with the study's seed and the number of the next trial.
 
     An interrupted and resumed study therefore suggests the same settings as an uninterrupted one.
@@ -70,7 +65,5 @@ def reseed(study: optuna.Study, plan: Plan, number: int | None = None) -> None:
         trials = study.get_trials(deepcopy=False)
         waiting = [trial.number for trial in trials if trial.state == TrialState.WAITING]
         number = min(waiting, default=len(trials))
-    seed = int(np.random.SeedSequence([plan.seed, number]).generate_state(1)[0])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # about QMCSampler
-        study.sampler = resolve(SAMPLERS[plan.sampler].factory)(plan, seed)
+    own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+    study.sampler = make_sampler(sampler, space=space, rungs=rungs, study_seed=seed, seed=own)

@@ -9,8 +9,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from rich.text import Text
 
-from platform.objectives import last_epoch, written
-from platform.plan import Plan
+from platform.budgets import Budget
+from platform.objectives import Goal, last_epoch, written
+from platform.resources import TrialResources
 from platform.terminal.leader import Leader
 from platform.terminal.lines import LABEL_WIDTH, PART_LABEL_WIDTH, label
 from platform.terminal.time_left import Pace, seconds_left
@@ -64,14 +65,28 @@ class Row:
 class Board:
     """Collects the events of a study; methods return a line if the event belongs in the log above the display."""
 
-    def __init__(self, plan: Plan, *, rivals: bool) -> None:
+    def __init__(
+        self,
+        goal: Goal,
+        budget: Budget,
+        resources: TrialResources,
+        *,
+        longest_epochs: int,
+        prunes: bool,
+        rivals: bool,
+    ) -> None:
         """Create an empty board.
 
         Args:
-            plan: the plan of the search.
+            goal: the objectives and limits of the search.
+            budget: its budget.
+            resources: how many trials run at a time, and their GPUs.
+            longest_epochs: epochs of the longest training.
+            prunes: whether trials may be pruned.
             rivals: whether the trials compete for the best value; trainings on other folds or with other seeds do not.
         """
-        self.plan, self.rivals = plan, rivals
+        self.goal, self.budget, self.resources, self.rivals = goal, budget, resources, rivals
+        self._longest_epochs, self._prunes = longest_epochs, prunes
         self.label_width = LABEL_WIDTH if rivals else PART_LABEL_WIDTH
         self.rows: dict[int, Row] = {}
         self.finished, self.wanted, self.num_failed = 0, 0, 0
@@ -92,7 +107,7 @@ class Board:
         self._before = (self._before[0] + epoch, self._before[1] + metrics["total_seconds"])
         self._keep_length(named, epoch)
         if trial.state == TrialState.COMPLETE:
-            self._compare(named, metrics[self.plan.objective])
+            self._compare(named, metrics[self.goal.objective])
             self._end_comparison(named, is_complete=True)
 
     def count(self, finished: int, wanted: int) -> None:
@@ -113,14 +128,14 @@ class Board:
         """
         self.rows[trial.number] = Row(trial, attempt, *epochs, started=now, heard=now, values=values)
         if values:
-            self._compare(trial, values[self.plan.objective])
+            self._compare(trial, values[self.goal.objective])
 
     def report(self, trial: Named, epoch: int, values: Mapping[str, float], now: float) -> None:
         """Store the metrics of an epoch."""
         row = self.rows[trial.number]
         row.first_heard = row.first_heard if row.num_done else now
         row.epoch, row.values, row.heard = epoch, values, now
-        self._compare(trial, values[self.plan.objective])
+        self._compare(trial, values[self.goal.objective])
 
     def died(self, trial: Named, count: int) -> Text:
         """Remove an attempt whose process died; the next attempt resumes."""
@@ -139,7 +154,7 @@ class Board:
             self._keep_length(trial, row.epoch)
         epochs = f"complete, {row.epoch} epochs" if row else "complete"
         what = {TrialState.COMPLETE: epochs, TrialState.FAIL: f"failed: {reason}"}.get(state, reason)
-        name = self.plan.objective
+        name = self.goal.objective
         value = f"{name} {written(name, row.values[name]):>7}  " if row and row.epoch else ""
         line = self._line(trial, f"{value}{what}", STYLES[state])
         best = self.leader.best
@@ -170,7 +185,7 @@ class Board:
             Pace(
                 epoch=row.epoch,
                 epochs=row.epochs,
-                is_pruned=self.plan.pruner != "none" and not row.trial.baseline,
+                is_pruned=self._prunes and not row.trial.baseline,
                 epoch_s=row.epoch_s,
                 since_s=now - row.heard,
             )
@@ -180,17 +195,19 @@ class Board:
             paces,
             self._lengths,
             num_waiting=max(0, self.wanted - self.finished - len(self.rows)),
-            at_a_time=self.plan.concurrency,
-            epochs=self.plan.longest_epochs,
+            at_a_time=self.resources.concurrency,
+            epochs=self._longest_epochs,
             epoch_s=self._epoch_s(),
         )
 
     def seconds_left_of_gpus(self) -> float | None:
         """Return the seconds until --gpu-hours are used up at full concurrency; None without that limit."""
-        if self.plan.gpu_hours is None:
+        if self.budget.gpu_hours is None:
             return None
         used_s = self._before[1] + self._of_this_start()[1]
-        return max(0.0, 3600 * self.plan.gpu_hours / self.plan.gpus_per_trial - used_s) / self.plan.concurrency
+        return (
+            max(0.0, 3600 * self.budget.gpu_hours / self.resources.gpus_per_trial - used_s) / self.resources.concurrency
+        )
 
     def _epoch_s(self) -> float | None:
         """Return the mean seconds per epoch in this start or, before its first epoch, in earlier starts."""

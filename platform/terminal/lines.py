@@ -10,8 +10,8 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.table import Table
 
-from platform.objectives import COSTS, last_epoch, written
-from platform.plan import Plan
+from platform.objectives import COSTS, Goal, last_epoch, written
+from platform.resolved_search import ResolvedSearch
 from platform.study import best_trial, chosen_trial, front
 from platform.terminal.leader import Leader
 from platform.trial_record import TrialRecord
@@ -89,9 +89,9 @@ class Lines:
 class Display(Lines):
     """Prints the progress of one study, and the best value so far."""
 
-    def __init__(self, study: optuna.Study, plan: Plan) -> None:
-        super().__init__(plan.objectives)
-        self._has_limits = bool(plan.at_most)
+    def __init__(self, study: optuna.Study, goal: Goal) -> None:
+        super().__init__(goal.objectives)
+        self._has_limits = bool(goal.at_most)
         self._leader: Leader[optuna.Trial | FrozenTrial] = Leader()
         if best := best_trial(study):
             self._leader.report(best, best.values[0])
@@ -122,15 +122,16 @@ def label(trial: optuna.Trial | FrozenTrial) -> str:
     return f"trial {trial.number} ({origin})" if origin else f"trial {trial.number}"
 
 
-def print_header(plan: Plan, num_finished: int, num_running: int) -> None:
+def print_header(search: ResolvedSearch, num_finished: int, num_running: int) -> None:
     """Print the study, its objectives and limits, the data and the number of trials left."""
-    manifest = plan.manifest
-    limits = [f"{name} {written(name, most)}" for name, most in plan.at_most.items()]
+    setup, goal, resources = search.setup, search.goal, search.resources
+    manifest = setup.manifest
+    limits = [f"{name} {written(name, most)}" for name, most in goal.at_most.items()]
     say(
-        f"Study {plan.study}: space {plan.space.name} at {plan.scale} scale, {plan.longest_epochs} epochs, "
-        f"{' against '.join(plan.objectives)} on the validation split."
+        f"Study {search.stores.study}: space {setup.space.name} at {setup.scale} scale, {setup.longest_epochs} epochs, "
+        f"{' against '.join(goal.objectives)} on the validation split."
     )
-    if len(plan.objectives) > 1:
+    if len(goal.objectives) > 1:
         say("With several objectives no trial is pruned for its values.")
     if limits:
         say(
@@ -138,23 +139,22 @@ def print_header(plan: Plan, num_finished: int, num_running: int) -> None:
             " are never the best."
         )
     say(
-        f"Data {plan.data}: {manifest.num_images} images, {len(manifest.works)} works, {len(manifest.roles)} roles; "
-        f"chance {100 * plan.chance[plan.objective]:.2f} %."
+        f"Data {setup.data}: {manifest.num_images} images, {len(manifest.works)} works, {len(manifest.roles)} roles; "
+        f"chance {100 * goal.chance[goal.objective]:.2f} %."
     )
-    say_smaller_batches(
-        plan, [plan.space.recipe(optuna.trial.FixedTrial(row), plan.epochs) for row in plan.space.baselines.values()]
-    )
-    state = f"{num_finished} of {plan.trials} trials are done"
+    baselines = [setup.recipe(optuna.trial.FixedTrial(row)) for row in setup.space.baselines.values()]
+    say_smaller_batches(setup.num_train_works, baselines)
+    state = f"{num_finished} of {search.budget.trials} trials are done"
     if num_running:
         state += f", {num_running} left running by an earlier start resume"
-    why = f" ({plan.why_concurrency})" if plan.why_concurrency else ""
-    ranks = f", {plan.ranks_per_trial} ranks each" if plan.ranks_per_trial > 1 else ""
-    say(f"{state}; {plan.concurrency} at a time{ranks}{why}.")
+    why = f" ({resources.why_concurrency})" if resources.why_concurrency else ""
+    ranks = f", {resources.ranks_per_trial} ranks each" if resources.ranks_per_trial > 1 else ""
+    say(f"{state}; {resources.concurrency} at a time{ranks}{why}.")
 
 
-def say_smaller_batches(plan: Plan, recipes: Sequence[Recipe]) -> None:
+def say_smaller_batches(num_train_works: int, recipes: Sequence[Recipe]) -> None:
     """Print which batches of these recipes have fewer works, because the data have fewer works than a batch."""
-    for asked, given in {(recipe.batch_shape(10**9), recipe.batch_shape(plan.num_train_works)) for recipe in recipes}:
+    for asked, given in {(recipe.batch_shape(10**9), recipe.batch_shape(num_train_works)) for recipe in recipes}:
         if asked != given:
             say(
                 f"Batches of {asked[0]} works x {asked[1]} images become {given[0]} x {given[1]}: "
@@ -163,22 +163,22 @@ def say_smaller_batches(plan: Plan, recipes: Sequence[Recipe]) -> None:
 
 
 def print_summary(
-    study: optuna.Study, plan: Plan, more: Sequence[tuple[Table, Sequence[str]]], footer: Sequence[str]
+    study: optuna.Study, goal: Goal, more: Sequence[tuple[Table, Sequence[str]]], footer: Sequence[str]
 ) -> None:
     """Print the table of the study: the best trial, or the Pareto front, then the baselines and chance.
 
     Args:
         study: the search.
-        plan: its plan.
+        goal: its objectives and limits.
         more: further tables, each with the lines under it.
         footer: the lines at the end.
     """
-    table = Table(title=f"Study {plan.study}", title_justify="left")
-    keys = [key for key in COLUMNS if key in plan.chance]
-    keys += [name for name in (*plan.objectives, *plan.at_most) if name not in keys]
+    table = Table(title=f"Study {study.study_name}", title_justify="left")
+    keys = [key for key in COLUMNS if key in goal.chance]
+    keys += [name for name in (*goal.objectives, *goal.at_most) if name not in keys]
     for column in ("", "trial", *(COLUMNS.get(key, key) for key in keys), "epochs"):
         table.add_column(column, justify="left" if column == "" else "right")
-    if len(plan.objectives) > 1:
+    if len(goal.objectives) > 1:
         for trial in front(study):
             table.add_row(*_row("front", trial, keys), style="bold")
     elif best := chosen_trial(study):
@@ -188,7 +188,7 @@ def print_summary(
         if last_epoch(trial):
             over = " (over)" if TrialRecord(trial).over_limit else ""
             table.add_row(*_row(f"{TrialRecord(trial).baseline}{over}", trial, keys))
-    table.add_row("chance", "", *(cell(key, plan.chance[key]) if key in plan.chance else "" for key in keys), "")
+    table.add_row("chance", "", *(cell(key, goal.chance[key]) if key in goal.chance else "" for key in keys), "")
     console = Console(stderr=True, width=None if Console(stderr=True).is_terminal else 100)
     console.print(table)
     for further, lines in more:

@@ -16,7 +16,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from platform.plan import Plan
+from platform.resolved_search import ResolvedSearch
 from platform.signals import told_by
 from platform.study import num_finished
 from platform.terminal.board import Board, named_trial
@@ -34,24 +34,37 @@ CLOSING_S = 5.0  # how long to wait for the last rendering
 Event = Callable[[], Text | None] | Text
 
 
-def screen_of_search(study: optuna.Study, plan: Plan) -> Screen:
+def screen_of_search(study: optuna.Study, search: ResolvedSearch) -> Screen:
     """Return the live display of a search on a terminal, else lines."""
     if not on_terminal():
-        return Display(study, plan)
-    board = Board(plan, rivals=True)
+        return Display(study, search.goal)
+    board = _board(search, rivals=True)
     for trial in study.get_trials(deepcopy=False):
         board.remember(trial)
-    return LiveScreen(board, lambda: (num_finished(study), plan.trials))
+    return LiveScreen(board, lambda: (num_finished(study), search.budget.trials))
 
 
-def screen_of_part(plan: Plan, count: Callable[[], tuple[int, int]]) -> Screen:
+def screen_of_part(search: ResolvedSearch, count: Callable[[], tuple[int, int]]) -> Screen:
     """Return the live display of trainings that do not compete on a terminal, else lines.
 
     Args:
-        plan: the plan of the trainings.
+        search: the search that they belong to, without sampling, pruning and limits.
         count: returns how many of them are done, and how many there are.
     """
-    return LiveScreen(Board(plan, rivals=False), count) if on_terminal() else Lines(plan.objectives, PART_LABEL_WIDTH)
+    if not on_terminal():
+        return Lines(search.goal.objectives, PART_LABEL_WIDTH)
+    return LiveScreen(_board(search, rivals=False), count)
+
+
+def _board(search: ResolvedSearch, *, rivals: bool) -> Board:
+    return Board(
+        search.goal,
+        search.budget,
+        search.resources,
+        longest_epochs=search.setup.longest_epochs,
+        prunes=search.method.pruner != "none",
+        rivals=rivals,
+    )
 
 
 class LiveScreen(Lines):
@@ -65,7 +78,7 @@ class LiveScreen(Lines):
             count: returns how many trials are done, and how many there will be.
             console: where to render; None: standard error.
         """
-        super().__init__(board.plan.objectives, board.label_width)
+        super().__init__(board.goal.objectives, board.label_width)
         self._board, self._count = board, count
         self._console = console or StillConsole(file=sys.stderr, force_terminal=True)
         self._events: SimpleQueue[Event] = SimpleQueue()
@@ -136,7 +149,7 @@ class LiveScreen(Lines):
             above = self._take(IDLE_S)
             now = time.monotonic()
             passed_s = now - self._started
-            hours, (width, height) = self._board.plan.hours, self._console.size
+            hours, (width, height) = self._board.budget.hours, self._console.size
             left_s = None if hours is None else max(0.0, hours * 3600 - passed_s)
             live.update(
                 picture(self._board, width=width, height=height, now=now, passed_s=passed_s, hours_left_s=left_s)

@@ -72,7 +72,7 @@ def _running(board: Board, width: int, height: int, now: float) -> list[Renderab
 def _columns(board: Board, width: int, now: float) -> dict[str, Callable[[Row], str]]:
     """Return heading -> function that formats its cells, most important first, as many as fit into the width."""
     columns: dict[str, Callable[[Row], str]] = {"epoch": lambda row: f"{row.epoch}/{row.epochs}"}
-    for name in board.plan.objectives:
+    for name in board.goal.objectives:
         columns[COLUMNS.get(name, name)] = _value(name, partial(cell, name))
     columns["loss"] = _value("loss", lambda value: f"{value:.3f}")
     columns["images/s"] = _value("images_per_second", lambda value: f"{value:.0f}")
@@ -93,17 +93,17 @@ def _best(board: Board) -> Text:
     line = Text().append("best so far  ", "dim")
     best = board.leader.best
     if best is None:
-        return line.append("none within limits yet" if board.plan.at_most else "none yet")
+        return line.append("none within limits yet" if board.goal.at_most else "none yet")
     value, trial = best
-    name = board.plan.objective
+    name = board.goal.objective
     line.append(f"{name} {written(name, value)}", "bold green").append(f"  {trial.label}")
     return line.append(f"  {settings_in_short(trial.settings)}", "dim")
 
 
 def _references(board: Board) -> Text:
     """Render chance and the best paper row, for comparison, and the number of failed trials."""
-    name = board.plan.objective
-    shown = [f"chance {written(name, board.plan.chance[name])}"] if name in board.plan.chance else []
+    name = board.goal.objective
+    shown = [f"chance {written(name, board.goal.chance[name])}"] if name in board.goal.chance else []
     if best := board.papers_leader.best:
         value, trial = best
         shown.append(f"{trial.baseline} {written(name, value)}")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from platform.plan import Plan
 from platform.resilient_storage import without_password
+from platform.training_setup import TrainingSetup
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 MAX_DIGEST = 36  # characters; MLflow's limit
 
 
-def data_of(plan: Plan) -> list[dict[str, Any]]:
+def data_of(setup: TrainingSetup) -> list[dict[str, Any]]:
     """Return one JSON-serializable description each for the training and the validation images of a search."""
-    manifest, split = plan.manifest, plan.manifest.split(plan.fold)
+    manifest, split = setup.manifest, setup.manifest.split(setup.fold)
     val = np.concatenate([split.val_query, split.val_gallery, split.val])
-    name = plan.data.rstrip("/").rpartition("/")[2]
+    name = setup.data.rstrip("/").rpartition("/")[2]
     return [
         {
             "name": f"{name}/{use}",
             "use": use,
             "digest": manifest.fingerprint[:MAX_DIGEST],
-            "source": without_password(plan.data),
+            "source": without_password(setup.data),
             "layout": manifest.layout,
             "images": len(images),
             "works": len(np.unique(manifest.work[images])),

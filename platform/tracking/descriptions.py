@@ -7,8 +7,10 @@ from collections.abc import Mapping
 import optuna
 from optuna.trial import FrozenTrial
 
-from platform.plan import Plan
+from platform.objectives import Goal
+from platform.spaces.loading import Space
 from platform.study import chosen_trial
+from platform.training_setup import TrainingSetup
 from platform.trial_record import TrialRecord
 from trainables.metric_names import CLASSIFYING, RANKING, SPOKEN
 from trainables.recipes import get_recipe
@@ -19,24 +21,24 @@ NOTE = "mlflow.note.content"  # the tag that MLflow shows as the description of 
 ENDED = "\n\nEnded "  # separates the note written at the start of a trial from the outcome added at its end
 
 
-def study_note(study: optuna.Study, plan: Plan) -> str:
+def study_note(study: optuna.Study, setup: TrainingSetup, goal: Goal, command: str) -> str:
     """Return the note of a study: its data and objective, its best results, and the command that resumes it."""
-    manifest, best = plan.manifest, chosen_trial(study)
+    manifest, best = setup.manifest, chosen_trial(study)
     what = f"{manifest.num_images:,} images of {len(manifest.works):,} works or classes, `{manifest.layout}`"
     lines = [
-        f"Space `{plan.space.name}` at {plan.scale} scale on `{plan.data}` ({what}); objective"
-        f" {' '.join(plan.objectives)} on the validation split, fold {plan.fold}.",
+        f"Space `{setup.space.name}` at {setup.scale} scale on `{setup.data}` ({what}); objective"
+        f" {' '.join(goal.objectives)} on the validation split, fold {setup.fold}.",
         "",
-        *(_table(study, plan, best) if best else ["No trial has finished yet."]),
+        *(_table(study, goal.chance, best) if best else ["No trial has finished yet."]),
         "",
-        f"To resume, or to print the summary: `{plan.command}`",
+        f"To resume, or to print the summary: `{command}`",
         "",
-        f"For tables and figures: `python -m platform.report {plan.study} --out report`",
+        f"For tables and figures: `python -m platform.report {study.study_name} --out report`",
     ]
     return "\n".join(lines)
 
 
-def _table(study: optuna.Study, plan: Plan, best: FrozenTrial) -> list[str]:
+def _table(study: optuna.Study, chance: Mapping[str, float], best: FrozenTrial) -> list[str]:
     """Return a Markdown table of the best trial, the baselines and chance level."""
     rows = [trial for trial in study.get_trials(deepcopy=False) if TrialRecord(trial).baseline and trial != best]
     names = [name for name in (*RANKING, *CLASSIFYING) if name in TrialRecord(best).metrics]
@@ -44,7 +46,7 @@ def _table(study: optuna.Study, plan: Plan, best: FrozenTrial) -> list[str]:
     best_name = f"**best: {TrialRecord(best).baseline or f'trial {best.number}'}**"
     entries: list[tuple[str, int | str, Mapping[str, float]]] = [(best_name, best.number, TrialRecord(best).metrics)]
     entries += [(TrialRecord(row).baseline, row.number, TrialRecord(row).metrics) for row in rows]
-    entries.append(("chance", "", plan.chance))
+    entries.append(("chance", "", chance))
     return [
         f"| | trial | {' | '.join(heads)} |",
         f"|---|---|{'---:|' * len(names)}",
@@ -56,16 +58,16 @@ def _cell(values: Mapping[str, float], names: list[str]) -> list[str]:
     return [f"{100 * values[name]:.2f}" if name in values else "" for name in names]
 
 
-def trial_note(trial: optuna.Trial | FrozenTrial, recipe: Recipe, plan: Plan) -> str:
+def trial_note(trial: optuna.Trial | FrozenTrial, recipe: Recipe, space: Space, sampler: str) -> str:
     """Return the note of a trial: where its settings come from, and how they differ from the named recipe."""
     named = settings_of(get_recipe(recipe.name))
     changed = {key: value for key, value in settings_of(recipe).items() if value != named.get(key)}
     record = TrialRecord(trial)
-    what = f"Baseline `{record.baseline}`" if record.baseline else f"Suggested by `{plan.sampler}`"
+    what = f"Baseline `{record.baseline}`" if record.baseline else f"Suggested by `{sampler}`"
     if record.warm_start:
         what = f"Settings of `{record.warm_start}`"
     if record.label:
-        what = f"{plan.space.about}, `{record.label}`"
+        what = f"{space.about}, `{record.label}`"
     rows = [f"| `{key}` | {named.get(key)} | {value} |" for key, value in changed.items()]
     return "\n".join(
         [f"{what}: recipe `{recipe.name}` with", "", "| setting | recipe | here |", "|---|---|---|", *rows]

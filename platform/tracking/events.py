@@ -8,8 +8,9 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from platform.objectives import COSTS, METRICS
-from platform.plan import Plan
+from platform.samplers.registry import SearchMethod
 from platform.tracking.descriptions import NOTE, trial_note
+from platform.training_setup import TrainingSetup
 from platform.trial_record import TrialRecord
 from trainables.metric_names import LOSSES, SYSTEM
 from trainables.recipes.recipe import Recipe
@@ -23,26 +24,28 @@ METRIC_KEYS = (
 TAG_KEYS = ("baseline", "warm_start", "over_limit")  # a trial's origin, and a limit it may exceed before it starts
 
 
-def start_of(trial: optuna.Trial | FrozenTrial, recipe: Recipe, plan: Plan) -> dict[str, Any]:
+def start_of(
+    trial: optuna.Trial | FrozenTrial, recipe: Recipe, setup: TrainingSetup, method: SearchMethod
+) -> dict[str, Any]:
     """Return the fields of the journal event `trial`, which is written when a trial starts."""
     record = TrialRecord(trial)
     known = {key: text for key in TAG_KEYS if (text := getattr(record, key))}
-    training = record.training or {"fold": plan.fold, "seed": plan.seed}
+    training = record.training or {"fold": setup.fold, "seed": setup.seed}
     return {
         "trial": trial.number,
         "name": record.label or record.baseline or f"trial {trial.number}",
         "params": {"recipe": recipe.name, **settings_of(recipe), **training},
         "tags": {
-            "data": plan.manifest.fingerprint,
-            **search_tags(plan),
+            "data": setup.manifest.fingerprint,
+            **search_tags(setup, method),
             "recipe": recipe.name,
             "backbone": recipe.backbone,
-            NOTE: trial_note(trial, recipe, plan),
+            NOTE: trial_note(trial, recipe, setup.space, method.sampler),
             **known,
         },
     }
 
 
-def search_tags(plan: Plan) -> dict[str, str]:
+def search_tags(setup: TrainingSetup, method: SearchMethod) -> dict[str, str]:
     """Return the tags that distinguish runs of different studies."""
-    return {"space": plan.space.name, "scale": plan.scale, "sampler": plan.sampler, "pruner": plan.pruner}
+    return {"space": setup.space.name, "scale": setup.scale, "sampler": method.sampler, "pruner": method.pruner}

@@ -7,13 +7,14 @@ from datetime import datetime
 import optuna
 
 from platform.objectives import last_epoch
-from platform.plan import Plan
+from platform.samplers.registry import SearchMethod
 from platform.tracking.events import start_of
 from platform.tracking.journal import Journal
+from platform.training_setup import TrainingSetup
 from platform.trial_record import TrialRecord
 
 
-def retell(study: optuna.Study, plan: Plan, journal: Journal) -> None:
+def rebuild(study: optuna.Study, setup: TrainingSetup, method: SearchMethod, journal: Journal) -> None:
     """If the journal is empty, write the start, the last epoch and the end of every trial that has started.
 
     Sending them again changes nothing in MLflow, except that the last epoch of a trial may appear with two timestamps.
@@ -24,7 +25,7 @@ def retell(study: optuna.Study, plan: Plan, journal: Journal) -> None:
         if trial.datetime_start is None:  # waiting, or skipped before it started
             continue
         began = _seconds(trial.datetime_start)
-        journal.append("trial", **start_of(trial, plan.space.recipe(trial, plan.epochs), plan), time=began)
+        journal.append("trial", **start_of(trial, setup.recipe(trial), setup, method), time=began)
         ended = _seconds(trial.datetime_complete) if trial.state.is_finished() else began
         epoch = last_epoch(trial)
         if epoch:

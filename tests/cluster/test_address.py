@@ -74,14 +74,14 @@ def test_the_nodes_run_the_package_of_the_driver(cluster: Cluster) -> None:
         f"with joined('{cluster.address}'):\n"
         "    @ray.remote\n"
         "    def where():\n"
-        "        import trainables, platform.plan\n"
-        "        return trainables.__file__, platform.plan.__file__\n"
+        "        import trainables, platform.runner\n"
+        "        return trainables.__file__, platform.runner.__file__\n"
         "    print(*ray.get(where.options(resources={'node:%s': 0.01}).remote()))\n" % WORKER
     )
     out, _ = cluster.run(script)
-    trainables, plan = map(Path, out.split()[-2:])
+    trainables, runner = map(Path, out.split()[-2:])
     assert "working_dir" in str(trainables)
-    assert trainables.parents[1] == plan.parents[1]
+    assert trainables.parents[1] == runner.parents[1]
 
 
 def test_a_task_that_is_killed_is_told_with_its_node(cluster: Cluster) -> None:

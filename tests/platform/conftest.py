@@ -1,4 +1,4 @@
-"""A small space, and plans of searches of it."""
+"""A small space, and resolved searches of it."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 import optuna
 import pytest
 
-from platform.plan import Plan
 from platform.resilient_storage import PatientStorage
-from platform.resolve import make_plan
+from platform.resolve import resolve_search
+from platform.resolved_search import ResolvedSearch
 from platform.search import parse
 from platform.study import open_storage, open_study
 from platform.tracking.journal import Journal
@@ -90,41 +90,41 @@ def five_folds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def plan_of(shards: Path, small_space: Path, tmp_path: Path) -> Callable[..., Plan]:
-    """Makes the plan of a search of the small space, its stores under `tmp_path`, with these options added."""
+def search_of(shards: Path, small_space: Path, tmp_path: Path) -> Callable[..., ResolvedSearch]:
+    """Resolves a search of the small space, its stores under `tmp_path`, with these options added."""
 
-    def make(*options: object) -> Plan:
+    def make(*options: object) -> ResolvedSearch:
         words = ("--space", small_space, "--data", shards, "--runs", tmp_path / "runs", *options)
-        return make_plan(parse([str(word) for word in words])[0])
+        return resolve_search(parse([str(word) for word in words])[0])
 
     return make
 
 
 @pytest.fixture
-def plan(plan_of: Callable[..., Plan]) -> Plan:
-    """The plan of a search of six trials."""
-    return plan_of("--trials", 6)
+def search(search_of: Callable[..., ResolvedSearch]) -> ResolvedSearch:
+    """A search of six trials."""
+    return search_of("--trials", 6)
 
 
 @pytest.fixture(scope="session")
-def quick_plan(tmp_path_factory: pytest.TempPathFactory, shards: Path, small_space_text: str) -> Plan:
-    """The plan of a search of six trials, for who writes nothing."""
-    folder = tmp_path_factory.mktemp("quick-plan")
+def quick_search(tmp_path_factory: pytest.TempPathFactory, shards: Path, small_space_text: str) -> ResolvedSearch:
+    """A search of six trials, for who writes nothing."""
+    folder = tmp_path_factory.mktemp("quick")
     (folder / "small.py").write_text(small_space_text)
     words = ["--space", str(folder / "small.py"), "--data", str(shards), "--runs", str(folder), "--trials", "6"]
-    return make_plan(parse(words)[0])
+    return resolve_search(parse(words)[0])
 
 
 @pytest.fixture
-def storage(plan: Plan) -> PatientStorage:
-    """Optuna's database of the plan."""
-    return open_storage(plan.storage)
+def storage(search: ResolvedSearch) -> PatientStorage:
+    """Optuna's database of the search."""
+    return open_storage(search.stores.storage)
 
 
 @pytest.fixture
-def study(plan: Plan, storage: PatientStorage) -> optuna.Study:
-    """The study of the plan, its rows by hand waiting."""
-    return open_study(plan, storage)
+def study(search: ResolvedSearch, storage: PatientStorage) -> optuna.Study:
+    """The study of the search, its rows by hand waiting."""
+    return open_study(search, storage)
 
 
 @pytest.fixture

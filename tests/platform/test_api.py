@@ -13,8 +13,8 @@ from optuna.trial import TrialState
 from PIL import Image
 
 from platform.api import SakugaError, SearchConfig, evaluate, load_study, predict, search
-from platform.plan import Plan
 from platform.resilient_storage import PatientStorage
+from platform.resolved_search import ResolvedSearch
 from platform.search import parser
 from platform.trial_record import TrialRecord
 from tests.platform.trainings_by_hand import lucky_third, search_by_hand
@@ -148,11 +148,11 @@ def test_an_object_with_suggest_and_baselines_is_a_space(shards: Path, tmp_path:
 
 
 def test_a_stored_study_is_read_as_optuna_has_it(
-    study: optuna.Study, plan: Plan, storage: PatientStorage, journal: Any, tmp_path: Path
+    study: optuna.Study, search: ResolvedSearch, storage: PatientStorage, journal: Any, tmp_path: Path
 ) -> None:
-    search_by_hand(study, plan, journal, lucky_third, tmp_path)
-    result = load_study(plan.study, runs=plan.runs)
-    stored = optuna.load_study(study_name=plan.study, storage=f"sqlite:///{plan.runs / 'optuna.db'}")
+    search_by_hand(study, search, journal, lucky_third, tmp_path)
+    result = load_study(search.stores.study, runs=search.stores.runs)
+    stored = optuna.load_study(study_name=search.stores.study, storage=f"sqlite:///{search.stores.runs / 'optuna.db'}")
     assert [trial.number for trial in result.trials] == [trial.number for trial in stored.trials]
     assert [trial.state for trial in result.trials] == [trial.state for trial in stored.trials]
     assert TrialState.COMPLETE in {trial.state for trial in result.trials}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from platform.plan import Plan
+from platform.resolved_search import ResolvedSearch
 from platform.search import main
 from platform.spaces.registry import space_names
 from platform.study import open_storage, open_study
@@ -101,11 +101,11 @@ MISTAKES = {
 
 
 def test_any_folder_does_for_what_is_kept(
-    plan_of: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    search_of: Callable[..., ResolvedSearch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name in (".", "a:b", "s3"):
-        assert plan_of("--runs", name).runs == tmp_path / name
+        assert search_of("--runs", name).stores.runs == tmp_path / name
 
 
 @pytest.mark.parametrize("words", MISTAKES)
@@ -142,9 +142,9 @@ def test_the_command_ends_with_2_and_one_line(tmp_path: Path) -> None:
 
 
 def test_another_number_of_epochs_on_a_stored_study_is_refused(
-    plan: Plan, small_space: Path, shards: Path, tmp_path: Path
+    search: ResolvedSearch, small_space: Path, shards: Path, tmp_path: Path
 ) -> None:
-    open_study(plan, open_storage(plan.storage))
+    open_study(search, open_storage(search.stores.storage))
     given = ["--space", str(small_space), "--data", str(shards), "--runs", str(tmp_path / "runs"), "--epochs", "7"]
     with pytest.raises(Error, match=r"--epochs is 7, but study .* was started with 4"):
         main(given)

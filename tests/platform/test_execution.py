@@ -10,7 +10,6 @@ import pytest
 
 from platform import execution
 from platform.execution import RAY_START_ATTEMPTS, local_cluster
-from platform.plan import Plan
 from shards_tools.errors import Error
 from tests.platform.driver import ROOT, wait_until
 
@@ -29,20 +28,23 @@ def busy_for(attempts: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ray_is_started_again_where_the_machine_was_too_busy_for_it(
-    plan: Plan, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     busy_for(RAY_START_ATTEMPTS - 1, monkeypatch)
     capsys.readouterr()
-    with local_cluster(plan):
+    with local_cluster(1):
         pass
     said = capsys.readouterr().err.splitlines()
     assert said == ["Ray did not start (The current node timed out during startup). Trying again."] * len(said)
     assert len(said) == RAY_START_ATTEMPTS - 1
 
 
-def test_a_ray_that_does_not_start_is_one_line(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     busy_for(RAY_START_ATTEMPTS, monkeypatch)
-    with pytest.raises(Error, match="Ray did not start on this machine in 3 attempts") as failure, local_cluster(plan):
+    with (
+        pytest.raises(Error, match="Ray did not start on this machine in 3 attempts") as failure,
+        local_cluster(1),
+    ):
         pass
     assert "\n" not in str(failure.value)
 
@@ -71,7 +73,7 @@ from ray import tune
 from platform.terminal.lines import Display
 from platform.execution import local_cluster, run_trials
 from platform.tracking.journal import Journal
-from platform.resolve import make_plan
+from platform.resolve import resolve_search
 from platform.search import parse
 from platform.study import open_storage, open_study
 from platform.trials import Trials
@@ -92,10 +94,10 @@ def train(config):
             tune.report({**numbers, "time": time.time()}, checkpoint=checkpoint)
 
 
-plan = make_plan(parse(sys.argv[2:])[0])
-study = open_study(plan, open_storage(plan.storage))
-with Journal(plan.folder / "journal.jsonl") as journal, local_cluster(plan):
-    run_trials(plan, Trials(study, plan, journal, Display(study, plan)), 1, train)
+search = resolve_search(parse(sys.argv[2:])[0])
+study = open_study(search, open_storage(search.stores.storage))
+with Journal(search.stores.folder / "journal.jsonl") as journal, local_cluster(search.resources.num_cpus):
+    run_trials(Trials(study, search, journal, Display(study, search.goal)), 1, search.budget.hours, train)
 print([trial.state.name for trial in study.trials])
 """
 

@@ -1,6 +1,5 @@
 """One driver per study, wherever it runs: files lock on one machine, the database between machines."""
 
-import dataclasses
 import multiprocessing
 import os
 import socket
@@ -12,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from platform.lock import locked_study, only_driver
-from platform.plan import Plan
+from platform.resolved_search import ResolvedSearch
 from shards_tools.errors import Error
 from tests.platform.broken_line import broken_line
 from tests.platform.postgres import Server, running_server
+from tests.platform.searches import changed
 from tests.platform.test_resilient_storage import opened
 
 
@@ -123,13 +123,13 @@ def test_the_end_of_a_driver_frees_the_storage(database: str) -> None:
         second.end()
 
 
-def test_drivers_of_one_file_exclude_one_another(plan_of: Callable[..., Plan], tmp_path: Path) -> None:
-    plan = plan_of("--storage", f"sqlite:///{tmp_path}/shared/optuna.db")
-    elsewhere = dataclasses.replace(plan, runs=tmp_path / "elsewhere")
-    with opened(plan.storage) as first, opened(plan.storage) as second:
-        with only_driver(plan, first):
+def test_drivers_of_one_file_exclude_one_another(search_of: Callable[..., ResolvedSearch], tmp_path: Path) -> None:
+    search = search_of("--storage", f"sqlite:///{tmp_path}/shared/optuna.db")
+    elsewhere = changed(search, runs=tmp_path / "elsewhere")
+    with opened(search.stores.storage) as first, opened(search.stores.storage) as second:
+        with only_driver(search.stores, first):
             named = f"is being run by process {os.getpid()}"
-            with pytest.raises(Error, match=named), only_driver(elsewhere, second):
+            with pytest.raises(Error, match=named), only_driver(elsewhere.stores, second):
                 pass
-        with only_driver(elsewhere, second):
+        with only_driver(elsewhere.stores, second):
             pass

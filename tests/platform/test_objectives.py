@@ -9,17 +9,16 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from platform.budgets import budget_met
 from platform.objectives import directions, num_parameters
-from platform.plan import Plan
 from platform.preflight.estimate import simulate_pruning
+from platform.resolved_search import ResolvedSearch
 from platform.samplers.registry import SAMPLERS
-from platform.samplers.samplers import reseed
 from platform.study import best_trial, front
 from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
 from platform.trials import Trials
 from tests.platform.driver import mlflow_runs, run_search
+from tests.platform.searches import met, reseed_for
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
 
@@ -30,12 +29,12 @@ ABLE = {name for name, entry in SAMPLERS.items() if entry.several_objectives}
 
 
 @pytest.fixture
-def plan(plan_of: Callable[..., Plan]) -> Plan:
-    return plan_of("--trials", 6, "--objective", *OBJECTIVES)
+def search(search_of: Callable[..., ResolvedSearch]) -> ResolvedSearch:
+    return search_of("--trials", 6, "--objective", *OBJECTIVES)
 
 
-def books(study: optuna.Study, plan: Plan, journal: Journal) -> Trials:
-    return Trials(study, plan, journal, Display(study, plan))
+def books(study: optuna.Study, search: ResolvedSearch, journal: Journal) -> Trials:
+    return Trials(study, search, journal, Display(study, search.goal))
 
 
 def epoch(step: int, mAP: float, cmc_1: float = 0.5) -> dict[str, float]:
@@ -68,8 +67,10 @@ def test_the_front_is_what_a_slow_loop_finds() -> None:
     assert best.number == min(slow, key=lambda number: (-points[number][0], number))
 
 
-def test_the_values_of_a_trial_are_those_of_its_last_epoch(plan: Plan, study: optuna.Study, journal: Journal) -> None:
-    trials = books(study, plan, journal)
+def test_the_values_of_a_trial_are_those_of_its_last_epoch(
+    search: ResolvedSearch, study: optuna.Study, journal: Journal
+) -> None:
+    trials = books(study, search, journal)
     config = trials.start("a")
     assert config is not None
     for step in range(1, NUM_EPOCHS + 1):
@@ -81,25 +82,25 @@ def test_the_values_of_a_trial_are_those_of_its_last_epoch(plan: Plan, study: op
     assert first.values == [pytest.approx(0.5), num_parameters(recipe), pytest.approx(0.4)]
 
 
-def test_nothing_is_pruned_however_bad(plan: Plan, study: optuna.Study, journal: Journal) -> None:
-    trials = books(study, plan, journal)
+def test_nothing_is_pruned_however_bad(search: ResolvedSearch, study: optuna.Study, journal: Journal) -> None:
+    trials = books(study, search, journal)
     for number in range(6):
         trials.start(f"attempt {number}")
         assert all(trials.report(f"attempt {number}", epoch(step, 0.5 - number / 20)) for step in range(1, 5))
         trials.finish(f"attempt {number}", died=False)
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 6
-    assert simulate_pruning(plan) == [NUM_EPOCHS] * 6
+    assert simulate_pruning(search.setup, search.method.pruner, 6) == [NUM_EPOCHS] * 6
 
 
 def test_the_next_start_goes_on_with_what_ran_and_takes_no_epoch_twice(
-    plan: Plan, study: optuna.Study, journal: Journal, tmp_path: Path
+    search: ResolvedSearch, study: optuna.Study, journal: Journal, tmp_path: Path
 ) -> None:
-    trials = books(study, plan, journal)
+    trials = books(study, search, journal)
     trials.start("a")
     trials.report("a", epoch(1, 0.1))
     trials.report("a", epoch(2, 0.2))
     trials.checkpoint("a", str(tmp_path))
-    second = books(study, plan, journal)
+    second = books(study, search, journal)
     config = second.start("b")
     assert config is not None
     assert (config["trial"], config["resume"]) == (0, str(tmp_path))
@@ -112,28 +113,28 @@ def test_the_next_start_goes_on_with_what_ran_and_takes_no_epoch_twice(
 
 
 def test_a_trial_that_cannot_train_leaves_the_sampler_able_to_go_on(
-    plan: Plan, study: optuna.Study, journal: Journal
+    search: ResolvedSearch, study: optuna.Study, journal: Journal
 ) -> None:
     """Optuna's TPE fails on values of epochs that a pruned trial of such a study would have."""
-    trials = books(study, plan, journal)
+    trials = books(study, search, journal)
     trials.start("a")
     trials.report("a", epoch(1, 0.1))
     trials.report("a", {"infeasible": "The loss is nan."})
     trials.finish("a", died=False)
     for _ in range(12):
-        reseed(study, plan)
+        reseed_for(study, search)
         trial = study.ask()
-        plan.space.recipe(trial, None)
+        search.setup.space.recipe(trial, None)
         study.tell(trial, [0.5, 1e6, 0.4])
     assert [trial.state for trial in study.trials] == [TrialState.PRUNED, *[TrialState.COMPLETE] * 12]
 
 
-def test_tpe_draws_nothing_twice_and_every_named_sampler_can_do_it(plan_of: Callable[..., Plan]) -> None:
+def test_tpe_draws_nothing_twice_and_every_named_sampler_can_do_it(search_of: Callable[..., ResolvedSearch]) -> None:
     for sampler in ABLE - {"grid"}:
-        plan = plan_of("--objective", "mAP", "cmc_1", "--sampler", sampler)
-        study = optuna.create_study(directions=directions(plan.objectives))
+        search = search_of("--objective", "mAP", "cmc_1", "--sampler", sampler)
+        study = optuna.create_study(directions=directions(search.goal.objectives))
         for _ in range(14):
-            reseed(study, plan)
+            reseed_for(study, search)
             trial = study.ask()
             x = trial.suggest_float("x", 0, 1)
             study.tell(trial, [x, 1 - x * x])
@@ -142,27 +143,31 @@ def test_tpe_draws_nothing_twice_and_every_named_sampler_can_do_it(plan_of: Call
     assert left == {"cmaes", "rungwise"}
 
 
-def test_one_objective_halves_and_several_do_not(plan_of: Callable[..., Plan]) -> None:
-    one, several = plan_of("--objective", "cmc_1"), plan_of("--objective", "cmc_1", "mAP")
-    assert (one.sampler, one.pruner, one.identity()["objective"]) == ("rungwise", "halving", "cmc_1")
-    assert (several.sampler, several.pruner, several.identity()["objective"]) == ("tpe", "none", "cmc_1 mAP")
+def test_one_objective_halves_and_several_do_not(search_of: Callable[..., ResolvedSearch]) -> None:
+    one, several = search_of("--objective", "cmc_1"), search_of("--objective", "cmc_1", "mAP")
+    assert (one.method.sampler, one.method.pruner, one.identity()["objective"]) == ("rungwise", "halving", "cmc_1")
+    assert (several.method.sampler, several.method.pruner, several.identity()["objective"]) == (
+        "tpe",
+        "none",
+        "cmc_1 mAP",
+    )
 
 
 def test_patience_waits_for_what_joins_the_front_and_the_target_is_of_the_first(
-    plan_of: Callable[..., Plan], tmp_path: Path
+    search_of: Callable[..., ResolvedSearch], tmp_path: Path
 ) -> None:
-    plan = plan_of("--objective", "mAP", "mINP", "--patience", 2, "--target", 0.9)
-    study = optuna.create_study(directions=directions(plan.objectives))
+    search = search_of("--objective", "mAP", "mINP", "--patience", 2, "--target", 0.9)
+    study = optuna.create_study(directions=directions(search.goal.objectives))
     for values in ([0.5, 0.1], [0.4, 0.1], [0.1, 0.5], [0.1, 0.1]):
         study.tell(study.ask(), values)
-        assert budget_met(study, plan) is None
+        assert met(study, search) is None
     study.tell(study.ask(), [0.2, 0.2])
-    assert budget_met(study, plan) is None  # it joined the front, between the two others
+    assert met(study, search) is None  # it joined the front, between the two others
     for _ in range(2):
         study.tell(study.ask(), [0.1, 0.1])
-    assert "since trial 4 were no better" in str(budget_met(study, plan))
+    assert "since trial 4 were no better" in str(met(study, search))
     study.tell(study.ask(), [0.95, 0.0])
-    assert budget_met(study, plan) == "trial 7 has reached --target 0.9"
+    assert met(study, search) == "trial 7 has reached --target 0.9"
 
 
 @pytest.mark.parametrize(

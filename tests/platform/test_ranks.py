@@ -101,7 +101,7 @@ from ray.util import placement_group_table
 from platform.terminal.lines import Display
 from platform.execution import local_cluster, run_trials
 from platform.tracking.journal import Journal
-from platform.resolve import make_plan
+from platform.resolve import resolve_search
 from platform.search import parse
 from platform.study import open_storage, open_study
 from platform.trials import Trials
@@ -119,11 +119,11 @@ def with_a_broken_rank(config):
 
 whole = ray_trial.run_rank
 trainable = with_a_broken_rank if sys.argv[1] == "broken" else ray_trial.run_trial
-plan = make_plan(parse(sys.argv[2:])[0])
-study = open_study(plan, open_storage(plan.storage))
-with Journal(plan.folder / "journal.jsonl") as journal, local_cluster(plan):
+search = resolve_search(parse(sys.argv[2:])[0])
+study = open_study(search, open_storage(search.stores.storage))
+with Journal(search.stores.folder / "journal.jsonl") as journal, local_cluster(search.resources.num_cpus):
     before = ray.available_resources()["CPU"]
-    run_trials(plan, Trials(study, plan, journal, Display(study, plan)), 1, trainable)
+    run_trials(Trials(study, search, journal, Display(study, search.goal)), 1, search.budget.hours, trainable)
     for _ in range(100):
         if ray.available_resources().get("CPU") == before:
             break

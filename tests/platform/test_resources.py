@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from platform.resources import Machine, resources
+from platform.resources import Machine, allocate
 from shards_tools.errors import Error
 
 
@@ -17,9 +17,11 @@ def resources_of(
     gpus: float | None = None,
     ranks: int = 1,
 ) -> tuple[int, int, float]:
-    return resources(
+    found = allocate(
         scale, machines, gpus_per_trial=gpus, ranks_per_trial=ranks, concurrency=concurrency, is_cluster=is_cluster
     )
+    assert found.ranks_per_trial == ranks
+    return found.concurrency, found.cpus_per_rank, found.gpus_per_rank
 
 
 @pytest.mark.parametrize(

@@ -10,36 +10,37 @@ import optuna
 import pytest
 
 from platform.lock import locked_file
-from platform.plan import Plan
+from platform.resolved_search import ResolvedSearch
 from platform.study import open_storage, open_study
 from shards_tools.errors import Error
+from tests.platform.searches import changed
 
 
-def opened(plan: Plan) -> optuna.Study:
-    return open_study(plan, open_storage(plan.storage))
+def opened(search: ResolvedSearch) -> optuna.Study:
+    return open_study(search, open_storage(search.stores.storage))
 
 
-def test_the_baselines_wait_at_the_head_in_their_order(plan: Plan) -> None:
-    study = opened(plan)
+def test_the_baselines_wait_at_the_head_in_their_order(search: ResolvedSearch) -> None:
+    study = opened(search)
     assert [trial.user_attrs["baseline"] for trial in study.trials] == ["paper row", "hand-set"]
     assert study.ask().user_attrs["baseline"] == "paper row"
 
 
-def test_opening_again_adds_no_baseline(plan: Plan) -> None:
-    opened(plan)
-    assert len(opened(plan).trials) == 2
+def test_opening_again_adds_no_baseline(search: ResolvedSearch) -> None:
+    opened(search)
+    assert len(opened(search).trials) == 2
 
 
-def test_a_baseline_that_a_killed_start_left_out_is_added(plan: Plan) -> None:
-    first = {"paper row": plan.space.baselines["paper row"]}
-    opened(dataclasses.replace(plan, space=dataclasses.replace(plan.space, baselines=first)))
-    assert [trial.user_attrs["baseline"] for trial in opened(plan).trials] == ["paper row", "hand-set"]
+def test_a_baseline_that_a_killed_start_left_out_is_added(search: ResolvedSearch) -> None:
+    first = {"paper row": search.setup.space.baselines["paper row"]}
+    opened(changed(search, space=dataclasses.replace(search.setup.space, baselines=first)))
+    assert [trial.user_attrs["baseline"] for trial in opened(search).trials] == ["paper row", "hand-set"]
 
 
-def test_a_baseline_that_failed_is_tried_again_by_the_next_start(plan: Plan) -> None:
-    study = opened(plan)
+def test_a_baseline_that_failed_is_tried_again_by_the_next_start(search: ResolvedSearch) -> None:
+    study = opened(search)
     study.tell(study.ask(), state=optuna.trial.TrialState.FAIL)
-    waiting = opened(plan).get_trials(states=(optuna.trial.TrialState.WAITING,))
+    waiting = opened(search).get_trials(states=(optuna.trial.TrialState.WAITING,))
     assert [trial.user_attrs["baseline"] for trial in waiting] == ["hand-set", "paper row"]
 
 
@@ -52,25 +53,27 @@ def test_a_baseline_that_failed_is_tried_again_by_the_next_start(plan: Plan) -> 
     ],
 )
 def test_another_setting_on_a_stored_study_is_refused(
-    plan: Plan, plan_of: Callable[..., Plan], option: str, value: str, named: str
+    search: ResolvedSearch, search_of: Callable[..., ResolvedSearch], option: str, value: str, named: str
 ) -> None:
-    opened(plan)
+    opened(search)
     with pytest.raises(Error, match=named):
-        opened(plan_of(option, value))
+        opened(search_of(option, value))
 
 
-def test_trials_hours_and_concurrency_may_differ(plan: Plan, plan_of: Callable[..., Plan]) -> None:
-    opened(plan)
-    opened(plan_of("--trials", 99, "--hours", 2, "--concurrency", 1))
+def test_trials_hours_and_concurrency_may_differ(
+    search: ResolvedSearch, search_of: Callable[..., ResolvedSearch]
+) -> None:
+    opened(search)
+    opened(search_of("--trials", 99, "--hours", 2, "--concurrency", 1))
 
 
 def test_a_space_whose_range_changed_is_refused_by_name(
-    plan: Plan, plan_of: Callable[..., Plan], small_space: Path
+    search: ResolvedSearch, search_of: Callable[..., ResolvedSearch], small_space: Path
 ) -> None:
-    opened(plan)
+    opened(search)
     small_space.write_text(small_space.read_text().replace("1e-4, 1e-2", "1e-4, 1e-1"))
     with pytest.raises(Error, match=r"has changed since study .* lr was"):
-        opened(plan_of())
+        opened(search_of())
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mongodb://host/name", "sqlite:////proc/none/optuna.db"])

@@ -1,7 +1,6 @@
 """The books of one start: attempts, reports and endings, told by hand where Tune would tell them."""
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +8,26 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from platform.budgets import budget_met, gpu_hours
+from platform.budgets import gpu_hours
 from platform.failures import MAX_FAILURES_IN_A_ROW
-from platform.plan import Plan
+from platform.resolved_search import ResolvedSearch
 from platform.study import folder_of_bucket
 from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
 from platform.trials import MAX_ATTEMPTS_WITHOUT_PROGRESS, Trials
 from shards_tools.errors import Error
+from tests.platform.searches import changed, met
 
 NUM_EPOCHS = 4
 
 
 @pytest.fixture
-def trials(study: optuna.Study, plan: Plan, journal: Journal) -> Trials:
-    return next_start(study, replace(plan, concurrency=2), journal)
+def trials(study: optuna.Study, search: ResolvedSearch, journal: Journal) -> Trials:
+    return next_start(study, changed(search, concurrency=2), journal)
 
 
-def next_start(study: optuna.Study, plan: Plan, journal: Journal) -> Trials:
-    return Trials(study, plan, journal, Display(study, plan))
+def next_start(study: optuna.Study, search: ResolvedSearch, journal: Journal) -> Trials:
+    return Trials(study, search, journal, Display(study, search.goal))
 
 
 def epoch(step: int, value: float = 0.5) -> dict[str, Any]:
@@ -46,8 +46,10 @@ def test_no_more_attempts_run_than_there_is_room_for(trials: Trials) -> None:
     assert [config is None for config in configs] == [False, False, True]
 
 
-def test_no_more_trials_are_asked_for_than_are_wanted(study: optuna.Study, plan: Plan, journal: Journal) -> None:
-    trials = next_start(study, replace(plan, trials=1, concurrency=4), journal)
+def test_no_more_trials_are_asked_for_than_are_wanted(
+    study: optuna.Study, search: ResolvedSearch, journal: Journal
+) -> None:
+    trials = next_start(study, changed(search, trials=1, concurrency=4), journal)
     assert trials.start("a") is not None
     assert trials.start("b") is None
     run_to_the_end(trials, "a")
@@ -139,12 +141,12 @@ def test_failures_in_a_row_end_the_start_as_a_mistake_or_as_a_bug(
 
 
 def test_a_running_trial_is_gone_on_with_though_enough_have_finished(
-    trials: Trials, study: optuna.Study, plan: Plan, journal: Journal
+    trials: Trials, study: optuna.Study, search: ResolvedSearch, journal: Journal
 ) -> None:
     trials.start("a")
     trials.start("b")
     run_to_the_end(trials, "b")
-    smaller = next_start(study, replace(plan, trials=1), journal)
+    smaller = next_start(study, changed(search, trials=1), journal)
     assert not smaller.done
     config = smaller.start("c")
     assert config is not None
@@ -156,12 +158,12 @@ def test_a_running_trial_is_gone_on_with_though_enough_have_finished(
 
 
 def test_a_trial_that_was_to_be_pruned_when_its_driver_was_killed_is_pruned_by_the_next(
-    trials: Trials, study: optuna.Study, plan: Plan, journal: Journal
+    trials: Trials, study: optuna.Study, search: ResolvedSearch, journal: Journal
 ) -> None:
     trials.start("a")
     trials.report("a", epoch(1, 0.1))
     optuna.Trial(study, study.trials[0]._trial_id).set_user_attr("pruned_at", 1)
-    next_start(study, plan, journal)
+    next_start(study, search, journal)
     assert study.trials[0].state == TrialState.PRUNED
 
 
@@ -189,9 +191,9 @@ def test_how_a_trial_reads_its_images_is_noted_once(trials: Trials, study: optun
     assert [(event["trial"], event["key"], event["value"]) for event in tags] == [(0, "reading", "offset")]
 
 
-def ended_by(study: optuna.Study, plan: Plan, journal: Journal, values: list[float]) -> int:
+def ended_by(study: optuna.Study, search: ResolvedSearch, journal: Journal, values: list[float]) -> int:
     """Runs trials of these values to their end, one at a time, until none is started; how many there were."""
-    trials = next_start(study, replace(plan, concurrency=1, pruner="none", trials=99), journal)
+    trials = next_start(study, changed(search, concurrency=1, pruner="none", trials=99), journal)
     for number, value in enumerate(values):
         if trials.start(f"attempt {number}") is None:
             return number
@@ -201,41 +203,45 @@ def ended_by(study: optuna.Study, plan: Plan, journal: Journal, values: list[flo
     return len(values)
 
 
-def test_no_trial_is_started_once_the_target_is_reached(study: optuna.Study, plan: Plan, journal: Journal) -> None:
+def test_no_trial_is_started_once_the_target_is_reached(
+    study: optuna.Study, search: ResolvedSearch, journal: Journal
+) -> None:
     study.pruner = optuna.pruners.NopPruner()
-    plan = replace(plan, target=0.6)
-    assert ended_by(study, plan, journal, [0.5, 0.59, 0.6, 0.9]) == 3
-    assert budget_met(study, plan) == "trial 2 has reached --target 0.6"
-    assert budget_met(study, replace(plan, target=0.7)) is None
+    search = changed(search, target=0.6)
+    assert ended_by(study, search, journal, [0.5, 0.59, 0.6, 0.9]) == 3
+    assert met(study, search) == "trial 2 has reached --target 0.6"
+    assert met(study, changed(search, target=0.7)) is None
 
 
-def test_no_trial_is_started_once_patience_is_over(study: optuna.Study, plan: Plan, journal: Journal) -> None:
+def test_no_trial_is_started_once_patience_is_over(
+    study: optuna.Study, search: ResolvedSearch, journal: Journal
+) -> None:
     study.pruner = optuna.pruners.NopPruner()
-    plan = replace(plan, patience=3)
-    assert ended_by(study, plan, journal, [0.5, 0.4, 0.6, 0.6, 0.5, 0.55, 0.9]) == 6
-    assert "since trial 2 were no better" in str(budget_met(study, plan))
+    search = changed(search, patience=3)
+    assert ended_by(study, search, journal, [0.5, 0.4, 0.6, 0.6, 0.5, 0.55, 0.9]) == 6
+    assert "since trial 2 were no better" in str(met(study, search))
 
 
 def test_hours_of_gpus_are_counted_over_starts_and_end_a_trial_in_its_middle(
-    study: optuna.Study, plan: Plan, journal: Journal
+    study: optuna.Study, search: ResolvedSearch, journal: Journal
 ) -> None:
     """Two GPUs for each trial, half an hour an epoch: one hour of GPUs each."""
-    plan = replace(plan, gpus_per_rank=1.0, ranks_per_trial=2, gpu_hours=6.0, concurrency=1)
+    search = changed(search, gpus_per_rank=1.0, ranks_per_trial=2, gpu_hours=6.0, concurrency=1)
     for number, steps in enumerate(((1, 2), (3, 4))):
-        trials = next_start(study, plan, journal)
+        trials = next_start(study, search, journal)
         assert trials.start(f"attempt {number}") is not None
         for step in steps:
             trials.report(f"attempt {number}", {**epoch(step), "seconds": 1800.0})
         assert not trials.stopping
         if step == NUM_EPOCHS:
             trials.finish(f"attempt {number}", died=False)
-    assert gpu_hours(study, plan) == 4.0
+    assert gpu_hours(study, search.resources.gpus_per_trial) == 4.0
     trials.start("attempt 2")
     for step in (1, 2):
         trials.report("attempt 2", {**epoch(step), "seconds": 1800.0})
     assert trials.stopping
-    assert next_start(study, plan, journal).done
-    assert not next_start(study, replace(plan, gpu_hours=7.0), journal).done
+    assert next_start(study, search, journal).done
+    assert not next_start(study, changed(search, gpu_hours=7.0), journal).done
 
 
 def test_after_ctrl_c_attempts_finish_their_epoch_and_no_other_begins(trials: Trials, study: optuna.Study) -> None:
@@ -258,16 +264,16 @@ def test_after_ctrl_c_twice_nothing_is_waited_for(trials: Trials) -> None:
 
 
 def test_attempts_of_a_study_have_folders_of_their_own_in_the_bucket(
-    study: optuna.Study, plan: Plan, journal: Journal
+    study: optuna.Study, search: ResolvedSearch, journal: Journal
 ) -> None:
-    in_bucket = replace(plan, checkpoints="s3://bucket/kept", concurrency=2)
+    in_bucket = changed(search, checkpoints="s3://bucket/kept", concurrency=2)
     configs = [next_start(study, in_bucket, journal).start("a") for _ in range(2)]
     first, second = (config["bucket"] for config in configs if config)
-    own = folder_of_bucket(study, in_bucket)
+    own = folder_of_bucket(study, "s3://bucket/kept")
     assert own is not None
-    assert own.startswith(f"s3://bucket/kept/{plan.study}-")
+    assert own.startswith(f"s3://bucket/kept/{search.stores.study}-")
     assert (first, second) == (f"{own}/trial-0000/attempt-1", f"{own}/trial-0000/attempt-2")
-    assert folder_of_bucket(optuna.create_study(study_name=plan.study), in_bucket) != own
+    assert folder_of_bucket(optuna.create_study(study_name=search.stores.study), "s3://bucket/kept") != own
 
 
 def test_a_bucket_that_stays_away_ends_the_start_and_no_trial(trials: Trials, study: optuna.Study) -> None:
@@ -278,15 +284,15 @@ def test_a_bucket_that_stays_away_ends_the_start_and_no_trial(trials: Trials, st
 
 
 def test_a_rung_that_a_killed_start_did_not_reach_gets_the_value_of_its_epoch(
-    study: optuna.Study, plan: Plan, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    study: optuna.Study, search: ResolvedSearch, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = next_start(study, plan, journal)
+    first = next_start(study, search, journal)
     first.start("killed")
     first.report("killed", epoch(1, 0.1))
     monkeypatch.setattr("platform.trials.should_stop", lambda *_: False)  # dies before the pruner is asked
     first.report("killed", epoch(2, 0.2))
     monkeypatch.undo()
-    again = next_start(study, plan, journal)
+    again = next_start(study, search, journal)
     again.start("resumed")
     again.report("resumed", epoch(2, 0.2))
     again.report("resumed", epoch(3, 0.9))

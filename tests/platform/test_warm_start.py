@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from platform.plan import Plan
+from platform.resolved_search import ResolvedSearch
 from platform.search import main
 from platform.study import open_storage, open_study
 from platform.warm_start import MOST, earlier_settings, enqueue_settings
@@ -17,17 +17,19 @@ from shards_tools.errors import Error
 from tests.platform.driver import mlflow_runs, run_search, stored_trials
 
 
-def earlier(plan_of: Callable[..., Plan], num_trials: int, *options: object) -> dict[int, tuple[float, float]]:
+def earlier(
+    search_of: Callable[..., ResolvedSearch], num_trials: int, *options: object
+) -> dict[int, tuple[float, float]]:
     """An earlier study: two baselines, then trials of rising value but for every fifth, which is pruned; their lr."""
-    plan = plan_of("--study", "earlier", "--seed", 5, "--epochs", 2, *options)
-    study = open_study(plan, open_storage(plan.storage))
+    search = search_of("--study", "earlier", "--seed", 5, "--epochs", 2, *options)
+    study = open_study(search, open_storage(search.stores.storage))
     for _ in range(2):
         study.tell(study.ask(), 0.99)
     drawn = {}
     for number in range(2, 2 + num_trials):
         study.sampler = optuna.samplers.RandomSampler(seed=number)
         trial = study.ask()
-        plan.space.recipe(trial, None)
+        search.setup.space.recipe(trial, None)
         if number % 5 == 0:
             study.tell(trial, state=TrialState.PRUNED)
         else:
@@ -36,16 +38,16 @@ def earlier(plan_of: Callable[..., Plan], num_trials: int, *options: object) -> 
     return drawn
 
 
-def begun(plan: Plan) -> optuna.Study:
-    settings = earlier_settings(plan)
-    study = open_study(plan, open_storage(plan.storage))
+def begun(search: ResolvedSearch) -> optuna.Study:
+    settings = earlier_settings(search.method, search.setup, search.stores)
+    study = open_study(search, open_storage(search.stores.storage))
     enqueue_settings(study, settings)
     return study
 
 
-def test_the_best_quarter_waits_behind_the_baselines_with_no_value(plan_of: Callable[..., Plan]) -> None:
-    drawn = earlier(plan_of, 20)
-    study = begun(plan_of("--study", "new", "--warm-start", "earlier"))
+def test_the_best_quarter_waits_behind_the_baselines_with_no_value(search_of: Callable[..., ResolvedSearch]) -> None:
+    drawn = earlier(search_of, 20)
+    study = begun(search_of("--study", "new", "--warm-start", "earlier"))
     best = sorted(drawn, key=lambda number: -drawn[number][0])[: 20 // 4]
     assert [trial.user_attrs.get("baseline") for trial in study.trials[:2]] == ["paper row", "hand-set"]
     assert [trial.user_attrs["warm_start"] for trial in study.trials[2:]] == [f"earlier/{number}" for number in best]
@@ -53,43 +55,45 @@ def test_the_best_quarter_waits_behind_the_baselines_with_no_value(plan_of: Call
     for _ in range(2):
         study.tell(study.ask(), 0.1)
     trial = study.ask()
-    plan_of().space.recipe(trial, None)
+    search_of().setup.space.recipe(trial, None)
     assert trial.params["lr"] == drawn[best[0]][1]
 
 
-def test_no_more_than_ten_are_taken(plan_of: Callable[..., Plan]) -> None:
-    earlier(plan_of, 60)
-    assert len(begun(plan_of("--study", "new", "--warm-start", "earlier")).trials) == 2 + MOST
+def test_no_more_than_ten_are_taken(search_of: Callable[..., ResolvedSearch]) -> None:
+    earlier(search_of, 60)
+    assert len(begun(search_of("--study", "new", "--warm-start", "earlier")).trials) == 2 + MOST
 
 
-def test_the_next_start_takes_none_twice_and_needs_the_earlier_study_no_more(plan_of: Callable[..., Plan]) -> None:
-    earlier(plan_of, 8)
-    plan = plan_of("--study", "new", "--warm-start", "earlier")
-    before = len(begun(plan).trials)
-    optuna.delete_study(study_name="earlier", storage=plan.storage)
-    assert len(begun(plan).trials) == before == 4
+def test_the_next_start_takes_none_twice_and_needs_the_earlier_study_no_more(
+    search_of: Callable[..., ResolvedSearch],
+) -> None:
+    earlier(search_of, 8)
+    search = search_of("--study", "new", "--warm-start", "earlier")
+    before = len(begun(search).trials)
+    optuna.delete_study(study_name="earlier", storage=search.stores.storage)
+    assert len(begun(search).trials) == before == 4
 
 
-def test_a_start_that_was_killed_in_mid_way_is_made_whole(plan_of: Callable[..., Plan]) -> None:
-    earlier(plan_of, 20)
-    plan = plan_of("--study", "new", "--warm-start", "earlier")
-    settings = earlier_settings(plan)
-    study = open_study(plan, open_storage(plan.storage))
+def test_a_start_that_was_killed_in_mid_way_is_made_whole(search_of: Callable[..., ResolvedSearch]) -> None:
+    earlier(search_of, 20)
+    search = search_of("--study", "new", "--warm-start", "earlier")
+    settings = earlier_settings(search.method, search.setup, search.stores)
+    study = open_study(search, open_storage(search.stores.storage))
     study.set_user_attr("warm_start", settings)
     source, params = next(iter(settings.items()))
     study.enqueue_trial(params, user_attrs={"warm_start": source})
-    assert [trial.user_attrs["warm_start"] for trial in begun(plan).trials[2:]] == list(settings)
+    assert [trial.user_attrs["warm_start"] for trial in begun(search).trials[2:]] == list(settings)
 
 
 def test_what_lies_outside_of_the_space_is_left_out_and_said(
-    plan_of: Callable[..., Plan], small_space: Path, capsys: pytest.CaptureFixture[str]
+    search_of: Callable[..., ResolvedSearch], small_space: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    drawn = earlier(plan_of, 40)
+    drawn = earlier(search_of, 40)
     best = sorted(drawn, key=lambda number: -drawn[number][0])[:10]
     middle = sorted(drawn[number][1] for number in best)[5]
     small_space.write_text(small_space.read_text().replace("1e-4, 1e-2", f"1e-4, {middle!r}"))
     small_space.write_text(small_space.read_text().replace('"lr": 1e-3', '"lr": 2e-4'))
-    study = begun(plan_of("--study", "new", "--warm-start", "earlier"))
+    study = begun(search_of("--study", "new", "--warm-start", "earlier"))
     inside = [f"earlier/{number}" for number in best if drawn[number][1] <= middle]
     assert [trial.user_attrs["warm_start"] for trial in study.trials[2:]] == inside
     screen = capsys.readouterr().err
@@ -98,21 +102,21 @@ def test_what_lies_outside_of_the_space_is_left_out_and_said(
 
 
 def test_a_space_with_one_more_parameter_takes_nothing_and_says_why(
-    plan_of: Callable[..., Plan], small_space: Path
+    search_of: Callable[..., ResolvedSearch], small_space: Path
 ) -> None:
-    earlier(plan_of, 8)
+    earlier(search_of, 8)
     jpm = '"jpm": trial.suggest_categorical("jpm", (False,)), "lr": trial'
     text = small_space.read_text().replace('"lr": trial', jpm)
     small_space.write_text(text.replace('{"erase', '{"jpm": False, "erase'))
-    plan = plan_of("--study", "new", "--warm-start", "earlier")
+    search = search_of("--study", "new", "--warm-start", "earlier")
     with pytest.raises(Error, match=r"none of its settings can be used here\. earlier/\d+ is skipped: .*jpm"):
-        earlier_settings(plan)
+        earlier_settings(search.method, search.setup, search.stores)
 
 
 def test_another_space_is_refused_and_nothing_is_stored(
-    plan_of: Callable[..., Plan], small_space: Path, shards: Path, tmp_path: Path
+    search_of: Callable[..., ResolvedSearch], small_space: Path, shards: Path, tmp_path: Path
 ) -> None:
-    earlier(plan_of, 8)
+    earlier(search_of, 8)
     other = small_space.rename(tmp_path / "other.py")
     words = ["--space", other, "--data", shards, "--runs", tmp_path / "runs", "--warm-start", "earlier"]
     with pytest.raises(Error, match="--warm-start earlier searched space small, but this study searches other"):
@@ -120,29 +124,32 @@ def test_another_space_is_refused_and_nothing_is_stored(
     assert optuna.get_all_study_names(f"sqlite:///{tmp_path / 'runs' / 'optuna.db'}") == ["earlier"]
 
 
-def test_a_study_that_there_is_not_is_named_with_the_nearest(plan_of: Callable[..., Plan]) -> None:
-    earlier(plan_of, 4)
+def test_a_study_that_there_is_not_is_named_with_the_nearest(search_of: Callable[..., ResolvedSearch]) -> None:
+    earlier(search_of, 4)
     with pytest.raises(Error, match=r"'earlyer' is not a known study for --warm-start\. Did you mean 'earlier'"):
-        earlier_settings(plan_of("--study", "new", "--warm-start", "earlyer"))
+        begun(search_of("--study", "new", "--warm-start", "earlyer"))
 
 
-def test_it_is_part_of_what_a_study_is(plan_of: Callable[..., Plan]) -> None:
-    earlier(plan_of, 8)
-    begun(plan_of("--study", "new", "--warm-start", "earlier"))
+def test_it_is_part_of_what_a_study_is(search_of: Callable[..., ResolvedSearch]) -> None:
+    earlier(search_of, 8)
+    begun(search_of("--study", "new", "--warm-start", "earlier"))
     with pytest.raises(Error, match="--warm-start"):
-        begun(plan_of("--study", "new"))
+        begun(search_of("--study", "new"))
 
 
-def test_the_front_of_an_earlier_study_of_several_objectives_comes_first(plan_of: Callable[..., Plan]) -> None:
-    plan = plan_of("--study", "earlier", "--objective", "mAP", "cmc_1")
-    study = open_study(plan, open_storage(plan.storage))
+def test_the_front_of_an_earlier_study_of_several_objectives_comes_first(
+    search_of: Callable[..., ResolvedSearch],
+) -> None:
+    search = search_of("--study", "earlier", "--objective", "mAP", "cmc_1")
+    study = open_study(search, open_storage(search.stores.storage))
     values: list[Any] = [(0.1, 0.1)] * 2 + [(0.5, 0.5), (0.49, 0.4), (0.2, 0.9), (0.1, 0.1), (0.1, 0.2), (0.1, 0.3)]
     values += [(0.05, 0.05)] * 4
     for pair in values:
         trial = study.ask()
-        plan.space.recipe(trial, None)
+        search.setup.space.recipe(trial, None)
         study.tell(trial, pair)
-    assert list(earlier_settings(plan_of("--study", "new", "--warm-start", "earlier"))) == [
+    new = search_of("--study", "new", "--warm-start", "earlier")
+    assert list(earlier_settings(new.method, new.setup, new.stores)) == [
         "earlier/2", "earlier/4", "earlier/3"
     ]  # fmt: skip
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import optuna
 
-from platform.plan import Plan
+from platform.resolved_search import ResolvedSearch
 from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
 from platform.trials import Trials
@@ -47,9 +47,11 @@ def run_to_the_end(trials: Trials, value_of: Callable[[dict[str, Any]], float], 
     return configs
 
 
-def search_by_hand(study: optuna.Study, plan: Plan, journal: Journal, value: Value, checkpoints: Path) -> None:
-    """A whole search of the plan, on its own fold with its own seed."""
-    trials = Trials(study, plan, journal, Display(study, plan))
+def search_by_hand(
+    study: optuna.Study, search: ResolvedSearch, journal: Journal, value: Value, checkpoints: Path
+) -> None:
+    """A whole search, on its own fold with its own seed."""
+    trials = Trials(study, search, journal, Display(study, search.goal))
     run_to_the_end(trials, lambda config: value(config["trial"], config["fold"], config["seed"]), checkpoints)
 
 

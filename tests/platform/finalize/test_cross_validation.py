@@ -16,8 +16,8 @@ from scipy.stats import wilcoxon
 from platform.finalize.after_search import AfterSearch
 from platform.finalize.cross_validation import Folds, best_third
 from platform.fixed_trials import training_of
-from platform.plan import Plan
 from platform.resilient_storage import PatientStorage
+from platform.resolved_search import ResolvedSearch
 from platform.study import chosen_trial, open_study
 from platform.tracking.journal import Journal
 from shards_tools.errors import Error
@@ -27,24 +27,24 @@ NUM_TRIALS = 6
 
 
 @pytest.fixture
-def plan(plan_of: Callable[..., Plan], five_folds: Path) -> Plan:
+def search(search_of: Callable[..., ResolvedSearch], five_folds: Path) -> ResolvedSearch:
     options = ("--data", five_folds, "--trials", NUM_TRIALS, "--pruner", "none", "--sampler", "random")
-    return plan_of(*options, "--folds", 3, "--concurrency", 1)
+    return search_of(*options, "--folds", 3, "--concurrency", 1)
 
 
 @pytest.fixture
-def study(study: optuna.Study, plan: Plan, journal: Journal, tmp_path: Path) -> optuna.Study:
+def study(study: optuna.Study, search: ResolvedSearch, journal: Journal, tmp_path: Path) -> optuna.Study:
     """A search that is done."""
-    search_by_hand(study, plan, journal, lucky_third, tmp_path / "search")
+    search_by_hand(study, search, journal, lucky_third, tmp_path / "search")
     return study
 
 
 @pytest.fixture
 def go_on(study: optuna.Study, storage: PatientStorage, journal: Journal, tmp_path: Path) -> Callable[..., list[Any]]:
-    """One start of the folds of a plan, to its end; the configs of the trainings that it ran."""
+    """One start of the folds of a search, to its end; the configs of the trainings that it ran."""
 
-    def start(plan: Plan, value: Value = lucky_third) -> list[Any]:
-        folds = Folds(study, plan, storage, journal)
+    def start(search: ResolvedSearch, value: Value = lucky_third) -> list[Any]:
+        folds = Folds(study, search, storage, journal)
         folds.enlist()
         trainings = folds.make_trainings()
         of = lambda config: training_of(folds.trainings.trials[config["trial"]]).of  # noqa: E731
@@ -54,8 +54,8 @@ def go_on(study: optuna.Study, storage: PatientStorage, journal: Journal, tmp_pa
     return start
 
 
-def candidates(storage: PatientStorage, plan: Plan) -> dict[int, FrozenTrial]:
-    study = optuna.load_study(study_name=f"{plan.study}-folds", storage=storage)
+def candidates(storage: PatientStorage, search: ResolvedSearch) -> dict[int, FrozenTrial]:
+    study = optuna.load_study(study_name=f"{search.stores.study}-folds", storage=storage)
     return {trial.user_attrs["trial"]: trial for trial in study.trials}
 
 
@@ -77,26 +77,30 @@ def test_of_few_trials_two_go_on() -> None:
 
 
 def test_every_candidate_is_trained_once_on_each_other_fold_with_the_studys_seed(
-    go_on: Callable[..., list[Any]], plan: Plan, study: optuna.Study
+    go_on: Callable[..., list[Any]], search: ResolvedSearch, study: optuna.Study
 ) -> None:
-    configs = go_on(plan)
+    configs = go_on(search)
     assert [(config["fold"], config["seed"]) for config in configs] == [(1, 0), (2, 0)] * 3
     settings = [config["settings"]["lr"] for config in configs[::2]]
     assert settings == [study.trials[number].params["lr"] for number in (3, 2, 0)]  # the best first, then the row
-    assert go_on(plan) == []
+    assert go_on(search) == []
 
 
 def test_the_ranking_is_by_the_mean_over_folds(
-    go_on: Callable[..., list[Any]], plan: Plan, study: optuna.Study, storage: PatientStorage, journal: Journal
+    go_on: Callable[..., list[Any]],
+    search: ResolvedSearch,
+    study: optuna.Study,
+    storage: PatientStorage,
+    journal: Journal,
 ) -> None:
-    go_on(plan)
+    go_on(search)
     expected = {of: [lucky_third(of, fold, 0) for fold in range(3)] for of in (3, 2, 0)}
-    found = candidates(storage, plan)
+    found = candidates(storage, search)
     assert {of: list(found[of].intermediate_values.values()) for of in found} == expected
     assert {of: found[of].values[0] for of in found} == pytest.approx(
         {of: statistics.fmean(values) for of, values in expected.items()}
     )
-    after = AfterSearch(study, plan, storage, journal)
+    after = AfterSearch(study, search, storage, journal)
     after.run(lambda: None)
     best = chosen_trial(study)
     assert best is not None
@@ -108,18 +112,18 @@ def test_the_ranking_is_by_the_mean_over_folds(
 
 
 def test_checkpoints_of_other_folds_go_and_that_of_the_search_stays(
-    go_on: Callable[..., list[Any]], plan: Plan, study: optuna.Study, storage: PatientStorage
+    go_on: Callable[..., list[Any]], search: ResolvedSearch, study: optuna.Study, storage: PatientStorage
 ) -> None:
-    go_on(plan)
-    trainings = optuna.load_study(study_name=f"{plan.study}-fold-trainings", storage=storage).trials
+    go_on(search)
+    trainings = optuna.load_study(study_name=f"{search.stores.study}-fold-trainings", storage=storage).trials
     assert not any(Path(training.user_attrs["checkpoint"]).exists() for training in trainings)
     assert all(Path(study.trials[number].user_attrs["checkpoint"]).exists() for number in (3, 2, 0))
 
 
 def test_mlflow_is_told_each_fold_and_the_mean_on_the_run_of_the_searchs_trial(
-    go_on: Callable[..., list[Any]], plan: Plan, journal: Journal
+    go_on: Callable[..., list[Any]], search: ResolvedSearch, journal: Journal
 ) -> None:
-    go_on(plan)
+    go_on(search)
     told = [event for event in journal.read()[0] if event.get("part")]
     assert {event["kind"] for event in told} == {"metrics"}
     assert {event["trial"] for event in told} == {3, 2, 0}
@@ -134,9 +138,13 @@ def test_mlflow_is_told_each_fold_and_the_mean_on_the_run_of_the_searchs_trial(
 
 
 def test_a_candidate_that_is_worse_on_four_folds_is_spared_the_fifth_but_no_baseline_is(
-    go_on: Callable[..., list[Any]], plan_of: Callable[..., Plan], five_folds: Path, storage: PatientStorage, plan: Plan
+    go_on: Callable[..., list[Any]],
+    search_of: Callable[..., ResolvedSearch],
+    five_folds: Path,
+    storage: PatientStorage,
+    search: ResolvedSearch,
 ) -> None:
-    five = plan_of(
+    five = search_of(
         *("--data", five_folds, "--trials", NUM_TRIALS, "--pruner", "none", "--sampler", "random"),
         *("--folds", 5, "--concurrency", 1),
     )
@@ -154,26 +162,34 @@ def test_a_candidate_that_is_worse_on_four_folds_is_spared_the_fifth_but_no_base
 
 
 def test_a_training_that_fails_ends_its_candidate_and_the_next_start_tries_it_again(
-    study: optuna.Study, plan: Plan, storage: PatientStorage, journal: Journal, go_on: Callable[..., list[Any]]
+    study: optuna.Study,
+    search: ResolvedSearch,
+    storage: PatientStorage,
+    journal: Journal,
+    go_on: Callable[..., list[Any]],
 ) -> None:
-    folds = Folds(study, plan, storage, journal)
+    folds = Folds(study, search, storage, journal)
     folds.enlist()
     trainings = folds.make_trainings()
     trainings.start("a")
     trainings.report("a", {"failure": "a broken disk"})
     trainings.finish("a", died=False)
-    failed = candidates(storage, plan)[3]
+    failed = candidates(storage, search)[3]
     assert (failed.state, failed.user_attrs["reason"]) == (TrialState.FAIL, "fold 1: a broken disk")
-    configs = go_on(plan)
+    configs = go_on(search)
     assert len(configs) == 6
-    assert candidates(storage, plan)[3].state == TrialState.COMPLETE
+    assert candidates(storage, search)[3].state == TrialState.COMPLETE
 
 
 def test_more_folds_go_on_with_what_is_known(
-    go_on: Callable[..., list[Any]], plan: Plan, plan_of: Callable[..., Plan], five_folds: Path, storage: PatientStorage
+    go_on: Callable[..., list[Any]],
+    search: ResolvedSearch,
+    search_of: Callable[..., ResolvedSearch],
+    five_folds: Path,
+    storage: PatientStorage,
 ) -> None:
-    go_on(plan)
-    more = plan_of(
+    go_on(search)
+    more = search_of(
         *("--data", five_folds, "--trials", NUM_TRIALS, "--pruner", "none", "--sampler", "random"),
         *("--folds", 4, "--concurrency", 1),
     )
@@ -184,15 +200,15 @@ def test_more_folds_go_on_with_what_is_known(
 
 def test_fewer_folds_than_the_study_has_gone_to_are_refused(
     go_on: Callable[..., list[Any]],
-    plan: Plan,
-    plan_of: Callable[..., Plan],
+    search: ResolvedSearch,
+    search_of: Callable[..., ResolvedSearch],
     five_folds: Path,
     study: optuna.Study,
     storage: PatientStorage,
     journal: Journal,
 ) -> None:
-    go_on(plan)
-    fewer = plan_of("--data", five_folds, "--trials", NUM_TRIALS, "--folds", 2)
+    go_on(search)
+    fewer = search_of("--data", five_folds, "--trials", NUM_TRIALS, "--folds", 2)
     with pytest.raises(
         Error, match=r"--folds 2: the best trials of study .* were trained on 3 folds\. Give at least 3"
     ):
@@ -200,20 +216,24 @@ def test_fewer_folds_than_the_study_has_gone_to_are_refused(
 
 
 def test_a_search_of_somebody_under_the_name_of_the_folds_is_not_touched(
-    plan_of: Callable[..., Plan], plan: Plan, study: optuna.Study, storage: PatientStorage, journal: Journal
+    search_of: Callable[..., ResolvedSearch],
+    search: ResolvedSearch,
+    study: optuna.Study,
+    storage: PatientStorage,
+    journal: Journal,
 ) -> None:
-    open_study(plan_of("--study", f"{plan.study}-folds"), storage)
+    open_study(search_of("--study", f"{search.stores.study}-folds"), storage)
     with pytest.raises(Error, match="is a search of its own"):
-        Folds(study, plan, storage, journal)
+        Folds(study, search, storage, journal)
 
 
-def test_more_folds_than_there_are_are_refused(plan_of: Callable[..., Plan], five_folds: Path) -> None:
+def test_more_folds_than_there_are_are_refused(search_of: Callable[..., ResolvedSearch], five_folds: Path) -> None:
     with pytest.raises(Error, match=r"--folds 2: .* has 1 fold"):
-        plan_of("--folds", 2)
+        search_of("--folds", 2)
     with pytest.raises(Error, match=r"--folds 6: .* has 5 folds\. Give at most 5"):
-        plan_of("--data", five_folds, "--folds", 6)
+        search_of("--data", five_folds, "--folds", 6)
     with pytest.raises(Error, match=r"5 folds, of which --finalists keeps fold 4 for the test\. Give at most 4"):
-        plan_of("--data", five_folds, "--folds", 5, "--finalists", 1)
+        search_of("--data", five_folds, "--folds", 5, "--finalists", 1)
 
 
 def test_what_is_over_a_limit_does_not_go_on_unless_it_is_the_paper_row() -> None:
@@ -229,7 +249,7 @@ def test_what_is_over_a_limit_does_not_go_on_unless_it_is_the_paper_row() -> Non
 
 @pytest.mark.parametrize("option", [("--folds", 2), ("--finalists", 1)])
 def test_folds_and_finalists_are_ranked_by_one_objective(
-    plan_of: Callable[..., Plan], five_folds: Path, option: tuple[str, int]
+    search_of: Callable[..., ResolvedSearch], five_folds: Path, option: tuple[str, int]
 ) -> None:
     with pytest.raises(Error, match=f"{option[0]} ranks trials by one objective, and --objective names mAP, cmc_1"):
-        plan_of("--data", five_folds, *option, "--objective", "mAP", "cmc_1")
+        search_of("--data", five_folds, *option, "--objective", "mAP", "cmc_1")

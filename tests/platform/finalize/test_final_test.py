@@ -21,15 +21,16 @@ from platform.finalize.cross_validation import best_third
 from platform.finalize.final_test import Finalists
 from platform.finalize.paired_test import paired_test
 from platform.fixed_trials import newest
-from platform.plan import Plan
 from platform.protocol import check_protocol
 from platform.resilient_storage import PatientStorage
+from platform.resolved_search import ResolvedSearch
 from platform.study import open_storage, open_study
 from platform.tracking.journal import Journal
 from shards_tools.errors import Error
 from shards_tools.manifest import COLUMN_TYPES, Manifest, fingerprint
 from shards_tools.manifest_file import read_manifest, write_manifest
 from tests.platform.driver import mlflow_runs, run_search
+from tests.platform.searches import changed
 from tests.platform.trainings_by_hand import run_to_the_end, search_by_hand
 from trainables.evaluation import Evaluation
 
@@ -41,21 +42,21 @@ def value(of: int, fold: int, seed: int) -> float:
 
 
 @pytest.fixture
-def plan(plan_of: Callable[..., Plan]) -> Plan:
+def search(search_of: Callable[..., ResolvedSearch]) -> ResolvedSearch:
     options = ("--trials", NUM_TRIALS, "--pruner", "none", "--sampler", "random", "--concurrency", 1, "--seed", 7)
-    return plan_of(*options, "--finalists", 2, "--final-seeds", 2)
+    return search_of(*options, "--finalists", 2, "--final-seeds", 2)
 
 
 @pytest.fixture
-def study(study: optuna.Study, plan: Plan, journal: Journal, tmp_path: Path) -> optuna.Study:
+def study(study: optuna.Study, search: ResolvedSearch, journal: Journal, tmp_path: Path) -> optuna.Study:
     """A search that is done; its best are trials 2 and 3, its paper row trial 0."""
-    search_by_hand(study, plan, journal, value, tmp_path / "search")
+    search_by_hand(study, search, journal, value, tmp_path / "search")
     return study
 
 
 @pytest.fixture
-def finalists(study: optuna.Study, plan: Plan, storage: PatientStorage, journal: Journal) -> Finalists:
-    return Finalists(study, plan, storage, journal)
+def finalists(study: optuna.Study, search: ResolvedSearch, storage: PatientStorage, journal: Journal) -> Finalists:
+    return Finalists(study, search, storage, journal)
 
 
 def elect(finalists: Finalists, study: optuna.Study) -> None:
@@ -64,13 +65,13 @@ def elect(finalists: Finalists, study: optuna.Study) -> None:
 
 
 def test_the_best_and_the_paper_row_are_trained_with_seeds_that_the_search_has_not_used(
-    finalists: Finalists, study: optuna.Study, plan: Plan, tmp_path: Path
+    finalists: Finalists, study: optuna.Study, search: ResolvedSearch, tmp_path: Path
 ) -> None:
     elect(finalists, study)
     assert finalists.numbers == [2, 3, 0]
     configs = run_to_the_end(finalists.make_trainings(), lambda config: 0.5, tmp_path / "final")
     assert [config["seed"] for config in configs] == [8, 9] * 3
-    assert {config["fold"] for config in configs} == {plan.fold}
+    assert {config["fold"] for config in configs} == {search.setup.fold}
     assert [config["settings"]["lr"] for config in configs[::2]] == [
         study.trials[number].params["lr"] for number in (2, 3, 0)
     ]
@@ -79,17 +80,17 @@ def test_the_best_and_the_paper_row_are_trained_with_seeds_that_the_search_has_n
 def test_before_the_test_was_read_other_finalists_may_take_their_place(
     finalists: Finalists,
     study: optuna.Study,
-    plan: Plan,
+    search: ResolvedSearch,
     storage: PatientStorage,
     journal: Journal,
     tmp_path: Path,
 ) -> None:
     elect(finalists, study)
-    fewer = Finalists(study, replace(plan, finalists=1), storage, journal)
+    fewer = Finalists(study, changed(search, finalists=1), storage, journal)
     elect(fewer, study)
     configs = run_to_the_end(fewer.make_trainings(), lambda config: 0.5, tmp_path / "final")
     assert [config["trial"] for config in configs] == [0, 1, 4, 5]  # what waited for trial 3 is left out
-    again = Finalists(study, plan, storage, journal)
+    again = Finalists(study, search, storage, journal)
     elect(again, study)
     assert len(run_to_the_end(again.make_trainings(), lambda config: 0.5, tmp_path / "more")) == 2
 
@@ -109,35 +110,35 @@ def test_a_finalist_whose_training_fails_leaves_the_test_locked(
 
 
 def test_once_the_test_was_read_the_finalists_stand(
-    finalists: Finalists, study: optuna.Study, plan: Plan, storage: PatientStorage, journal: Journal
+    finalists: Finalists, study: optuna.Study, search: ResolvedSearch, storage: PatientStorage, journal: Journal
 ) -> None:
     elect(finalists, study)
-    finalists.study.set_user_attr("test 0", {"mAP": 0.5})
+    finalists.trainings.set_user_attr("test 0", {"mAP": 0.5})
     finalists.elect(best_third(study)[:1], None)
     assert finalists.numbers == [2, 3, 0]
-    assert Finalists(study, plan, storage, journal).numbers == [2, 3, 0]
+    assert Finalists(study, search, storage, journal).numbers == [2, 3, 0]
     with pytest.raises(Error, match=r"--finalists 1 .* was read for 2 finalists with 2 seeds"):
-        Finalists(study, replace(plan, finalists=1), storage, journal)
+        Finalists(study, changed(search, finalists=1), storage, journal)
 
 
 def test_finalists_are_compared_seed_by_seed_with_the_paper_row(
-    finalists: Finalists, study: optuna.Study, plan: Plan, storage: PatientStorage, journal: Journal
+    finalists: Finalists, study: optuna.Study, search: ResolvedSearch, storage: PatientStorage, journal: Journal
 ) -> None:
     elect(finalists, study)
     tested = {2: (0.5, 0.7), 3: (0.6, 0.5), 0: (0.4, 0.3)}
-    for one, training in newest(finalists.study).items():
-        finalists.study.set_user_attr(f"test {training.number}", {"mAP": tested[one.of][one.seed - 8]})
-    best, second, row = AfterSearch(study, plan, storage, journal).as_json()["finalists"]
+    for one, training in newest(finalists.trainings).items():
+        finalists.trainings.set_user_attr(f"test {training.number}", {"mAP": tested[one.of][one.seed - 8]})
+    best, second, row = AfterSearch(study, search, storage, journal).as_json()["finalists"]
     assert [one["trial"] for one in (best, second, row)] == [2, 3, 0]
     assert best["values"] == {"8": 0.5, "9": 0.7}
     expected = paired_test(tested[2], tested[0])
     assert (best["difference"], best["p"], best["num_pairs"]) == (expected.difference, expected.p, 2)
     assert row["p"] is None
-    assert best["chance"] == Evaluation(plan.manifest, "test").chance()["mAP"]
+    assert best["chance"] == Evaluation(search.setup.manifest, "test").chance()["mAP"]
 
 
 def test_data_without_a_test_split_have_no_finalists(
-    plan_of: Callable[..., Plan], shards: Path, tmp_path: Path
+    search_of: Callable[..., ResolvedSearch], shards: Path, tmp_path: Path
 ) -> None:
     manifest = read_manifest(shards)
     split = manifest.split()
@@ -146,8 +147,8 @@ def test_data_without_a_test_split_have_no_finalists(
     copy = shutil.copytree(shards, tmp_path / "without")
     write_manifest(with_right_fingerprint(replace(manifest, split_code=codes)), copy)
     with pytest.raises(Error, match="no test query has a positive"):
-        plan_of("--data", copy, "--finalists", 1)
-    plan_of("--data", copy)
+        search_of("--data", copy, "--finalists", 1)
+    search_of("--data", copy)
 
 
 def with_right_fingerprint(manifest: Manifest) -> Manifest:
@@ -171,21 +172,21 @@ def test_a_kept_fold_is_in_no_training_and_in_no_validation(five_folds: Path) ->
 
 
 def test_finalists_of_a_search_that_has_trained_on_their_fold_are_refused(
-    plan_of: Callable[..., Plan], five_folds: Path, journal: Journal, tmp_path: Path
+    search_of: Callable[..., ResolvedSearch], five_folds: Path, journal: Journal, tmp_path: Path
 ) -> None:
     words = ("--data", five_folds, "--trials", NUM_TRIALS, "--pruner", "none")
-    plain, kept = plan_of(*words), plan_of(*words, "--finalists", 1)
+    plain, kept = search_of(*words), search_of(*words, "--finalists", 1)
     for first, then, message in (
         (plain, kept, "has trained on fold 4, which would be the test split"),
         (kept, plain, "keeps fold 4 for its finalists. Give --finalists"),
     ):
         storage = open_storage(f"sqlite:///{tmp_path / message[:5]}.db")
         study = open_study(first, storage)
-        check_protocol(study, 1, first.manifest.test_fold)
+        check_protocol(study, 1, first.setup.manifest.test_fold)
         study.ask()
-        check_protocol(study, 1, first.manifest.test_fold)
+        check_protocol(study, 1, first.setup.manifest.test_fold)
         with pytest.raises(Error, match=message):
-            check_protocol(study, 1, then.manifest.test_fold)
+            check_protocol(study, 1, then.setup.manifest.test_fold)
 
 
 def poisoned(shards: Path, chosen: np.ndarray, out: Path) -> Path:

@@ -11,8 +11,8 @@ from optuna.trial import TrialState
 
 from platform.finalize.cross_validation import Folds
 from platform.fixed_trials import newest, training_of
-from platform.plan import Plan
 from platform.resilient_storage import PatientStorage
+from platform.resolved_search import ResolvedSearch
 from platform.study import open_storage, open_study
 from platform.tracking.journal import Journal
 from tests.platform.driver import address_of, family_of, mlflow_runs, run_search, started_search, wait_until
@@ -27,18 +27,18 @@ class Killed(BaseException):
 
 @pytest.mark.slow
 def test_a_start_that_ends_at_any_call_of_the_database_ends_as_the_undisturbed_one(
-    plan_of: Callable[..., Plan], five_folds: Path, tmp_path: Path
+    search_of: Callable[..., ResolvedSearch], five_folds: Path, tmp_path: Path
 ) -> None:
     options = ("--data", five_folds, "--trials", NUM_TRIALS, "--pruner", "none", "--sampler", "random")
-    plan = plan_of(*options, "--folds", 3, "--concurrency", 1)
-    storage = open_storage(plan.storage)
+    search = search_of(*options, "--folds", 3, "--concurrency", 1)
+    storage = open_storage(search.stores.storage)
     with Journal(tmp_path / "journal.jsonl") as journal:
-        search_by_hand(open_study(plan, storage), plan, journal, lucky_third, tmp_path / "search")
+        search_by_hand(open_study(search, storage), search, journal, lucky_third, tmp_path / "search")
         searched = (tmp_path / "runs" / "optuna.db").read_bytes()
         calls = Calls(None)
         storage.fence = calls
-        start_over(plan, storage, journal, tmp_path / "undisturbed")
-        undisturbed, events = told_by(storage, plan), parts_of(journal)
+        start_over(search, storage, journal, tmp_path / "undisturbed")
+        undisturbed, events = told_by(storage, search), parts_of(journal)
     for fraction in (0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95):
         place = tmp_path / f"killed at {fraction}"
         place.mkdir()
@@ -47,10 +47,10 @@ def test_a_start_that_ends_at_any_call_of_the_database_ends_as_the_undisturbed_o
         killed.fence = Calls(round(fraction * calls.num))
         with Journal(place / "journal.jsonl") as journal:
             with pytest.raises(Killed):
-                start_over(plan, killed, journal, place)
+                start_over(search, killed, journal, place)
             killed.fence = lambda again: None
-            start_over(plan, killed, journal, place)
-            assert told_by(killed, plan) == undisturbed, fraction
+            start_over(search, killed, journal, place)
+            assert told_by(killed, search) == undisturbed, fraction
             assert parts_of(journal) == events, fraction
 
 
@@ -66,20 +66,20 @@ class Calls:
             raise Killed
 
 
-def start_over(plan: Plan, storage: PatientStorage, journal: Journal, checkpoints: Path) -> None:
+def start_over(search: ResolvedSearch, storage: PatientStorage, journal: Journal, checkpoints: Path) -> None:
     """A start of the folds of a search that is done."""
-    folds = Folds(optuna.load_study(study_name=plan.study, storage=storage), plan, storage, journal)
+    folds = Folds(optuna.load_study(study_name=search.stores.study, storage=storage), search, storage, journal)
     folds.enlist()
     trainings = folds.make_trainings()
     of = lambda config: training_of(folds.trainings.trials[config["trial"]]).of  # noqa: E731
     run_to_the_end(trainings, lambda config: lucky_third(of(config), config["fold"], config["seed"]), checkpoints)
 
 
-def told_by(storage: PatientStorage, plan: Plan) -> list[Any]:
+def told_by(storage: PatientStorage, search: ResolvedSearch) -> list[Any]:
     """What the two studies hold, each trial once: numbers, states, parameters and every value."""
     told = []
     for part in ("folds", "fold-trainings"):
-        trials = optuna.load_study(study_name=f"{plan.study}-{part}", storage=storage).trials
+        trials = optuna.load_study(study_name=f"{search.stores.study}-{part}", storage=storage).trials
         told += [(trial.number, trial.state, trial.params, trial.value, trial.intermediate_values) for trial in trials]
     return told
 

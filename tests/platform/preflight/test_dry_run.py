@@ -5,7 +5,6 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,9 @@ import optuna
 import pytest
 import torch
 
-from platform.plan import Plan
 from platform.preflight.dry_run import refuse_what_does_not_fit
 from platform.preflight.measure_step import measure_steps
-from platform.preflight.suggestions import Suggestions
+from platform.resolved_search import ResolvedSearch
 from platform.resources import this_machine
 from platform.search import main
 from platform.spaces.loading import load_space
@@ -28,6 +26,7 @@ from shards_tools.sources.lsasrd import scan
 from tests.conftest import draw_tree
 from tests.platform.driver import run_search
 from tests.platform.preflight.measured import GB, projection_of
+from tests.platform.searches import changed, suggestions_of
 from tests.platform.test_bad_input import truncate
 from tests.shards_tools.stores.servers import Web
 from trainables.loop import train
@@ -77,9 +76,9 @@ def test_a_dry_run_says_what_the_search_will_take(dry: tuple[Path, dict[str, Any
 
 @pytest.mark.slow
 def test_a_dry_run_of_a_stored_study_says_how_much_is_left_and_changes_nothing(
-    plan: Plan, small_space: Path, shards: Path, tmp_path: Path
+    search: ResolvedSearch, small_space: Path, shards: Path, tmp_path: Path
 ) -> None:
-    study = open_study(plan, open_storage(plan.storage))
+    study = open_study(search, open_storage(search.stores.storage))
     study.tell(study.ask(), 0.5)
     study.ask()
     before = [*sqlite3.connect(tmp_path / "runs" / "optuna.db").iterdump()]
@@ -93,9 +92,9 @@ def test_a_dry_run_of_a_stored_study_says_how_much_is_left_and_changes_nothing(
 
 
 def test_another_search_under_a_stored_name_is_refused(
-    plan: Plan, small_space: Path, shards: Path, tmp_path: Path
+    search: ResolvedSearch, small_space: Path, shards: Path, tmp_path: Path
 ) -> None:
-    open_study(plan, open_storage(plan.storage))
+    open_study(search, open_storage(search.stores.storage))
     words = ["--space", small_space, "--data", shards, "--runs", tmp_path / "runs", "--epochs", 7, "--dry-run"]
     with pytest.raises(Error, match=r"--epochs is 7, but study .* was started with 4"):
         main([str(word) for word in words])
@@ -161,20 +160,26 @@ def test_stores_that_cannot_be_written_are_found(refused: Callable[..., str], tm
     assert (tmp_path / "file").read_text() == "no database, " * 99
 
 
-def test_too_little_memory_for_one_training_is_found_without_taking_it(plan: Plan) -> None:
+def measure_largest(search: ResolvedSearch) -> None:
+    """On a machine with 400 MB of free memory."""
+    largest = suggestions_of(search).largest()
+    measure_steps(search.setup, search.resources, [largest], [this_machine()], [400 * 10**6])
+
+
+def test_too_little_memory_for_one_training_is_found_without_taking_it(search: ResolvedSearch) -> None:
     """A limit of 400 MB, less than the libraries take, simulates a full machine."""
     with pytest.raises(
         Error, match=r"Space small includes transreid-tiny with .* needs more than the 0\.4 GB of memory"
     ):
-        measure_steps(plan, [Suggestions(plan).largest()], [this_machine()], [400 * 10**6])
+        measure_largest(search)
 
 
 def test_a_step_whose_process_a_library_ends_for_want_of_memory_is_told_the_same(
-    plan: Plan, monkeypatch: pytest.MonkeyPatch
+    search: ResolvedSearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("platform.preflight.measure_step.run_one_step", _abort)
     with pytest.raises(Error, match=r"Space small includes .* was killed, .* needs more than the 0\.4 GB of memory"):
-        measure_steps(plan, [Suggestions(plan).largest()], [this_machine()], [400 * 10**6])
+        measure_largest(search)
 
 
 def _abort(_: object) -> None:
@@ -188,10 +193,10 @@ def test_too_little_memory_for_all_trainings_at_a_time_is_found(refused: Callabl
     assert "Set --concurrency below 20000" in line
 
 
-def test_a_training_too_large_for_its_share_of_a_gpu_is_found(plan: Plan) -> None:
+def test_a_training_too_large_for_its_share_of_a_gpu_is_found(search: ResolvedSearch) -> None:
     """The numbers are those of a GPU of 80 GB: a quarter of it ran out after 25 GB, or there was no more to take."""
-    shared = replace(plan, gpus_per_rank=0.25)
-    largest = Suggestions(plan).largest()
+    shared = changed(search, gpus_per_rank=0.25)
+    largest = suggestions_of(search).largest()
     refuse_what_does_not_fit(projection_of(shared, gpu_bytes=19 * GB, gpu_total_bytes=80 * GB), largest)
     with pytest.raises(Error, match=r"needs 25\.0 GB of GPU memory, but --gpus-per-trial 0\.25 allows 19\.2 GB\."):
         refuse_what_does_not_fit(projection_of(shared, gpu_bytes=25 * GB, gpu_total_bytes=80 * GB), largest)
@@ -204,16 +209,16 @@ def test_a_training_that_runs_out_of_gpu_memory_is_found(refused: Callable[..., 
     assert "needs more GPU memory than --gpus-per-trial 0.0001 allows" in line
 
 
-def test_a_disk_too_small_for_the_checkpoints_is_found(plan: Plan) -> None:
+def test_a_disk_too_small_for_the_checkpoints_is_found(search: ResolvedSearch) -> None:
     with pytest.raises(Error, match=r"--runs .* the checkpoints need about .* \(100000\.0 GB each\)"):
-        refuse_what_does_not_fit(projection_of(plan, checkpoint_bytes=10**14), Suggestions(plan).largest())
+        refuse_what_does_not_fit(projection_of(search, checkpoint_bytes=10**14), suggestions_of(search).largest())
 
 
 def test_the_checkpoint_and_the_speed_are_those_of_a_real_training(
-    dry: tuple[Path, dict[str, Any], str], plan: Plan, tmp_path: Path
+    dry: tuple[Path, dict[str, Any], str], search: ResolvedSearch, tmp_path: Path
 ) -> None:
     """The fastest of four epochs, as this machine may be busy."""
-    recipe = Suggestions(plan).largest().recipe
+    recipe = suggestions_of(search).largest().recipe
     speeds = []
 
     def report(metrics: dict[str, float], save: Callable[[Path], None]) -> None:
@@ -223,7 +228,7 @@ def test_the_checkpoint_and_the_speed_are_those_of_a_real_training(
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        train(recipe, read_manifest(plan.data), report=report)
+        train(recipe, read_manifest(search.setup.data), report=report)
     finally:
         torch.set_num_threads(num_threads)
     real = sum(os.path.getsize(file) for file in (tmp_path / "checkpoint").iterdir())
@@ -231,10 +236,12 @@ def test_the_checkpoint_and_the_speed_are_those_of_a_real_training(
     assert 1 / 10 < dry[1]["step"]["images_per_second"] / max(speeds) < 10
 
 
-def test_the_largest_training_is_the_largest_of_all_that_the_space_offers(plan_of: Callable[..., Plan]) -> None:
+def test_the_largest_training_is_the_largest_of_all_that_the_space_offers(
+    search_of: Callable[..., ResolvedSearch],
+) -> None:
     """Against the choices that make a transformer large, taken to their ends by hand."""
-    plan = replace(plan_of(), space=load_space("transreid", "tiny"))
-    largest = Suggestions(plan).largest()
+    search = changed(search_of(), space=load_space("transreid", "tiny"))
+    largest = suggestions_of(search).largest()
     assert dict(largest.sizes) == {
         "image_size": 32,
         "optimizer": "adamw",
@@ -246,7 +253,7 @@ def test_the_largest_training_is_the_largest_of_all_that_the_space_offers(plan_o
     }
 
 
-def test_every_choice_of_a_space_is_drawn(plan_of: Callable[..., Plan], tmp_path: Path) -> None:
+def test_every_choice_of_a_space_is_drawn(search_of: Callable[..., ResolvedSearch], tmp_path: Path) -> None:
     (tmp_path / "deep.py").write_text(
         "def suggest(trial):\n"
         '    n = trial.suggest_categorical("a", tuple(range(200)))\n'
@@ -255,7 +262,7 @@ def test_every_choice_of_a_space_is_drawn(plan_of: Callable[..., Plan], tmp_path
         '    return {"recipe": "transreid-tiny"}\n'
     )
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    assert Suggestions(plan_of("--space", tmp_path / "deep.py")).num_choices == 200 + 100 + 2
+    assert suggestions_of(search_of("--space", tmp_path / "deep.py")).num_choices == 200 + 100 + 2
 
 
 @pytest.mark.slow

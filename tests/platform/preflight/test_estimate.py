@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from platform.plan import Plan
 from platform.preflight.display import as_json
 from platform.preflight.estimate import free_memory, simulate_pruning
-from platform.preflight.suggestions import Suggestions
+from platform.resolved_search import ResolvedSearch
 from tests.platform.preflight.measured import projection_of
+from tests.platform.searches import changed, suggestions_of
 
 
-def test_pruning_is_foreseen_as_the_studys_own_pruner_has_it(plan: Plan) -> None:
-    lengths = simulate_pruning(replace(plan, trials=90, epochs=90))
+def test_pruning_is_foreseen_as_the_studys_own_pruner_has_it(search: ResolvedSearch) -> None:
+    lengths = simulate_pruning(changed(search, epochs=90).setup, "halving", 90)
     assert lengths[:2] == [90, 90]  # the baselines
     first, *more = sorted(set(lengths) - {90})
     assert more == [first * 3**rung for rung in range(1, len(more) + 1)]  # successive halving's rungs
@@ -28,25 +28,25 @@ def test_the_memory_of_a_container_counts_where_it_is_less(tmp_path: Path) -> No
     assert free_memory(tmp_path) > 10**8
 
 
-def test_checkpoints_in_a_bucket_take_no_room_of_the_disk(plan: Plan) -> None:
-    on_disk, in_bucket = (projection_of(replace(plan, checkpoints=place)) for place in (None, "s3://bucket/kept"))
+def test_checkpoints_in_a_bucket_take_no_room_of_the_disk(search: ResolvedSearch) -> None:
+    on_disk, in_bucket = (projection_of(changed(search, checkpoints=place)) for place in (None, "s3://bucket/kept"))
     assert on_disk.disk_bytes == on_disk.kept_bytes + 10**6
     assert (in_bucket.kept_bytes, in_bucket.disk_bytes) == (on_disk.kept_bytes, 10**6)
 
 
-def test_hours_are_epochs_by_their_length_over_the_trials_at_a_time(plan: Plan) -> None:
+def test_hours_are_epochs_by_their_length_over_the_trials_at_a_time(search: ResolvedSearch) -> None:
     """Written out: 32 steps and 2 evaluations of 0.1 s an epoch, half a GPU, so twice as long; 5 s to start."""
-    projection = projection_of(replace(plan, gpus_per_rank=0.5, concurrency=2), start_s=5.0)
+    projection = projection_of(changed(search, gpus_per_rank=0.5, concurrency=2), start_s=5.0)
     projection = replace(projection, pixel_bytes=1)
     assert projection.epoch_s(projection.largest) == pytest.approx(2 * (32 + 2) * 0.1)
     assert projection.most_hours == pytest.approx(6 * (4 * 6.8 + 5) / 2 / 3600)
     assert projection.hours == pytest.approx((sum(projection.lengths) * 6.8 + 6 * 5) / 2 / 3600)
 
 
-def test_every_rank_takes_memory_and_is_paid_for(plan: Plan) -> None:
-    alone, of_three = (projection_of(replace(plan, ranks_per_trial=ranks, concurrency=2)) for ranks in (1, 3))
+def test_every_rank_takes_memory_and_is_paid_for(search: ResolvedSearch) -> None:
+    alone, of_three = (projection_of(changed(search, ranks_per_trial=ranks, concurrency=2)) for ranks in (1, 3))
     assert of_three.memory_bytes - alone.memory_bytes == 2 * 2 * alone.largest.peak_bytes
     assert of_three.hours == alone.hours
-    suggestions = Suggestions(plan)
+    suggestions = suggestions_of(search)
     cost, times_three = (as_json(one, suggestions.largest())["cpu_hours"]["most"] for one in (alone, of_three))
     assert times_three == pytest.approx(3 * cost)

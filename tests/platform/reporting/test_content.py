@@ -3,7 +3,6 @@
 import json
 import math
 import shlex
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +12,17 @@ from optuna.trial import create_trial
 
 from platform.config import SearchConfig
 from platform.environment import call_of, start_of_search, typed_command
-from platform.plan import Plan
 from platform.read_only_study import StoredStudy
 from platform.reporting.papers import printed_row
 from platform.reporting.settings import commands, in_lines
 from platform.reporting.stages import finalists_of, folds_of
 from platform.reporting.subject import Subject, subject_of
+from platform.resolved_search import ResolvedSearch
 from platform.spaces.loading import load_space
 from platform.spaces.registry import space_names
 from platform.trial_record import StudyRecord
 from shards_tools.errors import Error
+from tests.platform.searches import changed
 from tests.platform.stored_by_hand import study_by_hand
 from trainables.checkpoint import CheckpointInfo, as_json
 from trainables.recipes import RECIPES, get_recipe
@@ -115,12 +115,12 @@ def test_a_call_is_remembered_without_passwords_and_defaults() -> None:
     )
 
 
-def test_a_start_is_remembered(plan: Plan) -> None:
-    start = json.loads(json.dumps(start_of_search(replace(plan, command="python -m platform.search"))))
+def test_a_start_is_remembered(search: ResolvedSearch) -> None:
+    start = json.loads(json.dumps(start_of_search(changed(search, command="python -m platform.search"))))
     assert start["command"] == "python -m platform.search"
-    assert start["data"] == plan.data
-    assert start["chance"] == plan.chance
-    assert start["chance_by_fold"] == [plan.chance]
+    assert start["data"] == search.setup.data
+    assert start["chance"] == search.goal.chance
+    assert start["chance_by_fold"] == [search.goal.chance]
     assert {"code", "python", "torch", "timm", "ray", "optuna", "mlflow", "CPU", "GPU"} <= start["environment"].keys()
 
 

@@ -49,7 +49,7 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def start(table_plan: TablePlan) -> optuna.Study:
     """The study as a start of this plan finds it, its missing trainings waiting."""
-    study = open_study(table_plan.plan, open_storage(table_plan.plan.storage))
+    study = open_study(table_plan.search, open_storage(table_plan.search.stores.storage))
     enqueue_missing(study, table_plan)
     return study
 
@@ -57,7 +57,7 @@ def start(table_plan: TablePlan) -> optuna.Study:
 def results_in(table_plan: TablePlan, study: optuna.Study) -> list[Result]:
     """The results of a table that is measured on the validation split."""
     known = newest(study)
-    with Journal(table_plan.plan.runs / "journal.jsonl") as journal:
+    with Journal(table_plan.search.stores.runs / "journal.jsonl") as journal:
         return results_of(table_plan, known, measured(study, table_plan, known, journal, interrupted=False))
 
 

@@ -90,7 +90,7 @@ def test_a_training_is_told_its_recipe_fold_and_seed(
     table_plan = table_plan_of("--rows", "ViT-JPM", "--data", five_folds, "--folds", 2, "--epochs", 3)
     study = start(table_plan)
     end_next(study)
-    trials = FixedTrials(study, table_plan.plan, journal, Lines(["mAP"]))
+    trials = FixedTrials(study, table_plan.search, journal, Lines(["mAP"]))
     config = trials.start("only")
     assert config is not None
     assert [config[key] for key in ("recipe", "fold", "seed")] == ["transreid-vit-jpm-tiny", 1, 0]

@@ -41,7 +41,7 @@ def trained(table_plan: TablePlan, tmp_path: Path) -> optuna.Study:
     trial.suggest_categorical("row", tuple(table_plan.table.recipes))
     small = {"image_size": 16, "enlarge_px": 0, "epochs": 1, "batch_size": 8, "images_per_epoch": None}
     recipe = override(get_recipe(RECIPE), small)
-    train(recipe, table_plan.plan.manifest, report=lambda metrics, save: save(tmp_path / "last"))
+    train(recipe, table_plan.search.setup.manifest, report=lambda metrics, save: save(tmp_path / "last"))
     trial.set_user_attr("checkpoint", str(tmp_path / "last"))
     trial.set_user_attr("metrics", {"top1": 0.123, "top5": 0.123})
     study.tell(trial, 0.123)
@@ -51,7 +51,7 @@ def trained(table_plan: TablePlan, tmp_path: Path) -> optuna.Study:
 def test_the_row_has_the_metrics_of_the_test_split_and_each_checkpoint_is_evaluated_once(
     table_plan: TablePlan, trained: optuna.Study, tmp_path: Path
 ) -> None:
-    expected = evaluate_split(tmp_path / "last", table_plan.plan.manifest, split="test", fold=None)["metrics"]
+    expected = evaluate_split(tmp_path / "last", table_plan.search.setup.manifest, split="test", fold=None)["metrics"]
     with Journal(tmp_path / "journal.jsonl") as journal:
         first = measured(trained, table_plan, newest(trained), journal, interrupted=False)
         shutil.rmtree(tmp_path / "last")
@@ -81,7 +81,7 @@ def test_an_interrupted_start_evaluates_nothing(table_plan: TablePlan, trained: 
 
 def test_chance_is_that_of_the_test_split(table_plan: TablePlan, classes: Path) -> None:
     assert table_plan.split == "test"
-    assert table_plan.plan.chance["top1"] == Evaluation(read_manifest(classes), "test").chance()["top1"]
+    assert table_plan.search.goal.chance["top1"] == Evaluation(read_manifest(classes), "test").chance()["top1"]
 
 
 def test_lsasrds_tables_are_measured_on_the_folds_that_validate(table_plan_of: Callable[..., TablePlan]) -> None:

@@ -99,7 +99,7 @@ def test_the_files_take_the_place_of_earlier_ones(table_plan: TablePlan, results
     files = write_table(table_plan, results)
     assert [file.name for file in files] == ["lsasrd-5.md", "lsasrd-5.csv", "lsasrd-5.tex"]
     assert files[0].read_text() == as_markdown(table_plan, results)
-    assert files[0].parent == table_plan.plan.runs / table_plan.plan.study
+    assert files[0].parent == table_plan.search.stores.runs / table_plan.search.stores.study
     assert list(files[0].parent.glob("*.partial")) == []
 
 

@@ -1,11 +1,8 @@
 """Who is asked to stop, and when: decisions of the study's own pruner, with the rows by hand protected."""
 
-import dataclasses
-
 import optuna
 import pytest
 
-from platform.plan import Plan
 from platform.samplers.pruning import make_pruner, rungs_of, should_stop
 from platform.samplers.registry import PRUNERS
 
@@ -61,26 +58,19 @@ def test_nobody_is_asked_at_the_last_epoch() -> None:
         assert not should_stop(trial, 6, last_step=6)
 
 
-def plan_with(plan: Plan, *, epochs: int, warmup: int = 0, pruner: str = "halving") -> Plan:
-    space = dataclasses.replace(plan.space, longest_epochs=epochs, longest_warmup=warmup)
-    return dataclasses.replace(plan, space=space, epochs=None, pruner=pruner)
-
-
 @pytest.mark.parametrize(
     ("epochs", "warmup", "rungs"),
     [(52, 0, [2, 6, 18]), (120, 10, [10, 30, 90]), (9, 2, [2, 6]), (4, 0, [2]), (2, 0, []), (3, 5, [])],
 )
-def test_rungs_are_thirds_behind_the_warm_up_and_none_is_the_end(
-    epochs: int, warmup: int, rungs: list[int], plan: Plan
-) -> None:
-    assert rungs_of(plan_with(plan, epochs=epochs, warmup=warmup)) == rungs
+def test_rungs_are_thirds_behind_the_warm_up_and_then_comes_the_end(epochs: int, warmup: int, rungs: list[int]) -> None:
+    assert rungs_of(epochs, warmup) == [*rungs, epochs]
 
 
 @pytest.mark.parametrize("name", sorted(set(PRUNERS) - {"none"}))
-def test_every_pruner_ends_a_bad_trial_and_leaves_the_best_alone(name: str, plan: Plan) -> None:
+def test_every_pruner_ends_a_bad_trial_and_leaves_the_best_alone(name: str) -> None:
     """A bad trial is far below the others and gets worse; hyperband may put one into a bracket that waits longer."""
-    plan = plan_with(plan, epochs=30, pruner=name)
-    study = optuna.create_study(direction="maximize", study_name="s", pruner=make_pruner(plan))
+    rungs = rungs_of(30, warmup=0)
+    study = optuna.create_study(direction="maximize", study_name="s", pruner=make_pruner(name, rungs))
     ends = {}
     for number in range(12):
         trial = study.ask()
@@ -96,10 +86,9 @@ def test_every_pruner_ends_a_bad_trial_and_leaves_the_best_alone(name: str, plan
         ends[number] = epoch
     assert ends[5] == 30
     assert any(ends[number] < 30 for number in range(6, 12))
-    assert all(ends[number] >= min(rungs_of(plan)) for number in ends)
+    assert all(ends[number] >= rungs[0] for number in ends)
 
 
-def test_no_pruner_ends_nothing(plan: Plan) -> None:
-    plan = plan_with(plan, epochs=NUM_EPOCHS, pruner="none")
-    study = optuna.create_study(direction="maximize", pruner=make_pruner(plan))
+def test_no_pruner_ends_nothing() -> None:
+    study = optuna.create_study(direction="maximize", pruner=make_pruner("none", rungs_of(NUM_EPOCHS, warmup=0)))
     assert [run(study, value) for value in (0.5, 0.4, 0.3)] == [NUM_EPOCHS] * 3

@@ -1,6 +1,5 @@
 """The samplers by name; none shows a trace of an interruption."""
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,56 +9,58 @@ import pytest
 from optuna.trial import TrialState
 from scipy.stats import kstest
 
-from platform.plan import Plan
+from platform.resolved_search import ResolvedSearch
 from platform.samplers.registry import SAMPLERS
 from platform.samplers.rungwise import MIN_RESULTS, RANDOM_SHARE, RungwiseSampler
-from platform.samplers.samplers import reseed
 from shards_tools.errors import Error
+from tests.platform.searches import changed, reseed_for
 
 RUNGS = (2, 6, 9)
 
 
-def draw(study: optuna.Study, plan: Plan, num_trials: int) -> None:
+def draw(study: optuna.Study, search: ResolvedSearch, num_trials: int) -> None:
     for _ in range(num_trials):
-        reseed(study, plan)
+        reseed_for(study, search)
         trial = study.ask()
         x = trial.suggest_float("x", -5, 5)
         y = trial.suggest_categorical("y", ("a", "b", "c"))
         value = -((x - 1) ** 2) - (y == "a")
-        for epoch in range(1, plan.longest_epochs + 1):
+        for epoch in range(1, search.setup.longest_epochs + 1):
             trial.report(value, epoch)
         study.tell(trial, value)
 
 
 @pytest.mark.parametrize("sampler", sorted(set(SAMPLERS) - {"grid"}))
-def test_ten_and_eight_trials_of_a_reopened_study_equal_eighteen_in_one_go(sampler: str, plan: Plan) -> None:
-    plan = dataclasses.replace(plan, sampler=sampler, seed=7)
+def test_ten_and_eight_trials_of_a_reopened_study_equal_eighteen_in_one_go(
+    sampler: str, search: ResolvedSearch
+) -> None:
+    search = changed(search, sampler=sampler, seed=7)
     undisturbed = optuna.create_study(direction="maximize")
-    draw(undisturbed, plan, 18)
+    draw(undisturbed, search, 18)
     storage = optuna.storages.InMemoryStorage()
-    draw(optuna.create_study(direction="maximize", study_name="s", storage=storage), plan, 10)
+    draw(optuna.create_study(direction="maximize", study_name="s", storage=storage), search, 10)
     reopened = optuna.load_study(study_name="s", storage=storage)
-    draw(reopened, plan, 8)
+    draw(reopened, search, 8)
     assert [trial.params for trial in reopened.trials] == [trial.params for trial in undisturbed.trials]
     assert len({tuple(trial.params.values()) for trial in reopened.trials}) == 18
 
 
-def test_another_seed_draws_other_trials(plan: Plan) -> None:
+def test_another_seed_draws_other_trials(search: ResolvedSearch) -> None:
     first, second = (optuna.create_study() for _ in range(2))
     for study, seed in ((first, 1), (second, 2)):
-        reseed(study, dataclasses.replace(plan, seed=seed))
+        reseed_for(study, changed(search, seed=seed))
         study.ask().suggest_float("x", 0, 1)
     assert first.trials[0].params != second.trials[0].params
 
 
-def test_a_waiting_trial_is_seeded_by_its_own_number(plan: Plan) -> None:
+def test_a_waiting_trial_is_seeded_by_its_own_number(search: ResolvedSearch) -> None:
     """A row by hand may leave parameters open; they are drawn as they would be however many rows wait behind it."""
     values = []
     for num_behind in (0, 3):
         study = optuna.create_study()
         for _ in range(1 + num_behind):
             study.enqueue_trial({"x": 0.5})
-        reseed(study, plan)
+        reseed_for(study, search)
         trial = study.ask()
         trial.suggest_float("x", 0, 1)
         values.append(trial.suggest_float("y", 0, 1))
@@ -225,33 +226,33 @@ def test_no_point_is_tried_twice_while_there_are_others() -> None:
     assert len(seen) == 32
 
 
-def test_a_grid_visits_every_point_once_and_its_plan_ends_there(
-    plan_of: Callable[..., Plan], small_space: Path
+def test_a_grid_visits_every_point_once_and_its_search_ends_there(
+    search_of: Callable[..., ResolvedSearch], small_space: Path
 ) -> None:
     text = small_space.read_text().replace(
         'trial.suggest_float("lr", 1e-4, 1e-2, log=True)', 'trial.suggest_categorical("lr", (1e-4, 1e-3, 1e-2))'
     )
     small_space.write_text(text)
-    plan = plan_of("--sampler", "grid", "--trials", 99)
-    assert plan.trials == 2 + 6  # two rows by hand, two choices times three
+    search = search_of("--sampler", "grid", "--trials", 99)
+    assert search.budget.trials == 2 + 6  # two rows by hand, two choices times three
     study = optuna.create_study(direction="maximize")
     seen = []
     for _ in range(6):
-        reseed(study, plan)
+        reseed_for(study, search)
         trial = study.ask()
-        plan.space.recipe(trial, None)
+        search.setup.space.recipe(trial, None)
         seen.append(tuple(trial.params.values()))
         study.tell(trial, 0.5)
     assert len(set(seen)) == 6
 
 
-def test_a_grid_of_a_continuous_parameter_is_refused(plan_of: Callable[..., Plan]) -> None:
+def test_a_grid_of_a_continuous_parameter_is_refused(search_of: Callable[..., ResolvedSearch]) -> None:
     with pytest.raises(Error, match="--sampler grid: parameter 'lr' of space small is continuous"):
-        plan_of("--sampler", "grid")
+        search_of("--sampler", "grid")
 
 
-def test_rungs_are_learned_from_under_halving_alone(plan_of: Callable[..., Plan]) -> None:
-    assert plan_of().sampler == "rungwise"
-    assert plan_of("--pruner", "median").sampler == "tpe"
+def test_rungs_are_learned_from_under_halving_alone(search_of: Callable[..., ResolvedSearch]) -> None:
+    assert search_of().method.sampler == "rungwise"
+    assert search_of("--pruner", "median").method.sampler == "tpe"
     with pytest.raises(Error, match=r"--sampler rungwise .* --pruner is median"):
-        plan_of("--pruner", "median", "--sampler", "rungwise")
+        search_of("--pruner", "median", "--sampler", "rungwise")

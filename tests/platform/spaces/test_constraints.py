@@ -9,16 +9,15 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from platform.plan import Plan
-from platform.preflight.suggestions import Suggestions
+from platform.resolved_search import ResolvedSearch
 from platform.samplers.rungwise import RungwiseSampler
-from platform.samplers.samplers import reseed
 from platform.spaces.constraints import is_over
 from platform.study import best_trial, front, open_storage, open_study
 from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
 from platform.trials import Trials
 from tests.platform.driver import mlflow_runs, run_search, stored_trials
+from tests.platform.searches import reseed_for, suggestions_of
 
 NUM_EPOCHS = 4
 # Two networks, of 173,504 and 259,008 parameters; the second row by hand takes the larger one.
@@ -48,9 +47,9 @@ def small_space(tmp_path: Path) -> Path:
     return path
 
 
-def started(plan: Plan, journal: Journal) -> tuple[optuna.Study, Trials]:
-    study = open_study(plan, open_storage(plan.storage))
-    return study, Trials(study, plan, journal, Display(study, plan))
+def started(search: ResolvedSearch, journal: Journal) -> tuple[optuna.Study, Trials]:
+    study = open_study(search, open_storage(search.stores.storage))
+    return study, Trials(study, search, journal, Display(study, search.goal))
 
 
 def epoch(step: int, value: float = 0.5, ms: float = 1.0) -> dict[str, Any]:
@@ -70,8 +69,10 @@ def run(trials: Trials, attempt: str, value: float = 0.5, ms: float = 1.0) -> in
     return step
 
 
-def test_a_network_that_is_too_large_is_never_trained(plan_of: Callable[..., Plan], journal: Journal) -> None:
-    study, trials = started(plan_of("--trials", 14, "--at-most", LIMIT, "--pruner", "none"), journal)
+def test_a_network_that_is_too_large_is_never_trained(
+    search_of: Callable[..., ResolvedSearch], journal: Journal
+) -> None:
+    study, trials = started(search_of("--trials", 14, "--at-most", LIMIT, "--pruner", "none"), journal)
     number = 0
     while not trials.done:
         config = trials.start(f"attempt {number}")
@@ -94,8 +95,10 @@ def test_a_network_that_is_too_large_is_never_trained(plan_of: Callable[..., Pla
     assert len(states) == 14  # MLflow is told of every one
 
 
-def test_what_is_measured_is_judged_by_the_first_report(plan_of: Callable[..., Plan], journal: Journal) -> None:
-    study, trials = started(plan_of("--trials", 9, "--at-most", "ms_per_image=2", "--pruner", "none"), journal)
+def test_what_is_measured_is_judged_by_the_first_report(
+    search_of: Callable[..., ResolvedSearch], journal: Journal
+) -> None:
+    study, trials = started(search_of("--trials", 9, "--at-most", "ms_per_image=2", "--pruner", "none"), journal)
     for row in range(2):
         run(trials, f"row {row}")
     assert run(trials, "slow", ms=2.5) == 1
@@ -109,9 +112,9 @@ def test_what_is_measured_is_judged_by_the_first_report(plan_of: Callable[..., P
 
 
 def test_a_baseline_over_the_limit_runs_to_its_end_and_is_never_the_best(
-    plan_of: Callable[..., Plan], journal: Journal
+    search_of: Callable[..., ResolvedSearch], journal: Journal
 ) -> None:
-    study, trials = started(plan_of("--at-most", LIMIT), journal)
+    study, trials = started(search_of("--at-most", LIMIT), journal)
     assert run(trials, "small", value=0.3) == NUM_EPOCHS
     assert run(trials, "large", value=0.9) == NUM_EPOCHS
     assert study.trials[1].state == TrialState.COMPLETE
@@ -121,15 +124,17 @@ def test_a_baseline_over_the_limit_runs_to_its_end_and_is_never_the_best(
     assert best.number == study.best_trial.number  # what Optuna says
 
 
-def test_the_front_holds_nothing_over_the_limit(plan_of: Callable[..., Plan], journal: Journal) -> None:
-    study, trials = started(plan_of("--at-most", LIMIT, "--objective", "mAP", "cmc_1"), journal)
+def test_the_front_holds_nothing_over_the_limit(search_of: Callable[..., ResolvedSearch], journal: Journal) -> None:
+    study, trials = started(search_of("--at-most", LIMIT, "--objective", "mAP", "cmc_1"), journal)
     run(trials, "small", value=0.3)
     run(trials, "large", value=0.9)
     assert [trial.number for trial in front(study)] == [0]
 
 
-def test_nobody_has_to_beat_a_baseline_that_is_not_allowed(plan_of: Callable[..., Plan], journal: Journal) -> None:
-    study, trials = started(plan_of("--trials", 9, "--at-most", LIMIT), journal)
+def test_nobody_has_to_beat_a_baseline_that_is_not_allowed(
+    search_of: Callable[..., ResolvedSearch], journal: Journal
+) -> None:
+    study, trials = started(search_of("--trials", 9, "--at-most", LIMIT), journal)
     run(trials, "small", value=0.1)
     run(trials, "large", value=0.9)
     assert run(trials, "first", value=0.2) == NUM_EPOCHS
@@ -137,15 +142,15 @@ def test_nobody_has_to_beat_a_baseline_that_is_not_allowed(plan_of: Callable[...
 
 
 def test_a_trial_that_was_over_when_its_driver_was_killed_is_ended_by_the_next(
-    plan_of: Callable[..., Plan], journal: Journal
+    search_of: Callable[..., ResolvedSearch], journal: Journal
 ) -> None:
-    plan = plan_of("--trials", 9, "--at-most", "ms_per_image=2", "--concurrency", 1)
-    study, trials = started(plan, journal)
+    search = search_of("--trials", 9, "--at-most", "ms_per_image=2", "--concurrency", 1)
+    study, trials = started(search, journal)
     for row in range(2):
         run(trials, f"row {row}")
     trials.start("a")
     assert not trials.report("a", epoch(1, ms=3.0))
-    following = Trials(study, plan, journal, Display(study, plan))
+    following = Trials(study, search, journal, Display(study, search.goal))
     config = following.start("b")
     assert config is not None
     assert config["trial"] == 3
@@ -155,11 +160,11 @@ def test_a_trial_that_was_over_when_its_driver_was_killed_is_ended_by_the_next(
 @pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "rungwise"])
 def test_samplers_keep_away_from_what_is_over(
-    sampler: str, plan_of: Callable[..., Plan], journal: Journal, small_space: Path
+    sampler: str, search_of: Callable[..., ResolvedSearch], journal: Journal, small_space: Path
 ) -> None:
     """Three networks of four are too large: 15 of 20 random draws are, and fewer once the study knows."""
     small_space.write_text(SPACE.replace('"vit_96x2"))', '"vit_96x2", "vit_128x2", "vit_96x4"))'))
-    study, trials = started(plan_of("--trials", 60, "--at-most", LIMIT, "--sampler", sampler), journal)
+    study, trials = started(search_of("--trials", 60, "--at-most", LIMIT, "--sampler", sampler), journal)
     number = 0
     while trials.start(f"attempt {number}") is not None:
         for step in range(1, NUM_EPOCHS + 1):
@@ -200,20 +205,20 @@ def test_a_good_trial_over_the_limit_teaches_the_rungwise_sampler_nothing_good()
 
 
 def test_the_largest_training_of_a_dry_run_keeps_to_the_limit_or_is_a_row_by_hand(
-    plan_of: Callable[..., Plan], small_space: Path
+    search_of: Callable[..., ResolvedSearch], small_space: Path
 ) -> None:
     larger = SPACE.replace('"vit_96x2"))', '"vit_96x2", "vit_192x4"))')
     for row, largest in (("vit_96x2", "vit_64x3"), ("vit_192x4", "vit_192x4")):  # three blocks keep more than two
         small_space.write_text(larger.replace('"large row": {"backbone": "vit_96x2"', f'"row": {{"backbone": "{row}"'))
-        assert Suggestions(plan_of()).largest().params["backbone"] == "vit_192x4"
-        draws = Suggestions(plan_of("--at-most", LIMIT))
+        assert suggestions_of(search_of()).largest().params["backbone"] == "vit_192x4"
+        draws = suggestions_of(search_of("--at-most", LIMIT))
         assert draws.largest().params["backbone"] == largest
         assert draws.usual().params["backbone"] == "vit_64x3"
 
 
-def test_gaussian_processes_take_the_constraints(plan_of: Callable[..., Plan], journal: Journal) -> None:
-    plan = plan_of("--at-most", LIMIT, "ms_per_image=2", "--trials", 16, "--sampler", "gp", "--pruner", "none")
-    study, trials = started(plan, journal)
+def test_gaussian_processes_take_the_constraints(search_of: Callable[..., ResolvedSearch], journal: Journal) -> None:
+    search = search_of("--at-most", LIMIT, "ms_per_image=2", "--trials", 16, "--sampler", "gp", "--pruner", "none")
+    study, trials = started(search, journal)
     number = 0
     while trials.start(f"attempt {number}") is not None:
         for step in range(1, NUM_EPOCHS + 1):
@@ -221,7 +226,7 @@ def test_gaussian_processes_take_the_constraints(plan_of: Callable[..., Plan], j
                 break
         trials.finish(f"attempt {number}", died=False)
         number += 1
-    reseed(study, plan)
+    reseed_for(study, search)
     assert len(study.trials) == 16
 
 

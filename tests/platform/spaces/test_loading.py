@@ -7,7 +7,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from platform.resolve import make_plan
+from platform.resolve import resolve_search
 from platform.search import parse
 from platform.spaces import loading
 from platform.spaces.loading import load_space
@@ -99,7 +99,7 @@ def test_draws_end_where_nothing_new_comes_and_at_the_latest_at_a_bound(
 def test_a_space_that_reads_tags_is_refused_on_data_without_any(shards: Path, tmp_path: Path) -> None:
     words = ["--space", "animesion_vilt", "--data", str(shards), "--scale", "tiny", "--runs", str(tmp_path / "runs")]
     with pytest.raises(Error, match=r"--space animesion_vilt needs tags, but .* has none"):
-        make_plan(parse(words)[0])
+        resolve_search(parse(words)[0])
     assert not (tmp_path / "runs").exists()
 
 

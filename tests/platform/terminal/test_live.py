@@ -11,12 +11,12 @@ import pytest
 from optuna.trial import TrialState
 
 from platform import signals
-from platform.plan import Plan
+from platform.resolved_search import ResolvedSearch
 from platform.terminal import live
-from platform.terminal.board import Board
 from platform.terminal.lines import Display, Lines
 from platform.terminal.live import LiveScreen, StillConsole, screen_of_part, screen_of_search
 from shards_tools.command import say
+from tests.platform.searches import board_of
 from tests.small_terminal import SmallTerminal
 
 VALUES = {"mAP": 0.25, "loss": 1.5, "images_per_second": 123.4, "rss_mb": 1168.2}
@@ -33,14 +33,14 @@ def study() -> optuna.Study:
 
 @pytest.fixture
 def live_screen(
-    quick_plan: Plan, study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+    quick_search: ResolvedSearch, study: optuna.Study, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[LiveScreen, io.StringIO]:
     """A live display of the study, and what it writes."""
     monkeypatch.setattr(live, "LEAST_S", 0.01)
     written = io.StringIO()
     console = StillConsole(file=written, force_terminal=True, width=100, height=30)
     return LiveScreen(
-        Board(quick_plan, rivals=True), lambda: (len(study.get_trials(states=(TrialState.PRUNED,))), 6), console
+        board_of(quick_search), lambda: (len(study.get_trials(states=(TrialState.PRUNED,))), 6), console
     ), written
 
 
@@ -101,11 +101,9 @@ class _Broken(io.StringIO):
 
 
 def test_a_display_that_fails_leaves_lines_and_the_trials_alone(
-    quick_plan: Plan, study: optuna.Study, capsys: pytest.CaptureFixture[str]
+    quick_search: ResolvedSearch, study: optuna.Study, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    screen = LiveScreen(
-        Board(quick_plan, rivals=True), lambda: (0, 6), StillConsole(file=_Broken(), force_terminal=True)
-    )
+    screen = LiveScreen(board_of(quick_search), lambda: (0, 6), StillConsole(file=_Broken(), force_terminal=True))
     trial = study.ask()
     with screen:
         screen._thread.join(20)
@@ -122,7 +120,7 @@ def test_a_display_that_fails_leaves_lines_and_the_trials_alone(
 
 
 def test_a_terminal_that_stands_still_stops_nobody(
-    quick_plan: Plan, study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+    quick_search: ResolvedSearch, study: optuna.Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     goes_on = threading.Event()
 
@@ -132,9 +130,7 @@ def test_a_terminal_that_stands_still_stops_nobody(
             return len(text)
 
     monkeypatch.setattr(live, "CLOSING_S", 0.1)
-    screen = LiveScreen(
-        Board(quick_plan, rivals=True), lambda: (0, 6), StillConsole(file=Stopped(), force_terminal=True)
-    )
+    screen = LiveScreen(board_of(quick_search), lambda: (0, 6), StillConsole(file=Stopped(), force_terminal=True))
     trial, before = study.ask(), time.monotonic()
     with screen:
         for _ in range(100):
@@ -149,19 +145,23 @@ def test_a_terminal_that_stands_still_stops_nobody(
     ("terminal", "environment"), [(False, {}), (True, {"TERM": "dumb"}), (True, {"CI": "true"})], ids=str
 )
 def test_where_nothing_can_be_drawn_there_are_lines(
-    quick_plan: Plan, study: optuna.Study, monkeypatch: pytest.MonkeyPatch, terminal: bool, environment: dict[str, str]
+    quick_search: ResolvedSearch,
+    study: optuna.Study,
+    monkeypatch: pytest.MonkeyPatch,
+    terminal: bool,
+    environment: dict[str, str],
 ) -> None:
     _set_terminal(monkeypatch, lambda: terminal, environment)
-    assert type(screen_of_search(study, quick_plan)) is Display
-    assert type(screen_of_part(quick_plan, lambda: (0, 0))) is Lines
+    assert type(screen_of_search(study, quick_search)) is Display
+    assert type(screen_of_part(quick_search, lambda: (0, 0))) is Lines
 
 
 def test_a_terminal_has_the_live_display(
-    quick_plan: Plan, study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+    quick_search: ResolvedSearch, study: optuna.Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _set_terminal(monkeypatch, lambda: True, {})
-    assert type(screen_of_search(study, quick_plan)) is LiveScreen
-    assert type(screen_of_part(quick_plan, lambda: (0, 0))) is LiveScreen
+    assert type(screen_of_search(study, quick_search)) is LiveScreen
+    assert type(screen_of_part(quick_search, lambda: (0, 0))) is LiveScreen
 
 
 def _set_terminal(monkeypatch: pytest.MonkeyPatch, isatty: Callable[[], bool], environment: dict[str, str]) -> None:
@@ -171,9 +171,9 @@ def _set_terminal(monkeypatch: pytest.MonkeyPatch, isatty: Callable[[], bool], e
     monkeypatch.setattr(sys.stderr, "isatty", isatty, raising=False)
 
 
-def test_lines_are_these(quick_plan: Plan, study: optuna.Study, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_are_these(quick_search: ResolvedSearch, study: optuna.Study, capsys: pytest.CaptureFixture[str]) -> None:
     trial, other = study.ask(), study.ask()
-    with Display(study, quick_plan) as lines:
+    with Display(study, quick_search.goal) as lines:
         lines.start(trial, 1, 0, 4)
         lines.report(trial, 1, 4, VALUES, False)
         lines.report(trial, 2, 4, {**VALUES, "mAP": 0.2}, False)

@@ -8,9 +8,10 @@ import pytest
 from optuna.trial import TrialState
 from rich.console import Console
 
-from platform.plan import Plan
+from platform.resolved_search import ResolvedSearch
 from platform.terminal.board import Board, Named
 from platform.terminal.picture import clock, picture, settings_in_short, spoken
+from tests.platform.searches import board_of, changed
 from tests.small_terminal import SmallTerminal
 
 PAPER = Named(0, "trial 0 (paper row)", "paper row", {"lr": 1e-4}, False, True)
@@ -19,9 +20,9 @@ VALUES = {"mAP": 0.25, "loss": 1.5, "images_per_second": 123.4, "rss_mb": 1168.2
 
 
 @pytest.fixture
-def board(quick_plan: Plan) -> Board:
+def board(quick_search: ResolvedSearch) -> Board:
     """Of a search of six trials, two at a time, of which one has ended, and of the running ones one has reported."""
-    board = Board(replace(quick_plan, concurrency=2, chance={"mAP": 0.2}), rivals=True)
+    board = board_of(changed(quick_search, concurrency=2, chance={"mAP": 0.2}))
     board.count(1, 6)
     board.start(PAPER, 1, (0, 4), {}, now=0.0)
     board.start(DRAWN, 2, (1, 4), VALUES, now=0.0)
@@ -76,7 +77,7 @@ def test_many_trials_are_cut(board: Board, width: int, height: int, shown: int) 
 
 
 def test_gpu_memory_and_costs_have_columns_where_there_are_any(board: Board) -> None:
-    board.plan = replace(board.plan, objectives=("mAP", "num_parameters"))
+    board.goal = replace(board.goal, objectives=("mAP", "num_parameters"))
     board.report(PAPER, 2, {**VALUES, "gpu_mb": 2048.0, "num_parameters": 1_230_000}, now=40.0)
     lines = lines_of(board, width=120)
     assert lines[1].split("  ")[-1].strip() == "silent"
@@ -93,14 +94,15 @@ def test_hours_end_a_search_sooner(board: Board) -> None:
 
 def test_hours_of_gpus_end_a_search_sooner(board: Board) -> None:
     """The trials have reported 30 s of training, and each has half a GPU."""
-    board.plan = replace(board.plan, gpus_per_rank=0.5, gpu_hours=0.5 * (30 + 120 + 120) / 3600)
+    board.resources = replace(board.resources, gpus_per_rank=0.5)
+    board.budget = replace(board.budget, gpu_hours=0.5 * (30 + 120 + 120) / 3600)
     assert lines_of(board)[-1].endswith("about 2 min left")
-    board.plan = replace(board.plan, gpu_hours=0.5 * 20 / 3600)
+    board.budget = replace(board.budget, gpu_hours=0.5 * 20 / 3600)
     assert lines_of(board)[-1].endswith("about 5 s left")
 
 
-def test_before_the_first_epoch_the_time_left_is_unknown(quick_plan: Plan) -> None:
-    board = Board(quick_plan, rivals=True)
+def test_before_the_first_epoch_the_time_left_is_unknown(quick_search: ResolvedSearch) -> None:
+    board = board_of(quick_search)
     board.count(0, 6)
     board.start(PAPER, 1, (0, 4), {}, now=0.0)
     lines = lines_of(board)

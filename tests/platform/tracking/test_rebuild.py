@@ -6,17 +6,17 @@ import optuna
 from optuna.trial import TrialState
 
 from platform.fixed_trials import leave_out
-from platform.plan import Plan
+from platform.resolved_search import ResolvedSearch
 from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
-from platform.tracking.rebuild import retell
+from platform.tracking.rebuild import rebuild
 from platform.trials import Trials
 
 
 def test_a_new_journal_is_told_of_every_trial_but_what_waits(
-    study: optuna.Study, plan: Plan, journal: Journal, tmp_path: Path
+    study: optuna.Study, search: ResolvedSearch, journal: Journal, tmp_path: Path
 ) -> None:
-    trials = Trials(study, plan, journal, Display(study, plan))
+    trials = Trials(study, search, journal, Display(study, search.goal))
     for name, num_epochs in (("complete", 4), ("runs", 2)):
         assert trials.start(name) is not None
         for step in range(1, num_epochs + 1):
@@ -26,9 +26,9 @@ def test_a_new_journal_is_told_of_every_trial_but_what_waits(
             trials.finish(name, died=False)
     study.enqueue_trial({"lr": 1e-3, "erase_probability": 0.0})
     with Journal(tmp_path / "new.jsonl") as new:
-        retell(study, plan, new)
+        rebuild(study, search.setup, search.method, new)
         told, _ = new.read()
-        retell(study, plan, new)
+        rebuild(study, search.setup, search.method, new)
         assert new.read()[0] == told
     before, _ = journal.read()
     last = {event["trial"]: event for event in before if event["kind"] == "metrics"}
@@ -42,10 +42,12 @@ def test_a_new_journal_is_told_of_every_trial_but_what_waits(
     assert all(event["time"] > 1e9 for event in told)
 
 
-def test_a_training_that_was_left_out_is_not_told(study: optuna.Study, plan: Plan, journal: Journal) -> None:
+def test_a_training_that_was_left_out_is_not_told(
+    study: optuna.Study, search: ResolvedSearch, journal: Journal
+) -> None:
     study.enqueue_trial({"lr": 1e-3, "erase_probability": 0.0})
     leave_out(study, study.get_trials(states=(TrialState.WAITING,)))
-    retell(study, plan, journal)
+    rebuild(study, search.setup, search.method, journal)
     assert journal.read()[0] == []
 
 
