@@ -12,7 +12,7 @@ from typing import Any
 
 from platform.spaces.registry import space_names
 from trainables.metric_names import COLUMNS
-from trainables.recipes.printed import printed_numbers
+from trainables.recipes import printed_numbers
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -1,7 +1,9 @@
-"""The registry of recipes, to which users can add their own."""
+"""The registry of recipes, to which users can add their own, and the numbers that the papers print for them."""
 
+import csv
 import dataclasses
 from collections.abc import Mapping
+from importlib.resources import files
 from typing import Any
 
 from shards_tools.errors import Error, unknown
@@ -51,8 +53,7 @@ def register_recipe(name: str, base: str, **settings: object) -> None:
     Raises:
         Error: there is no recipe `base`, a setting is invalid, or the name is taken by a different recipe.
     """
-    own = dataclasses.replace(get_recipe(base), name=name, table=None, row=None, preset=None)
-    recipe = override(own, settings)
+    recipe = override(get_recipe(base).variant(name, preset=None), settings)
     twin = tiny_form(recipe) if recipe.scale == "paper" and f"{name}-tiny" not in RECIPES else None
     RECIPES.register(name, recipe)
     if twin is not None:
@@ -81,3 +82,14 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     # any recipe of the family works, because every field is set
     some = next(recipe for recipe in RECIPES.values() if type(recipe) is family)
     return override(dataclasses.replace(some, **identity), settings)
+
+
+def printed_numbers(table: str, row: str) -> dict[str, float]:
+    """Return metric -> fraction, by the names that evaluations use; empty if the table has no such row.
+
+    LSASRD's numbers are means of five folds, PaddleClas's is recall@1 on a gallery, and the others are on the test
+    split.
+    """
+    with files("trainables.recipes").joinpath("printed.csv").open(encoding="utf-8") as file:
+        own = next((entry for entry in csv.DictReader(file) if (entry["table"], entry["row"]) == (table, row)), {})
+    return {name: float(text) / 100 for name, text in own.items() if text and name not in ("table", "row")}

@@ -13,6 +13,13 @@ from trainables.recipes.recipe import Recipe
 IMAGE_PX = 48
 NUM_EPOCHS = 9
 IMAGES_PER_EPOCH = 2048
+# what every recipe at tiny scale has, also those set by hand
+TINY: dict[str, Any] = {
+    "scale": "tiny",
+    "pretrained": False,
+    "images_per_epoch": IMAGES_PER_EPOCH,
+    "epochs": NUM_EPOCHS,
+}
 LARGEST_BATCH = 64
 # Backbones that differ in a paper's table differ here too, so that its rows stay different networks.
 TINY_BACKBONES = {
@@ -51,19 +58,13 @@ def tiny_form(recipe: Recipe) -> Recipe:
     image_size = _tiny_size(recipe)
     shrink = image_size / recipe.image_size
     changes: dict[str, Any] = {
-        "name": f"{recipe.name}-tiny",
-        "table": None,
-        "row": None,
-        "scale": "tiny",
+        **TINY,
         "backbone": _tiny_backbone(recipe.backbone),
-        "pretrained": False,
         "frozen_backbone": False,  # a frozen backbone with random weights would learn nothing
         "image_size": image_size,
         "pad_px": round(shrink * recipe.pad_px),
         "enlarge_px": round(shrink * recipe.enlarge_px),
         "evaluation_px": round(shrink * recipe.evaluation_px),
-        "images_per_epoch": IMAGES_PER_EPOCH,
-        "epochs": NUM_EPOCHS,
         "warmup_epochs": _in_proportion(recipe.warmup_epochs, recipe.epochs),
         "milestones": tuple(sorted({_in_proportion(epoch, recipe.epochs) for epoch in recipe.milestones})),
         "precision": "float32",
@@ -77,7 +78,7 @@ def tiny_form(recipe: Recipe) -> Recipe:
     if "works_per_batch" not in fields:
         changes["batch_size"] = min(recipe.batch_size, LARGEST_BATCH)
         changes["warmup_steps"] = min(recipe.warmup_steps, IMAGES_PER_EPOCH // changes["batch_size"])
-    return dataclasses.replace(recipe, **changes)
+    return recipe.variant(f"{recipe.name}-tiny", **changes)
 
 
 def _tiny_backbone(name: str) -> str:
