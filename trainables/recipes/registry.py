@@ -13,22 +13,9 @@ from trainables.recipes.recipe import IDENTITY_FIELDS, Recipe
 from trainables.recipes.settings import override, with_current_keys
 from trainables.recipes.tiny import tiny_form
 
-FAMILIES: dict[str, type[Recipe]] = {
-    "transreid": transreid.TransReIDRecipe,
-    "agw": agw.AGWRecipe,
-    "dafre": dafre.DAFreRecipe,
-    "animesion": animesion.AnimesionRecipe,
-    "icartoonface": icartoonface.CartoonRecipe,
-    "open": open_networks.OpenRecipe,
-}
-AT_BOTH_SCALES = (
-    *transreid.RECIPES,
-    *agw.RECIPES,
-    *dafre.RECIPES,
-    *animesion.RECIPES,
-    *icartoonface.RECIPES,
-    *open_networks.RECIPES,
-)
+SYSTEMS = (transreid, agw, dafre, animesion, icartoonface, open_networks)
+AT_BOTH_SCALES: tuple[Recipe, ...] = tuple(recipe for system in SYSTEMS for recipe in system.RECIPES)
+FAMILIES: dict[str, type[Recipe]] = {recipe.system: type(recipe) for recipe in AT_BOTH_SCALES}
 # every recipe at paper scale has a tiny twin, NAME-tiny; some are set by hand
 RECIPES: Registry[Recipe] = Registry("recipe", {recipe.name: recipe for recipe in AT_BOTH_SCALES})
 for _paper in AT_BOTH_SCALES:

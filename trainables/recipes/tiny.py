@@ -3,12 +3,11 @@
 Learning rates, losses and augmentation stay as the papers print them.
 """
 
-import dataclasses
 from typing import Any
 
 from shards_tools.errors import Error
 from trainables.recipes.backbones import ConvNet, TimmModel, Transformer, get_backbone
-from trainables.recipes.recipe import Recipe
+from trainables.recipes.recipe import ClassifierRecipe, Recipe
 
 IMAGE_PX = 48
 NUM_EPOCHS = 9
@@ -69,13 +68,12 @@ def tiny_form(recipe: Recipe) -> Recipe:
         "milestones": tuple(sorted({_in_proportion(epoch, recipe.epochs) for epoch in recipe.milestones})),
         "precision": "float32",
     }
-    fields = {field.name for field in dataclasses.fields(recipe)}
-    if "stride_px" in fields:
+    if hasattr(recipe, "stride_px"):
         patches = get_backbone(recipe.backbone), get_backbone(changes["backbone"])
         assert isinstance(patches[0], Transformer)
         assert isinstance(patches[1], Transformer)
-        changes["stride_px"] = recipe.stride_px * patches[1].patch_px // patches[0].patch_px  # type: ignore[attr-defined]
-    if "works_per_batch" not in fields:
+        changes["stride_px"] = recipe.stride_px * patches[1].patch_px // patches[0].patch_px
+    if isinstance(recipe, ClassifierRecipe):
         changes["batch_size"] = min(recipe.batch_size, LARGEST_BATCH)
         changes["warmup_steps"] = min(recipe.warmup_steps, IMAGES_PER_EPOCH // changes["batch_size"])
     return recipe.variant(f"{recipe.name}-tiny", **changes)
