@@ -46,7 +46,7 @@ def point_of(recipe: Recipe, suggest: Suggest, distributions: Mapping[str, BaseD
     """
     search = _Search(recipe, suggest, distributions)
     nearest = search.start()
-    waiting, seen = [nearest], {frozenset(nearest.params.items())}
+    waiting, seen = [nearest], {repr(nearest.params)}
     while waiting and len(seen) < MOST_TRIED:
         current = heapq.heappop(waiting)
         nearest = min(nearest, current)
@@ -54,7 +54,7 @@ def point_of(recipe: Recipe, suggest: Suggest, distributions: Mapping[str, BaseD
             if current.num_differing == other.num_differing == 0:
                 name = next(name for name, value in current.params.items() if other.params.get(name) != value)
                 raise Error(f"recipe {recipe.name} is reached with several values of parameter {name!r}. {REMEDY}")
-            if (point := frozenset(other.params.items())) not in seen:
+            if (point := repr(other.params)) not in seen:
                 seen.add(point)
                 heapq.heappush(waiting, other)
         if current.num_differing == 0:
