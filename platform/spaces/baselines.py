@@ -108,7 +108,7 @@ def _plain(value: Any) -> Any:
 
 
 def _candidates(distribution: BaseDistribution, numbers: Mapping[float, Any]) -> list[Any]:
-    """Return every choice, or those of the numbers that lie in a range, and its ends."""
+    """Return every choice, or the ends of a range and those of the numbers that are inside."""
     if isinstance(distribution, CategoricalDistribution):
         return list(distribution.choices)
     assert isinstance(distribution, FloatDistribution | IntDistribution)
