@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from platform.spaces.registry import space_names
 from trainables.metric_names import COLUMNS
-from trainables.recipes.printed import printed_numbers
+from trainables.recipes import printed_numbers
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -104,10 +105,7 @@ def commands() -> str:
 
 def spaces() -> str:
     """Return the page with the parameters and baselines of every space."""
-    files = sorted((ROOT / "search_spaces").glob("[a-z]*.py"))
-    return "# Spaces\n\n" + "\n".join(
-        section(file.stem, output("search_spaces", "--show", file.stem)) for file in files
-    )
+    return "# Spaces\n\n" + "\n".join(section(name, output("search_spaces", "--show", name)) for name in space_names())
 
 
 def recipes() -> str:

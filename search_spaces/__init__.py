@@ -1,1 +1,4 @@
-"""Search spaces: one file per space, which defines `suggest(trial, scale)` and `BASELINES` and imports nothing."""
+"""Search spaces: each file defines `suggest(trial, scale)` and `BASELINES`, or several such in `SPACES`.
+
+They import nothing.
+"""

@@ -67,38 +67,20 @@ def suggest(trial, scale):
     return settings
 
 
-def _row(scale, *, non_local):
-    """Return ResNet50 as in Table 4: 16 works x 4 images, the `papers` sampler, SGD at 0.01 with two drops."""
-    return {
-        "backbone": {"paper": "resnet50", "tiny": "resnet50_16"}[scale],
-        "image_size": {"paper": 256, "tiny": 48}[scale],
-        "works_per_batch": 16,
-        "optimizer": "sgd",
-        "schedule": "multistep",
-        "last_stride": "1",
-        "pooling": "gem",
-        "non_local": non_local,
-        "metric_loss": "wrt_agw",
-        "metric_weight": 1.0,
-        "batch_sampler": "papers",
-        "sgd_lr": 0.01,
-        "flip_probability": 0.5,
-        "erase_probability": 0.5,
-    }
-
-
 BASELINES = {
-    "paper": {
-        "paper ResNet50": _row("paper", non_local="none"),
-        "paper ResNet50 NL": _row("paper", non_local="dot"),
-    },
+    "paper": {"paper ResNet50": "agw-resnet50", "paper ResNet50 NL": "agw-resnet50-nl"},
     "tiny": {
-        "paper ResNet50": _row("tiny", non_local="none"),
-        "paper ResNet50 NL": _row("tiny", non_local="dot"),
+        "paper ResNet50": "agw-resnet50-tiny",
+        "paper ResNet50 NL": "agw-resnet50-nl-tiny",
         "hand-set": {
-            **_row("tiny", non_local="none"),
             "backbone": "resnet18_32",
+            "image_size": 48,
+            "works_per_batch": 16,
+            "optimizer": "sgd",
             "schedule": "cosine",
+            "last_stride": "1",
+            "pooling": "gem",
+            "non_local": "none",
             "metric_loss": "wrt",
             "metric_weight": 0.3,
             "batch_sampler": "full",

@@ -74,31 +74,10 @@ def _suggest_optimization(trial, scale):
     }
 
 
-def _row(scale):
-    """Return PaddleClas's ResNet50: resized crops, SGD at 0.1 with three drops, no warm-up and no erasing."""
-    return {
-        "optimizer": "sgd",
-        "schedule": "multistep",
-        "backbone": {"paper": "resnet50", "tiny": "resnet50_16"}[scale],
-        "image_size": {"paper": 224, "tiny": 48}[scale],
-        "crops": "resized",
-        "least_crop_area": 0.08,
-        "id_loss": "softmax",
-        "label_smoothing": 0.0,
-        "batch_size": {"paper": 256, "tiny": 64}[scale],
-        "batch_sampler": "shuffle",
-        "sgd_lr": 0.1,
-        "sgd_weight_decay": 1e-4,
-        "warmup_epochs": 0,
-        "flip_probability": 0.5,
-        "erase_probability": 0.0,
-    }
-
-
 BASELINES = {
-    "paper": {"paper ResNet50": _row("paper")},
+    "paper": {"paper ResNet50": "icartoonface-resnet50"},
     "tiny": {
-        "paper ResNet50": _row("tiny"),
+        "paper ResNet50": "icartoonface-resnet50-tiny",
         "hand-set": {
             "optimizer": "sgd",
             "schedule": "cosine",

@@ -104,42 +104,28 @@ def _suggest_metric_loss(trial):
     return settings
 
 
-def _row(backbone, **image_size):
-    """Return a recipe of the family: 16 works x 4 images, AdamW at 1e-4, a layer decay of 0.75, weight averaging."""
-    return {
-        "backbone": backbone,
-        **image_size,
-        "works_per_batch": 16,
-        "drop_path": 0.1,
-        "layer_lr_decay": 0.75,
-        "id_loss": "softmax",
-        "label_smoothing": 0.1,
-        "metric_loss": "soft_triplet",
-        "metric_weight": 1.0,
-        "batch_sampler": "full",
-        "lr": 1e-4,
-        "weight_decay": 0.05,
-        "ema_decay": 0.999,
-        "flip_probability": 0.5,
-        "erase_probability": 0.5,
-    }
-
-
 BASELINES = {
     "paper": {
-        "DINOv2-B": {**_row("dinov2_base", image_size_at_patch_14=224), "frozen_backbone": False},
-        "DINOv3-B": {**_row("dinov3_base", image_size_at_patch_16=256), "frozen_backbone": False},
-        "WD ViT tagger": {**_row("wd_vit_tagger", image_size_at_patch_16=256), "frozen_backbone": False},
+        "DINOv2-B": "open-dinov2-base",
+        "DINOv3-B": "open-dinov3-base",
+        "WD ViT tagger": "open-wd-vit-tagger",
     },
     "tiny": {
-        "DINOv2-B": _row("dinov2_tiny", image_size_at_patch_8=48),
-        "DINOv3-B": _row("dinov3_tiny", image_size_at_patch_8=48),
+        "DINOv2-B": "open-dinov2-base-tiny",
+        "DINOv3-B": "open-dinov3-base-tiny",
         "hand-set": {
-            **_row("convnext_tiny", image_size_at_patch_8=64),
+            "backbone": "convnext_tiny",
+            "image_size_at_patch_8": 64,
+            "works_per_batch": 16,
             "drop_path": 0.0,
             "layer_lr_decay": 1.0,
+            "id_loss": "softmax",
             "label_smoothing": 0.0,
+            "metric_loss": "soft_triplet",
+            "metric_weight": 1.0,
+            "batch_sampler": "full",
             "lr": 2e-3,
+            "weight_decay": 0.05,
             "ema_decay": None,
             "flip_probability": 0.0,
             "erase_probability": 0.0,

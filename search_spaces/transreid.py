@@ -54,50 +54,11 @@ def suggest(trial, scale):
     }
 
 
-def _row(scale, *, stride_px, jpm):
-    """Return a row of Table 5: ViT-Base, 16 works x 4 images, the `papers` sampler, SGD at 0.008, warm-up."""
-    image_size = {"paper": 256, "tiny": 48}[scale]
-    return {
-        "backbone": {"paper": "vit_base_patch16_224", "tiny": "vit_96x4"}[scale],
-        "image_size": image_size,
-        f"stride_px_at_{image_size}": stride_px,
-        "jpm": jpm,
-        "works_per_batch": 16,
-        "images_per_work": 4,
-        "batch_sampler": "papers",
-        "optimizer": "sgd",
-        "sgd_lr": 0.008,
-        "weight_decay": 1e-4,
-        "warmup_epochs": {"paper": 5, "tiny": 1}[scale],
-        "drop_path": 0.1,
-        "flip_probability": 0.5,
-        "erase_probability": 0.5,
-    }
-
-
 BASELINES = {
-    "paper": {
-        "paper ViT-Base": _row("paper", stride_px=16, jpm=False),
-        "paper ViT-Stride": _row("paper", stride_px=12, jpm=True),
-    },
+    "paper": {"paper ViT-Base": "transreid-vit-base", "paper ViT-Stride": "transreid-vit-stride"},
     "tiny": {
-        "paper ViT-Base": _row("tiny", stride_px=8, jpm=False),
-        "paper ViT-Stride": _row("tiny", stride_px=6, jpm=True),
-        "hand-set": {
-            "backbone": "vit_96x2",
-            "image_size": 32,
-            "stride_px_at_32": 2,
-            "jpm": False,
-            "works_per_batch": 16,
-            "images_per_work": 4,
-            "batch_sampler": "full",
-            "optimizer": "adamw",
-            "adamw_lr": 1e-3,
-            "weight_decay": 0.05,
-            "warmup_epochs": 0,
-            "drop_path": 0.0,
-            "flip_probability": 0.0,
-            "erase_probability": 0.0,
-        },
+        "paper ViT-Base": "transreid-vit-base-tiny",
+        "paper ViT-Stride": "transreid-vit-stride-tiny",
+        "hand-set": "transreid-tiny",
     },
 }

@@ -15,8 +15,7 @@ from trainables.models import build_model
 from trainables.recipes import RECIPES
 from trainables.recipes.images import ImageSettings
 from trainables.recipes.optimization import OptimizerSettings
-from trainables.recipes.ranking import RankingRecipe
-from trainables.recipes.recipe import IDENTITY_FIELDS, Recipe
+from trainables.recipes.recipe import IDENTITY_FIELDS, RankingRecipe, Recipe
 from trainables.text import least_num_words
 
 

@@ -10,8 +10,7 @@ from torch import Tensor
 from shards_tools.errors import Error
 from trainables.checkpoint import load_model, read_info, read_weights
 from trainables.models.model import Model
-from trainables.recipes.classifying import ClassifierRecipe
-from trainables.recipes.recipe import Recipe
+from trainables.recipes.recipe import ClassifierRecipe, Recipe
 from trainables.weights import LoadReport, take
 
 log = logging.getLogger(__name__)

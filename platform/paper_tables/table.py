@@ -10,8 +10,7 @@ from typing import Any
 
 from shards_tools.errors import Error, nearest
 from trainables.metric_names import COLUMNS
-from trainables.recipes import RECIPES
-from trainables.recipes.printed import printed_numbers
+from trainables.recipes import RECIPES, printed_numbers
 from trainables.recipes.recipe import Recipe
 
 PROGRAM = "platform.reproduce"

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
+import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
-import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, distribution_to_json
 
-from platform.spaces.points import Point
-from platform.spaces.registry import check_space
-from shards_tools.errors import Error, unknown
+from platform.spaces.baselines import point_of
+from platform.spaces.points import Point, Suggest
+from platform.spaces.registry import built_in, check_space
+from shards_tools.errors import Error, nearest, unknown
 from shards_tools.plugins import load_space_file
-from trainables.recipes import get_recipe
+from trainables.recipes import RECIPES, get_recipe
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import override
 
@@ -33,7 +33,7 @@ class Space:
     """A search space at one scale, with the baselines that every search of it starts with."""
 
     name: str
-    suggest: Callable[[Any], dict[str, Any]]
+    suggest: Suggest
     baselines: Mapping[str, dict[str, Any]]  # name -> values of Optuna's parameters
     distributions: Mapping[str, str] = field(default_factory=dict)  # Optuna parameter -> its distribution as JSON
     about: str = ""  # the first line of the space's docstring
@@ -54,15 +54,20 @@ class Space:
         Raises:
             Error: `suggest` returned something else than valid settings of a recipe.
         """
-        settings = self.suggest(trial)
-        if not isinstance(settings, dict) or "recipe" not in settings:
-            raise Error(f"Space {self.name}: suggest() returned {settings!r}. Return a dict with the key 'recipe'.")
+        settings = _settings(self.name, self.suggest(trial))
         values = {key: value for key, value in settings.items() if key != "recipe"}
         try:
             recipe = override(get_recipe(settings["recipe"]), values)
             return override(recipe, {"epochs": epochs}) if epochs else recipe
         except Error as mistake:
             raise Error(f"Space {self.name}: {mistake}") from None
+
+
+def _settings(name: str, suggested: Any) -> dict[str, Any]:
+    """Return what `suggest` of the space `name` returned, or raise an Error if it is not a dict with a recipe."""
+    if not isinstance(suggested, dict) or "recipe" not in suggested:
+        raise Error(f"Space {name}: suggest() returned {suggested!r}. Return a dict with the key 'recipe'.")
+    return suggested
 
 
 def load_space(space: Any, scale: str) -> Space:
@@ -81,23 +86,14 @@ def load_space(space: Any, scale: str) -> Space:
     if not callable(suggest):
         raise Error(f"Space {space} has no function suggest(trial). Define one that returns a dict with 'recipe'.")
     if "scale" in inspect.signature(suggest).parameters:
-
-        def at_scale(trial: Any) -> dict[str, Any]:
-            settings: dict[str, Any] = suggest(trial, scale)
-            return settings
-    else:
-        at_scale = suggest
-    loaded = Space(
+        suggest = functools.partial(suggest, scale=scale)
+    checked = Space(name=name, suggest=_checking(suggest, name), baselines={})
+    seen = _probe(checked)
+    return Space(
         name=name,
-        suggest=at_scale,
-        baselines=_baselines(source, name, scale),
+        suggest=suggest,
+        baselines=_baselines(checked, getattr(source, "BASELINES", {}), scale, seen.distributions),
         about=(inspect.getdoc(source) or "").partition("\n")[0],
-    )
-    seen = _probe(loaded)
-    for row, values in loaded.baselines.items():
-        check_point(loaded, f"Space {name}, baseline {row!r}", values, seen.distributions)
-    return replace(
-        loaded,
         distributions={key: distribution_to_json(seen.distributions[key]) for key in sorted(seen.distributions)},
         draws=seen.draws,
         longest_epochs=max(recipe.epochs for recipe in seen.recipes),
@@ -109,9 +105,7 @@ def load_space(space: Any, scale: str) -> Space:
 def _source(space: Any) -> tuple[str, Any]:
     """Return the name of a space and the object with its `suggest`; a function is wrapped in a namespace."""
     if isinstance(space, str):
-        if space.endswith(".py"):
-            return Path(space).stem, _module_from_file(Path(space))
-        return space, importlib.import_module(f"search_spaces.{space}")
+        return (Path(space).stem, _module_from_file(Path(space))) if space.endswith(".py") else (space, built_in(space))
     name = getattr(space, "__name__", type(space).__name__).rpartition(".")[2].strip("<>")
     return name, space if hasattr(space, "suggest") else SimpleNamespace(suggest=space, __doc__=space.__doc__)
 
@@ -123,14 +117,55 @@ def _module_from_file(path: Path) -> ModuleType:
         raise Error(f"The space file {path} cannot be imported: {type(mistake).__name__}: {mistake}.") from mistake
 
 
-def _baselines(source: Any, name: str, scale: str) -> dict[str, dict[str, Any]]:
-    """Return the baselines at `scale`; BASELINES maps names to values, or scales to such mappings."""
-    rows = getattr(source, "BASELINES", {})
+def _checking(suggest: Suggest, name: str) -> Suggest:
+    """Return `suggest` of the space `name`; what it returns is checked, and what it raises becomes an Error."""
+
+    def checked(trial: Any) -> Any:
+        try:
+            return _settings(name, suggest(trial))
+        except Error:
+            raise
+        except Exception as mistake:
+            raise Error(f"Space {name}: suggest() raised {type(mistake).__name__}: {mistake}.") from mistake
+
+    return checked
+
+
+def _baselines(
+    space: Space, rows: Any, scale: str, distributions: Mapping[str, BaseDistribution]
+) -> dict[str, dict[str, Any]]:
+    """Return the parameters of each baseline.
+
+    Args:
+        space: the space, without baselines.
+        rows: names of recipes, or label -> parameters or the name of a recipe, or a mapping of scales to either.
+        scale: the scale.
+        distributions: all parameters of the space.
+    """
     if isinstance(rows, Mapping) and rows and set(rows) <= {"paper", "tiny"}:
         rows = rows.get(scale, {})
-    if not isinstance(rows, Mapping) or not all(isinstance(values, Mapping) for values in rows.values()):
-        raise Error(f"Space {name}: BASELINES is invalid. Map the name of each row to a dict of parameter values.")
-    return {row: dict(values) for row, values in rows.items()}
+    if isinstance(rows, list | tuple) and all(isinstance(row, str) for row in rows):
+        rows = {row: row for row in rows}
+    if not isinstance(rows, Mapping) or not all(isinstance(row, str | Mapping) for row in rows.values()):
+        raise Error(
+            f"Space {space.name}: BASELINES is invalid. List names of recipes, or map the label of each row to a dict"
+            " of parameter values."
+        )
+    points = {}
+    for label, row in rows.items():
+        place = f"Space {space.name}, baseline {label!r}"
+        if isinstance(row, str):
+            if row not in RECIPES:
+                close = nearest(row, RECIPES)
+                hint = f" Did you mean {close!r}?" if close else ""
+                raise Error(f"{place}: no recipe is called {row!r}.{hint} See `python -m trainables.train --list`.")
+            try:
+                row = point_of(RECIPES[row], space.suggest, distributions)
+            except Error as mistake:
+                raise Error(f"{place}: {mistake}") from None
+        points[label] = dict(row)
+        check_point(space, place, points[label], distributions)
+    return points
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,13 +207,7 @@ def _probe(space: Space) -> _Seen:
         if number - last_new > PATIENCE:
             break
         trial = Point(rng)
-        try:
-            recipe = space.recipe(trial, None)
-        except Error:
-            raise
-        except Exception as mistake:
-            raise Error(f"Space {space.name}: suggest() raised {type(mistake).__name__}: {mistake}.") from mistake
-        if seen.add(space, trial, recipe):
+        if seen.add(space, trial, space.recipe(trial, None)):
             last_new = number
     return seen
 
@@ -205,11 +234,9 @@ def check_point(
             inside = False
         if not inside:
             raise Error(f"{place}: {key}={value!r} is outside {distributions[key]}.")
-    trial = optuna.trial.FixedTrial(values)
-    try:
-        space.recipe(trial, None)
-    except ValueError as mistake:  # FixedTrial raises it for a missing parameter
-        raise Error(f"{place}: {mistake}") from None
-    unused = sorted(set(values) - set(trial.params))
-    if unused:
+    trial = Point(np.random.default_rng(0), values)
+    space.recipe(trial, None)
+    if missing := sorted(set(trial.params) - set(values)):
+        raise Error(f"{place}: {missing[0]} has no value. Add it.")
+    if unused := sorted(set(values) - set(trial.params)):
         raise Error(f"{place}: {unused[0]} is not used with these values. Leave it out.")

@@ -1,19 +1,36 @@
-"""The search spaces by name, without importing them."""
+"""The search spaces by name."""
 
 from __future__ import annotations
 
+import importlib
 import pkgutil
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import search_spaces
 from shards_tools.errors import Error, unknown
 
 
+@cache
+def _built_in() -> dict[str, Any]:
+    """Return the built-in spaces: the modules of `search_spaces`, or the entries of a module's `SPACES`."""
+    spaces: dict[str, Any] = {}
+    for info in pkgutil.iter_modules(search_spaces.__path__):
+        if not info.name.startswith("_"):
+            module = importlib.import_module(f"search_spaces.{info.name}")
+            spaces |= getattr(module, "SPACES", {info.name: module})
+    return spaces
+
+
 def space_names() -> list[str]:
     """Return the names of the built-in spaces."""
-    return sorted(
-        module.name for module in pkgutil.iter_modules(search_spaces.__path__) if not module.name.startswith("_")
-    )
+    return sorted(_built_in())
+
+
+def built_in(name: str) -> Any:
+    """Return the object with the `suggest` and the `BASELINES` of a built-in space."""
+    return _built_in()[name]
 
 
 def check_space(space: object) -> None:

@@ -32,6 +32,7 @@ class Answers:
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.settings = settings
+        self.params: dict[str, Any] = {}  # what was suggested
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         return self._checked(name, self._value(name) in choices)
@@ -45,7 +46,8 @@ class Answers:
     def _checked(self, name: str, is_inside: bool) -> Any:
         if not is_inside:
             raise OutsideOfTheSpace(f"{name} = {self._value(name)!r}")
-        return self._value(name)
+        self.params[name] = self._value(name)
+        return self.params[name]
 
     def _value(self, name: str) -> Any:
         if name in SPOKEN:

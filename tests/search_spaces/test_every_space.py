@@ -114,6 +114,9 @@ def test_the_baselines_of_a_space_are_the_recipes_of_the_same_rows(name: str, sc
     assert set(space.baselines) - {"hand-set"} == set(rows)
     for row, recipe in rows.items():
         assert differing(recipe_of(space, space.baselines[row]), get_recipe(recipe)) == set()
+        answers = Answers(settings_of(get_recipe(recipe)))
+        space.recipe(answers, None)
+        assert space.baselines[row] == answers.params
 
 
 @pytest.mark.parametrize("name", space_names())

@@ -2,8 +2,7 @@
 
 import pytest
 
-from trainables.recipes import RECIPES, get_recipe
-from trainables.recipes.printed import printed_numbers
+from trainables.recipes import RECIPES, get_recipe, printed_numbers
 
 ROWS = sorted({(recipe.table, recipe.row) for recipe in map(get_recipe, RECIPES) if recipe.table})
 

@@ -18,9 +18,7 @@ from trainables.losses.registry import ID_LOSSES, METRIC_LOSSES, IdLoss, MetricL
 from trainables.losses.tags import tag_loss
 from trainables.models.model import Outputs
 from trainables.recipes.animesion import AnimesionRecipe
-from trainables.recipes.classifying import ClassifierRecipe
-from trainables.recipes.ranking import RankingRecipe
-from trainables.recipes.recipe import Recipe
+from trainables.recipes.recipe import ClassifierRecipe, RankingRecipe, Recipe
 
 
 class BranchLoss(nn.Module):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from trainables.losses.triplet import hard_margin_triplet, soft_margin_triplet
 from trainables.losses.weighted_triplet import weighted_triplet, weighted_triplet_as_agw
-from trainables.recipes.ranking import RankingRecipe
+from trainables.recipes.recipe import RankingRecipe
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]  # (features BD, works B) -> the loss, a mean over the batch
 

@@ -1,13 +1,13 @@
 """AGW (Ye et al. 2021, arXiv 2001.04193), as in LSASRD's Table 4, in LSASRD's code and in AGW's code."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from trainables.recipes.backbones import ConvNet, get_backbone
 from trainables.recipes.checks import require
-from trainables.recipes.images import IMAGENET_MEAN, IMAGENET_STD
-from trainables.recipes.ranking import RankingRecipe
+from trainables.recipes.images import IMAGENET
+from trainables.recipes.recipe import RankingRecipe
+from trainables.recipes.tiny import TINY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,31 +31,30 @@ def _paper(row: str, name: str, **values: Any) -> AGWRecipe:
     arithmetic of the code that produced the table's numbers. The learning rate rises from 1e-4 to 1e-2 in ten epochs
     and falls after 40 and 80 epochs.
     """
-    settings: dict[str, Any] = {
-        "name": name,
-        "system": "agw",
-        "table": "LSASRD Table 4",
-        "row": row,
-        "preset": "paper",
-        "scale": "paper",
-        "pretrained": True,
-        "image_size": 256,
-        "batch_sampler": "papers",
-        "pixel_mean": IMAGENET_MEAN,
-        "pixel_std": IMAGENET_STD,
-        "erase_fill": "agw",
-        "label_smoothing": 0.1,
-        "metric_loss": "wrt_agw",
-        "neck_feature": "after",
-        "lr": 0.01,
-        "weight_decay": 5e-4,
-        "schedule": "multistep",
-        "warmup_epochs": 10,
-        "milestones": (40, 80),
-        "precision": "bf16",
-        "channels_last": True,
-    }
-    return AGWRecipe(**{**settings, **values})
+    return AGWRecipe(
+        name=name,
+        system="agw",
+        table="LSASRD Table 4",
+        row=row,
+        preset="paper",
+        scale="paper",
+        pretrained=True,
+        image_size=256,
+        batch_sampler="papers",
+        erase_fill="agw",
+        label_smoothing=0.1,
+        metric_loss="wrt_agw",
+        neck_feature="after",
+        lr=0.01,
+        weight_decay=5e-4,
+        schedule="multistep",
+        warmup_epochs=10,
+        milestones=(40, 80),
+        precision="bf16",
+        channels_last=True,
+        **IMAGENET,
+        **values,
+    )
 
 
 def _code(recipe: AGWRecipe) -> AGWRecipe:
@@ -64,16 +63,12 @@ def _code(recipe: AGWRecipe) -> AGWRecipe:
     The learning rate of ResNet50 falls after 30 and 60 epochs. The configuration of ResNet50 IBN A combines SE ResNet50
     with IBN's weights and cannot run; here the row trains the network in its name.
     """
-    quirks: dict[str, dict[str, Any]] = {"agw-resnet50": {"milestones": (30, 60)}}
-    return dataclasses.replace(
-        recipe,
-        name=f"{recipe.name}-code",
-        table=None,
-        row=None,
+    return recipe.variant(
+        f"{recipe.name}-code",
         preset="code",
         batch_sampler="shuffle",
         pooling="avg",
-        **quirks.get(recipe.name, {}),
+        milestones=(30, 60) if recipe.name == "agw-resnet50" else recipe.milestones,
     )
 
 
@@ -82,11 +77,8 @@ def _upstream(recipe: AGWRecipe) -> AGWRecipe:
 
     Adam at 3.5e-4, 120 epochs, a center loss, non-local blocks with one inner channel, float32.
     """
-    return dataclasses.replace(
-        recipe,
-        name=f"{recipe.name}-upstream",
-        table=None,
-        row=None,
+    return recipe.variant(
+        f"{recipe.name}-upstream",
         preset="upstream",
         center_weight=5e-4,
         non_local="none" if recipe.non_local == "none" else "narrow",
@@ -121,11 +113,8 @@ def _hand_set() -> AGWRecipe:
     return AGWRecipe(
         name="agw-tiny",
         system="agw",
-        scale="tiny",
         backbone="resnet18_32",
-        pretrained=False,
         image_size=48,
-        images_per_epoch=2048,
         flip_probability=0.0,
         pad_px=2,
         erase_probability=0.0,
@@ -137,7 +126,7 @@ def _hand_set() -> AGWRecipe:
         weight_decay=5e-4,
         schedule="cosine",
         warmup_epochs=1,
-        epochs=9,
+        **TINY,
     )
 
 

@@ -3,14 +3,14 @@
 The rows are the headline results in the authors' README, because the paper's tables were not available.
 """
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from shards_tools.errors import Error
 from trainables.recipes.backbones import Transformer, get_backbone
 from trainables.recipes.checks import above_zero, at_least_zero, probabilities, require
-from trainables.recipes.dafre import DAFreRecipe
+from trainables.recipes.dafre import JITTER, DAFreRecipe
+from trainables.recipes.tiny import TINY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,33 +54,30 @@ def _headline(row: str, name: str, **values: Any) -> AnimesionRecipe:
 
     The learning rate of SGD warms up to 0.001 in 1,000 steps and falls along a cosine.
     """
-    settings: dict[str, Any] = {
-        "name": name,
-        "system": "animesion",
-        "table": "Animesion README",
-        "row": row,
-        "preset": "upstream",
-        "scale": "paper",
-        "backbone": "vit_large_patch16_in21k",
-        "pretrained": True,
-        "image_size": 128,
-        "enlarge_px": 32,
-        "pad_px": 0,
-        "jitter_brightness": 0.1,
-        "jitter_contrast": 0.1,
-        "jitter_saturation": 0.1,
-        "jitter_hue": 0.1,
-        "erase_probability": 0.0,
-        "batch_size": 16,
-        "dropout": 0.1,
-        "lr": 0.001,
-        "weight_decay": 0.0,
-        "schedule": "step_cosine",
-        "warmup_epochs": 0,
-        "warmup_steps": 1000,
-        "epochs": 50,
-    }
-    return AnimesionRecipe(**{**settings, **values})
+    return AnimesionRecipe(
+        name=name,
+        system="animesion",
+        table="Animesion README",
+        row=row,
+        preset="upstream",
+        scale="paper",
+        backbone="vit_large_patch16_in21k",
+        pretrained=True,
+        image_size=128,
+        enlarge_px=32,
+        pad_px=0,
+        erase_probability=0.0,
+        batch_size=16,
+        dropout=0.1,
+        lr=0.001,
+        weight_decay=0.0,
+        schedule="step_cosine",
+        warmup_epochs=0,
+        warmup_steps=1000,
+        epochs=50,
+        **JITTER,
+        **values,
+    )
 
 
 L16 = _headline("L-16", "animesion-l16")
@@ -89,20 +86,16 @@ IFA = _headline("L-16 + IFA", "animesion-l16-ifa", head="ifa")
 VILT = _headline("ViLT L-16 (vision+tags)", "animesion-l16-vilt", text_tokens=16, masking="full")
 # the same with the smaller backbone that is the default of the authors' code
 B16 = tuple(
-    dataclasses.replace(
-        recipe,
-        name=recipe.name.replace("l16", "b16"),
-        table=None,
-        row=None,
+    recipe.variant(
+        recipe.name.replace("l16", "b16"),
         backbone="vit_base_patch16_in21k",
         batch_size=16 if recipe is VILT else 64,
     )
     for recipe in (L16, IFA, VILT)
 )
 # the README's command for recognition only: 32 word pieces, none masked
-WORDPIECES = dataclasses.replace(
-    B16[-1],
-    name="animesion-b16-vilt-wordpieces",
+WORDPIECES = B16[-1].variant(
+    "animesion-b16-vilt-wordpieces",
     batch_size=64,
     text_tokens=32,
     tokenizer="wordpieces",
@@ -115,11 +108,8 @@ def _hand_set() -> AnimesionRecipe:
     return AnimesionRecipe(
         name="animesion-tiny",
         system="animesion",
-        scale="tiny",
         backbone="vit_96x4",
-        pretrained=False,
         image_size=48,
-        images_per_epoch=2048,
         enlarge_px=6,
         pad_px=0,
         erase_probability=0.0,
@@ -129,7 +119,7 @@ def _hand_set() -> AnimesionRecipe:
         lr=0.001,
         weight_decay=0.05,
         warmup_epochs=1,
-        epochs=9,
+        **TINY,
     )
 
 

@@ -9,15 +9,16 @@ The rows follow the authors' code, because it produced the tables:
 The preset `upstream` is without the last two, like the authors' later code.
 """
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
 from trainables.recipes.backbones import ConvNet, Shallow, Transformer, get_backbone
 from trainables.recipes.checks import require
-from trainables.recipes.classifying import ClassifierRecipe
-from trainables.recipes.images import IMAGENET_MEAN, IMAGENET_STD
+from trainables.recipes.images import IMAGENET
+from trainables.recipes.recipe import ClassifierRecipe
+from trainables.recipes.tiny import TINY
 
+JITTER: dict[str, Any] = {f"jitter_{part}": 0.1 for part in ("brightness", "contrast", "saturation", "hue")}
 EPOCHS_PER_FALL = {50: 20, 200: 50}  # epochs of a training -> epochs between two falls of lr
 BACKBONES = {
     "SN": "shallownet",
@@ -72,10 +73,7 @@ def _row(
         "image_size": image_size,
         "enlarge_px": 32,
         "pad_px": 0,
-        "jitter_brightness": 0.1,
-        "jitter_contrast": 0.1,
-        "jitter_saturation": 0.1,
-        "jitter_hue": 0.1,
+        **JITTER,
         "erase_probability": 0.0,
         "batch_size": batch_size,
         "dropout": 0.1 if is_vit else 0.0,
@@ -90,7 +88,7 @@ def _row(
         "channels_last": not is_vit,
     }
     if model[0] == "R":
-        values |= {"pixel_mean": IMAGENET_MEAN, "pixel_std": IMAGENET_STD}
+        values |= IMAGENET
     return DAFreRecipe(**values)
 
 
@@ -110,15 +108,7 @@ def _rows() -> list[DAFreRecipe]:
 
 def _upstream(recipe: DAFreRecipe) -> DAFreRecipe:
     """Return the row as in the authors' later code: always in training mode, and with all weights trained."""
-    return dataclasses.replace(
-        recipe,
-        name=f"{recipe.name}-upstream",
-        table=None,
-        row=None,
-        preset="upstream",
-        train_mode_epochs=None,
-        frozen_backbone=False,
-    )
+    return recipe.variant(f"{recipe.name}-upstream", preset="upstream", train_mode_epochs=None, frozen_backbone=False)
 
 
 def _baseline_of_daf() -> DAFreRecipe:
@@ -127,9 +117,8 @@ def _baseline_of_daf() -> DAFreRecipe:
     The other settings are DAF:re's.
     """
     row = _row(1, "R-18", pretrained=False, data="daf", epochs=50, batch_size=64, image_size=128)
-    return dataclasses.replace(
-        row,
-        name="daf-128-r18-arcface",
+    return row.variant(
+        "daf-128-r18-arcface",
         table="DAF:re section 3.1.1",
         row="ResNet-18, ArcFace",
         id_loss="arcface",
@@ -142,11 +131,8 @@ def _hand_set() -> DAFreRecipe:
     return DAFreRecipe(
         name="dafre-tiny",
         system="dafre",
-        scale="tiny",
         backbone="resnet18_32",
-        pretrained=False,
         image_size=48,
-        images_per_epoch=2048,
         enlarge_px=6,
         pad_px=0,
         erase_probability=0.0,
@@ -154,7 +140,7 @@ def _hand_set() -> DAFreRecipe:
         lr=0.1,
         weight_decay=5e-4,
         warmup_epochs=1,
-        epochs=9,
+        **TINY,
     )
 
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from trainables.recipes.backbones import ConvNet, get_backbone
 from trainables.recipes.checks import require
-from trainables.recipes.classifying import ClassifierRecipe
-from trainables.recipes.images import IMAGENET_MEAN, IMAGENET_STD
+from trainables.recipes.images import IMAGENET
+from trainables.recipes.recipe import ClassifierRecipe
+from trainables.recipes.tiny import TINY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +40,6 @@ def _paddle() -> CartoonRecipe:
         crop_area=(0.08, 1.0),
         crop_law="paddle",
         erase_probability=0.0,
-        pixel_mean=IMAGENET_MEAN,
-        pixel_std=IMAGENET_STD,
         batch_size=256,
         lr=0.1,
         weight_decay=1e-4,
@@ -49,6 +48,7 @@ def _paddle() -> CartoonRecipe:
         milestones=(30, 60, 90),
         epochs=120,
         channels_last=True,
+        **IMAGENET,
     )
 
 
@@ -57,11 +57,8 @@ def _hand_set() -> CartoonRecipe:
     return CartoonRecipe(
         name="icartoonface-tiny",
         system="icartoonface",
-        scale="tiny",
         backbone="resnet18_32",
-        pretrained=False,
         image_size=48,
-        images_per_epoch=2048,
         pad_px=2,
         flip_probability=0.0,
         erase_probability=0.0,
@@ -69,7 +66,7 @@ def _hand_set() -> CartoonRecipe:
         lr=0.1,
         weight_decay=5e-4,
         warmup_epochs=1,
-        epochs=9,
+        **TINY,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from trainables.recipes.checks import at_least_zero, probabilities, require
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET: dict[str, Any] = {"pixel_mean": (0.485, 0.456, 0.406), "pixel_std": (0.229, 0.224, 0.225)}
 
 
 @dataclass(frozen=True, kw_only=True)

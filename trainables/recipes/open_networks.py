@@ -10,10 +10,16 @@ from typing import Any, ClassVar
 from shards_tools.errors import Error
 from trainables.recipes.backbones import TIMM, AnyNetwork, OwnNetwork, TimmModel, get_backbone
 from trainables.recipes.checks import require
-from trainables.recipes.images import IMAGENET_MEAN, IMAGENET_STD
-from trainables.recipes.ranking import RankingRecipe
+from trainables.recipes.images import IMAGENET
+from trainables.recipes.recipe import RankingRecipe
+from trainables.recipes.tiny import TINY
 
-CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+HALF: dict[str, Any] = {"pixel_mean": (0.5, 0.5, 0.5), "pixel_std": (0.5, 0.5, 0.5)}
+CLIP: dict[str, Any] = {
+    "pixel_mean": (0.48145466, 0.4578275, 0.40821073),
+    "pixel_std": (0.26862954, 0.26130258, 0.27577711),
+}
+CONV = {"channels_last": True}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +74,7 @@ def _open(name: str, backbone: str, image_size: int, **values: Any) -> OpenRecip
         "backbone": backbone,
         "pretrained": True,
         "image_size": image_size,
-        "pixel_mean": IMAGENET_MEAN,
-        "pixel_std": IMAGENET_STD,
+        **IMAGENET,
         "label_smoothing": 0.1,
         "neck_feature": "after",
         "optimizer": "adamw",
@@ -86,21 +91,13 @@ def _open(name: str, backbone: str, image_size: int, **values: Any) -> OpenRecip
     return OpenRecipe(**{**settings, **values})
 
 
-HALF = {"pixel_mean": (0.5, 0.5, 0.5), "pixel_std": (0.5, 0.5, 0.5)}
-CLIP = {"pixel_mean": CLIP_MEAN, "pixel_std": CLIP_STD}
-CONV = {"channels_last": True}
-
-
 def _hand_set() -> OpenRecipe:
     """Return the hand-set baseline of the tiny scale: a small ConvNeXt, which learns from scratch."""
     return OpenRecipe(
         name="open-tiny",
         system="open",
-        scale="tiny",
         backbone="convnext_tiny",
-        pretrained=False,
         image_size=64,
-        images_per_epoch=2048,
         flip_probability=0.0,
         pad_px=2,
         erase_probability=0.0,
@@ -110,7 +107,7 @@ def _hand_set() -> OpenRecipe:
         weight_decay=0.05,
         decay_vectors=False,
         warmup_epochs=1,
-        epochs=9,
+        **TINY,
     )
 
 

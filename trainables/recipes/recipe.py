@@ -1,11 +1,12 @@
-"""The settings shared by all recipes, and their checks."""
+"""The settings shared by all recipes, by those whose features are ranked and by classifiers, and their checks."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from shards_tools.errors import Error
-from trainables.losses.registry import ID_LOSSES
+from trainables.losses.registry import ID_LOSSES, METRIC_LOSSES
 from trainables.recipes.backbones import OwnNetwork, get_backbone
 from trainables.recipes.checks import above_zero, at_least_zero, check_choices, require
 from trainables.recipes.images import ImageSettings, check_images
@@ -67,6 +68,10 @@ class Recipe(ImageSettings, OptimizerSettings):
         if self.pretrained and not has_weights and self.weights_file is None:
             raise Error(f"{self.name}: backbone {self.backbone!r} has no pretrained weights. Set pretrained=false.")
 
+    def variant(self, name: str, **changes: Any) -> Self:
+        """Return a recipe that no paper prints: this one under another name, with these fields changed."""
+        return dataclasses.replace(self, **{"name": name, "table": None, "row": None, **changes})
+
     def completed(self, values: Mapping[str, object]) -> Mapping[str, object]:
         """Return the values to set and those that they imply; a family may derive some from its backbone."""
         return values
@@ -92,7 +97,75 @@ class Recipe(ImageSettings, OptimizerSettings):
             require(self, "sub_centers", self.sub_centers == 1, rule)
 
 
-def refuse_single_work(num_works: int) -> None:
+@dataclass(frozen=True, kw_only=True)
+class RankingRecipe(Recipe):
+    """A recipe for re-identification: classify the work of an image, and rank images by their features."""
+
+    works_per_batch: int = 16  # P
+    images_per_work: int = 4  # K
+
+    metric_loss: str = "soft_triplet"  # a name in trainables/losses/registry.py
+    metric_weight: float = 1.0  # 0 is off
+    metric_margin: float = 0.3  # of triplet (a distance) and circle
+    metric_scale: float = 64.0  # of circle: the paper's gamma
+    temperature: float = 0.1  # of supcon
+    center_weight: float = 0.0  # of the center loss; 0 is off
+    neck_feature: Literal["before", "after"] = "before"  # the test feature, relative to the neck's batch norm
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        above_zero(self, "works_per_batch", "images_per_work", "metric_scale", "temperature")
+        at_least_zero(self, "metric_weight", "metric_margin", "center_weight")
+        needs_positives = METRIC_LOSSES.find(self.metric_loss).needs_positives
+        require(self, "images_per_work", self.images_per_work >= 2, "at least 2, otherwise no image has a positive")
+        require(self, "works_per_batch", self.works_per_batch >= 2, "at least 2, otherwise no image has a negative")
+        if self.metric_weight > 0 and self.batch_sampler in ("shuffle", "balanced") and needs_positives:
+            raise Error(
+                f"{self.name}: batch_sampler={self.batch_sampler!r} may form batches in which an image has no"
+                f" positive, and metric_loss={self.metric_loss} needs one. Set batch_sampler=full, or metric_weight=0."
+            )
+
+    @property
+    def batch_size(self) -> int:
+        """Images per batch, P x K."""
+        return self.works_per_batch * self.images_per_work
+
+    def batch_shape(self, num_works: int) -> tuple[int, int]:
+        """Return P and K for a training split with `num_works` works.
+
+        If it has fewer than P works, every batch takes all of them, and K is raised so that the batch keeps its size,
+        rounded down to full groups.
+        """
+        _refuse_single_work(num_works)
+        if num_works >= self.works_per_batch:
+            return self.works_per_batch, self.images_per_work
+        return num_works, self.batch_size // num_works
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierRecipe(Recipe):
+    """A recipe for classification. In data of works, each work is a class."""
+
+    batch_size: int = 64  # images
+    teacher: str | None = None  # a checkpoint trained on the same classes, to distill; None: no teacher
+    distillation_weight: float = 1.0  # of the distillation loss
+    distillation_temperature: float = 4.0  # of both networks' logits, Hinton's T
+    batch_sampler: Literal["full", "papers", "shuffle", "balanced", "cross_role"] = "shuffle"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        above_zero(self, "batch_size", "distillation_temperature")
+        at_least_zero(self, "distillation_weight")
+        holds = self.batch_sampler in ("shuffle", "balanced")
+        require(self, "batch_sampler", holds, "shuffle or balanced for a classifier")
+
+    def batch_shape(self, num_works: int) -> tuple[int, int]:
+        """Return the batch size and 1, because a batch may consist of any images."""
+        _refuse_single_work(num_works)
+        return self.batch_size, 1
+
+
+def _refuse_single_work(num_works: int) -> None:
     """Raise an Error if the data have fewer than two works."""
     if num_works < 2:
         raise Error(f"Training needs at least 2 works, but train has {num_works}. Build the shards with more works.")

@@ -1,7 +1,9 @@
-"""The registry of recipes, to which users can add their own."""
+"""The registry of recipes, to which users can add their own, and the numbers that the papers print for them."""
 
+import csv
 import dataclasses
 from collections.abc import Mapping
+from importlib.resources import files
 from typing import Any
 
 from shards_tools.errors import Error, unknown
@@ -11,22 +13,9 @@ from trainables.recipes.recipe import IDENTITY_FIELDS, Recipe
 from trainables.recipes.settings import override, with_current_keys
 from trainables.recipes.tiny import tiny_form
 
-FAMILIES: dict[str, type[Recipe]] = {
-    "transreid": transreid.TransReIDRecipe,
-    "agw": agw.AGWRecipe,
-    "dafre": dafre.DAFreRecipe,
-    "animesion": animesion.AnimesionRecipe,
-    "icartoonface": icartoonface.CartoonRecipe,
-    "open": open_networks.OpenRecipe,
-}
-AT_BOTH_SCALES = (
-    *transreid.RECIPES,
-    *agw.RECIPES,
-    *dafre.RECIPES,
-    *animesion.RECIPES,
-    *icartoonface.RECIPES,
-    *open_networks.RECIPES,
-)
+SYSTEMS = (transreid, agw, dafre, animesion, icartoonface, open_networks)
+AT_BOTH_SCALES: tuple[Recipe, ...] = tuple(recipe for system in SYSTEMS for recipe in system.RECIPES)
+FAMILIES: dict[str, type[Recipe]] = {recipe.system: type(recipe) for recipe in AT_BOTH_SCALES}
 # every recipe at paper scale has a tiny twin, NAME-tiny; some are set by hand
 RECIPES: Registry[Recipe] = Registry("recipe", {recipe.name: recipe for recipe in AT_BOTH_SCALES})
 for _paper in AT_BOTH_SCALES:
@@ -51,8 +40,7 @@ def register_recipe(name: str, base: str, **settings: object) -> None:
     Raises:
         Error: there is no recipe `base`, a setting is invalid, or the name is taken by a different recipe.
     """
-    own = dataclasses.replace(get_recipe(base), name=name, table=None, row=None, preset=None)
-    recipe = override(own, settings)
+    recipe = override(get_recipe(base).variant(name, preset=None), settings)
     twin = tiny_form(recipe) if recipe.scale == "paper" and f"{name}-tiny" not in RECIPES else None
     RECIPES.register(name, recipe)
     if twin is not None:
@@ -81,3 +69,14 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     # any recipe of the family works, because every field is set
     some = next(recipe for recipe in RECIPES.values() if type(recipe) is family)
     return override(dataclasses.replace(some, **identity), settings)
+
+
+def printed_numbers(table: str, row: str) -> dict[str, float]:
+    """Return metric -> fraction, by the names that evaluations use; empty if the table has no such row.
+
+    LSASRD's numbers are means of five folds, PaddleClas's is recall@1 on a gallery, and the others are on the test
+    split.
+    """
+    with files("trainables.recipes").joinpath("printed.csv").open(encoding="utf-8") as file:
+        own = next((entry for entry in csv.DictReader(file) if (entry["table"], entry["row"]) == (table, row)), {})
+    return {name: float(text) / 100 for name, text in own.items() if text and name not in ("table", "row")}

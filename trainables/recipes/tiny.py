@@ -3,16 +3,22 @@
 Learning rates, losses and augmentation stay as the papers print them.
 """
 
-import dataclasses
 from typing import Any
 
 from shards_tools.errors import Error
 from trainables.recipes.backbones import ConvNet, TimmModel, Transformer, get_backbone
-from trainables.recipes.recipe import Recipe
+from trainables.recipes.recipe import ClassifierRecipe, Recipe
 
 IMAGE_PX = 48
 NUM_EPOCHS = 9
 IMAGES_PER_EPOCH = 2048
+# what every recipe at tiny scale has, also those set by hand
+TINY: dict[str, Any] = {
+    "scale": "tiny",
+    "pretrained": False,
+    "images_per_epoch": IMAGES_PER_EPOCH,
+    "epochs": NUM_EPOCHS,
+}
 LARGEST_BATCH = 64
 # Backbones that differ in a paper's table differ here too, so that its rows stay different networks.
 TINY_BACKBONES = {
@@ -51,33 +57,26 @@ def tiny_form(recipe: Recipe) -> Recipe:
     image_size = _tiny_size(recipe)
     shrink = image_size / recipe.image_size
     changes: dict[str, Any] = {
-        "name": f"{recipe.name}-tiny",
-        "table": None,
-        "row": None,
-        "scale": "tiny",
+        **TINY,
         "backbone": _tiny_backbone(recipe.backbone),
-        "pretrained": False,
         "frozen_backbone": False,  # a frozen backbone with random weights would learn nothing
         "image_size": image_size,
         "pad_px": round(shrink * recipe.pad_px),
         "enlarge_px": round(shrink * recipe.enlarge_px),
         "evaluation_px": round(shrink * recipe.evaluation_px),
-        "images_per_epoch": IMAGES_PER_EPOCH,
-        "epochs": NUM_EPOCHS,
         "warmup_epochs": _in_proportion(recipe.warmup_epochs, recipe.epochs),
         "milestones": tuple(sorted({_in_proportion(epoch, recipe.epochs) for epoch in recipe.milestones})),
         "precision": "float32",
     }
-    fields = {field.name for field in dataclasses.fields(recipe)}
-    if "stride_px" in fields:
+    if hasattr(recipe, "stride_px"):
         patches = get_backbone(recipe.backbone), get_backbone(changes["backbone"])
         assert isinstance(patches[0], Transformer)
         assert isinstance(patches[1], Transformer)
-        changes["stride_px"] = recipe.stride_px * patches[1].patch_px // patches[0].patch_px  # type: ignore[attr-defined]
-    if "works_per_batch" not in fields:
+        changes["stride_px"] = recipe.stride_px * patches[1].patch_px // patches[0].patch_px
+    if isinstance(recipe, ClassifierRecipe):
         changes["batch_size"] = min(recipe.batch_size, LARGEST_BATCH)
         changes["warmup_steps"] = min(recipe.warmup_steps, IMAGES_PER_EPOCH // changes["batch_size"])
-    return dataclasses.replace(recipe, **changes)
+    return recipe.variant(f"{recipe.name}-tiny", **changes)
 
 
 def _tiny_backbone(name: str) -> str:
