@@ -16,8 +16,10 @@ from tests.platform.driver import wait_until
 class Search:
     """One that is submitted from beside the services, with a database of its own."""
 
-    def __init__(self, hosts: Hosts, services: Services, study: str, num_trials: int, *more: object) -> None:
-        (hosts.folder / "space.py").write_text(RANKS_SPACE % 512)
+    def __init__(
+        self, hosts: Hosts, services: Services, study: str, num_trials: int, *more: object, space: str = RANKS_SPACE
+    ) -> None:
+        (hosts.folder / "space.py").write_text(space % 512)
         self.hosts, self.study, self._num_trials = hosts, study, num_trials
         self.storage, self._tracking = services.postgres.new_database(study), services.mlflow.uri
         self.runs = hosts.folder / "runs"

@@ -17,6 +17,7 @@ from tests.cluster.host_faults import DEAD_AFTER_S, Storm, rage
 from tests.cluster.hosts import HOSTS, Hosts, joined_hosts
 from tests.cluster.services import Services, running_services
 from tests.cluster.submitted import Search, trains
+from tests.platform.conftest import RANKS_SPACE_WITH_SGD
 from tests.platform.driver import wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -77,7 +78,7 @@ def test_a_trial_of_two_ranks_on_two_hosts_finds_what_one_rank_finds(hosts: Host
     found = {}
     for num_ranks in (1, 2):
         options = [*OMNIGLOT, "--epochs", 2, "--ranks-per-trial", num_ranks, "--concurrency", 1, "--reading", "offset"]
-        search = Search(hosts, services, f"ranks-{num_ranks}", 2, *options)
+        search = Search(hosts, services, f"ranks-{num_ranks}", 2, *options, space=RANKS_SPACE_WITH_SGD)
         submitted = search.start()
         most = 0
         while submitted.poll() is None:

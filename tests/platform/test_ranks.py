@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ import psutil
 import pytest
 from optuna.trial import FrozenTrial
 
-from tests.platform.conftest import RANKS_SPACE
+from tests.platform.conftest import RANKS_SPACE, RANKS_SPACE_WITH_SGD
 from tests.platform.driver import (
     ROOT,
     assert_whole,
@@ -27,10 +26,6 @@ pytestmark = pytest.mark.slow
 
 ROUNDING = 1e-3  # of mAP, after three epochs
 LOSS_ROUNDING = 2e-5
-# A batch norm takes away the bias of the layer norm before it, so the gradient of that bias is rounding error alone.
-# Adam scales it to full steps, which differ between processors and move mAP by .002; SGD leaves it as it is. SGD's
-# learning rates above 1e-2 make each difference a hundred times as large.
-WITH_SGD = '"optimizer": "sgd", "lr": trial.suggest_float("lr", 1e-3, 1e-2, log=True)'
 
 
 @pytest.fixture
@@ -49,7 +44,7 @@ def curves(trials: list[FrozenTrial]) -> list[dict[int, float]]:
 
 
 def test_trials_of_two_ranks_find_what_those_of_one_find(space: Path, shards: Path, tmp_path: Path) -> None:
-    space.write_text(re.sub('"lr": .*(?=,)', WITH_SGD, RANKS_SPACE % 256))
+    space.write_text(RANKS_SPACE_WITH_SGD % 256)
     found = {}
     for num_ranks in (1, 2):
         runs = tmp_path / str(num_ranks)
