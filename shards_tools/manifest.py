@@ -20,7 +20,6 @@ from shards_tools.splits import (
     query_roles_of_fold,
 )
 from shards_tools.stores.store import Store
-from shards_tools.tags import Tags
 
 SCHEMA = 1
 # The layout says how a source is split. "plain" and "five-fold": works and roles, as in LSASRD. "classes": train, val
@@ -58,6 +57,19 @@ class Duplicates:
     num_under_two_labels: int = 0  # distinct images with two or more roles
     num_on_two_sides: int = 0  # distinct images on two sides; 0 unless the build allowed it
     pairs: tuple[tuple[str, str], ...] = ()  # keys of the first few with two labels or two sides
+
+
+@dataclass(frozen=True, eq=False)
+class Tags:
+    """The tags of image i are `names[ids[starts[i]:starts[i + 1]]]`, in the source's order."""
+
+    names: tuple[str, ...]  # in the order of their first use
+    starts: np.ndarray  # int64 [num_images + 1]
+    ids: np.ndarray  # int32, indices into `names`
+
+    def of(self, index: int) -> list[str]:
+        """Return the tags of image number `index`."""
+        return [self.names[tag] for tag in self.ids[self.starts[index] : self.starts[index + 1]]]
 
 
 @dataclass(frozen=True)

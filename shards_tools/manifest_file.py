@@ -17,10 +17,9 @@ import numpy as np
 
 from shards_tools.errors import Error
 from shards_tools.folders import write_durably
-from shards_tools.manifest import COLUMN_TYPES, NUM_FOLDS, SCHEMA, Duplicates, Manifest, Shard, fingerprint
+from shards_tools.manifest import COLUMN_TYPES, NUM_FOLDS, SCHEMA, Duplicates, Manifest, Shard, Tags, fingerprint
 from shards_tools.stores import open_store
 from shards_tools.stores.store import Store
-from shards_tools.tags import Tags
 
 JSON_NAME = "manifest.json"
 COLUMNS_NAME = "manifest.npz"

@@ -22,7 +22,7 @@ from platform.preflight.suggestions import Suggestion
 from platform.resources import Machine
 from shards_tools.command import say
 from shards_tools.errors import Error
-from shards_tools.processes import Killed, in_processes
+from shards_tools.parallel import Killed, in_processes
 from trainables.measure_step import OneStep
 from trainables.ray_trial import run_one_step, run_trial
 

@@ -10,8 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from shards_tools.batch_samplers.epoch_params import EpochParams
-from shards_tools.batch_samplers.passes import epoch_of_pass
+from shards_tools.batch_samplers.epochs import EpochParams, epoch_of_pass
 from shards_tools.batch_samplers.pool import draw_groups, draw_images
 from shards_tools.batch_samplers.works import check_sizes, images_of_works, least_batches
 from shards_tools.errors import Error

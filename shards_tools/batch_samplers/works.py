@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from shards_tools.batch_samplers.epoch_params import EpochParams
-from shards_tools.batch_samplers.passes import epoch_of_pass
+from shards_tools.batch_samplers.epochs import EpochParams, epoch_of_pass
 from shards_tools.errors import Error
 
 

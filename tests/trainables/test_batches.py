@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from shards_tools.batch_samplers import BATCH_SAMPLERS
-from shards_tools.batch_samplers.epoch_params import EpochParams
+from shards_tools.batch_samplers.epochs import EpochParams
 from shards_tools.decode import decode
 from shards_tools.errors import Error
+from shards_tools.parallel import in_order
 from shards_tools.reader import read_image
-from shards_tools.threads import in_order
 from trainables.augmentation import crop_and_flip
 from trainables.batches import EpochBatches, TrainingSet
 from trainables.reading import evaluation_images, training_images

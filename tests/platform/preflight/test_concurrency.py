@@ -12,7 +12,7 @@ from platform.preflight.estimate import Projection, free_memory
 from platform.resources import Machine
 from platform.terminal.lines import print_header
 from shards_tools.errors import Error
-from shards_tools.processes import num_cpus
+from shards_tools.parallel import num_cpus
 from trainables.gpu_fraction import share_bytes
 from trainables.measure_step import OneStep
 
