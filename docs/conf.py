@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.metric_names import COLUMNS
-from trainables.recipes.printed import printed_numbers
+from trainables.recipes import printed_numbers
 
 ROOT = Path(__file__).resolve().parents[1]
 

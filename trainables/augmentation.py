@@ -3,6 +3,8 @@
 B batch, H height, W width, C channels.
 """
 
+import sys
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,12 +12,12 @@ import torch
 import torchvision.transforms.v2.functional as color
 
 from shards_tools.decode import resize
-from trainables.buffer_pool import BufferPool
 from trainables.crops import crop_law
 from trainables.recipes.recipe import Recipe
 
 GEOMETRY, CROPS, COLORS = 1, 2, 3  # keys of the random streams; the batch sampler has its own
 ADJUST = (color.adjust_brightness, color.adjust_contrast, color.adjust_saturation, color.adjust_hue)
+REFERENCES_OF_A_FREE_BUFFER = 3  # the list, the loop variable, and the argument of getrefcount
 
 
 class Augmentation:
@@ -57,6 +59,26 @@ class Augmentation:
             factors, orders = draw_colors(self._batch_size, strengths, random)
             jitter_colors(images_BHWC, strengths, factors[places], orders[places])
         return images_BHWC
+
+
+class BufferPool:
+    """uint8 arrays that are handed out again once nothing refers to them, including tensors and views.
+
+    Allocating the memory of a batch costs a fifth of the batch's time, and slows down all trials.
+    """
+
+    def __init__(self) -> None:
+        self._buffers: list[np.ndarray] = []
+        self._lock = threading.Lock()  # threads prepare batches
+
+    def take(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return an array of this shape with arbitrary content."""
+        with self._lock:
+            for buffer in self._buffers:
+                if buffer.shape == shape and sys.getrefcount(buffer) == REFERENCES_OF_A_FREE_BUFFER:
+                    return buffer
+            self._buffers.append(np.empty(shape, np.uint8))
+            return self._buffers[-1]
 
 
 def crop_and_flip(

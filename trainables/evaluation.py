@@ -64,6 +64,11 @@ class Evaluation:
         split = self.manifest.split(self.fold)
         return split.val_gallery if self.split == "val" else split.test_gallery
 
+    @property
+    def images(self) -> np.ndarray:
+        """Indices of all images to evaluate: the queries and the gallery, or the images to classify."""
+        return np.concatenate([self.query, self.gallery]) if self.ranks else self.query
+
     def chance(self) -> Metrics:
         """Return the expected metrics of a model that ignores its input.
 

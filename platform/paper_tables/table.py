@@ -9,8 +9,7 @@ from functools import cached_property
 
 from shards_tools.errors import Error, nearest
 from trainables.metric_names import COLUMNS
-from trainables.recipes import RECIPES
-from trainables.recipes.printed import printed_numbers
+from trainables.recipes import RECIPES, printed_numbers
 from trainables.recipes.recipe import Recipe
 
 PROGRAM = "platform.reproduce"

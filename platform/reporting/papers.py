@@ -7,7 +7,7 @@ from platform.reporting.content import NOTHING, Section, Table, cell, heading
 from platform.reporting.subject import Subject
 from platform.trial_record import TrialRecord
 from trainables.metric_names import COLUMNS
-from trainables.recipes.printed import printed_numbers
+from trainables.recipes import printed_numbers
 
 TINY = (
     "At tiny scale the networks are narrow, shallow and briefly trained. Compare the rows measured here only with one"

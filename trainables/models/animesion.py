@@ -9,11 +9,10 @@ import torch
 from timm.models import group_parameters
 from torch import Tensor, nn
 
-from trainables.models.activation_checkpointing import remake_activations
 from trainables.models.head import BranchHead
 from trainables.models.initial import init_vit_as_animesion
 from trainables.models.input_step import InputStep
-from trainables.models.model import Features, Model
+from trainables.models.model import Features, Model, remake_activations
 from trainables.models.text import TagDecoder, WordEmbedding
 from trainables.models.vit import ViTSettings, build_vit
 from trainables.recipes.animesion import AnimesionRecipe

@@ -1,4 +1,7 @@
-"""timm's residual networks with the papers' changes, freshly initialized or pretrained."""
+"""timm's residual networks with the papers' changes, freshly initialized or pretrained.
+
+B batch, C channels, H height, W width.
+"""
 
 import copy
 import math
@@ -8,7 +11,6 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from trainables.models.ibn import set_ibn
 from trainables.models.initial import init_default
 from trainables.recipes.backbones import ConvNet, get_backbone
 from trainables.weights import States, file_weights, hub_weights, take
@@ -71,3 +73,29 @@ def count_places(network: nn.Module, image_size: int) -> int:
 def channels_of(network: nn.Module, stage: str) -> int:
     """Return the number of output channels of a stage."""
     return next(int(info["num_chs"]) for info in network.feature_info if info["module"] == stage)  # type: ignore[union-attr]
+
+
+class InstanceBatchNorm(nn.Module):
+    """IBN-a: instance norm, which removes style, for half of the channels (rounded down), batch norm for the rest.
+
+    Pan et al. 2018 (arXiv 1807.09441).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.num_instance = channels // 2
+        self.IN = nn.InstanceNorm2d(self.num_instance, affine=True)  # named as in the authors' weights
+        self.BN = nn.BatchNorm2d(channels - self.num_instance)
+
+    def forward(self, map_BCHW: Tensor) -> Tensor:
+        """Return a map of the same shape."""
+        first_BCHW, rest_BCHW = map_BCHW[:, : self.num_instance], map_BCHW[:, self.num_instance :]
+        return torch.cat([self.IN(first_BCHW), self.BN(rest_BCHW)], dim=1)
+
+
+def set_ibn(network: nn.Module) -> None:
+    """Replace the first norm of every block in the first three stages of timm's ResNet by InstanceBatchNorm."""
+    for stage in ("layer1", "layer2", "layer3"):
+        for block in network.get_submodule(stage).children():
+            assert isinstance(block.bn1, nn.BatchNorm2d)
+            block.bn1 = InstanceBatchNorm(block.bn1.num_features)

@@ -4,11 +4,10 @@ from torch import nn
 
 from trainables.models.animesion import AnimesionBackbone
 from trainables.models.conv import build_conv
-from trainables.models.conv_backbone import ConvBackbone
+from trainables.models.conv_backbone import Average, ConvBackbone
 from trainables.models.head import BranchHead
 from trainables.models.initial import init_xavier
 from trainables.models.model import Model
-from trainables.models.pooling import Average
 from trainables.models.shallow import ShallowBackbone
 from trainables.recipes.backbones import ConvNet, Shallow, Transformer, get_backbone
 from trainables.recipes.dafre import DAFreRecipe

@@ -3,11 +3,10 @@
 from torch import nn
 
 from trainables.models.conv import build_conv
-from trainables.models.conv_backbone import ConvBackbone
+from trainables.models.conv_backbone import Average, ConvBackbone
 from trainables.models.head import BranchHead
 from trainables.models.initial import init_as_paddle
 from trainables.models.model import Model
-from trainables.models.pooling import Average
 from trainables.recipes.icartoonface import CartoonRecipe
 
 

@@ -6,10 +6,14 @@ through the backbone alone, and the head and the losses see the features of the 
 B batch, R branches, D feature dimension, H height, W width, C channels, L text length, N works.
 """
 
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 Features = dict[str, Tensor]  # batch first; always has "branches", B x R x D
 
@@ -78,3 +82,32 @@ class Model(nn.Module):
     def classify(self, images_BHWC: Tensor, words_BL: Tensor | None = None) -> Tensor:
         """Return the logits of the trained works, B x N, by the first branch."""
         return self(images_BHWC, words_BL).logits[0]  # type: ignore[no-any-return]
+
+
+def remake_activations(modules: Iterable[nn.Module]) -> None:
+    """Make each module keep only its inputs in training and recompute its activations in the backward pass.
+
+    The numbers do not change: less memory for a third more time.
+    """
+    for module in modules:
+        contexts = partial(_contexts, module)
+        module.forward = partial(checkpoint, module.forward, use_reentrant=False, context_fn=contexts)
+
+
+def _contexts(module: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    return nullcontext(), _kept_statistics(module)
+
+
+@contextmanager
+def _kept_statistics(module: nn.Module) -> Iterator[None]:
+    """Keep batch norms from counting the batch again during recomputation."""
+    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+        norm.num_batches_tracked = None
+    try:
+        yield
+    finally:
+        for norm, (momentum, counted) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, counted

@@ -1,7 +1,9 @@
-"""The registry of recipes, to which users can add their own."""
+"""The registry of recipes, to which users can add their own, and the numbers that the papers print for their rows."""
 
+import csv
 import dataclasses
 from collections.abc import Mapping
+from importlib.resources import files
 from typing import Any
 
 from shards_tools.errors import Error, unknown
@@ -81,3 +83,16 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     # any recipe of the family works, because every field is set
     some = next(recipe for recipe in RECIPES.values() if type(recipe) is family)
     return override(dataclasses.replace(some, **identity), settings)
+
+
+def printed_numbers(table: str, row: str) -> dict[str, float]:
+    """Return the numbers that a paper prints for a row, metric -> fraction; empty if the table has no such row.
+
+    The metrics have the names that evaluations use.
+
+    LSASRD's numbers are means of five folds, PaddleClas's is recall@1 on a gallery, and the others are on the test
+    split.
+    """
+    with files("trainables.recipes").joinpath("printed.csv").open(encoding="utf-8") as file:
+        own = next((entry for entry in csv.DictReader(file) if (entry["table"], entry["row"]) == (table, row)), {})
+    return {name: float(text) / 100 for name, text in own.items() if text and name not in ("table", "row")}

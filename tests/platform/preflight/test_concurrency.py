@@ -13,8 +13,8 @@ from platform.resources import Machine
 from platform.terminal.lines import print_header
 from shards_tools.errors import Error
 from shards_tools.parallel import num_cpus
-from trainables.gpu_fraction import share_bytes
 from trainables.measure_step import OneStep
+from trainables.resource_usage import share_bytes
 
 GB = 10**9
 
