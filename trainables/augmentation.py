@@ -13,6 +13,7 @@ import torchvision.transforms.v2.functional as color
 
 from shards_tools.decode import resize
 from trainables.crops import crop_law
+from trainables.recipes.images import JITTERS
 from trainables.recipes.recipe import Recipe
 
 GEOMETRY, CROPS, COLORS = 1, 2, 3  # keys of the random streams; the batch sampler has its own
@@ -54,7 +55,7 @@ class Augmentation:
             params = law.sample(self._batch_size, random)[places]
             boxes_B4 = law.fit(params, np.array([image.shape[:2] for image in images]))
             images_BHWC = resized_crops(images, boxes_B4, flips_B, recipe.image_size)
-        if any(strengths := _color_strengths(recipe)):
+        if any(strengths := [getattr(recipe, key) for key in JITTERS]):
             random = np.random.default_rng((*self._moment, COLORS, batch))
             factors, orders = draw_colors(self._batch_size, strengths, random)
             jitter_colors(images_BHWC, strengths, factors[places], orders[places])
@@ -164,10 +165,6 @@ def jitter_colors(
             if strengths[kind] > 0:
                 changed = ADJUST[kind](changed, float(factor[kind]))
         image_CHW.copy_(changed)
-
-
-def _color_strengths(recipe: Recipe) -> tuple[float, ...]:
-    return recipe.jitter_brightness, recipe.jitter_contrast, recipe.jitter_saturation, recipe.jitter_hue
 
 
 def _overlap(start: int, length: int, size: int) -> tuple[slice, slice]:

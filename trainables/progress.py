@@ -60,9 +60,7 @@ def restore_random_states(states: Mapping[str, Any], device: torch.device) -> No
 
 def save_progress(folder: Path, progress: Progress) -> None:
     """Write the progress into the folder of a checkpoint."""
-    torch.save(
-        {entry.name: getattr(progress, entry.name) for entry in dataclasses.fields(progress)}, folder / PROGRESS_NAME
-    )
+    torch.save(vars(progress), folder / PROGRESS_NAME)
 
 
 def load_progress(folder: Path) -> Progress | None:

@@ -6,8 +6,9 @@ So the positives are those of cross-role retrieval: other roles of the same work
 import numpy as np
 
 from shards_tools.batch_samplers.epochs import EpochParams
-from shards_tools.batch_samplers.works import batches_of_groups, draw_works, images_of_works, positions_of_each
+from shards_tools.batch_samplers.works import batches_of_groups, draw_works, images_of_works
 from shards_tools.errors import Error
+from shards_tools.splits import positions_of_each
 
 
 def cross_role_batches(labels: np.ndarray, roles: np.ndarray | None, params: EpochParams) -> np.ndarray:

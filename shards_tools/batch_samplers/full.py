@@ -3,7 +3,7 @@
 import numpy as np
 
 from shards_tools.batch_samplers.epochs import EpochParams, epoch_of_pass
-from shards_tools.batch_samplers.works import batches_of_groups, images_of_works
+from shards_tools.batch_samplers.works import batches_of_groups, groups_of_works, images_of_works
 
 
 def full_batches(labels: np.ndarray, roles: np.ndarray | None, params: EpochParams) -> np.ndarray:
@@ -14,12 +14,11 @@ def full_batches(labels: np.ndarray, roles: np.ndarray | None, params: EpochPara
     with more than 1/P of all groups makes the pass longer: it needs one batch per group, and the other works repeat.
     """
     images_of_work = images_of_works(labels, params)
-    least_groups = np.array([-(-len(images) // params.images_per_work) for images in images_of_work])
 
     def deal(work: int, num_groups: int, generator: np.random.Generator) -> np.ndarray:
         return _deal(images_of_work[work], num_groups, params.images_per_work, generator)
 
-    return batches_of_groups(least_groups, deal, params)
+    return batches_of_groups(groups_of_works(images_of_work, params), deal, params)
 
 
 def _deal(images: np.ndarray, num_groups: int, group_size: int, generator: np.random.Generator) -> np.ndarray:

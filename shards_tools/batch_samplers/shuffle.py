@@ -3,8 +3,8 @@
 import numpy as np
 
 from shards_tools.batch_samplers.epochs import EpochParams, epoch_of_pass
-from shards_tools.batch_samplers.works import check_sizes, positions_of_each
-from shards_tools.errors import Error
+from shards_tools.batch_samplers.works import check_sizes, refuse_part_of_a_batch
+from shards_tools.splits import positions_of_each
 
 
 def shuffle_batches(labels: np.ndarray, roles: np.ndarray | None, params: EpochParams) -> np.ndarray:
@@ -13,13 +13,8 @@ def shuffle_batches(labels: np.ndarray, roles: np.ndarray | None, params: EpochP
     An incomplete last batch is dropped, as in the papers' code: a pass lacks fewer than P * K images, different ones in
     each pass. P and K only set the batch size: a batch may contain any works.
     """
-    check_sizes(labels, params)
+    refuse_part_of_a_batch(labels, params)
     num_batches = len(labels) // params.batch_size
-    if num_batches == 0:
-        raise Error(
-            f"{len(labels)} training images do not fill one batch of {params.works_per_batch} works x"
-            f" {params.images_per_work} images. Lower works_per_batch or images_per_work."
-        )
 
     def draw_pass(generator: np.random.Generator) -> np.ndarray:
         return generator.permutation(len(labels))[: num_batches * params.batch_size].reshape(num_batches, -1)

@@ -22,7 +22,7 @@ def build_agw(recipe: AGWRecipe, num_works: int, num_words: int = 0) -> Model:
 
 def agw_network(recipe: AGWRecipe) -> nn.Module:
     """Return the recipe's network with AGW's changes."""
-    network = build_conv(recipe.backbone, pretrained=recipe.pretrained, weights_file=recipe.weights_file)
+    network = build_conv(recipe)
     if recipe.last_stride == "1":
         unstride_last_stage(network)
     if not recipe.stem_relu:

@@ -13,24 +13,27 @@ from torch import Tensor, nn
 
 from trainables.models.initial import init_default
 from trainables.recipes.backbones import ConvNet, get_backbone
-from trainables.weights import States, file_weights, hub_weights, take
+from trainables.recipes.recipe import Recipe
+from trainables.weights import States, load_pretrained
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
-def build_conv(backbone: str, *, pretrained: bool, weights_file: str | None) -> nn.Module:
-    """Return the network without pooling and classifier; `forward_features` returns its last feature map."""
-    shape = get_backbone(backbone)
+def build_conv(recipe: Recipe) -> nn.Module:
+    """Return the recipe's network without pooling and classifier; `forward_features` returns its last feature map.
+
+    Raises:
+        Error: the pretrained weights cannot be read or do not fit.
+    """
+    shape = get_backbone(recipe.backbone)
     assert isinstance(shape, ConvNet)  # the recipe has checked it
     network: nn.Module = timm.create_model(shape.architecture, num_classes=0, global_pool="", **_arguments(shape))
     if not _is_resnet(shape):
         init_default(network)  # timm uses He normals; LSASRD's code keeps torch's defaults
     if shape.ibn:
         set_ibn(network)
-    if pretrained and weights_file is not None:
-        take(network, file_weights(network, weights_file, clean=without_classifier), weights_file)
-    elif pretrained:
-        take(network, without_classifier(hub_weights(backbone, shape)), str(shape.pretrained_name))
+    if recipe.pretrained:
+        load_pretrained(network, recipe, shape, without_classifier)
     return network
 
 

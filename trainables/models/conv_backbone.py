@@ -3,15 +3,12 @@
 B batch, D feature dimension, C channels, H height, W width.
 """
 
-from typing import Any
-
 import torch
-from timm.models import group_parameters
 from torch import Tensor, nn
 
 from trainables.models.conv import STAGES, count_places
 from trainables.models.input_step import InputStep
-from trainables.models.model import Features, remake_activations
+from trainables.models.model import Features, layers_of, remake_activations
 from trainables.recipes.backbones import get_backbone
 from trainables.recipes.recipe import Recipe
 
@@ -45,12 +42,8 @@ class ConvBackbone(nn.Module):
 
     def layers(self) -> dict[str, int]:
         """Return the layer of each parameter, counted from the input. A stage is one layer."""
-        matcher: dict[str, Any] = {
-            "stem": r"^network\.(?:conv1|bn1|layer0)",
-            "blocks": [(r"^network\.layer(\d+)", None), (r"^pooling", (4,))],
-        }
-        layers: dict[str, int] = group_parameters(self, matcher, reverse=True)
-        return layers
+        stem = r"^network\.(?:conv1|bn1|layer0)"
+        return layers_of(self, stem, [(r"^network\.layer(\d+)", None), (r"^pooling", (4,))])
 
 
 class GeM(nn.Module):

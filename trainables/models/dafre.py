@@ -27,7 +27,7 @@ def build_dafre(recipe: DAFreRecipe, num_works: int, num_words: int = 0) -> Mode
         backbone = ShallowBackbone(recipe, shape)
     else:
         assert isinstance(shape, ConvNet)
-        network = build_conv(recipe.backbone, pretrained=recipe.pretrained, weights_file=recipe.weights_file)
+        network = build_conv(recipe)
         if not recipe.pretrained:
             init_xavier(network)
         backbone = ConvBackbone(recipe, network, Average())

@@ -12,7 +12,7 @@ from trainables.recipes.icartoonface import CartoonRecipe
 
 def build_icartoonface(recipe: CartoonRecipe, num_works: int, num_words: int = 0) -> Model:
     """Build the model; its classifier starts with Xavier normal weights."""
-    network = build_conv(recipe.backbone, pretrained=recipe.pretrained, weights_file=recipe.weights_file)
+    network = build_conv(recipe)
     if not recipe.pretrained:
         init_as_paddle(network)
     backbone = ConvBackbone(recipe, network, Average())

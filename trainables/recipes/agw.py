@@ -1,6 +1,5 @@
 """AGW (Ye et al. 2021, arXiv 2001.04193), as in LSASRD's Table 4, in LSASRD's code and in AGW's code."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,6 +7,7 @@ from trainables.recipes.backbones import ConvNet, get_backbone
 from trainables.recipes.checks import require
 from trainables.recipes.images import IMAGENET_MEAN, IMAGENET_STD
 from trainables.recipes.ranking import RankingRecipe
+from trainables.recipes.tiny import HAND_SET
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,16 +65,7 @@ def _code(recipe: AGWRecipe) -> AGWRecipe:
     with IBN's weights and cannot run; here the row trains the network in its name.
     """
     quirks: dict[str, dict[str, Any]] = {"agw-resnet50": {"milestones": (30, 60)}}
-    return dataclasses.replace(
-        recipe,
-        name=f"{recipe.name}-code",
-        table=None,
-        row=None,
-        preset="code",
-        batch_sampler="shuffle",
-        pooling="avg",
-        **quirks.get(recipe.name, {}),
-    )
+    return recipe.variant("code", batch_sampler="shuffle", pooling="avg", **quirks.get(recipe.name, {}))
 
 
 def _upstream(recipe: AGWRecipe) -> AGWRecipe:
@@ -82,12 +73,8 @@ def _upstream(recipe: AGWRecipe) -> AGWRecipe:
 
     Adam at 3.5e-4, 120 epochs, a center loss, non-local blocks with one inner channel, float32.
     """
-    return dataclasses.replace(
-        recipe,
-        name=f"{recipe.name}-upstream",
-        table=None,
-        row=None,
-        preset="upstream",
+    return recipe.variant(
+        "upstream",
         center_weight=5e-4,
         non_local="none" if recipe.non_local == "none" else "narrow",
         optimizer="adam",
@@ -121,14 +108,11 @@ def _hand_set() -> AGWRecipe:
     return AGWRecipe(
         name="agw-tiny",
         system="agw",
-        scale="tiny",
+        **HAND_SET,
         backbone="resnet18_32",
-        pretrained=False,
         image_size=48,
-        images_per_epoch=2048,
         flip_probability=0.0,
         pad_px=2,
-        erase_probability=0.0,
         label_smoothing=0.1,
         metric_loss="wrt",
         metric_weight=0.3,
@@ -137,7 +121,6 @@ def _hand_set() -> AGWRecipe:
         weight_decay=5e-4,
         schedule="cosine",
         warmup_epochs=1,
-        epochs=9,
     )
 
 

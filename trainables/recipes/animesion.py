@@ -11,6 +11,8 @@ from shards_tools.errors import Error
 from trainables.recipes.backbones import Transformer, get_backbone
 from trainables.recipes.checks import above_zero, at_least_zero, probabilities, require
 from trainables.recipes.dafre import DAFreRecipe
+from trainables.recipes.images import JITTERS
+from trainables.recipes.tiny import HAND_SET
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +68,7 @@ def _headline(row: str, name: str, **values: Any) -> AnimesionRecipe:
         "image_size": 128,
         "enlarge_px": 32,
         "pad_px": 0,
-        "jitter_brightness": 0.1,
-        "jitter_contrast": 0.1,
-        "jitter_saturation": 0.1,
-        "jitter_hue": 0.1,
+        **dict.fromkeys(JITTERS, 0.1),
         "erase_probability": 0.0,
         "batch_size": 16,
         "dropout": 0.1,
@@ -115,21 +114,17 @@ def _hand_set() -> AnimesionRecipe:
     return AnimesionRecipe(
         name="animesion-tiny",
         system="animesion",
-        scale="tiny",
+        **HAND_SET,
         backbone="vit_96x4",
-        pretrained=False,
         image_size=48,
-        images_per_epoch=2048,
         enlarge_px=6,
         pad_px=0,
-        erase_probability=0.0,
         batch_size=64,
         head="ifa",
         optimizer="adamw",
         lr=0.001,
         weight_decay=0.05,
         warmup_epochs=1,
-        epochs=9,
     )
 
 

@@ -16,7 +16,8 @@ from typing import Any
 from trainables.recipes.backbones import ConvNet, Shallow, Transformer, get_backbone
 from trainables.recipes.checks import require
 from trainables.recipes.classifying import ClassifierRecipe
-from trainables.recipes.images import IMAGENET_MEAN, IMAGENET_STD
+from trainables.recipes.images import IMAGENET_MEAN, IMAGENET_STD, JITTERS
+from trainables.recipes.tiny import HAND_SET
 
 EPOCHS_PER_FALL = {50: 20, 200: 50}  # epochs of a training -> epochs between two falls of lr
 BACKBONES = {
@@ -72,10 +73,7 @@ def _row(
         "image_size": image_size,
         "enlarge_px": 32,
         "pad_px": 0,
-        "jitter_brightness": 0.1,
-        "jitter_contrast": 0.1,
-        "jitter_saturation": 0.1,
-        "jitter_hue": 0.1,
+        **dict.fromkeys(JITTERS, 0.1),
         "erase_probability": 0.0,
         "batch_size": batch_size,
         "dropout": 0.1 if is_vit else 0.0,
@@ -110,15 +108,7 @@ def _rows() -> list[DAFreRecipe]:
 
 def _upstream(recipe: DAFreRecipe) -> DAFreRecipe:
     """Return the row as in the authors' later code: always in training mode, and with all weights trained."""
-    return dataclasses.replace(
-        recipe,
-        name=f"{recipe.name}-upstream",
-        table=None,
-        row=None,
-        preset="upstream",
-        train_mode_epochs=None,
-        frozen_backbone=False,
-    )
+    return recipe.variant("upstream", train_mode_epochs=None, frozen_backbone=False)
 
 
 def _baseline_of_daf() -> DAFreRecipe:
@@ -142,19 +132,15 @@ def _hand_set() -> DAFreRecipe:
     return DAFreRecipe(
         name="dafre-tiny",
         system="dafre",
-        scale="tiny",
+        **HAND_SET,
         backbone="resnet18_32",
-        pretrained=False,
         image_size=48,
-        images_per_epoch=2048,
         enlarge_px=6,
         pad_px=0,
-        erase_probability=0.0,
         batch_size=64,
         lr=0.1,
         weight_decay=5e-4,
         warmup_epochs=1,
-        epochs=9,
     )
 
 

@@ -6,6 +6,7 @@ from trainables.recipes.backbones import ConvNet, get_backbone
 from trainables.recipes.checks import require
 from trainables.recipes.classifying import ClassifierRecipe
 from trainables.recipes.images import IMAGENET_MEAN, IMAGENET_STD
+from trainables.recipes.tiny import HAND_SET
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,19 +58,15 @@ def _hand_set() -> CartoonRecipe:
     return CartoonRecipe(
         name="icartoonface-tiny",
         system="icartoonface",
-        scale="tiny",
+        **HAND_SET,
         backbone="resnet18_32",
-        pretrained=False,
         image_size=48,
-        images_per_epoch=2048,
         pad_px=2,
         flip_probability=0.0,
-        erase_probability=0.0,
         batch_size=64,
         lr=0.1,
         weight_decay=5e-4,
         warmup_epochs=1,
-        epochs=9,
     )
 
 

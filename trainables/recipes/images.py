@@ -7,6 +7,7 @@ from typing import Any, Literal
 from trainables.recipes.checks import at_least_zero, probabilities, require
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+JITTERS = ("jitter_brightness", "jitter_contrast", "jitter_saturation", "jitter_hue")  # in ColorJitter's order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ def check_images(recipe: Any) -> None:
     probabilities(recipe, "flip_probability", "erase_probability")
     rule = f"0, or at least image_size ({recipe.image_size})"
     require(recipe, "evaluation_px", recipe.evaluation_px == 0 or recipe.evaluation_px >= recipe.image_size, rule)
-    for key in ("jitter_brightness", "jitter_contrast", "jitter_saturation", "jitter_hue"):
+    for key in JITTERS:
         value, most = getattr(recipe, key), 0.5 if key == "jitter_hue" else math.inf
         require(recipe, key, math.isfinite(value) and 0 <= value <= most, f"a finite number in 0..{most:g}")
     low, high = recipe.crop_aspect if len(recipe.crop_aspect) == 2 else (0, 0)

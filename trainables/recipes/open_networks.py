@@ -12,6 +12,7 @@ from trainables.recipes.backbones import TIMM, AnyNetwork, OwnNetwork, TimmModel
 from trainables.recipes.checks import require
 from trainables.recipes.images import IMAGENET_MEAN, IMAGENET_STD
 from trainables.recipes.ranking import RankingRecipe
+from trainables.recipes.tiny import HAND_SET
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -96,21 +97,17 @@ def _hand_set() -> OpenRecipe:
     return OpenRecipe(
         name="open-tiny",
         system="open",
-        scale="tiny",
+        **HAND_SET,
         backbone="convnext_tiny",
-        pretrained=False,
         image_size=64,
-        images_per_epoch=2048,
         flip_probability=0.0,
         pad_px=2,
-        erase_probability=0.0,
         neck_feature="after",
         optimizer="adamw",
         lr=2e-3,
         weight_decay=0.05,
         decay_vectors=False,
         warmup_epochs=1,
-        epochs=9,
     )
 
 

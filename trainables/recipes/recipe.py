@@ -1,8 +1,9 @@
 """The settings shared by all recipes, and their checks."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from shards_tools.errors import Error
 from trainables.losses.registry import ID_LOSSES
@@ -70,6 +71,11 @@ class Recipe(ImageSettings, OptimizerSettings):
     def completed(self, values: Mapping[str, object]) -> Mapping[str, object]:
         """Return the values to set and those that they imply; a family may derive some from its backbone."""
         return values
+
+    def variant(self, preset: str, **changes: Any) -> Self:
+        """Return this row as another source trains it, as NAME-PRESET; no paper prints it."""
+        identity: dict[str, Any] = {"name": f"{self.name}-{preset}", "table": None, "row": None, "preset": preset}
+        return dataclasses.replace(self, **identity, **changes)
 
     @property
     def batch_size(self) -> int:

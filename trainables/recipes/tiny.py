@@ -14,6 +14,14 @@ IMAGE_PX = 48
 NUM_EPOCHS = 9
 IMAGES_PER_EPOCH = 2048
 LARGEST_BATCH = 64
+# what all baselines share that are set by hand for the tiny scale
+HAND_SET: dict[str, Any] = {
+    "scale": "tiny",
+    "pretrained": False,
+    "images_per_epoch": IMAGES_PER_EPOCH,
+    "erase_probability": 0.0,
+    "epochs": NUM_EPOCHS,
+}
 # Backbones that differ in a paper's table differ here too, so that its rows stay different networks.
 TINY_BACKBONES = {
     "deit_small_patch16_224": "vit_64x4",

@@ -1,6 +1,5 @@
 """TransReID (He et al. 2021, arXiv 2102.04378), as in LSASRD's Table 5, in LSASRD's code and in TransReID's code."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +8,7 @@ from trainables.losses.registry import ID_LOSSES
 from trainables.recipes.backbones import Transformer, get_backbone
 from trainables.recipes.checks import at_least_zero, require
 from trainables.recipes.ranking import RankingRecipe
+from trainables.recipes.tiny import HAND_SET
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,12 +108,8 @@ def _code(recipe: TransReIDRecipe) -> TransReIDRecipe:
         "transreid-vit-base": {"works_per_batch": 4, "images_per_work": 16},
         "transreid-vit-jpm": {"pretrained": False},
     }
-    return dataclasses.replace(
-        recipe,
-        name=f"{recipe.name}-code",
-        table=None,
-        row=None,
-        preset="code",
+    return recipe.variant(
+        "code",
         erase_fill="agw",
         schedule="multistep",
         warmup_epochs=500,
@@ -128,17 +124,7 @@ def _upstream(recipe: TransReIDRecipe) -> TransReIDRecipe:
     120 epochs, a cosine after five epochs of warm-up from a hundredth of the learning rate, timm's random erasing, and
     bicubic resizing in training.
     """
-    return dataclasses.replace(
-        recipe,
-        name=f"{recipe.name}-upstream",
-        table=None,
-        row=None,
-        preset="upstream",
-        schedule="transreid",
-        warmup_start=0.01,
-        epochs=120,
-        train_resize="bicubic",
-    )
+    return recipe.variant("upstream", schedule="transreid", warmup_start=0.01, epochs=120, train_resize="bicubic")
 
 
 ROWS = (
@@ -160,20 +146,16 @@ def _hand_set() -> TransReIDRecipe:
     return TransReIDRecipe(
         name="transreid-tiny",
         system="transreid",
-        scale="tiny",
+        **HAND_SET,
         backbone="vit_96x2",
-        pretrained=False,
         image_size=32,
-        images_per_epoch=2048,
         flip_probability=0.0,
         pad_px=1,
-        erase_probability=0.0,
         optimizer="adamw",
         lr=0.001,
         weight_decay=0.05,
         warmup_epochs=0,
         warmup_start=1 / 3,
-        epochs=9,
         stride_px=2,
         jpm=False,
         drop_path=0.0,
