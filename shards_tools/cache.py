@@ -41,6 +41,9 @@ def decoded(
     Args:
         folder: the cache; `cache_folder()` if None.
         fit: a key of FITS in decode.py.
+
+    Raises:
+        Error: an image is damaged, or the disk has too little space.
     """
     folder = folder or cache_folder()
     target = pixels_place(manifest, height, width, folder, fit)

@@ -110,6 +110,9 @@ def open_images(
         reading: one of READINGS.
         fit: a key of FITS in decode.py: how images of other shapes are resized.
         threads: number of decoding threads of `offset` and `stream`.
+
+    Raises:
+        Error: the reading is unknown, or the images cannot be read.
     """
     if reading == "auto":
         reading = auto_reading(manifest, height, width, fit)

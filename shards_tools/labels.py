@@ -16,7 +16,14 @@ def roles_of(source: Source) -> tuple[str, ...]:
 
 
 def label_columns(source: Source, roles: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return the label columns, with val (or val and test) taken from train if the source or the layout requires it."""
+    """Return the label columns, with val (or val and test) taken from train if the source or the layout requires it.
+
+    Args:
+        roles: all role names, index = role id.
+
+    Returns:
+        The columns `work`, `role`, `split_code` and `fold` by name, in the order of the source's images.
+    """
     work_ids = {name: number for number, name in enumerate(source.works)}
     role_ids = {name: number for number, name in enumerate(roles)}
     columns: dict[str, np.ndarray] = {

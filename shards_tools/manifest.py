@@ -131,6 +131,9 @@ class Manifest:
 
         In the five-fold layout, fold `fold` is for validation and the other folds are for training. A test fold is
         divided into query and gallery like a validation fold. In other layouts, the splits are those of the build.
+
+        Raises:
+            Error: there is no such fold, or it is kept for the test.
         """
         if not 0 <= fold < self.num_folds:
             known = "fold 0" if self.num_folds == 1 else f"a fold from 0 to {self.num_folds - 1}"
@@ -141,7 +144,11 @@ class Manifest:
         return Split(*(np.flatnonzero(codes == code) for code in range(len(SPLIT_NAMES))))
 
     def with_test_fold(self, fold: int | None) -> "Manifest":
-        """Return the same manifest with fold `fold` of a five-fold layout kept for the test; None keeps no fold."""
+        """Return the same manifest with fold `fold` of a five-fold layout kept for the test; None keeps no fold.
+
+        Raises:
+            Error: there is no such fold, or the layout has no folds.
+        """
         if fold is not None and not (self.layout == "five-fold" and 0 <= fold < self.num_folds):
             raise Error(
                 f"Fold {fold} cannot be kept for the test: {self.store} has the {self.layout} layout."

@@ -58,7 +58,11 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
 
 
 def read_manifest(address: str | Path) -> Manifest:
-    """Read and check the manifest of a folder of shards; for local shards also check their sizes."""
+    """Read and check the manifest of a folder of shards; for local shards also check their sizes.
+
+    Raises:
+        Error: there is no manifest, it is damaged, or a local shard is missing or has another size.
+    """
     store = open_store(address)
     head = _read_head(store)
     try:

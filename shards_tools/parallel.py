@@ -40,6 +40,9 @@ def in_order(tasks: Iterable[Callable[[], Made]], workers: int) -> Generator[Mad
     """Yield the results of the tasks in order, while `workers` threads run the next tasks.
 
     When the consumer closes the generator, or a task raises, no further task starts and the threads end.
+
+    Args:
+        workers: number of threads; 0 runs each task when its result is requested.
     """
     if workers == 0:
         yield from (task() for task in tasks)

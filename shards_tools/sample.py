@@ -30,6 +30,9 @@ def draw_tree(out: Path, *, layout: str = "plain", seed: int = 0, size: int = SI
     Args:
         size: width and height of a face, in px.
         counts: keyword arguments of the function in LAYOUTS.
+
+    Raises:
+        Error: the layout is unknown, or `out` exists.
     """
     if layout not in LAYOUTS:
         raise unknown("layout", layout, LAYOUTS)

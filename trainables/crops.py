@@ -24,7 +24,12 @@ class CropLaw(Protocol):
         """Draw the parameters of each image, [B, ...]."""
 
     def fit(self, params: np.ndarray, sizes_B2: np.ndarray) -> np.ndarray:
-        """Return top, left, height and width in px, int64 [B, 4], for images of these heights and widths."""
+        """Return top, left, height and width in px, int64 [B, 4], for images of these heights and widths.
+
+        Args:
+            params: what `sample` returned.
+            sizes_B2: height and width of each image in px.
+        """
 
 
 def crop_law(recipe: ImageSettings) -> CropLaw:

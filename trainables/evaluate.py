@@ -27,7 +27,14 @@ REPEATS = 3  # of latency, after one warm-up; the fastest counts, because other 
 def evaluate(
     model: Model, evaluation: Evaluation, inputs: Inputs, device: torch.device | str, ranks: DistributedContext = ALONE
 ) -> Metrics:
-    """Evaluate the model and return its metrics; the ranks share the images, and all get the metrics."""
+    """Evaluate the model and return its metrics; the ranks share the images, and all get the metrics.
+
+    Args:
+        inputs: of all images of the evaluation's manifest.
+
+    Returns:
+        Fractions in 0..1 by name: mAP, mINP and CMC with `num_valid_queries`, or accuracies, or `pairs_rank1`.
+    """
     if len(evaluation.pairs):
         own = ranks.share(np.concatenate([*evaluation.pairs.T, evaluation.gallery]))
         features_ND = ranks.gather(extract_features(model, inputs, own, device)).cpu().numpy()
@@ -52,7 +59,12 @@ def extract_features(
     device: torch.device | str,
     batch_size: int = IMAGES_AT_ONCE,
 ) -> Tensor:
-    """Return the test features of these images, float32 N x D, then restore the model's mode."""
+    """Return the test features of these images, float32 N x D, then restore the model's mode.
+
+    Args:
+        indices: positions in `inputs`.
+        batch_size: images per forward pass.
+    """
     found = [torch.empty(0, model.num_features, device=device)]
     with _evaluating(model):
         for part in _parts(indices, batch_size):

@@ -59,6 +59,10 @@ def train(
         reading: one of READINGS in shards_tools/images.py. With `resume`, `auto` is the checkpoint's own.
         ranks: this process and those that train with it; only the first reports and writes.
         watch: called after every batch with the progress of the epoch.
+
+    Raises:
+        Error: the seed is negative, the checkpoint is of another training, or the data do not fit the recipe.
+        NonFiniteLoss: the loss became infinite or NaN.
     """
     if seed < 0:
         raise Error(f"`seed={seed}` is invalid: it must be an integer >= 0.")

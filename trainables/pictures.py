@@ -37,7 +37,13 @@ class Pictures:
 def picture_inputs(
     recipe: Recipe, vocabulary: Sequence[str], names: Sequence[str], read: Callable[[int], bytes]
 ) -> Inputs:
-    """Return encoded images as inputs of the recipe's model; if it reads tags, they are empty."""
+    """Return encoded images as inputs of the recipe's model; if it reads tags, they are empty.
+
+    Args:
+        vocabulary: of tags, from the checkpoint; empty if the recipe reads none.
+        names: how an Error about a damaged image names it.
+        read: returns the encoded bytes of an image by its position.
+    """
     images = as_evaluated(recipe, lambda height, width, fit: Pictures(names, read, height, width, fit=fit))
     if not vocabulary:
         return Inputs(images)
@@ -67,7 +73,11 @@ def _below(place: Path) -> list[Path]:
 
 
 def read_file(file: Path) -> bytes:
-    """Return the bytes of an image file."""
+    """Return the bytes of an image file.
+
+    Raises:
+        Error: the file cannot be read.
+    """
     try:
         return file.read_bytes()
     except OSError as failure:

@@ -26,7 +26,12 @@ class Progress:
     random: dict[str, Any] | None = None  # states of the random number generators; None: not started, or not recorded
 
     def add(self, losses: Mapping[str, float], num_images: int) -> None:
-        """Add the losses of one batch."""
+        """Add the losses of one batch.
+
+        Args:
+            losses: each loss by name, a mean over the batch.
+            num_images: in the batch, over all ranks.
+        """
         self.num_batches += 1
         self.num_images += num_images
         for name, value in losses.items():

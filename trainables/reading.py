@@ -52,7 +52,14 @@ class Inputs:
     words: np.ndarray | None = None  # int64 [num_images, L]
 
     def at(self, indices: np.ndarray, device: torch.device | str) -> tuple[Tensor, Tensor | None]:
-        """Return some of the images and words on a device."""
+        """Return some of the images and words on a device.
+
+        Args:
+            indices: of images of the manifest.
+
+        Returns:
+            Images, uint8 [n, H, W, C], and words, int64 [n, L], or None if the model reads no tags.
+        """
         words_BL = None if self.words is None else torch.from_numpy(self.words[indices]).to(device)
         return torch.from_numpy(self.images[indices]).to(device), words_BL
 
@@ -60,7 +67,16 @@ class Inputs:
 def evaluation_inputs(
     recipe: Recipe, manifest: Manifest, vocabulary: Sequence[str], reading: str, *, threads: int = 1
 ) -> Inputs:
-    """Return every image of the manifest as evaluation input of the recipe's model."""
+    """Return every image of the manifest as evaluation input of the recipe's model.
+
+    Args:
+        vocabulary: of tags; empty if the recipe reads none.
+        reading: one of READINGS in shards_tools/images.py.
+        threads: number of decoding threads.
+
+    Raises:
+        Error: the images cannot be read, or the shards lack the tags that the model needs.
+    """
     images = evaluation_images(recipe, manifest, reading, threads=threads)
     if not vocabulary:
         return Inputs(images)

@@ -73,7 +73,17 @@ def prepare(
     reading: str = "auto",
     ranks: DistributedContext = ALONE,
 ) -> TrainState:
-    """Return a training before its first epoch; without `fresh`, a checkpoint will replace the pretrained weights."""
+    """Return a training before its first epoch; without `fresh`, a checkpoint will replace the pretrained weights.
+
+    Args:
+        fold: to validate on.
+        fresh: whether the recipe's pretrained weights are loaded.
+        reading: one of READINGS in shards_tools/images.py.
+        device: a torch device string; None selects the GPU if there is one, else the CPU.
+
+    Raises:
+        Error: the data do not fit the recipe, or weights cannot be read.
+    """
     split = manifest.split(fold)
     works, labels = np.unique(manifest.work[split.train], return_inverse=True)
     recipe.batch_shape(len(works))  # rejects data too small for a batch before anything is decoded
@@ -150,6 +160,9 @@ def seed_everything(seed: int, epoch: int, rank: int = 0) -> None:
     """Seed torch, numpy and random from (seed, epoch): timm's erasing and drop path use them.
 
     Every other rank gets random numbers of its own, because it has other images.
+
+    Args:
+        epoch: counted from 1; 0 is before the first.
     """
     entropy = (seed, epoch) if rank == 0 else (seed, epoch, rank)
     state = int(np.random.SeedSequence(entropy).generate_state(1)[0])

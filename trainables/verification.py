@@ -78,7 +78,14 @@ def count_split(
 
 
 def measure(checkpoint: Path, manifest: Manifest, *, split: str = "val", fold: int | None = None) -> Verification:
-    """Measure the thresholds of a checkpoint on a split."""
+    """Measure the thresholds of a checkpoint on a split.
+
+    Args:
+        fold: None: the fold that the checkpoint was validated on.
+
+    Raises:
+        Error: the split has no pairs.
+    """
     counts, evaluation, info = count_split(checkpoint, manifest, split=split, fold=fold)
     images = evaluation.images
     works = {manifest.works[work] for work in np.unique(manifest.work[images])}
@@ -97,7 +104,11 @@ def measure(checkpoint: Path, manifest: Manifest, *, split: str = "val", fold: i
 
 
 def write_verification(checkpoint: Path, verification: Verification) -> None:
-    """Save the thresholds in the checkpoint."""
+    """Save the thresholds in the checkpoint.
+
+    Raises:
+        Error: the checkpoint's folder cannot be written.
+    """
     text = json.dumps({"format": FORMAT, **dataclasses.asdict(verification)}, indent=1) + "\n"
     try:
         write_durably(checkpoint / VERIFICATION_NAME, text.encode())

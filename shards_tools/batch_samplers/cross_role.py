@@ -23,6 +23,9 @@ def cross_role_batches(labels: np.ndarray, roles: np.ndarray | None, params: Epo
 
     Args:
         roles: the role of each image; roles of different works may have the same number.
+
+    Raises:
+        Error: there are no roles, no images, or fewer than P works.
     """
     if roles is None or len(roles) != len(labels):
         raise Error(f"batch_sampler=cross_role needs the roles of {len(labels)} images. Pass one role per label.")

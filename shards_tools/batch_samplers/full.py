@@ -12,6 +12,9 @@ def full_batches(labels: np.ndarray, roles: np.ndarray | None, params: EpochPara
     A pass contains every image at least once. A work's images are divided into groups of K. The last group is filled
     with other images of the work (with repeats if it has fewer than K), and the last batch with repeated groups. A work
     with more than 1/P of all groups makes the pass longer: it needs one batch per group, and the other works repeat.
+
+    Raises:
+        Error: there are no images, or fewer than P works.
     """
     images_of_work = images_of_works(labels, params)
 
@@ -43,6 +46,9 @@ def papers_batches(labels: np.ndarray, roles: np.ndarray | None, params: EpochPa
 
     A pass does not contain every image: it lacks the remainders and the groups left at the end, different ones in each
     pass. The number of batches is random.
+
+    Raises:
+        Error: there are no images, or fewer than P works.
     """
     images_of_work = images_of_works(labels, params)
     num_groups = np.array([max(len(images) // params.images_per_work, 1) for images in images_of_work])

@@ -12,6 +12,9 @@ def shuffle_batches(labels: np.ndarray, roles: np.ndarray | None, params: EpochP
 
     An incomplete last batch is dropped, as in the papers' code: a pass lacks fewer than P * K images, different ones in
     each pass. P and K only set the batch size: a batch may contain any works.
+
+    Raises:
+        Error: the images do not fill one batch.
     """
     refuse_part_of_a_batch(labels, params)
     num_batches = len(labels) // params.batch_size
@@ -30,6 +33,9 @@ def balanced_batches(labels: np.ndarray, roles: np.ndarray | None, params: Epoch
     A pass does not contain every image: a work with more images than rounds skips the rest, different ones in each
     pass. The images of small works repeat, even within a batch if it spans more than one round. P and K only set the
     batch size.
+
+    Raises:
+        Error: there are no images.
     """
     check_sizes(labels, params)
     images_of_work = positions_of_each(np.asarray(labels))

@@ -45,6 +45,9 @@ def stream_batches(
         shard: the shard of each image.
         offset: the offset of each image in its shard.
         world: the number of ranks that share the epoch.
+
+    Raises:
+        Error: the sampler needs random access, or the images do not fill one batch.
     """
     if sampler not in LAWS:
         raise Error(

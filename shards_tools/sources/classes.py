@@ -89,7 +89,11 @@ def scan_classes(parts: ClassLists, read: RowReader = read_images) -> Source:
 
 
 def read_class_names(file: Path) -> dict[int, str]:
-    """Read class id -> name from a file without header: class_id,class_name."""
+    """Read class id -> name from a file without header: class_id,class_name.
+
+    Raises:
+        Error: the file is not valid, or repeats an id or a name.
+    """
     names: dict[int, str] = {}
     lines: dict[str, int] = {}
     for line, (class_id, name) in read_rows(file, 2):
@@ -105,7 +109,11 @@ def read_class_names(file: Path) -> dict[int, str]:
 def source_of_classes(
     name: str, works: Sequence[str], images: Sequence[SourceImage], notes: Sequence[str], cut: Sequence[int] = ()
 ) -> Source:
-    """Return the source with the images sorted by split and class; within a class they keep their order."""
+    """Return the source with the images sorted by split and class; within a class they keep their order.
+
+    Raises:
+        Error: there are no images, two have the same key, or a class of val or test has none in train.
+    """
     if not images:
         raise Error(f"The {name} source has no images. Check its lists.")
     trained = {image.work for image in images if image.split_code == TRAIN}

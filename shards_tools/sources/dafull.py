@@ -22,7 +22,11 @@ HEADER = ["id", "dir", "class_id", "tags_cat0", "tags_cat3", "tags_cat4"]
 
 
 def scan(folder: Path) -> Source:
-    """Scan every image of the three lists, with its tags."""
+    """Scan every image of the three lists, with its tags.
+
+    Raises:
+        Error: a part of the tree is missing, or its lists and images do not match.
+    """
     root = require_folder(Path(folder), "labels and fullMin256")
     images, labels = root / "fullMin256", root / "labels"
     if not images.is_dir():
@@ -32,7 +36,11 @@ def scan(folder: Path) -> Source:
 
 
 def read_tagged(file: Path) -> Iterator[Row]:
-    """Yield the rows of a list with tags."""
+    """Yield the rows of a list with tags.
+
+    Raises:
+        Error: the header or a row is not valid.
+    """
     rows = read_rows(file, len(HEADER))
     _, header = next(rows, (1, []))
     if header != HEADER:

@@ -47,7 +47,11 @@ class _Test:
 
 
 def scan(folder: Path) -> Source:
-    """Scan every face of the lists; without the test folder, only train."""
+    """Scan every face of the lists; without the test folder, only train.
+
+    Raises:
+        Error: a part of the tree is missing, or its lists and images do not match.
+    """
     root = require_folder(Path(folder), f"{TRAIN_PLACE} and {TEST_PLACE}, or train_list.txt")
     if (root / paddle_lists.TRAIN_LIST).is_file():
         return paddle_lists.scan(root)

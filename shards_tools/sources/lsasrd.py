@@ -21,7 +21,11 @@ MIN_WORKS = 2 * NUM_FOLDS["five-fold"]  # in a fold with one work there is nothi
 
 
 def scan(folder: Path) -> Source:
-    """Scan every image of the tree in `folder`, which holds `ASRD` or `ASRDf` or is one of them."""
+    """Scan every image of the tree in `folder`, which holds `ASRD` or `ASRDf` or is one of them.
+
+    Raises:
+        Error: the folder has another layout, or holds something that is not an image.
+    """
     tree, beside = _find_tree(Path(folder))
     if (tree / "train").is_dir():
         layout, codes = "plain", PLAIN_PARTS
@@ -45,7 +49,11 @@ def scan(folder: Path) -> Source:
 
 
 def cut_into_folds(source: Source, seed: int) -> Source:
-    """Return the plain source with train, query and test merged and split into five random folds of whole works."""
+    """Return the plain source with train, query and test merged and split into five random folds of whole works.
+
+    Raises:
+        Error: the source is not a plain LSASRD tree, or has too few works.
+    """
     if source.name != "lsasrd":
         raise Error(f"--five-fold is only for lsasrd, but the source is {source.name}. Remove --five-fold.")
     if source.layout == "five-fold":

@@ -15,7 +15,11 @@ from shards_tools.splits import VAL
 
 
 def scan(folder: Path) -> Source:
-    """Scan every image of the lists; without val.csv the build takes val from train."""
+    """Scan every image of the lists; without val.csv the build takes val from train.
+
+    Raises:
+        Error: a part of the tree is missing, or its lists and images do not match.
+    """
     root = require_folder(Path(folder), "train.csv, test.csv and data")
     images = root / "data"
     if not images.is_dir():

@@ -26,7 +26,11 @@ DISTRACTOR, DISTRACTOR_LABEL = "distractor", "-1"
 
 
 def scan(root: Path) -> Source:
-    """Scan every image of the lists; without query and gallery, only train."""
+    """Scan every image of the lists; without query and gallery, only train.
+
+    Raises:
+        Error: a list is missing or not valid, or a listed image is missing.
+    """
     files = {code: root / name for code, name in LISTS.items() if (root / name).is_file()}
     if len(files) == 2:
         missing = next(name for code, name in LISTS.items() if code not in files)
@@ -48,7 +52,11 @@ def scan(root: Path) -> Source:
 
 
 def source_of_identities(name: str, images: Sequence[SourceImage], notes: Sequence[str]) -> Source:
-    """Return the source with the images sorted by split and identity; train's identities come first."""
+    """Return the source with the images sorted by split and identity; train's identities come first.
+
+    Raises:
+        Error: there is no image in train, or two images have the same key.
+    """
     if not any(image.split_code == TRAIN for image in images):
         raise Error(f"The {name} source has no image in train. Check its lists.")
     works = sorted({image.work for image in images}, key=_order)

@@ -83,7 +83,11 @@ class Recipe(ImageSettings, OptimizerSettings):
         raise NotImplementedError
 
     def batch_shape(self, num_works: int) -> tuple[int, int]:
-        """Return works per batch and images per work for a training split with `num_works` works."""
+        """Return works per batch and images per work for a training split with `num_works` works.
+
+        Raises:
+            Error: there are fewer than two works.
+        """
         raise NotImplementedError
 
     def _check_id_loss(self) -> None:

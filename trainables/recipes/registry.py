@@ -50,6 +50,10 @@ def register_recipe(name: str, base: str, **settings: object) -> None:
 
     If `base` is at paper scale, its tiny twin NAME-tiny is registered too, unless that name is taken.
 
+    Args:
+        base: the name of a recipe.
+        settings: the fields that differ from it.
+
     Raises:
         Error: there is no recipe `base`, a setting is invalid, or the name is taken by a different recipe.
     """
