@@ -61,7 +61,7 @@ def train(
         watch: called after every batch with the progress of the epoch.
 
     Raises:
-        Error: the seed is negative, the checkpoint is of another training, or the data do not fit the recipe.
+        Error: a setting is invalid, the checkpoint is of another training, or the data do not fit the recipe.
         NonFiniteLoss: the loss became infinite or NaN.
     """
     if seed < 0:
@@ -79,8 +79,7 @@ def train(
         reading=start.reading,
         ranks=ranks,
     )
-    done, metrics = start.epoch, start.metrics
-    first = ranks.rank == 0
+    done, metrics, first = start.epoch, start.metrics, ranks.rank == 0
     if resume is not None:
         load_training(training, resume)
         if done and first:

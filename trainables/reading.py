@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 
 from shards_tools.errors import Error
-from shards_tools.images import Images, NativeImages, auto_reading, decoded_fits, one_shape, open_images
+from shards_tools.images import Images, NativeImages, auto_reading, decoded_fits, native_images, one_shape, open_images
 from shards_tools.manifest import Manifest
-from shards_tools.stores.shard_cache import cached
 from trainables.distributed import DistributedContext
-from trainables.recipes.animesion import AnimesionRecipe
 from trainables.recipes.images import ImageSettings
 from trainables.recipes.recipe import Recipe
 from trainables.text import evaluated_words, read_words
@@ -77,22 +75,16 @@ def evaluation_inputs(
     Raises:
         Error: the images cannot be read, or the shards lack the tags that the model needs.
     """
-    images = evaluation_images(recipe, manifest, reading, threads=threads)
+    images = as_evaluated(
+        recipe, lambda height, width, fit: open_images(manifest, height, width, reading, fit=fit, threads=threads)
+    )
     if not vocabulary:
         return Inputs(images)
-    assert isinstance(recipe, AnimesionRecipe)
     return Inputs(images, evaluated_words(read_words(recipe, manifest, vocabulary), recipe))
 
 
-def evaluation_images(recipe: ImageSettings, manifest: Manifest, reading: str, *, threads: int = 1) -> ImagesAt:
-    """Return every image as it is evaluated: stretched to the recipe's size, or the center crop without distortion."""
-    return as_evaluated(
-        recipe, lambda height, width, fit: open_images(manifest, height, width, reading, fit=fit, threads=threads)
-    )
-
-
 def as_evaluated(recipe: ImageSettings, at: Callable[[int, int, str], ImagesAt]) -> ImagesAt:
-    """Return images as the recipe evaluates them.
+    """Return images as the recipe evaluates them: stretched to its size, or the center crop without distortion.
 
     Args:
         at: opens the images for height, width and fit.
@@ -118,7 +110,7 @@ def training_images(recipe: Recipe, manifest: Manifest, reading: str, *, threads
             f"{recipe.name}: `crop_area={recipe.crop_area}` reads images at their native sizes, and those of"
             f" {manifest.store} differ, which rules out `reading={reading}`. Use --reading offset."
         )
-    return NativeImages(cached(manifest), threads=threads)
+    return native_images(manifest, threads=threads)
 
 
 def training_fit(recipe: ImageSettings) -> str:

@@ -56,9 +56,11 @@ def scan_classes(parts: ClassLists, read: RowReader = read_images) -> Source:
     Images that no list names, and classes without images, are skipped with a note.
 
     Raises:
-        Error: a row's image is missing, an image is in two rows, a class id has no name, or a class of val or test has
-            no image in train.
+        Error: the folder or a row's image is missing, an image is in two rows, a class id has no name, or a class of
+            val or test has no image in train.
     """
+    if not parts.images.is_dir():
+        raise Error(f"{parts.images} is missing. Put the images of {parts.lists[TRAIN]} there.")
     names = read_class_names(parts.class_names)
     unnamed = list_images(parts.images, parts.tree)
     ids, images = [], []

@@ -29,8 +29,6 @@ def scan(folder: Path) -> Source:
     """
     root = require_folder(Path(folder), "labels and fullMin256")
     images, labels = root / "fullMin256", root / "labels"
-    if not images.is_dir():
-        raise Error(f"{images} is missing. Put the images of {labels / 'train_tags.csv'} there.")
     lists = {code: labels / f"{name}_tags.csv" for code, name in LIST_NAMES.items()}
     return scan_classes(ClassLists("dafull", root, images, labels / "classid_classname.csv", lists), read_tagged)
 

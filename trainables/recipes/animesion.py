@@ -109,23 +109,21 @@ WORDPIECES = dataclasses.replace(
 )
 
 
-def _hand_set() -> AnimesionRecipe:
-    """Return the hand-set baseline of the tiny scale: AdamW trains a small transformer from scratch."""
-    return AnimesionRecipe(
-        name="animesion-tiny",
-        system="animesion",
-        **HAND_SET,
-        backbone="vit_96x4",
-        image_size=48,
-        enlarge_px=6,
-        pad_px=0,
-        batch_size=64,
-        head="ifa",
-        optimizer="adamw",
-        lr=0.001,
-        weight_decay=0.05,
-        warmup_epochs=1,
-    )
+# The hand-set baseline of the tiny scale: AdamW trains a small transformer from scratch
+HAND_SET_BASELINE = AnimesionRecipe(
+    name="animesion-tiny",
+    system="animesion",
+    **HAND_SET,
+    backbone="vit_96x4",
+    image_size=48,
+    enlarge_px=6,
+    pad_px=0,
+    batch_size=64,
+    head="ifa",
+    optimizer="adamw",
+    lr=0.001,
+    weight_decay=0.05,
+    warmup_epochs=1,
+)
 
-
-RECIPES = (L16, IFA, VILT, *B16, WORDPIECES, _hand_set())
+RECIPES = (L16, IFA, VILT, *B16, WORDPIECES, HAND_SET_BASELINE)

@@ -127,22 +127,21 @@ def _baseline_of_daf() -> DAFreRecipe:
     )
 
 
-def _hand_set() -> DAFreRecipe:
-    """Return the hand-set baseline of the tiny scale: basic blocks and a high learning rate learn from scratch."""
-    return DAFreRecipe(
-        name="dafre-tiny",
-        system="dafre",
-        **HAND_SET,
-        backbone="resnet18_32",
-        image_size=48,
-        enlarge_px=6,
-        pad_px=0,
-        batch_size=64,
-        lr=0.1,
-        weight_decay=5e-4,
-        warmup_epochs=1,
-    )
+# The hand-set baseline of the tiny scale: basic blocks and a high learning rate learn from scratch
+HAND_SET_BASELINE = DAFreRecipe(
+    name="dafre-tiny",
+    system="dafre",
+    **HAND_SET,
+    backbone="resnet18_32",
+    image_size=48,
+    enlarge_px=6,
+    pad_px=0,
+    batch_size=64,
+    lr=0.1,
+    weight_decay=5e-4,
+    warmup_epochs=1,
+)
 
 
 ROWS = tuple(_rows())
-RECIPES = (*ROWS, *map(_upstream, ROWS), _baseline_of_daf(), _hand_set())
+RECIPES = (*ROWS, *map(_upstream, ROWS), _baseline_of_daf(), HAND_SET_BASELINE)

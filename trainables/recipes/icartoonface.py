@@ -53,21 +53,19 @@ def _paddle() -> CartoonRecipe:
     )
 
 
-def _hand_set() -> CartoonRecipe:
-    """Return the hand-set baseline of the tiny scale: mild crops, basic blocks and a high learning rate."""
-    return CartoonRecipe(
-        name="icartoonface-tiny",
-        system="icartoonface",
-        **HAND_SET,
-        backbone="resnet18_32",
-        image_size=48,
-        pad_px=2,
-        flip_probability=0.0,
-        batch_size=64,
-        lr=0.1,
-        weight_decay=5e-4,
-        warmup_epochs=1,
-    )
+# The hand-set baseline of the tiny scale: mild crops, basic blocks and a high learning rate
+HAND_SET_BASELINE = CartoonRecipe(
+    name="icartoonface-tiny",
+    system="icartoonface",
+    **HAND_SET,
+    backbone="resnet18_32",
+    image_size=48,
+    pad_px=2,
+    flip_probability=0.0,
+    batch_size=64,
+    lr=0.1,
+    weight_decay=5e-4,
+    warmup_epochs=1,
+)
 
-
-RECIPES = (_paddle(), _hand_set())
+RECIPES = (_paddle(), HAND_SET_BASELINE)

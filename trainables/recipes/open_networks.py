@@ -92,24 +92,22 @@ CLIP = {"pixel_mean": CLIP_MEAN, "pixel_std": CLIP_STD}
 CONV = {"channels_last": True}
 
 
-def _hand_set() -> OpenRecipe:
-    """Return the hand-set baseline of the tiny scale: a small ConvNeXt, which learns from scratch."""
-    return OpenRecipe(
-        name="open-tiny",
-        system="open",
-        **HAND_SET,
-        backbone="convnext_tiny",
-        image_size=64,
-        flip_probability=0.0,
-        pad_px=2,
-        neck_feature="after",
-        optimizer="adamw",
-        lr=2e-3,
-        weight_decay=0.05,
-        decay_vectors=False,
-        warmup_epochs=1,
-    )
-
+# The hand-set baseline of the tiny scale: a small ConvNeXt, which learns from scratch
+HAND_SET_BASELINE = OpenRecipe(
+    name="open-tiny",
+    system="open",
+    **HAND_SET,
+    backbone="convnext_tiny",
+    image_size=64,
+    flip_probability=0.0,
+    pad_px=2,
+    neck_feature="after",
+    optimizer="adamw",
+    lr=2e-3,
+    weight_decay=0.05,
+    decay_vectors=False,
+    warmup_epochs=1,
+)
 
 RECIPES = (
     # for any backbone: set backbone=timm/NAME, or a registered one
@@ -125,5 +123,5 @@ RECIPES = (
     _open("open-wd-vit-tagger", "wd_vit_tagger", 256, **HALF),
     _open("open-wd-convnext-tagger", "wd_convnext_tagger", 256, **HALF, **CONV),
     _open("open-wd-eva02-large-tagger", "wd_eva02_large_tagger", 224, **HALF),
-    _hand_set(),
+    HAND_SET_BASELINE,
 )
