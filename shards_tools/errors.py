@@ -18,10 +18,6 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> Error:
 
     >>> print(unknown("space", "transried", ["agw", "transreid"]))
     'transried' is not a known space. Did you mean 'transreid'? Known: agw, transreid.
-
-    Args:
-        kind: what a name stands for, such as space or recipe.
-        known: all valid names.
     """
     names = sorted(known)
     close = nearest(name, names)

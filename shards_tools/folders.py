@@ -22,9 +22,6 @@ def build_new(target: Path, fill: Callable[[Path], None]) -> None:
     Nothing is visible at `target` before `fill` returns. A killed build leaves a hidden folder next to `target`, which
     the next build of the same target removes. An empty folder at `target` is replaced.
 
-    Args:
-        fill: called with the hidden folder, which it fills.
-
     Raises:
         Error: `target` exists, is being built by another process, or cannot be written.
     """
@@ -55,9 +52,6 @@ def build_locked(target: Path, fill: Callable[[Path, int], None], *, resumed: bo
 
 def build_once(target: Path, fill: Callable[[Path], None]) -> Path:
     """Return `target`, filled by the first caller while others wait; once it exists, it is never written again.
-
-    Args:
-        fill: called with the hidden folder, which it fills.
 
     Raises:
         Error: `target` cannot be written.

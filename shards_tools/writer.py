@@ -39,14 +39,7 @@ class ShardWriter:
         self._file.close()
 
     def add(self, key: str, suffix: str, image: bytes, work: int) -> int:
-        """Append one sample and return the offset of its image's first byte.
-
-        Args:
-            key: ASCII without dots, at most MAX_KEY_LENGTH characters.
-            suffix: jpg or png.
-            image: the encoded image.
-            work: the work id, which is stored as text.
-        """
+        """Append one sample and return the offset of its image's first byte."""
         self._write(_header(f"{key}.{suffix}", len(image)))
         offset = self._file.tell()
         self._write_padded(image)

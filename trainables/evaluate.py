@@ -59,12 +59,7 @@ def extract_features(
     device: torch.device | str,
     batch_size: int = IMAGES_AT_ONCE,
 ) -> Tensor:
-    """Return the test features of these images, float32 N x D, then restore the model's mode.
-
-    Args:
-        indices: positions in `inputs`.
-        batch_size: images per forward pass.
-    """
+    """Return the test features of these images, float32 N x D, then restore the model's mode."""
     found = [torch.empty(0, model.num_features, device=device)]
     with _evaluating(model):
         for part in _parts(indices, batch_size):

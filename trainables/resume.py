@@ -49,9 +49,6 @@ def save_checkpoint(
 def load_training(training: TrainState, folder: Path) -> None:
     """Restore a training from a checkpoint.
 
-    Args:
-        training: a training of the checkpoint's recipe and data, whose weights and state are replaced.
-
     Raises:
         Error: the checkpoint is damaged.
     """

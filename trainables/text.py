@@ -34,9 +34,6 @@ def make_vocabulary(recipe: Recipe, manifest: Manifest, indices: np.ndarray) -> 
     With `tags`: the marks, then every tag that occurs at least twice in these images, in order of first occurrence.
     With `wordpieces`: BERT's.
 
-    Args:
-        indices: the training images.
-
     Raises:
         Error: the shards have no tags, or the word pieces cannot be read.
     """
@@ -113,11 +110,6 @@ def hide(
     """Mask some tags; return the words, and the targets: the masked words, NOT_ASKED elsewhere.
 
     The marks that structure a text are never masked; unknown tags may be.
-
-    Args:
-        words_BL: of a whole batch.
-        progress: finished fraction of the training, 0..1.
-        num_words: size of the vocabulary.
     """
     hidden_BL = (random.random(words_BL.shape) < hidden_fraction(recipe, progress)) & _is_word(words_BL, recipe)
     first = FIRST_WORD[recipe.tokenizer]

@@ -93,9 +93,6 @@ def draw_works(
     The n groups of a work are due at random times, one in each n-th of the pass, and a row takes the P works that are
     due first. A work with as many groups left as there are rows left must be taken. There are never more than P such
     works, because the remaining groups fill the remaining rows exactly.
-
-    Args:
-        num_groups: the number of groups of each work; their sum is num_batches * P.
     """
     left = num_groups.copy()
     due = generator.random(len(left)) / num_groups

@@ -101,11 +101,9 @@ class CachedStore:
         return self._manifest.store.place(name) + (f" (cached as {local.place(FILE_NAME)})" if local else "")
 
     def exists(self) -> bool:
-        """Return whether the remote folder exists."""
         return self._manifest.store.exists()
 
     def size(self, name: str) -> int | None:
-        """Return the size of a file in the remote store in bytes, or None if there is none."""
         return self._manifest.store.size(name)
 
     def read(self, name: str, start: int, size: int) -> bytes:

@@ -110,7 +110,6 @@ class AnimesionBackbone(nn.Module):
         return features
 
     def layers(self) -> dict[str, int]:
-        """Return the layer of each parameter, counted from the input."""
         stem = r"^(?:cls_token|pos_embed|patch_embed|words)"
         return layers_of(self, stem, [(r"^blocks\.(\d+)", None), (r"^(?:norm|aggregation|decoder)", (9999,))])
 

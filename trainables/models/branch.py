@@ -35,11 +35,7 @@ class ClassTokenBranch(nn.Module):
 
 
 def class_attention(attention: Attention, tokens_BTD: Tensor) -> Tensor:
-    """Return the attention output for the first token, B x 1 x D.
-
-    Args:
-        tokens_BTD: already normalized.
-    """
+    """Return the attention output for the first token, B x 1 x D."""
     batch, _, width = tokens_BTD.shape
     weight, bias = attention.qkv.weight, attention.qkv.bias
     query = functional.linear(tokens_BTD[:, :1], weight[:width], None if bias is None else bias[:width])

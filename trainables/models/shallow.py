@@ -38,7 +38,6 @@ class ShallowBackbone(nn.Module):
         return {"branches": self.linear(map_BCHW.flatten(1))[:, None]}
 
     def layers(self) -> dict[str, int]:
-        """Return the layer of each parameter, counted from the input."""
         return layers_of(self, r"^convolutions\.0", r"^(?:convolutions\.1|linear)")
 
 

@@ -70,7 +70,6 @@ class TransReIDBackbone(nn.Module):
         return {"branches": torch.stack(branches, dim=1)}
 
     def layers(self) -> dict[str, int]:
-        """Return the layer of each parameter, counted from the input."""
         stem = r"^(?:cls_token|pos_embed|patch_embed|side_information)"
         return layers_of(self, stem, [(r"^trunk\.(\d+)", None), (r"^(?:global|local)_branch", (9999,))])
 
