@@ -31,7 +31,7 @@ import webdataset
 
 from shards_tools import build as build_module
 from shards_tools.batch_samplers import BATCH_SAMPLERS
-from shards_tools.batch_samplers.epoch_params import EpochParams
+from shards_tools.batch_samplers.epochs import EpochParams
 from shards_tools.build import build
 from shards_tools.decode import decode
 from shards_tools.drawing.character import draw_character, draw_moment
@@ -39,7 +39,7 @@ from shards_tools.drawing.face import draw_face
 from shards_tools.drawing.style import draw_styles
 from shards_tools.images import open_images
 from shards_tools.manifest_file import read_manifest
-from shards_tools.processes import num_cpus
+from shards_tools.parallel import num_cpus
 from shards_tools.sources import SOURCES
 from shards_tools.verify import verify
 

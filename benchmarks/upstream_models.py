@@ -17,7 +17,7 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainables.losses.weighted_triplet import weighted_triplet_as_agw
+from trainables.losses.triplet import weighted_triplet_as_agw
 from trainables.recipes.backbones import Transformer, get_backbone
 
 NORM_EPS = 1e-6

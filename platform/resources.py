@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shards_tools.errors import Error
-from shards_tools.processes import num_cpus
+from shards_tools.parallel import num_cpus
 
 
 class Machine(NamedTuple):

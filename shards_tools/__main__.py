@@ -10,17 +10,17 @@ from shards_tools.build import build
 from shards_tools.command import Parser, print_json, run, say, show_log
 from shards_tools.drawing.face import SIZE
 from shards_tools.drawing.layouts import LAYOUTS
-from shards_tools.drawing.tree import draw_tree
 from shards_tools.duplicates import describe_duplicates
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
 from shards_tools.overview import count_overview, describe_contents, describe_overview
 from shards_tools.plugins import add_import_option, load_plugins
+from shards_tools.sample import draw_tree
 from shards_tools.sheet import write_sheet
 from shards_tools.sources import SOURCES
 from shards_tools.sources.checks import check_source
-from shards_tools.sources.folds import cut_into_folds
+from shards_tools.sources.lsasrd import cut_into_folds
 from shards_tools.verify import LEVELS, verify
 
 EXAMPLES = """examples:

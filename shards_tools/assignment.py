@@ -62,10 +62,8 @@ def _left_over(path: Path, beside: Path, assignment: str) -> dict[str, Any] | No
         if found.pop("assignment") != assignment:
             return None
         with open(path, "rb") as file:
-            digest = hashlib.sha256()
-            while chunk := file.read(2**20):
-                digest.update(chunk)
-        return found if digest.hexdigest() == found["shard"]["sha256"] else None
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return found if digest == found["shard"]["sha256"] else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):  # missing, truncated or not ours
         return None
 

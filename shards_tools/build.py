@@ -18,16 +18,14 @@ from shards_tools.decode import MAX_PIXELS
 from shards_tools.duplicates import find_duplicates
 from shards_tools.errors import Error
 from shards_tools.folders import build_locked
-from shards_tools.foreign import write_foreign
-from shards_tools.labels import label_columns, roles_of
+from shards_tools.labels import collect_tags, label_columns, roles_of
 from shards_tools.manifest import Manifest, Shard, fingerprint
 from shards_tools.manifest_file import write_manifest
-from shards_tools.processes import in_processes, num_cpus
+from shards_tools.parallel import in_processes, num_cpus
 from shards_tools.progress import progress
 from shards_tools.sources.source import Source, SourceImage
 from shards_tools.stores.local import LocalStore
-from shards_tools.tags import collect_tags
-from shards_tools.writer import blocks_in_shards
+from shards_tools.writer import blocks_in_shards, write_indexes
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +88,7 @@ def write_shards(
         test_fold=None,  # a search may set one
         **columns,
     )
-    write_foreign(shards, folder)
+    write_indexes(shards, folder)
     write_manifest(manifest, folder)
     for shard in shards:
         (folder / shard.name).with_suffix(".json").unlink()

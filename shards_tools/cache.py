@@ -13,11 +13,10 @@ from shards_tools.decode import FITS, decode
 from shards_tools.errors import Error
 from shards_tools.folders import build_once
 from shards_tools.manifest import Manifest
-from shards_tools.processes import num_cpus
+from shards_tools.parallel import in_order, num_cpus
 from shards_tools.progress import progress
 from shards_tools.quota import keep_within_quota
 from shards_tools.reader import read_span, spans
-from shards_tools.threads import in_order
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +41,9 @@ def decoded(
     Args:
         folder: the cache; `cache_folder()` if None.
         fit: a key of FITS in decode.py.
+
+    Raises:
+        Error: an image is damaged, or the disk has too little space.
     """
     folder = folder or cache_folder()
     target = pixels_place(manifest, height, width, folder, fit)

@@ -36,6 +36,9 @@ def decode(data: bytes, name: str) -> np.ndarray:
 
     Args:
         name: how the Error of a broken image names it.
+
+    Raises:
+        Error: the bytes are no intact JPEG or PNG image, or the image has too many pixels.
     """
     suffix = image_suffix(data, name)
     try:

@@ -21,6 +21,9 @@ def build_new(target: Path, fill: Callable[[Path], None]) -> None:
 
     Nothing is visible at `target` before `fill` returns. A killed build leaves a hidden folder next to `target`, which
     the next build of the same target removes. An empty folder at `target` is replaced.
+
+    Raises:
+        Error: `target` exists, is being built by another process, or cannot be written.
     """
     build_locked(target, lambda room, _: fill(room))
 
@@ -34,6 +37,9 @@ def build_locked(target: Path, fill: Callable[[Path, int], None], *, resumed: bo
         fill: called with the folder and the descriptor of its lock. Its processes inherit the descriptor: while one of
             them is alive, no other build writes to the folder.
         resumed: keep the contents that a killed or interrupted build left.
+
+    Raises:
+        Error: `target` exists, is being built by another process, or cannot be written.
     """
     _refuse_what_is_there(target)
     with _room_beside(target, wait=False, resumed=resumed) as (room, descriptor):
@@ -45,7 +51,11 @@ def build_locked(target: Path, fill: Callable[[Path, int], None], *, resumed: bo
 
 
 def build_once(target: Path, fill: Callable[[Path], None]) -> Path:
-    """Return `target`, filled by the first caller while others wait; once it exists, it is never written again."""
+    """Return `target`, filled by the first caller while others wait; once it exists, it is never written again.
+
+    Raises:
+        Error: `target` cannot be written.
+    """
     while not target.exists():
         with _room_beside(target, wait=True) as (room, _):
             if not target.exists():

@@ -5,8 +5,9 @@ Shapes: n images, B batch size, H and W pixels, C channels.
 
 import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -59,12 +60,17 @@ class DecodedImages:
 
 
 class NativeImages:
-    """Images in their original sizes, read, checked and decoded on every access."""
+    """Images in their original sizes, read and decoded on every access.
+
+    Args:
+        names: of the images, for the Error about a damaged one.
+        read: returns the encoded bytes of an image by its position.
+    """
 
     reading = "offset"
 
-    def __init__(self, manifest: Manifest, *, threads: int = 1) -> None:
-        self._manifest = manifest
+    def __init__(self, names: Sequence[str] | np.ndarray, read: Callable[[int], bytes], *, threads: int = 1) -> None:
+        self._names, self._bytes_of = names, read
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray | Sequence[np.ndarray]:
@@ -75,14 +81,23 @@ class NativeImages:
         return list(self._pool.map(self._read, indices) if self._pool else map(self._read, indices))
 
     def _read(self, index: int) -> np.ndarray:
-        return decode(read_image(self._manifest, index), str(self._manifest.keys[index]))
+        return decode(self._bytes_of(index), str(self._names[index]))
 
 
 class OffsetImages(NativeImages):
-    """The same pixels as DecodedImages, but read, checked and decoded on every access."""
+    """The same images at one size; the same pixels as DecodedImages."""
 
-    def __init__(self, manifest: Manifest, height: int, width: int, *, fit: str = "stretch", threads: int = 1) -> None:
-        super().__init__(manifest, threads=threads)
+    def __init__(
+        self,
+        names: Sequence[str] | np.ndarray,
+        read: Callable[[int], bytes],
+        height: int,
+        width: int,
+        *,
+        fit: str = "stretch",
+        threads: int = 1,
+    ) -> None:
+        super().__init__(names, read, threads=threads)
         self._size, self._fit = (height, width), FITS[fit]
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
@@ -110,16 +125,26 @@ def open_images(
         reading: one of READINGS.
         fit: a key of FITS in decode.py: how images of other shapes are resized.
         threads: number of decoding threads of `offset` and `stream`.
+
+    Raises:
+        Error: the reading is unknown, or the images cannot be read.
     """
     if reading == "auto":
         reading = auto_reading(manifest, height, width, fit)
     if reading == "decoded":
         return DecodedImages(manifest, height, width, fit=fit)
     if reading == "offset":
-        return OffsetImages(cached(manifest), height, width, fit=fit, threads=threads)
+        shards = cached(manifest)
+        return OffsetImages(shards.keys, partial(read_image, shards), height, width, fit=fit, threads=threads)
     if reading == "stream":
         return StreamedImages(manifest, height, width, fit=fit, threads=threads)
     raise unknown("reading", reading, READINGS)
+
+
+def native_images(manifest: Manifest, *, threads: int = 1) -> NativeImages:
+    """Open the images in their original sizes; remote shards are copied to the cache."""
+    shards = cached(manifest)
+    return NativeImages(shards.keys, partial(read_image, shards), threads=threads)
 
 
 def one_shape(manifest: Manifest) -> tuple[int, int] | None:

@@ -1,9 +1,10 @@
-"""Convert the labels of a source to columns: work id, role id, split and fold of every image."""
+"""Convert the labels of a source to columns: work id, role id, split, fold and tags of every image."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from shards_tools.manifest import Tags
 from shards_tools.sources.source import Source
 from shards_tools.splits import TRAIN, cut_classes, cut_identities, cut_val
 
@@ -15,7 +16,14 @@ def roles_of(source: Source) -> tuple[str, ...]:
 
 
 def label_columns(source: Source, roles: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return the label columns, with val (or val and test) taken from train if the source or the layout requires it."""
+    """Return the label columns, with val (or val and test) taken from train if the source or the layout requires it.
+
+    Args:
+        roles: all role names, index = role id.
+
+    Returns:
+        The columns `work`, `role`, `split_code` and `fold` by name, in the order of the source's images.
+    """
     work_ids = {name: number for number, name in enumerate(source.works)}
     role_ids = {name: number for number, name in enumerate(roles)}
     columns: dict[str, np.ndarray] = {
@@ -34,3 +42,13 @@ def label_columns(source: Source, roles: Sequence[str]) -> dict[str, np.ndarray]
         for role, code in cut_val([roles for roles in in_train if len(roles)]).items():
             columns["split_code"][train & (columns["role"] == role)] = code
     return columns
+
+
+def collect_tags(tags_of_images: Sequence[Sequence[str]]) -> Tags | None:
+    """Collect the tags of all images; return None if no image has any."""
+    ids: dict[str, int] = {}
+    flat = [ids.setdefault(tag, len(ids)) for tags in tags_of_images for tag in tags]
+    if not flat:
+        return None
+    starts = np.cumsum([0, *map(len, tags_of_images)], dtype=np.int64)
+    return Tags(tuple(ids), starts, np.array(flat, dtype=np.int32))

@@ -20,7 +20,6 @@ from shards_tools.splits import (
     query_roles_of_fold,
 )
 from shards_tools.stores.store import Store
-from shards_tools.tags import Tags
 
 SCHEMA = 1
 # The layout says how a source is split. "plain" and "five-fold": works and roles, as in LSASRD. "classes": train, val
@@ -58,6 +57,19 @@ class Duplicates:
     num_under_two_labels: int = 0  # distinct images with two or more roles
     num_on_two_sides: int = 0  # distinct images on two sides; 0 unless the build allowed it
     pairs: tuple[tuple[str, str], ...] = ()  # keys of the first few with two labels or two sides
+
+
+@dataclass(frozen=True, eq=False)
+class Tags:
+    """The tags of image i are `names[ids[starts[i]:starts[i + 1]]]`, in the source's order."""
+
+    names: tuple[str, ...]  # in the order of their first use
+    starts: np.ndarray  # int64 [num_images + 1]
+    ids: np.ndarray  # int32, indices into `names`
+
+    def of(self, index: int) -> list[str]:
+        """Return the tags of image number `index`."""
+        return [self.names[tag] for tag in self.ids[self.starts[index] : self.starts[index + 1]]]
 
 
 @dataclass(frozen=True)
@@ -119,6 +131,9 @@ class Manifest:
 
         In the five-fold layout, fold `fold` is for validation and the other folds are for training. A test fold is
         divided into query and gallery like a validation fold. In other layouts, the splits are those of the build.
+
+        Raises:
+            Error: there is no such fold, or it is kept for the test.
         """
         if not 0 <= fold < self.num_folds:
             known = "fold 0" if self.num_folds == 1 else f"a fold from 0 to {self.num_folds - 1}"
@@ -129,7 +144,11 @@ class Manifest:
         return Split(*(np.flatnonzero(codes == code) for code in range(len(SPLIT_NAMES))))
 
     def with_test_fold(self, fold: int | None) -> "Manifest":
-        """Return the same manifest with fold `fold` of a five-fold layout kept for the test; None keeps no fold."""
+        """Return the same manifest with fold `fold` of a five-fold layout kept for the test; None keeps no fold.
+
+        Raises:
+            Error: there is no such fold, or the layout has no folds.
+        """
         if fold is not None and not (self.layout == "five-fold" and 0 <= fold < self.num_folds):
             raise Error(
                 f"Fold {fold} cannot be kept for the test: {self.store} has the {self.layout} layout."

@@ -17,10 +17,9 @@ import numpy as np
 
 from shards_tools.errors import Error
 from shards_tools.folders import write_durably
-from shards_tools.manifest import COLUMN_TYPES, NUM_FOLDS, SCHEMA, Duplicates, Manifest, Shard, fingerprint
+from shards_tools.manifest import COLUMN_TYPES, NUM_FOLDS, SCHEMA, Duplicates, Manifest, Shard, Tags, fingerprint
 from shards_tools.stores import open_store
 from shards_tools.stores.store import Store
-from shards_tools.tags import Tags
 
 JSON_NAME = "manifest.json"
 COLUMNS_NAME = "manifest.npz"
@@ -59,7 +58,11 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
 
 
 def read_manifest(address: str | Path) -> Manifest:
-    """Read and check the manifest of a folder of shards; for local shards also check their sizes."""
+    """Read and check the manifest of a folder of shards; for local shards also check their sizes.
+
+    Raises:
+        Error: there is no manifest, it is damaged, or a local shard is missing or has another size.
+    """
     store = open_store(address)
     head = _read_head(store)
     try:

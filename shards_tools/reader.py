@@ -12,7 +12,11 @@ SPAN_BYTES = 4 * 2**20  # large enough to hide the latency of a request, small e
 
 
 def read_image(manifest: Manifest, index: int) -> bytes:
-    """Read the encoded image number `index` and check its checksum."""
+    """Read the encoded image number `index` and check its checksum.
+
+    Raises:
+        Error: the image cannot be read, or its checksum is wrong.
+    """
     shard = manifest.shards[manifest.shard[index]].name
     data = manifest.store.read(shard, int(manifest.offset[index]), int(manifest.size[index]))
     _check(manifest, index, data)
@@ -27,7 +31,14 @@ def spans(manifest: Manifest) -> list[np.ndarray]:
 
 
 def read_span(manifest: Manifest, span: np.ndarray) -> list[bytes]:
-    """Read the encoded images of one of `spans` with a single read of the store, and check each checksum."""
+    """Read the encoded images of one of `spans` with a single read of the store, and check each checksum.
+
+    Args:
+        span: indices of images of one shard, ordered by offset.
+
+    Raises:
+        Error: the images cannot be read, or a checksum is wrong.
+    """
     shard = manifest.shards[manifest.shard[span[0]]].name
     offsets, sizes = manifest.offset[span], manifest.size[span]
     start, end = int(offsets[0]), int(offsets[-1] + sizes[-1])

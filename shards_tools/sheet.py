@@ -21,7 +21,11 @@ MAX_NAME_LENGTH = 14
 
 
 def write_sheet(manifest: Manifest, file: Path) -> None:
-    """Write the contact sheet as a PNG, atomically."""
+    """Write the contact sheet as a PNG, atomically.
+
+    Raises:
+        Error: the name is not that of a PNG file, or the file cannot be written.
+    """
     if file.suffix.lower() != ".png" or file.is_dir():
         raise Error(f"{file} is not the name of a PNG file. Use a file that ends in .png.")
     data = io.BytesIO()

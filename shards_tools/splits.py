@@ -78,7 +78,7 @@ def cut_classes(classes: np.ndarray, cut: Sequence[int]) -> np.ndarray:
     """
     generator = np.random.default_rng(0)
     codes = np.full(len(classes), TRAIN, dtype=np.int8)
-    for members in _members_of(classes):
+    for members in positions_of_each(classes):
         left = generator.permutation(members)
         for code, fraction in ((TEST, TEST_CLASS_FRACTION), (VAL, VAL_CLASS_FRACTION)):
             if code in cut:
@@ -99,7 +99,7 @@ def cut_identities(identities: np.ndarray) -> np.ndarray:
     """
     generator = np.random.default_rng(0)
     codes = np.full(len(identities), TRAIN, dtype=np.int8)
-    eligible = [members for members in _members_of(identities) if len(members) > 1]
+    eligible = [members for members in positions_of_each(identities) if len(members) > 1]
     num_held_out = round(VAL_WORK_FRACTION * len(eligible))
     for place in sorted(generator.permutation(len(eligible))[:num_held_out]):
         members = generator.permutation(eligible[place])
@@ -123,7 +123,7 @@ def draw_folds(num_works: int, num_folds: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).permutation(np.arange(num_works) % num_folds)
 
 
-def _members_of(groups: np.ndarray) -> list[np.ndarray]:
-    """Return the indices of each distinct value, ordered by value."""
-    order = np.argsort(groups, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(groups[order])) + 1) if len(order) else []
+def positions_of_each(labels: np.ndarray) -> list[np.ndarray]:
+    """Return the positions of each distinct label, in ascending order of the labels."""
+    order = np.argsort(labels, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1) if len(order) else []

@@ -10,10 +10,9 @@ from shards_tools.decode import decode
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest, Shard
 from shards_tools.manifest_file import REBUILD, check_shard_sizes, read_manifest
-from shards_tools.processes import num_cpus
+from shards_tools.parallel import in_order, num_cpus
 from shards_tools.progress import Advance, progress
 from shards_tools.reader import read_span, spans
-from shards_tools.threads import in_order
 
 LEVELS = ("quick", "full", "deep")
 CHUNK_BYTES = 8 * 2**20

@@ -1,22 +1,26 @@
 """Write ustar shards: `KEY.jpg` or `KEY.png` with the encoded image, then `KEY.cls` with the work id as text.
 
-Every field that could differ between two runs is fixed, so equal images give equal bytes. webdataset reads the shards.
+Every field that could differ between two runs is fixed, so equal images give equal bytes. webdataset reads the shards;
+index files next to them let timm and open_clip read them too.
 """
 
 import hashlib
+import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from shards_tools.folders import write_durably
 from shards_tools.manifest import Shard
 
 TAR_BLOCK = 512  # bytes; tar members and the end mark are padded to a multiple of it
 MAX_SHARD_BYTES = 64 * 2**20  # shards are between half of this and this, except in small sets
 IMAGES_PER_BLOCK = 16  # of one role, kept together so that a stream reads positives close together
 MAX_KEY_LENGTH = 100 - len(".jpg")  # the name field of a ustar header
+INDEX_SPLIT = "all"  # a shard holds images of every split, so timm's split is not called train
 
 
 class ShardWriter:
@@ -104,3 +108,20 @@ def blocks_in_shards(group: np.ndarray, size: np.ndarray) -> Iterator[np.ndarray
 def _bytes_in_tar(image_sizes: np.ndarray) -> int:
     padded = -(-image_sizes // TAR_BLOCK) * TAR_BLOCK
     return int(padded.sum()) + len(image_sizes) * 3 * TAR_BLOCK  # two headers and the label
+
+
+def write_indexes(shards: Sequence[Shard], folder: Path) -> None:
+    """Write timm's `_info.json` and open_clip's `sizes.json` next to the shards; equal shards give equal bytes.
+
+    timm 1.0.31 (`timm/data/readers/reader_wds.py`) reads the shards with --dataset wds/ --train-split all; open_clip
+    looks up the number of samples by the name of a shard.
+    """
+    sizes = {shard.name: shard.num_samples for shard in shards}
+    split = {
+        "name": INDEX_SPLIT,
+        "num_samples": sum(sizes.values()),
+        "filenames": list(sizes),
+        "shard_lengths": list(sizes.values()),
+    }
+    for name, content in (("_info.json", {"splits": {INDEX_SPLIT: split}}), ("sizes.json", sizes)):
+        write_durably(folder / name, (json.dumps(content, indent=1) + "\n").encode())

@@ -3,6 +3,8 @@
 B batch, H height, W width, C channels.
 """
 
+import sys
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,12 +12,13 @@ import torch
 import torchvision.transforms.v2.functional as color
 
 from shards_tools.decode import resize
-from trainables.buffer_pool import BufferPool
 from trainables.crops import crop_law
+from trainables.recipes.images import JITTERS
 from trainables.recipes.recipe import Recipe
 
 GEOMETRY, CROPS, COLORS = 1, 2, 3  # keys of the random streams; the batch sampler has its own
 ADJUST = (color.adjust_brightness, color.adjust_contrast, color.adjust_saturation, color.adjust_hue)
+REFERENCES_OF_A_FREE_BUFFER = 3  # the list, the loop variable, and the argument of getrefcount
 
 
 class Augmentation:
@@ -52,11 +55,31 @@ class Augmentation:
             params = law.sample(self._batch_size, random)[places]
             boxes_B4 = law.fit(params, np.array([image.shape[:2] for image in images]))
             images_BHWC = resized_crops(images, boxes_B4, flips_B, recipe.image_size)
-        if any(strengths := _color_strengths(recipe)):
+        if any(strengths := [getattr(recipe, key) for key in JITTERS]):
             random = np.random.default_rng((*self._moment, COLORS, batch))
             factors, orders = draw_colors(self._batch_size, strengths, random)
             jitter_colors(images_BHWC, strengths, factors[places], orders[places])
         return images_BHWC
+
+
+class BufferPool:
+    """uint8 arrays that are handed out again once nothing refers to them, including tensors and views.
+
+    Allocating the memory of a batch costs a fifth of the batch's time, and slows down all trials.
+    """
+
+    def __init__(self) -> None:
+        self._buffers: list[np.ndarray] = []
+        self._lock = threading.Lock()  # threads prepare batches
+
+    def take(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return an array of this shape with arbitrary content."""
+        with self._lock:
+            for buffer in self._buffers:
+                if buffer.shape == shape and sys.getrefcount(buffer) == REFERENCES_OF_A_FREE_BUFFER:
+                    return buffer
+            self._buffers.append(np.empty(shape, np.uint8))
+            return self._buffers[-1]
 
 
 def crop_and_flip(
@@ -142,10 +165,6 @@ def jitter_colors(
             if strengths[kind] > 0:
                 changed = ADJUST[kind](changed, float(factor[kind]))
         image_CHW.copy_(changed)
-
-
-def _color_strengths(recipe: Recipe) -> tuple[float, ...]:
-    return recipe.jitter_brightness, recipe.jitter_contrast, recipe.jitter_saturation, recipe.jitter_hue
 
 
 def _overlap(start: int, length: int, size: int) -> tuple[slice, slice]:

@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from shards_tools.batch_samplers import BATCH_SAMPLERS
-from shards_tools.batch_samplers.epoch_params import EpochParams
-from shards_tools.batch_samplers.ranks import places_of_rank
+from shards_tools.batch_samplers.epochs import EpochParams, places_of_rank
 from shards_tools.batch_samplers.stream import LAWS, stream_batches
 from shards_tools.errors import Error
 from shards_tools.images import DecodedImages
+from shards_tools.parallel import in_order
 from shards_tools.streaming.images import StreamedImages
-from shards_tools.threads import in_order
 from trainables.augmentation import Augmentation
 from trainables.reading import Pictures, TrainingImages
 from trainables.recipes.animesion import AnimesionRecipe

@@ -9,7 +9,6 @@
 
 import dataclasses
 import json
-import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 from shards_tools.errors import Error, reason_of
 from shards_tools.plugins import accepts_changed_code, changed_plugins, plugin_hashes
 from shards_tools.registry import Registry
+from trainables.evaluation import with_nan, without_nan
 from trainables.losses.registry import ID_LOSSES, METRIC_LOSSES
 from trainables.models import build_model
 from trainables.models.model import Model
@@ -94,14 +94,13 @@ def read_info(folder: Path, *, any_code: bool = False) -> CheckpointInfo:
     if missing:
         raise Error(f"{path} lacks {min(missing)!r}. Use another checkpoint.")
     values.pop("format")
-    metrics = {name: math.nan if value is None else value for name, value in values["metrics"].items()}
     plugins = values.get("plugins", {})
     _refuse_unregistered(folder, values["recipe"], plugins)
     if not any_code:
         _refuse_changed_code(folder, values["recipe"], plugins)
     recipe = recipe_from_dict(values["recipe"])
     labels = {name: tuple(values[name]) for name in ("works", "vocabulary")}
-    return CheckpointInfo(**{**values, "recipe": recipe, "metrics": metrics, **labels})
+    return CheckpointInfo(**{**values, "recipe": recipe, "metrics": with_nan(values["metrics"]), **labels})
 
 
 REGISTRIES: dict[str, Registry[Any]] = {"backbone": BACKBONES, "metric_loss": METRIC_LOSSES, "id_loss": ID_LOSSES}
@@ -183,7 +182,5 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
 
 def as_json(info: CheckpointInfo) -> str:
     """Return the text of `checkpoint.json`; NaN and infinite metrics become null."""
-    values = dataclasses.asdict(info)
-    # JSON has no NaN
-    values["metrics"] = {name: value if math.isfinite(value) else None for name, value in info.metrics.items()}
-    return json.dumps({"format": FORMAT, **values}, indent=1) + "\n"
+    values = {"format": FORMAT, **dataclasses.asdict(info), "metrics": without_nan(info.metrics)}
+    return json.dumps(values, indent=1) + "\n"

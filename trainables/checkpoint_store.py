@@ -77,7 +77,11 @@ def is_there(place: str) -> bool:
 
 
 def remove(place: str, *, keep: str = "") -> None:
-    """Delete everything below `place` except below `keep`; failures are ignored, because nothing needs the files."""
+    """Delete everything below `place` except below `keep`; failures are ignored, because nothing needs the files.
+
+    Args:
+        keep: a folder or bucket folder below `place`; only in a bucket.
+    """
     bucket = bucket_of(place)
     if bucket is None:
         shutil.rmtree(place, ignore_errors=True)

@@ -7,8 +7,8 @@ B batch.
 """
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -17,12 +17,23 @@ from trainables.recipes.images import ImageSettings
 MAX_TRIES = 10  # as in torchvision, before it falls back to a center crop
 
 
-class CropLaw(Protocol):
-    """Samples the boxes of random resized crops."""
+@dataclass(frozen=True)
+class CropLaw(ABC):
+    """Samples the boxes of random resized crops.
 
+    Args:
+        area: lowest and highest fraction of the image's area.
+        aspect: lowest and highest width / height.
+    """
+
+    area: tuple[float, float]
+    aspect: tuple[float, float]
+
+    @abstractmethod
     def sample(self, num_images: int, random: np.random.Generator) -> np.ndarray:
         """Draw the parameters of each image, [B, ...]."""
 
+    @abstractmethod
     def fit(self, params: np.ndarray, sizes_B2: np.ndarray) -> np.ndarray:
         """Return top, left, height and width in px, int64 [B, 4], for images of these heights and widths."""
 
@@ -34,17 +45,11 @@ def crop_law(recipe: ImageSettings) -> CropLaw:
     return law(recipe.crop_area, recipe.crop_aspect)
 
 
-@dataclass(frozen=True)
-class TorchvisionCrop:
+class TorchvisionCrop(CropLaw):
     """torchvision's RandomResizedCrop: the first of ten tries that fits, else the largest allowed center crop.
 
-    Args:
-        area: lowest and highest fraction of the image's area, sampled uniformly.
-        aspect: lowest and highest width / height, sampled log-uniformly.
+    Areas are sampled uniformly, aspects log-uniformly.
     """
-
-    area: tuple[float, float]
-    aspect: tuple[float, float]
 
     def sample(self, num_images: int, random: np.random.Generator) -> np.ndarray:
         """Draw [B, MAX_TRIES + 1, 2]: area and aspect of each try, then the position as fractions of the free space."""
@@ -55,7 +60,6 @@ class TorchvisionCrop:
         return np.concatenate([np.stack([fractions, aspects], axis=2), positions], axis=1)
 
     def fit(self, params: np.ndarray, sizes_B2: np.ndarray) -> np.ndarray:
-        """Return the boxes, int64 [B, 4]."""
         fractions, aspects, positions = params[:, :-1, 0], params[:, :-1, 1], params[:, -1]
         areas = fractions * sizes_B2.prod(axis=1, keepdims=True)
         widths, heights = np.rint(np.sqrt(areas * aspects)), np.rint(np.sqrt(areas / aspects))
@@ -72,17 +76,8 @@ class TorchvisionCrop:
         return (height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width
 
 
-@dataclass(frozen=True)
-class PaddleCrop:
-    """PaddleClas's RandCropImage: a uniform aspect, then an area that is bounded so that the crop always fits.
-
-    Args:
-        area: lowest and highest fraction of the image's area; both are lowered to the largest that fits.
-        aspect: lowest and highest width / height, sampled uniformly.
-    """
-
-    area: tuple[float, float]
-    aspect: tuple[float, float]
+class PaddleCrop(CropLaw):
+    """PaddleClas's RandCropImage: a uniform aspect, then a uniform area, bounded so that the crop always fits."""
 
     def sample(self, num_images: int, random: np.random.Generator) -> np.ndarray:
         """Draw [B, 4]: aspect, then area within its bounds, top and left as fractions of their ranges."""
@@ -90,7 +85,6 @@ class PaddleCrop:
         return np.concatenate([aspects, random.random((num_images, 3))], axis=1)
 
     def fit(self, params: np.ndarray, sizes_B2: np.ndarray) -> np.ndarray:
-        """Return the boxes, int64 [B, 4]."""
         aspects, within, positions = params[:, 0], params[:, 1], params[:, 2:]
         shapes = sizes_B2[:, 1] / sizes_B2[:, 0]
         largest = np.minimum(shapes / aspects, aspects / shapes)

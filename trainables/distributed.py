@@ -65,6 +65,10 @@ class DistributedContext:
         """Return the gradient of this rank's part of a gathered tensor, times the world size.
 
         Averaging the gradients over the ranks later cancels the factor.
+
+        Args:
+            gathered: what `gather` returned, after the backward pass.
+            own_length: the length of this rank's part.
         """
         gradient = torch.zeros_like(gathered) if gathered.grad is None else gathered.grad
         if self.world == 1:

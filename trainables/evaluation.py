@@ -3,6 +3,8 @@
 `trainables.evaluate` evaluates a model on it; importing this module does not import torch.
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -63,6 +65,11 @@ class Evaluation:
         """Indices of the gallery images."""
         split = self.manifest.split(self.fold)
         return split.val_gallery if self.split == "val" else split.test_gallery
+
+    @property
+    def images(self) -> np.ndarray:
+        """Indices of all images to evaluate: the queries and the gallery, or the images to classify."""
+        return np.concatenate([self.query, self.gallery]) if self.ranks else self.query
 
     def chance(self) -> Metrics:
         """Return the expected metrics of a model that ignores its input.
@@ -126,3 +133,13 @@ def by_name(metrics: CrossRoleMetrics, *, counted: bool = False) -> Metrics:
     """
     named = {"mAP": metrics.mAP, "mINP": metrics.mINP, **{f"cmc_{rank}": value for rank, value in metrics.cmc.items()}}
     return {**named, "num_valid_queries": metrics.num_valid_queries} if counted else named
+
+
+def without_nan(metrics: Metrics) -> dict[str, float | None]:
+    """Return the metrics for JSON, which has neither NaN nor infinity: both become None."""
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+
+
+def with_nan(metrics: Mapping[str, float | None]) -> Metrics:
+    """Return metrics from JSON, with NaN in place of None."""
+    return {name: math.nan if value is None else value for name, value in metrics.items()}

@@ -9,7 +9,11 @@ from shards_tools.registry import resolve
 
 
 def check_factory(kind: str, name: str, factory: Callable[..., Any], arguments: Sequence[str]) -> None:
-    """Refuse a factory that cannot be called with some of these arguments."""
+    """Refuse a factory that cannot be called with some of these arguments.
+
+    Raises:
+        Error: it is not callable, or has other parameters.
+    """
     if not callable(factory):
         raise Error(f"{kind} {name!r}: {factory!r} is not a function. Register a function that returns it.")
     required = _required(factory)

@@ -16,16 +16,14 @@ from shards_tools.manifest import Manifest
 from trainables.batches import EpochBatches
 from trainables.checkpoint import read_info
 from trainables.distributed import ALONE, DistributedContext
-from trainables.evaluate import evaluate
+from trainables.evaluate import evaluate, ms_per_image
 from trainables.evaluation import Metrics
-from trainables.latency import ms_per_image
 from trainables.optimizer import set_learning_rate
-from trainables.peak_memory import forget_peaks, peaks
 from trainables.progress import Progress, load_progress, restore_random_states
 from trainables.recipes.recipe import Recipe
+from trainables.resource_usage import forget_peaks, load, peaks
 from trainables.resume import load_training, save_checkpoint
 from trainables.schedule import Moment
-from trainables.system_metrics import load
 from trainables.train_state import TrainState, prepare, seed_everything
 
 Save = Callable[[Path], None]
@@ -61,6 +59,10 @@ def train(
         reading: one of READINGS in shards_tools/images.py. With `resume`, `auto` is the checkpoint's own.
         ranks: this process and those that train with it; only the first reports and writes.
         watch: called after every batch with the progress of the epoch.
+
+    Raises:
+        Error: a setting is invalid, the checkpoint is of another training, or the data do not fit the recipe.
+        NonFiniteLoss: the loss became infinite or NaN.
     """
     if seed < 0:
         raise Error(f"`seed={seed}` is invalid: it must be an integer >= 0.")
@@ -77,8 +79,7 @@ def train(
         reading=start.reading,
         ranks=ranks,
     )
-    done, metrics = start.epoch, start.metrics
-    first = ranks.rank == 0
+    done, metrics, first = start.epoch, start.metrics, ranks.rank == 0
     if resume is not None:
         load_training(training, resume)
         if done and first:
@@ -101,7 +102,7 @@ def run_epoch(training: TrainState, epoch: int) -> Metrics:
     losses, num_images = train_one_epoch(training, epoch)
     images_per_second = (num_images - num_images_before) / (time.perf_counter() - start)
     scores = evaluate(training.evaluated_model, training.evaluation, training.inputs, training.device, training.ranks)
-    latency_ms = ms_per_image(training)
+    latency_ms = ms_per_image(training.evaluated_model, training.evaluation, training.inputs, training.device)
     return {
         "epoch": epoch,
         **scores,

@@ -102,7 +102,7 @@ def _measure(recipe: Recipe, manifest: Manifest, fold: int, seed: int, reading: 
         evaluate_s=evaluate_s,
         evaluate_load_s=evaluate_load_s,
         evaluate_images=evaluate_images,
-        val_images=math.ceil(len(_val(training)) / num_ranks),
+        val_images=math.ceil(len(training.evaluation.images) / num_ranks),
         checkpoint_bytes=_checkpoint_bytes(training),
         gpu_bytes=torch.cuda.max_memory_reserved(training.device) if on_gpu else 0,
         gpu_total_bytes=torch.cuda.get_device_properties(training.device).total_memory if on_gpu else 0,
@@ -136,17 +136,12 @@ def _step(training: TrainState, batch: Batch, number: int) -> None:
 def _evaluation_batch(training: TrainState) -> tuple[float, float, int]:
     """Return the seconds to load one batch of val, the seconds to evaluate it, and its number of images."""
     model = training.evaluated_model.eval()
-    indices = _val(training)[:IMAGES_AT_ONCE]
+    indices = training.evaluation.images[:IMAGES_AT_ONCE]
     load_s, (images_BHWC, words_BL) = _timed(lambda: training.inputs.at(indices, training.device))
     with torch.inference_mode():
         evaluate = model.embed if training.evaluation.ranks else model.classify
         evaluate_s, _ = _timed(lambda: evaluate(images_BHWC, words_BL).cpu())
     return load_s, evaluate_s, len(indices)
-
-
-def _val(training: TrainState) -> np.ndarray:
-    evaluation = training.evaluation
-    return np.concatenate([evaluation.query, evaluation.gallery]) if evaluation.ranks else evaluation.query
 
 
 def _checkpoint_bytes(training: TrainState) -> int:

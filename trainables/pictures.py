@@ -3,45 +3,27 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from shards_tools.decode import FITS, decode
 from shards_tools.errors import Error
+from shards_tools.images import OffsetImages
 from shards_tools.sources.paths import SUFFIXES
 from trainables.reading import Inputs, as_evaluated
-from trainables.recipes.animesion import AnimesionRecipe
 from trainables.recipes.recipe import Recipe
 from trainables.text import evaluated_words, words_without_tags
-
-
-class Pictures:
-    """Encoded images of one size, decoded on demand; an Error about a damaged one names it."""
-
-    reading = "offset"
-
-    def __init__(
-        self, names: Sequence[str], read: Callable[[int], bytes], height: int, width: int, *, fit: str = "stretch"
-    ) -> None:
-        self._names, self._read = names, read
-        self._size, self._fit = (height, width), FITS[fit]
-
-    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        """[n] -> [n, H, W, C], the same pixels as if read from shards."""
-        images_BHWC = np.empty((len(indices), *self._size, 3), np.uint8)
-        for place, index in enumerate(indices.tolist()):
-            pixels = decode(self._read(index), self._names[index])
-            images_BHWC[place] = self._fit(pixels, *self._size)
-        return images_BHWC
 
 
 def picture_inputs(
     recipe: Recipe, vocabulary: Sequence[str], names: Sequence[str], read: Callable[[int], bytes]
 ) -> Inputs:
-    """Return encoded images as inputs of the recipe's model; if it reads tags, they are empty."""
-    images = as_evaluated(recipe, lambda height, width, fit: Pictures(names, read, height, width, fit=fit))
+    """Return encoded images as inputs of the recipe's model; if it reads tags, they are empty.
+
+    Args:
+        vocabulary: of tags, from the checkpoint; empty if the recipe reads none.
+        names: how an Error about a damaged image names it.
+        read: returns the encoded bytes of an image by its position.
+    """
+    images = as_evaluated(recipe, lambda height, width, fit: OffsetImages(names, read, height, width, fit=fit))
     if not vocabulary:
         return Inputs(images)
-    assert isinstance(recipe, AnimesionRecipe)
     return Inputs(images, evaluated_words(words_without_tags(recipe, len(names)), recipe))
 
 
@@ -67,7 +49,11 @@ def _below(place: Path) -> list[Path]:
 
 
 def read_file(file: Path) -> bytes:
-    """Return the bytes of an image file."""
+    """Return the bytes of an image file.
+
+    Raises:
+        Error: the file cannot be read.
+    """
     try:
         return file.read_bytes()
     except OSError as failure:

@@ -13,7 +13,7 @@ from shards_tools.manifest import Manifest
 from trainables.checkpoint import load_model
 from trainables.evaluate import IMAGES_AT_ONCE, extract_features
 from trainables.metrics.cross_role import Floats
-from trainables.metrics.distances import squared_distances
+from trainables.metrics.pairs import squared_distances
 from trainables.pictures import picture_inputs, read_file
 from trainables.reading import Inputs, evaluation_inputs
 

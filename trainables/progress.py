@@ -26,7 +26,12 @@ class Progress:
     random: dict[str, Any] | None = None  # states of the random number generators; None: not started, or not recorded
 
     def add(self, losses: Mapping[str, float], num_images: int) -> None:
-        """Add the losses of one batch."""
+        """Add the losses of one batch.
+
+        Args:
+            losses: each loss by name, a mean over the batch.
+            num_images: in the batch, over all ranks.
+        """
         self.num_batches += 1
         self.num_images += num_images
         for name, value in losses.items():
@@ -60,9 +65,7 @@ def restore_random_states(states: Mapping[str, Any], device: torch.device) -> No
 
 def save_progress(folder: Path, progress: Progress) -> None:
     """Write the progress into the folder of a checkpoint."""
-    torch.save(
-        {entry.name: getattr(progress, entry.name) for entry in dataclasses.fields(progress)}, folder / PROGRESS_NAME
-    )
+    torch.save(vars(progress), folder / PROGRESS_NAME)
 
 
 def load_progress(folder: Path) -> Progress | None:

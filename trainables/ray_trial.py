@@ -24,11 +24,11 @@ from shards_tools.plugins import load_shipped
 from trainables.checkpoint import read_info
 from trainables.checkpoint_store import PASSING_VARIABLE, BucketAway, patiently, remove, resumed, send
 from trainables.distributed import ALONE, DistributedContext, group, open_meeting
-from trainables.gpu_fraction import keep_to_share
 from trainables.loop import train
 from trainables.measure_step import measure
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
+from trainables.resource_usage import keep_to_share
 from trainables.step import NonFiniteLoss
 
 # Variables that a cluster's launcher may have set; they do not apply to a trial.

@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 
 from shards_tools.errors import Error
-from shards_tools.images import Images, NativeImages, auto_reading, decoded_fits, one_shape, open_images
+from shards_tools.images import Images, NativeImages, auto_reading, decoded_fits, native_images, one_shape, open_images
 from shards_tools.manifest import Manifest
-from shards_tools.stores.shard_cache import cached
 from trainables.distributed import DistributedContext
-from trainables.recipes.animesion import AnimesionRecipe
 from trainables.recipes.images import ImageSettings
 from trainables.recipes.recipe import Recipe
 from trainables.text import evaluated_words, read_words
@@ -52,7 +50,14 @@ class Inputs:
     words: np.ndarray | None = None  # int64 [num_images, L]
 
     def at(self, indices: np.ndarray, device: torch.device | str) -> tuple[Tensor, Tensor | None]:
-        """Return some of the images and words on a device."""
+        """Return some of the images and words on a device.
+
+        Args:
+            indices: of images of the manifest.
+
+        Returns:
+            Images, uint8 [n, H, W, C], and words, int64 [n, L], or None if the model reads no tags.
+        """
         words_BL = None if self.words is None else torch.from_numpy(self.words[indices]).to(device)
         return torch.from_numpy(self.images[indices]).to(device), words_BL
 
@@ -60,23 +65,26 @@ class Inputs:
 def evaluation_inputs(
     recipe: Recipe, manifest: Manifest, vocabulary: Sequence[str], reading: str, *, threads: int = 1
 ) -> Inputs:
-    """Return every image of the manifest as evaluation input of the recipe's model."""
-    images = evaluation_images(recipe, manifest, reading, threads=threads)
+    """Return every image of the manifest as evaluation input of the recipe's model.
+
+    Args:
+        vocabulary: of tags; empty if the recipe reads none.
+        reading: one of READINGS in shards_tools/images.py.
+        threads: number of decoding threads.
+
+    Raises:
+        Error: the images cannot be read, or the shards lack the tags that the model needs.
+    """
+    images = as_evaluated(
+        recipe, lambda height, width, fit: open_images(manifest, height, width, reading, fit=fit, threads=threads)
+    )
     if not vocabulary:
         return Inputs(images)
-    assert isinstance(recipe, AnimesionRecipe)
     return Inputs(images, evaluated_words(read_words(recipe, manifest, vocabulary), recipe))
 
 
-def evaluation_images(recipe: ImageSettings, manifest: Manifest, reading: str, *, threads: int = 1) -> ImagesAt:
-    """Return every image as it is evaluated: stretched to the recipe's size, or the center crop without distortion."""
-    return as_evaluated(
-        recipe, lambda height, width, fit: open_images(manifest, height, width, reading, fit=fit, threads=threads)
-    )
-
-
 def as_evaluated(recipe: ImageSettings, at: Callable[[int, int, str], ImagesAt]) -> ImagesAt:
-    """Return images as the recipe evaluates them.
+    """Return images as the recipe evaluates them: stretched to its size, or the center crop without distortion.
 
     Args:
         at: opens the images for height, width and fit.
@@ -102,7 +110,7 @@ def training_images(recipe: Recipe, manifest: Manifest, reading: str, *, threads
             f"{recipe.name}: `crop_area={recipe.crop_area}` reads images at their native sizes, and those of"
             f" {manifest.store} differ, which rules out `reading={reading}`. Use --reading offset."
         )
-    return NativeImages(cached(manifest), threads=threads)
+    return native_images(manifest, threads=threads)
 
 
 def training_fit(recipe: ImageSettings) -> str:

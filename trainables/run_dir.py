@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from shards_tools.errors import Error
 from shards_tools.folders import write_durably
 from shards_tools.manifest import Manifest
+from trainables.evaluation import with_nan, without_nan
 from trainables.recipes.recipe import Recipe
 
 SETTINGS_NAME = "recipe.json"
@@ -47,7 +47,7 @@ class OutFolder:
             return
         self.save_partial(save)
         self.metrics.append(metrics)
-        lines = [json.dumps(_without_nan(entry)) + "\n" for entry in self.metrics]
+        lines = [json.dumps(without_nan(entry)) + "\n" for entry in self.metrics]
         write_durably(self.folder / METRICS_NAME, "".join(lines).encode())
 
     def save_partial(self, save: Callable[[Path], None]) -> None:
@@ -94,17 +94,8 @@ class OutFolder:
         if not path.is_file():
             return []
         lines = path.read_text(encoding="utf-8").splitlines()
-        return [_with_nan(json.loads(line)) for line in lines]
-
-
-def _with_nan(metrics: dict[str, float | None]) -> dict[str, float]:
-    return {key: math.nan if value is None else value for key, value in metrics.items()}
+        return [with_nan(json.loads(line)) for line in lines]
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     return {**settings["recipe"], **{key: value for key, value in settings.items() if key != "recipe"}}
-
-
-def _without_nan(metrics: dict[str, float]) -> dict[str, float | None]:
-    """Replace NaN and infinity by None: JSON has neither."""
-    return {key: value if math.isfinite(value) else None for key, value in metrics.items()}

@@ -28,8 +28,8 @@ BERT_FRACTION = 0.15
 NOT_ASKED = -100  # torch's ignore_index: a word that is not to be predicted
 
 
-def make_vocabulary(recipe: AnimesionRecipe, manifest: Manifest, indices: np.ndarray) -> tuple[str, ...]:
-    """Return the vocabulary of the recipe's model.
+def make_vocabulary(recipe: Recipe, manifest: Manifest, indices: np.ndarray) -> tuple[str, ...]:
+    """Return the vocabulary of the recipe's model; empty if it reads no tags.
 
     With `tags`: the marks, then every tag that occurs at least twice in these images, in order of first occurrence.
     With `wordpieces`: BERT's.
@@ -37,6 +37,8 @@ def make_vocabulary(recipe: AnimesionRecipe, manifest: Manifest, indices: np.nda
     Raises:
         Error: the shards have no tags, or the word pieces cannot be read.
     """
+    if not isinstance(recipe, AnimesionRecipe) or not recipe.text_tokens:
+        return ()
     tags = manifest.tags
     if tags is None:
         raise Error(
@@ -56,7 +58,7 @@ def least_num_words(recipe: Recipe) -> int:
     return NUM_PIECES if recipe.tokenizer == "wordpieces" else len(MARKS)
 
 
-def read_words(recipe: AnimesionRecipe, manifest: Manifest, vocabulary: Sequence[str]) -> np.ndarray:
+def read_words(recipe: Recipe, manifest: Manifest, vocabulary: Sequence[str]) -> np.ndarray:
     """Return the words of every image, int64 [num_images, L]: a mark, the words that fit, a mark, and padding.
 
     Raises:
@@ -64,6 +66,7 @@ def read_words(recipe: AnimesionRecipe, manifest: Manifest, vocabulary: Sequence
     """
     if manifest.tags is None:
         raise Error(f"{manifest.store} has no tags, but the model needs them. Use shards that `build dafull` made.")
+    assert isinstance(recipe, AnimesionRecipe)  # only it reads tags
     length = recipe.text_tokens
     if recipe.tokenizer == "wordpieces":
         texts = [" ".join(manifest.tags.of(index)) for index in range(manifest.num_images)]
@@ -77,8 +80,9 @@ def read_words(recipe: AnimesionRecipe, manifest: Manifest, vocabulary: Sequence
     return words
 
 
-def words_without_tags(recipe: AnimesionRecipe, num_images: int) -> np.ndarray:
+def words_without_tags(recipe: Recipe, num_images: int) -> np.ndarray:
     """Return the words of images without tags, int64 [num_images, L]: the marks, and padding."""
+    assert isinstance(recipe, AnimesionRecipe)
     words = np.full((num_images, recipe.text_tokens), PAD, dtype=np.int64)
     words[:, :2] = ENDS[recipe.tokenizer]
     return words
@@ -113,8 +117,9 @@ def hide(
     return np.where(hidden_BL, others_BL, words_BL), np.where(hidden_BL, words_BL, NOT_ASKED)
 
 
-def evaluated_words(words: np.ndarray, recipe: AnimesionRecipe) -> np.ndarray:
+def evaluated_words(words: np.ndarray, recipe: Recipe) -> np.ndarray:
     """Return the words for evaluation: all masked if the training ends with all masked, else unchanged."""
+    assert isinstance(recipe, AnimesionRecipe)
     if recipe.masking not in ("full", "sigmoid"):
         return words
     return np.where(_is_word(words, recipe), UNUSED, words)

@@ -22,7 +22,6 @@ from trainables.models.model import Model
 from trainables.optimizer import build_optimizer
 from trainables.progress import Progress
 from trainables.reading import Inputs, MiddleOf, agreed_reading, evaluation_inputs, training_images
-from trainables.recipes.animesion import AnimesionRecipe
 from trainables.recipes.recipe import Recipe
 from trainables.step import Step
 from trainables.text import make_vocabulary, read_words
@@ -73,33 +72,35 @@ def prepare(
     reading: str = "auto",
     ranks: DistributedContext = ALONE,
 ) -> TrainState:
-    """Return a training before its first epoch; without `fresh`, a checkpoint will replace the pretrained weights."""
+    """Return a training before its first epoch; without `fresh`, a checkpoint will replace the pretrained weights.
+
+    Args:
+        device: a torch device string; None selects the GPU if there is one, else the CPU.
+        reading: one of READINGS in shards_tools/images.py.
+
+    Raises:
+        Error: the data do not fit the recipe, or weights cannot be read.
+    """
     split = manifest.split(fold)
     works, labels = np.unique(manifest.work[split.train], return_inverse=True)
     recipe.batch_shape(len(works))  # rejects data too small for a batch before anything is decoded
-    evaluation = Evaluation(manifest, "val", fold)
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     torch.backends.cudnn.benchmark = True  # batches have one shape: benchmark convolutions once
-    vocabulary = _vocabulary(recipe, manifest, split.train)
+    vocabulary = make_vocabulary(recipe, manifest, split.train)
     seed_everything(seed, 0)
     names = [manifest.works[work] for work in works]
-    model = _first_model(recipe, names, len(vocabulary), fresh=fresh).to(where)
-    if recipe.channels_last:
-        model = model.to(memory_format=torch.channels_last)
-    if ranks.world > 1 and where.type == "cuda":  # batch norms see the whole batch
-        model.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)  # type: ignore[no-untyped-call]
+    model = _placed(_first_model(recipe, names, len(vocabulary), fresh=fresh), recipe, where, ranks)
     width, num_branches = int(model.backbone.width), int(model.backbone.num_branches)  # type: ignore[arg-type]
     criterion = Criterion(recipe, len(works), width, num_branches).to(where)
     optimizer = build_optimizer(model, recipe, criterion)
-    teacher = load_teacher(recipe, names, where)
-    step = Step(recipe, model, criterion, optimizer, ranks, teacher)
+    step = Step(recipe, model, criterion, optimizer, ranks, load_teacher(recipe, names, where))
     threads = torch.get_num_threads()
     reading = agreed_reading(recipe, manifest, reading, ranks, where)
     inputs = evaluation_inputs(recipe, manifest, vocabulary, reading, threads=threads)
     same = not recipe.trained_on_other_pixels and not isinstance(inputs.images, MiddleOf)
     trained = inputs.images if same else training_images(recipe, manifest, reading, threads=threads)
     assert isinstance(trained, Images | NativeImages)
-    words = _trained_words(recipe, manifest, vocabulary)
+    words = read_words(recipe, manifest, vocabulary) if vocabulary else None
     roles = manifest.role[split.train]
     return TrainState(
         recipe=recipe,
@@ -110,7 +111,7 @@ def prepare(
         ranks=ranks,
         reading=trained.reading,
         data=TrainingSet(trained, split.train, labels.astype(np.int64), roles, words, len(vocabulary)),
-        evaluation=evaluation,
+        evaluation=Evaluation(manifest, "val", fold),
         inputs=inputs,
         works=works,
         vocabulary=vocabulary,
@@ -134,22 +135,23 @@ def _first_model(recipe: Recipe, works: list[str], num_words: int, *, fresh: boo
     return model
 
 
-def _vocabulary(recipe: Recipe, manifest: Manifest, trained: np.ndarray) -> tuple[str, ...]:
-    if not isinstance(recipe, AnimesionRecipe) or not recipe.text_tokens:
-        return ()
-    return make_vocabulary(recipe, manifest, trained)
-
-
-def _trained_words(recipe: Recipe, manifest: Manifest, vocabulary: tuple[str, ...]) -> np.ndarray | None:
-    if not isinstance(recipe, AnimesionRecipe) or not vocabulary:
-        return None
-    return read_words(recipe, manifest, vocabulary)
+def _placed(model: Model, recipe: Recipe, device: torch.device, ranks: DistributedContext) -> Model:
+    """Return the model on its device, in the recipe's memory format, with batch norms that see the whole batch."""
+    model = model.to(device)
+    if recipe.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    if ranks.world > 1 and device.type == "cuda":
+        model.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)  # type: ignore[no-untyped-call]
+    return model
 
 
 def seed_everything(seed: int, epoch: int, rank: int = 0) -> None:
     """Seed torch, numpy and random from (seed, epoch): timm's erasing and drop path use them.
 
     Every other rank gets random numbers of its own, because it has other images.
+
+    Args:
+        epoch: counted from 1; 0 is before the first.
     """
     entropy = (seed, epoch) if rank == 0 else (seed, epoch, rank)
     state = int(np.random.SeedSequence(entropy).generate_state(1)[0])

@@ -69,7 +69,7 @@ def count_split(
     model, info = load_model(checkpoint, device)
     evaluation = Evaluation(manifest, split, info.fold if fold is None else fold)
     _refuse_what_has_no_pairs(evaluation)
-    images = _images(evaluation)
+    images = evaluation.images
     inputs = evaluation_inputs(info.recipe, manifest, info.vocabulary, "auto", threads=info.num_threads)
     features_ND = extract_features(model, inputs, images, device).cpu().numpy()
     # identities have no roles: every pair of theirs counts
@@ -78,9 +78,16 @@ def count_split(
 
 
 def measure(checkpoint: Path, manifest: Manifest, *, split: str = "val", fold: int | None = None) -> Verification:
-    """Measure the thresholds of a checkpoint on a split."""
+    """Measure the thresholds of a checkpoint on a split.
+
+    Args:
+        fold: None: the fold that the checkpoint was validated on.
+
+    Raises:
+        Error: the split has no pairs.
+    """
     counts, evaluation, info = count_split(checkpoint, manifest, split=split, fold=fold)
-    images = _images(evaluation)
+    images = evaluation.images
     works = {manifest.works[work] for work in np.unique(manifest.work[images])}
     return Verification(
         data=manifest.fingerprint,
@@ -97,7 +104,11 @@ def measure(checkpoint: Path, manifest: Manifest, *, split: str = "val", fold: i
 
 
 def write_verification(checkpoint: Path, verification: Verification) -> None:
-    """Save the thresholds in the checkpoint."""
+    """Save the thresholds in the checkpoint.
+
+    Raises:
+        Error: the checkpoint's folder cannot be written.
+    """
     text = json.dumps({"format": FORMAT, **dataclasses.asdict(verification)}, indent=1) + "\n"
     try:
         write_durably(checkpoint / VERIFICATION_NAME, text.encode())
@@ -128,10 +139,6 @@ def read_verification(checkpoint: Path) -> Verification | None:
         ) from failure
 
 
-def _images(evaluation: Evaluation) -> np.ndarray:
-    return np.concatenate([evaluation.query, evaluation.gallery])
-
-
 def _refuse_what_has_no_pairs(evaluation: Evaluation) -> None:
     manifest, split = evaluation.manifest, evaluation.split
     if not evaluation.ranks:
@@ -139,7 +146,7 @@ def _refuse_what_has_no_pairs(evaluation: Evaluation) -> None:
             f"{manifest.store} holds classes, but thresholds for pairs are measured on works or identities. Use"
             " `platform.predict CHECKPOINT PICTURE` to classify a picture."
         )
-    works = manifest.work[_images(evaluation)]
+    works = manifest.work[evaluation.images]
     evaluation.chance()  # raises Error if no image has a positive
     if len(np.unique(works)) < 2:
         raise Error(f"{manifest.store}: {split} has only one work. Build the shards with more works.")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from shards_tools.errors import Error, reason_of
 from trainables.recipes.backbones import Backbone
+from trainables.recipes.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,23 @@ class LoadReport:
                 more = f" and {len(names) - 5} more" if len(names) > 5 else ""
                 text += f"; {what}: {', '.join(names[:5])}{more}"
         return f"{text}."
+
+
+def load_pretrained(
+    network: nn.Module, recipe: Recipe, shape: Backbone, clean: Callable[[States], States] = dict
+) -> None:
+    """Load the recipe's `weights_file` into the network, or the backbone's weights from the hub if it sets none.
+
+    Args:
+        clean: removes tensors that do not belong in the network.
+
+    Raises:
+        Error: the weights cannot be read or do not fit.
+    """
+    if recipe.weights_file is not None:
+        take(network, file_weights(network, recipe.weights_file, clean), recipe.weights_file)
+    else:
+        take(network, clean(hub_weights(recipe.backbone, shape)), str(shape.pretrained_name))
 
 
 def hub_weights(backbone: str, shape: Backbone) -> States:

@@ -9,7 +9,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from shards_tools.errors import Error
-from shards_tools.processes import Killed
+from shards_tools.parallel import Killed
 
 FIRST_TASK_S = 180.0  # includes the time to fetch the package and to start Python
 

@@ -23,7 +23,7 @@ from platform.spaces.loading import Space
 from platform.training_setup import TrainingSetup
 from shards_tools.command import say
 from shards_tools.errors import Error
-from shards_tools.processes import Killed, in_processes
+from shards_tools.parallel import Killed, in_processes
 from trainables.measure_step import OneStep
 from trainables.ray_trial import run_one_step, run_trial
 

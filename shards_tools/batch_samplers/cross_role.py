@@ -5,9 +5,10 @@ So the positives are those of cross-role retrieval: other roles of the same work
 
 import numpy as np
 
-from shards_tools.batch_samplers.epoch_params import EpochParams
-from shards_tools.batch_samplers.works import batches_of_groups, draw_works, images_of_works, positions_of_each
+from shards_tools.batch_samplers.epochs import EpochParams
+from shards_tools.batch_samplers.works import batches_of_groups, draw_works, images_of_works
 from shards_tools.errors import Error
+from shards_tools.splits import positions_of_each
 
 
 def cross_role_batches(labels: np.ndarray, roles: np.ndarray | None, params: EpochParams) -> np.ndarray:
@@ -22,6 +23,9 @@ def cross_role_batches(labels: np.ndarray, roles: np.ndarray | None, params: Epo
 
     Args:
         roles: the role of each image; roles of different works may have the same number.
+
+    Raises:
+        Error: there are no roles, no images, or fewer than P works.
     """
     if roles is None or len(roles) != len(labels):
         raise Error(f"batch_sampler=cross_role needs the roles of {len(labels)} images. Pass one role per label.")

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shards_tools.batch_samplers.epoch_params import EpochParams
-from shards_tools.batch_samplers.works import positions_of_each
+from shards_tools.batch_samplers.epochs import EpochParams
+from shards_tools.splits import positions_of_each
 from shards_tools.writer import IMAGES_PER_BLOCK
 
 POOL_IMAGES = 4_096  # 256 full blocks: with fewer, neighbors share batches again; more cost memory

@@ -10,10 +10,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from shards_tools.batch_samplers.epoch_params import EpochParams
-from shards_tools.batch_samplers.passes import epoch_of_pass
+from shards_tools.batch_samplers.epochs import EpochParams, epoch_of_pass
 from shards_tools.batch_samplers.pool import draw_groups, draw_images
-from shards_tools.batch_samplers.works import check_sizes, images_of_works, least_batches
+from shards_tools.batch_samplers.works import groups_of_works, images_of_works, least_batches, refuse_part_of_a_batch
 from shards_tools.errors import Error
 from shards_tools.writer import IMAGES_PER_BLOCK
 
@@ -46,6 +45,9 @@ def stream_batches(
         shard: the shard of each image.
         offset: the offset of each image in its shard.
         world: the number of ranks that share the epoch.
+
+    Raises:
+        Error: the sampler needs random access, or the images do not fill one batch.
     """
     if sampler not in LAWS:
         raise Error(
@@ -75,15 +77,8 @@ def stream_batches(
 def _num_batches(sampler: str, labels: np.ndarray, params: EpochParams) -> int:
     """Return the minimum number of batches in a pass; raise an Error if the images do not fill one batch."""
     if sampler == "full":
-        images_of_work = images_of_works(labels, params)
-        least_groups = np.array([-(-len(images) // params.images_per_work) for images in images_of_work])
-        return least_batches(least_groups, params.works_per_batch)
-    check_sizes(labels, params)
-    if len(labels) < params.batch_size:
-        raise Error(
-            f"{len(labels)} training images do not fill one batch of {params.works_per_batch} works x"
-            f" {params.images_per_work} images. Lower works_per_batch or images_per_work."
-        )
+        return least_batches(groups_of_works(images_of_works(labels, params), params), params.works_per_batch)
+    refuse_part_of_a_batch(labels, params)
     return -(-len(labels) // params.batch_size)
 
 

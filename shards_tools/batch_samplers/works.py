@@ -4,15 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from shards_tools.batch_samplers.epoch_params import EpochParams
-from shards_tools.batch_samplers.passes import epoch_of_pass
+from shards_tools.batch_samplers.epochs import EpochParams, epoch_of_pass
 from shards_tools.errors import Error
-
-
-def positions_of_each(labels: np.ndarray) -> list[np.ndarray]:
-    """Return the positions of each distinct label, in ascending order of the labels."""
-    order = np.argsort(labels, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
+from shards_tools.splits import positions_of_each
 
 
 def images_of_works(labels: np.ndarray, params: EpochParams) -> list[np.ndarray]:
@@ -32,6 +26,21 @@ def check_sizes(labels: np.ndarray, params: EpochParams) -> None:
     if len(labels) == 0 or params.works_per_batch < 1 or params.images_per_work < 1:
         shape = f"{params.works_per_batch} works x {params.images_per_work} images"
         raise Error(f"{len(labels)} images cannot form batches of {shape}. Use at least one of each.")
+
+
+def groups_of_works(images_of_work: list[np.ndarray], params: EpochParams) -> np.ndarray:
+    """Return the number of groups of K that the images of each work need."""
+    return np.array([-(-len(images) // params.images_per_work) for images in images_of_work])
+
+
+def refuse_part_of_a_batch(labels: np.ndarray, params: EpochParams) -> None:
+    """Raise an Error if the images do not fill one batch."""
+    check_sizes(labels, params)
+    if len(labels) < params.batch_size:
+        raise Error(
+            f"{len(labels)} training images do not fill one batch of {params.works_per_batch} works x"
+            f" {params.images_per_work} images. Lower works_per_batch or images_per_work."
+        )
 
 
 def batches_of_groups(

@@ -56,9 +56,11 @@ def scan_classes(parts: ClassLists, read: RowReader = read_images) -> Source:
     Images that no list names, and classes without images, are skipped with a note.
 
     Raises:
-        Error: a row's image is missing, an image is in two rows, a class id has no name, or a class of val or test has
-            no image in train.
+        Error: the folder or a row's image is missing, an image is in two rows, a class id has no name, or a class of
+            val or test has no image in train.
     """
+    if not parts.images.is_dir():
+        raise Error(f"{parts.images} is missing. Put the images of {parts.lists[TRAIN]} there.")
     names = read_class_names(parts.class_names)
     unnamed = list_images(parts.images, parts.tree)
     ids, images = [], []
@@ -89,7 +91,11 @@ def scan_classes(parts: ClassLists, read: RowReader = read_images) -> Source:
 
 
 def read_class_names(file: Path) -> dict[int, str]:
-    """Read class id -> name from a file without header: class_id,class_name."""
+    """Read class id -> name from a file without header: class_id,class_name.
+
+    Raises:
+        Error: the file is not valid, or repeats an id or a name.
+    """
     names: dict[int, str] = {}
     lines: dict[str, int] = {}
     for line, (class_id, name) in read_rows(file, 2):
@@ -105,7 +111,11 @@ def read_class_names(file: Path) -> dict[int, str]:
 def source_of_classes(
     name: str, works: Sequence[str], images: Sequence[SourceImage], notes: Sequence[str], cut: Sequence[int] = ()
 ) -> Source:
-    """Return the source with the images sorted by split and class; within a class they keep their order."""
+    """Return the source with the images sorted by split and class; within a class they keep their order.
+
+    Raises:
+        Error: there are no images, two have the same key, or a class of val or test has none in train.
+    """
     if not images:
         raise Error(f"The {name} source has no images. Check its lists.")
     trained = {image.work for image in images if image.split_code == TRAIN}

@@ -42,7 +42,11 @@ class _Found:
 
 
 def scan(folder: Path) -> Source:
-    """Scan the crops that pass the filters, split by the authors' rule; a note counts the rows without a crop."""
+    """Scan the crops that pass the filters, split by the authors' rule; a note counts the rows without a crop.
+
+    Raises:
+        Error: a list is not valid, or no class has enough crops.
+    """
     root = require_folder(Path(folder), "faces.tsv, tagIds.tsv and the buckets of crops")
     names = _read_tags(root / "tagIds.tsv")
     place = root / "faces" if (root / "faces").is_dir() else root

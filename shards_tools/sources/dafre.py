@@ -13,7 +13,11 @@ from shards_tools.sources.source import Source
 
 
 def scan(folder: Path) -> Source:
-    """Scan every image of the three lists, in the v1 or the v2 layout."""
+    """Scan every image of the three lists, in the v1 or the v2 layout.
+
+    Raises:
+        Error: the folder is not a DAF:re tree, or its lists and images do not match.
+    """
     root = require_folder(Path(folder), "train.csv and data, or labels and faces")
     version_1, version_2 = (root / "train.csv").is_file(), (root / "labels").is_dir()
     if version_1 == version_2:

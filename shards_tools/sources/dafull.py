@@ -22,17 +22,23 @@ HEADER = ["id", "dir", "class_id", "tags_cat0", "tags_cat3", "tags_cat4"]
 
 
 def scan(folder: Path) -> Source:
-    """Scan every image of the three lists, with its tags."""
+    """Scan every image of the three lists, with its tags.
+
+    Raises:
+        Error: a part of the tree is missing, or its lists and images do not match.
+    """
     root = require_folder(Path(folder), "labels and fullMin256")
     images, labels = root / "fullMin256", root / "labels"
-    if not images.is_dir():
-        raise Error(f"{images} is missing. Put the images of {labels / 'train_tags.csv'} there.")
     lists = {code: labels / f"{name}_tags.csv" for code, name in LIST_NAMES.items()}
     return scan_classes(ClassLists("dafull", root, images, labels / "classid_classname.csv", lists), read_tagged)
 
 
 def read_tagged(file: Path) -> Iterator[Row]:
-    """Yield the rows of a list with tags."""
+    """Yield the rows of a list with tags.
+
+    Raises:
+        Error: the header or a row is not valid.
+    """
     rows = read_rows(file, len(HEADER))
     _, header = next(rows, (1, []))
     if header != HEADER:

@@ -36,7 +36,11 @@ class _File:
 
 
 def scan(folder: Path) -> Source:
-    """Scan every image of the folder, as classes or as works with roles."""
+    """Scan every image of the folder, as classes or as works with roles.
+
+    Raises:
+        Error: the folder has another layout, or holds something that is not an image.
+    """
     root = require_folder(Path(folder), LAYOUTS)
     parts, left_out = _find_parts(root)
     files = [file for name, place in parts.items() for file in _walk(place, root, name, ())]

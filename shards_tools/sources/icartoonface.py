@@ -22,8 +22,8 @@ from shards_tools.sources.paths import (
     note_unnamed,
     refuse_link_out,
     require_folder,
+    take_listed,
     visible,
-    why_missing,
 )
 from shards_tools.sources.source import Source, SourceImage
 from shards_tools.splits import TEST_GALLERY, TEST_QUERY, TRAIN
@@ -47,7 +47,11 @@ class _Test:
 
 
 def scan(folder: Path) -> Source:
-    """Scan every face of the lists; without the test folder, only train."""
+    """Scan every face of the lists; without the test folder, only train.
+
+    Raises:
+        Error: a part of the tree is missing, or its lists and images do not match.
+    """
     root = require_folder(Path(folder), f"{TRAIN_PLACE} and {TEST_PLACE}, or train_list.txt")
     if (root / paddle_lists.TRAIN_LIST).is_file():
         return paddle_lists.scan(root)
@@ -78,11 +82,11 @@ def _scan_train(root: Path) -> tuple[list[SourceImage], list[str]]:
     file = _find_list(root, TRAIN_PLACE, TRAIN_LIST)
     unnamed = list_images(folder, root)
     images: list[SourceImage] = []
-    named: set[str] = set()
+    places: dict[str, str] = {}
     for line, row in read_any_rows(file, tabs=True):
         path, box = _face(row, 5, file, line)
         path = "/".join(path.split("/")[-2:])  # in some copies of the list the paths start at a parent folder
-        _take(path, folder, unnamed, named, f"{file}:{line}")
+        take_listed(path, folder, unnamed, places, f"{file}:{line}")
         identity = IDENTITY.fullmatch(path.split("/")[0])
         if not identity:
             raise Error(f"{file}:{line} names {short(path)}, whose folder is not {IDENTITY_NAME}. Correct it.")
@@ -98,7 +102,7 @@ def _scan_test(root: Path) -> tuple[_Test, list[str]]:
     require_folder(folder, "the test images")
     unnamed = list_images(folder, root)
     found = _Test()
-    named: set[str] = set()
+    places: dict[str, str] = {}
     for line, row in read_any_rows(file, tabs=True):
         fields = _fields(row)
         if len(fields) == 2:
@@ -106,7 +110,7 @@ def _scan_test(root: Path) -> tuple[_Test, list[str]]:
             continue
         path, box = _face(fields[:-1], 5, file, line)
         name, label = _name(path), fields[-1]
-        _take(name, folder, unnamed, named, f"{file}:{line}")
+        take_listed(name, folder, unnamed, places, f"{file}:{line}")
         key = key_of(("test", Path(name).stem))
         if label == DISTRACTOR_LABEL:
             work, code = DISTRACTOR, TEST_GALLERY
@@ -143,16 +147,6 @@ def _face(row: Sequence[str], num_fields: int, file: Path, line: int) -> tuple[s
     if not (left < right and top < bottom):
         raise Error(f"{file}:{line} has an empty box: {left} {top} {right} {bottom}. Correct it.")
     return path, double((left, top, right, bottom))
-
-
-def _take(path: str, folder: Path, unnamed: set[str], named: set[str], place: str) -> None:
-    """Mark an image as named; it must exist and not be named already."""
-    if path in named:
-        raise Error(f"{place} repeats {short(path)}. Remove one of the two lines.")
-    if path not in unnamed:
-        raise Error(f"{place} {why_missing(path, folder)}. Add the image or remove the line.")
-    unnamed.remove(path)
-    named.add(path)
 
 
 def _name(path: str) -> str:

@@ -15,6 +15,9 @@ def read_rows(file: Path, num_cells: int, *, tabs: bool = False) -> Iterator[tup
     """Yield the line number and the cells of each row of a CSV file, or of a tab-separated file without quoting.
 
     Empty lines are skipped; a row without exactly `num_cells` cells is an Error.
+
+    Raises:
+        Error: the file cannot be read or is not valid, or a row has another number of cells.
     """
     for line, row in read_any_rows(file, tabs=tabs):
         if len(row) != num_cells:

@@ -5,20 +5,27 @@ link that leads out of the tree. The tree itself may be a link.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from shards_tools.errors import Error
+from shards_tools.manifest import NUM_FOLDS
 from shards_tools.sources.paths import escape, refuse_equal_keys, refuse_link_out, refuse_other_kinds, visible
 from shards_tools.sources.source import Source, SourceImage
-from shards_tools.splits import TEST_GALLERY, TEST_QUERY, TRAIN
+from shards_tools.splits import TEST_GALLERY, TEST_QUERY, TRAIN, draw_folds
 from shards_tools.writer import MAX_KEY_LENGTH
 
 PLAIN_PARTS = {"train": TRAIN, "query": TEST_QUERY, "test": TEST_GALLERY}
 FOLD_PARTS = ("0", "1", "2", "3", "4")
+MIN_WORKS = 2 * NUM_FOLDS["five-fold"]  # in a fold with one work there is nothing to distinguish it from
 
 
 def scan(folder: Path) -> Source:
-    """Scan every image of the tree in `folder`, which holds `ASRD` or `ASRDf` or is one of them."""
+    """Scan every image of the tree in `folder`, which holds `ASRD` or `ASRDf` or is one of them.
+
+    Raises:
+        Error: the folder has another layout, or holds something that is not an image.
+    """
     tree, beside = _find_tree(Path(folder))
     if (tree / "train").is_dir():
         layout, codes = "plain", PLAIN_PARTS
@@ -39,6 +46,27 @@ def scan(folder: Path) -> Source:
     refuse_equal_keys(images)
     works = tuple(sorted({image.work for image in images}))
     return Source("lsasrd", layout, works, tuple(images), tuple(left_out))
+
+
+def cut_into_folds(source: Source, seed: int) -> Source:
+    """Return the plain source with train, query and test merged and split into five random folds of whole works.
+
+    Raises:
+        Error: the source is not a plain LSASRD tree, or has too few works.
+    """
+    if source.name != "lsasrd":
+        raise Error(f"--five-fold is only for lsasrd, but the source is {source.name}. Remove --five-fold.")
+    if source.layout == "five-fold":
+        raise Error("--five-fold is for a plain tree, but this tree already has five folds. Remove --five-fold.")
+    if len(source.works) < MIN_WORKS:
+        raise Error(
+            f"--five-fold needs at least {MIN_WORKS} works, but there are {len(source.works)}. Remove --five-fold."
+        )
+    folds = dict(zip(source.works, draw_folds(len(source.works), NUM_FOLDS["five-fold"], seed).tolist(), strict=True))
+    images = [replace(image, split_code=TRAIN, fold=folds[image.work]) for image in source.images]
+    images.sort(key=lambda image: (image.fold, image.role))
+    note = f"a plain tree was split into five folds by work, seed {seed}; the published folds differ"
+    return replace(source, layout="five-fold", images=tuple(images), notes=(*source.notes, note))
 
 
 def _find_tree(folder: Path) -> tuple[Path, list[Path]]:

@@ -7,7 +7,6 @@ val.csv.
 from dataclasses import replace
 from pathlib import Path
 
-from shards_tools.errors import Error
 from shards_tools.sources.classes import LIST_NAMES, ClassLists, note_cut, scan_classes
 from shards_tools.sources.paths import require_folder
 from shards_tools.sources.source import Source
@@ -15,14 +14,15 @@ from shards_tools.splits import VAL
 
 
 def scan(folder: Path) -> Source:
-    """Scan every image of the lists; without val.csv the build takes val from train."""
+    """Scan every image of the lists; without val.csv the build takes val from train.
+
+    Raises:
+        Error: a part of the tree is missing, or its lists and images do not match.
+    """
     root = require_folder(Path(folder), "train.csv, test.csv and data")
-    images = root / "data"
-    if not images.is_dir():
-        raise Error(f"{images} is missing. Put the images of {root / 'train.csv'} there.")
     lists = {code: root / f"{name}.csv" for code, name in LIST_NAMES.items()}
     cut = () if lists[VAL].is_file() else (VAL,)
     for code in cut:
         del lists[code]
-    source = scan_classes(ClassLists("moeimouto", root, images, root / "classid_classname.csv", lists))
+    source = scan_classes(ClassLists("moeimouto", root, root / "data", root / "classid_classname.csv", lists))
     return replace(source, cut=cut, notes=(*source.notes, *note_cut(cut)))

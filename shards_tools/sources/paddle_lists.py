@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shards_tools.errors import Error
-from shards_tools.sources.lists import number, read_rows, short
+from shards_tools.sources.lists import number, read_rows
 from shards_tools.sources.paths import (
     key_of,
     list_images,
     note_unnamed,
     refuse_equal_keys,
+    take_listed,
     visible,
-    why_missing,
 )
 from shards_tools.sources.source import Source, SourceImage
 from shards_tools.splits import TEST_GALLERY, TEST_QUERY, TRAIN
@@ -26,7 +26,11 @@ DISTRACTOR, DISTRACTOR_LABEL = "distractor", "-1"
 
 
 def scan(root: Path) -> Source:
-    """Scan every image of the lists; without query and gallery, only train."""
+    """Scan every image of the lists; without query and gallery, only train.
+
+    Raises:
+        Error: a list is missing or not valid, or a listed image is missing.
+    """
     files = {code: root / name for code, name in LISTS.items() if (root / name).is_file()}
     if len(files) == 2:
         missing = next(name for code, name in LISTS.items() if code not in files)
@@ -37,12 +41,7 @@ def scan(root: Path) -> Source:
     places: dict[str, str] = {}
     for code, file in files.items():
         for line, (path, label) in read_rows(file, 2, tabs=True):
-            place = f"{file}:{line}"
-            if places.setdefault(path, place) != place:
-                raise Error(f"{place} repeats {short(path)} of {places[path]}. Remove one of the two lines.")
-            if path not in unnamed:
-                raise Error(f"{place} {why_missing(path, root)}. Add the image or remove the line.")
-            unnamed.remove(path)
+            take_listed(path, root, unnamed, places, f"{file}:{line}")
             work = _work(label, code, file, line)
             key = key_of(path.rpartition(".")[0].split("/"))
             images.append(SourceImage(root / path, key, work, work, code))
@@ -53,7 +52,11 @@ def scan(root: Path) -> Source:
 
 
 def source_of_identities(name: str, images: Sequence[SourceImage], notes: Sequence[str]) -> Source:
-    """Return the source with the images sorted by split and identity; train's identities come first."""
+    """Return the source with the images sorted by split and identity; train's identities come first.
+
+    Raises:
+        Error: there is no image in train, or two images have the same key.
+    """
     if not any(image.split_code == TRAIN for image in images):
         raise Error(f"The {name} source has no image in train. Check its lists.")
     works = sorted({image.work for image in images}, key=_order)

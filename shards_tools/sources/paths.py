@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from shards_tools.errors import Error
+from shards_tools.sources.lists import short
 from shards_tools.sources.source import SourceImage
 from shards_tools.writer import MAX_KEY_LENGTH
 
@@ -118,6 +119,23 @@ def why_missing(path: str, folder: Path) -> str:
     if not path.lower().endswith(SUFFIXES):
         return f"names {path!r}, which is not an image: its suffix must be {ONE_OF_SUFFIXES}"
     return f"names {path!r}, which is missing from {folder} or not a regular file"
+
+
+def take_listed(path: str, folder: Path, unnamed: set[str], places: dict[str, str], place: str) -> None:
+    """Move a listed path from `unnamed` to `places`, path -> place in a list.
+
+    Args:
+        folder: what the path is relative to.
+        place: the line that lists it, as FILE:LINE.
+
+    Raises:
+        Error: the path is listed twice, or is not an image in the folder.
+    """
+    if places.setdefault(path, place) != place:
+        raise Error(f"{place} repeats {short(path)} of {places[path]}. Remove one of the two lines.")
+    if path not in unnamed:
+        raise Error(f"{place} {why_missing(path, folder)}. Add the image or remove the line.")
+    unnamed.remove(path)
 
 
 def note_unnamed(unnamed: Collection[str], folder: Path, tree: Path, reason: str) -> list[str]:

@@ -1,7 +1,14 @@
-"""A scanned source: each image with its path, labels and split."""
+"""A scanned source: each image with its path, labels and split; and the registry of the functions that scan.
 
+To add a source, write one file in this package with a function `scan` and add its name to NAMES.
+"""
+
+import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from shards_tools.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +38,32 @@ class Source:
     notes: tuple[str, ...] = ()  # changes to the source that affect how results are read
     pairs: tuple[tuple[int, int], ...] = ()  # official test pairs: indices into `images`
     cut: tuple[int, ...] = ()  # splits (VAL, or VAL and TEST) that the build takes from each class's train images
+
+
+Scan = Callable[[Path], Source]
+
+
+def _scan_of(module: str) -> Scan:
+    """Return the function `scan` of a module here, which is imported when it is called."""
+
+    def scan(folder: Path) -> Source:
+        source: Source = importlib.import_module(f"shards_tools.sources.{module}").scan(folder)
+        return source
+
+    return scan
+
+
+NAMES = ("lsasrd", "dafre", "dafull", "daf", "moeimouto", "icartoonface", "folder")
+SOURCES: Registry[Scan] = Registry("source", {name: _scan_of(name) for name in NAMES})
+
+
+def register_source(name: str, scan: Scan) -> None:
+    """Make a layout of your own available as `python -m shards_tools build NAME SOURCE`.
+
+    Args:
+        scan: takes the folder SOURCE and returns a `Source`: every image with its labels and its split.
+
+    Raises:
+        Error: the name is taken by a different function, or is not a valid name.
+    """
+    SOURCES.register(name, scan)

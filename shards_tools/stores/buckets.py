@@ -9,9 +9,8 @@ from typing import Any
 from shards_tools.errors import Error
 from shards_tools.stores import retry
 from shards_tools.stores.address import Address
-from shards_tools.stores.remote import RemoteStore
 from shards_tools.stores.retry import Stumble, persist
-from shards_tools.stores.store import check_name
+from shards_tools.stores.store import RemoteStore, check_name
 
 # Exceptions of these libraries are failed reads; all others are bugs and keep their traceback.
 LIBRARIES = {"aiobotocore", "aiohttp", "botocore", "fsspec", "gcsfs", "google", "requests", "s3fs"}

@@ -13,8 +13,8 @@ from urllib3.response import BaseHTTPResponse
 
 from shards_tools.errors import Error
 from shards_tools.stores import retry
-from shards_tools.stores.remote import RemoteStore
 from shards_tools.stores.retry import Stumble
+from shards_tools.stores.store import RemoteStore
 
 MAX_REDIRECTS = 5
 CHUNK_BYTES = 2**18

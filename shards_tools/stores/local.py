@@ -32,15 +32,12 @@ class LocalStore:
         return str(self.folder)
 
     def place(self, name: str) -> str:
-        """Return the file's path."""
         return str(self.folder / name)
 
     def exists(self) -> bool:
-        """Return whether the folder exists."""
         return self.folder.is_dir()
 
     def size(self, name: str) -> int | None:
-        """Return the size of a regular file in bytes, or None if there is none."""
         check_name(self, name)
         path = self.folder / name
         return path.stat().st_size if path.is_file() else None

@@ -30,6 +30,9 @@ def cached_shard(store: Store, shard: Shard, folder: Path | None = None) -> Loca
     The first process that needs the shard downloads it, under a lock, to `shards/<sha256>` in `folder`
     (`cache_folder()` if None). Equal shards of two sets share one file. When the quota is full, the least recently used
     shards are evicted; a LocalStore of an evicted shard can still be read.
+
+    Raises:
+        Error: the shard cannot be fetched, differs from the manifest, or does not fit on the disk.
     """
     if not re.fullmatch(r"[0-9a-f]{64}", shard.sha256) or shard.num_bytes <= 0:
         raise Error(
@@ -50,7 +53,11 @@ def cached_shard(store: Store, shard: Shard, folder: Path | None = None) -> Loca
 
 
 def cached(manifest: Manifest, folder: Path | None = None) -> Manifest:
-    """Return the manifest with its shards read through this machine's cache; a local manifest is returned as it is."""
+    """Return the manifest with its shards read through this machine's cache; a local manifest is returned as it is.
+
+    Raises:
+        Error: the shards do not fit into the quota.
+    """
     return manifest if manifest.store.is_local else replace(manifest, store=CachedStore(manifest, folder))
 
 
@@ -94,11 +101,9 @@ class CachedStore:
         return self._manifest.store.place(name) + (f" (cached as {local.place(FILE_NAME)})" if local else "")
 
     def exists(self) -> bool:
-        """Return whether the remote folder exists."""
         return self._manifest.store.exists()
 
     def size(self, name: str) -> int | None:
-        """Return the size of a file in the remote store in bytes, or None if there is none."""
         return self._manifest.store.size(name)
 
     def read(self, name: str, start: int, size: int) -> bytes:

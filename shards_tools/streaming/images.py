@@ -13,9 +13,9 @@ import numpy as np
 
 from shards_tools.decode import FITS, decode, image_suffix
 from shards_tools.manifest import Manifest
+from shards_tools.parallel import in_order
 from shards_tools.reader import read_span
 from shards_tools.streaming.fetches import Fetch, fetches_of
-from shards_tools.threads import in_order
 
 READS_AHEAD = 4  # concurrent reads of about 4 MiB: a store answers several requests as quickly as one
 KEPT_BYTES = 256 * 2**20  # of encoded images for evaluation

@@ -14,8 +14,7 @@ import pytest
 from PIL import Image
 
 from shards_tools.build import build
-from shards_tools.sources.folds import cut_into_folds
-from shards_tools.sources.lsasrd import scan
+from shards_tools.sources.lsasrd import cut_into_folds, scan
 from tests.conftest import draw_tree
 from tests.docs.commands import PAGES, ROOT, all_commands
 from tests.platform.driver import wait_until

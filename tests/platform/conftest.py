@@ -14,8 +14,7 @@ from platform.search import parse
 from platform.study import open_storage, open_study
 from platform.tracking.journal import Journal
 from shards_tools.build import build
-from shards_tools.sources.folds import cut_into_folds
-from shards_tools.sources.lsasrd import scan
+from shards_tools.sources.lsasrd import cut_into_folds, scan
 from tests.conftest import draw_tree
 from trainables import train
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shards_tools.batch_samplers.cross_role import cross_role_batches
-from shards_tools.batch_samplers.epoch_params import EpochParams
+from shards_tools.batch_samplers.epochs import EpochParams
 from shards_tools.batch_samplers.full import full_batches
 from shards_tools.errors import Error
 

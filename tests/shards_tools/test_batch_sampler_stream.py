@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shards_tools.batch_samplers import pool
-from shards_tools.batch_samplers.epoch_params import EpochParams
+from shards_tools.batch_samplers.epochs import EpochParams
 from shards_tools.batch_samplers.stream import LAWS, stream_batches
 from shards_tools.errors import Error
 from shards_tools.writer import MAX_SHARD_BYTES, blocks_in_shards

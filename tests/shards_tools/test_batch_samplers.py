@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shards_tools.batch_samplers import BATCH_SAMPLERS
-from shards_tools.batch_samplers.epoch_params import EpochParams
+from shards_tools.batch_samplers.epochs import EpochParams
 from shards_tools.errors import Error
 
 counts_of_works = st.lists(st.integers(1, 40), min_size=3, max_size=12)

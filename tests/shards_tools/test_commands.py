@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from shards_tools import __main__ as command
-from shards_tools.drawing.tree import draw_tree
 from shards_tools.errors import reason_of, unknown
+from shards_tools.sample import draw_tree
 
 
 def call(*arguments: object) -> tuple[int, str, str]:

@@ -11,7 +11,6 @@ from PIL import Image
 
 from shards_tools import sample
 from shards_tools.build import build
-from shards_tools.drawing import tree
 from shards_tools.drawing.character import (
     ACCESSORIES,
     BACKS,
@@ -35,9 +34,9 @@ from shards_tools.drawing.style import (
     SHINES,
     draw_styles,
 )
-from shards_tools.drawing.tree import draw_tree
 from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
+from shards_tools.sample import draw_tree
 from shards_tools.sources import SOURCES
 from shards_tools.sources.lsasrd import scan
 from shards_tools.splits import TEST_GALLERY, TEST_QUERY, TRAIN
@@ -142,10 +141,10 @@ def test_every_layout_is_the_same_from_any_number_of_processes(layout, tmp_path,
         "dafre": {"num_classes": 2, "max_images": 21},
         "icartoonface": {"num_train": 2, "num_test": 1, "num_distractors": 1, "num_images": 5},
     }[layout]
-    monkeypatch.setattr(tree, "IMAGES_PER_PROCESS", 1)
+    monkeypatch.setattr(sample, "IMAGES_PER_PROCESS", 1)
     trees = []
     for num_processes in (1, 2):
-        monkeypatch.setattr(tree, "num_cpus", lambda number=num_processes: number)
+        monkeypatch.setattr(sample, "num_cpus", lambda number=num_processes: number)
         out = tmp_path / str(num_processes)
         drawn = draw_tree(out, layout=layout, seed=2, size=32, **few)
         trees.append({str(file.relative_to(out)): file.read_bytes() for file in out.rglob("*") if file.is_file()})

@@ -10,8 +10,7 @@ import pytest
 from shards_tools import __main__ as command
 from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
-from shards_tools.sources.folds import cut_into_folds
-from shards_tools.sources.lsasrd import scan
+from shards_tools.sources.lsasrd import cut_into_folds, scan
 from shards_tools.splits import TRAIN, draw_folds
 
 WORKS = {

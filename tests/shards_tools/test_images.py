@@ -11,7 +11,7 @@ from shards_tools import images, reader
 from shards_tools.cache import decoded
 from shards_tools.decode import decode, resize
 from shards_tools.errors import Error
-from shards_tools.images import NativeImages, one_shape, open_images
+from shards_tools.images import native_images, one_shape, open_images
 from shards_tools.reader import read_image, read_span, spans
 
 
@@ -51,7 +51,7 @@ def test_every_reading_gives_the_pixels_of_each_image_alone_in_the_order_asked_f
 
 
 def test_native_images_keep_the_size_they_have(plain):
-    natives = NativeImages(plain, threads=2)[np.array([3, 1])]
+    natives = native_images(plain, threads=2)[np.array([3, 1])]
     assert [image.shape[:2] for image in natives] == [(plain.height[index], plain.width[index]) for index in (3, 1)]
     np.testing.assert_array_equal(natives[1], decode(read_image(plain, 1), "x"))
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shards_tools.batch_samplers.epoch_params import EpochParams
+from shards_tools.batch_samplers.epochs import EpochParams
 from shards_tools.batch_samplers.stream import stream_batches
 from shards_tools.decode import decode, resize
 from shards_tools.errors import Error

@@ -12,10 +12,10 @@ import timm
 import torch
 
 from trainables.models import build_model
-from trainables.models.erasing import AREA, ASPECT, FILL, erase_as_agw
-from trainables.models.ibn import InstanceBatchNorm
+from trainables.models.conv import InstanceBatchNorm
+from trainables.models.conv_backbone import Average, GeM
+from trainables.models.input_step import AREA, ASPECT, FILL, erase_as_agw
 from trainables.models.non_local import NonLocal
-from trainables.models.pooling import Average, GeM
 from trainables.recipes import RECIPES, get_recipe
 from trainables.recipes.settings import override
 

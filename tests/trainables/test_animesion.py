@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from shards_tools.build import build
 from shards_tools.errors import Error
+from shards_tools.labels import collect_tags
 from shards_tools.sources import dafull
-from shards_tools.tags import collect_tags
 from tests.trainables.conftest import draw_stripes
 from tests.trainables.reports import Reports
 from trainables.checkpoint import load_model, read_info

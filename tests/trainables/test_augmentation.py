@@ -1,9 +1,10 @@
-"""Augmentation beside torchvision: the same laws, the same pixels."""
+"""Augmentation beside torchvision: the same laws, the same pixels; and the memory of its batches."""
 
 import itertools
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torchvision.transforms import functional as on_pictures
 
@@ -11,10 +12,13 @@ from shards_tools.decode import resize
 from shards_tools.errors import Error
 from trainables.augmentation import (
     Augmentation,
+    BufferPool,
     draw_colors,
     jitter_colors,
     resized_crops,
 )
+
+SHAPE = (2, 4, 4, 3)  # of a batch
 
 
 def jitter(images_BHWC, strengths, random):
@@ -102,3 +106,32 @@ def test_what_befalls_an_image_is_up_to_seed_epoch_and_place_alone(small_recipe,
 def test_values_that_no_augmentation_has_are_refused(small_recipe, changes, message):
     with pytest.raises(Error, match=message):
         small_recipe(**changes)
+
+
+def address(array):
+    return array.__array_interface__["data"][0]
+
+
+def test_memory_that_nobody_holds_is_given_out_again():
+    pool = BufferPool()
+    first = address(pool.take(SHAPE))
+    assert address(pool.take(SHAPE)) == first
+
+
+def test_memory_is_not_given_out_while_an_array_a_view_or_a_tensor_of_it_lives():
+    pool = BufferPool()
+    array, view, tensor = pool.take(SHAPE), pool.take(SHAPE)[1:], torch.from_numpy(pool.take(SHAPE))[0, 0]
+    held = {address(array), address(view.base), tensor.untyped_storage().data_ptr()}
+    assert len(held) == 3
+    fresh = pool.take(SHAPE)
+    assert address(fresh) not in held
+    del array, view, tensor
+    assert {address(array) for array in [pool.take(SHAPE) for _ in range(3)]} <= held
+
+
+def test_another_shape_has_memory_of_its_own():
+    pool = BufferPool()
+    larger = (4, 4, 4, 3)
+    kept = pool.take(SHAPE)
+    assert pool.take(larger).shape == larger
+    assert not np.shares_memory(kept, pool.take(SHAPE))

@@ -11,14 +11,14 @@ import pytest
 from PIL import Image
 
 from shards_tools.batch_samplers import BATCH_SAMPLERS
-from shards_tools.batch_samplers.epoch_params import EpochParams
+from shards_tools.batch_samplers.epochs import EpochParams
 from shards_tools.decode import decode
 from shards_tools.errors import Error
+from shards_tools.parallel import in_order
 from shards_tools.reader import read_image
-from shards_tools.threads import in_order
 from trainables.augmentation import crop_and_flip
 from trainables.batches import EpochBatches, TrainingSet
-from trainables.reading import evaluation_images, training_images
+from trainables.reading import evaluation_inputs, training_images
 from trainables.recipes import RECIPES
 from trainables.train_state import prepare
 
@@ -255,7 +255,7 @@ def test_training_images_are_resized_bicubically_where_the_recipe_says_so_and_ev
     original = [Image.fromarray(decode(read_image(manifest, index), "picture")) for index in indices]
     for images, resampling in (
         (training_images(recipe, manifest, reading), Image.Resampling.BICUBIC),
-        (evaluation_images(recipe, manifest, reading), Image.Resampling.BILINEAR),
+        (evaluation_inputs(recipe, manifest, (), reading).images, Image.Resampling.BILINEAR),
     ):
         expected = np.stack([np.asarray(picture.resize((16, 16), resampling)) for picture in original])
         np.testing.assert_array_equal(images[indices], expected)

@@ -17,7 +17,7 @@ from shards_tools.errors import Error
 from trainables.loop import train_one_epoch
 from trainables.models import build_model
 from trainables.models.initial import init_vit_as_animesion
-from trainables.models.vit import ViTSettings, build_vit, set_stride
+from trainables.models.vit import build_vit, set_stride
 from trainables.recipes import RECIPES, get_recipe
 from trainables.recipes.settings import override
 from trainables.train_state import prepare
@@ -26,9 +26,8 @@ PIXELS = torch.randint(0, 256, (4, 48, 48, 3), dtype=torch.uint8, generator=torc
 
 
 def plain_vit(backbone, image_size):
-    initialize = init_vit_as_animesion
-    settings = {"backbone": backbone, "image_size": image_size, "stride_px": 8, "initialize": initialize}
-    return build_vit(ViTSettings(pretrained=False, weights_file=None, **settings))
+    recipe = override(get_recipe("animesion-tiny"), {"backbone": backbone, "image_size": image_size})
+    return build_vit(recipe, init_vit_as_animesion, stride_px=8)
 
 
 def test_the_rows_are_trained_as_their_code_does():

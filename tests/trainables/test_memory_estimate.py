@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shards_tools.errors import Error
-from shards_tools.processes import in_processes
+from shards_tools.parallel import in_processes
 from trainables.measure_step import OneStep
 from trainables.memory_estimate import bytes_held
 from trainables.ray_trial import run_one_step

@@ -1,4 +1,4 @@
-"""Recipes: what may be set, what is refused, and that they survive JSON."""
+"""Recipes: what may be set, what is refused, that they survive JSON, and the papers' numbers of their rows."""
 
 import dataclasses
 import itertools
@@ -9,13 +9,14 @@ import pytest
 
 from shards_tools.batch_samplers import BATCH_SAMPLERS
 from shards_tools.errors import Error
-from trainables.recipes import RECIPES, get_recipe, recipe_from_dict
+from trainables.recipes import RECIPES, get_recipe, printed_numbers, recipe_from_dict
 from trainables.recipes.backbones import get_backbone
 from trainables.recipes.recipe import IDENTITY_FIELDS
 from trainables.recipes.settings import FORMER_KEYS, override, parse_settings, settable
 
 TINY = RECIPES["transreid-tiny"]
 FORMER_OF = {key: former for former, key in FORMER_KEYS.items()}
+ROWS = sorted({(recipe.table, recipe.row) for recipe in map(get_recipe, RECIPES) if recipe.table})
 
 
 def test_the_two_rows_of_the_paper_say_what_table_5_says():
@@ -222,3 +223,24 @@ def test_a_tiny_row_of_table_5_keeps_its_stride_and_its_jigsaw_branches(row):
     tiny = get_recipe(f"{row.name}-tiny")
     patches = get_backbone(row.backbone).patch_px, get_backbone(tiny.backbone).patch_px
     assert (tiny.jpm, tiny.stride_px / patches[1]) == (row.jpm, row.stride_px / patches[0])
+
+
+@pytest.mark.parametrize(("table", "row"), ROWS)
+def test_every_row_of_a_table_has_its_numbers(table: str, row: str) -> None:
+    numbers = printed_numbers(table, row)
+    assert numbers
+    assert all(0 < number < 1 for number in numbers.values())
+    if table.startswith("LSASRD"):  # means of five numbers with one decimal
+        assert set(numbers) == {"mAP", "mINP", "cmc_1", "cmc_5"}
+        assert [number for number in numbers.values() if round(10_000 * number) % 2] == []
+        assert numbers["mINP"] < numbers["mAP"] < numbers["cmc_1"] < numbers["cmc_5"]
+
+
+def test_numbers_that_everybody_quotes() -> None:
+    assert printed_numbers("LSASRD Table 5", "ViT-Stride")["mAP"] == pytest.approx(0.4224)
+    assert printed_numbers("LSASRD Table 4", "ResNet50")["mAP"] == pytest.approx(0.4084)
+    assert printed_numbers("DAF:re Table 1", "L-16, pretrained") == pytest.approx({"top1": 0.8595, "top5": 0.9423})
+
+
+def test_a_row_of_nobody_has_none() -> None:
+    assert printed_numbers("LSASRD Table 5", "ResNet50") == {}

@@ -11,8 +11,12 @@ from functools import partial
 from pytorch_metric_learning.losses import CircleLoss, SupConLoss
 from torch import Tensor, nn
 
-from trainables.losses.triplet import hard_margin_triplet, soft_margin_triplet
-from trainables.losses.weighted_triplet import weighted_triplet, weighted_triplet_as_agw
+from trainables.losses.triplet import (
+    hard_margin_triplet,
+    soft_margin_triplet,
+    weighted_triplet,
+    weighted_triplet_as_agw,
+)
 from trainables.recipes.recipe import RankingRecipe
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]  # (features BD, works B) -> the loss, a mean over the batch

@@ -23,7 +23,14 @@ from trainables.metrics.labels import read_labels
 def chance_metrics(
     query_works: Any, gallery_works: Any, query_roles: Any, gallery_roles: Any, *, ranks: Sequence[int] = (1, 5, 10, 20)
 ) -> CrossRoleMetrics:
-    """Return the mean of `cross_role_metrics` over all random rankings for these labels."""
+    """Return the mean of `cross_role_metrics` over all random rankings for these labels.
+
+    Args:
+        query_works: with the other labels and `ranks`, as for `cross_role_metrics`.
+
+    Raises:
+        Error: lengths or types of labels do not match, or a rank is not a positive integer.
+    """
     ranks = read_ranks(ranks)
     labels = read_labels(query_works, gallery_works, query_roles, gallery_roles)
     num_positives_Q = labels.num_positives_Q()

@@ -1,6 +1,6 @@
-"""iCartoonFace's official Rank@1: is an image's partner nearer than every distractor?
+"""Squared distances of features, and iCartoonFace's official Rank@1: is a partner nearer than every distractor?
 
-N pairs, M distractors, D feature dimension.
+B, N and M images, D feature dimension.
 """
 
 import numpy as np
@@ -8,6 +8,19 @@ import numpy as np
 from trainables.metrics.cross_role import Floats
 
 PAIRS_AT_ONCE = 1024
+
+
+def squared_distances(first_BD: Floats, second_ND: Floats) -> Floats:
+    """Return the squared Euclidean distances, [B, N].
+
+    Args:
+        first_BD: centered, as is `second_ND`, on the same point: far from the origin, distances round off.
+    """
+    first_B1 = np.einsum("bd,bd->b", first_BD, first_BD)[:, None]
+    distances_BN: Floats = first_BD @ second_ND.T
+    distances_BN *= -2
+    distances_BN += first_B1 + np.einsum("nd,nd->n", second_ND, second_ND)
+    return np.maximum(distances_BN, 0, out=distances_BN)
 
 
 def rank1_of_pairs(probe_ND: Floats, partner_ND: Floats, distractors_MD: Floats) -> float:

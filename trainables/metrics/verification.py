@@ -16,8 +16,8 @@ from functools import cached_property
 import numpy as np
 
 from trainables.metrics.cross_role import Floats
-from trainables.metrics.distances import squared_distances
 from trainables.metrics.labels import Codes
+from trainables.metrics.pairs import squared_distances
 
 # A float32 without its last 7 bits: 2^16 bins between a number and its double.
 DROPPED_BITS = 7

@@ -3,11 +3,10 @@
 from torch import nn
 
 from trainables.models.conv import build_conv, channels_of, unstride_last_stage
-from trainables.models.conv_backbone import ConvBackbone
+from trainables.models.conv_backbone import Average, ConvBackbone, GeM
 from trainables.models.head import BranchHead
 from trainables.models.model import Model
 from trainables.models.non_local import WithNonLocal
-from trainables.models.pooling import Average, GeM
 from trainables.recipes.agw import AGWRecipe
 
 NON_LOCAL_BLOCKS = {"layer2": 2, "layer3": 3}  # after that many last blocks of a stage
@@ -23,7 +22,7 @@ def build_agw(recipe: AGWRecipe, num_works: int, num_words: int = 0) -> Model:
 
 def agw_network(recipe: AGWRecipe) -> nn.Module:
     """Return the recipe's network with AGW's changes."""
-    network = build_conv(recipe.backbone, pretrained=recipe.pretrained, weights_file=recipe.weights_file)
+    network = build_conv(recipe)
     if recipe.last_stride == "1":
         unstride_last_stage(network)
     if not recipe.stem_relu:

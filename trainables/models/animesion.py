@@ -3,19 +3,15 @@
 B batch, T tokens, D feature dimension, L text length, K blocks, V words.
 """
 
-from typing import Any
-
 import torch
-from timm.models import group_parameters
 from torch import Tensor, nn
 
-from trainables.models.activation_checkpointing import remake_activations
 from trainables.models.head import BranchHead
 from trainables.models.initial import init_vit_as_animesion
 from trainables.models.input_step import InputStep
-from trainables.models.model import Features, Model
+from trainables.models.model import Features, Model, layers_of, remake_activations
 from trainables.models.text import TagDecoder, WordEmbedding
-from trainables.models.vit import ViTSettings, build_vit
+from trainables.models.vit import build_vit
 from trainables.recipes.animesion import AnimesionRecipe
 from trainables.recipes.backbones import Transformer, get_backbone
 from trainables.recipes.dafre import DAFreRecipe
@@ -55,18 +51,13 @@ class AnimesionBackbone(nn.Module):
         assert isinstance(shape, Transformer)  # the recipe has checked it
         is_v2 = isinstance(recipe, AnimesionRecipe)
         vit = build_vit(
-            ViTSettings(
-                backbone=recipe.backbone,
-                pretrained=recipe.pretrained,
-                weights_file=recipe.weights_file,
-                image_size=recipe.image_size,
-                stride_px=shape.patch_px,
-                dropout=recipe.dropout,
-                attention_dropout=0.0 if is_v2 else recipe.dropout,
-                norm_eps=NORM_EPS_V2 if is_v2 else NORM_EPS_V1,
-                corner_aligned=True,
-                initialize=init_vit_as_animesion,
-            )
+            recipe,
+            init_vit_as_animesion,
+            shape.patch_px,
+            corner_aligned=True,
+            norm_eps=NORM_EPS_V2 if is_v2 else NORM_EPS_V1,
+            proj_drop_rate=recipe.dropout,
+            attn_drop_rate=0.0 if is_v2 else recipe.dropout,
         )
         assert vit.cls_token is not None
         assert vit.pos_embed is not None
@@ -119,13 +110,8 @@ class AnimesionBackbone(nn.Module):
         return features
 
     def layers(self) -> dict[str, int]:
-        """Return the layer of each parameter, counted from the input."""
-        matcher: dict[str, Any] = {
-            "stem": r"^(?:cls_token|pos_embed|patch_embed|words)",
-            "blocks": [(r"^blocks\.(\d+)", None), (r"^(?:norm|aggregation|decoder)", (9999,))],
-        }
-        layers: dict[str, int] = group_parameters(self, matcher, reverse=True)
-        return layers
+        stem = r"^(?:cls_token|pos_embed|patch_embed|words)"
+        return layers_of(self, stem, [(r"^blocks\.(\d+)", None), (r"^(?:norm|aggregation|decoder)", (9999,))])
 
 
 class IntermediateFeatures(nn.Module):

@@ -1,4 +1,7 @@
-"""timm's residual networks with the papers' changes, freshly initialized or pretrained."""
+"""timm's residual networks with the papers' changes, freshly initialized or pretrained.
+
+B batch, C channels, H height, W width.
+"""
 
 import copy
 import math
@@ -8,27 +11,29 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from trainables.models.ibn import set_ibn
 from trainables.models.initial import init_default
 from trainables.recipes.backbones import ConvNet, get_backbone
-from trainables.weights import States, file_weights, hub_weights, take
+from trainables.recipes.recipe import Recipe
+from trainables.weights import States, load_pretrained
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
-def build_conv(backbone: str, *, pretrained: bool, weights_file: str | None) -> nn.Module:
-    """Return the network without pooling and classifier; `forward_features` returns its last feature map."""
-    shape = get_backbone(backbone)
+def build_conv(recipe: Recipe) -> nn.Module:
+    """Return the recipe's network without pooling and classifier; `forward_features` returns its last feature map.
+
+    Raises:
+        Error: the pretrained weights cannot be read or do not fit.
+    """
+    shape = get_backbone(recipe.backbone)
     assert isinstance(shape, ConvNet)  # the recipe has checked it
     network: nn.Module = timm.create_model(shape.architecture, num_classes=0, global_pool="", **_arguments(shape))
     if not _is_resnet(shape):
         init_default(network)  # timm uses He normals; LSASRD's code keeps torch's defaults
     if shape.ibn:
         set_ibn(network)
-    if pretrained and weights_file is not None:
-        take(network, file_weights(network, weights_file, clean=without_classifier), weights_file)
-    elif pretrained:
-        take(network, without_classifier(hub_weights(backbone, shape)), str(shape.pretrained_name))
+    if recipe.pretrained:
+        load_pretrained(network, recipe, shape, without_classifier)
     return network
 
 
@@ -71,3 +76,29 @@ def count_places(network: nn.Module, image_size: int) -> int:
 def channels_of(network: nn.Module, stage: str) -> int:
     """Return the number of output channels of a stage."""
     return next(int(info["num_chs"]) for info in network.feature_info if info["module"] == stage)  # type: ignore[union-attr]
+
+
+class InstanceBatchNorm(nn.Module):
+    """IBN-a: instance norm, which removes style, for half of the channels (rounded down), batch norm for the rest.
+
+    Pan et al. 2018 (arXiv 1807.09441).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.num_instance = channels // 2
+        self.IN = nn.InstanceNorm2d(self.num_instance, affine=True)  # named as in the authors' weights
+        self.BN = nn.BatchNorm2d(channels - self.num_instance)
+
+    def forward(self, map_BCHW: Tensor) -> Tensor:
+        """Return a map of the same shape."""
+        first_BCHW, rest_BCHW = map_BCHW[:, : self.num_instance], map_BCHW[:, self.num_instance :]
+        return torch.cat([self.IN(first_BCHW), self.BN(rest_BCHW)], dim=1)
+
+
+def set_ibn(network: nn.Module) -> None:
+    """Replace the first norm of every block in the first three stages of timm's ResNet by InstanceBatchNorm."""
+    for stage in ("layer1", "layer2", "layer3"):
+        for block in network.get_submodule(stage).children():
+            assert isinstance(block.bn1, nn.BatchNorm2d)
+            block.bn1 = InstanceBatchNorm(block.bn1.num_features)

@@ -1,19 +1,18 @@
-"""A residual network as a backbone.
+"""A residual network as a backbone, and the poolings of its last map.
 
 B batch, D feature dimension, C channels, H height, W width.
 """
 
-from typing import Any
-
-from timm.models import group_parameters
+import torch
 from torch import Tensor, nn
 
-from trainables.models.activation_checkpointing import remake_activations
 from trainables.models.conv import STAGES, count_places
 from trainables.models.input_step import InputStep
-from trainables.models.model import Features
+from trainables.models.model import Features, layers_of, remake_activations
 from trainables.recipes.backbones import get_backbone
 from trainables.recipes.recipe import Recipe
+
+SMALLEST = 1e-6  # as in AGW's code: powers of 0 have no gradient
 
 
 class ConvBackbone(nn.Module):
@@ -43,9 +42,29 @@ class ConvBackbone(nn.Module):
 
     def layers(self) -> dict[str, int]:
         """Return the layer of each parameter, counted from the input. A stage is one layer."""
-        matcher: dict[str, Any] = {
-            "stem": r"^network\.(?:conv1|bn1|layer0)",
-            "blocks": [(r"^network\.layer(\d+)", None), (r"^pooling", (4,))],
-        }
-        layers: dict[str, int] = group_parameters(self, matcher, reverse=True)
-        return layers
+        stem = r"^network\.(?:conv1|bn1|layer0)"
+        return layers_of(self, stem, [(r"^network\.layer(\d+)", None), (r"^pooling", (4,))])
+
+
+class GeM(nn.Module):
+    """Generalized mean: (mean over positions of x^p)^(1/p), with one learned p that starts at 3.
+
+    Radenovic et al. 2019 (arXiv 1711.02512), eq. 3. Values below 1e-6 are raised to 1e-6.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.p = nn.Parameter(torch.tensor([3.0]))
+
+    def forward(self, map_BCHW: Tensor) -> Tensor:
+        """Return B x C."""
+        powers_BCHW = map_BCHW.float().clamp(min=SMALLEST).pow(self.p)
+        return powers_BCHW.mean(dim=(2, 3)).pow(1 / self.p)
+
+
+class Average(nn.Module):
+    """The mean over all positions."""
+
+    def forward(self, map_BCHW: Tensor) -> Tensor:
+        """Return B x C."""
+        return map_BCHW.float().mean(dim=(2, 3))

@@ -4,11 +4,10 @@ from torch import nn
 
 from trainables.models.animesion import AnimesionBackbone
 from trainables.models.conv import build_conv
-from trainables.models.conv_backbone import ConvBackbone
+from trainables.models.conv_backbone import Average, ConvBackbone
 from trainables.models.head import BranchHead
 from trainables.models.initial import init_xavier
 from trainables.models.model import Model
-from trainables.models.pooling import Average
 from trainables.models.shallow import ShallowBackbone
 from trainables.recipes.backbones import ConvNet, Shallow, Transformer, get_backbone
 from trainables.recipes.dafre import DAFreRecipe
@@ -28,7 +27,7 @@ def build_dafre(recipe: DAFreRecipe, num_works: int, num_words: int = 0) -> Mode
         backbone = ShallowBackbone(recipe, shape)
     else:
         assert isinstance(shape, ConvNet)
-        network = build_conv(recipe.backbone, pretrained=recipe.pretrained, weights_file=recipe.weights_file)
+        network = build_conv(recipe)
         if not recipe.pretrained:
             init_xavier(network)
         backbone = ConvBackbone(recipe, network, Average())

@@ -3,13 +3,10 @@
 B batch, D feature dimension, C channels, H height, W width.
 """
 
-from typing import Any
-
-from timm.models import group_parameters
 from torch import Tensor, nn
 
 from trainables.models.input_step import InputStep
-from trainables.models.model import Features
+from trainables.models.model import Features, layers_of
 from trainables.recipes.backbones import Shallow
 from trainables.recipes.recipe import Recipe
 
@@ -41,10 +38,7 @@ class ShallowBackbone(nn.Module):
         return {"branches": self.linear(map_BCHW.flatten(1))[:, None]}
 
     def layers(self) -> dict[str, int]:
-        """Return the layer of each parameter, counted from the input."""
-        matcher: dict[str, Any] = {"stem": r"^convolutions\.0", "blocks": r"^(?:convolutions\.1|linear)"}
-        layers: dict[str, int] = group_parameters(self, matcher, reverse=True)
-        return layers
+        return layers_of(self, r"^convolutions\.0", r"^(?:convolutions\.1|linear)")
 
 
 def _stage(channels: int, out_channels: int) -> nn.Sequential:

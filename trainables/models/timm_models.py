@@ -61,7 +61,14 @@ def _of_channels(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def check_size(name: str, image_size: int) -> None:
-    """Refuse an image size at which `timm/NAME` cannot be built or gives no feature; it is tried without memory."""
+    """Refuse an image size at which `timm/NAME` cannot be built or gives no feature; it is tried without memory.
+
+    Args:
+        image_size: height and width in px.
+
+    Raises:
+        Error: the model does not take this size.
+    """
     shape = timm_backbone(name)
     if image_size != shape.image_size:
         _width(name, name.removeprefix(TIMM), image_size, shape)
@@ -73,6 +80,9 @@ def build_timm_model(name: str, image_size: int, *, drop_path: float = 0.0, pret
     Args:
         drop_path: stochastic depth of the last block, used where the model has it.
         pretrained: load the weights that the name stands for; timm fits them to the size.
+
+    Raises:
+        Error: the weights cannot be read.
     """
     model, shape = name.removeprefix(TIMM), timm_backbone(name)
     arguments = _size_arguments(shape, image_size)

@@ -4,19 +4,16 @@ B batch, T tokens, D feature dimension, R branches.
 """
 
 import copy
-from typing import Any
 
 import torch
-from timm.models import group_parameters
 from torch import Tensor, nn
 
-from trainables.models.activation_checkpointing import remake_activations
 from trainables.models.branch import ClassTokenBranch
 from trainables.models.head import BranchHead
 from trainables.models.initial import init_vit_as_transreid
 from trainables.models.input_step import InputStep
-from trainables.models.model import Features, Model
-from trainables.models.vit import ViTSettings, build_vit
+from trainables.models.model import Features, Model, layers_of, remake_activations
+from trainables.models.vit import build_vit
 from trainables.recipes.backbones import get_backbone
 from trainables.recipes.transreid import TransReIDRecipe
 
@@ -40,17 +37,7 @@ class TransReIDBackbone(nn.Module):
 
     def __init__(self, recipe: TransReIDRecipe) -> None:
         super().__init__()
-        vit = build_vit(
-            ViTSettings(
-                backbone=recipe.backbone,
-                pretrained=recipe.pretrained,
-                weights_file=recipe.weights_file,
-                image_size=recipe.image_size,
-                stride_px=recipe.stride_px,
-                drop_path=recipe.drop_path,
-                initialize=init_vit_as_transreid,
-            )
-        )
+        vit = build_vit(recipe, init_vit_as_transreid, recipe.stride_px, drop_path_rate=recipe.drop_path)
         self.input_step = InputStep(recipe)
         self.patch_embed = vit.patch_embed
         assert vit.cls_token is not None
@@ -83,13 +70,8 @@ class TransReIDBackbone(nn.Module):
         return {"branches": torch.stack(branches, dim=1)}
 
     def layers(self) -> dict[str, int]:
-        """Return the layer of each parameter, counted from the input."""
-        matcher: dict[str, Any] = {
-            "stem": r"^(?:cls_token|pos_embed|patch_embed|side_information)",
-            "blocks": [(r"^trunk\.(\d+)", None), (r"^(?:global|local)_branch", (9999,))],
-        }
-        layers: dict[str, int] = group_parameters(self, matcher, reverse=True)
-        return layers
+        stem = r"^(?:cls_token|pos_embed|patch_embed|side_information)"
+        return layers_of(self, stem, [(r"^trunk\.(\d+)", None), (r"^(?:global|local)_branch", (9999,))])
 
     def _local_features(self, tokens_BTD: Tensor) -> list[Tensor]:
         assert self.local_branch is not None

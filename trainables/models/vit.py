@@ -1,8 +1,8 @@
 """timm's vision transformer with a configurable patch stride, freshly initialized or pretrained."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from timm.layers import Attention, Mlp
@@ -12,26 +12,10 @@ from torch.nn import functional
 
 from shards_tools.errors import Error
 from trainables.recipes.backbones import Transformer, get_backbone
-from trainables.weights import States, file_weights, hub_weights, take
+from trainables.recipes.recipe import Recipe
+from trainables.weights import States, load_pretrained
 
 PRETRAINED_PX = 224  # image size of timm's weights
-
-
-@dataclass(frozen=True, kw_only=True)
-class ViTSettings:
-    """The settings of a recipe that define its transformer."""
-
-    backbone: str
-    pretrained: bool
-    weights_file: str | None
-    image_size: int
-    stride_px: int
-    drop_path: float = 0.0
-    dropout: float = 0.0  # at the two outputs of a block: after the attention's projection and after the MLP
-    attention_dropout: float = 0.0  # of the attention probabilities
-    norm_eps: float = 1e-6
-    corner_aligned: bool = False  # resize position embeddings with align_corners
-    initialize: Callable[[VisionTransformer], None]  # initializes the weights; see initial.py
 
 
 class ScaledAttention(Attention):
@@ -49,26 +33,39 @@ class ScaledAttention(Attention):
         return output
 
 
-def build_vit(settings: ViTSettings) -> VisionTransformer:
-    """Return the transformer without a classifier, for this image size and stride.
+def build_vit(
+    recipe: Recipe,
+    initialize: Callable[[VisionTransformer], None],
+    stride_px: int,
+    *,
+    corner_aligned: bool = False,
+    norm_eps: float = 1e-6,
+    **rates: float,
+) -> VisionTransformer:
+    """Return the recipe's transformer without a classifier, for its image size and this stride.
+
+    Args:
+        initialize: initializes the weights; see initial.py.
+        corner_aligned: resize position embeddings with align_corners.
+        rates: timm's `drop_path_rate`, `attn_drop_rate` (of attention probabilities), and `proj_drop_rate` (at the two
+            outputs of a block: after the attention's projection and after the MLP).
 
     Raises:
         Error: the backbone is not a vision transformer, or its weights cannot be read.
     """
-    shape = get_backbone(settings.backbone)
+    shape = get_backbone(recipe.backbone)
     if not isinstance(shape, Transformer):
-        raise Error(
-            f"`backbone={settings.backbone!r}` is not a vision transformer. Use one whose name starts with vit."
-        )
-    if not settings.pretrained:
-        vit = _bare(settings, shape, settings.image_size)
-        set_stride(vit, settings.image_size, settings.stride_px)
-        settings.initialize(vit)  # after resizing, which would smooth position embeddings
+        raise Error(f"`backbone={recipe.backbone!r}` is not a vision transformer. Use one whose name starts with vit.")
+    settings: dict[str, Any] = {"norm_layer": partial(nn.LayerNorm, eps=norm_eps), **rates}
+    if not recipe.pretrained:
+        vit = _bare(shape, recipe.image_size, settings)
+        set_stride(vit, recipe.image_size, stride_px)
+        initialize(vit)  # after resizing, which would smooth position embeddings
         return vit
-    vit = _bare(settings, shape, PRETRAINED_PX)
-    settings.initialize(vit)  # a weights file may lack some tensors
-    take(vit, _weights(vit, settings, shape), settings.weights_file or str(shape.pretrained_name))
-    set_stride(vit, settings.image_size, settings.stride_px, corner_aligned=settings.corner_aligned)
+    vit = _bare(shape, PRETRAINED_PX, settings)
+    initialize(vit)  # a weights file may lack some tensors
+    load_pretrained(vit, recipe, shape, without_classifier)
+    set_stride(vit, recipe.image_size, stride_px, corner_aligned=corner_aligned)
     return vit
 
 
@@ -92,7 +89,7 @@ def set_stride(vit: VisionTransformer, image_size: int, stride_px: int, *, corne
     patches.num_patches = grid * grid
 
 
-def _bare(settings: ViTSettings, shape: Transformer, image_size: int) -> VisionTransformer:
+def _bare(shape: Transformer, image_size: int, settings: dict[str, Any]) -> VisionTransformer:
     """Return the modules; the class token and positions are uninitialized."""
     vit = VisionTransformer(
         img_size=image_size,
@@ -103,12 +100,9 @@ def _bare(settings: ViTSettings, shape: Transformer, image_size: int) -> VisionT
         mlp_ratio=shape.mlp_ratio,
         qkv_bias=shape.qkv_bias,
         num_classes=0,
-        drop_path_rate=settings.drop_path,
-        proj_drop_rate=settings.dropout,
-        attn_drop_rate=settings.attention_dropout,
-        norm_layer=partial(nn.LayerNorm, eps=settings.norm_eps),
         attn_layer=Attention if shape.attention_scale is None else ScaledAttention,
         weight_init="skip",
+        **settings,
     )
     for module in vit.modules():
         if isinstance(module, Mlp):
@@ -116,12 +110,6 @@ def _bare(settings: ViTSettings, shape: Transformer, image_size: int) -> VisionT
         if isinstance(module, ScaledAttention) and shape.attention_scale is not None:
             module.scale = shape.attention_scale
     return vit
-
-
-def _weights(vit: VisionTransformer, settings: ViTSettings, shape: Transformer) -> States:
-    if settings.weights_file is not None:
-        return file_weights(vit, settings.weights_file, clean=without_classifier)
-    return without_classifier(hub_weights(settings.backbone, shape))
 
 
 def without_classifier(states: States) -> States:

@@ -14,11 +14,11 @@ from typing import Any
 
 from trainables.recipes.backbones import ConvNet, Shallow, Transformer, get_backbone
 from trainables.recipes.checks import require
-from trainables.recipes.images import IMAGENET
+from trainables.recipes.images import IMAGENET, JITTERS
 from trainables.recipes.recipe import ClassifierRecipe
 from trainables.recipes.tiny import TINY
 
-JITTER: dict[str, Any] = {f"jitter_{part}": 0.1 for part in ("brightness", "contrast", "saturation", "hue")}
+JITTER: dict[str, Any] = dict.fromkeys(JITTERS, 0.1)
 EPOCHS_PER_FALL = {50: 20, 200: 50}  # epochs of a training -> epochs between two falls of lr
 BACKBONES = {
     "SN": "shallownet",

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from trainables.recipes.checks import at_least_zero, probabilities, require
 
+JITTERS = ("jitter_brightness", "jitter_contrast", "jitter_saturation", "jitter_hue")  # in ColorJitter's order
 IMAGENET: dict[str, Any] = {"pixel_mean": (0.485, 0.456, 0.406), "pixel_std": (0.229, 0.224, 0.225)}
 
 

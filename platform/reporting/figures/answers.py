@@ -10,9 +10,8 @@ import torch
 
 from platform.evaluation import Asked
 from shards_tools.errors import Error
-from trainables.evaluate import IMAGES_AT_ONCE, extract_features
+from trainables.evaluate import IMAGES_AT_ONCE, extract_features, places_of_classes
 from trainables.metrics.cross_role import ranked_galleries
-from trainables.metrics.places import places_of_classes
 
 KINDS = {"classes": ("class", "classes"), "identities": ("identity", "identities")}  # by layout; others have works
 LIST_LENGTH = 10  # positions of each query's ranked list that are kept

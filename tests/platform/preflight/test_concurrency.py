@@ -12,10 +12,10 @@ from platform.resolved_search import ResolvedSearch
 from platform.resources import Machine, TrialResources
 from platform.terminal.lines import print_header
 from shards_tools.errors import Error
-from shards_tools.processes import num_cpus
+from shards_tools.parallel import num_cpus
 from tests.platform.searches import changed
-from trainables.gpu_fraction import share_bytes
 from trainables.measure_step import OneStep
+from trainables.resource_usage import share_bytes
 
 GB = 10**9
 

@@ -1,4 +1,4 @@
-"""A baseline that is the name of a recipe: its parameters are found, or it is refused with what stands in the way."""
+"""A baseline that is the name of a recipe: its parameters are found, or it is refused with the reason."""
 
 from collections.abc import Callable
 from pathlib import Path

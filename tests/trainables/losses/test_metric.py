@@ -15,7 +15,7 @@ from pytorch_metric_learning.reducers import MeanReducer
 
 from trainables.factories import call_factory
 from trainables.losses.registry import METRIC_LOSSES
-from trainables.losses.weighted_triplet import weighted_triplet, weighted_triplet_as_agw
+from trainables.losses.triplet import weighted_triplet, weighted_triplet_as_agw
 
 WORKS_B = torch.arange(24) // 4
 SETTINGS = SimpleNamespace(metric_margin=0.3, metric_scale=8.0, temperature=0.1)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 
+from trainables.evaluate import places_of_classes
 from trainables.metrics.classification import chance_of_classes, classification_metrics
-from trainables.metrics.places import places_of_classes
 
 CLASSES_Q = np.array([0, 1, 2, 3, 4, 5, 6, 7] * 25)
 IMAGES_OF_CLASS_N = np.array([3, 19, 20, 21, 100, 101, 500, 14])

@@ -7,8 +7,8 @@ import pytest
 from platform.reporting.figures.figure import Figure
 from platform.reporting.figures.of_model import figures_of_model
 from shards_tools.build import build
-from shards_tools.drawing.tree import draw_tree
 from shards_tools.manifest_file import read_manifest
+from shards_tools.sample import draw_tree
 from shards_tools.sources import icartoonface
 from tests.platform.reporting.figures.conftest import RANKING, trained
 

@@ -1,11 +1,27 @@
-"""Divide passes over the images into short epochs."""
+"""Epochs of batches: their parameters, short epochs as pieces of a pass, and the share of each rank in a batch."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-from shards_tools.batch_samplers.epoch_params import EpochParams
 from shards_tools.errors import Error
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochParams:
+    """Shape of the batches, seed and epoch."""
+
+    works_per_batch: int  # P
+    images_per_work: int  # K
+    seed: int
+    epoch: int  # counted from 0
+    images_per_epoch: int | None = None  # None: an epoch is one pass
+
+    @property
+    def batch_size(self) -> int:
+        """Return the number of images per batch, P * K."""
+        return self.works_per_batch * self.images_per_work
 
 
 def epoch_of_pass(
@@ -37,3 +53,13 @@ def _num_pieces(num_batches: int, params: EpochParams) -> int:
             f" Set it to {params.batch_size} or more."
         )
     return -(-num_batches // (params.images_per_epoch // params.batch_size))
+
+
+def places_of_rank(batch_size: int, rank: int, world: int) -> slice:
+    """Return the slice of a batch that belongs to rank `rank` of `world`; sizes differ by at most one.
+
+    The losses see the whole batch, so the ranks share it. Every rank has the same number of batches, so none waits
+    forever for another.
+    """
+    ends = np.cumsum([0, *map(len, np.array_split(np.empty(batch_size), world))])
+    return slice(int(ends[rank]), int(ends[rank + 1]))

@@ -1,7 +1,8 @@
-"""Run jobs in several processes; jobs and results are exchanged as lines of JSON.
+"""Run jobs in several processes, or tasks ahead of time in threads.
 
-The pools of `concurrent.futures` do not fit: their processes outlive a killed parent and wait for it forever, run the
-parent's main file again, and cannot inherit its lock. Our processes exit with their parent, even during a job.
+The pools of `concurrent.futures` do not fit the jobs: their processes outlive a killed parent and wait for it forever,
+run the parent's main file again, and cannot inherit its lock. Our processes exit with their parent, even during a job.
+They exchange jobs and results as lines of JSON.
 """
 
 import contextlib
@@ -13,13 +14,17 @@ import subprocess
 import sys
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
 from shards_tools.errors import Error
 
-START = "import sys; sys.path[:] = sys.argv[2:]; from shards_tools.processes import serve; serve(sys.argv[1])"
+START = "import sys; sys.path[:] = sys.argv[2:]; from shards_tools.parallel import serve; serve(sys.argv[1])"
+
+Made = TypeVar("Made")
 
 
 class Killed(Error):
@@ -29,6 +34,30 @@ class Killed(Error):
 def num_cpus() -> int:
     """Return the number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def in_order(tasks: Iterable[Callable[[], Made]], workers: int) -> Generator[Made]:
+    """Yield the results of the tasks in order, while `workers` threads run the next tasks.
+
+    When the consumer closes the generator, or a task raises, no further task starts and the threads end.
+
+    Args:
+        workers: number of threads; 0 runs each task when its result is requested.
+    """
+    if workers == 0:
+        yield from (task() for task in tasks)
+        return
+    pending: deque[Future[Made]] = deque()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for task in tasks:
+            pending.append(pool.submit(task))
+            if len(pending) > workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def in_processes(

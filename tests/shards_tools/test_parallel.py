@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from shards_tools.errors import Error, unknown
-from shards_tools.processes import Killed, in_processes, num_cpus
+from shards_tools.parallel import Killed, in_processes, num_cpus
 
 
 def children() -> list[int]:
@@ -120,7 +120,7 @@ def test_with_the_parent_its_processes_end_in_the_middle_of_a_job(number, tmp_pa
     jobs = [str(place.with_suffix(".py")) for place in places]
     # If a shell starts the tests in the background, they and their children ignore Ctrl-C.
     heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    work = f"import runpy; from shards_tools.processes import *; list(in_processes(runpy.run_path, {jobs}, 2))"
+    work = f"import runpy; from shards_tools.parallel import *; list(in_processes(runpy.run_path, {jobs}, 2))"
     parent = subprocess.Popen([sys.executable, "-c", f"{heed}; {work}"], stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 30
@@ -149,7 +149,7 @@ def _stat(descriptor: int) -> int:
 
 
 def test_the_cpus_are_those_this_process_may_use():
-    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from shards_tools.processes import *"
+    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from shards_tools.parallel import *"
     done = subprocess.run([sys.executable, "-c", f"{code}; print(num_cpus())"], capture_output=True, check=True)
     assert done.stdout == b"1\n"
     assert num_cpus() == len(os.sched_getaffinity(0))
