@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from platform.samplers.pruning import make_pruner
 from platform.spaces.constraints import is_over
 from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.errors import Error
-from shards_tools.plugins import changed_plugins, plugin_hashes
+from shards_tools.plugins import changed_plugins, plugin_hashes, shown_name
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -142,19 +143,31 @@ def check_same_search(study: optuna.Study, plan: Plan) -> None:
 
 def _check_same_code(study: optuna.Study, plan: Plan) -> None:
     """Refuse user code that has changed since the study was started, unless the change is accepted."""
-    stored = StudyRecord(study).plugins
-    loaded = {Path(name).name for name in plan.plugins}
-    for name in stored:
-        if Path(name).name not in loaded:
-            raise Error(f"Study {plan.study} was started with --import {name}. Add it.")
-    changed = changed_plugins(stored)
+    refuse_missing_code(study, plan.plugins)
+    changed = changed_plugins(StudyRecord(study).plugins)
     if changed:
         raise Error(
-            f"{changed[0]} has changed since study {plan.study} was started. Restore it, accept the change with"
-            " --accept-changed-code, or start another study with --study NAME."
+            f"{shown_name(changed[0])} has changed since study {plan.study} was started. Restore it, accept the change"
+            " with --accept-changed-code, or start another study with --study NAME."
         )
     if plan.plugins:
         StudyRecord(study).plugins = plugin_hashes(plan.plugins)
+
+
+def refuse_missing_code(study: optuna.Study, loaded: Sequence[str]) -> None:
+    """Refuse a start that lacks some of the user code that the study was started with.
+
+    Args:
+        study: the study.
+        loaded: the names of all loaded plugins.
+
+    Raises:
+        Error: a file or module is missing; the message names it.
+    """
+    files = {Path(name).name for name in loaded}
+    for name in StudyRecord(study).plugins:
+        if Path(name).name not in files:
+            raise Error(f"Study {study.study_name} was started with --import {shown_name(name)}. Add it.")
 
 
 def _range(distribution: str | None) -> str:
