@@ -4,7 +4,7 @@
 
 A function is public if neither its name nor that of its class starts with an underscore, and it is not inside of
 another function. It should have `Args:` if it has two parameters or more besides `self` and `cls`, and `Raises:` if it
-raises an `Error` or the one that `unknown` makes. A key of `user_attrs` is counted where it is read, tested, set or
+raises an `Error` or what `unknown` returns. A key of `user_attrs` is counted where it is read, tested, set or
 passed outside of `platform/trial_record.py`.
 """
 

@@ -16,6 +16,8 @@ from platform.warm_start import MOST, earlier_settings, enqueue_settings
 from shards_tools.errors import Error
 from tests.platform.driver import mlflow_runs, run_search, stored_trials
 
+pytestmark = pytest.mark.integration
+
 
 def earlier(plan_of: Callable[..., Plan], num_trials: int, *options: object) -> dict[int, tuple[float, float]]:
     """An earlier study: two baselines, then trials of rising value but for every fifth, which is pruned; their lr."""

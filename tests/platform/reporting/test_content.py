@@ -115,6 +115,7 @@ def test_a_call_is_remembered_without_passwords_and_defaults() -> None:
     )
 
 
+@pytest.mark.integration
 def test_a_start_is_remembered(plan: Plan) -> None:
     start = json.loads(json.dumps(start_of_search(replace(plan, command="python -m platform.search"))))
     assert start["command"] == "python -m platform.search"

@@ -76,6 +76,7 @@ def test_rungs_are_thirds_behind_the_warm_up_and_none_is_the_end(
     assert rungs_of(plan_with(plan, epochs=epochs, warmup=warmup)) == rungs
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", sorted(set(PRUNERS) - {"none"}))
 def test_every_pruner_ends_a_bad_trial_and_leaves_the_best_alone(name: str, plan: Plan) -> None:
     """A bad trial is far below the others and gets worse; hyperband may put one into a bracket that waits longer."""

@@ -16,6 +16,8 @@ from platform.samplers.rungwise import MIN_RESULTS, RANDOM_SHARE, RungwiseSample
 from platform.samplers.samplers import reseed
 from shards_tools.errors import Error
 
+pytestmark = pytest.mark.integration
+
 RUNGS = (2, 6, 9)
 
 
