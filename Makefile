@@ -2,7 +2,7 @@
 PYTHON ?= python3
 python := .venv/bin/python
 
-.PHONY: venv search test test-slow lint bench docs
+.PHONY: venv search test test-unit test-slow lint bench docs
 
 venv: .venv/.installed
 
@@ -17,6 +17,10 @@ search: venv
 
 test: venv
 	$(python) -m pytest -m "not slow and not cluster and not gpu"
+
+# The tests that start no process and do not import Ray.
+test-unit: venv
+	$(python) -m pytest --unit
 
 # All tests. Those that this machine cannot run are skipped, with the reason.
 test-slow: venv

@@ -6,3 +6,5 @@ pytest itself has already imported the standard module, and where another checko
 import _platform_path
 
 _platform_path.install()
+
+pytest_plugins = ["tests.lanes"]

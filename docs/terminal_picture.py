@@ -1,4 +1,7 @@
-"""Makes an SVG picture of a terminal: tmux capture-pane -e -p | python docs/terminal_picture.py TITLE > FILE.svg"""
+"""Makes an SVG picture of a terminal.
+
+tmux capture-pane -e -p | python docs/terminal_picture.py TITLE > FILE.svg
+"""
 
 import io
 import re

@@ -25,10 +25,10 @@ from platform.cluster.connect import copied_package
 from platform.search import parser as search_parser
 from shards_tools.command import say
 from shards_tools.errors import Error, unknown
+from shards_tools.plugins import COPIED_FILES
 
 ANSWER_S = 10.0
 LONGEST_STOP_S = 60.0
-COPIED_FILES = "user_files"  # the folder of the job that the user's own files are copied into
 
 
 def checked_search(words: Sequence[str]) -> argparse.Namespace:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+
+import optuna
 
 from platform.addresses import checked_runs
 from platform.budgets import Budget
 from platform.config import SearchConfig
 from platform.objectives import Goal, objectives_of, parse_limits, refuse_gpu_memory
 from platform.protocol import EvaluationProtocol, checked_folds, with_test_fold
+from platform.read_only_study import open_read_only, searches
 from platform.resolved_search import ResolvedSearch
 from platform.resources import Machine, TrialResources, allocate, this_machine
 from platform.samplers.registry import SearchMethod, sampler_and_pruner
@@ -17,6 +21,7 @@ from platform.spaces.constraints import check_reachable
 from platform.spaces.grid import num_points
 from platform.spaces.loading import Space, load_space
 from platform.stores import Stores
+from platform.study import refuse_missing_code
 from platform.training_setup import TrainingSetup
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
@@ -90,10 +95,26 @@ def resolve_search(config: SearchConfig, nodes: Sequence[Machine] = (), command:
 def _loaded_space(config: SearchConfig, scale: str) -> tuple[Space, tuple[str, ...]]:
     """Load the user's own code, then the space; return the space and the names of all plugins."""
     plugins = load_plugins(config.import_, accept_changed_code=config.accept_changed_code)
-    space = load_space(config.space, scale)
+    try:
+        space = load_space(config.space, scale)
+    except Error:
+        _refuse_missing_code(config, (*plugins, str(config.space)))
+        raise
     if is_plugin(config.space):
         plugins = (*plugins, str(Path(str(config.space)).absolute()))
     return space, plugins
+
+
+def _refuse_missing_code(config: SearchConfig, loaded: Sequence[str]) -> None:
+    """Refuse a space that cannot be loaded because the user code of an earlier start is not loaded."""
+    url = config.storage or f"sqlite:///{config.runs.absolute() / 'optuna.db'}"
+    studies: list[optuna.Study] = []
+    with suppress(Error):  # no database yet
+        studies = searches(open_read_only(url), url)
+    for study in studies:
+        name = study.study_name
+        if name == config.study or (not config.study and name.startswith(f"{Path(str(config.space)).stem}-")):
+            refuse_missing_code(study, loaded)
 
 
 def _checked_data(config: SearchConfig, space: Space) -> Manifest:

@@ -20,7 +20,7 @@ from platform.samplers.pruning import make_pruner
 from platform.spaces.constraints import is_over
 from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.errors import Error
-from shards_tools.plugins import changed_plugins, plugin_hashes
+from shards_tools.plugins import changed_plugins, plugin_hashes, shown_name
 
 if TYPE_CHECKING:
     from platform.resolved_search import ResolvedSearch
@@ -146,19 +146,31 @@ def check_same_search(study: optuna.Study, search: ResolvedSearch) -> None:
 
 def _check_same_code(study: optuna.Study, plugins: Sequence[str]) -> None:
     """Refuse user code that has changed since the study was started, unless the change is accepted."""
-    stored = StudyRecord(study).plugins
-    loaded = {Path(name).name for name in plugins}
-    for name in stored:
-        if Path(name).name not in loaded:
-            raise Error(f"Study {study.study_name} was started with --import {name}. Add it.")
-    changed = changed_plugins(stored)
+    refuse_missing_code(study, plugins)
+    changed = changed_plugins(StudyRecord(study).plugins)
     if changed:
         raise Error(
-            f"{changed[0]} has changed since study {study.study_name} was started. Restore it, accept the change with"
-            " --accept-changed-code, or start another study with --study NAME."
+            f"{shown_name(changed[0])} has changed since study {study.study_name} was started. Restore it, accept"
+            " the change with --accept-changed-code, or start another study with --study NAME."
         )
     if plugins:
         StudyRecord(study).plugins = plugin_hashes(plugins)
+
+
+def refuse_missing_code(study: optuna.Study, loaded: Sequence[str]) -> None:
+    """Refuse a start that lacks some of the user code that the study was started with.
+
+    Args:
+        study: the study.
+        loaded: the names of all loaded plugins.
+
+    Raises:
+        Error: a file or module is missing; the message names it.
+    """
+    files = {Path(name).name for name in loaded}
+    for name in StudyRecord(study).plugins:
+        if Path(name).name not in files:
+            raise Error(f"Study {study.study_name} was started with --import {shown_name(name)}. Add it.")
 
 
 def _range(distribution: str | None) -> str:

@@ -19,6 +19,7 @@ from shards_tools.errors import Error, reason_of
 from shards_tools.registry import Registry
 
 GROUP = "sakuga.plugins"
+COPIED_FILES = "user_files"  # the folder of a cluster's job that the user's files are copied into
 
 _hashes: dict[str, str] = {}
 _sources: dict[str, str] = {}  # of files
@@ -145,6 +146,22 @@ def changed_plugins(recorded: Mapping[str, str]) -> list[str]:
         for name, code in recorded.items()
         if code not in _hashes.values() and now.get(Path(name).name, code) != code
     ]
+
+
+def loaded_plugins(recorded: Mapping[str, str]) -> list[str]:
+    """Return the names under which recorded plugins are loaded now, because a file may have moved.
+
+    Args:
+        recorded: an earlier result of `plugin_hashes`.
+    """
+    by_code = {code: name for name, code in _hashes.items()}
+    by_file = {Path(name).name: name for name in _hashes}
+    return [by_code.get(code) or by_file.get(Path(name).name, name) for name, code in recorded.items()]
+
+
+def shown_name(name: str) -> str:
+    """Return a plugin's name for a message: of a file that was copied to a cluster, what the user called it."""
+    return Path(name).name if Path(name).parent.name == COPIED_FILES else name
 
 
 def _load(name: str, source: str | None) -> None:

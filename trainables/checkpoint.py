@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from shards_tools.errors import Error, reason_of
-from shards_tools.plugins import accepts_changed_code, changed_plugins, plugin_hashes
+from shards_tools.plugins import accepts_changed_code, changed_plugins, plugin_hashes, shown_name
 from shards_tools.registry import Registry
 from trainables.evaluation import with_nan, without_nan
 from trainables.losses.registry import ID_LOSSES, METRIC_LOSSES
@@ -111,7 +111,10 @@ def _refuse_unregistered(folder: Path, recipe: Mapping[str, Any], plugins: Mappi
         name = recipe.get(key, "")
         if not name or name in registry or name.startswith(TIMM):
             continue
-        files = " ".join(f"--import {plugin}" for plugin in plugins) or "--import FILE.py, the file that registers it"
+        files = (
+            " ".join(f"--import {shown_name(plugin)}" for plugin in plugins)
+            or "--import FILE.py, the file that registers it"
+        )
         raise Error(f"{folder} needs {key}={name}, which is not registered. Add {files}.")
 
 
@@ -125,7 +128,7 @@ def _refuse_changed_code(folder: Path, recipe: Mapping[str, Any], plugins: Mappi
         changed += plugins  # the code that registers its names now is not the code that it records
     if changed:
         raise Error(
-            f"{folder} was trained with another version of {changed[0]}. Restore that version, or add"
+            f"{folder} was trained with another version of {shown_name(changed[0])}. Restore that version, or add"
             " --accept-changed-code."
         )
 

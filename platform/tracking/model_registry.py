@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shards_tools.plugins import shipped_plugins
+from shards_tools.plugins import loaded_plugins, shipped_plugins
 from trainables.checkpoint_store import fetched, is_there
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def package(checkpoint: Path, place: Path, logged: LoggedModel, run_id: str) -> 
     from trainables.checkpoint import INFO_NAME
 
     artifacts = {"checkpoint": str(checkpoint)}
-    plugins = shipped_plugins(list(json.loads((checkpoint / INFO_NAME).read_text()).get("plugins", {})))
+    plugins = shipped_plugins(loaded_plugins(json.loads((checkpoint / INFO_NAME).read_text()).get("plugins", {})))
     if plugins:
         code = place.with_name(USER_CODE)
         code.write_text(json.dumps(plugins))

@@ -1,6 +1,6 @@
-"""DAF by grapeot: head boxes of Danbooru2018 in faces.tsv. DAF:re was made from it; the rules here are its authors'.
+r"""DAF by grapeot: head boxes of Danbooru2018 in faces.tsv. DAF:re was made from it; the rules here are its authors'.
 
-ROOT/faces.tsv has BUCKET\\ID.jpg, tag id and detection, separated by tabs; ROOT/tagIds.tsv has tag name and id. The
+ROOT/faces.tsv has BUCKET\ID.jpg, tag id and detection, separated by tabs; ROOT/tagIds.tsv has tag name and id. The
 crops are in ROOT/faces/BUCKET/ID.jpg or ROOT/BUCKET/ID.jpg; a bucket has three or four digits. A crop is kept if its
 confidence is at least 0.85, it is RGB, and its class has at least 20 such crops. Classes are renumbered in the order of
 their tag ids, and each class is split in file order.

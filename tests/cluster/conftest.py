@@ -1,5 +1,6 @@
 """A Ray cluster of two nodes in a network and among processes of its own: nothing of it is seen or left outside."""
 
+import contextlib
 import os
 import secrets
 import subprocess
@@ -59,6 +60,16 @@ class Cluster:
     def command_lines(self) -> list[str]:
         """Of every process of the namespace."""
         return [names_of(process) for process in self.family()]
+
+    def training_nodes(self) -> set[str]:
+        """The addresses of the nodes where something trains at this moment."""
+        found = set()
+        for process in self.family():
+            with contextlib.suppress(psutil.Error):
+                if "train" in process.name():
+                    parents = " ".join(names_of(parent) for parent in process.parents())
+                    found |= {node for node in (HEAD, WORKER) if f"--node_ip_address={node}" in parents}
+        return found
 
     def commands_of(self, process: subprocess.Popen[str]) -> list[psutil.Process]:
         """What a process that was started inside has become there."""

@@ -1,6 +1,5 @@
 """A search that joins a cluster of somebody else's: it uses all of it, and leaves it as it was."""
 
-import contextlib
 import json
 import time
 from pathlib import Path
@@ -14,24 +13,15 @@ from tests.cluster.namespaces import names_of
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 
-def node_that_trains(process: psutil.Process) -> str | None:
-    """The address of the node whose raylet has started this process, where it is one that trains."""
-    with contextlib.suppress(psutil.Error):
-        if "train" in process.name():
-            parents = " ".join(names_of(parent) for parent in process.parents())
-            return next((node for node in (HEAD, WORKER) if f"--node_ip_address={node}" in parents), None)
-    return None
-
-
 def test_a_search_trains_on_every_node_and_leaves_the_cluster_running(cluster: Cluster, search: list[object]) -> None:
     before = {process for process in cluster.family() if "/ray/core/src/ray/" in names_of(process)}
     assert len(before) == 3, "a head's server and two raylets"
     options = [*search, "--runs", cluster.folder / "joined", "--trials", 4, "--address", cluster.address]
     process = cluster.start("platform.search", *options)
-    nodes: set[str | None] = set()
+    nodes: set[str] = set()
     while process.poll() is None:
+        nodes |= cluster.training_nodes()
         for member in cluster.family():
-            nodes.add(node_that_trains(member))
             assert cluster.token not in names_of(member)
         time.sleep(0.05)
     out, screen = process.communicate()
@@ -39,7 +29,7 @@ def test_a_search_trains_on_every_node_and_leaves_the_cluster_running(cluster: C
     assert "2 at a time" in screen
     assert json.loads(out.splitlines()[-1])["trials"]["complete"] >= 1
     assert sum(json.loads(out.splitlines()[-1])["trials"].values()) == 4
-    assert {HEAD, WORKER} <= nodes
+    assert nodes == {HEAD, WORKER}
     assert all(process.is_running() for process in before)
 
 
@@ -52,15 +42,15 @@ def test_auto_asks_the_nodes_what_they_have_and_remembers_what_a_trial_takes(
     assert json.loads(out.splitlines()[-1])["concurrency"] == 1
     assert not (cluster.folder / "auto").exists()
     process = cluster.start("platform.search", *options, "--trials", 2)
-    nodes: set[str | None] = set()
+    nodes: set[str] = set()
     while process.poll() is None:
-        nodes |= {node_that_trains(member) for member in cluster.family()}
+        nodes |= cluster.training_nodes()
         time.sleep(0.05)
     out, screen = process.communicate()
     assert process.returncode == 0, out + screen
     assert "Measuring a step" in screen
     assert "1 at a time (CPUs allow 2, memory " in screen
-    assert nodes == {None, HEAD}
+    assert nodes == {HEAD}
     _, screen = cluster.run("platform.search", *options, "--trials", 3)
     assert "Measuring a step" not in screen
     assert "1 at a time (CPUs allow 2, memory " in screen

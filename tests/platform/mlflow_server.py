@@ -1,15 +1,19 @@
-"""A real MLflow server of the tests' own, which can be killed, frozen, and started again."""
+"""A real MLflow server of the tests' own, which can be killed, frozen, and started again; and a served model."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from tests.platform.driver import wait_until
+from tests.platform.driver import end_family, wait_until
 from tests.platform.postgres import free_port
 
 
@@ -65,3 +69,43 @@ class MlflowServer:
             self.signal(signal.SIGKILL)
             self._process.wait(30)
             self._process = None
+
+
+@contextmanager
+def served(uri: str, model: str, log: Path) -> Iterator[str]:
+    """`mlflow models serve` of a registered model; gives the address to ask."""
+    address = f"127.0.0.1:{(port := free_port())}"
+    words = ["-m", "mlflow", "models", "serve", "--model-uri", model, "--env-manager", "local"]
+    words += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    environment = {**own_environment(), "MLFLOW_TRACKING_URI": uri}
+    with log.open("wb") as file:
+        process = subprocess.Popen([sys.executable, *words], env=environment, stdout=file, stderr=file)
+    try:
+        wait_until(lambda: answers(f"http://{address}/ping") or process.poll() is not None, 300, "a served model")
+        assert process.poll() is None, log.read_text()[-2000:]
+        yield f"http://{address}/invocations"
+    finally:
+        end_family(process)
+
+
+def own_environment() -> dict[str, str]:
+    """Of a command that tells nobody of itself, and finds uvicorn beside this Python."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return {**os.environ, "PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1"}
+
+
+def answers(address: str) -> bool:
+    """Whether somebody does."""
+    try:
+        return bool(urllib.request.urlopen(address, timeout=5).status == 200)
+    except OSError:
+        return False
+
+
+def ask(address: str, rows: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """What a served model says."""
+    body = json.dumps({"dataframe_records": rows, "params": {"false_accept_rate": 0.1}}).encode()
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+    found: dict[str, Any] = json.loads(urllib.request.urlopen(request, timeout=120).read())
+    predictions: list[dict[str, Any]] = found["predictions"]
+    return predictions

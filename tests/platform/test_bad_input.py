@@ -16,6 +16,8 @@ from shards_tools.errors import Error
 from shards_tools.sources import folder
 from tests.platform.driver import run_search
 
+pytestmark = pytest.mark.integration
+
 
 def truncate(shards: Path) -> None:
     shard = next(shards.glob("*.tar"))

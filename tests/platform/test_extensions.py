@@ -1,18 +1,23 @@
 """A search with the user's own backbone, loss and recipe: on workers, after a kill, and in later commands."""
 
+import base64
 import json
-import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from PIL import Image
 
-from platform.trial_record import TrialRecord
+from platform.plan import Plan
+from platform.trial_record import StudyRecord, TrialRecord
+from shards_tools.errors import Error
 from tests.platform.driver import ROOT, family_of, run_search, started_search, stored_trials, wait_until
+from tests.platform.mlflow_server import ask, served
 
 OWN_CODE = ROOT / "tests" / "trainables" / "own_code.py"
 SUGGEST = """
@@ -48,21 +53,6 @@ def asked(module: str, *words: object, expect: int = 0) -> tuple[dict[str, Any],
     return json.loads(result.stdout.splitlines()[-1]) if result.stdout else {}, result.stderr
 
 
-def features_served(runs: Path, model: str, picture: Path) -> int:
-    """Load a registered model as a server does, in a process that knows of no --import; the width of its features."""
-    program = (
-        "import sys, mlflow, pandas\n"
-        "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
-        "image = open(sys.argv[2], 'rb').read()\n"
-        "print(len(model.predict(pandas.DataFrame({'image': [image]}))['features'][0]))\n"
-    )
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{runs / 'mlflow.db'}"}
-    command = [sys.executable, "-c", program, model, str(picture)]
-    done = subprocess.run(command, cwd=runs, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout.splitlines()[-1])
-
-
 @pytest.mark.slow
 def test_own_code_survives_a_kill_is_refused_once_edited_and_reaches_every_command(
     own_code: Path, space: Path, shards: Path, tmp_path: Path
@@ -77,8 +67,7 @@ def test_own_code_survives_a_kill_is_refused_once_edited_and_reaches_every_comma
         search.wait()
         wait_until(lambda: not any(member.is_running() for member in family), 60, "the end of every process")
     _, said = run_search(*options, "--trials", 2, expect=2)
-    assert said.count("\n") == 1
-    assert "--import" in said
+    assert said == f"error: Study mine was started with --import {own_code}. Add it.\n"
     result, _ = run_search(*options, *named, "--trials", 2)
     assert sum(result["trials"].values()) == 2
     assert result["trials"]["failed"] == 0
@@ -100,9 +89,22 @@ def test_own_code_survives_a_kill_is_refused_once_edited_and_reaches_every_comma
     assert len(answers["pictures"][0]["nearest"]) == 5
     report, _ = asked("platform.report", "mine", "--runs", runs, "--out", tmp_path / "report", *named, *accept)
     assert Path(report["page"]).is_file()
-    assert features_served(runs, "models:/mine@best", picture) == 16
     _, said = asked("platform.evaluate", best, "--data", shards, expect=2)
-    assert "Add --import" in said
+    assert f"Add --import {own_code}." in said
+
+    # Another store gets everything again, from a start that reads the code elsewhere.
+    (tmp_path / "elsewhere").mkdir()
+    named = ["--import", own_code.rename(tmp_path / "elsewhere" / own_code.name)]
+    store = f"sqlite:///{tmp_path / 'other.db'}"
+    run_search(*options, *named, "--trials", 3, "--tracking", store)
+    answers, _ = asked("platform.predict", best, picture, *named, *accept)
+    (tmp_path / "elsewhere" / own_code.name).unlink()
+    with served(store, "models:/mine@best", tmp_path / "served.log") as address:
+        (row,) = ask(address, [{"image": base64.b64encode(picture.read_bytes()).decode()}])
+    classes = answers["pictures"][0]["classes"]
+    assert row["classes"] == [entry["class"] for entry in classes]
+    assert row["probabilities"] == pytest.approx([entry["probability"] for entry in classes], abs=1e-6)
+    assert len(row["features"]) == 16
 
 
 @pytest.mark.slow
@@ -114,6 +116,18 @@ def test_a_space_file_that_registers_needs_no_import(own_code: Path, shards: Pat
     (trial,) = stored_trials(tmp_path / "runs" / "optuna.db")
     info = json.loads((Path(TrialRecord(trial).checkpoint) / "checkpoint.json").read_text())
     assert list(info["plugins"]) == [str(own_code)]
+
+
+def test_a_space_that_fails_without_the_code_of_its_study_names_the_file(
+    study: optuna.Study, plan_of: Callable[..., Plan], small_space: Path
+) -> None:
+    StudyRecord(study).plugins = {"/home/me/mine.py": "0" * 64}
+    small_space.write_text(SUGGEST)
+    for named in ([], ["--study", study.study_name]):
+        with pytest.raises(Error, match=r"was started with --import /home/me/mine\.py\. Add it\."):
+            plan_of(*named)
+    with pytest.raises(Error, match="'squeeze-proxies' is not a known recipe"):
+        plan_of("--study", "another")
 
 
 def test_an_import_that_fails_is_one_line_with_its_place(space: Path, shards: Path, tmp_path: Path) -> None:

@@ -129,6 +129,7 @@ def test_a_trial_that_cannot_train_leaves_the_sampler_able_to_go_on(
     assert [trial.state for trial in study.trials] == [TrialState.PRUNED, *[TrialState.COMPLETE] * 12]
 
 
+@pytest.mark.integration
 def test_tpe_draws_nothing_twice_and_every_named_sampler_can_do_it(search_of: Callable[..., ResolvedSearch]) -> None:
     for sampler in ABLE - {"grid"}:
         search = search_of("--objective", "mAP", "cmc_1", "--sampler", sampler)

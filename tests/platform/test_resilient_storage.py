@@ -231,6 +231,7 @@ def test_searches_that_start_at_once_on_an_empty_database_make_its_tables_once(d
     assert opened_at_once(database, 5) == ["opened"] * 5
 
 
+@pytest.mark.integration
 def test_searches_that_start_at_once_on_a_new_file_make_its_tables_once(tmp_path: Path) -> None:
     assert opened_at_once(f"sqlite:///{tmp_path}/optuna.db", 5) == ["opened"] * 5
 

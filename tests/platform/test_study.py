@@ -88,6 +88,7 @@ def _hold(path: Path, held: Event, free: Event) -> None:
         free.wait(30)
 
 
+@pytest.mark.integration
 def test_a_second_driver_is_refused_and_the_first_one_named(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     held, free = context.Event(), context.Event()

@@ -16,6 +16,8 @@ from platform.warm_start import MOST, earlier_settings, enqueue_settings
 from shards_tools.errors import Error
 from tests.platform.driver import mlflow_runs, run_search, stored_trials
 
+pytestmark = pytest.mark.integration
+
 
 def earlier(
     search_of: Callable[..., ResolvedSearch], num_trials: int, *options: object

@@ -214,6 +214,7 @@ def test_weights_that_are_asked_for_are_in_a_registry(name: str) -> None:
         assert not recipe.pretrained or (shape.pretrained_name is not None and shape.in_registry)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", space_names())
 def test_every_choice_at_paper_scale_gives_a_network(name: str) -> None:
     space = load_space(name, "paper")

@@ -133,6 +133,7 @@ def test_the_face_is_inside_its_box():
         assert 40 < bottom - top < 110
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_is_the_same_from_any_number_of_processes(layout, tmp_path, monkeypatch):
     few = {

@@ -18,6 +18,8 @@ from shards_tools.manifest import Manifest
 from shards_tools.reader import read_image
 from shards_tools.sources.lsasrd import scan
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def shards(five_fold_tree, tmp_path, monkeypatch) -> Manifest:

@@ -15,6 +15,8 @@ import pytest
 from shards_tools.errors import Error, unknown
 from shards_tools.parallel import Killed, in_processes, num_cpus
 
+pytestmark = pytest.mark.integration
+
 
 def children() -> list[int]:
     """Return the processes that a test started; multiprocessing keeps one of its own after other tests."""

@@ -189,3 +189,14 @@ def image(name: str, **values) -> SourceImage:
 def test_a_mistake_of_an_own_source_is_named(source, message):
     with pytest.raises(Error, match=message):
         check_source("own", source)
+
+
+def test_a_recorded_file_is_found_again_by_its_code_and_then_by_its_name(monkeypatch):
+    monkeypatch.setattr(plugins, "_hashes", {"/now/mine.py": "new", "/now/renamed.py": "same"})
+    recorded = {"/then/other.py": "same", "/then/mine.py": "old", "module": "any"}
+    assert plugins.loaded_plugins(recorded) == ["/now/renamed.py", "/now/mine.py", "module"]
+
+
+def test_a_message_calls_a_file_that_was_copied_to_a_cluster_what_the_user_called_it():
+    assert plugins.shown_name("/tmp/ray/_ray_pkg_0123/user_files/mine.py") == "mine.py"
+    assert plugins.shown_name("/home/me/mine.py") == "/home/me/mine.py"

@@ -90,6 +90,7 @@ def resume(tree: Path, out: Path, monkeypatch) -> list[str]:
     return opened
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("num_processes", [1, 2, 3])
 def test_the_number_of_processes_changes_no_byte(num_processes, undisturbed, plain_tree, tmp_path, monkeypatch):
     monkeypatch.setattr(build_module, "IMAGES_PER_PROCESS", 1)

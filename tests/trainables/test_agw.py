@@ -92,6 +92,7 @@ def test_ibn_normalizes_half_of_the_channels_per_image_and_the_rest_per_batch(ch
             torch.testing.assert_close(found[image, channel], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("recipe", ROWS, ids=lambda recipe: recipe.row)
 def test_a_row_of_the_paper_has_a_map_of_16_x_16_and_a_feature_of_2048(recipe):
     with torch.device("meta"):

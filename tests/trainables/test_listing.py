@@ -98,6 +98,7 @@ def test_the_sizes_of_vit_base_are_those_worked_out_by_hand():
     assert stride == 13 * block + 2 * norm + rest + 4 * 2 * d + 442 * d
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", [recipe.name for recipe in RECIPES.values() if recipe.scale == "tiny"])
 def test_the_listed_sizes_are_the_models(name):
     recipe = RECIPES[name]
@@ -130,6 +131,7 @@ def test_people_see_each_recipe_once_and_not_its_tiny_twin(capsys):
     assert all(len(line) <= 140 for line in lines)
 
 
+@pytest.mark.integration
 def test_the_table_of_sizes_has_every_recipe_and_what_its_network_has():
     with SIZES_FILE.open(newline="") as file:
         stored = {row["recipe"]: tuple(int(row[name]) for name in SIZES) for row in csv.DictReader(file)}

@@ -51,6 +51,7 @@ def test_every_weight_has_a_layer_and_gradients_reach_all(recipe):
     assert [name for name, weight in model.named_parameters() if weight.requires_grad and weight.grad is None] == []
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("recipe", PAPER, ids=lambda recipe: recipe.name)
 def test_a_network_at_full_scale_has_the_width_and_tokens_that_are_listed(recipe):
     with torch.device("meta"):

@@ -21,6 +21,8 @@ from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import override, parse_settings
 from trainables.train import main
 
+pytestmark = pytest.mark.integration
+
 NAMES = timm.list_models()
 SOME = random.Random(19).sample(NAMES, 25)
 # Models that give no feature vector at the size of timm's own config -> the reason.

@@ -158,6 +158,7 @@ def test_the_neck_is_the_bnneck_of_the_papers(small_recipe):
     assert classifier.weight.std().item() == pytest.approx(0.001, rel=0.05)
 
 
+@pytest.mark.integration
 def test_one_image_goes_through_the_papers_largest_model():
     recipe = dataclasses.replace(get_recipe("transreid-vit-stride"), pretrained=False)
     model = build_model(recipe, 3).eval()

@@ -115,6 +115,7 @@ def test_a_call_is_remembered_without_passwords_and_defaults() -> None:
     )
 
 
+@pytest.mark.integration
 def test_a_start_is_remembered(search: ResolvedSearch) -> None:
     start = json.loads(json.dumps(start_of_search(changed(search, command="python -m platform.search"))))
     assert start["command"] == "python -m platform.search"

@@ -66,6 +66,7 @@ def test_rungs_are_thirds_behind_the_warm_up_and_then_comes_the_end(epochs: int,
     assert rungs_of(epochs, warmup) == [*rungs, epochs]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", sorted(set(PRUNERS) - {"none"}))
 def test_every_pruner_ends_a_bad_trial_and_leaves_the_best_alone(name: str) -> None:
     """A bad trial is far below the others and gets worse; hyperband may put one into a bracket that waits longer."""

@@ -15,6 +15,8 @@ from platform.samplers.rungwise import MIN_RESULTS, RANDOM_SHARE, RungwiseSample
 from shards_tools.errors import Error
 from tests.platform.searches import changed, reseed_for
 
+pytestmark = pytest.mark.integration
+
 RUNGS = (2, 6, 9)
 
 

@@ -13,6 +13,8 @@ from platform.tracking.journal import Journal
 from platform.tracking.mlflow_sink import Tracker
 from tests.platform.driver import mlflow_runs
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:

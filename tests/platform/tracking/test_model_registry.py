@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +10,6 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -24,7 +22,7 @@ from shards_tools.manifest_file import read_manifest
 from shards_tools.reader import read_image
 from tests.platform.browser import opened_page
 from tests.platform.driver import end_family, wait_until
-from tests.platform.mlflow_server import MlflowServer
+from tests.platform.mlflow_server import MlflowServer, answers, ask, own_environment, served
 from tests.platform.postgres import free_port, running_server
 from trainables.verification import measure, write_verification
 
@@ -105,46 +103,6 @@ def test_a_model_that_a_killed_start_left_half_done_is_finished(measured: Path, 
     found = client.search_logged_models([experiment], "tags.trial='2'")
     assert [(model.model_id, str(model.status)) for model in found] == [(begun.model_id, "READY")]
     assert versions(client) == {"1": "0", "2": "2"}
-
-
-@contextmanager
-def served(uri: str, model: str, log: Path) -> Iterator[str]:
-    """`mlflow models serve` of a registered model; gives the address to ask."""
-    address = f"127.0.0.1:{(port := free_port())}"
-    words = ["-m", "mlflow", "models", "serve", "--model-uri", model, "--env-manager", "local"]
-    words += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    environment = {**own_environment(), "MLFLOW_TRACKING_URI": uri}
-    with log.open("wb") as file:
-        process = subprocess.Popen([sys.executable, *words], env=environment, stdout=file, stderr=file)
-    try:
-        wait_until(lambda: answers(f"http://{address}/ping") or process.poll() is not None, 300, "a served model")
-        assert process.poll() is None, log.read_text()[-2000:]
-        yield f"http://{address}/invocations"
-    finally:
-        end_family(process)
-
-
-def own_environment() -> dict[str, str]:
-    """Of a command that tells nobody of itself, and finds uvicorn beside this Python."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return {**os.environ, "PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1"}
-
-
-def answers(address: str) -> bool:
-    """Whether somebody does."""
-    try:
-        return bool(urllib.request.urlopen(address, timeout=5).status == 200)
-    except OSError:
-        return False
-
-
-def ask(address: str, rows: list[dict[str, str]]) -> list[dict[str, Any]]:
-    """What a served model says."""
-    body = json.dumps({"dataframe_records": rows, "params": {"false_accept_rate": 0.1}}).encode()
-    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
-    found: dict[str, Any] = json.loads(urllib.request.urlopen(request, timeout=120).read())
-    predictions: list[dict[str, Any]] = found["predictions"]
-    return predictions
 
 
 def test_a_served_model_answers_as_the_command_does(

@@ -21,6 +21,8 @@ from shards_tools.verify import verify
 from tests.gs_server import gs_server
 from tests.shards_tools.stores.servers import Web, answer, free_port, say, served
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[3]
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")
 pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'sakuga[stores]'")

@@ -233,6 +233,7 @@ def test_threads_share_a_store(web):
 
 
 # Python 3.12 warns about forks; the child only reads and exits at once.
+@pytest.mark.integration
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_process_opens_connections_of_its_own(web):
     store = open_store(f"{web.address}/set")

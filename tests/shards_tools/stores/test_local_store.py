@@ -102,6 +102,7 @@ def test_threads_that_push_each_other_out_read_the_right_file(store, monkeypatch
 
 
 # Python 3.12 warns about forks; the child only reads and exits at once.
+@pytest.mark.integration
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_process_reads_the_same_files(store):
     store.read("1.tar", 0, 1)

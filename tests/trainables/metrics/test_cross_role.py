@@ -206,6 +206,7 @@ def test_many_chunks_agree_with_plain_loops(kind: str) -> None:
     assert_agrees(found, query.tolist(), gallery.tolist(), *(part.tolist() for part in labels), (1, 5, 10, 20))
 
 
+@pytest.mark.integration
 def test_copies_of_an_image_are_ties_whatever_the_matrix_product_rounds() -> None:
     # 211 gallery images at 3 places of a wide space: edge tiles of a matrix product may sum in another order.
     generator = np.random.default_rng(1)

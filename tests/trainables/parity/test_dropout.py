@@ -11,6 +11,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tests.trainables.parity.pairs import images_of, make_pair, outputs_of, words_of
 
+pytestmark = pytest.mark.integration
+
 DEPTH, HEADS, WIDTH, TOKENS, TEXT = 4, 3, 96, 5, 16
 IMAGE_PX = 16  # four patches and the class token
 BLOCK_OUTPUTS: dict[tuple[int, ...], int] = {(TOKENS, WIDTH): 2 * DEPTH}

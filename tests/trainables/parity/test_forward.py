@@ -11,6 +11,8 @@ from tests.trainables.parity.our_names import as_restated, rules_of
 from tests.trainables.parity.pairs import Pair, images_of, make_pair, outputs_of, words_of
 from tests.trainables.parity.transreid_network import jpm_feature
 
+pytestmark = pytest.mark.integration
+
 TOLERANCE = 1e-10
 COUNT = 4
 TINY: tuple[tuple[str, dict[str, Any]], ...] = (

@@ -16,6 +16,8 @@ from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import override
 
+pytestmark = pytest.mark.integration
+
 RESIDUAL = [recipes[0] for recipes in groups().values() if "resnet" in recipes[0].backbone and not is_large(recipes[0])]
 SEEDS = 20
 

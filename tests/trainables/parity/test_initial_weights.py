@@ -16,6 +16,8 @@ from tests.trainables.parity.shapes import NUM_WORDS, NUM_WORKS, groups, is_larg
 from trainables.models import build_model
 from trainables.recipes.recipe import Recipe
 
+pytestmark = pytest.mark.integration
+
 PADDED = "text.words.weight"  # its first row, the padding's, is 0 and stays 0
 
 

@@ -21,6 +21,8 @@ from trainables.optimizer import build_optimizer, set_learning_rate
 from trainables.schedule import Moment
 from trainables.step import Step
 
+pytestmark = pytest.mark.integration
+
 STEPS = 5
 TOLERANCE = 1e-9
 WORKS, PER_WORK = 4, 3

@@ -17,6 +17,7 @@ def features() -> np.ndarray:
     return heaps
 
 
+@pytest.mark.integration
 def test_the_map_is_the_same_every_time_and_with_any_number_of_threads(features: np.ndarray) -> None:
     with threadpool_limits(2):
         points = embedded(features)
