@@ -66,12 +66,9 @@ def run_start(trials: Trials, tracker: Tracker, start: Callable[[], None], hours
     StudyRecord(trials.study).starts = number
     start()
     # The tracker creates MLflow's store while Ray starts; it must exist before the first trial does.
-    if not tracker.ready.wait(LONGEST_WAIT_FOR_MLFLOW_S):
+    if not tracker.ready.wait(LONGEST_WAIT_FOR_MLFLOW_S) and not tracker.trouble:
         store = without_password(trials.stores.tracking)
-        say(
-            f"MLflow's store {store} does not answer ({tracker.trouble or 'no reply'}). Training continues; events are"
-            " queued on disk."
-        )
+        say(f"MLflow's store {store} has not answered yet. Training continues; events are queued on disk.")
     with trials.display:
         run_trials(trials, number, hours)
     if trials.failure:

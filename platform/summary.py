@@ -69,6 +69,7 @@ def summary(study: optuna.Study, search: ResolvedSearch, tracker: Tracker, secon
         **({"front": [found(trial, tracker) for trial in front(study)]} if several else {}),
         "trials": counts(study),
         "tracking_uri": without_password(stores.tracking),
+        "tracking": tracker.status,
         "storage": without_password(stores.storage),
         "seconds": round(seconds, 1),
     }
@@ -96,9 +97,8 @@ def next_steps(study: optuna.Study, search: ResolvedSearch, tracker: Tracker) ->
     if running:
         lines.append(f"Trials left running: {running}. Run the same command again to resume them.")
     if tracker.unsent:
-        lines.append(
-            f"MLflow has not taken everything ({tracker.trouble}). Run the same command again to send the rest."
-        )
+        cause = f" ({tracker.trouble})" if tracker.trouble else ""
+        lines.append(f"MLflow lacks some events{cause}. Run the same command again to send them.")
     met = search.budget.met(study, search.resources.gpus_per_trial)
     if met:
         lines.append(f"{met[0].upper()}{met[1:]}. Raise the limit and run the command again to continue.")

@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from platform.resilient_storage import without_password
 from platform.tracking.datasets import as_inputs
@@ -20,6 +20,8 @@ from platform.tracking.descriptions import NOTE, ended_note
 from platform.tracking.journal import Event, Journal
 from platform.tracking.model_registry import Registry
 from platform.tracking.quiet_mlflow import import_quietly
+from shards_tools.command import say
+from shards_tools.errors import MAX_REASON
 from trainables.checkpoint_store import fetched, is_there
 
 if TYPE_CHECKING:
@@ -80,9 +82,14 @@ class Tracker(threading.Thread):
                     client = self._connect()
                     self.ready.set()
                 more = self._send(client)
+                if self.trouble:
+                    self._say("answers again. It gets the queued events.")
                 self.trouble, pause_s = "", 0.5
             except Exception as error:  # whatever the store raises must not stop the search
-                self.trouble, more = f"{type(error).__name__}: {error}".splitlines()[0], False
+                cause, more = f"{type(error).__name__}: {error}".splitlines()[0][:MAX_REASON], False
+                if not self.trouble:
+                    self._say(f"does not answer ({cause}). Training continues; events are queued on disk.")
+                self.trouble = cause
                 client = None  # reconnecting looks up what the store did before the error, so nothing is created twice
                 longest_s = LONGEST_PAUSE_AT_THE_END_S if self._closing.is_set() else LONGEST_PAUSE_S
                 pause_s = min(2 * pause_s, longest_s)
@@ -104,6 +111,13 @@ class Tracker(threading.Thread):
         """Return the ID of a trial's MLflow run, or None if it does not exist yet."""
         return self._run_ids.get(trial)
 
+    @property
+    def status(self) -> Literal["ok", "behind", "failed"]:
+        """Whether the store has everything, lacks some events, or has not answered since this start began."""
+        if not self.unsent:
+            return "ok"
+        return "behind" if self.ready.is_set() else "failed"
+
     def close(self, timeout_s: float) -> None:
         """Send the remaining events for at most `timeout_s` seconds, then stop the thread."""
         self._closing.set()
@@ -113,6 +127,11 @@ class Tracker(threading.Thread):
         self._gave_up.set()
         with self._packaging:
             pass
+
+    def _say(self, what: str) -> None:
+        """Print one line about the store, unless the search is ending, when its summary has it."""
+        if not self._closing.is_set():
+            say(f"MLflow's store {without_password(self._uri)} {what}")
 
     def _connect(self) -> MlflowClient:
         try:
@@ -142,7 +161,11 @@ class Tracker(threading.Thread):
                 break
         self._run_ids = {int(run.data.tags["trial"]): run.info.run_id for run in runs if "trial" in run.data.tags}
         parents = [run.info.run_id for run in runs if "trial" not in run.data.tags]
-        self._parent = parents[0] if parents else self._create_parent(client)
+        if parents:
+            self._parent = parents[0]
+        else:
+            self._parent = self._create_parent(client)
+            self._offset = 0  # a store that has lost the study gets everything again
         client.log_batch(self._parent, params=[Param(key, str(value)) for key, value in self._params.items()])
         if self._data:
             client.log_inputs(self._parent, as_inputs(self._data))

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from platform.tracking import mlflow_sink as tracker_module
 from platform.tracking.journal import Journal
 from platform.tracking.mlflow_sink import Tracker
-from tests.platform.driver import mlflow_runs
+from tests.platform.driver import mlflow_runs, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -124,6 +124,45 @@ def test_a_store_that_is_away_gets_everything_later(
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     away = send(journal, "http://127.0.0.1:9", timeout_s=3.0)
-    assert away.unsent == journal.size()
+    assert (away.unsent, away.status) == (journal.size(), "failed")
     assert away.run_id(0) is None
-    assert send(journal, f"sqlite:///{tmp_path}/mlflow.db").unsent == 0
+    back = send(journal, f"sqlite:///{tmp_path}/mlflow.db")
+    assert (back.unsent, back.status) == (0, "ok")
+
+
+def test_a_store_that_has_lost_the_study_gets_everything_again(journal: Journal, tmp_path: Path) -> None:
+    """An empty database at the address that has received everything according to the file next to the journal."""
+    database = tmp_path / "empty.db"
+    send(journal, f"sqlite:///{tmp_path}/mlflow.db")
+    sent = journal.path.with_suffix(".sent.json")
+    sent.write_text(sent.read_text().replace("mlflow.db", "empty.db"))
+    journal.append("tag", trial=0, key="reading", value="decoded", time=104.0)
+    assert send(journal, f"sqlite:///{database}").status == "ok"
+    (child,) = (run for run in mlflow_runs(database) if "trial" in run.data.tags)
+    assert (child.data.tags["state"], child.data.tags["reading"]) == ("COMPLETE", "decoded")
+    assert len(points(database, child)) == 2
+
+
+def test_an_outage_is_reported_once_when_it_begins_and_once_when_it_ends(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lost = iter(range(2))
+    own = Tracker._send
+
+    def fail(tracker: Tracker, client: MlflowClient) -> bool:
+        if next(lost, None) is not None:
+            assert tracker.status == "behind"
+            raise ConnectionError("lost")
+        return own(tracker, client)
+
+    monkeypatch.setattr(Tracker, "_send", fail)
+    monkeypatch.setattr(tracker_module, "LONGEST_PAUSE_S", 0.1)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    tracker = Tracker(journal, uri=uri, artifacts=tmp_path / "artifacts", study="s", params={}, tags={})
+    tracker.start()
+    wait_until(lambda: tracker.status == "ok", 60, "a store that has everything")
+    tracker.close(10.0)
+    assert capsys.readouterr().err.splitlines() == [
+        f"MLflow's store {uri} does not answer (ConnectionError: lost). Training continues; events are queued on disk.",
+        f"MLflow's store {uri} answers again. It gets the queued events.",
+    ]
