@@ -52,7 +52,7 @@ def decode(data: bytes, name: str) -> np.ndarray:
 
 
 def image_suffix(data: bytes, name: str) -> str:
-    """Return `jpg` or `png`, from the first bytes."""
+    """Return `jpg` or `png`, from the first bytes; any other format is an Error that names the image."""
     if data.startswith(JPEG_START):
         return "jpg"
     if data.startswith(PNG_START):

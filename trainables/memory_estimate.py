@@ -1,7 +1,7 @@
 """Estimate the memory of a training from the shapes of its model, to find the largest of many recipes.
 
-No weight is allocated and no image is read, so hundreds of recipes can be compared. `one_step.py` measures the memory
-of one.
+No weight is allocated and no image is read, so hundreds of recipes can be compared. `measure_step.py` measures the
+memory of one.
 """
 
 from functools import cache

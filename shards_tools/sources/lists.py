@@ -26,7 +26,7 @@ def read_rows(file: Path, num_cells: int, *, tabs: bool = False) -> Iterator[tup
 
 
 def read_any_rows(file: Path, *, tabs: bool = False) -> Iterator[tuple[int, list[str]]]:
-    """Like `read_rows`, with any number of cells."""
+    """Like `read_rows`, with any number of cells; a file that is missing or not valid is an Error."""
     if not file.is_file():
         raise Error(f"{file} is missing. Add it.")
     csv.field_size_limit(MAX_CELL)
@@ -48,7 +48,7 @@ def read_any_rows(file: Path, *, tabs: bool = False) -> Iterator[tuple[int, list
 
 
 def number(text: str, file: Path, line: int, what: str) -> int:
-    """Parse a cell that must be an integer >= 0."""
+    """Parse a cell; anything but an integer >= 0 is an Error, which calls the cell `what`."""
     if not NUMBER.fullmatch(text):
         raise Error(f"{file}:{line} has the {what} {short(text)}, which is not an integer >= 0. Correct it.")
     return int(text)

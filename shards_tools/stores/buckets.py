@@ -32,7 +32,7 @@ class BucketStore(RemoteStore):
         return persist(str(self), lambda: bool(self._ask(str(self), "exists", self._prefix)))
 
     def names(self) -> list[str]:
-        """List every file below the prefix, as a path relative to it."""
+        """List every file below the prefix, as a path relative to it; without such a bucket, an Error."""
         try:
             found = persist(str(self), lambda: self._ask(str(self), "find", self._prefix))
         except FileNotFoundError:
@@ -40,14 +40,14 @@ class BucketStore(RemoteStore):
         return sorted(path.removeprefix(f"{self._prefix}/") for path in found)
 
     def fetch(self, name: str, file: Path) -> None:
-        """Download a file of the bucket to `file`."""
+        """Download a file of the bucket to `file`; a missing one is an Error."""
         place, path, size = self.place(name), f"{self._prefix}/{name}", self.size(name)
         if size is None:
             raise Error(f"{place} is missing. Upload it again.")
         persist(place, lambda: self._ask(place, "get_file", path, seconds_for=size, lpath=str(file)))
 
     def send(self, file: Path, name: str) -> None:
-        """Upload `file` to the bucket, replacing a file of that name."""
+        """Upload `file` to the bucket, replacing a file of that name; without such a bucket, an Error."""
         check_name(self, name)
         place, path, size = self.place(name), f"{self._prefix}/{name}", file.stat().st_size
 
