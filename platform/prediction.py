@@ -117,7 +117,21 @@ def thresholds(checkpoint: Path, place: str) -> Verification:
 
 
 def compare(checkpoint: Path, known: Verification, pair: Sequence[Path], false_accept_rate: float) -> dict[str, Any]:
-    """Compare two pictures, print whether they are from the same work, and return the JSON of the answer."""
+    """Compare two pictures, and print whether they are from the same work.
+
+    Args:
+        checkpoint: its local folder.
+        known: the thresholds that were measured for the checkpoint.
+        pair: two JPEG or PNG files.
+        false_accept_rate: the fraction of pairs of different works that may be accepted as the same work.
+
+    Returns:
+        `pictures`, their `distance` (Euclidean, 0..2) and whether they are from the `same_work`; the `threshold` below
+        which pairs are, and its measured `false_accept_rate` and `false_reject_rate`, as fractions.
+
+    Raises:
+        Error: a picture cannot be read, or too few pairs were measured for the rate.
+    """
     predictor, point = Predictor(checkpoint), known.at_rate(false_accept_rate)
     first, second = predictor.features(predictor.of_files(pair), 2)
     distance = float(distances_of_pairs(first[None], second[None])[0])
@@ -131,7 +145,22 @@ def compare(checkpoint: Path, known: Verification, pair: Sequence[Path], false_a
 
 
 def answers_about(checkpoint: Path, places: Sequence[Path], gallery: str | None, top: int) -> list[dict[str, Any]]:
-    """Return one entry per picture: its nearest in the gallery or, without a gallery, its likeliest classes."""
+    """Find the nearest pictures of a gallery or, without a gallery, the likeliest classes.
+
+    Args:
+        checkpoint: its local folder.
+        places: JPEG or PNG files, or folders of them.
+        gallery: shards, or a folder of pictures; None: the checkpoint's own classes.
+        top: answers per picture, best first; fewer if there are fewer images or classes.
+
+    Returns:
+        One entry per picture, in the order of `find_pictures`: `picture`, and `nearest` or `classes`. `nearest` lists
+        `image`, `distance` (Euclidean, 0..2) and, if known, `work` and `role`. `classes` lists `class` and
+        `probability`.
+
+    Raises:
+        Error: a picture or the gallery cannot be read, or the checkpoint cannot answer.
+    """
     predictor, files = Predictor(checkpoint), find_pictures(places)
     inputs = predictor.of_files(files)
     what = "classes" if gallery is None else "nearest"

@@ -55,7 +55,17 @@ def counts(study: optuna.Study) -> dict[str, int]:
 
 
 def summary(study: optuna.Study, search: ResolvedSearch, tracker: Tracker, seconds: float) -> dict[str, Any]:
-    """Return the JSON of the command."""
+    """Return the JSON of the command.
+
+    Args:
+        tracker: knows the MLflow run of each trial.
+        seconds: how long this start took.
+
+    Returns:
+        `study`, `scale`, `data`, `objective`, `chance`, `best` (as `found`; None if no trial is complete), `trials`
+        (state -> number), `tracking_uri`, `storage` and `seconds`. With several objectives, `objective` and `chance`
+        are lists and `front` holds the trials of the Pareto front. Metrics are fractions.
+    """
     best, goal, stores = chosen_trial(study), search.goal, search.stores
     chance = [goal.chance.get(name) for name in goal.objectives]
     several = len(goal.objectives) > 1
