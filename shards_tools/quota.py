@@ -13,7 +13,11 @@ PATTERNS = ("pixels-*", "shards/" + 64 * "[0-9a-f]")  # folders that share the q
 
 
 def quota_bytes(folder: Path) -> int:
-    """Return the quota in bytes: $SAKUGA_CACHE_GB, or half of the disk that holds `folder`."""
+    """Return the quota in bytes: $SAKUGA_CACHE_GB, or half of the disk that holds `folder`.
+
+    Raises:
+        Error: $SAKUGA_CACHE_GB is not a number > 0.
+    """
     text = os.environ.get("SAKUGA_CACHE_GB", "")
     if not text:
         return shutil.disk_usage(folder).total // 2
