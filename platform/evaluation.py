@@ -88,7 +88,11 @@ def _refuse_other_classes(info: CheckpointInfo, evaluation: Evaluation) -> None:
 
 
 def as_json(result: dict[str, Any]) -> dict[str, Any]:
-    """Return the command's JSON for a result of `evaluate_split`."""
+    """Return the command's JSON for a result of `evaluate_split`.
+
+    Returns:
+        The metrics by name, `num_valid_queries` and `chance`; `cmc` maps ranks, as text, to fractions.
+    """
     counted = {name: value for name, value in result.items() if name == "num_valid_queries"}
     return {**_with_cmc(result["metrics"]), **counted, "chance": _with_cmc(result["chance"])}
 

@@ -38,7 +38,7 @@ def answer(
     gallery: str | None,
     top: int,
 ) -> dict[str, Any]:
-    """Answer questions about pictures with a checkpoint, and return the JSON of `platform.predict`.
+    """Answer questions about pictures with a checkpoint.
 
     Args:
         place: the checkpoint's folder or address.
@@ -48,6 +48,10 @@ def answer(
         pictures: files or folders.
         gallery: where to search for the nearest pictures; None: answer with the checkpoint's own classes.
         top: answers per picture.
+
+    Returns:
+        The JSON of `platform.predict`: `checkpoint`, and the answers that were requested: `verification` (as
+        `calibrate`), `pair` (as `compare`) and `pictures` (as `answers_about`).
 
     Raises:
         Error: a file cannot be read, or the checkpoint cannot answer.
@@ -65,11 +69,15 @@ def answer(
 
 
 def calibrate(checkpoint: Path, shards: str) -> dict[str, Any]:
-    """Measure and store the checkpoint's thresholds, and return the measurement with its usual points.
+    """Measure, print and store the checkpoint's thresholds.
 
     Args:
         checkpoint: the checkpoint's folder.
         shards: the data; their validation split is used.
+
+    Returns:
+        The measurement as `table_of`, with `points`: the threshold and both error rates, as fractions, for each of
+        SHOWN_RATES that enough pairs were measured for.
     """
     found = measure(checkpoint, read_manifest(shards))
     write_verification(checkpoint, found)

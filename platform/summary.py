@@ -17,7 +17,13 @@ from platform.trial_record import TrialRecord
 
 
 def study_event(study: optuna.Study, search: ResolvedSearch, *, over: bool) -> dict[str, Any]:
-    """Return the event for the study's run in MLflow: its state and, if the search is over, its models."""
+    """Return the event for the study's run in MLflow.
+
+    Returns:
+        The best trial as `trial` (its number), `checkpoint` and `metrics`, with those of random features as `chance_*`;
+        the state of the study as `tags`; and its `models`, if the search is over. Without a complete trial, `trial` and
+        `checkpoint` are None.
+    """
     best = chosen_trial(study)
     goal = search.goal
     tags = {**counts(study), NOTE: study_note(study, search.setup, goal, search.command)}

@@ -159,7 +159,7 @@ def auto_reading(manifest: Manifest, height: int, width: int, fit: str = "stretc
 
     Args:
         manifest: the images to read.
-        height: of the images as they are read in px; `width` likewise.
+        height: in px, as the images are resized to; `width` likewise.
         fit: a key of FITS in decode.py.
 
     Returns:
