@@ -3,9 +3,9 @@
     python benchmarks/codebase.py 9cd86c0 HEAD
 
 A function is public if neither its name nor that of its class starts with an underscore, and it is not inside of
-another function. It should have `Args:` if it has four parameters or more besides `self` and `cls`, because their names
-and types explain fewer, and `Raises:` if it raises an `Error` or what `unknown` returns. A key of `user_attrs` is
-counted where it is read, tested, set or passed outside of `platform/trial_record.py`.
+another function. It should have `Args:` if it has four parameters or more besides `self` and `cls`: fewer are explained
+by their names and types. It should have `Raises:` if it raises an `Error` or what `unknown` returns. A key of
+`user_attrs` is counted where it is read, tested, set or passed outside of `platform/trial_record.py`.
 """
 
 import ast

@@ -20,9 +20,9 @@ def study_event(study: optuna.Study, search: ResolvedSearch, *, over: bool) -> d
     """Return the event for the study's run in MLflow.
 
     Returns:
-        The best trial as `trial` (its number), `checkpoint` and `metrics`, with those of random features as `chance_*`;
-        the state of the study as `tags`; and its `models`, if the search is over. Without a complete trial, `trial` and
-        `checkpoint` are None.
+        The best trial as `trial` (its number) and `checkpoint`, both None before a trial is complete; `metrics`: its
+        own as `best_*` and those of random features as `chance_*`; `tags`: the state of the study; `models`: empty
+        until the search is over.
     """
     best = chosen_trial(study)
     goal = search.goal

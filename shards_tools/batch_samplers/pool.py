@@ -17,7 +17,7 @@ def draw_groups(
     """Return batches of P distinct works x K images from blocks that arrive one after another.
 
     Args:
-        labels: the work of each image, of this and other runs.
+        labels: the work of each image, of all runs.
         run: the blocks in the order in which they arrive; each holds positions of one work's images in `labels`.
         params: P and K.
         generator: the source of randomness.

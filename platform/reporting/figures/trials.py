@@ -133,7 +133,7 @@ def plot_trials(axes: matplotlib.axes.Axes, xs: Sequence[float], ys: Sequence[fl
 
     Args:
         axes: where to plot; the points get one entry in its legend.
-        xs: numbers of the trials, or values of a parameter.
+        xs: numbers of the trials, or positions on a parameter's axis.
         ys: values in the unit of `axis_of`, one per entry of `xs`.
         kind: a key of COLORS.
     """
