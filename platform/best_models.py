@@ -22,7 +22,12 @@ from trainables.verification import VERIFICATION_NAME, measure, read_verificatio
 
 
 def models_of(study: optuna.Study, setup: TrainingSetup, objective: str) -> list[dict[str, Any]]:
-    """Return the journal's entries for the best model and the best paper row; empty before a trial is complete."""
+    """Return the journal's entries for the best model and the best paper row.
+
+    Returns:
+        `trial`, `alias` ("best" or "baseline"), `checkpoint`, `metrics` (the measured objectives' names) and `note` of
+        each; empty before a trial is complete.
+    """
     best = chosen_trial(study)
     if best is None:
         return []

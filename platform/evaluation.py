@@ -30,7 +30,20 @@ class Asked:
 
 
 def evaluate_split(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | None) -> dict[str, Any]:
-    """Return the `metrics` of a checkpoint on a split, as fractions, and those of random features under `chance`."""
+    """Evaluate a checkpoint on a split.
+
+    Args:
+        checkpoint: its local folder.
+        split: "val" or "test".
+        fold: the fold of the split; None: the fold that the checkpoint was validated on.
+
+    Returns:
+        `metrics`: name -> fraction in 0..1, with CMC as `cmc_1` and so on. `chance`: the metrics of random features.
+        After a ranking also `num_valid_queries`, the number of queries that the means are over.
+
+    Raises:
+        Error: as `ask`, or an image cannot be read.
+    """
     asked = ask(checkpoint, manifest, split=split, fold=fold)
     metrics = evaluate(asked.model, asked.evaluation, asked.inputs, asked.device)
     counted = {name: int(metrics.pop(name)) for name in ("num_valid_queries",) if name in metrics}
@@ -39,6 +52,11 @@ def evaluate_split(checkpoint: Path, manifest: Manifest, *, split: str, fold: in
 
 def ask(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | None) -> Asked:
     """Load the checkpoint and open the split.
+
+    Args:
+        checkpoint: its local folder.
+        split: "val" or "test".
+        fold: the fold of the split; None: the fold that the checkpoint was validated on.
 
     Raises:
         Error: the split is empty, or its classes are not those of the checkpoint.
@@ -70,7 +88,11 @@ def _refuse_other_classes(info: CheckpointInfo, evaluation: Evaluation) -> None:
 
 
 def as_json(result: dict[str, Any]) -> dict[str, Any]:
-    """Return the command's JSON for a result of `evaluate_split`."""
+    """Return the command's JSON for a result of `evaluate_split`.
+
+    Returns:
+        The metrics by name, `num_valid_queries` and `chance`; `cmc` maps ranks, as text, to fractions.
+    """
     counted = {name: value for name, value in result.items() if name == "num_valid_queries"}
     return {**_with_cmc(result["metrics"]), **counted, "chance": _with_cmc(result["chance"])}
 

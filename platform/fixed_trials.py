@@ -31,7 +31,14 @@ class Training:
 
 
 def enqueue_training(study: optuna.Study, params: Mapping[str, Any], training: Training, label: str) -> None:
-    """Enqueue a training in `study`, with `params` as the values of Optuna's parameters."""
+    """Enqueue a training as a trial with fixed parameters.
+
+    Args:
+        study: the study of the trainings, not the search.
+        params: the values of Optuna's parameters, by name.
+        training: the fold and the seed, which replace those of the search.
+        label: the name of the trial in messages and in MLflow.
+    """
     attributes = TrialRecord.attributes(
         trained=training.of, training={"fold": training.fold, "seed": training.seed}, label=label
     )

@@ -38,7 +38,7 @@ def answer(
     gallery: str | None,
     top: int,
 ) -> dict[str, Any]:
-    """Answer questions about pictures with a checkpoint, and return the JSON of `platform.predict`.
+    """Answer questions about pictures with a checkpoint.
 
     Args:
         place: the checkpoint's folder or address.
@@ -48,6 +48,10 @@ def answer(
         pictures: files or folders.
         gallery: where to search for the nearest pictures; None: answer with the checkpoint's own classes.
         top: answers per picture.
+
+    Returns:
+        The JSON of `platform.predict`: `checkpoint`, and the answers that were requested: `verification` (as
+        `calibrate`), `pair` (as `compare`) and `pictures` (as `answers_about`).
 
     Raises:
         Error: a file cannot be read, or the checkpoint cannot answer.
@@ -65,11 +69,15 @@ def answer(
 
 
 def calibrate(checkpoint: Path, shards: str) -> dict[str, Any]:
-    """Measure and store the checkpoint's thresholds, and return the measurement with its usual points.
+    """Measure, print and store the checkpoint's thresholds.
 
     Args:
         checkpoint: the checkpoint's folder.
         shards: the data; their validation split is used.
+
+    Returns:
+        The measurement as `table_of`, with `points`: the threshold and both error rates, as fractions, for each of
+        SHOWN_RATES that enough pairs were measured for.
     """
     found = measure(checkpoint, read_manifest(shards))
     write_verification(checkpoint, found)
@@ -117,7 +125,21 @@ def thresholds(checkpoint: Path, place: str) -> Verification:
 
 
 def compare(checkpoint: Path, known: Verification, pair: Sequence[Path], false_accept_rate: float) -> dict[str, Any]:
-    """Compare two pictures, print whether they are from the same work, and return the JSON of the answer."""
+    """Compare two pictures, and print whether they are from the same work.
+
+    Args:
+        checkpoint: its local folder.
+        known: the thresholds that were measured for the checkpoint.
+        pair: two JPEG or PNG files.
+        false_accept_rate: the fraction of pairs of different works that may be accepted as the same work.
+
+    Returns:
+        `pictures`, their `distance` (Euclidean, 0..2) and whether they are from the `same_work`; the `threshold` below
+        which pairs are, and its measured `false_accept_rate` and `false_reject_rate`, as fractions.
+
+    Raises:
+        Error: a picture cannot be read, or too few pairs were measured for the rate.
+    """
     predictor, point = Predictor(checkpoint), known.at_rate(false_accept_rate)
     first, second = predictor.features(predictor.of_files(pair), 2)
     distance = float(distances_of_pairs(first[None], second[None])[0])
@@ -131,7 +153,22 @@ def compare(checkpoint: Path, known: Verification, pair: Sequence[Path], false_a
 
 
 def answers_about(checkpoint: Path, places: Sequence[Path], gallery: str | None, top: int) -> list[dict[str, Any]]:
-    """Return one entry per picture: its nearest in the gallery or, without a gallery, its likeliest classes."""
+    """Find the nearest pictures of a gallery or, without a gallery, the likeliest classes.
+
+    Args:
+        checkpoint: its local folder.
+        places: JPEG or PNG files, or folders of them.
+        gallery: shards, or a folder of pictures; None: the checkpoint's own classes.
+        top: answers per picture, best first; fewer if there are fewer images or classes.
+
+    Returns:
+        One entry per picture, in the order of `find_pictures`: `picture`, and `nearest` or `classes`. `nearest` lists
+        `image`, `distance` (Euclidean, 0..2) and, if known, `work` and `role`. `classes` lists `class` and
+        `probability`.
+
+    Raises:
+        Error: a picture or the gallery cannot be read, or the checkpoint cannot answer.
+    """
     predictor, files = Predictor(checkpoint), find_pictures(places)
     inputs = predictor.of_files(files)
     what = "classes" if gallery is None else "nearest"

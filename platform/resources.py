@@ -125,7 +125,14 @@ def _check_ranks(ranks: int, gpus: float, machines: Sequence[Machine], is_cluste
 
 
 def cpus_of_each(num_ranks: int, scale: str, gpus: float, machines: Sequence[Machine]) -> int:
-    """Return the CPUs per rank, if `num_ranks` run at a time on the machines that can hold one."""
+    """Return the CPUs per rank, at least 1.
+
+    Args:
+        num_ranks: ranks that run at a time on all machines together.
+        scale: "tiny" or "paper"; a tiny network on CPUs gets one.
+        gpus: GPUs per rank, or the fraction of one; 0: it trains on CPUs.
+        machines: those with too few GPUs for a rank are ignored, unless all have too few.
+    """
     if scale == "tiny" and not gpus:
         return 1
     able = [machine for machine in machines if machine.gpus >= gpus] or machines

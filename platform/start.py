@@ -57,7 +57,13 @@ def recorded_start(study: optuna.Study, search: ResolvedSearch, start_ray: Calla
 
 
 def run_start(trials: Trials, tracker: Tracker, start: Callable[[], None], hours: float | None = None) -> None:
-    """Start Ray with `start` and run the remaining trials, for at most `hours`; None: without a limit.
+    """Start Ray and run the remaining trials.
+
+    Args:
+        trials: decides which trials remain and what runs next.
+        tracker: sends the journal to MLflow; the trials wait for its store for at most a minute.
+        start: records this start in the study and starts Ray.
+        hours: stop after this time; None: without a limit.
 
     Raises:
         Error: a store failed or the disk is full.

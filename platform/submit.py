@@ -17,7 +17,11 @@ After -- come the options of python -m platform.search. Ctrl-C leaves the job ru
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Submit a search and follow it, or follow, stop or check a job."""
+    """Submit a search and follow it, or follow, stop or check a job.
+
+    Raises:
+        Error: the command line names no action or several, or the cluster or the search refuses the request.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     own, words = (given[: given.index("--")], given[given.index("--") + 1 :]) if "--" in given else (given, [])
     options = parser().parse_args(own)

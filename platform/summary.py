@@ -17,7 +17,13 @@ from platform.trial_record import TrialRecord
 
 
 def study_event(study: optuna.Study, search: ResolvedSearch, *, over: bool) -> dict[str, Any]:
-    """Return the event for the study's run in MLflow: its state and, if the search is over, its models."""
+    """Return the event for the study's run in MLflow.
+
+    Returns:
+        The best trial as `trial` (its number) and `checkpoint`, both None before a trial is complete; `metrics`: its
+        own as `best_*` and those of random features as `chance_*`; `tags`: the state of the study; `models`: empty
+        until the search is over.
+    """
     best = chosen_trial(study)
     goal = search.goal
     tags = {**counts(study), NOTE: study_note(study, search.setup, goal, search.command)}
@@ -55,7 +61,17 @@ def counts(study: optuna.Study) -> dict[str, int]:
 
 
 def summary(study: optuna.Study, search: ResolvedSearch, tracker: Tracker, seconds: float) -> dict[str, Any]:
-    """Return the JSON of the command."""
+    """Return the JSON of the command.
+
+    Args:
+        tracker: knows the MLflow run of each trial.
+        seconds: how long this start took.
+
+    Returns:
+        `study`, `scale`, `data`, `objective`, `chance`, `best` (as `found`; None if no trial is complete), `trials`
+        (state -> number), `tracking_uri`, `storage` and `seconds`. With several objectives, `objective` and `chance`
+        are lists and `front` holds the trials of the Pareto front. Metrics are fractions.
+    """
     best, goal, stores = chosen_trial(study), search.goal, search.stores
     chance = [goal.chance.get(name) for name in goal.objectives]
     several = len(goal.objectives) > 1

@@ -16,7 +16,11 @@ EXAMPLE = """example:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Replace this process by an MLflow server on the store under --runs, reachable from this machine only."""
+    """Replace this process by an MLflow server on the store under --runs, reachable from this machine only.
+
+    Raises:
+        Error: there is no store, or the port is not valid.
+    """
     parser = Parser(prog="python -m platform.ui", description=__doc__, epilog=EXAMPLE)
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
     parser.add_argument("--port", type=positive_int, default=5000, metavar="N", help="default: 5000")

@@ -58,7 +58,14 @@ def decoded(
 
 
 def pixels_place(manifest: Manifest, height: int, width: int, folder: Path | None = None, fit: str = "stretch") -> Path:
-    """Return the folder of the decoded images of this size, whether or not it exists."""
+    """Return the folder of the decoded images of this size, whether or not it exists.
+
+    Args:
+        manifest: its fingerprint is a part of the folder's name.
+        height: of the decoded images in px; `width` likewise.
+        folder: the cache; `cache_folder()` if None.
+        fit: a key of FITS in decode.py.
+    """
     name = f"pixels-{manifest.fingerprint}-{height}x{width}-{FIT_NAMES[fit]}-v{PIXELS_VERSION}"
     return (folder or cache_folder()) / name
 

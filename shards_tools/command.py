@@ -22,7 +22,11 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*arguments, **settings)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse, and suggest the nearest option for an unknown one; each subcommand's parser checks its own options."""
+        """Parse the arguments; each subcommand's parser checks its own options.
+
+        Raises:
+            Error: an option is unknown, and the message suggests the nearest one; or an argument is left over.
+        """
         arguments, rest = super().parse_known_args(args, namespace)
         if rest and rest[0].startswith("-"):
             options = [option for action in self._actions for option in action.option_strings]

@@ -52,7 +52,15 @@ def decode(data: bytes, name: str) -> np.ndarray:
 
 
 def image_suffix(data: bytes, name: str) -> str:
-    """Return `jpg` or `png`, from the first bytes; any other format is an Error that names the image."""
+    """Return `jpg` or `png`, from the first bytes.
+
+    Args:
+        data: the encoded image.
+        name: how the Error names it.
+
+    Raises:
+        Error: the bytes are neither JPEG nor PNG.
+    """
     if data.startswith(JPEG_START):
         return "jpg"
     if data.startswith(PNG_START):
@@ -63,7 +71,16 @@ def image_suffix(data: bytes, name: str) -> str:
 def resize(
     image: np.ndarray, height: int, width: int, resampling: Image.Resampling = Image.Resampling.BILINEAR
 ) -> np.ndarray:
-    """Resize the uint8 image [H, W, 3] to height x width px, antialiased."""
+    """Resize an image, antialiased.
+
+    Args:
+        image: uint8 [H, W, 3].
+        height: of the result in px; `width` likewise.
+        resampling: PIL's filter.
+
+    Returns:
+        uint8 [height, width, 3]; the same array if it has this size already.
+    """
     if image.shape[:2] == (height, width):
         return image
     return np.asarray(Image.fromarray(image).resize((width, height), resampling))

@@ -155,14 +155,29 @@ def one_shape(manifest: Manifest) -> tuple[int, int] | None:
 
 
 def auto_reading(manifest: Manifest, height: int, width: int, fit: str = "stretch") -> str:
-    """Return the reading that `auto` chooses on this machine now."""
+    """Return the reading that `auto` chooses on this machine now.
+
+    Args:
+        manifest: the images to read.
+        height: in px, as the images are resized to; `width` likewise.
+        fit: a key of FITS in decode.py.
+
+    Returns:
+        "decoded", "offset" or "stream".
+    """
     if decoded_fits(manifest, height, width, fit):
         return "decoded"
     return "offset" if manifest.store.is_local or copy_fits(manifest) else "stream"
 
 
 def decoded_fits(manifest: Manifest, height: int, width: int, fit: str) -> bool:
-    """Return whether the decoded images fit into half of the available memory and into the cache."""
+    """Return whether the decoded images fit into half of the available memory and into the cache.
+
+    Args:
+        manifest: all of its images count.
+        height: of the decoded images in px; `width` likewise.
+        fit: a key of FITS in decode.py; pixels that are in the cache already need no space there.
+    """
     num_bytes = math.prod((manifest.num_images, height, width, 3))
     if num_bytes > MEMORY_FRACTION * psutil.virtual_memory().available:
         return False

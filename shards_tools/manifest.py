@@ -175,7 +175,15 @@ def fingerprint(
     tags: Tags | None = None,
     pairs: np.ndarray | None = None,
 ) -> str:
-    """Return the SHA-256 of names, labels, splits, image hashes, tags and pairs, in image order, as 64 hex digits."""
+    """Return the SHA-256 of names, labels, splits, image hashes, tags and pairs, in image order, as 64 hex digits.
+
+    Args:
+        works: index = work id.
+        roles: index = role id.
+        columns: name -> array with one entry per image; work, role, split_code, fold and sha256 are needed.
+        tags: None: the images have no tags.
+        pairs: indices of the images of each test pair, [num_pairs, 2]; None is the same as no pairs.
+    """
     digest = hashlib.sha256(json.dumps([SCHEMA, works, roles], ensure_ascii=True).encode())
     for name in ("work", "role", "split_code", "fold", "sha256"):
         digest.update(np.ascontiguousarray(columns[name], dtype=COLUMN_TYPES[name]).tobytes())

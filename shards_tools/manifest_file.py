@@ -80,7 +80,11 @@ def read_manifest(address: str | Path) -> Manifest:
 
 
 def check_shard_sizes(manifest: Manifest) -> None:
-    """Raise an Error if a shard is missing or its size differs from the manifest."""
+    """Compare the sizes of all shards with the manifest.
+
+    Raises:
+        Error: a shard is missing or has another size.
+    """
     for shard in manifest.shards:
         found, place = manifest.store.size(shard.name), manifest.store.place(shard.name)
         if found is None:

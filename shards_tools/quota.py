@@ -16,7 +16,7 @@ def quota_bytes(folder: Path) -> int:
     """Return the quota in bytes: $SAKUGA_CACHE_GB, or half of the disk that holds `folder`.
 
     Raises:
-        Error: $SAKUGA_CACHE_GB is not a number above 0.
+        Error: $SAKUGA_CACHE_GB is not a number > 0.
     """
     text = os.environ.get("SAKUGA_CACHE_GB", "")
     if not text:

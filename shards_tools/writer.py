@@ -39,7 +39,17 @@ class ShardWriter:
         self._file.close()
 
     def add(self, key: str, suffix: str, image: bytes, work: int) -> int:
-        """Append one sample and return the offset of its image's first byte."""
+        """Append one sample.
+
+        Args:
+            key: unique in the shard; ASCII without dots, at most MAX_KEY_LENGTH characters.
+            suffix: `jpg` or `png`.
+            image: the encoded image.
+            work: the work id, which becomes the text of `KEY.cls`.
+
+        Returns:
+            The offset of the image's first byte in the shard.
+        """
         self._write(_header(f"{key}.{suffix}", len(image)))
         offset = self._file.tell()
         self._write_padded(image)

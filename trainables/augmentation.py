@@ -156,7 +156,14 @@ def draw_colors(
 def jitter_colors(
     images_BHWC: np.ndarray, strengths: Sequence[float], factors_B4: np.ndarray, orders_B4: np.ndarray
 ) -> None:
-    """Apply torchvision's ColorJitter to uint8 images in place, with the factors and orders of `draw_colors`."""
+    """Apply torchvision's ColorJitter to uint8 images in place.
+
+    Args:
+        images_BHWC: RGB.
+        strengths: of brightness, contrast, saturation and hue; a kind with strength 0 is skipped.
+        factors_B4: from `draw_colors`, in the order of `strengths`.
+        orders_B4: from `draw_colors`: the kinds in the order in which they are applied, as positions in `strengths`.
+    """
     for image_CHW, factor, order in zip(
         torch.from_numpy(images_BHWC).permute(0, 3, 1, 2), factors_B4, orders_B4, strict=True
     ):

@@ -59,7 +59,18 @@ def extract_features(
     device: torch.device | str,
     batch_size: int = IMAGES_AT_ONCE,
 ) -> Tensor:
-    """Return the test features of these images, float32 N x D, then restore the model's mode."""
+    """Compute the test features of some images, then restore the model's mode.
+
+    Args:
+        model: on `device`; it runs in evaluation mode.
+        inputs: of all images of the manifest.
+        indices: of the images, [N]; may be empty.
+        device: where the images are moved to and the features are.
+        batch_size: images per forward pass.
+
+    Returns:
+        Unit vectors, float32 [N, D], in the order of `indices`.
+    """
     found = [torch.empty(0, model.num_features, device=device)]
     with _evaluating(model):
         for part in _parts(indices, batch_size):
@@ -71,6 +82,12 @@ def ms_per_image(model: Model, evaluation: Evaluation, inputs: Inputs, device: t
     """Measure the milliseconds per image to compute its feature or logits, for a batch that is already on the device.
 
     The network runs as in `evaluate`, in the precision of its weights; reading and decoding are not included.
+
+    Args:
+        model: on `device`.
+        evaluation: its first images form the batch; if it ranks, the features are computed, else the logits.
+        inputs: of all images of the evaluation's manifest.
+        device: of the model and the batch.
     """
     images_BHWC, words_BL = inputs.at(evaluation.images[:IMAGES_OF_LATENCY], device)
     network = model.embed if evaluation.ranks else model.classify

@@ -11,6 +11,12 @@ from shards_tools.registry import resolve
 def check_factory(kind: str, name: str, factory: Callable[..., Any], arguments: Sequence[str]) -> None:
     """Refuse a factory that cannot be called with some of these arguments.
 
+    Args:
+        kind: the key of a recipe that names such factories, such as "backbone", for errors.
+        name: the name that it is registered under, for errors.
+        factory: may have one parameter of any name, which receives the recipe, or several of those in `arguments`.
+        arguments: names of the arguments that `call_factory` offers.
+
     Raises:
         Error: it is not callable, or has other parameters.
     """

@@ -70,7 +70,16 @@ def top_classes(probabilities_NC: Floats, works: Sequence[str], top: int) -> lis
 
 
 def nearest(query_ND: Floats, gallery_GD: Floats, top: int) -> tuple[np.ndarray, Floats]:
-    """Return the nearest gallery images of each image, [N, top], and their distances; ties keep the gallery's order."""
+    """Return the gallery images nearest to each image.
+
+    Args:
+        query_ND: features, unit vectors.
+        gallery_GD: features, unit vectors.
+        top: images per query; all of a smaller gallery.
+
+    Returns:
+        Positions in the gallery and Euclidean distances, [N, top] each, nearest first; ties keep the gallery's order.
+    """
     top, center_D = min(top, len(gallery_GD)), gallery_GD.mean(axis=0)
     places, squares = [np.empty((0, top), np.int64)], [np.empty((0, top), np.float32)]
     for start in range(0, len(query_ND), QUERIES_AT_ONCE):

@@ -96,6 +96,12 @@ def as_evaluated(recipe: ImageSettings, at: Callable[[int, int, str], ImagesAt])
 def training_images(recipe: Recipe, manifest: Manifest, reading: str, *, threads: int = 1) -> TrainingImages:
     """Return the images that the recipe's crops need: slightly enlarged, or at native size for resized crops.
 
+    Args:
+        recipe: sets the size and how images are resized to it.
+        manifest: all of its images are opened.
+        reading: one of READINGS in shards_tools/images.py.
+        threads: number of decoding threads.
+
     Raises:
         Error: native sizes differ and `reading` is neither auto nor offset.
     """
@@ -121,7 +127,18 @@ def training_fit(recipe: ImageSettings) -> str:
 def agreed_reading(
     recipe: Recipe, manifest: Manifest, reading: str, ranks: DistributedContext, device: torch.device | str
 ) -> str:
-    """Return `stream` on all ranks if any rank's machine needs it, because streams have their own batch order."""
+    """Agree on one reading for all ranks, because streams have their own batch order.
+
+    Args:
+        recipe: sets the sizes of the images.
+        manifest: the images to read.
+        reading: one of READINGS in shards_tools/images.py, the same on all ranks.
+        ranks: every one of them must make this call.
+        device: where they exchange tensors.
+
+    Returns:
+        `stream` if `reading` is `auto` and any rank's machine needs a stream, else `reading`.
+    """
     if reading != "auto" or ranks.world == 1:
         return reading
     streams = any(auto_reading(manifest, *shape) == "stream" for shape in _shapes(recipe, manifest))

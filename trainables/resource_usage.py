@@ -42,7 +42,11 @@ def forget_peaks(device: torch.device) -> None:
 
 
 def peaks(device: torch.device) -> dict[str, float]:
-    """Return the peak resident memory of the process and, on a GPU, the peak of its tensors, in MB."""
+    """Return the peak memory of a training.
+
+    Returns:
+        In MB of 10^6 bytes: the resident memory of the process as `rss_mb` and, on a GPU, its tensors as `gpu_mb`.
+    """
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
     sizes = {"rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6}
     if device.type == "cuda":

@@ -107,9 +107,19 @@ def hidden_fraction(recipe: AnimesionRecipe, progress: float) -> float:
 def hide(
     words_BL: np.ndarray, recipe: AnimesionRecipe, progress: float, num_words: int, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mask some tags; return the words, and the targets: the masked words, NOT_ASKED elsewhere.
+    """Mask some tags, for the model to predict.
 
     The marks that structure a text are never masked; unknown tags may be.
+
+    Args:
+        words_BL: int64; unchanged.
+        recipe: how many words are masked, and with what.
+        progress: finished fraction of the training, 0..1.
+        num_words: size of the vocabulary, for recipes that replace a masked word with a random one.
+        random: draws the masks and the random words.
+
+    Returns:
+        The words with some masked, and the targets, both int64 [B, L]. A target is the masked word, or NOT_ASKED.
     """
     hidden_BL = (random.random(words_BL.shape) < hidden_fraction(recipe, progress)) & _is_word(words_BL, recipe)
     first = FIRST_WORD[recipe.tokenizer]

@@ -13,7 +13,11 @@ EXAMPLE = """example:
 
 
 def main(arguments: Sequence[str] | None) -> None:
-    """Train one recipe, or list all recipes."""
+    """Train one recipe, or list all recipes.
+
+    Raises:
+        Error: --recipe, --data or --out is missing, or the training cannot run as configured.
+    """
     options = _parser().parse_args(arguments)
     load_plugins(options.import_, accept_changed_code=options.accept_changed_code)
     if options.list:

@@ -62,6 +62,9 @@ def count_split(
     Args:
         fold: None: the fold that the checkpoint was validated on.
 
+    Returns:
+        The counts, the split, and the content of `checkpoint.json`.
+
     Raises:
         Error: the split has no pairs.
     """

@@ -106,7 +106,15 @@ def converted(states: States, network: nn.Module) -> States:
 
 @contextmanager
 def readable(name: str, place: str) -> Iterator[None]:
-    """Turn any exception of a missing or damaged file into an Error that says so."""
+    """Turn an exception of a missing or damaged file inside the context into an Error that says so.
+
+    Args:
+        name: of the weights, for the message.
+        place: where they are, for the message.
+
+    Raises:
+        Error: the code in the context raised one of BROKEN.
+    """
     try:
         yield
     except BROKEN as failure:

@@ -36,6 +36,12 @@ SCORES = (*RANKING, *CLASSIFYING)
 def open_part(search_name: str, storage: PatientStorage, name: str, pruner: BasePruner | None = None) -> optuna.Study:
     """Open the study `search_name`-`name`, or create it.
 
+    Args:
+        search_name: the name of the search's study.
+        storage: the storage of both studies.
+        name: the part, such as "folds" or "final".
+        pruner: decides which trials of the part end early; None: none do.
+
     Raises:
         Error: another search has this name.
     """
@@ -141,6 +147,14 @@ class _BookOfPart:
 
 
 def note_scores(journal: Journal, number: int, step: int, part: str, scores: Mapping[str, float]) -> None:
-    """Add metrics of a whole trial to the journal, such as means over folds; NaN and infinities are left out."""
+    """Add metrics of a whole trial to the journal, such as means over folds.
+
+    Args:
+        journal: skips scores whose trial, step and part it already has.
+        number: the number of the trial whose run in MLflow gets the metrics.
+        step: their position on MLflow's axis: the number of folds or seeds that they cover, or the trial's last epoch.
+        part: the series that they belong to, such as "folds" or "test".
+        scores: name in MLflow -> value; NaN and infinities are left out.
+    """
     finite = {key: value for key, value in scores.items() if math.isfinite(value)}
     journal.append("metrics", trial=number, step=step, time=time.time(), values=finite, part=part)

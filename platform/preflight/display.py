@@ -32,7 +32,12 @@ def print_needs(projection: Projection, largest: Suggestion, checked: Sequence[t
 
 
 def as_json(projection: Projection, largest: Suggestion) -> dict[str, Any]:
-    """Return the estimate for `--json`; a gigabyte is 10^9 bytes."""
+    """Return the estimate for `--json`.
+
+    Returns:
+        Sizes in gigabytes of 10^9 bytes, times in hours, and the step in seconds; `gpu_memory_gb` and `gpu_hours` are
+        None without a GPU.
+    """
     search, step = projection.search, projection.largest
     setup, goal, resources = search.setup, search.goal, search.resources
     on_gpu = {"step": step.gpu_bytes / 1e9, "share": projection.gpu_share_bytes / 1e9} if step.gpu_bytes else None

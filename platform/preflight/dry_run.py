@@ -44,6 +44,12 @@ def project(
 ) -> tuple[Projection, Suggestion]:
     """Measure a step of the largest training and of the one of median size, and estimate the search from them.
 
+    Args:
+        machines: where its trials will run.
+        suggestions: samples of its space.
+        num_finished: trials that count for --trials already.
+        num_running: trials that an earlier start left running.
+
     Returns:
         The estimate, and the sample with the largest training.
 

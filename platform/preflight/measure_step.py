@@ -86,7 +86,19 @@ def remembered_step(
     free_bytes: Sequence[int],
     folder: Path,
 ) -> OneStep:
-    """Return the step of one sample from the study's folder, after measuring it and writing it there if needed."""
+    """Return the step of one sample from the study's folder, after measuring it and writing it there if needed.
+
+    Args:
+        setup: what trials train.
+        resources: what a trial holds.
+        suggestion: the largest training.
+        machines: where trials will run.
+        free_bytes: host memory that the measurement may use on each machine.
+        folder: the study's folder.
+
+    Raises:
+        Error: the step runs out of memory or GPU memory.
+    """
     file = folder / MEASURED_NAME
     known = _read(file)
     machine, _ = most_free_memory(machines, free_bytes, resources.gpus_per_rank)

@@ -131,7 +131,14 @@ class Board:
             self._compare(trial, values[self.goal.objective])
 
     def report(self, trial: Named, epoch: int, values: Mapping[str, float], now: float) -> None:
-        """Store the metrics of an epoch."""
+        """Store the metrics of an epoch.
+
+        Args:
+            trial: a trial with a running attempt.
+            epoch: the epoch that ended, from 1.
+            values: metrics as fractions, costs, and losses, by name; all objectives are among them.
+            now: the time by the monotonic clock.
+        """
         row = self.rows[trial.number]
         row.first_heard = row.first_heard if row.num_done else now
         row.epoch, row.values, row.heard = epoch, values, now

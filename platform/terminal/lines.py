@@ -31,10 +31,23 @@ class Screen(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
     def start(self, trial: optuna.Trial, attempt: int, step: int, last_step: int) -> None:
-        """Show the start of an attempt, which resumes after epoch `step`; 0: it starts with the first epoch."""
+        """Show the start of an attempt.
+
+        Args:
+            attempt: the number of the trial's attempt, from 1.
+            step: the epoch that it resumes after; 0: it starts with the first epoch.
+            last_step: the last epoch of the training.
+        """
 
     def report(self, trial: optuna.Trial, step: int, last_step: int, values: Mapping[str, float], stops: bool) -> None:
-        """Show one epoch of a trial."""
+        """Show one epoch of a trial.
+
+        Args:
+            step: the epoch that ended, from 1.
+            last_step: the last epoch of the training.
+            values: metrics as fractions, costs, and losses, by name; all objectives are among them.
+            stops: whether the pruner ends the trial after this epoch.
+        """
 
     def died(self, trial: optuna.Trial, count: int) -> None:
         """Show that an attempt's process died."""

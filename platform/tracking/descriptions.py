@@ -22,7 +22,16 @@ ENDED = "\n\nEnded "  # separates the note written at the start of a trial from 
 
 
 def study_note(study: optuna.Study, setup: TrainingSetup, goal: Goal, command: str) -> str:
-    """Return the note of a study: its data and objective, its best results, and the command that resumes it."""
+    """Return the note of a study: its data and objective, its best results, and the command that resumes it.
+
+    Args:
+        setup: the space and the data.
+        goal: the objectives, and the metrics of random features.
+        command: the command line that starts this search.
+
+    Returns:
+        Markdown, with metrics in percent.
+    """
     manifest, best = setup.manifest, chosen_trial(study)
     what = f"{manifest.num_images:,} images of {len(manifest.works):,} works or classes, `{manifest.layout}`"
     lines = [
@@ -59,7 +68,16 @@ def _cell(values: Mapping[str, float], names: list[str]) -> list[str]:
 
 
 def trial_note(trial: optuna.Trial | FrozenTrial, recipe: Recipe, space: Space, sampler: str) -> str:
-    """Return the note of a trial: where its settings come from, and how they differ from the named recipe."""
+    """Return the note of a trial: where its settings come from, and how they differ from the named recipe.
+
+    Args:
+        recipe: what the trial trains; its settings may differ from those of the registered recipe of this name.
+        space: its description starts the note of a trial with a label.
+        sampler: the name of the study's sampler.
+
+    Returns:
+        Markdown: a sentence, and a table with one row per changed setting.
+    """
     named = settings_of(get_recipe(recipe.name))
     changed = {key: value for key, value in settings_of(recipe).items() if value != named.get(key)}
     record = TrialRecord(trial)

@@ -27,7 +27,17 @@ TAG_KEYS = ("baseline", "warm_start", "over_limit")  # a trial's origin, and a l
 def start_of(
     trial: optuna.Trial | FrozenTrial, recipe: Recipe, setup: TrainingSetup, method: SearchMethod
 ) -> dict[str, Any]:
-    """Return the fields of the journal event `trial`, which is written when a trial starts."""
+    """Return the fields of the journal event `trial`, which is written when a trial starts.
+
+    Args:
+        trial: its record may replace the fold and the seed of `setup`.
+        recipe: what the trial trains.
+        setup: the space, the data, the fold and the seed.
+        method: the sampler and the pruner, for the tags.
+
+    Returns:
+        `trial` (its number), `name`, `params` (the recipe's settings, fold and seed) and `tags`, as MLflow shows them.
+    """
     record = TrialRecord(trial)
     known = {key: text for key in TAG_KEYS if (text := getattr(record, key))}
     training = record.training or {"fold": setup.fold, "seed": setup.seed}

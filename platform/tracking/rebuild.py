@@ -18,6 +18,11 @@ def rebuild(study: optuna.Study, setup: TrainingSetup, method: SearchMethod, jou
     """If the journal is empty, write the start, the last epoch and the end of every trial that has started.
 
     Sending them again changes nothing in MLflow, except that the last epoch of a trial may appear with two timestamps.
+
+    Args:
+        setup: maps the parameters of each trial to its recipe.
+        method: the sampler and the pruner, for the tags.
+        journal: unchanged if it has any event.
     """
     if journal.size():
         return

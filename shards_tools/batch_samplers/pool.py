@@ -14,7 +14,17 @@ POOL_IMAGES = 4_096  # 256 full blocks: with fewer, neighbors share batches agai
 def draw_groups(
     labels: np.ndarray, run: Sequence[np.ndarray], params: EpochParams, generator: np.random.Generator
 ) -> np.ndarray:
-    """Return batches of P distinct works x K images [num_batches, P * K] from blocks that arrive in `run` order."""
+    """Return batches of P distinct works x K images from blocks that arrive one after another.
+
+    Args:
+        labels: the work of each image, of all runs.
+        run: the blocks in the order in which they arrive; each holds positions of one work's images in `labels`.
+        params: P and K.
+        generator: the source of randomness.
+
+    Returns:
+        Positions in `labels`, int64 [num_batches, P * K]; the K images of a work are adjacent.
+    """
     pool = _Pool(labels, run, params, generator)
     batches = []
     while pool.fill():
@@ -26,9 +36,18 @@ def draw_groups(
 def draw_images(
     labels: np.ndarray, run: Sequence[np.ndarray], params: EpochParams, generator: np.random.Generator
 ) -> np.ndarray:
-    """Return batches of any images [num_batches, P * K] from blocks that arrive in the order of `run`.
+    """Return batches of any images from blocks that arrive one after another.
 
     The last batch is filled with repeats from the images that arrived last.
+
+    Args:
+        labels: not used; `draw_groups` has the same parameters.
+        run: the blocks in the order in which they arrive; each holds positions of images.
+        params: the batch size, P * K.
+        generator: the source of randomness.
+
+    Returns:
+        The positions, int64 [num_batches, P * K].
     """
     images, size = np.concatenate(run), params.batch_size
     pool, end, batches = np.empty(0, np.int64), 0, []

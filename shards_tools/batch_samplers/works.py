@@ -10,7 +10,11 @@ from shards_tools.splits import positions_of_each
 
 
 def images_of_works(labels: np.ndarray, params: EpochParams) -> list[np.ndarray]:
-    """Return the positions of each work in `labels`; raise an Error if there are fewer than P works."""
+    """Return the positions of each work's images in `labels`, in ascending order of the works.
+
+    Raises:
+        Error: there are fewer than P works or no images, or P or K is less than 1.
+    """
     check_sizes(labels, params)
     images_of_work = positions_of_each(np.asarray(labels))
     if len(images_of_work) < params.works_per_batch:
@@ -22,7 +26,11 @@ def images_of_works(labels: np.ndarray, params: EpochParams) -> list[np.ndarray]
 
 
 def check_sizes(labels: np.ndarray, params: EpochParams) -> None:
-    """Raise an Error if there are no images, or P or K is less than 1."""
+    """Check that the images can form batches of P works x K images.
+
+    Raises:
+        Error: there are no images, or P or K is less than 1.
+    """
     if len(labels) == 0 or params.works_per_batch < 1 or params.images_per_work < 1:
         shape = f"{params.works_per_batch} works x {params.images_per_work} images"
         raise Error(f"{len(labels)} images cannot form batches of {shape}. Use at least one of each.")
@@ -34,7 +42,11 @@ def groups_of_works(images_of_work: list[np.ndarray], params: EpochParams) -> np
 
 
 def refuse_part_of_a_batch(labels: np.ndarray, params: EpochParams) -> None:
-    """Raise an Error if the images do not fill one batch."""
+    """Check that the images fill at least one batch.
+
+    Raises:
+        Error: they do not, or P or K is less than 1.
+    """
     check_sizes(labels, params)
     if len(labels) < params.batch_size:
         raise Error(
@@ -75,7 +87,17 @@ def least_batches(least_groups: np.ndarray, works_per_batch: int) -> int:
 def fill_up(
     least_groups: np.ndarray, num_batches: int, works_per_batch: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Return the number of groups of each work that fills all batches: at least its own, at most one per batch."""
+    """Return the number of groups of each work that fills all batches: at least its own, at most one per batch.
+
+    Args:
+        least_groups: the number of groups that each work needs for all of its images, [num_works].
+        num_batches: at least `least_batches`.
+        works_per_batch: groups per batch, P.
+        generator: chooses which works get more groups.
+
+    Returns:
+        An array like `least_groups`, with the sum num_batches * P.
+    """
     num_groups: np.ndarray = least_groups.copy()
     missing = num_batches * works_per_batch - int(num_groups.sum())
     while missing:
@@ -88,11 +110,20 @@ def fill_up(
 def draw_works(
     num_groups: np.ndarray, num_batches: int, works_per_batch: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Return works [num_batches, P], distinct in each row; work w is in num_groups[w] rows, spread over the pass.
+    """Draw the works of each batch of a pass, spread over the pass.
 
     The n groups of a work are due at random times, one in each n-th of the pass, and a row takes the P works that are
     due first. A work with as many groups left as there are rows left must be taken. There are never more than P such
     works, because the remaining groups fill the remaining rows exactly.
+
+    Args:
+        num_groups: in how many batches each work occurs, [num_works]: 1 to num_batches, with the sum num_batches * P.
+        num_batches: the length of the pass.
+        works_per_batch: distinct works in a batch, P.
+        generator: draws the times.
+
+    Returns:
+        Indices into `num_groups`, int64 [num_batches, P], ascending in each row.
     """
     left = num_groups.copy()
     due = generator.random(len(left)) / num_groups

@@ -19,7 +19,18 @@ OVERSAMPLING = 3
 def draw_face(
     style: Style, character: Character, moment: Moment, grain: np.random.Generator, size: int = SIZE
 ) -> Image.Image:
-    """Draw the character at this moment in this style: RGB, `size` x `size` px."""
+    """Draw a character.
+
+    Args:
+        style: shared by all characters of a work.
+        character: the role.
+        moment: pose, expression and light of this picture.
+        grain: draws the noise of the style's paper.
+        size: height and width of the picture in px.
+
+    Returns:
+        An RGB picture.
+    """
     pen = Pen(size * OVERSAMPLING, style, moment)
     _draw_background(pen)
     draw_back_hair(pen, character)
@@ -32,7 +43,17 @@ def draw_face(
 
 
 def find_face(style: Style, character: Character, moment: Moment, size: int) -> tuple[int, int, int, int]:
-    """Return the box of hair and head down to the chin: left, top, right and bottom in px, clipped to the picture."""
+    """Return the box of hair and head down to the chin, in the picture that `draw_face` draws.
+
+    Args:
+        style: the style of the picture.
+        character: its character.
+        moment: its moment.
+        size: its height and width in px.
+
+    Returns:
+        Left, top, right and bottom in px, clipped to the picture.
+    """
     width = style.head_width * character.width + style.hair_volume
     corners = [(x, y) for x in (-width, width) for y in (CROWN - style.hair_volume, style.chin_drop)]
     turning, middle = pose(moment, size)

@@ -40,7 +40,15 @@ class Drawing:
 def plan_plain(
     seed: int, *, num_train: int = 24, num_test: int = 6, num_roles: int = 8, num_images: int = 8
 ) -> Drawing:
-    """Lay out LSASRD's plain tree: works for train, and other works whose roles are query or gallery."""
+    """Lay out LSASRD's plain tree: works for train, and other works whose roles are query or gallery.
+
+    Args:
+        seed: of all pictures.
+        num_train: works of train.
+        num_test: works of query and gallery.
+        num_roles: roles per work.
+        num_images: images per role.
+    """
 
     def part(work: int, role: int) -> str:
         asked = role < num_query_roles(num_roles)
@@ -50,7 +58,14 @@ def plan_plain(
 
 
 def plan_five_fold(seed: int, *, num_works: int = 30, num_roles: int = 8, num_images: int = 8) -> Drawing:
-    """Lay out LSASRD's five-fold tree: works are distributed over the folders 0 to 4."""
+    """Lay out LSASRD's five-fold tree: works are distributed over the folders 0 to 4.
+
+    Args:
+        seed: of all pictures.
+        num_works: in all folders together; each work gets its own style.
+        num_roles: roles per work.
+        num_images: images per role.
+    """
     return _plan_works(
         seed, "ASRDf", lambda work, _: str(work % NUM_FOLDS["five-fold"]), num_works, num_roles, num_images
     )
@@ -76,9 +91,15 @@ def _plan_works(
 
 
 def plan_dafre(seed: int, *, num_classes: int = 40, num_styles: int = 30, max_images: int = 240) -> Drawing:
-    """Lay out DAF:re's v2 tree: characters with `max_images` down to about 20 images in any style, and three lists.
+    """Lay out DAF:re's v2 tree: characters in any style, and three lists.
 
     Each class is split in file order by the authors' rule.
+
+    Args:
+        seed: of the sizes, the names and the pictures.
+        num_classes: the characters.
+        num_styles: the styles, which all characters share.
+        max_images: of the largest class; the others have fewer, down to about 20.
     """
     generator = np.random.default_rng([seed, 1])
     sizes = generator.permutation([round(20 + (max_images - 20) * (1 + rank) ** -0.9) for rank in range(num_classes)])
@@ -114,7 +135,13 @@ def plan_icartoonface(
 ) -> Drawing:
     """Lay out iCartoonFace's official tree: faces in larger pictures, with boxes, distractors and pairs.
 
-    A test identity has 5 to `num_images` images; its first two are a pair.
+    Args:
+        seed: of the numbers of images and the pictures.
+        num_train: identities of train.
+        num_test: identities of the test; the first two images of each are a pair.
+        num_distractors: images of the test that belong to no identity.
+        num_images: per identity of train; a test identity has between 5 and this many.
+        num_styles: the styles, which identities share.
     """
     generator = np.random.default_rng([seed, 3])
     files, labels = [], []

@@ -29,7 +29,14 @@ class Pen:
         self._turning, self._middle = pose(moment, size)
 
     def fill(self, points: np.ndarray, color: Color, *, shaded: bool = True, outlined: bool = True) -> None:
-        """Fill the shape and add the style's shadow and outline."""
+        """Fill the shape and add the style's shadow and outline.
+
+        Args:
+            points: the corners in order; the last is joined to the first.
+            color: of the shape; the style derives the colors of shadow and outline from it.
+            shaded: whether to add the shadow, if the style has one.
+            outlined: whether to add the outline, if the style has one.
+        """
         corners = self._pixels(points)
         self._canvas.polygon(corners, fill=color)
         if shaded and self.style.shading != "flat":
@@ -140,7 +147,18 @@ def smooth(points: list[tuple[float, float]] | np.ndarray, *, closed: bool = Tru
 
 
 def oval(x: float, y: float, width: float, height: float, square: float = 2.0, steps: int = 28) -> np.ndarray:
-    """Return a superellipse around (x, y) with half axes `width` and `height`; `square` 2 is an ellipse."""
+    """Return a superellipse around (x, y).
+
+    Args:
+        x: horizontal center.
+        y: vertical center.
+        width: half axis, not the full width; `height` likewise.
+        square: exponent: 2 is an ellipse, more is squarer.
+        steps: number of points.
+
+    Returns:
+        The outline, [steps, 2].
+    """
     return _superellipse(square, steps) * (width, height) + (x, y)
 
 

@@ -100,7 +100,15 @@ class Style:
 
 
 def draw_style(generator: np.random.Generator, palette: str, shading: str, line: str, background: str) -> Style:
-    """Draw a random style with the given traits."""
+    """Draw a random style with the given traits.
+
+    Args:
+        generator: draws the other traits.
+        palette: a key of PALETTES.
+        shading: one of SHADINGS.
+        line: one of LINES.
+        background: one of BACKGROUNDS.
+    """
 
     def between(low: float, high: float) -> float:
         return float(generator.uniform(low, high))

@@ -113,6 +113,13 @@ def source_of_classes(
 ) -> Source:
     """Return the source with the images sorted by split and class; within a class they keep their order.
 
+    Args:
+        name: of the source.
+        works: the names of the classes, in the order of their ids.
+        images: train, val and test together, in any order.
+        notes: changes to the source that affect how results are read.
+        cut: splits (VAL, or VAL and TEST) that the build takes from each class's train images.
+
     Raises:
         Error: there are no images, two have the same key, or a class of val or test has none in train.
     """

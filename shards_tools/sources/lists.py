@@ -26,7 +26,11 @@ def read_rows(file: Path, num_cells: int, *, tabs: bool = False) -> Iterator[tup
 
 
 def read_any_rows(file: Path, *, tabs: bool = False) -> Iterator[tuple[int, list[str]]]:
-    """Like `read_rows`, with any number of cells; a file that is missing or not valid is an Error."""
+    """Like `read_rows`, with any number of cells.
+
+    Raises:
+        Error: the file cannot be read or is not valid.
+    """
     if not file.is_file():
         raise Error(f"{file} is missing. Add it.")
     csv.field_size_limit(MAX_CELL)
@@ -48,7 +52,17 @@ def read_any_rows(file: Path, *, tabs: bool = False) -> Iterator[tuple[int, list
 
 
 def number(text: str, file: Path, line: int, what: str) -> int:
-    """Parse a cell; anything but an integer >= 0 is an Error, which calls the cell `what`."""
+    """Parse a cell that must be an integer >= 0.
+
+    Args:
+        text: the cell; spaces around the digits are ignored.
+        file: the list, for the message.
+        line: the cell's line, from 1, for the message.
+        what: the cell's meaning, such as "class id", for the message.
+
+    Raises:
+        Error: the cell is not an integer >= 0 of at most 18 digits.
+    """
     if not NUMBER.fullmatch(text):
         raise Error(f"{file}:{line} has the {what} {short(text)}, which is not an integer >= 0. Correct it.")
     return int(text)

@@ -21,7 +21,11 @@ DIGEST_LENGTH = 16  # hex digits that replace the end of a long key: 64 bits
 
 
 def escape(text: str) -> str:
-    """Escape text to ASCII without dots or slashes: webdataset cuts names at the first dot; slashes make folders."""
+    """Escape text to ASCII without dots or slashes: webdataset cuts names at the first dot; slashes make folders.
+
+    Raises:
+        Error: the text cannot be encoded as UTF-8.
+    """
     try:
         return quote(text, safe="").replace(".", "%2E")
     except UnicodeEncodeError:
@@ -42,7 +46,11 @@ def key_of(parts: Iterable[str]) -> str:
 
 
 def refuse_equal_keys(images: Iterable[SourceImage]) -> None:
-    """Raise an Error if two images have the same key, such as two that differ only in their suffixes."""
+    """Check that every image has its own key.
+
+    Raises:
+        Error: two images have the same key, such as two that differ only in their suffixes.
+    """
     first: dict[str, Path] = {}
     for image in images:
         if image.key in first:
@@ -51,14 +59,22 @@ def refuse_equal_keys(images: Iterable[SourceImage]) -> None:
 
 
 def refuse_link_out(entry: Path, tree: Path) -> None:
-    """Raise an Error if `entry` is a link that leads out of the tree."""
+    """Check that a file or folder is in the tree.
+
+    Raises:
+        Error: `entry` is a link that leads out of the tree.
+    """
     # realpath, because Path.resolve raises for a link to itself
     if entry.is_symlink() and not Path(os.path.realpath(entry)).is_relative_to(os.path.realpath(tree)):
         raise Error(f"{entry} is a link that leads out of {tree}. Replace it with a copy or remove it.")
 
 
 def refuse_other_kinds(file: Path) -> None:
-    """Raise an Error if the name is not that of a JPEG or PNG file."""
+    """Check the suffix of a file.
+
+    Raises:
+        Error: the name is not that of a JPEG or PNG file.
+    """
     if file.suffix.lower() not in SUFFIXES:
         raise Error(f"{file} is not an image: its suffix must be {ONE_OF_SUFFIXES}. Convert it or remove it.")
 
@@ -69,7 +85,14 @@ def visible(folder: Path) -> list[Path]:
 
 
 def require_folder(folder: Path, kind: str) -> Path:
-    """Return the folder, or raise an Error that says what it should hold."""
+    """Return the folder if it exists.
+
+    Args:
+        kind: what the folder should hold; it ends the message "Give the folder that holds ...".
+
+    Raises:
+        Error: it is not a folder.
+    """
     if not folder.is_dir():
         raise Error(f"{folder} is not a folder. Give the folder that holds {kind}.")
     return folder
@@ -139,7 +162,17 @@ def take_listed(path: str, folder: Path, unnamed: set[str], places: dict[str, st
 
 
 def note_unnamed(unnamed: Collection[str], folder: Path, tree: Path, reason: str) -> list[str]:
-    """Return a note on images in the folder that were skipped; `reason` is, for example, "not in any list"."""
+    """Return a note on images in a folder that were skipped.
+
+    Args:
+        unnamed: the skipped images, as paths relative to `folder`.
+        folder: the folder that holds them.
+        tree: the root of the source; the note names an example relative to it.
+        reason: why they were skipped, such as "not in any list".
+
+    Returns:
+        One note, or none if no image was skipped.
+    """
     if not unnamed:
         return []
     example = (folder / min(unnamed)).relative_to(tree)

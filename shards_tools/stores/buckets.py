@@ -40,7 +40,11 @@ class BucketStore(RemoteStore):
         return sorted(path.removeprefix(f"{self._prefix}/") for path in found)
 
     def fetch(self, name: str, file: Path) -> None:
-        """Download a file of the bucket to `file`; a missing one is an Error."""
+        """Download a file of the bucket to `file`.
+
+        Raises:
+            Error: the bucket has no such file, or cannot be read.
+        """
         place, path, size = self.place(name), f"{self._prefix}/{name}", self.size(name)
         if size is None:
             raise Error(f"{place} is missing. Upload it again.")

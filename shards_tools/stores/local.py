@@ -43,7 +43,6 @@ class LocalStore:
         return path.stat().st_size if path.is_file() else None
 
     def read(self, name: str, start: int, size: int) -> bytes:
-        """Read `size` bytes from byte `start` on; a file that ends earlier is an Error."""
         try:
             file = self._open.get(name) or self._opened(name)
             data = os.pread(file.number, size, start)

@@ -27,11 +27,19 @@ class Store(Protocol):
         """Return the size of a file in bytes, or None if there is none."""
 
     def read(self, name: str, start: int, size: int) -> bytes:
-        """Read `size` bytes of a file from byte `start` on; a file that ends earlier is an Error."""
+        """Read `size` bytes of a file from byte `start` on.
+
+        Raises:
+            Error: the file cannot be read, or ends earlier.
+        """
 
 
 def check_name(store: Store, name: str) -> None:
-    """Raise an Error if the name is not a single path component, so that no name leads out of the store."""
+    """Check that a name does not lead out of the store.
+
+    Raises:
+        Error: the name is not a single path component.
+    """
     if not NAME.fullmatch(name) or set(name) == {"."}:
         raise Error(f"{name!r:.200} is not a valid file name in {store}. Use only letters, digits and _.- in it.")
 

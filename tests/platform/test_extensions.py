@@ -13,7 +13,7 @@ import optuna
 import pytest
 from PIL import Image
 
-from platform.plan import Plan
+from platform.resolved_search import ResolvedSearch
 from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.errors import Error
 from tests.platform.driver import ROOT, family_of, run_search, started_search, stored_trials, wait_until
@@ -119,15 +119,15 @@ def test_a_space_file_that_registers_needs_no_import(own_code: Path, shards: Pat
 
 
 def test_a_space_that_fails_without_the_code_of_its_study_names_the_file(
-    study: optuna.Study, plan_of: Callable[..., Plan], small_space: Path
+    study: optuna.Study, search_of: Callable[..., ResolvedSearch], small_space: Path
 ) -> None:
     StudyRecord(study).plugins = {"/home/me/mine.py": "0" * 64}
     small_space.write_text(SUGGEST)
     for named in ([], ["--study", study.study_name]):
         with pytest.raises(Error, match=r"was started with --import /home/me/mine\.py\. Add it\."):
-            plan_of(*named)
+            search_of(*named)
     with pytest.raises(Error, match="'squeeze-proxies' is not a known recipe"):
-        plan_of("--study", "another")
+        search_of("--study", "another")
 
 
 def test_an_import_that_fails_is_one_line_with_its_place(space: Path, shards: Path, tmp_path: Path) -> None:

@@ -109,9 +109,22 @@ def ranked_galleries(
     query_roles: Any,
     gallery_roles: Any,
 ) -> Iterator[tuple[Codes, Codes]]:
-    """Yield, in chunks, the queries that have a positive and for each the gallery from near to far; -1 replaces junk.
+    """Yield, in chunks, the queries that have a positive and for each the gallery from near to far.
 
-    `cross_role_metrics` measures the same order; its arguments are described there.
+    `cross_role_metrics` measures the same order.
+
+    Args:
+        query_features: [Q, D], as in `cross_role_metrics`.
+        gallery_features: [G, D].
+        query_works: Q labels, as in `cross_role_metrics`. `query_roles` is alike, and `gallery_works` and
+            `gallery_roles` have G each.
+
+    Yields:
+        Positions of queries, [B], ordered by work, and positions in the gallery, [B, G]. Junk is at the end of each row
+        as -1.
+
+    Raises:
+        Error: shapes, types or lengths do not match, or a feature is not finite.
     """
     labels = read_labels(query_works, gallery_works, query_roles, gallery_roles)
     for chunk in _chunks(*_read_features(query_features, gallery_features), labels):

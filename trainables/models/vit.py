@@ -74,6 +74,12 @@ def set_stride(vit: VisionTransformer, image_size: int, stride_px: int, *, corne
 
     Resizing is bilinear without antialiasing as in TransReID, or with aligned corners as in Animesion
     (`scipy.ndimage.zoom` of order 1); timm itself uses bicubic.
+
+    Args:
+        vit: changed in place; its position embedding has one prefix token.
+        image_size: height and width of the images in px.
+        stride_px: less than the patch's size if patches overlap.
+        corner_aligned: whether corners are aligned, as in Animesion.
     """
     patches = vit.patch_embed
     grid = (image_size - patches.patch_size[0]) // stride_px + 1

@@ -11,10 +11,16 @@ from shards_tools.errors import Error, unknown
 
 
 def require(recipe: Any, key: str, holds: bool, rule: str) -> None:
-    """Raise an Error unless `holds`.
+    """Raise an Error unless a rule holds.
 
     Args:
+        recipe: named in the message.
+        key: the field that the rule is about.
+        holds: whether the rule holds.
         rule: what the field's value must be; it ends the message "it must be ...".
+
+    Raises:
+        Error: the rule does not hold.
     """
     if not holds:
         raise Error(f"{recipe.name}: {key}={getattr(recipe, key)!r} is invalid: it must be {rule}.")
@@ -41,7 +47,11 @@ def probabilities(recipe: Any, *keys: str) -> None:
 
 
 def check_choices(recipe: Any) -> None:
-    """Raise an Error unless each field of type `Literal` has one of its values."""
+    """Check the fields of type `Literal`.
+
+    Raises:
+        Error: a field has none of its values; the message suggests the nearest one.
+    """
     for key, choices in _choices(type(recipe)).items():  # type: ignore[arg-type]  # a class is hashable
         if getattr(recipe, key) not in choices:
             raise unknown(key, str(getattr(recipe, key)), filter(None, choices))

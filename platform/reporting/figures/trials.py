@@ -129,7 +129,14 @@ def escaped(text: object) -> str:
 
 
 def plot_trials(axes: matplotlib.axes.Axes, xs: Sequence[float], ys: Sequence[float], kind: str) -> None:
-    """Plot trials of one kind as points: the best as a star, pruned ones hollow."""
+    """Plot trials of one kind as points: the best as a star, pruned ones hollow.
+
+    Args:
+        axes: where to plot; the points get one entry in its legend.
+        xs: numbers of the trials, or positions on a parameter's axis.
+        ys: values in the unit of `axis_of`, one per entry of `xs`.
+        kind: a key of COLORS.
+    """
     axes.plot(
         xs,
         ys,
