@@ -1,7 +1,7 @@
 """The journal of a study: the events to send to MLflow, one JSON object per line.
 
-Each event is written here before the study is updated in Optuna's database, so the journal never misses anything that
-the study has. Sent events are kept, so that the whole journal can be sent to another MLflow store.
+Each event is written here before the study is updated in Optuna's database, so after a kill the study has nothing that
+the journal lacks. Sent events are kept, so that the whole journal can be sent to another MLflow store.
 """
 
 import json
