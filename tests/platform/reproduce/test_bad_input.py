@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from platform.paper_tables.options import TablePlan, make_table_plan
+from platform.paper_tables.reproduction import Reproduction, resolve_reproduction
 from platform.reproduce import main, parser
 from platform.resources import Machine
 from shards_tools.errors import Error
@@ -75,7 +75,7 @@ def test_rows_that_need_tags_are_named(refused: Callable[..., str], classes: Pat
 
 def test_rows_that_need_no_tags_are_taken_without_them(classes: Path, tmp_path: Path) -> None:
     words = ["animesion", "--data", str(classes), "--rows", "L-16", "--runs", str(tmp_path), "--scale", "tiny"]
-    assert make_table_plan(parser().parse_args(words), Machine(2, 0)).rows == ("L-16",)
+    assert resolve_reproduction(parser().parse_args(words), Machine(2, 0)).rows == ("L-16",)
 
 
 def test_a_file_in_the_place_of_the_output_folder_is_named(shards: Path, tmp_path: Path) -> None:
@@ -85,18 +85,18 @@ def test_a_file_in_the_place_of_the_output_folder_is_named(shards: Path, tmp_pat
 
 
 def test_other_epochs_on_a_stored_study_are_refused(
-    table_plan_of: Callable[..., TablePlan], shards: Path, tmp_path: Path
+    reproduction_of: Callable[..., Reproduction], shards: Path, tmp_path: Path
 ) -> None:
-    start(table_plan_of("--epochs", 3))
+    start(reproduction_of("--epochs", 3))
     with pytest.raises(Error, match=r"--epochs is 4, but study lsasrd-5-.*-tiny was started with 3\."):
-        start(table_plan_of("--epochs", 4))
+        start(reproduction_of("--epochs", 4))
 
 
 def test_another_scale_or_data_under_the_name_of_a_stored_study_are_refused(
-    table_plan_of: Callable[..., TablePlan], five_folds: Path
+    reproduction_of: Callable[..., Reproduction], five_folds: Path
 ) -> None:
-    start(table_plan_of("--study", "mine", "--epochs", 3))
+    start(reproduction_of("--study", "mine", "--epochs", 3))
     with pytest.raises(Error, match=r"--scale is paper, but study mine was started with tiny"):
-        start(table_plan_of("--study", "mine", "--epochs", 3, "--scale", "paper"))
+        start(reproduction_of("--study", "mine", "--epochs", 3, "--scale", "paper"))
     with pytest.raises(Error, match=r"--data is \w+, but study mine was started with \w+"):
-        start(table_plan_of("--study", "mine", "--epochs", 3, "--data", five_folds))
+        start(reproduction_of("--study", "mine", "--epochs", 3, "--data", five_folds))
