@@ -9,6 +9,7 @@ Value = TypeVar("Value")
 Owner = TypeVar("Owner", bound="Record")
 
 TEST_METRICS = "test "  # followed by the number of the trial
+ROW = "row"  # the only parameter of the trials of a paper's table
 
 
 class HasAttributes(Protocol):

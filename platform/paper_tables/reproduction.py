@@ -23,6 +23,7 @@ from platform.resources import Machine, TrialResources, allocate
 from platform.spaces.loading import Space
 from platform.stores import Stores
 from platform.training_setup import TrainingSetup
+from platform.trial_record import ROW
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
@@ -31,7 +32,6 @@ from trainables.evaluation import Evaluation, Metrics
 from trainables.recipes.recipe import Recipe
 
 Split = Literal["val", "test"]
-ROW = "row"  # the only parameter of a table's trials
 
 
 @dataclass(frozen=True, kw_only=True)

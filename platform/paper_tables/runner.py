@@ -127,7 +127,7 @@ def summary(
         "trials": counts(study),
         "files": [str(file) for file in files],
         "tracking_uri": without_password(stores.tracking),
-        "tracking": "behind" if tracker.unsent else "ok",
+        "tracking": tracker.state,
         "storage": without_password(stores.storage),
         "seconds": round(seconds, 1),
     }

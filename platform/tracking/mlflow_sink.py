@@ -100,6 +100,11 @@ class Tracker(threading.Thread):
         """The number of bytes of the journal that are not sent yet."""
         return self._journal.size() - self._offset
 
+    @property
+    def state(self) -> str:
+        """`ok` if the store has everything, `failed` if its last call failed, `behind` if events are still unsent."""
+        return "failed" if self.trouble else "behind" if self.unsent else "ok"
+
     def run_id(self, trial: int) -> str | None:
         """Return the ID of a trial's MLflow run, or None if it does not exist yet."""
         return self._run_ids.get(trial)

@@ -7,7 +7,9 @@ import pytest
 
 from platform.paper_tables.reproduction import Reproduction, resolve_reproduction
 from platform.reproduce import main, parser
+from platform.resolved_search import ResolvedSearch
 from platform.resources import Machine
+from platform.study import open_storage, open_study
 from shards_tools.errors import Error
 from tests.platform.reproduce.conftest import start
 
@@ -100,3 +102,47 @@ def test_another_scale_or_data_under_the_name_of_a_stored_study_are_refused(
         start(reproduction_of("--study", "mine", "--epochs", 3, "--scale", "paper"))
     with pytest.raises(Error, match=r"--data is \w+, but study mine was started with \w+"):
         start(reproduction_of("--study", "mine", "--epochs", 3, "--data", five_folds))
+
+
+def test_another_table_under_the_name_of_a_stored_study_is_named_by_its_place(
+    reproduction_of: Callable[..., Reproduction], shards: Path, tmp_path: Path
+) -> None:
+    start(reproduction_of("--study", "mine"))
+    words = ["lsasrd-4", "--data", shards, "--runs", tmp_path / "runs", "--scale", "tiny", "--study", "mine"]
+    with pytest.raises(Error, match=r"^TABLE is lsasrd-4, but study mine was started with lsasrd-5\."):
+        start(resolve_reproduction(parser().parse_args(list(map(str, words))), Machine(2, 0)))
+
+
+def test_a_study_of_a_search_is_not_continued_as_a_table(
+    reproduction_of: Callable[..., Reproduction], search_of: Callable[..., ResolvedSearch]
+) -> None:
+    search = search_of("--study", "mine")
+    open_study(search, open_storage(search.stores.storage))
+    with pytest.raises(Error) as caught:
+        start(reproduction_of("--study", "mine"))
+    assert str(caught.value) == (
+        "Study mine is a search of space small. Resume it with python -m platform.search, or start this one under"
+        " another name with --study NAME."
+    )
+
+
+def test_a_study_of_a_table_is_not_continued_as_a_search(
+    reproduction_of: Callable[..., Reproduction], search_of: Callable[..., ResolvedSearch]
+) -> None:
+    start(reproduction_of("--study", "mine"))
+    search = search_of("--study", "mine")
+    with pytest.raises(Error) as caught:
+        open_study(search, open_storage(search.stores.storage))
+    assert str(caught.value) == (
+        "Study mine is table lsasrd-5. Resume it with python -m platform.reproduce, or start this one under another"
+        " name with --study NAME."
+    )
+
+
+def test_a_table_whose_rows_have_changed_is_called_a_table(reproduction_of: Callable[..., Reproduction]) -> None:
+    study = start(reproduction_of())
+    stored = study.user_attrs["search"]
+    rows = stored["distributions"]["row"].replace("DeiT-Small", "DeiT-Tiny")
+    study.set_user_attr("search", {**stored, "distributions": {"row": rows}})
+    with pytest.raises(Error, match=r"^Table lsasrd-5 has changed since study .*: row was .*DeiT-Tiny"):
+        start(reproduction_of())

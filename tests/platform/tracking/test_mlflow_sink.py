@@ -1,5 +1,6 @@
 """MLflow gets the journal: once, whole, late where it was away, and again where the store is another one."""
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -124,4 +125,22 @@ def test_a_store_that_is_away_gets_everything_later(
     away = send(journal, "http://127.0.0.1:9", timeout_s=3.0)
     assert away.unsent == journal.size()
     assert away.run_id(0) is None
-    assert send(journal, f"sqlite:///{tmp_path}/mlflow.db").unsent == 0
+    assert away.state == "failed"
+    back = send(journal, f"sqlite:///{tmp_path}/mlflow.db")
+    assert (back.unsent, back.state) == (0, "ok")
+
+
+def test_a_store_that_is_slow_is_behind(journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer, connect = threading.Event(), Tracker._connect
+
+    def slow(tracker: Tracker) -> MlflowClient:
+        client = connect(tracker)
+        answer.wait(60)
+        return client
+
+    monkeypatch.setattr(Tracker, "_connect", slow)
+    tracker = send(journal, f"sqlite:///{tmp_path}/mlflow.db", timeout_s=0.1)
+    assert tracker.state == "behind"
+    answer.set()
+    tracker.join(60)
+    assert tracker.state == "ok"
