@@ -24,6 +24,7 @@ from shards_tools.plugins import changed_plugins, plugin_hashes
 
 if TYPE_CHECKING:
     from platform.resolved_search import ResolvedSearch
+    from platform.spaces.loading import Space
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -43,7 +44,7 @@ def open_study(search: ResolvedSearch, storage: PatientStorage) -> optuna.Study:
     )
     check_same_search(study, search)
     _check_same_code(study, search.setup.plugins)
-    _enqueue_baselines(study, search.setup.space.baselines)
+    _enqueue_baselines(study, search.setup.space)
     return study
 
 
@@ -180,10 +181,11 @@ def _range(distribution: str | None) -> str:
     return "absent" if distribution is None else json.dumps(json.loads(distribution)["attributes"])
 
 
-def _enqueue_baselines(study: optuna.Study, baselines: Mapping[str, dict[str, Any]]) -> None:
+def _enqueue_baselines(study: optuna.Study, space: Space) -> None:
     """Enqueue the baselines that the study lacks: all on the first start, later those that are new or have failed."""
     kept = [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.FAIL]
     present = {TrialRecord(trial).baseline for trial in kept}
-    for row, values in baselines.items():
-        if row not in present:
-            study.enqueue_trial(values, user_attrs=TrialRecord.attributes(baseline=row))
+    for label, values in space.baselines.items():
+        if label not in present:
+            printed = {"paper_row": space.paper_rows[label]} if label in space.paper_rows else {}
+            study.enqueue_trial(values, user_attrs=TrialRecord.attributes(baseline=label, **printed))
