@@ -51,7 +51,7 @@ styles = lru_cache(draw_styles)
 Pictures = list[tuple[str, int]]  # path below the root, number of the drawn face
 
 
-def plan_dafre(root: Path, num_images: int) -> Pictures:
+def dafre_pictures(root: Path, num_images: int) -> Pictures:
     """Write the lists of DAF:re's v2 layout and return the pictures that they name: the first classes, complete."""
     rows: dict[str, list[str]] = {"train": [], "val": [], "test": [], "classid_classname": []}
     pictures: Pictures = []
@@ -84,7 +84,7 @@ def read_class_counts() -> Iterator[tuple[str, int, int, int]]:
         yield f"class_{label}", int(size * 0.7), int(size * 0.8) - int(size * 0.7), size - int(size * 0.8)
 
 
-def plan_lsasrd(root: Path, num_images: int) -> Pictures:
+def lsasrd_pictures(root: Path, num_images: int) -> Pictures:
     """Return the pictures of LSASRD's plain layout: 190 works of 9 or 10 roles at full size, the last 76 for test."""
     generator = np.random.default_rng(0)
     num_roles = max(40, 1829 * num_images // 20937)
@@ -104,8 +104,8 @@ def plan_lsasrd(root: Path, num_images: int) -> Pictures:
 
 
 SETS: dict[str, tuple[Callable[[Path, int], Pictures], int, int]] = {  # name -> pictures, px, images at full size
-    "dafre": (plan_dafre, 128, 463_437),
-    "lsasrd": (plan_lsasrd, 256, 20_937),
+    "dafre": (dafre_pictures, 128, 463_437),
+    "lsasrd": (lsasrd_pictures, 256, 20_937),
 }
 
 
@@ -173,9 +173,9 @@ def first_batch(shards: Path, size: int, reading: str, cache: Path) -> None:
     train = manifest.split().train
     works = min(16, len(np.unique(manifest.work[train])))
     draw = EpochParams(works_per_batch=works, images_per_work=4, seed=0, epoch=0)
-    plan = BATCH_SAMPLERS["full"](manifest.work[train], None, draw)
+    batches = BATCH_SAMPLERS["full"](manifest.work[train], None, draw)
     images = open_images(manifest, size, size, reading)
-    assert len(next(iter(images.batches(train[plan[:1]])))) == 4 * works
+    assert len(next(iter(images.batches(train[batches[:1]])))) == 4 * works
 
 
 def measured(run: Callable[..., Any], *arguments: Any) -> dict[str, float]:
@@ -225,10 +225,10 @@ def say(name: str, found: dict[str, float], num_images: int) -> None:
 
 def compare(name: str, room: Path, num_images: int, num_rounds: int) -> bool:
     """Make one set, build it in turns and read its first batch; return whether ours is within its limit."""
-    plan, size, full = SETS[name]
+    pictures_of, size, full = SETS[name]
     root = room / f"{name}_pictures"
     start = time.perf_counter()
-    pictures = plan(root, num_images)
+    pictures = pictures_of(root, num_images)
     make_pictures(root, pictures, size)
     total, cpus = len(pictures), num_cpus()
     print(f"{name}-like, {total:,} of {full:,} images at {size} px, made in {time.perf_counter() - start:.0f} s")

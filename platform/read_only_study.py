@@ -72,8 +72,9 @@ class StoredStudy:
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        """All trials that have started."""
-        return [trial for trial in self.study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
+        """All trials that have started, without those that were canceled before."""
+        trials = self.study.get_trials(deepcopy=False)
+        return [one for one in trials if one.state != TrialState.WAITING and not TrialRecord(one).left_out]
 
     @property
     def best(self) -> FrozenTrial | None:

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import optuna
 
     from platform.paper_tables.dry_run import dry_run
-    from platform.paper_tables.options import make_table_plan
+    from platform.paper_tables.reproduction import resolve_reproduction
     from platform.paper_tables.runner import reproduce
     from platform.resources import this_machine
 
@@ -56,13 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     show_log("shards_tools")
     plugins = load_plugins(options.import_, accept_changed_code=options.accept_changed_code)
     machine = this_machine()
-    table_plan = make_table_plan(options, machine, plugins)
+    reproduction = resolve_reproduction(options, machine, plugins)
     if options.dry_run:
-        projected = dry_run(table_plan, machine)
+        projected = dry_run(reproduction, machine)
         if options.json:
             print_json(projected)
         return
-    reproduce(table_plan, started, as_json=options.json)
+    reproduce(reproduction, started, as_json=options.json)
 
 
 def show_list(options: argparse.Namespace) -> None:

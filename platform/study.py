@@ -18,12 +18,13 @@ from platform.objectives import directions
 from platform.resilient_storage import PatientStorage, cause_of, open_database, without_password
 from platform.samplers.pruning import make_pruner
 from platform.spaces.constraints import is_over
-from platform.trial_record import StudyRecord, TrialRecord
+from platform.trial_record import ROW, StudyRecord, TrialRecord
 from shards_tools.errors import Error
 from shards_tools.plugins import changed_plugins, plugin_hashes, shown_name
 
 if TYPE_CHECKING:
     from platform.resolved_search import ResolvedSearch
+    from platform.spaces.loading import Space
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -43,7 +44,7 @@ def open_study(search: ResolvedSearch, storage: PatientStorage) -> optuna.Study:
     )
     check_same_search(study, search)
     _check_same_code(study, search.setup.plugins)
-    _enqueue_baselines(study, search.setup.space.baselines)
+    _enqueue_baselines(study, search.setup.space)
     return study
 
 
@@ -120,7 +121,7 @@ def check_same_search(study: optuna.Study, search: ResolvedSearch) -> None:
     """Record the options of the search on its first start; on every later start, refuse different ones.
 
     Raises:
-        Error: an option or the space differs from the first start's.
+        Error: another command started the study, or an option or the space differs from the first start's.
     """
     space, identity = search.setup.space, search.identity()
     wanted: dict[str, Any] = {**identity, "distributions": dict(space.distributions)}
@@ -128,20 +129,35 @@ def check_same_search(study: optuna.Study, search: ResolvedSearch) -> None:
     if not stored:
         StudyRecord(study).search = wanted
         return
+    _check_same_command(study.study_name, stored, wanted)
     for key, value in identity.items():
         if stored.get(key) != value:
             now, before = ("not given" if one is None else one for one in (value, stored.get(key)))
+            option = "TABLE" if key == "space" and space.kind == "Table" else f"--{key}"
             raise Error(
-                f"--{key} is {now}, but study {study.study_name} was started with {before}. "
+                f"{option} is {now}, but study {study.study_name} was started with {before}. "
                 f"Use the same value, or start another study with --study NAME."
             )
     for key in sorted(stored["distributions"].keys() | wanted["distributions"].keys()):
         before, now = stored["distributions"].get(key), wanted["distributions"].get(key)
         if before != now:
             raise Error(
-                f"Space {space.name} has changed since study {study.study_name} was started: {key} was "
+                f"{space.kind} {space.name} has changed since study {study.study_name} was started: {key} was "
                 f"{_range(before)}, now it is {_range(now)}. Start another study with --study NAME."
             )
+
+
+def _check_same_command(name: str, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Refuse a search whose study has a paper's table, and the reverse."""
+    has_table, wants_table = ({ROW} == options["distributions"].keys() for options in (stored, wanted))
+    if has_table != wants_table:
+        found, command = f"a search of space {stored['space']}", "platform.search"
+        if has_table:
+            found, command = f"table {stored['space']}", "platform.reproduce"
+        raise Error(
+            f"Study {name} is {found}. Resume it with python -m {command}, or start this one under another name with"
+            " --study NAME."
+        )
 
 
 def _check_same_code(study: optuna.Study, plugins: Sequence[str]) -> None:
@@ -177,10 +193,11 @@ def _range(distribution: str | None) -> str:
     return "absent" if distribution is None else json.dumps(json.loads(distribution)["attributes"])
 
 
-def _enqueue_baselines(study: optuna.Study, baselines: Mapping[str, dict[str, Any]]) -> None:
+def _enqueue_baselines(study: optuna.Study, space: Space) -> None:
     """Enqueue the baselines that the study lacks: all on the first start, later those that are new or have failed."""
     kept = [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.FAIL]
     present = {TrialRecord(trial).baseline for trial in kept}
-    for row, values in baselines.items():
-        if row not in present:
-            study.enqueue_trial(values, user_attrs=TrialRecord.attributes(baseline=row))
+    for label, values in space.baselines.items():
+        if label not in present:
+            printed = {"paper_row": space.paper_rows[label]} if label in space.paper_rows else {}
+            study.enqueue_trial(values, user_attrs=TrialRecord.attributes(baseline=label, **printed))

@@ -51,8 +51,8 @@ def front_tag(study: optuna.Study) -> dict[str, str]:
 
 
 def counts(study: optuna.Study) -> dict[str, int]:
-    """Return the number of trials that ended in each state."""
-    states = [trial.state for trial in study.get_trials(deepcopy=False)]
+    """Return the number of trials that ended in each state, without those that were canceled before they started."""
+    states = [trial.state for trial in study.get_trials(deepcopy=False) if not TrialRecord(trial).left_out]
     return {
         "complete": states.count(TrialState.COMPLETE),
         "pruned": states.count(TrialState.PRUNED),

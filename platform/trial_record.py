@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar, overload
 
 Value = TypeVar("Value")
 Owner = TypeVar("Owner", bound="Record")
 
 TEST_METRICS = "test "  # followed by the number of the trial
+ROW = "row"  # the only parameter of the trials of a paper's table
 
 
 class HasAttributes(Protocol):
@@ -68,7 +69,8 @@ class TrialRecord(Record):
     """The data that the study stores about one trial. An empty text means that the field does not apply."""
 
     # Where the trial's parameters come from, if no sampler suggested them.
-    baseline = Stored("")  # the name of the baseline
+    baseline = Stored("")  # the label of the baseline
+    paper_row: Stored[Sequence[str]] = Stored(())  # the paper's table and row, if the baseline is the recipe of one
     warm_start = Stored("")  # STUDY/NUMBER of the earlier trial
     label = Stored("")  # the name of a training that was fixed in advance
 
@@ -95,8 +97,8 @@ class TrialRecord(Record):
 
     @property
     def is_paper_row(self) -> bool:
-        """Whether the trial is a paper's row; hand-set baselines have other names."""
-        return self.baseline.startswith("paper")
+        """Whether the trial is a paper's row, by its recipe or its label."""
+        return bool(self.paper_row) or self.baseline.startswith("paper")
 
     @property
     def total_seconds(self) -> float:

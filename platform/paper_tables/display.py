@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from platform.fixed_trials import Training
-from platform.paper_tables.options import TablePlan
-from platform.paper_tables.results import Result, is_failed
-from platform.paper_tables.written import HEADINGS, cells_of, notes_on, title_of
+from platform.paper_tables.reproduction import Reproduction
+from platform.paper_tables.results import is_failed
+from platform.paper_tables.written import HEADINGS, ReproducedTable, cells_of
 from platform.terminal.lines import say_smaller_batches
 from platform.trial_record import TrialRecord
 from shards_tools.command import say
@@ -21,59 +21,53 @@ from shards_tools.command import say
 WIDTH = 100  # columns if the output is not a terminal
 
 
-def print_header(table_plan: TablePlan, study: optuna.Study) -> None:
+def print_header(reproduction: Reproduction, study: optuna.Study) -> None:
     """Print the study, the data and the number of trainings left."""
-    search, setup, table = table_plan.search, table_plan.search.setup, table_plan.table
-    manifest = setup.manifest
-    num = len(table_plan.rows), search.protocol.folds, table_plan.seeds
+    search, table = reproduction.search, reproduction.table
+    setup, manifest = search.setup, search.setup.manifest
+    num = len(reproduction.rows), search.protocol.folds, reproduction.seeds
     say(f"Study {search.stores.study}: {table.title} at {setup.scale} scale. {table.paper}.")
     say(f"Data {setup.data}: {manifest.num_images} images, {len(manifest.works)} works or classes.")
-    say_smaller_batches(setup.num_train_works, [table.recipe(row, setup.scale) for row in table_plan.rows])
+    say_smaller_batches(setup.num_train_works, list(reproduction.recipes.values()))
     states = [trial.state for trial in study.get_trials(deepcopy=False)]
     running, left = states.count(TrialState.RUNNING), states.count(TrialState.WAITING)
     resumed = f" {running} resume from their last checkpoint." if running else ""
     say(
-        f"Trainings: {len(table_plan.trainings)} (rows: {num[0]}, folds: {num[1]}, seeds: {num[2]}); {left + running}"
+        f"Trainings: {len(reproduction.trainings)} (rows: {num[0]}, folds: {num[1]}, seeds: {num[2]}); {left + running}"
         f" left, {search.resources.concurrency} at a time.{resumed}"
     )
 
 
-def print_table(
-    table_plan: TablePlan, results: Sequence[Result], known: Mapping[Training, FrozenTrial], files: Sequence[Path]
-) -> None:
-    """Print the table, its notes, the failed and the remaining trainings, and the files.
-
-    Args:
-        table_plan: the plan of the table.
-        results: the results of its rows.
-        known: the last trial of each training that has started.
-        files: the files that were written.
-    """
-    shown = Table(title=title_of(table_plan), title_justify="left")
+def print_table(table: ReproducedTable, unfinished: Sequence[str], files: Sequence[Path], runs: Path) -> None:
+    """Print the table and its notes, the lines about unfinished trainings, the written files, and how to see more."""
+    shown = Table(title=table.title, title_justify="left")
     for heading in HEADINGS:
         shown.add_column(heading, justify="left" if heading in ("row", "metric") else "right", no_wrap=True)
     above = None
-    for result in results:
+    for result in table.results:
         if above not in (None, result.row):
             shown.add_section()
         cells = cells_of(result)
         shown.add_row("" if result.row == above else cells[0], *cells[1:])
         above = result.row
     Console(stderr=True, width=None if Console(stderr=True).is_terminal else WIDTH).print(shown)
-    for note in notes_on(table_plan):
-        say(note)
-    for line in _unfinished(table_plan, known):
+    for line in (*table.notes, *unfinished):
         say(line)
     say(f"Written: {', '.join(map(str, files))}")
-    say(f"Compare runs: python -m platform.ui --runs {table_plan.search.stores.runs}")
+    say(f"Compare runs: python -m platform.ui --runs {runs}")
 
 
-def _unfinished(table_plan: TablePlan, known: Mapping[Training, FrozenTrial]) -> list[str]:
-    """Return a line for each failed training, and one with the number of remaining trainings."""
-    trials = {training: known.get(training) for training in table_plan.trainings}
+def unfinished(trainings: Mapping[Training, str], known: Mapping[Training, FrozenTrial]) -> list[str]:
+    """Return a line for each failed training, and one with the number of remaining trainings.
+
+    Args:
+        trainings: the requested trainings with their labels.
+        known: the last trial of each training that has started.
+    """
+    trials = {training: known.get(training) for training in trainings}
     failed = {training: trial for training, trial in trials.items() if trial and is_failed(trial)}
     lines = [
-        f"Failed: {table_plan.label(training)}: {TrialRecord(trial).reason or 'no reason given'}"
+        f"Failed: {trainings[training]}: {TrialRecord(trial).reason or 'no reason given'}"
         for training, trial in failed.items()
     ]
     if failed:

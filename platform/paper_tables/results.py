@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from platform.finalize.paired_test import Repeated
 from platform.fixed_trials import Training, is_left_out
-from platform.paper_tables.options import TablePlan
+from platform.paper_tables.table import PaperTable
 from trainables.evaluation import Metrics
+from trainables.recipes.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,39 +62,43 @@ class Result(Repeated):
 
 
 def results_of(
-    table_plan: TablePlan, known: Mapping[Training, FrozenTrial], measured: Mapping[Training, Metrics]
+    table: PaperTable,
+    recipes: Mapping[str, Recipe],
+    trainings: Collection[Training],
+    *,
+    known: Mapping[Training, FrozenTrial],
+    measured: Mapping[Training, Metrics],
+    chance: Mapping[str, float],
 ) -> list[Result]:
     """Return one result per requested row and metric of the table.
 
     Args:
-        table_plan: the plan of the table.
+        table: the table.
+        recipes: the requested rows with their recipes.
+        trainings: the requested trainings.
         known: the last trial of each training that has started.
         measured: the metrics of the completed trainings, as fractions.
+        chance: the metrics of random features, as fractions.
     """
-    return [result for row in table_plan.rows for result in _results_of_row(table_plan, row, known, measured)]
-
-
-def _results_of_row(
-    table_plan: TablePlan, row: str, known: Mapping[Training, FrozenTrial], measured: Mapping[Training, Metrics]
-) -> list[Result]:
-    table = table_plan.table
-    own = [training for training in table_plan.trainings if training.of == row]
-    own.sort(key=lambda one: (one.fold, one.seed))
-    done = [measured[training] for training in own if training in measured]
-    failed = [training for training in own if training in known and is_failed(known[training])]
-    return [
-        Result(
-            row=row,
-            recipe=table.recipe(row, table_plan.search.setup.scale).name,
-            metric=metric,
-            printed=table.printed[row].get(metric),
-            values=[100 * metrics[metric] for metrics in done],
-            num_wanted=len(own),
-            num_failed=len(failed),
-            chance=100 * table_plan.search.goal.chance[metric],
-        )
-        for metric in table.metrics
-    ]
+    results = []
+    for row, recipe in recipes.items():
+        own = sorted((one for one in trainings if one.of == row), key=lambda one: (one.fold, one.seed))
+        done = [measured[training] for training in own if training in measured]
+        num_failed = sum(training in known and is_failed(known[training]) for training in own)
+        results += [
+            Result(
+                row=row,
+                recipe=recipe.name,
+                metric=metric,
+                printed=table.printed[row].get(metric),
+                values=[100 * metrics[metric] for metrics in done],
+                num_wanted=len(own),
+                num_failed=num_failed,
+                chance=100 * chance[metric],
+            )
+            for metric in table.metrics
+        ]
+    return results
 
 
 def is_failed(trial: FrozenTrial) -> bool:

@@ -1,4 +1,4 @@
-"""Writes a reproduced table as Markdown, CSV and LaTeX, with its notes."""
+"""A reproduced table with its notes, written as Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import io
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from platform.paper_tables.options import TablePlan
+from platform.paper_tables.reproduction import Reproduction
 from platform.paper_tables.results import Result
+from platform.paper_tables.table import PaperTable
 from shards_tools.errors import Error
 from trainables.metric_names import COLUMNS
 
@@ -23,6 +25,55 @@ LATEX_SPECIAL = {
     NOTHING: "--",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproducedTable:
+    """A table as it was trained here, next to the printed numbers."""
+
+    of: PaperTable
+    scale: str
+    notes: Sequence[str]
+    results: Sequence[Result]
+
+    @property
+    def title(self) -> str:
+        """The heading of the table."""
+        return f"{self.of.title}, reproduced at {self.scale} scale"
+
+
+def reproduced_table(reproduction: Reproduction, results: Sequence[Result]) -> ReproducedTable:
+    """Return the table with its notes."""
+    scale = reproduction.search.setup.scale
+    return ReproducedTable(of=reproduction.table, scale=scale, notes=notes_on(reproduction), results=results)
+
+
+def notes_on(reproduction: Reproduction) -> list[str]:
+    """Return the notes under the table: split, protocol, scale and epochs."""
+    setup, folds, table = reproduction.search.setup, reproduction.search.protocol.folds, reproduction.table
+    split = "the validation split" if reproduction.split == "val" else "the test split"
+    if setup.manifest.num_folds > 1:
+        split += f" of folds 0 to {folds - 1}" if folds > 1 else " of fold 0"
+    each = f"{numbered(folds, 'fold')} x {numbered(reproduction.seeds, 'seed')}"
+    notes = [
+        f"Numbers are in percent. mean and std are over the trainings of a row ({each}); std divides by n - 1.",
+        f"mean: {split} of {setup.data}, at {setup.scale} scale.",
+        f"printed: {table.paper}; {table.protocol} of the paper's data.",
+    ]
+    if setup.scale == "tiny":
+        notes.append(
+            "Tiny scale trains small networks for a few epochs. Do not compare these numbers with the printed ones."
+        )
+    own = sorted({recipe.epochs for recipe in reproduction.recipes.values()})
+    if setup.epochs and own != [setup.epochs]:
+        recipes = " or ".join(map(str, own))
+        notes.append(f"Trained for {numbered(setup.epochs, 'epoch')}; the recipes have {recipes}.")
+    return notes
+
+
+def numbered(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is 1."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def make_folder(out: Path) -> None:
@@ -39,55 +90,16 @@ def make_folder(out: Path) -> None:
         ) from None
 
 
-def write_table(table_plan: TablePlan, results: Sequence[Result]) -> list[Path]:
-    """Write the table to its folder and return the files; each file is written completely or not at all."""
-    texts = {
-        "md": as_markdown(table_plan, results),
-        "csv": as_csv(table_plan, results),
-        "tex": as_latex(table_plan, results),
-    }
+def write_table(table: ReproducedTable, out: Path) -> list[Path]:
+    """Write the table to the folder `out` and return the files; each is written completely or not at all."""
     files = []
-    for ending, text in texts.items():
-        file = table_plan.out / f"{table_plan.table.name}.{ending}"
+    for ending, text in {"md": as_markdown(table), "csv": as_csv(table), "tex": as_latex(table)}.items():
+        file = out / f"{table.of.name}.{ending}"
         partial = file.with_suffix(f".{ending}.partial")
         partial.write_text(text, encoding="utf-8")
         os.replace(partial, file)
         files.append(file)
     return files
-
-
-def title_of(table_plan: TablePlan) -> str:
-    """Return the heading of the table."""
-    return f"{table_plan.table.title}, reproduced at {table_plan.search.setup.scale} scale"
-
-
-def notes_on(table_plan: TablePlan) -> list[str]:
-    """Return the notes under the table: split, protocol, scale and epochs."""
-    setup, folds, table = table_plan.search.setup, table_plan.search.protocol.folds, table_plan.table
-    split = "the validation split" if table_plan.split == "val" else "the test split"
-    if setup.manifest.num_folds > 1:
-        split += f" of folds 0 to {folds - 1}" if folds > 1 else " of fold 0"
-    each = f"{numbered(folds, 'fold')} x {numbered(table_plan.seeds, 'seed')}"
-    notes = [
-        f"Numbers are in percent. mean and std are over the trainings of a row ({each}); std divides by n - 1.",
-        f"mean: {split} of {setup.data}, at {setup.scale} scale.",
-        f"printed: {table.paper}; {table.protocol} of the paper's data.",
-    ]
-    if setup.scale == "tiny":
-        notes.append(
-            "Tiny scale trains small networks for a few epochs. Do not compare these numbers with the printed ones."
-        )
-    if setup.epochs:
-        own = sorted({table.recipe(row, setup.scale).epochs for row in table_plan.rows})
-        if own != [setup.epochs]:
-            recipes = " or ".join(map(str, own))
-            notes.append(f"Trained for {numbered(setup.epochs, 'epoch')}; the recipes have {recipes}.")
-    return notes
-
-
-def numbered(number: int, noun: str) -> str:
-    """Return a number with its noun, in the plural unless it is 1."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def cells_of(result: Result) -> list[str]:
@@ -98,48 +110,48 @@ def cells_of(result: Result) -> list[str]:
     return [result.row, heading, *numbers, signed or NOTHING, _number(result.chance), result.status]
 
 
-def as_markdown(table_plan: TablePlan, results: Sequence[Result]) -> str:
+def as_markdown(table: ReproducedTable) -> str:
     """Return the table as Markdown, with its heading and notes."""
     lines = [
-        f"# {title_of(table_plan)}",
+        f"# {table.title}",
         "",
         f"| {' | '.join(HEADINGS)} |",
         f"|---|---|{'---:|' * (len(HEADINGS) - 2)}",
-        *(f"| {' | '.join(cells_of(result))} |" for result in results),
+        *(f"| {' | '.join(cells_of(result))} |" for result in table.results),
         "",
-        *(f"{note}  " for note in notes_on(table_plan)),
+        *(f"{note}  " for note in table.notes),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def as_csv(table_plan: TablePlan, results: Sequence[Result]) -> str:
+def as_csv(table: ReproducedTable) -> str:
     """Return the table as CSV: one line per row and metric, with all digits; unknown numbers are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     kept = ("name", "recipe", "metric", "printed", "mean", "std", "difference", "chance")
     writer.writerow(["table", "scale", *kept, "wanted", "complete", "failed", "values"])
-    for result in results:
+    for result in table.results:
         entry = result.as_json()
         cells = ["" if _is_unknown(entry[key]) else entry[key] for key in kept]
         values = " ".join(map(repr, result.values))
         counts = entry["trainings"].values()
-        writer.writerow([table_plan.table.name, table_plan.search.setup.scale, *cells, *counts, values])
+        writer.writerow([table.of.name, table.scale, *cells, *counts, values])
     return text.getvalue()
 
 
-def as_latex(table_plan: TablePlan, results: Sequence[Result]) -> str:
+def as_latex(table: ReproducedTable) -> str:
     """Return the table as LaTeX for the package booktabs, with the notes in the caption."""
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{_latex('. '.join([title_of(table_plan), ' '.join(notes_on(table_plan))]))}}}",
-        rf"\label{{tab:{table_plan.table.name}}}",
+        rf"\caption{{{_latex('. '.join([table.title, ' '.join(table.notes)]))}}}",
+        rf"\label{{tab:{table.of.name}}}",
         rf"\begin{{tabular}}{{ll{'r' * (len(HEADINGS) - 2)}}}",
         r"\toprule",
         rf"{' & '.join(HEADINGS)} \\",
     ]
     above = None
-    for result in results:
+    for result in table.results:
         cells = cells_of(result)
         if result.row != above:
             lines.append(r"\midrule")

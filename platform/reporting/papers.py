@@ -18,7 +18,8 @@ PAPER = (
 )
 
 
-# The published table with the rows of each space, and rows that are in another table or have another name there.
+# For baselines without a recipe, and for studies of version 0.1.0: the published table with the rows of each space, and
+# rows that are in another table or have another name there.
 TABLES = {
     "transreid": "LSASRD Table 5",
     "agw": "LSASRD Table 4",
@@ -35,10 +36,10 @@ ELSEWHERE = {
 }
 
 
-def printed_row(space: str, row: str) -> tuple[str, dict[str, float]]:
-    """Return the published table with a row of a space, and its numbers as fractions; both empty if there is none."""
-    name = row.removeprefix("paper ")
-    table, own = ELSEWHERE.get((space, name), (TABLES.get(space, ""), name))
+def printed_row(space: str, baseline: TrialRecord) -> tuple[str, dict[str, float]]:
+    """Return the published table with a baseline, and its numbers as fractions; both empty if there is none."""
+    name = baseline.baseline.removeprefix("paper ")
+    table, own = baseline.paper_row or ELSEWHERE.get((space, name), (TABLES.get(space, ""), name))
     numbers = printed_numbers(table, own)
     return (table if numbers else ""), numbers
 
@@ -50,7 +51,7 @@ def papers_section(subject: Subject) -> Section | None:
     if not rows:
         return None
     space = stored.search["space"]
-    printed = {trial.number: printed_row(space, TrialRecord(trial).baseline) for trial in rows}
+    printed = {trial.number: printed_row(space, TrialRecord(trial)) for trial in rows}
     published = {name for _, numbers in printed.values() for name in numbers}
     names = [name for name in COLUMNS if name in published or name in stored.objectives]  # in the papers' order
     columns = ["row", "trial"]

@@ -11,13 +11,19 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from platform.spaces.points import Params, Point, Suggest
 from shards_tools.errors import Error
-from trainables.recipes import get_recipe
+from trainables.recipes import RECIPES, get_recipe
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import settings_of, with_current_keys
 
 MOST_TRIED = 5000  # points of a space, before a recipe counts as unreachable
 MOST_NAMED = 3  # settings in one message
 REMEDY = "Change suggest(), or map a label to the parameters: BASELINES = {'label': {'parameter': value}}."
+
+
+def paper_row(recipe: str) -> tuple[str, str] | None:
+    """Return the table and the row that print a recipe, or the one whose tiny twin it is; None if no paper does."""
+    printed = RECIPES.get(recipe.removesuffix("-tiny"))
+    return (printed.table, printed.row) if printed and printed.table and printed.row else None
 
 
 class Try(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, distribution_to_json
 
-from platform.spaces.baselines import point_of
+from platform.spaces.baselines import paper_row, point_of
 from platform.spaces.points import Point, Suggest
 from platform.spaces.registry import built_in, check_space
 from shards_tools.errors import Error, nearest, unknown
@@ -34,7 +34,8 @@ class Space:
 
     name: str
     suggest: Suggest
-    baselines: Mapping[str, dict[str, Any]]  # name -> values of Optuna's parameters
+    baselines: Mapping[str, dict[str, Any]]  # label -> values of Optuna's parameters
+    paper_rows: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # label -> the table and row that print it
     distributions: Mapping[str, str] = field(default_factory=dict)  # Optuna parameter -> its distribution as JSON
     about: str = ""  # the first line of the space's docstring
     draws: Sequence[Mapping[str, Any]] = ()  # random samples: Optuna parameter -> value, in the order of suggest()
@@ -89,10 +90,14 @@ def load_space(space: Any, scale: str) -> Space:
         suggest = functools.partial(suggest, scale=scale)
     checked = Space(name=name, suggest=_checking(suggest, name), baselines={})
     seen = _probe(checked)
+    rows = _rows(name, getattr(source, "BASELINES", {}), scale)
     return Space(
         name=name,
         suggest=suggest,
-        baselines=_baselines(checked, getattr(source, "BASELINES", {}), scale, seen.distributions),
+        baselines=_baselines(checked, rows, seen.distributions),
+        paper_rows={
+            label: printed for label, row in rows.items() if isinstance(row, str) and (printed := paper_row(row))
+        },
         about=(inspect.getdoc(source) or "").partition("\n")[0],
         distributions={key: distribution_to_json(seen.distributions[key]) for key in sorted(seen.distributions)},
         draws=seen.draws,
@@ -131,26 +136,24 @@ def _checking(suggest: Suggest, name: str) -> Suggest:
     return checked
 
 
-def _baselines(
-    space: Space, rows: Any, scale: str, distributions: Mapping[str, BaseDistribution]
-) -> dict[str, dict[str, Any]]:
-    """Return the parameters of each baseline.
-
-    Args:
-        space: the space, without baselines.
-        rows: names of recipes, or label -> parameters or the name of a recipe, or a mapping of scales to either.
-        scale: the scale.
-        distributions: all parameters of the space.
-    """
+def _rows(name: str, rows: Any, scale: str) -> Mapping[str, str | Mapping[str, Any]]:
+    """Return the parameters or the name of a recipe of each label in BASELINES, which may have one of three forms."""
     if isinstance(rows, Mapping) and rows and set(rows) <= {"paper", "tiny"}:
         rows = rows.get(scale, {})
     if isinstance(rows, list | tuple) and all(isinstance(row, str) for row in rows):
         rows = {row: row for row in rows}
     if not isinstance(rows, Mapping) or not all(isinstance(row, str | Mapping) for row in rows.values()):
         raise Error(
-            f"Space {space.name}: BASELINES is invalid. List names of recipes, or map the label of each row to a dict"
+            f"Space {name}: BASELINES is invalid. List names of recipes, or map the label of each row to a dict"
             " of parameter values."
         )
+    return rows
+
+
+def _baselines(
+    space: Space, rows: Mapping[str, str | Mapping[str, Any]], distributions: Mapping[str, BaseDistribution]
+) -> dict[str, dict[str, Any]]:
+    """Return the parameters of each baseline of `space`, whose parameters are those of `distributions`."""
     points = {}
     for label, row in rows.items():
         place = f"Space {space.name}, baseline {label!r}"

@@ -113,10 +113,10 @@ class Tracker(threading.Thread):
 
     @property
     def status(self) -> Literal["ok", "behind", "failed"]:
-        """Whether the store has everything, lacks some events, or has not answered since this start began."""
+        """`ok`: the store has everything; `behind`: it lacks events; `failed`: the same, and its last call failed."""
         if not self.unsent:
             return "ok"
-        return "behind" if self.ready.is_set() else "failed"
+        return "failed" if self.trouble else "behind"
 
     def close(self, timeout_s: float) -> None:
         """Send the remaining events for at most `timeout_s` seconds, then stop the thread."""

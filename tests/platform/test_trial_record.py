@@ -59,9 +59,19 @@ def test_a_field_that_does_not_exist_cannot_be_stored() -> None:
         TrialRecord.attributes(basline="paper row")
 
 
-@pytest.mark.parametrize(("name", "is_paper_row"), [("paper ViT-Base", True), ("hand-set", False), ("", False)])
-def test_rows_of_papers_are_told_by_their_name(study: optuna.Study, name: str, is_paper_row: bool) -> None:
-    study.enqueue_trial({}, user_attrs=TrialRecord.attributes(baseline=name))
+@pytest.mark.parametrize(
+    ("fields", "is_paper_row"),
+    [
+        ({"baseline": "paper ViT-Base"}, True),
+        ({"baseline": "mine", "paper_row": ("LSASRD Table 5", "ViT-Base")}, True),
+        ({"baseline": "hand-set"}, False),
+        ({}, False),
+    ],
+)
+def test_rows_of_papers_are_told_by_their_recipe_or_their_label(
+    study: optuna.Study, fields: dict[str, object], is_paper_row: bool
+) -> None:
+    study.enqueue_trial({}, user_attrs=TrialRecord.attributes(**fields))
     assert TrialRecord(study.get_trials()[0]).is_paper_row is is_paper_row
 
 

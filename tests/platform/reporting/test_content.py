@@ -3,6 +3,7 @@
 import json
 import math
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,15 @@ from optuna.trial import create_trial
 from platform.config import SearchConfig
 from platform.environment import call_of, start_of_search, typed_command
 from platform.read_only_study import StoredStudy
-from platform.reporting.papers import printed_row
+from platform.reporting.papers import papers_section, printed_row
 from platform.reporting.settings import commands, in_lines
 from platform.reporting.stages import finalists_of, folds_of
 from platform.reporting.subject import Subject, subject_of
 from platform.resolved_search import ResolvedSearch
 from platform.spaces.loading import load_space
 from platform.spaces.registry import space_names
-from platform.trial_record import StudyRecord
+from platform.study import open_storage, open_study
+from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.errors import Error
 from tests.platform.searches import changed
 from tests.platform.stored_by_hand import study_by_hand
@@ -88,17 +90,57 @@ def test_a_command_in_lines_is_the_same_command() -> None:
 def test_every_row_of_a_paper_has_its_printed_numbers(space: str) -> None:
     tables = {recipe.table for recipe in RECIPES.values()}
     for scale in ("paper", "tiny"):
-        for row in load_space(space, scale).baselines:
-            table, numbers = printed_row(space, row)
-            assert bool(numbers) == row.startswith("paper")
+        loaded = load_space(space, scale)
+        for row in loaded.baselines:
+            table, numbers = printed_row(space, baseline(baseline=row))
+            assert bool(numbers) == row.startswith("paper") == (row in loaded.paper_rows)
             assert table in tables | {""}
+            if numbers:
+                assert printed_row(space, baseline(baseline=row, paper_row=loaded.paper_rows[row])) == (table, numbers)
             assert all(0 < value < 1 for value in numbers.values())
 
 
 def test_printed_numbers_are_the_papers() -> None:
-    table, numbers = printed_row("transreid", "paper ViT-Stride")
-    assert table == "LSASRD Table 5"
-    assert numbers == pytest.approx({"mINP": 0.1314, "mAP": 0.4224, "cmc_1": 0.7472, "cmc_5": 0.8934})
+    for space, of in (
+        ("transreid", baseline(baseline="paper ViT-Stride")),
+        ("mine", baseline(baseline="start", paper_row=["LSASRD Table 5", "ViT-Stride"])),
+    ):
+        table, numbers = printed_row(space, of)
+        assert table == "LSASRD Table 5"
+        assert numbers == pytest.approx({"mINP": 0.1314, "mAP": 0.4224, "cmc_1": 0.7472, "cmc_5": 0.8934})
+
+
+def baseline(**fields: object) -> TrialRecord:
+    """The record of a trial with these fields."""
+    return TrialRecord(create_trial(value=0.5, user_attrs=TrialRecord.attributes(**fields)))
+
+
+def test_a_recipe_with_printed_numbers_is_a_papers_row_of_a_users_space(
+    search_of: Callable[..., ResolvedSearch], small_space: Path
+) -> None:
+    small_space.write_text(
+        """
+def suggest(trial):
+    return {"recipe": "agw-resnet50-tiny", "lr": trial.suggest_float("lr", 1e-3, 1e-1, log=True)}
+
+
+BASELINES = {"my start": "agw-resnet50-tiny", "by hand": {"lr": 0.05}}
+"""
+    )
+    search = search_of()
+    study = open_study(search, open_storage(search.stores.storage))
+    for value in (0.25, 0.5):
+        trial = study.ask()
+        trial.suggest_float("lr", 1e-3, 1e-1, log=True)
+        trial.set_user_attr("metrics", {"mAP": value})
+        study.tell(trial, value)
+    section = papers_section(subject_of(StoredStudy(study=study), search.setup.data))
+    assert section is not None
+    (table,) = section.tables
+    shown = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    assert [row["row"] for row in shown] == ["my start", "best found", "chance"]
+    assert (shown[0]["mAP % here"], shown[0]["mAP % in paper"]) == ("25.00", "40.84")  # Table 4, ResNet50
+    assert shown[0]["table"] == "LSASRD Table 4"
 
 
 def test_a_command_is_remembered_without_passwords(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
-"""Plans of small tables, and studies whose trainings are ended by hand."""
+"""Reproductions of small tables, and studies whose trainings are ended by hand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import optuna
@@ -8,28 +8,28 @@ import pytest
 from optuna.trial import TrialState
 from PIL import Image
 
-from platform.fixed_trials import newest
-from platform.paper_tables.enqueue import enqueue_missing
-from platform.paper_tables.measured import measured
-from platform.paper_tables.options import TablePlan, make_table_plan
+from platform.fixed_trials import Training, newest
+from platform.paper_tables.reproduction import Reproduction, resolve_reproduction
 from platform.paper_tables.results import Result, results_of
+from platform.paper_tables.trainings import enqueue_missing, measured
 from platform.reproduce import parser
 from platform.resources import Machine
 from platform.study import open_storage, open_study
 from platform.tracking.journal import Journal
 from shards_tools.build import build
 from shards_tools.sources import folder
+from trainables.evaluation import Metrics
 
 RANKED = ("mAP", "mINP", "cmc_1", "cmc_5")
 
 
 @pytest.fixture
-def table_plan_of(shards: Path, tmp_path: Path) -> Callable[..., TablePlan]:
-    """Makes the plan of lsasrd-5 at tiny scale on the drawn works, with these options added."""
+def reproduction_of(shards: Path, tmp_path: Path) -> Callable[..., Reproduction]:
+    """Resolves a reproduction of lsasrd-5 at tiny scale on the drawn works, with these options added."""
 
-    def make(*options: object) -> TablePlan:
+    def make(*options: object) -> Reproduction:
         words = ("lsasrd-5", "--data", shards, "--scale", "tiny", "--runs", tmp_path / "runs", *options)
-        return make_table_plan(parser().parse_args([str(word) for word in words]), Machine(2, 0))
+        return resolve_reproduction(parser().parse_args([str(word) for word in words]), Machine(2, 0))
 
     return make
 
@@ -47,18 +47,37 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "shards"
 
 
-def start(table_plan: TablePlan) -> optuna.Study:
-    """The study as a start of this plan finds it, its missing trainings waiting."""
-    study = open_study(table_plan.search, open_storage(table_plan.search.stores.storage))
-    enqueue_missing(study, table_plan)
+def start(reproduction: Reproduction) -> optuna.Study:
+    """The study as a start of this reproduction finds it, its missing trainings waiting."""
+    study = open_study(reproduction.search, open_storage(reproduction.search.stores.storage))
+    enqueue_missing(study, reproduction.trainings, reproduction.recipes)
     return study
 
 
-def results_in(table_plan: TablePlan, study: optuna.Study) -> list[Result]:
+def results_in(reproduction: Reproduction, study: optuna.Study) -> list[Result]:
     """The results of a table that is measured on the validation split."""
-    known = newest(study)
-    with Journal(table_plan.search.stores.runs / "journal.jsonl") as journal:
-        return results_of(table_plan, known, measured(study, table_plan, known, journal, interrupted=False))
+    with Journal(reproduction.search.stores.runs / "journal.jsonl") as journal:
+        return results_from(reproduction, study, measured_in(reproduction, study, journal))
+
+
+def measured_in(
+    reproduction: Reproduction, study: optuna.Study, journal: Journal, *, interrupted: bool = False
+) -> dict[Training, Metrics]:
+    """The metrics of the completed trainings."""
+    split, manifest = reproduction.split, reproduction.search.setup.manifest
+    return measured(study, reproduction.trainings, journal, split=split, manifest=manifest, interrupted=interrupted)
+
+
+def results_from(reproduction: Reproduction, study: optuna.Study, metrics: Mapping[Training, Metrics]) -> list[Result]:
+    """The results of a table whose completed trainings have these metrics."""
+    return results_of(
+        reproduction.table,
+        reproduction.recipes,
+        reproduction.trainings,
+        known=newest(study),
+        measured=metrics,
+        chance=reproduction.search.goal.chance,
+    )
 
 
 def end_next(study: optuna.Study, state: TrialState = TrialState.COMPLETE, **metrics: float) -> None:

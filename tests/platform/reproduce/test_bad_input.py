@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from platform.paper_tables.options import TablePlan, make_table_plan
+from platform.paper_tables.reproduction import Reproduction, resolve_reproduction
 from platform.reproduce import main, parser
+from platform.resolved_search import ResolvedSearch
 from platform.resources import Machine
+from platform.study import open_storage, open_study
 from shards_tools.errors import Error
 from tests.platform.reproduce.conftest import start
 
@@ -75,7 +77,7 @@ def test_rows_that_need_tags_are_named(refused: Callable[..., str], classes: Pat
 
 def test_rows_that_need_no_tags_are_taken_without_them(classes: Path, tmp_path: Path) -> None:
     words = ["animesion", "--data", str(classes), "--rows", "L-16", "--runs", str(tmp_path), "--scale", "tiny"]
-    assert make_table_plan(parser().parse_args(words), Machine(2, 0)).rows == ("L-16",)
+    assert resolve_reproduction(parser().parse_args(words), Machine(2, 0)).rows == ("L-16",)
 
 
 def test_a_file_in_the_place_of_the_output_folder_is_named(shards: Path, tmp_path: Path) -> None:
@@ -85,18 +87,62 @@ def test_a_file_in_the_place_of_the_output_folder_is_named(shards: Path, tmp_pat
 
 
 def test_other_epochs_on_a_stored_study_are_refused(
-    table_plan_of: Callable[..., TablePlan], shards: Path, tmp_path: Path
+    reproduction_of: Callable[..., Reproduction], shards: Path, tmp_path: Path
 ) -> None:
-    start(table_plan_of("--epochs", 3))
+    start(reproduction_of("--epochs", 3))
     with pytest.raises(Error, match=r"--epochs is 4, but study lsasrd-5-.*-tiny was started with 3\."):
-        start(table_plan_of("--epochs", 4))
+        start(reproduction_of("--epochs", 4))
 
 
 def test_another_scale_or_data_under_the_name_of_a_stored_study_are_refused(
-    table_plan_of: Callable[..., TablePlan], five_folds: Path
+    reproduction_of: Callable[..., Reproduction], five_folds: Path
 ) -> None:
-    start(table_plan_of("--study", "mine", "--epochs", 3))
+    start(reproduction_of("--study", "mine", "--epochs", 3))
     with pytest.raises(Error, match=r"--scale is paper, but study mine was started with tiny"):
-        start(table_plan_of("--study", "mine", "--epochs", 3, "--scale", "paper"))
+        start(reproduction_of("--study", "mine", "--epochs", 3, "--scale", "paper"))
     with pytest.raises(Error, match=r"--data is \w+, but study mine was started with \w+"):
-        start(table_plan_of("--study", "mine", "--epochs", 3, "--data", five_folds))
+        start(reproduction_of("--study", "mine", "--epochs", 3, "--data", five_folds))
+
+
+def test_another_table_under_the_name_of_a_stored_study_is_named_by_its_place(
+    reproduction_of: Callable[..., Reproduction], shards: Path, tmp_path: Path
+) -> None:
+    start(reproduction_of("--study", "mine"))
+    words = ["lsasrd-4", "--data", shards, "--runs", tmp_path / "runs", "--scale", "tiny", "--study", "mine"]
+    with pytest.raises(Error, match=r"^TABLE is lsasrd-4, but study mine was started with lsasrd-5\."):
+        start(resolve_reproduction(parser().parse_args(list(map(str, words))), Machine(2, 0)))
+
+
+def test_a_study_of_a_search_is_not_continued_as_a_table(
+    reproduction_of: Callable[..., Reproduction], search_of: Callable[..., ResolvedSearch]
+) -> None:
+    search = search_of("--study", "mine")
+    open_study(search, open_storage(search.stores.storage))
+    with pytest.raises(Error) as caught:
+        start(reproduction_of("--study", "mine"))
+    assert str(caught.value) == (
+        "Study mine is a search of space small. Resume it with python -m platform.search, or start this one under"
+        " another name with --study NAME."
+    )
+
+
+def test_a_study_of_a_table_is_not_continued_as_a_search(
+    reproduction_of: Callable[..., Reproduction], search_of: Callable[..., ResolvedSearch]
+) -> None:
+    start(reproduction_of("--study", "mine"))
+    search = search_of("--study", "mine")
+    with pytest.raises(Error) as caught:
+        open_study(search, open_storage(search.stores.storage))
+    assert str(caught.value) == (
+        "Study mine is table lsasrd-5. Resume it with python -m platform.reproduce, or start this one under another"
+        " name with --study NAME."
+    )
+
+
+def test_a_table_whose_rows_have_changed_is_called_a_table(reproduction_of: Callable[..., Reproduction]) -> None:
+    study = start(reproduction_of())
+    stored = study.user_attrs["search"]
+    rows = stored["distributions"]["row"].replace("DeiT-Small", "DeiT-Tiny")
+    study.set_user_attr("search", {**stored, "distributions": {"row": rows}})
+    with pytest.raises(Error, match=r"^Table lsasrd-5 has changed since study .*: row was .*DeiT-Tiny"):
+        start(reproduction_of())

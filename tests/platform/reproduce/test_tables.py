@@ -7,7 +7,7 @@ from importlib.resources import files
 import optuna
 import pytest
 
-from platform.paper_tables.space import space_of
+from platform.paper_tables.reproduction import space_of
 from platform.paper_tables.table import TABLES, get_table
 from platform.reproduce import main
 from shards_tools.errors import Error

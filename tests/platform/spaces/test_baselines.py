@@ -65,6 +65,20 @@ def test_labels_may_name_recipes_next_to_parameters_of_other_baselines() -> None
     assert suggested_again(space, "paper ViT-Base") == settings_of(RECIPES[ROW])
 
 
+def test_a_baseline_is_a_papers_row_if_its_recipe_is_one_whatever_its_label() -> None:
+    by_hand = {"jpm": False, "overlap": "most", "is_fast": True, "fast_lr": 0.5, "narrowest": 0.5}
+    space = load_space(with_baselines({"mine": ROW, "paper by hand": by_hand}), "tiny")
+    assert space.paper_rows == {"mine": ("LSASRD Table 5", "ViT-Base")}
+    of_list = load_space(with_baselines(["transreid-vit-stride-tiny"]), "tiny")
+    assert of_list.paper_rows == {"transreid-vit-stride-tiny": ("LSASRD Table 5", "ViT-Stride")}
+
+
+@pytest.mark.parametrize("unprinted", ["open-tiny", "transreid-tiny", "open-dinov2-base"])
+def test_a_recipe_that_no_paper_prints_is_no_papers_row(unprinted: str) -> None:
+    space = load_space(with_baselines([unprinted], lambda _: {"recipe": unprinted}), "tiny")
+    assert (list(space.baselines), space.paper_rows) == ([unprinted], {})
+
+
 def test_a_branch_is_found_that_is_no_nearer_until_its_own_parameter_is_right() -> None:
     def gated(trial: optuna.Trial) -> dict[str, Any]:
         is_on = trial.suggest_categorical("gate", (False, True))

@@ -1,5 +1,6 @@
 """MLflow gets the journal: once, whole, late where it was away, and again where the store is another one."""
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -151,7 +152,6 @@ def test_an_outage_is_reported_once_when_it_begins_and_once_when_it_ends(
 
     def fail(tracker: Tracker, client: MlflowClient) -> bool:
         if next(lost, None) is not None:
-            assert tracker.status == "behind"
             raise ConnectionError("lost")
         return own(tracker, client)
 
@@ -166,3 +166,19 @@ def test_an_outage_is_reported_once_when_it_begins_and_once_when_it_ends(
         f"MLflow's store {uri} does not answer (ConnectionError: lost). Training continues; events are queued on disk.",
         f"MLflow's store {uri} answers again. It gets the queued events.",
     ]
+
+
+def test_a_store_that_is_slow_is_behind(journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer, connect = threading.Event(), Tracker._connect
+
+    def slow(tracker: Tracker) -> MlflowClient:
+        client = connect(tracker)
+        answer.wait(60)
+        return client
+
+    monkeypatch.setattr(Tracker, "_connect", slow)
+    tracker = send(journal, f"sqlite:///{tmp_path}/mlflow.db", timeout_s=0.1)
+    assert tracker.status == "behind"
+    answer.set()
+    tracker.join(60)
+    assert tracker.status == "ok"

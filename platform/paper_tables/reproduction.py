@@ -1,61 +1,72 @@
-"""The plan of a table: the options of the command line, resolved with the data and the machine."""
+"""A reproduction of a paper's table: the options of the command line, resolved with the data and the machine."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from optuna.distributions import CategoricalDistribution, distribution_to_json
 
 from platform.addresses import checked_runs, checked_tracking, refuse_password
 from platform.budgets import Budget
 from platform.environment import typed_command
 from platform.fixed_trials import FIXED, Training
 from platform.objectives import Goal
-from platform.paper_tables.space import space_of
 from platform.paper_tables.table import PROGRAM, TEST, PaperTable, get_table, reads_tags
 from platform.protocol import EvaluationProtocol, checked_folds
 from platform.resolved_search import ResolvedSearch
 from platform.resources import Machine, TrialResources, allocate
+from platform.spaces.loading import Space
 from platform.stores import Stores
 from platform.training_setup import TrainingSetup
+from platform.trial_record import ROW
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
 from shards_tools.verify import verify_shards
 from trainables.evaluation import Evaluation, Metrics
+from trainables.recipes.recipe import Recipe
+
+Split = Literal["val", "test"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TablePlan:
-    """One table on one data set: its rows, folds and seeds, and the search that runs their trainings."""
+class Reproduction:
+    """One table on one data set. Only the main path holds all of it; other code takes the parts that it needs."""
 
     table: PaperTable
     rows: tuple[str, ...]
     seeds: int  # trainings of each row on each fold
-    split: Literal["val", "test"]  # what the finished trainings are measured on
-    search: ResolvedSearch
+    split: Split  # what the finished trainings are measured on
+    search: ResolvedSearch  # runs the trainings
     out: Path  # the folder for the finished table
 
-    @property
-    def trainings(self) -> list[Training]:
-        """All trainings in the order in which they run: the whole table with the first seed comes first."""
-        return [
-            Training(of=row, fold=fold, seed=seed)
+    @cached_property
+    def recipes(self) -> dict[str, Recipe]:
+        """The requested rows, each with its recipe at the scale of the trainings."""
+        return {row: self.table.recipe(row, self.search.setup.scale) for row in self.rows}
+
+    @cached_property
+    def trainings(self) -> dict[Training, str]:
+        """All trainings with their labels, in the order in which they run: first the whole table with the first seed.
+
+        A label has the fold if the data have several.
+        """
+        of_fold = ", fold {}" if self.search.setup.manifest.num_folds > 1 else ""
+        return {
+            Training(of=row, fold=fold, seed=seed): f"{row}{of_fold.format(fold)}, seed {seed}"
             for seed in range(self.seeds)
             for fold in range(self.search.protocol.folds)
             for row in self.rows
-        ]
-
-    def label(self, training: Training) -> str:
-        """Return the name of a training in lists; it has the fold if the data have several."""
-        fold = f", fold {training.fold}" if self.search.setup.manifest.num_folds > 1 else ""
-        return f"{training.of}{fold}, seed {training.seed}"
+        }
 
 
-def make_table_plan(options: argparse.Namespace, machine: Machine, plugins: tuple[str, ...] = ()) -> TablePlan:
-    """Return the plan that the command line asks for.
+def resolve_reproduction(options: argparse.Namespace, machine: Machine, plugins: tuple[str, ...] = ()) -> Reproduction:
+    """Return the reproduction that the command line asks for.
 
     Args:
         options: the parsed command line.
@@ -102,7 +113,36 @@ def make_table_plan(options: argparse.Namespace, machine: Machine, plugins: tupl
         protocol=EvaluationProtocol(folds=folds),
     )
     out = options.out or search.stores.folder
-    return TablePlan(table=table, rows=rows, seeds=options.seeds, split=split, search=search, out=out)
+    return Reproduction(table=table, rows=rows, seeds=options.seeds, split=split, search=search, out=out)
+
+
+def space_of(table: PaperTable, scale: str, rows: Sequence[str] = ()) -> Space:
+    """Return the search space of a table, whose trials are its rows.
+
+    Args:
+        table: the table.
+        scale: "tiny" or "paper".
+        rows: the rows that `suggest` chooses from; empty: all.
+    """
+    names = {row: table.recipe(row, scale).name for row in table.recipes}
+    choices, offered = tuple(table.recipes), tuple(rows or table.recipes)
+
+    def suggest(trial: Any) -> dict[str, Any]:
+        return {"recipe": names[trial.suggest_categorical(ROW, offered)]}
+
+    recipes = [table.recipe(row, scale) for row in offered]
+    return Space(
+        name=table.name,
+        suggest=suggest,
+        baselines={},
+        distributions={ROW: distribution_to_json(CategoricalDistribution(choices))},
+        about=table.title,
+        longest_epochs=max(recipe.epochs for recipe in recipes),
+        longest_warmup=max(recipe.warmup_epochs for recipe in recipes),
+        reads_tags=any(reads_tags(recipe) for recipe in recipes),
+        kind="Table",
+        shrink="Choose smaller rows with --rows",
+    )
 
 
 def _resources(options: argparse.Namespace, scale: str, machine: Machine) -> TrialResources:
@@ -116,7 +156,7 @@ def _resources(options: argparse.Namespace, scale: str, machine: Machine) -> Tri
     )
 
 
-def printed_split(table: PaperTable, manifest: Manifest) -> Literal["val", "test"]:
+def printed_split(table: PaperTable, manifest: Manifest) -> Split:
     """Return `test` if the paper prints a test split and the data have one that gives the same metrics, else `val`."""
     if table.protocol != TEST or not len(Evaluation(manifest, "test").query):
         return "val"
