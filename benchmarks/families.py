@@ -11,8 +11,6 @@ import argparse
 import dataclasses
 import multiprocessing
 import resource
-from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
@@ -23,6 +21,7 @@ from trainables.loop import train
 from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import override
+from trainables.trial_report import Save, TrialReport
 
 # family -> settings for trainings of many passes: augmentation, and less weight on the metric loss
 SETTINGS: dict[str, dict[str, object]] = {
@@ -53,11 +52,11 @@ def train_for(minutes: float, family: str, address: str) -> list[Metrics]:
     recipe = override(get_recipe(f"{family}-tiny"), {"images_per_epoch": None, **SETTINGS[family]})
     reports: list[Metrics] = []
 
-    def one(metrics: Metrics, save: Callable[[Path], None]) -> None:
+    def one(report: TrialReport, save: Save) -> None:
         raise FirstPassIsOver
 
-    def keep(metrics: Metrics, save: Callable[[Path], None]) -> None:
-        reports.append({**metrics, "cpu": cpu_seconds() - start})
+    def keep(report: TrialReport, save: Save) -> None:
+        reports.append({**report.metrics, "cpu": cpu_seconds() - start})
 
     start = cpu_seconds()
     try:

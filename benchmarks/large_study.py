@@ -42,6 +42,7 @@ from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
 from platform.trial_record import TrialRecord
 from platform.trials import Trials
+from trainables.trial_report import TrialReport
 
 NUM_TIMED = 100
 EPOCHS = 54  # rungs at 2, 6 and 18
@@ -183,7 +184,8 @@ def _timed(trials: Trials, curves: Curves) -> dict[str, float]:
         settings = {"weight_decay": 1e-4, "lr": 1e-3, **config["settings"]}
         for epoch, value in enumerate(curves(settings), 1):
             numbers = dict.fromkeys(METRICS, 0.123456789012345)
-            report = {**numbers, "mAP": float(value), "epoch": epoch, "time": time.time(), "reading": "decoded"}
+            metrics = {**numbers, "mAP": float(value), "epoch": epoch, "time": time.time()}
+            report = TrialReport(metrics=metrics, reading="decoded")
             goes_on, seconds = _clocked(trials.report, attempt, report)
             reports.append(seconds)
             if not goes_on:

@@ -66,10 +66,17 @@ def train_nothing(config: dict[str, Any], epoch_s: float = 0.0) -> None:
         time.sleep(epoch_s)
         numbers = dict.fromkeys((*names, "seconds", "images_per_second", "rss_mb"), 1.0 + lr)
         value = (1 - abs(lr - 3e-3)) * (1 - 0.5**epoch)
-        report = {**numbers, "epoch": epoch, "mAP": value, "lr": lr, "time": time.time(), "reading": "decoded"}
+        metrics = {**numbers, "epoch": epoch, "mAP": value, "lr": lr, "time": time.time()}
         with tempfile.TemporaryDirectory() as folder:
-            Path(folder, "checkpoint.json").write_text(json.dumps(report))
-            tune.report(report, checkpoint=tune.Checkpoint.from_directory(folder))
+            Path(folder, "checkpoint.json").write_text(json.dumps(metrics))
+            result = _result_of_ours(metrics) if "settings" in config else metrics
+            tune.report(result, checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+def _result_of_ours(metrics: dict[str, float]) -> dict[str, Any]:
+    from trainables.trial_report import TrialReport
+
+    return TrialReport(metrics=metrics, reading="decoded").to_result()
 
 
 @contextmanager

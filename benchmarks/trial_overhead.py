@@ -36,7 +36,7 @@ def suggest(trial):
 def bare_seconds(data: Path) -> float:
     """Return the wall time of the training loop, with data decoded and libraries imported."""
     start = time.perf_counter()
-    train(override(get_recipe("transreid-tiny"), SETTINGS), read_manifest(data), report=lambda metrics, save: None)
+    train(override(get_recipe("transreid-tiny"), SETTINGS), read_manifest(data), report=lambda report, save: None)
     return time.perf_counter() - start
 
 

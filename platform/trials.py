@@ -31,6 +31,7 @@ from shards_tools.errors import Error
 from shards_tools.folders import is_full
 from trainables.checkpoint_store import is_there, remove
 from trainables.recipes.recipe import Recipe
+from trainables.trial_report import EarlyEnd, EndReason, TrialReport
 
 MAX_ATTEMPTS_WITHOUT_PROGRESS = 3
 
@@ -124,39 +125,25 @@ class Trials:
         limits = self._goal.at_most
         return judge(trial, self._frozen(trial).constraints, costs, limits) if limits else ""
 
-    def report(self, attempt_id: str, result: dict[str, Any]) -> bool:
+    def report(self, attempt_id: str, report: TrialReport) -> bool:
         """Process one report of an attempt, and return whether the attempt continues.
 
         Reports of an attempt that has ended are ignored.
-
-        Raises:
-            Error: the disk is full, or the store of the data or the checkpoints is unreachable.
         """
         attempt = self._attempts.get(attempt_id)
         if attempt is None:
             return False
-        if "no_room" in result:
-            raise disk_is_full(result["place"] or self.stores.runs, result["no_room"])
-        if "store_away" in result:
-            raise Error(
-                f"{result['store_away']} Run the same command again; running trials resume from their last checkpoint."
-            )
-        if "infeasible" in result or "failure" in result:
-            attempt.ending = result.get("infeasible") or result["failure"]
-            attempt.failed = "failure" in result
-            self.failed.note(attempt.ending, result.get("traceback", ""))
-            return False
-        if "partial" in result:  # a checkpoint within an epoch, which `checkpoint` records
+        if report.is_partial:  # `checkpoint` records it
             return True
-        trial, step = attempt.trial, int(result["epoch"])
-        self._note_reading(trial, result)
+        trial, step = attempt.trial, report.epoch
+        self._note_reading(trial, report.reading)
         known = self._frozen(trial)
         if knows_epoch(known, step):
             # An earlier start may have died after storing the value and before asking the pruner.
             asks_again = step == known.last_step and PRUNERS[self._method.pruner].has_rungs
             stops = asks_again and should_stop(trial, step, attempt.recipe.epochs)
             return not (stops or self.interrupted)
-        values = {key: float(value) for key, value in result.items() if key in METRIC_KEYS}
+        values = {key: float(value) for key, value in report.metrics.items() if key in METRIC_KEYS}
         values["total_seconds"] = TrialRecord(trial).total_seconds + values.get("seconds", 0.0)
         if "num_parameters" in (*self._goal.objectives, *self._goal.at_most):
             values["num_parameters"] = num_parameters(attempt.recipe)
@@ -164,7 +151,7 @@ class Trials:
             if not math.isfinite(values[name]):
                 attempt.ending, attempt.failed = f"{name} is {values[name]}", True
                 return False
-        self._journal.append("metrics", trial=trial.number, step=step, time=result["time"], values=values)
+        self._journal.append("metrics", trial=trial.number, step=step, time=report.time, values=values)
         TrialRecord(trial).metrics = values
         self._spend()
         attempt.ending = self._judge(trial, values)
@@ -173,9 +160,24 @@ class Trials:
         self.display.report(trial, step, attempt.recipe.epochs, values, stops)
         return not (stops or attempt.ending or self.interrupted)
 
-    def _note_reading(self, trial: optuna.Trial, result: dict[str, Any]) -> None:
+    def end_early(self, attempt_id: str, end: EarlyEnd) -> None:
+        """Note why an attempt ends for good, for `finish`; that of an attempt that has ended is ignored.
+
+        Raises:
+            Error: the disk is full, or the store of the checkpoints is unreachable; the trial stays RUNNING.
+        """
+        attempt = self._attempts.get(attempt_id)
+        if attempt is None:
+            return
+        if end.reason is EndReason.DISK_FULL:
+            raise disk_is_full(end.place or self.stores.runs, end.text)
+        if end.reason is EndReason.STORE_UNREACHABLE:
+            raise Error(f"{end.text} Run the same command again; running trials resume from their last checkpoint.")
+        attempt.ending, attempt.failed = end.text, end.reason is not EndReason.INFEASIBLE
+        self.failed.note(end.text, end.traceback)
+
+    def _note_reading(self, trial: optuna.Trial, reading: str) -> None:
         """Store how the trial reads its images, if it reports that for the first time."""
-        reading = result.get("reading")
         if reading and TrialRecord(trial).reading != reading:
             self._journal.append("tag", trial=trial.number, key="reading", value=reading, time=time.time())
             TrialRecord(trial).reading = reading

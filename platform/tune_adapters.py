@@ -17,6 +17,7 @@ from ray.tune.stopper import Stopper
 from platform.free_disk import refuse_full_disk
 from platform.trials import Trials
 from shards_tools.errors import Error
+from trainables.trial_report import EarlyEnd, from_result
 
 Answer = TypeVar("Answer")
 
@@ -70,9 +71,13 @@ class StudyScheduler(FIFOScheduler):
         self._trials = trials
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        continues = call_or_stop(self._trials, lambda: self._trials.report(trial.trial_id, result), False)
-        if "kept_at" in result:  # in a bucket; Tune does not know about these checkpoints
-            call_or_stop(self._trials, lambda: self._trials.checkpoint(trial.trial_id, result["kept_at"]), None)
+        report = from_result(result)
+        if isinstance(report, EarlyEnd):
+            call_or_stop(self._trials, lambda: self._trials.end_early(trial.trial_id, report), None)
+            return TrialScheduler.STOP
+        continues = call_or_stop(self._trials, lambda: self._trials.report(trial.trial_id, report), False)
+        if report.kept_at:  # in a bucket; Tune does not know about these checkpoints
+            call_or_stop(self._trials, lambda: self._trials.checkpoint(trial.trial_id, report.kept_at), None)
         return TrialScheduler.CONTINUE if continues else TrialScheduler.STOP
 
     def __getstate__(self) -> dict[str, Any]:

@@ -25,9 +25,7 @@ from trainables.resource_usage import forget_peaks, load, peaks
 from trainables.resume import load_training, save_checkpoint
 from trainables.schedule import Moment
 from trainables.train_state import TrainState, prepare, seed_everything
-
-Save = Callable[[Path], None]
-Report = Callable[[Metrics, Save], None]
+from trainables.trial_report import Save, TrialReport
 
 PARTIAL_CHECKPOINT_SECONDS = 600.0  # the most that a killed training loses in longer epochs
 
@@ -36,7 +34,7 @@ def train(
     recipe: Recipe,
     manifest: Manifest,
     *,
-    report: Report,
+    report: Callable[[TrialReport, Save], None],
     save_partial: Callable[[Save], None] | None = None,
     fold: int = 0,
     seed: int = 0,
@@ -52,7 +50,7 @@ def train(
     on a CPU, bit for bit.
 
     Args:
-        report: called with the epoch's metrics and a function that writes the current checkpoint into a folder.
+        report: called after every epoch with its report and a function that writes its checkpoint into a folder.
         save_partial: called with such a function every PARTIAL_CHECKPOINT_SECONDS within an epoch; None: never.
         resume: a checkpoint of the same recipe, data, fold and seed. Its own metrics are reported again first.
         device: a torch device string; None selects the GPU if there is one, else the CPU.
@@ -83,7 +81,7 @@ def train(
     if resume is not None:
         load_training(training, resume)
         if done and first:
-            report(dict(metrics), partial(save_checkpoint, training, done, metrics, start.progress))
+            report(_report(training, metrics), partial(save_checkpoint, training, done, metrics, start.progress))
         training.progress = start.progress or Progress()
     for epoch in range(done + 1, recipe.epochs + 1):
         # a checkpoint within an epoch would lack the random states of the other ranks
@@ -91,7 +89,11 @@ def train(
         training.keep = _Keeper(training, epoch - 1, metrics, saves, watch if first else None)
         metrics = run_epoch(training, epoch)
         if first:
-            report(dict(metrics), partial(save_checkpoint, training, epoch, metrics, None))
+            report(_report(training, metrics), partial(save_checkpoint, training, epoch, metrics, None))
+
+
+def _report(training: TrainState, metrics: Metrics) -> TrialReport:
+    return TrialReport(metrics=dict(metrics), reading=training.reading)
 
 
 def run_epoch(training: TrainState, epoch: int) -> Metrics:

@@ -4,11 +4,10 @@ import errno
 import os
 import tempfile
 import threading
-import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from shards_tools.errors import Error
 from shards_tools.folders import DISK_ERRORS, is_full
 from shards_tools.manifest_file import read_manifest
 from shards_tools.plugins import load_shipped
-from trainables.checkpoint import read_info
 from trainables.checkpoint_store import PASSING_VARIABLE, BucketAway, patiently, remove, resumed, send
 from trainables.distributed import ALONE, DistributedContext, group, open_meeting
 from trainables.loop import train
@@ -30,6 +28,7 @@ from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
 from trainables.resource_usage import keep_to_share
 from trainables.step import NonFiniteLoss
+from trainables.trial_report import EarlyEnd, EndReason, Save, TrialReport
 
 # Variables that a cluster's launcher may have set; they do not apply to a trial.
 LAUNCHER_VARIABLES = (
@@ -48,8 +47,8 @@ OTHERS_MAY_TAKE_S = 60.0
 def run_trial(config: dict[str, Any]) -> None:
     """Train with the settings in `config` and report every epoch with its checkpoint.
 
-    What ends a training for good is reported, not raised, to tell it from the death of the process, which is retried:
-    `infeasible` (bad settings), `no_room` (disk full), `store_away` (bucket unreachable) or `failure` (a bug).
+    What ends a training for good is reported as an EarlyEnd, not raised, to tell it from the death of the process,
+    which is retried.
 
     Args:
         config: has these keys.
@@ -68,16 +67,16 @@ def run_trial(config: dict[str, Any]) -> None:
     _set_up(config)
     end = _train(config, nullcontext(ALONE)) if config["ranks"] == 1 else _train_with_others(config)
     if end:
-        tune.report(end)
+        tune.report(end.to_result())
 
 
-def _train_with_others(config: dict[str, Any]) -> dict[str, Any]:
+def _train_with_others(config: dict[str, Any]) -> EarlyEnd | None:
     """Train as the first rank, and start the others in the further bundles of the trial's placement group.
 
     The others die with this process.
 
     Returns:
-        What ended the first rank that ended early, because the rest failed as a consequence; empty if none did.
+        What ended the first rank that ended early, because the rest failed as a consequence; None if none did.
     """
     world: int = config["ranks"]
     host: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
@@ -87,10 +86,11 @@ def _train_with_others(config: dict[str, Any]) -> dict[str, Any]:
     threading.Thread(target=_die_with, args=(others, ended), daemon=True).start()
     own = _train(config, group(host, meeting.port, 0, world))
     ended.set()
-    if not own:
-        return {}
+    if own is None:
+        return None
     told, _ = ray.wait(others, num_returns=len(others), timeout=OTHERS_MAY_TAKE_S)
-    return min((end for end in [own, *ray.get(told)] if end), key=lambda end: end["time"])
+    ends: list[EarlyEnd | None] = [own, *ray.get(told)]
+    return min((end for end in ends if end), key=lambda end: end.ended_at)
 
 
 def _start_rank(config: dict[str, Any], rank: int, host: str, port: int) -> Any:
@@ -109,8 +109,8 @@ def _start_rank(config: dict[str, Any], rank: int, host: str, port: int) -> Any:
     return task.remote(config, rank, host, port)
 
 
-def run_rank(config: dict[str, Any], rank: int, host: str, port: int) -> dict[str, Any]:
-    """Train as a rank after the first, which is reached at `host`; return what ended it early, or an empty dict."""
+def run_rank(config: dict[str, Any], rank: int, host: str, port: int) -> EarlyEnd | None:
+    """Train as a rank after the first, which is reached at `host`; return what ended it early, if anything did."""
     _set_up(config)
     return _train(config, group(host, port, rank, config["ranks"]))
 
@@ -130,8 +130,8 @@ def _die_with(others: list[Any], ended: threading.Event) -> None:
             os._exit(1)
 
 
-def _train(config: dict[str, Any], as_one_of: AbstractContextManager[DistributedContext]) -> dict[str, Any]:
-    """Train, and return what ended the training for good before its last epoch, or an empty dict."""
+def _train(config: dict[str, Any], as_one_of: AbstractContextManager[DistributedContext]) -> EarlyEnd | None:
+    """Train, and return what ended the training for good before its last epoch, if anything did."""
     try:
         load_shipped(config["plugins"], accept_changed_code=config["accept_changed_code"])
         recipe = override(get_recipe(config["recipe"]), config["settings"])
@@ -140,7 +140,7 @@ def _train(config: dict[str, Any], as_one_of: AbstractContextManager[Distributed
             train(
                 recipe,
                 read_manifest(config["data"]).with_test_fold(config.get("test_fold")),
-                report=reports.epoch,
+                report=reports.report,
                 save_partial=reports.partial,
                 fold=config["fold"],
                 seed=config["seed"],
@@ -149,28 +149,29 @@ def _train(config: dict[str, Any], as_one_of: AbstractContextManager[Distributed
                 ranks=ranks,
             )
     except Exception as failure:
-        return {**_end_of(failure), "time": time.time()}
-    return {}
+        return _early_end(failure)
+    return None
 
 
-def _end_of(failure: Exception) -> dict[str, Any]:
-    """Return the report of an exception that ended a training."""
+def _early_end(failure: Exception) -> EarlyEnd:
+    """Return how an exception ended a training."""
     if isinstance(failure, NonFiniteLoss):
-        return {"infeasible": str(failure)}
+        return EarlyEnd(EndReason.INFEASIBLE, str(failure))
     if isinstance(failure, torch.cuda.OutOfMemoryError):
-        return {"infeasible": f"out of GPU memory: {failure}"}
+        return EarlyEnd(EndReason.INFEASIBLE, f"out of GPU memory: {failure}")
     if isinstance(failure, MemoryError):  # numpy's and Python's own
-        return {"infeasible": f"out of memory: {failure}"}
+        return EarlyEnd(EndReason.INFEASIBLE, f"out of memory: {failure}")
     if isinstance(failure, BucketAway):
-        return {"store_away": str(failure)}
+        return EarlyEnd(EndReason.STORE_UNREACHABLE, str(failure))
     if isinstance(failure, Error):
-        return {"failure": str(failure)}
+        return EarlyEnd(EndReason.MISTAKE, str(failure))
     if "DefaultCPUAllocator: can't allocate memory" in str(failure):  # torch has no exception class for it
-        return {"infeasible": f"out of memory: {str(failure).partition('DefaultCPUAllocator: ')[2]}"}
+        cause = str(failure).partition("DefaultCPUAllocator: ")[2]
+        return EarlyEnd(EndReason.INFEASIBLE, f"out of memory: {cause}")
     if isinstance(failure, OSError) and failure.errno in DISK_ERRORS:
-        return {"no_room": failure.strerror, "place": failure.filename or ""}
+        return EarlyEnd(EndReason.DISK_FULL, failure.strerror or str(failure), place=failure.filename or "")
     lines = "".join(traceback.format_exception(failure))
-    return {"failure": f"{type(failure).__name__}: {failure}", "traceback": lines}
+    return EarlyEnd(EndReason.BUG, f"{type(failure).__name__}: {failure}", traceback=lines)
 
 
 def run_one_step(job: dict[str, Any]) -> list[dict[str, Any]]:
@@ -215,26 +216,24 @@ class Reports:
         self._count = 0
         self._kept: list[str] = []
 
-    def epoch(self, metrics: dict[str, float], save: Callable[[Path], None]) -> None:
-        """Report one epoch, and how its images were read."""
+    def report(self, report: TrialReport, save: Save) -> None:
+        """Save a checkpoint and send it with the report."""
         with passing_folder() as folder:
             save(folder)
-            self._report({**metrics, "reading": read_info(folder).reading}, folder)
+            self._send(report, folder)
 
-    def partial(self, save: Callable[[Path], None]) -> None:
-        """Report a checkpoint within an epoch. The report has no metrics and is no step of the study."""
-        with passing_folder() as folder:
-            save(folder)
-            self._report({"partial": True}, folder)
+    def partial(self, save: Save) -> None:
+        """Report a checkpoint within an epoch, which is no step of the study."""
+        self.report(TrialReport(), save)
 
-    def _report(self, result: dict[str, Any], folder: Path) -> None:
+    def _send(self, report: TrialReport, folder: Path) -> None:
         if self._bucket is None:
-            tune.report(result, checkpoint=tune.Checkpoint.from_directory(folder))
+            tune.report(report.to_result(), checkpoint=tune.Checkpoint.from_directory(folder))
             return
         place = f"{self._bucket}/checkpoint_{self._count:06d}"
         self._count += 1
         patiently(lambda: send(folder, place))
-        tune.report({**result, "kept_at": place})
+        tune.report(replace(report, kept_at=place).to_result())
         self._kept.append(place)
         if len(self._kept) > 2:  # Tune keeps two as well: the study may not know the newest yet
             remove(self._kept.pop(0))

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from shards_tools.folders import write_durably
 from shards_tools.manifest import Manifest
 from trainables.evaluation import with_nan, without_nan
 from trainables.recipes.recipe import Recipe
+from trainables.trial_report import Save, TrialReport
 
 SETTINGS_NAME = "recipe.json"
 METRICS_NAME = "metrics.jsonl"
@@ -41,16 +41,16 @@ class OutFolder:
                 return place
         return None
 
-    def report(self, metrics: dict[str, float], save: Callable[[Path], None]) -> None:
+    def report(self, report: TrialReport, save: Save) -> None:
         """Write an epoch's checkpoint, then its metrics. An epoch that is already written is skipped."""
-        if self.metrics and metrics["epoch"] <= self.metrics[-1]["epoch"]:
+        if self.metrics and report.epoch <= self.metrics[-1]["epoch"]:
             return
         self.save_partial(save)
-        self.metrics.append(metrics)
+        self.metrics.append(report.metrics)
         lines = [json.dumps(without_nan(entry)) + "\n" for entry in self.metrics]
         write_durably(self.folder / METRICS_NAME, "".join(lines).encode())
 
-    def save_partial(self, save: Callable[[Path], None]) -> None:
+    def save_partial(self, save: Save) -> None:
         """Write a checkpoint within an epoch."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_durably(self.folder / SETTINGS_NAME, (json.dumps(self.settings, indent=1) + "\n").encode())
@@ -60,7 +60,7 @@ class OutFolder:
     def _aside(self) -> Path:
         return self.folder / ".last.old"
 
-    def _replace_last(self, save: Callable[[Path], None]) -> None:
+    def _replace_last(self, save: Save) -> None:
         """Swap in a new checkpoint; at every moment `last` or `.last.old` is complete."""
         beside = self.folder / ".last.new"
         shutil.rmtree(beside, ignore_errors=True)

@@ -3,8 +3,6 @@
 import dataclasses
 import time
 from argparse import Namespace
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +18,7 @@ from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import override, parse_settings
 from trainables.run_dir import OutFolder
 from trainables.step import NonFiniteLoss
+from trainables.trial_report import Save, TrialReport
 
 
 def run_recipe(options: Namespace) -> None:
@@ -62,17 +61,18 @@ def _train(recipe: Recipe, evaluation: Evaluation, out: OutFolder, options: Name
     objective = evaluation.objectives[0]
     with EpochBar(recipe.epochs, len(out.metrics) + 1) as bar:
 
-        def report(metrics: Metrics, save: Callable[[Path], None]) -> None:
-            out.report(metrics, save)
+        def write_and_show(report: TrialReport, save: Save) -> None:
+            out.report(report, save)
+            epoch, metrics = report.epoch, report.metrics
             speed = f"{metrics['images_per_second']:.0f} images/s"
-            epoch, value = int(metrics["epoch"]), metrics[objective]
-            bar.epoch_done(f"epoch {epoch}: {objective} {value:.4f}, loss {metrics['loss']:.3f}, {speed}", epoch)
+            scores = f"{objective} {metrics[objective]:.4f}, loss {metrics['loss']:.3f}"
+            bar.epoch_done(f"epoch {epoch}: {scores}, {speed}", epoch)
 
         try:
             train(
                 recipe,
                 evaluation.manifest,
-                report=report,
+                report=write_and_show,
                 save_partial=out.save_partial,
                 fold=options.fold,
                 seed=options.seed,

@@ -3,7 +3,6 @@
 import functools
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -16,9 +15,9 @@ from benchmarks.window.session import DEVICE, Found, Session
 from benchmarks.window.timing import free
 from shards_tools.manifest import Manifest
 from trainables import loop
+from trainables.trial_report import Save, TrialReport
 
 TABLE_5 = ("deit-small", "deit-stride", "vit-small", "vit-base", "vit-jpm", "vit-stride")
-Save = Callable[[Path], None]
 
 
 class Stopped(Exception):
@@ -43,16 +42,16 @@ def _row(session: Session, recipe: Any, manifest: Manifest) -> Found:
     saved: list[tuple[float, int]] = []  # seconds and bytes of each checkpoint
     told: list[Found] = []
 
-    def report(metrics: Found, save: Save) -> None:
+    def keep(report: TrialReport, save: Save) -> None:
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             save(Path(folder))
             num_bytes = sum(file.stat().st_size for file in Path(folder).iterdir())
         saved.append((time.perf_counter() - start, num_bytes))
-        told.append(metrics)
+        told.append(report.metrics)
 
     start = time.perf_counter()
-    loop.train(recipe, manifest, report=report, device=DEVICE.type)
+    loop.train(recipe, manifest, report=keep, device=DEVICE.type)
     wall_s, last, split = time.perf_counter() - start, told[-1], manifest.split(0)
     train_s = recipe.images_per_epoch / last["images_per_second"]
     row = {
@@ -96,8 +95,8 @@ def compare_precisions(session: Session) -> Found:
     return found
 
 
-def _keep(told: list[Found], metrics: Found, save: Save) -> None:
-    told.append(metrics)
+def _keep(told: list[Found], report: TrialReport, save: Save) -> None:
+    told.append(report.metrics)
 
 
 class Runs:
@@ -112,8 +111,8 @@ class Runs:
         told: list[Found] = []
         num_batches = 0
 
-        def report(metrics: Found, save: Save) -> None:
-            told.append(metrics)
+        def keep(report: TrialReport, save: Save) -> None:
+            told.append(report.metrics)
             save(self.folder / label)
 
         def save_partial(save: Save) -> None:
@@ -129,7 +128,7 @@ class Runs:
             loop.train(
                 self._recipe,
                 self._manifest,
-                report=report,
+                report=keep,
                 save_partial=None if stop_after is None else save_partial,
                 resume=resume,
                 device=DEVICE.type,

@@ -16,7 +16,7 @@ from trainables.metric_names import LOSSES, SYSTEM
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import settings_of
 
-# The entries of a report that are sent; Ray adds entries of its own to reports.
+# The metrics of a report that are sent.
 METRIC_KEYS = (
     *METRICS, *COSTS, "num_valid_queries", "loss", *LOSSES, "lr", "seconds", "images_per_second", "rss_mb",
     *SYSTEM,

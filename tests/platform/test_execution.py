@@ -77,6 +77,7 @@ from platform.resolve import resolve_search
 from platform.search import parse
 from platform.study import open_storage, open_study
 from platform.trials import Trials
+from trainables.trial_report import TrialReport
 
 pids = Path(sys.argv[1])
 
@@ -91,7 +92,8 @@ def train(config):
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "numbers.json").write_text(json.dumps(numbers))
             checkpoint = tune.Checkpoint.from_directory(folder)
-            tune.report({**numbers, "time": time.time()}, checkpoint=checkpoint)
+            report = TrialReport(metrics={**numbers, "time": time.time()})
+            tune.report(report.to_result(), checkpoint=checkpoint)
 
 
 search = resolve_search(parse(sys.argv[2:])[0])

@@ -21,6 +21,7 @@ from tests.platform.driver import mlflow_runs, run_search
 from tests.platform.searches import met, reseed_for
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
+from trainables.trial_report import EarlyEnd, EndReason, TrialReport
 
 OBJECTIVES = ("mAP", "num_parameters", "cmc_1")
 NUM_EPOCHS = 4
@@ -37,8 +38,9 @@ def books(study: optuna.Study, search: ResolvedSearch, journal: Journal) -> Tria
     return Trials(study, search, journal, Display(study, search.goal))
 
 
-def epoch(step: int, mAP: float, cmc_1: float = 0.5) -> dict[str, float]:
-    return {"epoch": step, "mAP": mAP, "cmc_1": cmc_1, "loss": 1.0, "images_per_second": 9.0, "time": time.time()}
+def epoch(step: int, mAP: float, cmc_1: float = 0.5) -> TrialReport:
+    scores = {"mAP": mAP, "cmc_1": cmc_1, "loss": 1.0}
+    return TrialReport(metrics={"epoch": step, **scores, "images_per_second": 9.0, "time": time.time()})
 
 
 def test_the_front_is_what_a_slow_loop_finds() -> None:
@@ -119,7 +121,7 @@ def test_a_trial_that_cannot_train_leaves_the_sampler_able_to_go_on(
     trials = books(study, search, journal)
     trials.start("a")
     trials.report("a", epoch(1, 0.1))
-    trials.report("a", {"infeasible": "The loss is nan."})
+    trials.end_early("a", EarlyEnd(EndReason.INFEASIBLE, "The loss is nan."))
     trials.finish("a", died=False)
     for _ in range(12):
         reseed_for(study, search)

@@ -10,22 +10,17 @@ from platform.resolved_search import ResolvedSearch
 from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
 from platform.trials import Trials
+from trainables.trial_report import TrialReport
 
 NUM_EPOCHS = 4
 Value = Callable[[int, int, int], float]  # of the search's trial, fold and seed -> the objective at the last epoch
 
 
-def report(epoch: int, value: float) -> dict[str, Any]:
+def report(epoch: int, value: float) -> TrialReport:
     """What a training says after an epoch; it comes closer to its value with each."""
     value *= epoch / NUM_EPOCHS
-    return {
-        "epoch": epoch,
-        "mAP": value,
-        "cmc_1": value / 2,
-        "loss": 1.0,
-        "images_per_second": 9.0,
-        "time": 1e9 + epoch,
-    }
+    scores = {"mAP": value, "cmc_1": value / 2, "loss": 1.0}
+    return TrialReport(metrics={"epoch": epoch, **scores, "images_per_second": 9.0, "time": 1e9 + epoch})
 
 
 def run_to_the_end(trials: Trials, value_of: Callable[[dict[str, Any]], float], checkpoints: Path) -> list[Any]:

@@ -7,6 +7,7 @@ import torch
 
 from trainables.checkpoint import load_model
 from trainables.metric_names import SYSTEM
+from trainables.trial_report import Save, TrialReport
 
 OF_THE_MOMENT = {"time", "seconds", "images_per_second", "ms_per_image", "rss_mb", *SYSTEM}
 
@@ -18,9 +19,9 @@ class Reports:
         self.folder = folder
         self.metrics: list[dict[str, float]] = []
 
-    def __call__(self, metrics, save) -> None:
-        save(self.folder / str(metrics["epoch"]))
-        self.metrics.append(metrics)
+    def __call__(self, report: TrialReport, save: Save) -> None:
+        save(self.folder / str(report.epoch))
+        self.metrics.append(report.metrics)
         random.random()  # a listener may draw numbers of its own
         torch.rand(3)
 

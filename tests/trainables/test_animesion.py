@@ -134,7 +134,7 @@ def test_data_without_tags_are_refused_by_name(manifest):
     with pytest.raises(
         Error, match=r"has no tags, but the recipe needs them. Build the shards with `shards_tools build dafull`"
     ):
-        train(small(), manifest, report=lambda metrics, save: None)
+        train(small(), manifest, report=lambda report, save: None)
 
 
 def test_the_masking_schedules_are_the_authors():
@@ -268,7 +268,7 @@ def test_hidden_words_are_drawn_from_seed_epoch_and_place_so_that_a_resumed_trai
 
 def test_without_tags_no_vocabulary_is_kept(tagged, tmp_path):
     recipe = dataclasses.replace(small("animesion-l16-tiny"), epochs=1)
-    train(recipe, tagged, report=lambda metrics, save: save(tmp_path / "one"))
+    train(recipe, tagged, report=lambda report, save: save(tmp_path / "one"))
     assert read_info(tmp_path / "one").vocabulary == ()
 
 

@@ -18,7 +18,7 @@ from trainables.train_state import prepare
 @pytest.fixture
 def checkpoint(small_recipe, manifest, tmp_path):
     folder = tmp_path / "checkpoint"
-    train(small_recipe(epochs=1), manifest, report=lambda metrics, save: save(folder), fold=2, seed=5)
+    train(small_recipe(epochs=1), manifest, report=lambda report, save: save(folder), fold=2, seed=5)
     return folder
 
 
@@ -105,7 +105,7 @@ def test_a_field_that_is_missing_is_named(checkpoint):
 
 def test_a_training_state_with_the_names_of_an_earlier_version_is_restored(small_recipe, manifest, tmp_path):
     recipe = small_recipe(epochs=1, center_weight=0.1)
-    train(recipe, manifest, report=lambda metrics, save: save(tmp_path), fold=2, seed=5)
+    train(recipe, manifest, report=lambda report, save: save(tmp_path), fold=2, seed=5)
     state = torch.load(tmp_path / "state.pt")
     centers = state["losses"].pop("center.centers")
     former = {"optimiser": state["optimizer"], "losses": {**state["losses"], "centre.centres": centers}}

@@ -38,11 +38,11 @@ def train_as(rank: int, world: int, folder: Path, recipe: Recipe, address: str, 
     ranks = ranks_of_group() if world > 1 else DistributedContext()
     reports: list[dict[str, float]] = []
 
-    def report(metrics, save) -> None:
-        save(folder / str(metrics["epoch"]))
-        reports.append(metrics)
+    def keep(report, save) -> None:
+        save(folder / str(report.epoch))
+        reports.append(report.metrics)
 
-    train(recipe, read_manifest(address), report=report, device="cpu", ranks=ranks, **settings)
+    train(recipe, read_manifest(address), report=keep, device="cpu", ranks=ranks, **settings)
     assert bool(reports) == (rank == 0), "the first rank alone reports"
     np.save(folder / f"reports-{rank}.npy", [[entry[key] for key in ("mAP", "loss")] for entry in reports])
     if world > 1:

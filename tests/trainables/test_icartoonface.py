@@ -103,10 +103,10 @@ def test_the_distillation_loss_is_hintons(temperature):
 
 def test_a_student_follows_its_teacher_and_does_not_move_it(faces, tmp_path):
     teacher = tmp_path / "teacher"
-    train(small(backbone="resnet50_32"), faces, report=lambda metrics, save: save(teacher))
+    train(small(backbone="resnet50_32"), faces, report=lambda report, save: save(teacher))
     recipe = small(teacher=str(teacher), distillation_weight=1.0, id_weight=0.0, epochs=4, lr=0.02)
     reports = []
-    train(recipe, faces, report=lambda metrics, save: reports.append(metrics))
+    train(recipe, faces, report=lambda report, save: reports.append(report.metrics))
     assert reports[-1]["distillation_loss"] < 0.8 * reports[0]["distillation_loss"]
     training = prepare(recipe, faces, fold=0, seed=0, device="cpu")
     before = {name: value.clone() for name, value in training.step._teacher.state_dict().items()}
@@ -131,13 +131,13 @@ def _batches(training):
 )
 def test_a_teacher_that_does_not_fit_is_refused(faces, tmp_path, values, message):
     teacher = tmp_path / "teacher"
-    train(small(), faces, report=lambda metrics, save: save(teacher))
+    train(small(), faces, report=lambda report, save: save(teacher))
     with pytest.raises(Error, match=message):
         prepare(small(**{"teacher": str(teacher), **values}), faces, fold=0, seed=0)
 
 
 def test_a_teacher_of_other_classes_is_refused(faces, manifest, tmp_path):
     teacher = tmp_path / "teacher"
-    train(small(), manifest, report=lambda metrics, save: save(teacher))
+    train(small(), manifest, report=lambda report, save: save(teacher))
     with pytest.raises(Error, match=r"has 8 classes, not the 8 of this training. Use a teacher that was trained"):
         prepare(small(teacher=str(teacher)), faces, fold=0, seed=0)

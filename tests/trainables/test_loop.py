@@ -166,7 +166,7 @@ def test_the_loop_learns_a_few_works_by_heart(small_recipe, manifest):
 def test_a_loss_that_is_not_finite_is_named(small_recipe, manifest):
     recipe = small_recipe(optimizer="sgd", lr=1e9, warmup_epochs=0)
     with pytest.raises(NonFiniteLoss, match=r"The loss is (nan|inf) in epoch \d, step \d+, with lr=1000000000.0"):
-        train(recipe, manifest, report=lambda metrics, save: None)
+        train(recipe, manifest, report=lambda report, save: None)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_a_checkpoint_of_another_training_is_refused(small_recipe, manifest, tmp
 
 def test_a_fold_that_does_not_exist_is_refused(small_recipe, manifest):
     with pytest.raises(Error, match="Fold 5"):
-        train(small_recipe(), manifest, report=lambda metrics, save: None, fold=5)
+        train(small_recipe(), manifest, report=lambda report, save: None, fold=5)
 
 
 def test_the_reported_metrics_are_those_of_the_saved_model_by_hand(small_recipe, manifest, tmp_path):

@@ -17,7 +17,7 @@ from trainables.transfer import start_from_checkpoint
 @pytest.fixture
 def checkpoint(small_recipe, manifest, tmp_path):
     folder = tmp_path / "checkpoint"
-    train(small_recipe(epochs=1), manifest, report=lambda metrics, save: save(folder), fold=0)
+    train(small_recipe(epochs=1), manifest, report=lambda report, save: save(folder), fold=0)
     return folder
 
 

@@ -82,9 +82,9 @@ def test_a_vocabulary_in_another_layout_is_refused_by_line(tmp_path, tagged):  #
     file = tmp_path / "vocab.txt"
     file.write_text("[PAD]\n[CLS]\n")
     with pytest.raises(Error, match=r"vocab.txt` has no line where line 101 should be \[UNK\]"):
-        train(with_pieces(file), tagged, report=lambda metrics, save: None)
+        train(with_pieces(file), tagged, report=lambda report, save: None)
     with pytest.raises(Error, match=r"nothing.txt could not be read .* Set vocabulary_file to a copy"):
-        train(with_pieces(tmp_path / "nothing.txt"), tagged, report=lambda metrics, save: None)
+        train(with_pieces(tmp_path / "nothing.txt"), tagged, report=lambda report, save: None)
 
 
 def test_a_vocabulary_without_word_pieces_is_refused():

@@ -22,6 +22,7 @@ from platform.study import chosen_trial, open_study
 from platform.tracking.journal import Journal
 from shards_tools.errors import Error
 from tests.platform.trainings_by_hand import Value, lucky_third, run_to_the_end, search_by_hand
+from trainables.trial_report import EarlyEnd, EndReason
 
 NUM_TRIALS = 6
 
@@ -172,7 +173,7 @@ def test_a_training_that_fails_ends_its_candidate_and_the_next_start_tries_it_ag
     folds.enlist()
     trainings = folds.make_trainings()
     trainings.start("a")
-    trainings.report("a", {"failure": "a broken disk"})
+    trainings.end_early("a", EarlyEnd(EndReason.MISTAKE, "a broken disk"))
     trainings.finish("a", died=False)
     failed = candidates(storage, search)[3]
     assert (failed.state, failed.user_attrs["reason"]) == (TrialState.FAIL, "fold 1: a broken disk")

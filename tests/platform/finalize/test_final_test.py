@@ -33,6 +33,7 @@ from tests.platform.driver import mlflow_runs, run_search
 from tests.platform.searches import changed
 from tests.platform.trainings_by_hand import run_to_the_end, search_by_hand
 from trainables.evaluation import Evaluation
+from trainables.trial_report import EarlyEnd, EndReason
 
 NUM_TRIALS = 4
 
@@ -101,7 +102,7 @@ def test_a_finalist_whose_training_fails_leaves_the_test_locked(
     elect(finalists, study)
     trainings = finalists.make_trainings()
     trainings.start("a")
-    trainings.report("a", {"failure": "a broken disk"})
+    trainings.end_early("a", EarlyEnd(EndReason.MISTAKE, "a broken disk"))
     trainings.finish("a", died=False)
     run_to_the_end(trainings, lambda config: 0.5, tmp_path / "final")
     with pytest.raises(Error, match=r"trial 2, seed 8 has failed: a broken disk .* was not read"):

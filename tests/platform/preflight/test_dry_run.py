@@ -30,6 +30,7 @@ from tests.platform.searches import changed, suggestions_of
 from tests.platform.test_bad_input import truncate
 from tests.shards_tools.stores.servers import Web
 from trainables.loop import train
+from trainables.trial_report import Save, TrialReport
 
 
 @pytest.fixture(scope="module")
@@ -221,14 +222,14 @@ def test_the_checkpoint_and_the_speed_are_those_of_a_real_training(
     recipe = suggestions_of(search).largest().recipe
     speeds = []
 
-    def report(metrics: dict[str, float], save: Callable[[Path], None]) -> None:
+    def keep(report: TrialReport, save: Save) -> None:
         save(tmp_path / "checkpoint")
-        speeds.append(metrics["images_per_second"])
+        speeds.append(report.metrics["images_per_second"])
 
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        train(recipe, read_manifest(search.setup.data), report=report)
+        train(recipe, read_manifest(search.setup.data), report=keep)
     finally:
         torch.set_num_threads(num_threads)
     real = sum(os.path.getsize(file) for file in (tmp_path / "checkpoint").iterdir())

@@ -38,7 +38,7 @@ def trained(reproduction: Reproduction, tmp_path: Path) -> optuna.Study:
     trial.suggest_categorical("row", tuple(reproduction.table.recipes))
     small = {"image_size": 16, "enlarge_px": 0, "epochs": 1, "batch_size": 8, "images_per_epoch": None}
     recipe = override(get_recipe(RECIPE), small)
-    train(recipe, reproduction.search.setup.manifest, report=lambda metrics, save: save(tmp_path / "last"))
+    train(recipe, reproduction.search.setup.manifest, report=lambda report, save: save(tmp_path / "last"))
     trial.set_user_attr("checkpoint", str(tmp_path / "last"))
     trial.set_user_attr("metrics", {"top1": 0.123, "top5": 0.123})
     study.tell(trial, 0.123)

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
@@ -18,6 +17,7 @@ from platform.tracking.journal import Journal
 from platform.trials import Trials
 from tests.platform.driver import mlflow_runs, run_search, stored_trials
 from tests.platform.searches import reseed_for, suggestions_of
+from trainables.trial_report import TrialReport
 
 NUM_EPOCHS = 4
 # Two networks, of 173,504 and 259,008 parameters; the second row by hand takes the larger one.
@@ -52,11 +52,11 @@ def started(search: ResolvedSearch, journal: Journal) -> tuple[optuna.Study, Tri
     return study, Trials(study, search, journal, Display(study, search.goal))
 
 
-def epoch(step: int, value: float = 0.5, ms: float = 1.0) -> dict[str, Any]:
-    return {
+def epoch(step: int, value: float = 0.5, ms: float = 1.0) -> TrialReport:
+    return TrialReport(metrics={
         "epoch": step, "mAP": value, "cmc_1": value, "loss": 1.0, "images_per_second": 9.0, "time": time.time(),
         "ms_per_image": ms,
-    }  # fmt: skip
+    })  # fmt: skip
 
 
 def run(trials: Trials, attempt: str, value: float = 0.5, ms: float = 1.0) -> int:

@@ -11,6 +11,7 @@ from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
 from platform.tracking.rebuild import rebuild
 from platform.trials import Trials
+from trainables.trial_report import TrialReport
 
 
 def test_a_new_journal_is_told_of_every_trial_but_what_waits(
@@ -21,7 +22,7 @@ def test_a_new_journal_is_told_of_every_trial_but_what_waits(
         assert trials.start(name) is not None
         for step in range(1, num_epochs + 1):
             values = {"mAP": 0.1 * step, "loss": 1.0, "seconds": 2.0, "images_per_second": 9.0}
-            trials.report(name, {"epoch": step, "time": 100.0 + step, **values})
+            trials.report(name, TrialReport(metrics={"epoch": step, "time": 100.0 + step, **values}))
         if num_epochs == 4:
             trials.finish(name, died=False)
     study.enqueue_trial({"lr": 1e-3, "erase_probability": 0.0})

@@ -35,7 +35,7 @@ def styles(tmp_path_factory):
 def top1_after_training(manifest, seed):
     top1 = []
     recipe = override(get_recipe("dafre-128-r18"), SETTINGS)
-    train(recipe, manifest, seed=seed, report=lambda metrics, save: top1.append(metrics["top1"]))
+    train(recipe, manifest, seed=seed, report=lambda report, save: top1.append(report.metrics["top1"]))
     return top1[-1]
 
 

@@ -1,0 +1,68 @@
+"""Trainings that end early: which of them end a trial, and which end the search."""
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from platform.failures import MAX_FAILURES_IN_A_ROW
+from platform.resolved_search import ResolvedSearch
+from platform.terminal.lines import Display
+from platform.tracking.journal import Journal
+from platform.trials import Trials
+from shards_tools.errors import Error
+from trainables.trial_report import EarlyEnd, EndReason
+
+
+@pytest.fixture
+def trials(study: optuna.Study, search: ResolvedSearch, journal: Journal) -> Trials:
+    return Trials(study, search, journal, Display(study, search.goal))
+
+
+@pytest.mark.parametrize(
+    ("end", "error"),
+    [
+        (EarlyEnd(EndReason.MISTAKE, "The disk is full."), Error),
+        (EarlyEnd(EndReason.BUG, "KeyError: 3", traceback="Traceback"), RuntimeError),
+    ],
+)
+def test_failures_in_a_row_end_the_start_as_a_mistake_or_as_a_bug(
+    trials: Trials, end: EarlyEnd, error: type[Exception]
+) -> None:
+    for number in range(MAX_FAILURES_IN_A_ROW):
+        assert not trials.done
+        trials.start(f"attempt {number}")
+        trials.end_early(f"attempt {number}", end)
+        trials.finish(f"attempt {number}", died=False)
+    assert trials.done
+    with pytest.raises(error, match="5 trials in a row failed"):
+        trials.failed.raise_if_too_many()
+
+
+def test_a_bucket_that_stays_away_ends_the_start_and_no_trial(trials: Trials, study: optuna.Study) -> None:
+    trials.start("a")
+    with pytest.raises(Error, match=r"s3://bucket/x cannot be written\. Run the same command again; running trials"):
+        trials.end_early("a", EarlyEnd(EndReason.STORE_UNREACHABLE, "s3://bucket/x cannot be written."))
+    assert study.get_trials()[0].state == TrialState.RUNNING
+
+
+@pytest.mark.parametrize("place", ["/shared/cache", ""])
+def test_a_full_disk_ends_the_start_and_no_trial(trials: Trials, study: optuna.Study, place: str) -> None:
+    trials.start("a")
+    named = place or trials.stores.runs
+    with pytest.raises(Error, match=f"^{named} cannot be written: No space left on device\\. Free"):
+        trials.end_early("a", EarlyEnd(EndReason.DISK_FULL, "No space left on device", place=place))
+    assert study.get_trials()[0].state == TrialState.RUNNING
+
+
+def test_settings_that_cannot_train_are_pruned_though_not_as_a_failure(trials: Trials, study: optuna.Study) -> None:
+    trials.start("a")
+    trials.end_early("a", EarlyEnd(EndReason.INFEASIBLE, "out of memory"))
+    trials.finish("a", died=False)
+    assert (study.trials[0].state, study.trials[0].user_attrs["reason"]) == (TrialState.PRUNED, "out of memory")
+
+
+def test_an_early_end_of_an_attempt_that_has_ended_is_dropped(trials: Trials, study: optuna.Study) -> None:
+    trials.start("old")
+    trials.finish("old", died=True)
+    trials.end_early("old", EarlyEnd(EndReason.DISK_FULL, "No space left on device"))
+    assert study.trials[0].state == TrialState.RUNNING
