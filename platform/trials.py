@@ -60,8 +60,11 @@ class Trials:
         self.out_of_time = False
         self.failure: Error | None = None  # what the user must fix: an unreachable store, a full disk
         self.failed = Failures()
-        self._to_adopt = [self._adopt(trial) for trial in study.get_trials(states=(TrialState.RUNNING,))]
-        self._to_adopt = [trial for trial in self._to_adopt if not self._was_pruned(trial)]
+        running = [self._adopt(trial) for trial in study.get_trials(states=(TrialState.RUNNING,))]
+        self._to_adopt = [trial for trial in running if TrialRecord(trial).pruned_at is None]
+        for trial in running:
+            if trial not in self._to_adopt:  # an earlier start decided to prune it and was killed
+                self._end_pruned(trial)
         self._spend()
 
     @property
@@ -117,7 +120,7 @@ class Trials:
             self._journal.append("trial", **start_of(trial, recipe, self._setup, self._method), time=time.time())
             if not over:
                 return trial, recipe
-            self._tell(trial, TrialState.PRUNED, over)
+            self._end(trial, TrialState.PRUNED, over)
         return None
 
     def _judge(self, trial: optuna.Trial, costs: dict[str, float]) -> str:
@@ -198,14 +201,14 @@ class Trials:
                 raise disk_is_full(self.stores.runs, "no space is left")
             self._attempt_died(attempt, trial)
         elif attempt.failed:
-            self._tell(attempt.trial, TrialState.FAIL, attempt.ending)
+            self._end(attempt.trial, TrialState.FAIL, attempt.ending)
         elif attempt.ending:
             # Not FAIL, which the sampler ignores: it would suggest similar settings again.
-            self._tell(attempt.trial, TrialState.PRUNED, attempt.ending)
+            self._end(attempt.trial, TrialState.PRUNED, attempt.ending)
         elif TrialRecord(trial).pruned_at is not None:
-            self._tell(attempt.trial, TrialState.PRUNED, f"pruned at epoch {TrialRecord(trial).pruned_at}")
+            self._end_pruned(attempt.trial)
         elif last_epoch(trial) == attempt.recipe.epochs:
-            self._tell(attempt.trial, TrialState.COMPLETE, "")
+            self._end(attempt.trial, TrialState.COMPLETE, "")
         elif not self.stopping:
             self._attempt_died(attempt, trial)
 
@@ -221,26 +224,33 @@ class Trials:
             epoch = (last_epoch(trial) or 0) + 1
             reason = f"Its process died {count} times in epoch {epoch}."
             self.failed.note(reason)
-            self._tell(attempt.trial, TrialState.FAIL, reason)
+            self._end(attempt.trial, TrialState.FAIL, reason)
 
-    def _tell(self, trial: optuna.Trial, state: TrialState, reason: str) -> None:
+    def _end(self, trial: optuna.Trial, state: TrialState, reason: str) -> None:
+        """End a trial: in the journal, on disk, in the study, then on the display.
+
+        Checkpoints are deleted before the study has the end: a start that is killed in between finds the trial RUNNING
+        and ends it again. In the other order, the checkpoints would stay forever.
+        """
         self._journal.append("end", trial=trial.number, state=state.name, reason=reason, time=time.time())
         if reason:
             TrialRecord(trial).reason = reason
         frozen = self._frozen(trial)
+        self._delete_checkpoints(
+            trial.number, keep="" if state == TrialState.PRUNED else TrialRecord(frozen).checkpoint
+        )
         values = final_values(frozen, self._goal.objectives) if state == TrialState.COMPLETE else None
         self.study.tell(trial, values, state=state)
         self.failed.count(state)
         self.display.end(trial, state, reason)
-        self._clear(frozen, keep="" if state == TrialState.PRUNED else TrialRecord(frozen).checkpoint)
 
-    def _clear(self, trial: optuna.trial.FrozenTrial, keep: str) -> None:
-        """Remove all but one of the checkpoints of a trial that has ended; a study would fill a disk otherwise."""
-        for checkpoint in self.stores.folder.glob(f"start-*/trial-{trial.number:04d}-*/checkpoint_*"):
+    def _delete_checkpoints(self, number: int, keep: str) -> None:
+        """Delete the checkpoints of all attempts of a trial but `keep`, which may be empty."""
+        for checkpoint in self.stores.folder.glob(f"start-*/trial-{number:04d}-*/checkpoint_*"):
             if str(checkpoint) != keep:
                 remove(str(checkpoint))
         if self._bucket:
-            remove(f"{self._bucket}/trial-{trial.number:04d}", keep=keep)
+            remove(f"{self._bucket}/trial-{number:04d}", keep=keep)
 
     def _ask(self) -> optuna.Trial:
         self._reseed()
@@ -261,12 +271,8 @@ class Trials:
             number=number,
         )
 
-    def _was_pruned(self, trial: optuna.Trial) -> bool:
-        """End a trial that an earlier start decided to prune before it was killed; return whether there was one."""
-        if TrialRecord(trial).pruned_at is None:
-            return False
-        self._tell(trial, TrialState.PRUNED, f"pruned at epoch {TrialRecord(trial).pruned_at}")
-        return True
+    def _end_pruned(self, trial: optuna.Trial) -> None:
+        self._end(trial, TrialState.PRUNED, f"pruned at epoch {TrialRecord(trial).pruned_at}")
 
     def _num_left(self) -> int:
         return self._budget.num_left(self.study, self.resources.gpus_per_trial)
