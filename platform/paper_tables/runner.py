@@ -6,8 +6,8 @@ import time
 from functools import partial
 
 from platform.execution import cluster_when_needed
+from platform.failures import refuse_full_disk
 from platform.fixed_trials import FixedTrials, count, newest
-from platform.free_disk import refuse_full_disk
 from platform.lock import only_driver
 from platform.paper_tables.display import print_header, print_table
 from platform.paper_tables.enqueue import enqueue_missing
@@ -19,8 +19,8 @@ from platform.paper_tables.written import make_folder, write_table
 from platform.start import recorded_start, run_start, tracked
 from platform.study import open_storage, open_study
 from platform.terminal.live import screen_of_part
+from platform.tracking.events import rebuild
 from platform.tracking.journal import Journal
-from platform.tracking.rebuild import rebuild
 from shards_tools.command import print_json
 
 
