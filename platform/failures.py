@@ -1,10 +1,15 @@
-"""Counts the trials that failed in a row, and ends a search that only fails."""
+"""The failures that end a search: a full disk, and too many failed trials in a row."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from optuna.trial import TrialState
 
 from shards_tools.errors import Error
+from shards_tools.folders import DISK_ERRORS
 
 MAX_FAILURES_IN_A_ROW = 5
 
@@ -41,3 +46,22 @@ class Failures:
         if self._traceback:
             raise RuntimeError(f"{what} The last one:\n{self._traceback}")
         raise Error(f"{what} The last one: {self._last}")
+
+
+def disk_is_full(place: object, cause: str) -> Error:
+    """Return the error for a `place` that cannot be written."""
+    return Error(
+        f"{place} cannot be written: {cause.rstrip('.')}. Free space on that disk and run the same command again;"
+        " running trials resume from their last checkpoint."
+    )
+
+
+@contextmanager
+def refuse_full_disk(folder: Path) -> Iterator[None]:
+    """Turn a full disk inside the context into an Error that names `folder`."""
+    try:
+        yield
+    except OSError as failure:
+        if failure.errno not in DISK_ERRORS:
+            raise
+        raise disk_is_full(folder, failure.strerror or str(failure)) from None

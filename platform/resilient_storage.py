@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
 
-from platform.free_disk import disk_is_full
+from platform.failures import disk_is_full
 from shards_tools.command import say
 from shards_tools.errors import Error
 

@@ -14,9 +14,8 @@ from platform.cluster.connect import address_of_job, joined
 from platform.cluster.shared_storage import prove_bucket, prove_shared
 from platform.config import AUTO, SearchConfig
 from platform.execution import cluster_when_needed
-from platform.failures import Failures
+from platform.failures import Failures, refuse_full_disk
 from platform.finalize.after_search import AfterSearch
-from platform.free_disk import refuse_full_disk
 from platform.lock import only_driver
 from platform.resolve import resolve_search
 from platform.resolved_search import ResolvedSearch
@@ -26,9 +25,9 @@ from platform.study import num_finished, open_storage, open_study
 from platform.summary import next_steps, study_event, summary
 from platform.terminal.lines import print_header, print_summary
 from platform.terminal.live import screen_of_search
+from platform.tracking.events import rebuild
 from platform.tracking.journal import Journal
 from platform.tracking.mlflow_sink import Tracker
-from platform.tracking.rebuild import rebuild
 from platform.trials import Trials
 from platform.warm_start import earlier_settings, enqueue_settings
 from shards_tools.command import show_log

@@ -14,8 +14,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from platform.failures import Failures
-from platform.free_disk import disk_is_full
+from platform.failures import Failures, disk_is_full
 from platform.objectives import final_values, knows_epoch, last_epoch, num_parameters, tell_epoch
 from platform.resolved_search import ResolvedSearch
 from platform.samplers.pruning import should_stop

@@ -14,7 +14,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
-from platform.free_disk import refuse_full_disk
+from platform.failures import refuse_full_disk
 from platform.trials import Trials
 from shards_tools.errors import Error
 from trainables.trial_report import EarlyEnd, from_result

@@ -12,8 +12,8 @@ from typing import Any
 import optuna
 
 from platform.execution import cluster_when_needed
+from platform.failures import refuse_full_disk
 from platform.fixed_trials import FixedTrials, count, newest
-from platform.free_disk import refuse_full_disk
 from platform.lock import only_driver
 from platform.paper_tables.display import print_header, print_table, unfinished
 from platform.paper_tables.reproduction import Reproduction
@@ -26,9 +26,9 @@ from platform.study import open_storage, open_study
 from platform.summary import counts
 from platform.terminal.live import screen_of_part
 from platform.tracking.descriptions import NOTE
+from platform.tracking.events import rebuild
 from platform.tracking.journal import Journal
 from platform.tracking.mlflow_sink import Tracker
-from platform.tracking.rebuild import rebuild
 from shards_tools.command import print_json
 
 

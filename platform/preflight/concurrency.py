@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from platform.free_disk import refuse_full_disk
+from platform.failures import refuse_full_disk
 from platform.preflight.display import gigabytes
 from platform.preflight.estimate import RAY_BYTES
 from platform.preflight.measure_step import free_memories, measure_steps, remembered_step

@@ -8,8 +8,8 @@ from optuna.trial import TrialState
 from platform.fixed_trials import leave_out
 from platform.resolved_search import ResolvedSearch
 from platform.terminal.lines import Display
+from platform.tracking.events import rebuild
 from platform.tracking.journal import Journal
-from platform.tracking.rebuild import rebuild
 from platform.trials import Trials
 from trainables.trial_report import TrialReport
 
