@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from shards_tools import plugins
 from shards_tools.build import build
 from shards_tools.errors import Error
 from shards_tools.sources.lsasrd import scan
@@ -30,6 +31,25 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         del os.environ["SAKUGA_CACHE"]
     else:
         os.environ["SAKUGA_CACHE"] = before
+
+
+@pytest.fixture
+def own_registrations() -> Iterator[None]:
+    """Forget what a test registers and which files it imports."""
+    from trainables.losses.registry import ID_LOSSES, METRIC_LOSSES
+    from trainables.recipes import RECIPES
+    from trainables.recipes.backbones import BACKBONES
+
+    registries = (BACKBONES, METRIC_LOSSES, ID_LOSSES, RECIPES)
+    before = [(dict(registry), set(registry.added)) for registry in registries]
+    hashes = dict(plugins._hashes)
+    yield
+    for registry, (entries, added) in zip(registries, before, strict=True):
+        registry.clear()
+        registry.update(entries)
+        registry.added = added
+    plugins._hashes.clear()
+    plugins._hashes.update(hashes)
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 from benchmarks.codebase import PACKAGES, numbers
 
 CODE = '''
-def search(config, plan):
+def search(config, plan, seed, out):
     """Search.
 
     Args:
@@ -24,7 +24,7 @@ class Runner:
         """
         raise Error("no")
 
-    def stop(self, config, why):
+    def stop(self, config, why, when, how):
         def inner(plan):
             raise unknown("trial", plan, [])
 
@@ -55,7 +55,7 @@ def test_a_small_tree_is_counted_as_by_hand(tmp_path: Path) -> None:
         "keys of user_attrs used outside of trial_record.py": "2",
         "contracts of import-linter": "2",
         "public functions": "3",
-        "with 2 parameters or more: have Args:": "1 of 2",
+        "with 4 parameters or more: have Args:": "1 of 2",
         "that raise Error: have Raises:": "1 of 2",
         "public functions with Returns:": "0 of 3",
     }

@@ -3,7 +3,6 @@
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
@@ -33,6 +32,10 @@ def next_start(study: optuna.Study, search: ResolvedSearch, journal: Journal) ->
 def epoch(step: int, value: float = 0.5, **more: float) -> TrialReport:
     metrics = {"epoch": step, "mAP": value, "loss": 1.0, "images_per_second": 9.0, "time": time.time()}
     return TrialReport(metrics={**metrics, **more})
+
+
+def interrupt(*_: object) -> None:
+    raise InterruptedError
 
 
 def run_to_the_end(trials: Trials, attempt: str) -> None:
@@ -151,51 +154,23 @@ def test_a_trial_that_was_to_be_pruned_when_its_driver_was_killed_is_pruned_by_t
     assert study.trials[0].state == TrialState.PRUNED
 
 
-@pytest.mark.parametrize(("value", "state", "num_kept"), [(0.1, "PRUNED", 0), (0.9, "COMPLETE", 1)])
-def test_a_start_killed_while_a_trial_ends_leaves_no_checkpoint_too_many(
-    trials: Trials,
-    study: optuna.Study,
-    search: ResolvedSearch,
-    journal: Journal,
-    monkeypatch: pytest.MonkeyPatch,
-    value: float,
-    state: str,
-    num_kept: int,
+@pytest.mark.parametrize(("pruned_at", "num_kept"), [(NUM_EPOCHS, 0), (None, 1)], ids=["pruned", "complete"])
+def test_no_checkpoint_is_left_by_a_start_that_is_killed_once_the_end_is_stored(
+    trials: Trials, study: optuna.Study, monkeypatch: pytest.MonkeyPatch, pruned_at: int | None, num_kept: int
 ) -> None:
-    """Killed at any of the steps of an end: the next start ends the trial, and deletes what should not stay."""
-    tell = optuna.Study.tell
-    for place in ("before the end is stored", "after the end is stored"):
-        attempt = f"killed at {place}"
-        config = trials.start(attempt)
-        assert config is not None
-        number = config["trial"]
-        folders = [search.stores.folder / f"start-001/trial-{number:04d}-1/checkpoint_{n:06d}" for n in (2, 3)]
-        for folder in folders:
-            folder.mkdir(parents=True)
-        for step in range(1, NUM_EPOCHS + 1):
-            trials.report(attempt, epoch(step, value))
-        trials.checkpoint(attempt, str(folders[-1]))
-        if state == "PRUNED":
-            optuna.Trial(study, study.trials[number]._trial_id).set_user_attr("pruned_at", NUM_EPOCHS)
-
-        def killed(*given: Any, stored: bool = place.startswith("after"), **named: Any) -> None:
-            if stored:
-                tell(*given, **named)
-            raise InterruptedError
-
-        with monkeypatch.context() as patch:
-            patch.setattr(optuna.Study, "tell", killed)
-            with pytest.raises(InterruptedError):
-                trials.finish(attempt, died=False)
-        trials = next_start(study, changed(search, concurrency=2), journal)
-        if study.trials[number].state == TrialState.RUNNING:
-            again = trials.start("again")
-            assert again is not None
-            assert again["resume"] == str(folders[-1])
-            trials.report("again", epoch(NUM_EPOCHS, value))
-            trials.finish("again", died=False)
-        assert study.trials[number].state.name == state
-        assert sum(folder.exists() for folder in folders) == num_kept
+    trials.start("a")
+    folders = [trials.stores.folder / f"start-001/trial-0000-1/checkpoint_{number:06d}" for number in (2, 3)]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    for step in range(1, NUM_EPOCHS + 1):
+        trials.report("a", epoch(step))
+    trials.checkpoint("a", str(folders[-1]))
+    optuna.Trial(study, study.trials[0]._trial_id).set_user_attr("pruned_at", pruned_at)
+    monkeypatch.setattr(trials.failed, "count", interrupt)  # the first call after `Study.tell`
+    with pytest.raises(InterruptedError):
+        trials.finish("a", died=False)
+    assert study.trials[0].state.is_finished()
+    assert sum(folder.exists() for folder in folders) == num_kept
 
 
 def test_a_checkpoint_within_an_epoch_is_kept_and_is_no_step(

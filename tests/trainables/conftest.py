@@ -1,6 +1,6 @@
 """A small drawn data set, and recipes small enough to train in a moment."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,7 @@ from shards_tools import plugins
 from shards_tools.build import build
 from shards_tools.manifest import Manifest
 from shards_tools.sources import lsasrd
-from trainables.losses.registry import ID_LOSSES, METRIC_LOSSES
-from trainables.recipes import RECIPES, get_recipe
-from trainables.recipes.backbones import BACKBONES
+from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
 from trainables.recipes.transreid import TransReIDRecipe
 
@@ -86,21 +84,6 @@ def draw_stripes(work: int, role: int, image: int) -> Image.Image:
     noise = np.random.default_rng((work, role, image)).normal(0, 8, (24, 24, 3))
     pixels = color + 40 * wave[..., None] + noise + 30
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-
-
-@pytest.fixture
-def own_registrations() -> Iterator[None]:
-    """Forget what a test registers and which files it imports."""
-    registries = (BACKBONES, METRIC_LOSSES, ID_LOSSES, RECIPES)
-    before = [(dict(registry), set(registry.added)) for registry in registries]
-    hashes = dict(plugins._hashes)
-    yield
-    for registry, (entries, added) in zip(registries, before, strict=True):
-        registry.clear()
-        registry.update(entries)
-        registry.added = added
-    plugins._hashes.clear()
-    plugins._hashes.update(hashes)
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ def test_each_scale_has_its_own_list() -> None:
     assert load_space(mine, "tiny").baselines == {"row": {"lr": 0.01}}
 
 
-def test_a_file_may_list_a_recipe_that_it_registers(tmp_path: Path) -> None:
+def test_a_file_may_list_a_recipe_that_it_registers(own_registrations: None, tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(
         "from trainables import register_recipe\n"
@@ -106,11 +106,7 @@ def test_a_file_may_list_a_recipe_that_it_registers(tmp_path: Path) -> None:
         '    return {"recipe": "agw-tiny", "lr": trial.suggest_float("rate", 1e-3, 1e-1)}\n'
         'BASELINES = ["mine-listed"]\n'
     )
-    try:
-        assert load_space(str(path), "tiny").baselines == {"mine-listed": {"rate": 0.03}}
-    finally:
-        RECIPES.pop("mine-listed")
-        RECIPES.added.discard("mine-listed")
+    assert load_space(str(path), "tiny").baselines == {"mine-listed": {"rate": 0.03}}
 
 
 def unsteady(trial: optuna.Trial) -> dict[str, Any]:
