@@ -1,16 +1,18 @@
-"""Which exceptions end a training for which reason."""
+"""Which exceptions end a training for which reason, and where its checkpoints are kept."""
 
 import errno
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from shards_tools.errors import Error
 from trainables.checkpoint_store import BucketAway
-from trainables.ray_trial import _early_end
+from trainables.ray_trial import Reports, _early_end
 from trainables.step import NonFiniteLoss
-from trainables.trial_report import EndReason
+from trainables.trial_report import EndReason, Save, TrialReport, from_result
 
 ENDS = [
     (NonFiniteLoss("The loss is nan."), EndReason.INFEASIBLE, "The loss is nan."),
@@ -35,3 +37,34 @@ def test_an_exception_ends_a_training_for_a_reason(failure: Exception, reason: E
     assert (end.reason, end.text) == (reason, text)
     assert end.place == ("/d" if reason is EndReason.DISK_FULL else "")
     assert bool(end.traceback) == (reason is EndReason.BUG)
+
+
+def test_the_last_two_checkpoints_are_kept_in_a_bucket_and_their_addresses_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent: list[dict[str, Any]] = []
+    bucket: dict[str, str] = {}
+    monkeypatch.setattr("ray.tune.report", sent.append)
+    monkeypatch.setattr("trainables.ray_trial.send", lambda folder, place: bucket.update({place: read(folder)}))
+    monkeypatch.setattr("trainables.ray_trial.remove", bucket.pop)
+    reports = Reports("s3://b/a")
+    for epoch in (1, 2):
+        reports.report(TrialReport(metrics={"epoch": epoch}, reading="offset"), writing(f"epoch {epoch}"))
+    reports.partial(writing("within epoch 3"))
+    assert bucket == {"s3://b/a/checkpoint_000001": "epoch 2", "s3://b/a/checkpoint_000002": "within epoch 3"}
+    assert [from_result(result) for result in sent] == [
+        TrialReport(metrics={"epoch": 1}, reading="offset", kept_at="s3://b/a/checkpoint_000000"),
+        TrialReport(metrics={"epoch": 2}, reading="offset", kept_at="s3://b/a/checkpoint_000001"),
+        TrialReport(kept_at="s3://b/a/checkpoint_000002"),
+    ]
+
+
+def writing(text: str) -> Save:
+    def save(folder: Path) -> None:
+        (folder / "weights").write_text(text)
+
+    return save
+
+
+def read(folder: Path) -> str:
+    return (folder / "weights").read_text()
