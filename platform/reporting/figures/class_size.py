@@ -13,6 +13,7 @@ import numpy as np
 from platform.reporting.figures.answers import Answers
 from platform.reporting.figures.figure import Figure
 from platform.reporting.figures.look import BLUE, COLUMN_WIDTH, INTERACTIVE, ORANGE, canvas
+from platform.reporting.figures.trials import escaped
 from shards_tools.errors import Error
 from trainables.metrics.classification import SIZES
 
@@ -128,7 +129,7 @@ def _plot_interactive(found: Sizes, axis: str, measure: str, names: list[str]) -
     points = go.Scatter(
         x=found.images_M,
         y=100 * found.accuracy_M,
-        text=names,
+        text=[escaped(name) for name in names],
         customdata=found.queries_M,
         mode="markers",
         marker={"color": BLUE, "opacity": 0.6},

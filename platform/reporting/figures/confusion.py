@@ -13,6 +13,7 @@ from platform.reporting.figures.answers import Answers
 from platform.reporting.figures.figure import Figure
 from platform.reporting.figures.look import INTERACTIVE, canvas
 from platform.reporting.figures.pictures import plain, shortened
+from platform.reporting.figures.trials import escaped
 
 MOST_SHOWN = 30
 NAME_LENGTH = 20  # characters
@@ -117,8 +118,8 @@ def _plot_interactive(found: Confusion, rows: list[str], columns: list[str], wha
 
     template = f"correct {what} %{{y}}<br>answered %{{x}}<br>%{{z:.1f}} %, %{{customdata}} queries<extra></extra>"
     squares = go.Heatmap(
-        x=columns,
-        y=rows,
+        x=[escaped(name) for name in columns],
+        y=[escaped(name) for name in rows],
         z=100 * found.fractions,
         customdata=found.counts,
         zmin=0,

@@ -14,6 +14,7 @@ from platform.reporting.figures.answers import Answers
 from platform.reporting.figures.figure import Figure
 from platform.reporting.figures.look import COLUMN_WIDTH, GRAY, INTERACTIVE, PALETTE, canvas
 from platform.reporting.figures.pictures import names_of, plain, shortened
+from platform.reporting.figures.trials import escaped
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 
@@ -158,10 +159,13 @@ def _plot_interactive(manifest: Manifest, map_: Map) -> Any:
         figure.add_scatter(
             x=group.points_n2[:, 0],
             y=group.points_n2[:, 1],
-            name=group.name,
+            name=escaped(group.name),
             mode="markers",
             marker={"size": 7, "opacity": 0.8, "color": group.color, "symbol": SYMBOLS.get(group.marker, "circle")},
-            text=["<br>".join((*names_of(manifest, image), manifest.keys[image])) for image in group.images_n.tolist()],
+            text=[
+                "<br>".join(map(escaped, (*names_of(manifest, image), manifest.keys[image])))
+                for image in group.images_n.tolist()
+            ],
             hovertemplate="%{text}<extra></extra>",
         )
     figure.update_xaxes(visible=False)
