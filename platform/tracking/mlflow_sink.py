@@ -74,7 +74,7 @@ class Tracker(threading.Thread):
         self._offset = self._load_offset()
 
     def run(self) -> None:
-        pause_s = 0.5
+        store, told, pause_s = without_password(self._uri), False, 0.5  # told: whether the user knows of an outage
         client = None
         while not self._gave_up.is_set():
             try:
@@ -82,14 +82,15 @@ class Tracker(threading.Thread):
                     client = self._connect()
                     self.ready.set()
                 more = self._send(client)
-                if self.trouble:
-                    self._say("answers again. It gets the queued events.")
-                self.trouble, pause_s = "", 0.5
+                if told:
+                    say(f"MLflow's store {store} answers again. It gets the queued events.")
+                self.trouble, told, pause_s = "", False, 0.5
             except Exception as error:  # whatever the store raises must not stop the search
-                cause, more = f"{type(error).__name__}: {error}".splitlines()[0][:MAX_REASON], False
-                if not self.trouble:
-                    self._say(f"does not answer ({cause}). Training continues; events are queued on disk.")
-                self.trouble = cause
+                self.trouble, more = f"{type(error).__name__}: {error}".splitlines()[0][:MAX_REASON], False
+                if not told and not self._closing.is_set():  # at the end, the summary has it
+                    outage = f"MLflow's store {store} does not answer ({self.trouble})"
+                    say(f"{outage}. Training continues; events are queued on disk.")
+                    told = True
                 client = None  # reconnecting looks up what the store did before the error, so nothing is created twice
                 longest_s = LONGEST_PAUSE_AT_THE_END_S if self._closing.is_set() else LONGEST_PAUSE_S
                 pause_s = min(2 * pause_s, longest_s)
@@ -127,11 +128,6 @@ class Tracker(threading.Thread):
         self._gave_up.set()
         with self._packaging:
             pass
-
-    def _say(self, what: str) -> None:
-        """Print one line about the store, unless the search is ending, when its summary has it."""
-        if not self._closing.is_set():
-            say(f"MLflow's store {without_password(self._uri)} {what}")
 
     def _connect(self) -> MlflowClient:
         try:
