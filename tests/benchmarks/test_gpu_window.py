@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from benchmarks.gpu_window import SECTIONS, main
+from benchmarks.window.commands import GPU_TESTS
 
 ROOT = Path(__file__).parents[2]
 # Sections that are lists of cases, and how many cases each has at the small size.
@@ -105,3 +106,8 @@ def test_a_wrong_option_ends_before_anything_is_measured(
         main(["--tiny", *words, "--out", str(tmp_path / "out")])
     assert expected in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_window_runs_every_file_with_gpu_tests() -> None:
+    others = [path for path in ROOT.glob("tests/**/test_*.py") if path != Path(__file__)]
+    assert set(GPU_TESTS) == {str(path.relative_to(ROOT)) for path in others if "mark.gpu" in path.read_text()}

@@ -27,15 +27,17 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
             assert anchor in anchors, f"{page.name} links to {target}"
 
 
-def test_every_promise_names_a_test_that_there_is() -> None:
+@pytest.mark.parametrize(("page", "folder"), [("reliability", "platform"), ("security", "shards_tools")])
+def test_every_promise_names_a_test_that_there_is(page: str, folder: str) -> None:
+    """A file is named from the folder of most of its tests, or by the end of its path."""
     files = [*(ROOT / "tests").rglob("test_*.py")]
     file = ROOT
-    for name, test in re.findall(
-        r"`([\w/]*test_\w+\.py)?(?:::(test_\w+))?`", (ROOT / "docs/reliability.md").read_text()
-    ):
+    text = (ROOT / f"docs/{page}.md").read_text()
+    for name, test in re.findall(r"`([\w/.]*test_\w+\.py)?(?:::(test_\w+))?`", text):
         if name:
-            (file,) = (one for one in files if str(one).endswith(f"/{name}"))
-        assert not test or f"def {test}(" in file.read_text(), test
+            own = (ROOT / "tests" / folder / name).resolve()
+            (file,) = [own] if own in files else [one for one in files if str(one).endswith(f"/{name}")]
+        assert not test or f"def {test}(" in file.read_text(), f"{page}.md names {name}::{test}"
 
 
 def test_the_pages_name_the_pythons_that_pyproject_allows() -> None:
