@@ -121,7 +121,7 @@ def ours(
     from platform.study import open_storage, open_study
     from platform.terminal.lines import Display
     from platform.tracking.journal import Journal
-    from platform.tracking.mlflow_sink import Tracker
+    from platform.tracking.tracker import Tracker
     from platform.trials import Trials
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)

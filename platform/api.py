@@ -23,6 +23,7 @@ from platform.evaluation import as_json, evaluate_split
 from platform.prediction import answers_about
 from platform.read_only_study import open_read_only, read_study, value_of
 from platform.runner import run_search
+from platform.stores import default_storage
 from platform.study import chosen_trial
 from platform.trial_record import TrialRecord
 from shards_tools.errors import Error as SakugaError
@@ -136,7 +137,7 @@ def load_study(name: str, *, runs: str | Path = "runs", storage: str | None = No
     Raises:
         SakugaError: there is no such study or database.
     """
-    url = storage or f"sqlite:///{Path(runs).absolute() / 'optuna.db'}"
+    url = storage or default_storage(Path(runs).absolute())
     stored = read_study(open_read_only(url), url, name)
     best = chosen_trial(stored.study)
     return SearchResult(

@@ -22,13 +22,13 @@ PACKAGES = ("torch", "timm", "ray", "optuna", "mlflow", "numpy")  # whose versio
 def start_of_search(search: ResolvedSearch) -> dict[str, Any]:
     """Return the study's record of this start, which reports read; each start replaces the previous record."""
     setup, protocol = search.setup, search.protocol
-    test = [] if protocol.finalists is None else [Evaluation(setup.manifest, "test", setup.fold).chance()]
+    tests = protocol.finalists is not None
     return {
         "command": search.command,
         "data": setup.data,
         "chance": search.goal.chance,
         "chance_by_fold": [Evaluation(setup.manifest, "val", fold).chance() for fold in range(protocol.folds)],
-        "chance_test": next(iter(test), None),
+        "chance_test": Evaluation(setup.manifest, "test", setup.fold).chance() if tests else None,
         "gpus_per_trial": search.resources.gpus_per_trial,
         "environment": environment(),
     }

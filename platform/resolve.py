@@ -20,7 +20,7 @@ from platform.samplers.registry import SearchMethod, sampler_and_pruner
 from platform.spaces.constraints import check_reachable
 from platform.spaces.grid import num_points
 from platform.spaces.loading import Space, load_space
-from platform.stores import Stores
+from platform.stores import Stores, default_storage, default_tracking
 from platform.study import refuse_missing_code
 from platform.training_setup import TrainingSetup
 from shards_tools.errors import Error
@@ -107,7 +107,7 @@ def _loaded_space(config: SearchConfig, scale: str) -> tuple[Space, tuple[str, .
 
 def _refuse_missing_code(config: SearchConfig, loaded: Sequence[str]) -> None:
     """Refuse a space that cannot be loaded because the user code of an earlier start is not loaded."""
-    url = config.storage or f"sqlite:///{config.runs.absolute() / 'optuna.db'}"
+    url = config.storage or default_storage(config.runs.absolute())
     studies: list[optuna.Study] = []
     with suppress(Error):  # no database yet
         studies = searches(open_read_only(url), url)
@@ -162,7 +162,7 @@ def _stores(config: SearchConfig, default: str) -> Stores:
     return Stores(
         study=study,
         runs=runs,
-        storage=config.storage or f"sqlite:///{runs / 'optuna.db'}",
-        tracking=config.tracking or f"sqlite:///{runs / 'mlflow.db'}",
+        storage=config.storage or default_storage(runs),
+        tracking=config.tracking or default_tracking(runs),
         checkpoints=config.checkpoints,
     )

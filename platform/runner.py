@@ -14,20 +14,18 @@ from platform.cluster.connect import address_of_job, joined
 from platform.cluster.shared_storage import prove_bucket, prove_shared
 from platform.config import AUTO, SearchConfig
 from platform.execution import cluster_when_needed
-from platform.failures import Failures, refuse_full_disk
+from platform.failures import Failures
 from platform.finalize.after_search import AfterSearch
-from platform.lock import only_driver
 from platform.resolve import resolve_search
 from platform.resolved_search import ResolvedSearch
 from platform.resources import Machine, this_machine
-from platform.start import recorded_start, run_start, tracked
-from platform.study import num_finished, open_storage, open_study
+from platform.start import opened_study, recorded_start, run_start, tracked
+from platform.study import num_finished
 from platform.summary import next_steps, study_event, summary
 from platform.terminal.lines import print_header, print_summary
 from platform.terminal.live import screen_of_search
 from platform.tracking.events import rebuild
-from platform.tracking.journal import Journal
-from platform.tracking.mlflow_sink import Tracker
+from platform.tracking.tracker import Tracker
 from platform.trials import Trials
 from platform.warm_start import earlier_settings, enqueue_settings
 from shards_tools.command import show_log
@@ -96,17 +94,10 @@ def _resolve(
 
 
 def _run(search: ResolvedSearch, started: float) -> Start:
-    setup, stores = search.setup, search.stores
-    settings = earlier_settings(search.method, setup, stores)
-    storage = open_storage(stores.storage)
-    with (
-        refuse_full_disk(stores.runs),
-        only_driver(stores, storage),
-        Journal(stores.folder / "journal.jsonl") as journal,
-    ):
-        study = open_study(search, storage)
+    settings = earlier_settings(search.method, search.setup, search.stores)
+    with opened_study(search) as (study, storage, journal):
         enqueue_settings(study, settings)
-        rebuild(study, setup, search.method, journal)
+        rebuild(study, search.setup, search.method, journal)
         with tracked(search, journal) as tracker:
             after = AfterSearch(study, search, storage, journal)
             trials = Trials(study, search, journal, screen_of_search(study, search))

@@ -1,4 +1,4 @@
-"""The steps of every start, of a search or a reproduction: record it, start Ray, track in MLflow, run the trials."""
+"""The steps of every start, of a search or a reproduction: open the study, track in MLflow, start Ray, run trials."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import optuna
 
 from platform.environment import code_version, start_of_search
 from platform.execution import run_trials
-from platform.resilient_storage import without_password
+from platform.failures import refuse_full_disk
+from platform.lock import only_driver
+from platform.resilient_storage import PatientStorage, without_password
 from platform.resolved_search import ResolvedSearch
+from platform.study import open_storage, open_study
 from platform.tracking.datasets import data_of
 from platform.tracking.events import search_tags
 from platform.tracking.journal import Journal
-from platform.tracking.mlflow_sink import Tracker
+from platform.tracking.tracker import Tracker
 from platform.trial_record import StudyRecord
 from platform.trials import Trials
 from shards_tools.command import say
@@ -22,6 +25,23 @@ from shards_tools.command import say
 # An unreachable MLflow store delays the start and the end by at most this; the next start sends queued events.
 LONGEST_WAIT_FOR_MLFLOW_S = 60.0
 LONGEST_WAIT_AFTER_AN_ERROR_S = 2.0
+
+
+@contextmanager
+def opened_study(search: ResolvedSearch) -> Iterator[tuple[optuna.Study, PatientStorage, Journal]]:
+    """Open a study, its storage and its journal inside the context, as the only driver of the study.
+
+    Raises:
+        Error: another driver runs the study, it was started with other options, a store fails, or the disk is full.
+    """
+    stores = search.stores
+    storage = open_storage(stores.storage)
+    with (
+        refuse_full_disk(stores.runs),
+        only_driver(stores, storage),
+        Journal(stores.folder / "journal.jsonl") as journal,
+    ):
+        yield open_study(search, storage), storage, journal
 
 
 @contextmanager

@@ -5,6 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+STORAGE_NAME = "optuna.db"  # under --runs
+TRACKING_NAME = "mlflow.db"
+
+
+def default_storage(runs: Path) -> str:
+    """Return the URL of Optuna's database without --storage."""
+    return f"sqlite:///{runs / STORAGE_NAME}"
+
+
+def default_tracking(runs: Path) -> str:
+    """Return the URI of MLflow's store without --tracking."""
+    return f"sqlite:///{runs / TRACKING_NAME}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stores:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from platform.objectives import directions
 from platform.resilient_storage import PatientStorage, cause_of, open_database, without_password
 from platform.samplers.pruning import make_pruner
 from platform.spaces.constraints import is_over
-from platform.trial_record import ROW, StudyRecord, TrialRecord
+from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.errors import Error
 from shards_tools.plugins import changed_plugins, plugin_hashes, shown_name
 
@@ -125,11 +125,13 @@ def check_same_search(study: optuna.Study, search: ResolvedSearch) -> None:
     """
     space, identity = search.setup.space, search.identity()
     wanted: dict[str, Any] = {**identity, "distributions": dict(space.distributions)}
-    stored = StudyRecord(study).search
+    record = StudyRecord(study)
+    stored = record.search
     if not stored:
-        StudyRecord(study).search = wanted
+        record.kind, record.search = space.kind, wanted
         return
-    _check_same_command(study.study_name, stored, wanted)
+    if record.kind != space.kind:
+        raise _of_another_command(study)
     for key, value in identity.items():
         if stored.get(key) != value:
             now, before = ("not given" if one is None else one for one in (value, stored.get(key)))
@@ -147,17 +149,16 @@ def check_same_search(study: optuna.Study, search: ResolvedSearch) -> None:
             )
 
 
-def _check_same_command(name: str, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Refuse a search whose study has a paper's table, and the reverse."""
-    has_table, wants_table = ({ROW} == options["distributions"].keys() for options in (stored, wanted))
-    if has_table != wants_table:
-        found, command = f"a search of space {stored['space']}", "platform.search"
-        if has_table:
-            found, command = f"table {stored['space']}", "platform.reproduce"
-        raise Error(
-            f"Study {name} is {found}. Resume it with python -m {command}, or start this one under another name with"
-            " --study NAME."
-        )
+def _of_another_command(study: optuna.Study) -> Error:
+    """Return the error for a search whose study has a paper's table, and the reverse."""
+    name = StudyRecord(study).search["space"]
+    found, command = f"a search of space {name}", "platform.search"
+    if StudyRecord(study).kind == "Table":
+        found, command = f"table {name}", "platform.reproduce"
+    return Error(
+        f"Study {study.study_name} is {found}. Resume it with python -m {command}, or start this one under another name"
+        " with --study NAME."
+    )
 
 
 def _check_same_code(study: optuna.Study, plugins: Sequence[str]) -> None:

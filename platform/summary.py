@@ -10,9 +10,10 @@ from optuna.trial import FrozenTrial, TrialState
 from platform.resilient_storage import without_password
 from platform.resolved_search import ResolvedSearch
 from platform.spaces.constraints import is_over
+from platform.stores import default_storage
 from platform.study import chosen_trial, front
 from platform.tracking.descriptions import NOTE, study_note
-from platform.tracking.mlflow_sink import Tracker
+from platform.tracking.tracker import Tracker
 from platform.trial_record import TrialRecord
 
 
@@ -69,8 +70,9 @@ def summary(study: optuna.Study, search: ResolvedSearch, tracker: Tracker, secon
 
     Returns:
         `study`, `scale`, `data`, `objective`, `chance`, `best` (as `found`; None if no trial is complete), `trials`
-        (state -> number), `tracking_uri`, `storage` and `seconds`. With several objectives, `objective` and `chance`
-        are lists and `front` holds the trials of the Pareto front. Metrics are fractions.
+        (state -> number), `tracking_uri`, `tracking` (see `Tracker.status`), `storage` and `seconds`. With several
+        objectives, `objective` and `chance` are lists and `front` holds the trials of the Pareto front. Metrics are
+        fractions.
     """
     best, goal, stores = chosen_trial(study), search.goal, search.stores
     chance = [goal.chance.get(name) for name in goal.objectives]
@@ -126,7 +128,7 @@ def next_steps(study: optuna.Study, search: ResolvedSearch, tracker: Tracker) ->
             f"Evaluate:     python -m platform.evaluate {TrialRecord(best).checkpoint} --data {search.setup.data}"
         )
     lines.append(f"Compare runs: python -m platform.ui --runs {stores.runs}")
-    own = stores.storage == f"sqlite:///{stores.runs / 'optuna.db'}"
+    own = stores.storage == default_storage(stores.runs)
     where = f"--runs {stores.runs}" + ("" if own else f" --storage {without_password(stores.storage)}")
     lines.append(f"Report:       python -m platform.report {stores.study} {where} --out report-{stores.study}")
     return lines

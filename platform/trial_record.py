@@ -9,7 +9,6 @@ Value = TypeVar("Value")
 Owner = TypeVar("Owner", bound="Record")
 
 TEST_METRICS = "test "  # followed by the number of the trial
-ROW = "row"  # the only parameter of the trials of a paper's table
 
 
 class HasAttributes(Protocol):
@@ -109,6 +108,7 @@ class TrialRecord(Record):
 class StudyRecord(Record):
     """What the database stores about a study, or about a part of one such as its cross-validation."""
 
+    kind = Stored("Space")  # what its trials are points of: "Space", or "Table" for the rows of a paper's table
     search = Stored[Mapping[str, Any]]({})  # the options that every start must share; empty for a part
     starts = Stored(0)
     last_start = Stored[Mapping[str, Any]]({})

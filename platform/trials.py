@@ -59,10 +59,12 @@ class Trials:
         self.out_of_time = False
         self.failure: Error | None = None  # what the user must fix: an unreachable store, a full disk
         self.failed = Failures()
-        running = [self._adopt(trial) for trial in study.get_trials(states=(TrialState.RUNNING,))]
-        self._to_adopt = [trial for trial in running if TrialRecord(trial).pruned_at is None]
-        for trial in running:
-            if trial not in self._to_adopt:  # an earlier start decided to prune it and was killed
+        self._to_adopt: list[optuna.Trial] = []
+        for running in study.get_trials(states=(TrialState.RUNNING,)):
+            trial = self._adopt(running)
+            if TrialRecord(trial).pruned_at is None:
+                self._to_adopt.append(trial)
+            else:  # an earlier start decided to prune it and was killed
                 self._end_pruned(trial)
         self._spend()
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from platform.stores import TRACKING_NAME
 from shards_tools.command import Parser, positive_int, run, say
 from shards_tools.errors import Error
 
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
     parser.add_argument("--port", type=positive_int, default=5000, metavar="N", help="default: 5000")
     options = parser.parse_args(arguments)
-    store = options.runs.absolute() / "mlflow.db"
+    store = options.runs.absolute() / TRACKING_NAME
     if not store.is_file():
         raise Error(f"{store} does not exist. Run a search first, or give its folder with --runs.")
     if options.port > 65535:

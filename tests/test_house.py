@@ -37,14 +37,3 @@ def test_nothing_is_left_for_later() -> None:
 def test_a_package_file_holds_a_docstring_and_at_most_a_registry(package: str) -> None:
     for file in (ROOT / package).rglob("__init__.py"):
         assert len(file.read_text().splitlines()) <= 60, f"{file.relative_to(ROOT)} does more than register"
-
-
-def test_every_test_that_the_docs_name_is_there() -> None:
-    named = {name for file in (ROOT / "docs").rglob("*.md") for name in re.findall(r"::(test_\w+)", file.read_text())}
-    known = {
-        name
-        for file in (ROOT / "tests").rglob("*.py")
-        for name in re.findall(r"^def (test_\w+)", file.read_text(), re.M)
-    }
-    assert named
-    assert named - known == set()

@@ -21,9 +21,8 @@ from platform.protocol import EvaluationProtocol, checked_folds
 from platform.resolved_search import ResolvedSearch
 from platform.resources import Machine, TrialResources, allocate
 from platform.spaces.loading import Space
-from platform.stores import Stores
+from platform.stores import Stores, default_storage, default_tracking
 from platform.training_setup import TrainingSetup
-from platform.trial_record import ROW
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
@@ -32,6 +31,7 @@ from trainables.evaluation import Evaluation, Metrics
 from trainables.recipes.recipe import Recipe
 
 Split = Literal["val", "test"]
+ROW = "row"  # the only parameter of the trials
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +107,8 @@ def resolve_reproduction(options: argparse.Namespace, machine: Machine, plugins:
         stores=Stores(
             study=options.study or f"{table.name}-{manifest.fingerprint[:8]}-{scale}",
             runs=runs,
-            storage=options.storage or f"sqlite:///{runs / 'optuna.db'}",
-            tracking=checked_tracking(options.tracking or f"sqlite:///{runs / 'mlflow.db'}"),
+            storage=options.storage or default_storage(runs),
+            tracking=checked_tracking(options.tracking or default_tracking(runs)),
         ),
         protocol=EvaluationProtocol(folds=folds),
     )

@@ -12,23 +12,19 @@ from typing import Any
 import optuna
 
 from platform.execution import cluster_when_needed
-from platform.failures import refuse_full_disk
 from platform.fixed_trials import FixedTrials, count, newest
-from platform.lock import only_driver
 from platform.paper_tables.display import print_header, print_table, unfinished
 from platform.paper_tables.reproduction import Reproduction
 from platform.paper_tables.results import results_of
 from platform.paper_tables.trainings import enqueue_missing, measured
 from platform.paper_tables.written import ReproducedTable, as_markdown, make_folder, reproduced_table, write_table
 from platform.resilient_storage import without_password
-from platform.start import recorded_start, run_start, tracked
-from platform.study import open_storage, open_study
+from platform.start import opened_study, recorded_start, run_start, tracked
 from platform.summary import counts
 from platform.terminal.live import screen_of_part
 from platform.tracking.descriptions import NOTE
 from platform.tracking.events import rebuild
-from platform.tracking.journal import Journal
-from platform.tracking.mlflow_sink import Tracker
+from platform.tracking.tracker import Tracker
 from shards_tools.command import print_json
 
 
@@ -45,17 +41,10 @@ def reproduce(reproduction: Reproduction, started: float, *, as_json: bool) -> N
         KeyboardInterrupt: the command was interrupted.
     """
     search, wanted = reproduction.search, reproduction.trainings
-    stores, setup, method = search.stores, search.setup, search.method
     make_folder(reproduction.out)
-    storage = open_storage(stores.storage)
-    with (
-        refuse_full_disk(stores.runs),
-        only_driver(stores, storage),
-        Journal(stores.folder / "journal.jsonl") as journal,
-    ):
-        study = open_study(search, storage)
+    with opened_study(search) as (study, storage, journal):
         enqueue_missing(study, wanted, reproduction.recipes)
-        rebuild(study, setup, method, journal)
+        rebuild(study, search.setup, search.method, journal)
         with tracked(search, journal) as tracker:
             trials = FixedTrials(study, search, journal, screen_of_part(search, partial(count, study)))
             storage.interrupted = lambda: trials.interrupted
@@ -69,7 +58,7 @@ def reproduce(reproduction: Reproduction, started: float, *, as_json: bool) -> N
                 wanted,
                 journal,
                 split=reproduction.split,
-                manifest=setup.manifest,
+                manifest=search.setup.manifest,
                 interrupted=trials.interrupted,
             )
             results = results_of(
@@ -83,7 +72,7 @@ def reproduce(reproduction: Reproduction, started: float, *, as_json: bool) -> N
             table = reproduced_table(reproduction, results)
             journal.append("study", **study_event(study, table, search.goal.chance), time=time.time())
         files = write_table(table, reproduction.out)
-    print_table(table, unfinished(wanted, known), files, stores.runs)
+    print_table(table, unfinished(wanted, known), files, search.stores.runs)
     if as_json:
         print_json(summary(reproduction, table, study, files, tracker, time.monotonic() - started))
     if trials.interrupted:

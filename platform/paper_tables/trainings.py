@@ -11,9 +11,9 @@ from optuna.trial import FrozenTrial, TrialState
 from platform.evaluation import evaluate_split
 from platform.finalize.trainings import note_scores
 from platform.fixed_trials import Training, enqueue_training, leave_out, newest
-from platform.paper_tables.reproduction import Split
+from platform.paper_tables.reproduction import ROW, Split
 from platform.tracking.journal import Journal
-from platform.trial_record import ROW, StudyRecord, TrialRecord
+from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.command import say
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest

@@ -10,6 +10,7 @@ import optuna
 
 from platform.read_only_study import StoredStudy, count, open_read_only, read_study, searches
 from platform.reporting.content import cell, spoken
+from platform.stores import TRACKING_NAME, default_storage, default_tracking
 from shards_tools.command import print_json, say
 from shards_tools.folders import build_new
 from shards_tools.plugins import load_plugins
@@ -26,7 +27,7 @@ def run_report(options: argparse.Namespace) -> None:
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     load_plugins(options.import_, accept_changed_code=options.accept_changed_code)
-    url = options.storage or f"sqlite:///{options.runs.absolute() / 'optuna.db'}"
+    url = options.storage or default_storage(options.runs.absolute())
     storage = open_read_only(url)
     if options.list:
         shown: dict[str, Any] = {"studies": [_line(StoredStudy(study=study)) for study in searches(storage, url)]}
@@ -78,5 +79,5 @@ def _paths(out: Path, content: Content) -> dict[str, Any]:
 
 
 def _local_store(runs: Path) -> str | None:
-    file = runs.absolute() / "mlflow.db"
-    return f"sqlite:///{file}" if file.is_file() else None
+    runs = runs.absolute()
+    return default_tracking(runs) if (runs / TRACKING_NAME).is_file() else None

@@ -38,7 +38,7 @@ def screen_of_search(study: optuna.Study, search: ResolvedSearch) -> Screen:
     """Return the live display of a search on a terminal, else lines."""
     if not on_terminal():
         return Display(study, search.goal)
-    board = _board(search, rivals=True)
+    board = board_of(search, rivals=True)
     for trial in study.get_trials(deepcopy=False):
         board.remember(trial)
     return LiveScreen(board, lambda: (num_finished(study), search.budget.trials))
@@ -53,10 +53,11 @@ def screen_of_part(search: ResolvedSearch, count: Callable[[], tuple[int, int]])
     """
     if not on_terminal():
         return Lines(search.goal.objectives, PART_LABEL_WIDTH)
-    return LiveScreen(_board(search, rivals=False), count)
+    return LiveScreen(board_of(search, rivals=False), count)
 
 
-def _board(search: ResolvedSearch, *, rivals: bool) -> Board:
+def board_of(search: ResolvedSearch, *, rivals: bool) -> Board:
+    """Return the empty board of a search; `rivals`: whether its trials compete for the best value."""
     return Board(
         search.goal,
         search.budget,

@@ -1,10 +1,9 @@
-"""The batch samplers `shuffle` and `balanced`: batches of any works, for recipes without a triplet loss."""
+"""The batch sampler `shuffle`: all images in random order, regardless of work; for recipes without a triplet loss."""
 
 import numpy as np
 
 from shards_tools.batch_samplers.epochs import EpochParams, epoch_of_pass
-from shards_tools.batch_samplers.works import check_sizes, refuse_part_of_a_batch
-from shards_tools.splits import positions_of_each
+from shards_tools.batch_samplers.works import refuse_part_of_a_batch
 
 
 def shuffle_batches(labels: np.ndarray, roles: np.ndarray | None, params: EpochParams) -> np.ndarray:
@@ -21,34 +20,5 @@ def shuffle_batches(labels: np.ndarray, roles: np.ndarray | None, params: EpochP
 
     def draw_pass(generator: np.random.Generator) -> np.ndarray:
         return generator.permutation(len(labels))[: num_batches * params.batch_size].reshape(num_batches, -1)
-
-    return epoch_of_pass(draw_pass, num_batches, params)
-
-
-def balanced_batches(labels: np.ndarray, roles: np.ndarray | None, params: EpochParams) -> np.ndarray:
-    """Return positions in `labels`, int64 [num_batches, P * K], in which works differ by at most one occurrence.
-
-    Each round contains every work once, in random order. The images of a work are used in turn, in an order that is
-    random for each pass. A pass has as many batches as are needed to hold all images once, and the last one is full.
-    A pass does not contain every image: a work with more images than rounds skips the rest, different ones in each
-    pass. The images of small works repeat, even within a batch if it spans more than one round. P and K only set the
-    batch size.
-
-    Raises:
-        Error: there are no images.
-    """
-    check_sizes(labels, params)
-    images_of_work = positions_of_each(np.asarray(labels))
-    num_batches = -(-len(labels) // params.batch_size)
-
-    def draw_pass(generator: np.random.Generator) -> np.ndarray:
-        num_rounds = -(-num_batches * params.batch_size // len(images_of_work))
-        rounds = [generator.permutation(len(images_of_work)) for _ in range(num_rounds)]
-        works = np.concatenate(rounds)[: num_batches * params.batch_size]
-        indices = np.empty(len(works), dtype=np.int64)
-        for places in positions_of_each(works):
-            images = images_of_work[works[places[0]]]
-            indices[places] = np.resize(generator.permutation(images), len(places))
-        return indices.reshape(num_batches, params.batch_size)
 
     return epoch_of_pass(draw_pass, num_batches, params)

@@ -8,7 +8,6 @@ import optuna
 from platform.preflight.suggestions import Suggestions
 from platform.resolved_search import ResolvedSearch
 from platform.samplers.samplers import reseed
-from platform.terminal.board import Board
 
 
 def changed(search: ResolvedSearch, **values: Any) -> ResolvedSearch:
@@ -32,18 +31,6 @@ def reseed_for(study: optuna.Study, search: ResolvedSearch) -> None:
 def met(study: optuna.Study, search: ResolvedSearch) -> str | None:
     """The limit of the search's budget that ends it, in words."""
     return search.budget.met(study, search.resources.gpus_per_trial)
-
-
-def board_of(search: ResolvedSearch) -> Board:
-    """The board of a search whose trials compete."""
-    return Board(
-        search.goal,
-        search.budget,
-        search.resources,
-        longest_epochs=search.setup.longest_epochs,
-        prunes=search.method.pruner != "none",
-        rivals=True,
-    )
 
 
 def suggestions_of(search: ResolvedSearch) -> Suggestions:

@@ -115,6 +115,7 @@ def test_pytest_tests_its_own_checkout_where_another_is_installed(from_wheel: In
     for file in ("conftest.py", "pyproject.toml"):
         shutil.copy(ROOT / file, checkout / file)
     (checkout / "tests").mkdir()
+    shutil.copy(ROOT / "tests/lanes.py", checkout / "tests/lanes.py")
     (checkout / "tests/test_it.py").write_text("from platform.search import double\n\ndef test_it(): double(1)\n")
     # As the pytest script is: its own folder comes first on sys.path, not the current one.
     script = checkout.parent / "start_pytest.py"

@@ -13,7 +13,7 @@ import pytest
 
 from platform import ui
 from platform.tracking.journal import Journal
-from platform.tracking.mlflow_sink import Tracker
+from platform.tracking.tracker import Tracker
 from shards_tools.errors import Error
 from tests.platform.driver import ROOT, wait_until
 

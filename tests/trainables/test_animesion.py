@@ -22,8 +22,7 @@ from trainables.checkpoint import load_model, read_info
 from trainables.evaluate import evaluate
 from trainables.evaluation import Evaluation
 from trainables.loop import train
-from trainables.losses.exclusion import exclusion_loss
-from trainables.losses.tags import tag_loss
+from trainables.losses.animesion import exclusion_loss, tag_loss
 from trainables.models import build_model
 from trainables.models.animesion import IntermediateFeatures
 from trainables.models.text import TagDecoder, WordEmbedding

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from shards_tools.errors import Error
 from trainables.factories import call_factory
+from trainables.losses.animesion import exclusion_loss, tag_loss
 from trainables.losses.center import CenterLoss
 from trainables.losses.distillation import distillation_loss
-from trainables.losses.exclusion import exclusion_loss
 from trainables.losses.registry import ID_LOSSES, METRIC_LOSSES, IdLoss, MetricLoss
-from trainables.losses.tags import tag_loss
 from trainables.models.model import Outputs
 from trainables.recipes.animesion import AnimesionRecipe
 from trainables.recipes.recipe import ClassifierRecipe, RankingRecipe, Recipe

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from trainables.models.head import BranchHead
 from trainables.models.initial import init_vit_as_animesion
 from trainables.models.input_step import InputStep
-from trainables.models.model import Features, Model, layers_of, remake_activations
+from trainables.models.model import Features, Model, layers_of, recompute_activations
 from trainables.models.text import TagDecoder, WordEmbedding
 from trainables.models.vit import build_vit
 from trainables.recipes.animesion import AnimesionRecipe
@@ -81,7 +81,7 @@ class AnimesionBackbone(nn.Module):
         self.tells_blocks = isinstance(recipe, AnimesionRecipe) and recipe.exclusion_weight > 0
         self.width, self.num_tokens = shape.width, vit.patch_embed.num_patches
         if recipe.activation_checkpointing:
-            remake_activations(self.blocks)
+            recompute_activations(self.blocks)
 
     def forward(self, images_BHWC: Tensor, words_BL: Tensor | None = None) -> Features:
         """Return the branch, the words' logits if there are words, and the class tokens of all blocks if requested."""

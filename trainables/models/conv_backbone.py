@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from trainables.models.conv import STAGES, count_places
 from trainables.models.input_step import InputStep
-from trainables.models.model import Features, layers_of, remake_activations
+from trainables.models.model import Features, layers_of, recompute_activations
 from trainables.recipes.backbones import get_backbone
 from trainables.recipes.recipe import Recipe
 
@@ -28,7 +28,7 @@ class ConvBackbone(nn.Module):
         self.width = get_backbone(recipe.backbone).width
         self.image_size = recipe.image_size
         if recipe.activation_checkpointing:
-            remake_activations(self.network.get_submodule(stage) for stage in STAGES)
+            recompute_activations(self.network.get_submodule(stage) for stage in STAGES)
 
     @property
     def num_tokens(self) -> int:

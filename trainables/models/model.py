@@ -67,7 +67,7 @@ class Model(nn.Module):
         return self(images_BHWC, words_BL).logits[0]  # type: ignore[no-any-return]
 
 
-def remake_activations(modules: Iterable[nn.Module]) -> None:
+def recompute_activations(modules: Iterable[nn.Module]) -> None:
     """Make each module keep only its inputs in training and recompute its activations in the backward pass.
 
     The numbers do not change: less memory for a third more time.

@@ -12,7 +12,7 @@ from trainables.models.branch import ClassTokenBranch
 from trainables.models.head import BranchHead
 from trainables.models.initial import init_vit_as_transreid
 from trainables.models.input_step import InputStep
-from trainables.models.model import Features, Model, layers_of, remake_activations
+from trainables.models.model import Features, Model, layers_of, recompute_activations
 from trainables.models.vit import build_vit
 from trainables.recipes.backbones import get_backbone
 from trainables.recipes.transreid import TransReIDRecipe
@@ -54,7 +54,7 @@ class TransReIDBackbone(nn.Module):
         self.num_branches = 1 + (recipe.jpm_parts if recipe.jpm else 0)
         self.num_tokens = recipe.num_patches
         if recipe.activation_checkpointing:
-            remake_activations(self.trunk)
+            recompute_activations(self.trunk)
 
     def forward(self, images_BHWC: Tensor, words_BL: Tensor | None = None) -> Features:
         """Return the class token of each branch, the global one first."""

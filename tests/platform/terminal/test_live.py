@@ -14,9 +14,8 @@ from platform import signals
 from platform.resolved_search import ResolvedSearch
 from platform.terminal import live
 from platform.terminal.lines import Display, Lines
-from platform.terminal.live import LiveScreen, StillConsole, screen_of_part, screen_of_search
+from platform.terminal.live import LiveScreen, StillConsole, board_of, screen_of_part, screen_of_search
 from shards_tools.command import say
-from tests.platform.searches import board_of
 from tests.small_terminal import SmallTerminal
 
 VALUES = {"mAP": 0.25, "loss": 1.5, "images_per_second": 123.4, "rss_mb": 1168.2}
@@ -40,7 +39,7 @@ def live_screen(
     written = io.StringIO()
     console = StillConsole(file=written, force_terminal=True, width=100, height=30)
     return LiveScreen(
-        board_of(quick_search), lambda: (len(study.get_trials(states=(TrialState.PRUNED,))), 6), console
+        board_of(quick_search, rivals=True), lambda: (len(study.get_trials(states=(TrialState.PRUNED,))), 6), console
     ), written
 
 
@@ -103,7 +102,9 @@ class _Broken(io.StringIO):
 def test_a_display_that_fails_leaves_lines_and_the_trials_alone(
     quick_search: ResolvedSearch, study: optuna.Study, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    screen = LiveScreen(board_of(quick_search), lambda: (0, 6), StillConsole(file=_Broken(), force_terminal=True))
+    screen = LiveScreen(
+        board_of(quick_search, rivals=True), lambda: (0, 6), StillConsole(file=_Broken(), force_terminal=True)
+    )
     trial = study.ask()
     with screen:
         screen._thread.join(20)
@@ -130,7 +131,9 @@ def test_a_terminal_that_stands_still_stops_nobody(
             return len(text)
 
     monkeypatch.setattr(live, "CLOSING_S", 0.1)
-    screen = LiveScreen(board_of(quick_search), lambda: (0, 6), StillConsole(file=Stopped(), force_terminal=True))
+    screen = LiveScreen(
+        board_of(quick_search, rivals=True), lambda: (0, 6), StillConsole(file=Stopped(), force_terminal=True)
+    )
     trial, before = study.ask(), time.monotonic()
     with screen:
         for _ in range(100):

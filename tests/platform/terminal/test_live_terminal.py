@@ -17,7 +17,7 @@ def test_ctrl_c_leaves_the_terminal_in_order(small_space: Path, shards: Path, tm
         wait_until(lambda: b"about" in search.written, 240, "an epoch")
         os.write(search.keyboard, b"\x03")
         assert search.wait() == 130
-    assert b"Epochs that run are finished first" in search.written
+    assert b"Stopping after the current epochs" in search.written
     terminal = search.shown()
     assert terminal.cursor_is_shown
     assert not terminal.cursor_was_hidden

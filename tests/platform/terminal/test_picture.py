@@ -10,8 +10,9 @@ from rich.console import Console
 
 from platform.resolved_search import ResolvedSearch
 from platform.terminal.board import Board, Named
+from platform.terminal.live import board_of
 from platform.terminal.picture import clock, picture, settings_in_short, spoken
-from tests.platform.searches import board_of, changed
+from tests.platform.searches import changed
 from tests.small_terminal import SmallTerminal
 
 PAPER = Named(0, "trial 0 (paper row)", "paper row", {"lr": 1e-4}, False, True)
@@ -22,7 +23,7 @@ VALUES = {"mAP": 0.25, "loss": 1.5, "images_per_second": 123.4, "rss_mb": 1168.2
 @pytest.fixture
 def board(quick_search: ResolvedSearch) -> Board:
     """Of a search of six trials, two at a time, of which one has ended, and of the running ones one has reported."""
-    board = board_of(changed(quick_search, concurrency=2, chance={"mAP": 0.2}))
+    board = board_of(changed(quick_search, concurrency=2, chance={"mAP": 0.2}), rivals=True)
     board.count(1, 6)
     board.start(PAPER, 1, (0, 4), {}, now=0.0)
     board.start(DRAWN, 2, (1, 4), VALUES, now=0.0)
@@ -102,7 +103,7 @@ def test_hours_of_gpus_end_a_search_sooner(board: Board) -> None:
 
 
 def test_before_the_first_epoch_the_time_left_is_unknown(quick_search: ResolvedSearch) -> None:
-    board = board_of(quick_search)
+    board = board_of(quick_search, rivals=True)
     board.count(0, 6)
     board.start(PAPER, 1, (0, 4), {}, now=0.0)
     lines = lines_of(board)

@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 
 from platform import predict
 from platform.tracking.journal import Journal
-from platform.tracking.mlflow_sink import Tracker
+from platform.tracking.tracker import Tracker
 from shards_tools.manifest_file import read_manifest
 from shards_tools.reader import read_image
 from tests.platform.browser import opened_page

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from platform.tracking import mlflow_sink as tracker_module
+from platform.tracking import tracker as tracker_module
 from platform.tracking.journal import Journal
-from platform.tracking.mlflow_sink import Tracker
+from platform.tracking.tracker import Tracker
 from tests.platform.driver import mlflow_runs, wait_until
 
 pytestmark = pytest.mark.integration
