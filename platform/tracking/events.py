@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from platform.objectives import COSTS, METRICS, last_epoch
 from platform.samplers.registry import SearchMethod
@@ -79,6 +79,8 @@ def rebuild(study: optuna.Study, setup: TrainingSetup, method: SearchMethod, jou
     for trial in study.get_trials(deepcopy=False):
         if trial.datetime_start is None:  # waiting, or skipped before it started
             continue
+        if trial.state == TrialState.RUNNING and not TrialRecord(trial).attempts:
+            continue  # killed before its first attempt, perhaps before its suggestion; the next attempt starts it
         began = _seconds(trial.datetime_start)
         journal.append("trial", **start_of(trial, setup.recipe(trial), setup, method), time=began)
         ended = _seconds(trial.datetime_complete) if trial.state.is_finished() else began

@@ -52,5 +52,21 @@ def test_a_training_that_was_left_out_is_not_told(
     assert journal.read()[0] == []
 
 
+def test_a_trial_that_was_asked_for_and_got_no_suggestion_is_left_to_the_next_attempt(
+    study: optuna.Study, search: ResolvedSearch, journal: Journal
+) -> None:
+    """The driver was killed between the two; no event of it was written yet."""
+    study.ask()
+    rebuild(study, search.setup, search.method, journal)
+    assert journal.read()[0] == []
+    config = Trials(study, search, journal, Display(study, search.goal)).start("a")
+    assert config is not None
+    assert (
+        [(event["kind"], event["trial"]) for event in journal.read()[0]]
+        == [("trial", config["trial"])]
+        == [("trial", 0)]
+    )
+
+
 def without_time(event: dict[str, object]) -> dict[str, object]:
     return {key: value for key, value in event.items() if key != "time"}
