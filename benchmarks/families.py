@@ -16,12 +16,12 @@ import torch
 
 from shards_tools.manifest_file import read_manifest
 from shards_tools.sample import sample_set
-from trainables.evaluation import Evaluation, Metrics
-from trainables.loop import train
+from trainables.evaluation.task import Evaluation, Metrics
 from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import override
-from trainables.trial_report import Save, TrialReport
+from trainables.training.loop import train
+from trainables.training.trial_report import Save, TrialReport
 
 # family -> settings for trainings of many passes: augmentation, and less weight on the metric loss
 SETTINGS: dict[str, dict[str, object]] = {

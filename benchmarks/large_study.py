@@ -42,7 +42,7 @@ from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
 from platform.trial_record import TrialRecord
 from platform.trials import Trials
-from trainables.trial_report import TrialReport
+from trainables.training.trial_report import TrialReport
 
 NUM_TIMED = 100
 EPOCHS = 54  # rungs at 2, 6 and 18

@@ -31,7 +31,7 @@ from shards_tools.build import build
 from shards_tools.images import open_images
 from shards_tools.manifest import Manifest
 from shards_tools.sources import lsasrd
-from trainables.batches import EpochBatches, TrainingSet
+from trainables.data.batches import EpochBatches, TrainingSet
 from trainables.models.input_step import InputStep
 from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe

@@ -29,9 +29,9 @@ sys.path.append(str(Path(__file__).parents[1]))
 from benchmarks.laboratory import Params, Space
 from platform.spaces.loading import load_space
 from shards_tools.manifest_file import read_manifest
-from trainables.loop import run_epoch
-from trainables.step import NonFiniteLoss
-from trainables.train_state import prepare
+from trainables.training.loop import run_epoch
+from trainables.training.step import NonFiniteLoss
+from trainables.training.train_state import prepare
 
 TABLE = Path(__file__).with_name("omniglot_table.jsonl")
 EPOCHS = 9

@@ -74,7 +74,7 @@ def train_nothing(config: dict[str, Any], epoch_s: float = 0.0) -> None:
 
 
 def _result_of_ours(metrics: dict[str, float]) -> dict[str, Any]:
-    from trainables.trial_report import TrialReport
+    from trainables.training.trial_report import TrialReport
 
     return TrialReport(metrics=metrics, reading="decoded").to_result()
 

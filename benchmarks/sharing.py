@@ -14,7 +14,7 @@ import torch
 from shards_tools.images import Images, open_images
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
-from trainables.batches import EpochBatches, TrainingSet
+from trainables.data.batches import EpochBatches, TrainingSet
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
 

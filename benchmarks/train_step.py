@@ -32,13 +32,13 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.append(str(Path(__file__).parents[1]))
 
 from benchmarks.upstream_models import UPSTREAM, UpstreamStep, take_weights, upstream_name
-from trainables.batches import Batch
+from trainables.data.batches import Batch
 from trainables.losses.criterion import Criterion
 from trainables.models import build_model
-from trainables.optimizer import build_optimizer
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
-from trainables.step import Step
+from trainables.training.optimizer import build_optimizer
+from trainables.training.step import Step
 
 NAMES = ("transreid-vit-stride", "agw-resnet50-nl")
 NUM_WORKS = 152  # as in LSASRD's code

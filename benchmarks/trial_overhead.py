@@ -19,9 +19,9 @@ import torch
 
 from shards_tools.manifest_file import read_manifest
 from shards_tools.sample import sample_set
-from trainables.loop import train
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
+from trainables.training.loop import train
 
 NUM_ROUNDS = 3
 TRIALS_PER_ROUND = 3

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from platform.spaces.registry import space_names
-from trainables.metric_names import COLUMNS
+from trainables.evaluation.metric_names import COLUMNS
 from trainables.recipes import printed_numbers
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,8 +53,8 @@ FUNCTIONS = (
     "trainables.register_recipe",
     "shards_tools.register_source",
     "trainables.metrics.cross_role.cross_role_metrics",
-    "trainables.loop.train",
-    "trainables.checkpoint.load_model",
+    "trainables.training.loop.train",
+    "trainables.training.checkpoint.load_model",
     "shards_tools.manifest_file.read_manifest",
 )
 CLASSES = (
@@ -62,8 +62,8 @@ CLASSES = (
     "platform.api.SearchResult",
     "trainables.metrics.cross_role.CrossRoleMetrics",
     "trainables.recipes.recipe.Recipe",
-    "trainables.checkpoint.CheckpointInfo",
-    "trainables.evaluation.Evaluation",
+    "trainables.training.checkpoint.CheckpointInfo",
+    "trainables.evaluation.task.Evaluation",
     "shards_tools.manifest.Manifest",
 )
 

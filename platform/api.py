@@ -29,9 +29,9 @@ from platform.trial_record import TrialRecord
 from shards_tools.errors import Error as SakugaError
 from shards_tools.manifest_file import read_manifest
 from shards_tools.plugins import load_plugins
-from trainables.checkpoint import EVALUATED
-from trainables.checkpoint_store import fetched
-from trainables.verification import ASKED
+from trainables.inference.verification import ASKED
+from trainables.training.checkpoint import EVALUATED
+from trainables.training.checkpoint_store import fetched
 
 if TYPE_CHECKING:
     import pandas

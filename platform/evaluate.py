@@ -7,7 +7,7 @@ from typing import Any
 
 from shards_tools.command import Parser, print_json, run, say
 from shards_tools.plugins import add_code_options
-from trainables.metric_names import SPOKEN
+from trainables.evaluation.metric_names import SPOKEN
 
 EXAMPLE = """example:
   python -m platform.evaluate runs/STUDY/start-001/trial-0007-1/checkpoint_000008 --data shards/lsasrd

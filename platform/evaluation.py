@@ -10,11 +10,11 @@ import torch
 
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
-from trainables.checkpoint import CheckpointInfo, load_model
-from trainables.evaluate import evaluate
-from trainables.evaluation import Evaluation
+from trainables.data.reading import Inputs, evaluation_inputs
+from trainables.evaluation.evaluate import evaluate
+from trainables.evaluation.task import Evaluation
 from trainables.models.model import Model
-from trainables.reading import Inputs, evaluation_inputs
+from trainables.training.checkpoint import CheckpointInfo, load_model
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from platform.trials import Trials
 from platform.tune_adapters import EndOfStart, KeepCheckpoint, StudyScheduler, StudySearcher
 from shards_tools.command import say
 from shards_tools.errors import Error
-from trainables.checkpoint_store import PASSING_VARIABLE
+from trainables.training.checkpoint_store import PASSING_VARIABLE
 
 RAY_START_ATTEMPTS = 3
 

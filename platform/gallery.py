@@ -10,9 +10,9 @@ import numpy as np
 
 from shards_tools.errors import Error
 from shards_tools.manifest_file import JSON_NAME, read_manifest
-from trainables.pictures import find_pictures
-from trainables.prediction import Predictor
-from trainables.reading import Inputs
+from trainables.data.pictures import find_pictures
+from trainables.data.reading import Inputs
+from trainables.inference.prediction import Predictor
 
 
 @dataclass(frozen=True)

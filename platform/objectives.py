@@ -11,13 +11,13 @@ from platform.trial_record import TrialRecord
 from shards_tools.command import positive_float
 from shards_tools.errors import Error, unknown
 from shards_tools.registry import Registry
-from trainables.metric_names import CLASSIFYING, RANKING
+from trainables.evaluation.metric_names import CLASSIFYING, RANKING
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-    from trainables.evaluation import Evaluation
+    from trainables.evaluation.task import Evaluation
     from trainables.recipes.recipe import Recipe
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from shards_tools.command import Parser, positive_int, print_json, run
 from shards_tools.errors import Error
 from shards_tools.plugins import add_code_options, load_plugins
-from trainables.metric_names import USUAL_FALSE_ACCEPT_RATE
+from trainables.evaluation.metric_names import USUAL_FALSE_ACCEPT_RATE
 
 EXAMPLE = """examples:
   python -m platform.predict CHECKPOINT --calibrate shards/lsasrd             once, for --pair

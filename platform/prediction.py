@@ -13,10 +13,9 @@ from platform.gallery import open_gallery
 from shards_tools.command import say
 from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
-from trainables.checkpoint_store import fetched, send
-from trainables.pictures import find_pictures
-from trainables.prediction import Predictor, distances_of_pairs, nearest, top_classes
-from trainables.verification import (
+from trainables.data.pictures import find_pictures
+from trainables.inference.prediction import Predictor, distances_of_pairs, nearest, top_classes
+from trainables.inference.verification import (
     ASKED,
     VERIFICATION_NAME,
     Verification,
@@ -24,6 +23,7 @@ from trainables.verification import (
     read_verification,
     write_verification,
 )
+from trainables.training.checkpoint_store import fetched, send
 
 SHOWN_RATES = (0.1, 0.01, 0.001, 0.0001)
 

@@ -18,7 +18,7 @@ from platform.paper_tables.table import PROGRAM, TABLES, PaperTable, get_table
 from platform.signals import remember_ctrl_c
 from shards_tools.command import Parser, positive_float, positive_int, print_json, run, show_log
 from shards_tools.plugins import add_code_options, load_plugins
-from trainables.metric_names import COLUMNS
+from trainables.evaluation.metric_names import COLUMNS
 
 USAGE = "%(prog)s TABLE --data SHARDS [option ...]"
 EXAMPLE = """examples:

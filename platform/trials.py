@@ -28,9 +28,9 @@ from platform.tracking.journal import Book
 from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
 from shards_tools.folders import is_full
-from trainables.checkpoint_store import is_there, remove
 from trainables.recipes.recipe import Recipe
-from trainables.trial_report import EarlyEnd, EndReason, TrialReport
+from trainables.training.checkpoint_store import is_there, remove
+from trainables.training.trial_report import EarlyEnd, EndReason, TrialReport
 
 MAX_ATTEMPTS_WITHOUT_PROGRESS = 3
 

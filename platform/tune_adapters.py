@@ -17,7 +17,7 @@ from ray.tune.stopper import Stopper
 from platform.failures import refuse_full_disk
 from platform.trials import Trials
 from shards_tools.errors import Error
-from trainables.trial_report import EarlyEnd, from_result
+from trainables.training.trial_report import EarlyEnd, from_result
 
 Answer = TypeVar("Answer")
 

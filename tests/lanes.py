@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 # Modules that start processes, or train.
-HEAVY = ("subprocess", "trainables.loop", "trainables.run_recipe", "trainables.train")
+HEAVY = ("subprocess", "trainables.training.loop", "trainables.run_recipe", "trainables.train")
 STARTING_EVENTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system"}
 OTHER_LANES = ("integration", "slow", "cluster", "gpu")
 

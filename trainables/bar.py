@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from shards_tools.command import on_terminal, say
 from shards_tools.progress import lines_above_bars
-from trainables.progress import Progress
+from trainables.training.progress import Progress
 
 
 class EpochBar:

@@ -20,15 +20,15 @@ from shards_tools.errors import Error
 from shards_tools.folders import DISK_ERRORS, is_full
 from shards_tools.manifest_file import read_manifest
 from shards_tools.plugins import load_shipped
-from trainables.checkpoint_store import PASSING_VARIABLE, BucketAway, patiently, remove, resumed, send
 from trainables.distributed import ALONE, DistributedContext, group, open_meeting
-from trainables.loop import train
-from trainables.measure_step import measure
+from trainables.profiling.measure_step import measure
+from trainables.profiling.resource_usage import keep_to_share
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
-from trainables.resource_usage import keep_to_share
-from trainables.step import NonFiniteLoss
-from trainables.trial_report import EarlyEnd, EndReason, Save, TrialReport
+from trainables.training.checkpoint_store import PASSING_VARIABLE, BucketAway, patiently, remove, resumed, send
+from trainables.training.loop import train
+from trainables.training.step import NonFiniteLoss
+from trainables.training.trial_report import EarlyEnd, EndReason, Save, TrialReport
 
 # Variables that a cluster's launcher may have set; they do not apply to a trial.
 LAUNCHER_VARIABLES = (

@@ -11,14 +11,14 @@ from shards_tools.command import print_json, say, show_log
 from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
 from trainables.bar import EpochBar
-from trainables.evaluation import Evaluation, Metrics
-from trainables.loop import train
+from trainables.evaluation.task import Evaluation, Metrics
 from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import override, parse_settings
-from trainables.run_dir import OutFolder
-from trainables.step import NonFiniteLoss
-from trainables.trial_report import Save, TrialReport
+from trainables.training.loop import train
+from trainables.training.run_dir import OutFolder
+from trainables.training.step import NonFiniteLoss
+from trainables.training.trial_report import Save, TrialReport
 
 
 def run_recipe(options: Namespace) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
+from trainables.data.text import least_num_words
 from trainables.listing import SIZES, SIZES_FILE
 from trainables.models import build_model
 from trainables.recipes import RECIPES
 from trainables.recipes.images import ImageSettings
 from trainables.recipes.optimization import OptimizerSettings
 from trainables.recipes.recipe import IDENTITY_FIELDS, RankingRecipe, Recipe
-from trainables.text import least_num_words
 
 
 def _names(family: type) -> set[str]:

@@ -10,11 +10,11 @@ from torch import nn
 from benchmarks.window.networks import make_recipe, operations
 from benchmarks.window.session import DEVICE, Found, Session
 from benchmarks.window.timing import clock, free, tf32
-from trainables.evaluate import extract_features
-from trainables.evaluation import Evaluation, by_name
+from trainables.data.reading import evaluation_inputs
+from trainables.evaluation.evaluate import extract_features
+from trainables.evaluation.task import Evaluation, by_name
 from trainables.metrics.cross_role import cross_role_metrics
 from trainables.models import build_model
-from trainables.reading import evaluation_inputs
 
 # label -> whether TF32 is allowed, whether bfloat16 is used; the first is the reference
 PRECISIONS = {"float32 (as it is)": (False, False), "TF32": (True, False), "bfloat16": (True, True)}

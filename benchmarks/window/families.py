@@ -9,7 +9,7 @@ import torch
 from benchmarks.window.networks import build_parts, make_recipe, random_batch
 from benchmarks.window.session import DEVICE, Found, Session
 from benchmarks.window.timing import free
-from trainables.step import Step
+from trainables.training.step import Step
 
 NUM_WORKS = 20
 NUM_WORDS = 30  # size of the vocabulary, for recipes that read tags

@@ -6,7 +6,7 @@ from benchmarks.window.children import Child
 from benchmarks.window.networks import build_step, make_recipe, random_batch
 from benchmarks.window.session import DEVICE, Found, Session
 from benchmarks.window.timing import clock
-from trainables.measure_step import measure
+from trainables.profiling.measure_step import measure
 
 NAMES = ("transreid-vit-stride", "agw-resnet50")
 MEMORY_BYTES = 8 * 10**9  # of the host

@@ -9,8 +9,8 @@ import torch
 from benchmarks.window.networks import make_recipe
 from benchmarks.window.session import Found, Session
 from shards_tools.manifest import Manifest
-from trainables.batches import EpochBatches, TrainingSet
-from trainables.reading import training_images
+from trainables.data.batches import EpochBatches, TrainingSet
+from trainables.data.reading import training_images
 
 BATCH_SIZE = 64
 LONGEST_S = 4.0  # measured of an epoch

@@ -19,7 +19,8 @@ PACKAGES = (
     "safetensors", "psutil", "tqdm", "urllib3", "ray", "optuna", "mlflow", "scipy", "sqlalchemy",
 )  # fmt: skip
 MODULES = (
-    "trainables.loop", "trainables.measure_step", "trainables.prediction", "shards_tools.images", "platform.search",
+    "trainables.training.loop", "trainables.profiling.measure_step", "trainables.inference.prediction",
+    "shards_tools.images", "platform.search",
 )  # fmt: skip
 PRECISIONS = (
     ("bf16", torch.bfloat16, True),

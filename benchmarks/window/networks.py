@@ -9,16 +9,16 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.window.session import DEVICE, Session
-from trainables.batches import Batch, EpochBatches, TrainingSet
+from trainables.data.batches import Batch, EpochBatches, TrainingSet
+from trainables.data.reading import training_images
 from trainables.losses.criterion import Criterion
 from trainables.models import build_model
 from trainables.models.model import Model
-from trainables.optimizer import build_optimizer
-from trainables.reading import training_images
 from trainables.recipes import RECIPES, get_recipe
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import override, settable
-from trainables.step import Step
+from trainables.training.optimizer import build_optimizer
+from trainables.training.step import Step
 
 NUM_WORKS = 152  # as in LSASRD's code
 FLOP_IMAGES = 8  # batch size for counting operations

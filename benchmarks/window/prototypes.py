@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.window.session import DEVICE, ON_GPU
-from trainables.batches import Batch
+from trainables.data.batches import Batch
 from trainables.models.input_step import InputStep
-from trainables.step import NonFiniteLoss, Step
+from trainables.training.step import NonFiniteLoss, Step
 
 NUM_BUFFERS = 3  # pinned; the copy from one must end before it is filled again
 AREA = (0.02, 1 / 3)  # of timm's RandomErasing, as fractions of the image

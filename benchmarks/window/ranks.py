@@ -12,7 +12,7 @@ from benchmarks.window.networks import build_parts, make_recipe, random_batch
 from benchmarks.window.session import DEVICE, ON_GPU, Found, Session
 from benchmarks.window.timing import clock
 from trainables.distributed import DistributedContext, group, open_meeting
-from trainables.step import Step
+from trainables.training.step import Step
 
 NUM_WORKS = 20
 HOST = "127.0.0.1"

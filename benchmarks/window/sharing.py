@@ -10,7 +10,7 @@ from benchmarks.window.children import Child
 from benchmarks.window.networks import build_step, make_recipe, random_batch
 from benchmarks.window.session import DEVICE, ON_GPU, Found, Session
 from benchmarks.window.timing import peak_memory, used_bytes
-from trainables.resource_usage import keep_to_share, share_bytes
+from trainables.profiling.resource_usage import keep_to_share, share_bytes
 
 FRACTION = 0.25
 LONGEST_S = 150.0  # of a child

@@ -25,8 +25,8 @@ from benchmarks.window.prototypes import DeferredStep, batch_erasing, prefetched
 from benchmarks.window.session import DEVICE, Found, Session
 from benchmarks.window.timing import clock, free, peak_memory, synchronize, tf32
 from benchmarks.window.variants import CNN, COMPILED, STEPS, VIT, Variant
-from trainables.batches import Batch
-from trainables.step import Step
+from trainables.data.batches import Batch
+from trainables.training.step import Step
 
 PEAK_BF16 = 989e12  # FLOP/s of an H200, dense, from NVIDIA's data sheet
 LR = 1e-6  # random pixels must not drive the loss to infinity

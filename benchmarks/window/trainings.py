@@ -14,8 +14,8 @@ from benchmarks.window.networks import make_recipe
 from benchmarks.window.session import DEVICE, Found, Session
 from benchmarks.window.timing import free
 from shards_tools.manifest import Manifest
-from trainables import loop
-from trainables.trial_report import Save, TrialReport
+from trainables.training import loop
+from trainables.training.trial_report import Save, TrialReport
 
 TABLE_5 = ("deit-small", "deit-stride", "vit-small", "vit-base", "vit-jpm", "vit-stride")
 

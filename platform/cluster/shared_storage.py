@@ -14,7 +14,7 @@ import ray
 from platform.cluster.nodes import answer, ask
 from shards_tools.errors import Error
 from shards_tools.manifest_file import JSON_NAME
-from trainables.checkpoint_store import fetched, remove, send
+from trainables.training.checkpoint_store import fetched, remove, send
 
 if TYPE_CHECKING:  # not needed on the other nodes
     from platform.stores import Stores

@@ -25,7 +25,7 @@ from platform.spaces.constraints import is_over
 from platform.terminal.lines import label
 from platform.tracking.journal import Journal
 from platform.trial_record import StudyRecord, TrialRecord
-from trainables.checkpoint_store import remove
+from trainables.training.checkpoint_store import remove
 
 SHARE = 3  # one trial in three is cross-validated
 FEWEST = 2

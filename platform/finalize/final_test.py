@@ -23,8 +23,8 @@ from platform.tracking.journal import Journal
 from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.command import say
 from shards_tools.errors import Error
-from trainables.checkpoint_store import fetched
-from trainables.evaluation import Evaluation
+from trainables.evaluation.task import Evaluation
+from trainables.training.checkpoint_store import fetched
 
 
 class Finalists:
@@ -120,7 +120,7 @@ class Finalists:
                 " read. Run the same command again to retry the training."
             )
         from platform.evaluation import evaluate_split  # imports torch
-        from trainables.checkpoint import EVALUATED
+        from trainables.training.checkpoint import EVALUATED
 
         tested = StudyRecord(self.trainings).test_metrics
         for found in trainings.values():

@@ -28,7 +28,7 @@ from platform.tracking.journal import Journal
 from platform.trial_record import StudyRecord
 from shards_tools.command import say
 from shards_tools.errors import Error
-from trainables.metric_names import CLASSIFYING, RANKING
+from trainables.evaluation.metric_names import CLASSIFYING, RANKING
 
 SCORES = (*RANKING, *CLASSIFYING)
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from shards_tools.errors import Error, nearest
-from trainables.metric_names import COLUMNS
+from trainables.evaluation.metric_names import COLUMNS
 from trainables.recipes import RECIPES, printed_numbers
 from trainables.recipes.recipe import Recipe
 

@@ -17,11 +17,11 @@ from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.command import say
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
-from trainables.checkpoint import EVALUATED
-from trainables.checkpoint_store import fetched
-from trainables.evaluation import Metrics
+from trainables.evaluation.task import Metrics
 from trainables.recipes import recipe_from_dict
 from trainables.recipes.recipe import Recipe
+from trainables.training.checkpoint import EVALUATED
+from trainables.training.checkpoint_store import fetched
 
 
 def missing(known: Mapping[Training, FrozenTrial], wanted: Iterable[Training]) -> list[Training]:

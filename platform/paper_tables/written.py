@@ -14,7 +14,7 @@ from platform.paper_tables.reproduction import Reproduction
 from platform.paper_tables.results import Result
 from platform.paper_tables.table import PaperTable
 from shards_tools.errors import Error
-from trainables.metric_names import COLUMNS
+from trainables.evaluation.metric_names import COLUMNS
 
 NOTHING = "\N{EN DASH}"  # for a cell without a value
 HEADINGS = ("row", "metric", "mean", "std", "printed", "difference", "chance", "trainings")

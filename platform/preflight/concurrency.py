@@ -12,9 +12,9 @@ from platform.preflight.measure_step import free_memories, measure_steps, rememb
 from platform.preflight.suggestions import Suggestions
 from platform.resolved_search import ResolvedSearch
 from platform.resources import Machine, TrialResources, cpus_of_each, num_held
-from trainables.measure_step import OneStep
-from trainables.reading import decoded_bytes
-from trainables.resource_usage import CONTEXT_BYTES
+from trainables.data.reading import decoded_bytes
+from trainables.profiling.measure_step import OneStep
+from trainables.profiling.resource_usage import CONTEXT_BYTES
 
 MOST_ON_A_GPU = 4  # more trials would not use the GPU better, only switch contexts more often
 

@@ -19,7 +19,7 @@ from platform.study import num_finished
 from platform.warm_start import earlier_settings
 from shards_tools.command import say
 from shards_tools.errors import Error
-from trainables.reading import decoded_bytes
+from trainables.data.reading import decoded_bytes
 
 
 def dry_run(search: ResolvedSearch, machines: Sequence[Machine]) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from platform.resolved_search import ResolvedSearch
 from platform.samplers.pruning import make_pruner, should_stop
 from platform.training_setup import TrainingSetup
 from platform.trial_record import TrialRecord
-from trainables.measure_step import OneStep
-from trainables.resource_usage import share_bytes
+from trainables.profiling.measure_step import OneStep
+from trainables.profiling.resource_usage import share_bytes
 
 RAY_BYTES = 500_000_000  # memory of Ray's own processes on one machine; 0.4 GB measured with Ray 2.60
 KEPT_PER_RUNNING_TRIAL = 2  # checkpoints; see execution.py

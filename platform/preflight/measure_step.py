@@ -24,7 +24,7 @@ from platform.training_setup import TrainingSetup
 from shards_tools.command import say
 from shards_tools.errors import Error
 from shards_tools.parallel import Killed, in_processes
-from trainables.measure_step import OneStep
+from trainables.profiling.measure_step import OneStep
 from trainables.ray_trial import run_one_step, run_trial
 
 MEASURED_NAME = "measured.json"  # in the study's folder

@@ -13,7 +13,7 @@ from platform.spaces.constraints import Limits, known_costs
 from platform.spaces.points import Point
 from platform.training_setup import TrainingSetup
 from shards_tools.errors import Error
-from trainables.memory_estimate import bytes_held
+from trainables.profiling.memory_estimate import bytes_held
 from trainables.recipes.recipe import Recipe
 
 NUM_SUGGESTIONS = 50

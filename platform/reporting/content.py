@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from platform.objectives import COSTS
 from platform.terminal import lines
-from trainables.metric_names import COLUMNS
+from trainables.evaluation.metric_names import COLUMNS
 
 if TYPE_CHECKING:
     from platform.reporting.figures.figure import Figure

@@ -20,8 +20,8 @@ from platform.trial_record import TrialRecord
 from shards_tools.command import say
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
-from trainables.checkpoint_store import fetched
-from trainables.verification import ASKED, count_split, measure
+from trainables.inference.verification import ASKED, count_split, measure
+from trainables.training.checkpoint_store import fetched
 
 
 def model_sections(subject: Subject, final: Sequence[Comparison]) -> tuple[list[Section], list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from platform.reporting.content import NOTHING, Section, Table, cell, heading
 from platform.reporting.subject import Subject
 from platform.trial_record import TrialRecord
-from trainables.metric_names import COLUMNS
+from trainables.evaluation.metric_names import COLUMNS
 from trainables.recipes import printed_numbers
 
 TINY = (

@@ -12,10 +12,10 @@ from platform.reporting.subject import Subject
 from platform.study import front
 from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
-from trainables.checkpoint import INFO_NAME, CheckpointInfo, read_info
-from trainables.checkpoint_store import fetched
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import settings_of
+from trainables.training.checkpoint import INFO_NAME, CheckpointInfo, read_info
+from trainables.training.checkpoint_store import fetched
 
 MOST_OF_FRONT = 4
 

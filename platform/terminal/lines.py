@@ -16,7 +16,7 @@ from platform.study import best_trial, chosen_trial, front
 from platform.terminal.leader import Leader
 from platform.trial_record import TrialRecord
 from shards_tools.command import say
-from trainables.metric_names import COLUMNS
+from trainables.evaluation.metric_names import COLUMNS
 from trainables.recipes.recipe import Recipe
 
 LABEL_WIDTH = 26  # characters; most trials' labels fit

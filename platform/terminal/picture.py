@@ -13,7 +13,7 @@ from rich.text import Text
 from platform.objectives import written
 from platform.terminal.board import Board, Row
 from platform.terminal.lines import PART_LABEL_WIDTH, cell
-from trainables.metric_names import COLUMNS
+from trainables.evaluation.metric_names import COLUMNS
 
 LEAST_LABEL_WIDTH = 20
 COLUMN_WIDTH = 10  # including the space between columns

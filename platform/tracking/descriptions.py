@@ -12,7 +12,7 @@ from platform.spaces.loading import Space
 from platform.study import chosen_trial
 from platform.training_setup import TrainingSetup
 from platform.trial_record import TrialRecord
-from trainables.metric_names import CLASSIFYING, RANKING, SPOKEN
+from trainables.evaluation.metric_names import CLASSIFYING, RANKING, SPOKEN
 from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import settings_of

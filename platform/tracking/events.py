@@ -14,7 +14,7 @@ from platform.tracking.descriptions import NOTE, trial_note
 from platform.tracking.journal import Journal
 from platform.training_setup import TrainingSetup
 from platform.trial_record import TrialRecord
-from trainables.metric_names import LOSSES, SYSTEM
+from trainables.evaluation.metric_names import LOSSES, SYSTEM
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import settings_of
 

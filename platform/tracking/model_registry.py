@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shards_tools.plugins import loaded_plugins, shipped_plugins
-from trainables.checkpoint_store import fetched, is_there
+from trainables.training.checkpoint_store import fetched, is_there
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -130,7 +130,7 @@ def package(checkpoint: Path, place: Path, logged: LoggedModel, run_id: str) -> 
     import pandas as pd
     from mlflow.models import Model
 
-    from trainables.checkpoint import INFO_NAME
+    from trainables.training.checkpoint import INFO_NAME
 
     artifacts = {"checkpoint": str(checkpoint)}
     plugins = shipped_plugins(loaded_plugins(json.loads((checkpoint / INFO_NAME).read_text()).get("plugins", {})))

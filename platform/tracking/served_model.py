@@ -15,9 +15,9 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from shards_tools.errors import Error
 from shards_tools.plugins import load_shipped
-from trainables.metric_names import USUAL_FALSE_ACCEPT_RATE
-from trainables.prediction import Predictor, distances_of_pairs, top_classes
-from trainables.verification import read_verification
+from trainables.evaluation.metric_names import USUAL_FALSE_ACCEPT_RATE
+from trainables.inference.prediction import Predictor, distances_of_pairs, top_classes
+from trainables.inference.verification import read_verification
 
 USUAL_TOP = 5
 

@@ -22,7 +22,7 @@ from platform.tracking.model_registry import Registry
 from platform.tracking.quiet_mlflow import import_quietly
 from shards_tools.command import say
 from shards_tools.errors import MAX_REASON
-from trainables.checkpoint_store import fetched, is_there
+from trainables.training.checkpoint_store import fetched, is_there
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

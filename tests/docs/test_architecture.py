@@ -96,7 +96,11 @@ def test_each_caller_mentions_what_it_calls(caller: tuple[str, str], callee: tup
 
 
 def test_a_wrong_call_is_found() -> None:
-    text = "1. `trainables/loop.py:train` trains.\n2. → `trainables/loop.py:run_epoch`\n3. 1 → `platform/ui.py:main`\n"
+    text = (
+        "1. `trainables/training/loop.py:train` trains.\n"
+        "2. → `trainables/training/loop.py:run_epoch`\n"
+        "3. 1 → `platform/ui.py:main`\n"
+    )
     right, wrong = calls_of(text)
     assert mentions(*right)
     assert not mentions(*wrong)

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from platform import evaluate
 from tests.platform.driver import assert_whole, run_search, started_search, stored_trials, wait_until
 from tests.s3_server import S3Server, opened_bucket
-from trainables.checkpoint_store import bucket_of
+from trainables.training.checkpoint_store import bucket_of
 
 pytestmark = pytest.mark.slow
 

@@ -77,7 +77,7 @@ from platform.resolve import resolve_search
 from platform.search import parse
 from platform.study import open_storage, open_study
 from platform.trials import Trials
-from trainables.trial_report import TrialReport
+from trainables.training.trial_report import TrialReport
 
 pids = Path(sys.argv[1])
 

@@ -10,7 +10,7 @@ from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
 from platform.trials import Trials
 from shards_tools.errors import Error
-from trainables.trial_report import EarlyEnd, EndReason
+from trainables.training.trial_report import EarlyEnd, EndReason
 
 
 @pytest.fixture

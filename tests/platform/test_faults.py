@@ -24,7 +24,7 @@ from tests.platform.faults import FAULTS, SPACE, TRIALS_PER_FAULT, Storm, proces
 from tests.platform.mlflow_server import MlflowServer
 from tests.platform.postgres import running_server
 from tests.platform.small_disk import mounted_disk
-from trainables.metric_names import SYSTEM
+from trainables.evaluation.metric_names import SYSTEM
 
 pytestmark = [
     pytest.mark.slow,

@@ -86,7 +86,7 @@ def checkout(tmp_path: Path) -> Path:
 def test_a_wheel_carries_the_hook_at_its_top(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    assert names >= TOP_LEVEL | {"platform/__init__.py", "platform/search.py", "trainables/loop.py"}
+    assert names >= TOP_LEVEL | {"platform/__init__.py", "platform/search.py", "trainables/training/loop.py"}
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]
 
 

@@ -21,7 +21,7 @@ from tests.platform.driver import mlflow_runs, run_search
 from tests.platform.searches import met, reseed_for
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
-from trainables.trial_report import EarlyEnd, EndReason, TrialReport
+from trainables.training.trial_report import EarlyEnd, EndReason, TrialReport
 
 OBJECTIVES = ("mAP", "num_parameters", "cmc_1")
 NUM_EPOCHS = 4

@@ -12,10 +12,10 @@ from platform import predict
 from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
 from shards_tools.reader import read_image
-from trainables.checkpoint import load_model
-from trainables.evaluate import extract_features
-from trainables.reading import evaluation_inputs
-from trainables.verification import VERIFICATION_NAME, measure, read_verification
+from trainables.data.reading import evaluation_inputs
+from trainables.evaluation.evaluate import extract_features
+from trainables.inference.verification import VERIFICATION_NAME, measure, read_verification
+from trainables.training.checkpoint import load_model
 
 
 def result(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
 from platform.trials import MAX_ATTEMPTS_WITHOUT_PROGRESS, Trials
 from tests.platform.searches import changed, met
-from trainables.trial_report import TrialReport
+from trainables.training.trial_report import TrialReport
 
 NUM_EPOCHS = 4
 

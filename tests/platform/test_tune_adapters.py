@@ -12,7 +12,7 @@ from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
 from platform.trials import Trials
 from platform.tune_adapters import StudyScheduler
-from trainables.trial_report import EarlyEnd, EndReason, TrialReport
+from trainables.training.trial_report import EarlyEnd, EndReason, TrialReport
 
 METRICS = {"mAP": 0.5, "loss": 1.0, "images_per_second": 9.0, "time": 9.0}
 

@@ -10,7 +10,7 @@ from platform.resolved_search import ResolvedSearch
 from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
 from platform.trials import Trials
-from trainables.trial_report import TrialReport
+from trainables.training.trial_report import TrialReport
 
 NUM_EPOCHS = 4
 Value = Callable[[int, int, int], float]  # of the search's trial, fold and seed -> the objective at the last epoch

@@ -16,8 +16,8 @@ from shards_tools.sources import dafull, lsasrd
 from tests.conftest import draw_tree
 from tests.search_spaces.draws import covering_draws
 from tests.trainables.reports import Reports
-from trainables.loop import train
 from trainables.recipes.settings import override
+from trainables.training.loop import train
 
 pytestmark = pytest.mark.slow
 

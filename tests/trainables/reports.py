@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from trainables.checkpoint import load_model
-from trainables.metric_names import SYSTEM
-from trainables.trial_report import Save, TrialReport
+from trainables.evaluation.metric_names import SYSTEM
+from trainables.training.checkpoint import load_model
+from trainables.training.trial_report import Save, TrialReport
 
 OF_THE_MOMENT = {"time", "seconds", "images_per_second", "ms_per_image", "rss_mb", *SYSTEM}
 

@@ -13,13 +13,13 @@ import torch.distributed as dist
 from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
 from shards_tools.plugins import load_plugins
-from trainables import reading
-from trainables.batches import EpochBatches
-from trainables.checkpoint import load_model
+from trainables.data import reading
+from trainables.data.batches import EpochBatches
 from trainables.distributed import DistributedContext, ranks_of_group
-from trainables.loop import train
 from trainables.recipes.recipe import Recipe
-from trainables.train_state import prepare
+from trainables.training.checkpoint import load_model
+from trainables.training.loop import train
+from trainables.training.train_state import prepare
 
 processes = multiprocessing.get_context("spawn")
 # what cannot be equal is off: erasing and drop path draw other numbers on every rank

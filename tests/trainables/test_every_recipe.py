@@ -15,15 +15,15 @@ from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
 from shards_tools.sources import dafull, lsasrd
 from tests.trainables.reports import Reports
-from trainables.batches import Batch
-from trainables.loop import train
+from trainables.data.batches import Batch
 from trainables.losses.criterion import Criterion
 from trainables.models import build_model
-from trainables.optimizer import build_optimizer
 from trainables.recipes import RECIPES, get_recipe
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import settings_of
-from trainables.step import Step
+from trainables.training.loop import train
+from trainables.training.optimizer import build_optimizer
+from trainables.training.step import Step
 
 pytestmark = pytest.mark.slow
 

@@ -14,13 +14,13 @@ from shards_tools import plugins
 from shards_tools.errors import Error
 from shards_tools.plugins import load_plugins
 from trainables import register_backbone, register_id_loss, register_metric_loss, register_recipe
-from trainables.checkpoint import load_model, read_info
 from trainables.models import build_model
-from trainables.optimizer import depths_below_head
 from trainables.recipes import RECIPES, get_recipe, recipe_from_dict
 from trainables.recipes.backbones import BACKBONES
 from trainables.recipes.settings import override, settings_of
 from trainables.train import main
+from trainables.training.checkpoint import load_model, read_info
+from trainables.training.optimizer import depths_below_head
 
 OWN_CODE = Path(__file__).parent / "own_code.py"
 SETTINGS = ["--epochs", "1", "--json"]
@@ -50,7 +50,7 @@ def forget() -> None:
 
 
 def registry_of(key):
-    from trainables.checkpoint import REGISTRIES
+    from trainables.training.checkpoint import REGISTRIES
 
     return REGISTRIES[key]
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from shards_tools.errors import Error
-from trainables.checkpoint_store import BucketAway
 from trainables.ray_trial import Reports, _early_end
-from trainables.step import NonFiniteLoss
-from trainables.trial_report import EndReason, Save, TrialReport, from_result
+from trainables.training.checkpoint_store import BucketAway
+from trainables.training.step import NonFiniteLoss
+from trainables.training.trial_report import EndReason, Save, TrialReport, from_result
 
 ENDS = [
     (NonFiniteLoss("The loss is nan."), EndReason.INFEASIBLE, "The loss is nan."),

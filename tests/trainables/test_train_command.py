@@ -10,10 +10,10 @@ import pytest
 
 from shards_tools.errors import Error
 from tests.terminal_session import session
-from trainables.checkpoint import load_model
-from trainables.loop import run_epoch
 from trainables.metrics.chance import chance_metrics
 from trainables.train import main
+from trainables.training.checkpoint import load_model
+from trainables.training.loop import run_epoch
 
 FILES = ["checkpoint.json", "state.pt", "weights.safetensors"]
 SMALL = ["backbone=vit_64x3", "image_size=24", "stride_px=8", "works_per_batch=4", "images_per_epoch=none"]
@@ -67,11 +67,11 @@ def test_a_training_killed_at_any_write_goes_on_from_its_last_checkpoint(argumen
 
     def train_until_epoch_2() -> None:
         shutil.rmtree(out)
-        monkeypatch.setattr("trainables.loop.run_epoch", stop_after_one)
+        monkeypatch.setattr("trainables.training.loop.run_epoch", stop_after_one)
         with pytest.raises(KeyboardInterrupt):
             main(arguments)
         trained.clear()
-        monkeypatch.setattr("trainables.loop.run_epoch", counting)
+        monkeypatch.setattr("trainables.training.loop.run_epoch", counting)
 
     def after_the_checkpoint() -> None:
         (out / "metrics.jsonl").unlink()

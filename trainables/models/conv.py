@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from trainables.models.initial import init_default
+from trainables.models.weights import States, load_pretrained
 from trainables.recipes.backbones import ConvNet, get_backbone
 from trainables.recipes.recipe import Recipe
-from trainables.weights import States, load_pretrained
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 

@@ -18,9 +18,9 @@ from trainables.models.head import BranchHead
 from trainables.models.input_step import InputStep
 from trainables.models.model import Features, Model
 from trainables.models.timm_models import build_timm_model
+from trainables.models.weights import States, converted, file_weights, hub_weights, readable, take
 from trainables.recipes.backbones import AnyNetwork, OwnNetwork, TimmModel, get_backbone
 from trainables.recipes.open_networks import OpenRecipe
-from trainables.weights import States, converted, file_weights, hub_weights, readable, take
 
 HUB = "hf-hub:"
 CLASSIFIERS = ("head.fc.", "head.weight", "head.bias", "fc.", "classifier.")

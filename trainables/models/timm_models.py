@@ -16,8 +16,8 @@ from timm.models import get_pretrained_cfg, is_model
 from torch import nn
 
 from shards_tools.errors import Error, reason_of
+from trainables.models.weights import readable
 from trainables.recipes.backbones import TIMM, TimmModel
-from trainables.weights import readable
 
 log = logging.getLogger(__name__)
 

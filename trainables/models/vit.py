@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shards_tools.errors import Error
+from trainables.models.weights import States, load_pretrained
 from trainables.recipes.backbones import Transformer, get_backbone
 from trainables.recipes.recipe import Recipe
-from trainables.weights import States, load_pretrained
 
 PRETRAINED_PX = 224  # image size of timm's weights
 

@@ -21,7 +21,7 @@ class ImageSettings:
     enlarge_px: int = 0  # training images are read this much larger, then cropped to image_size
     crop_area: tuple[float, float] | None = None  # fractions of the image's area for resized crops; None: off
     crop_aspect: tuple[float, float] = (3 / 4, 4 / 3)  # width / height of a resized crop
-    crop_law: Literal["torchvision", "paddle"] = "torchvision"  # how a resized crop is sampled; see trainables/crops.py
+    crop_law: Literal["torchvision", "paddle"] = "torchvision"  # how a resized crop is sampled; see data/crops.py
     train_resize: Literal["bilinear", "bicubic"] = "bilinear"  # of training images; evaluation is bilinear
     jitter_brightness: float = 0.0  # as in torchvision's ColorJitter; 0 is off
     jitter_contrast: float = 0.0

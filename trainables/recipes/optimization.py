@@ -9,7 +9,7 @@ from trainables.recipes.checks import above_zero, at_least_zero, require
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSettings:
-    """The optimizer and its learning rate schedule; trainables/schedule.py has the formulas."""
+    """The optimizer and its learning rate schedule; trainables/training/schedule.py has the formulas."""
 
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: float

@@ -10,7 +10,7 @@ import torch
 
 from platform.evaluation import Asked
 from shards_tools.errors import Error
-from trainables.evaluate import IMAGES_AT_ONCE, extract_features, places_of_classes
+from trainables.evaluation.evaluate import IMAGES_AT_ONCE, extract_features, places_of_classes
 from trainables.metrics.cross_role import ranked_galleries
 
 KINDS = {"classes": ("class", "classes"), "identities": ("identity", "identities")}  # by layout; others have works

@@ -15,7 +15,7 @@ from platform.read_only_study import StoredStudy, value_of
 from platform.reporting.figures.look import BLUE, GRAY, GREEN, ORANGE, PURPLE, RED
 from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
-from trainables.metric_names import COLUMNS
+from trainables.evaluation.metric_names import COLUMNS
 
 LONGEST_NAME = 28
 # The kinds of trials and their colors, in the order of plotting: later kinds are on top and first in legends.

@@ -9,8 +9,8 @@ from matplotlib.ticker import PercentFormatter
 
 from platform.reporting.figures.figure import Figure
 from platform.reporting.figures.look import BLUE, COLUMN_WIDTH, GRAY, ORANGE, canvas
+from trainables.inference.verification import Verification
 from trainables.metrics.verification import PairCounts, Point
-from trainables.verification import Verification
 
 RATES = (0.1, 0.01, 0.001)  # requested false accept rates
 LEAST_ACCEPTED = 10  # pairs of different works; rates of fewer are unreliable

@@ -22,7 +22,7 @@ from platform.study import chosen_trial, open_study
 from platform.tracking.journal import Journal
 from shards_tools.errors import Error
 from tests.platform.trainings_by_hand import Value, lucky_third, run_to_the_end, search_by_hand
-from trainables.trial_report import EarlyEnd, EndReason
+from trainables.training.trial_report import EarlyEnd, EndReason
 
 NUM_TRIALS = 6
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from platform.preflight.estimate import Projection
 from platform.resolved_search import ResolvedSearch
-from trainables.measure_step import OneStep
+from trainables.profiling.measure_step import OneStep
 
 GB = 10**9
 

@@ -14,8 +14,8 @@ from platform.terminal.lines import print_header
 from shards_tools.errors import Error
 from shards_tools.parallel import num_cpus
 from tests.platform.searches import changed
-from trainables.measure_step import OneStep
-from trainables.resource_usage import share_bytes
+from trainables.profiling.measure_step import OneStep
+from trainables.profiling.resource_usage import share_bytes
 
 GB = 10**9
 

@@ -29,8 +29,8 @@ from tests.platform.preflight.measured import GB, projection_of
 from tests.platform.searches import changed, suggestions_of
 from tests.platform.test_bad_input import truncate
 from tests.shards_tools.stores.servers import Web
-from trainables.loop import train
-from trainables.trial_report import Save, TrialReport
+from trainables.training.loop import train
+from trainables.training.trial_report import Save, TrialReport
 
 
 @pytest.fixture(scope="module")

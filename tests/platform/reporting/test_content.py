@@ -26,9 +26,9 @@ from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.errors import Error
 from tests.platform.searches import changed
 from tests.platform.stored_by_hand import study_by_hand
-from trainables.checkpoint import CheckpointInfo, as_json
 from trainables.recipes import RECIPES, get_recipe
 from trainables.recipes.settings import override, parse_settings
+from trainables.training.checkpoint import CheckpointInfo, as_json
 
 
 def test_folds_and_finalists_are_compared_from_the_study_alone() -> None:

@@ -17,7 +17,7 @@ from platform.tracking.journal import Journal
 from platform.trials import Trials
 from tests.platform.driver import mlflow_runs, run_search, stored_trials
 from tests.platform.searches import reseed_for, suggestions_of
-from trainables.trial_report import TrialReport
+from trainables.training.trial_report import TrialReport
 
 NUM_EPOCHS = 4
 # Two networks, of 173,504 and 259,008 parameters; the second row by hand takes the larger one.

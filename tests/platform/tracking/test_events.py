@@ -11,7 +11,7 @@ from platform.terminal.lines import Display
 from platform.tracking.events import rebuild
 from platform.tracking.journal import Journal
 from platform.trials import Trials
-from trainables.trial_report import TrialReport
+from trainables.training.trial_report import TrialReport
 
 
 def test_a_new_journal_is_told_of_every_trial_but_what_waits(

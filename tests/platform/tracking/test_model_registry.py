@@ -24,7 +24,7 @@ from tests.platform.browser import opened_page
 from tests.platform.driver import end_family, wait_until
 from tests.platform.mlflow_server import MlflowServer, answers, ask, own_environment, served
 from tests.platform.postgres import free_port, running_server
-from trainables.verification import measure, write_verification
+from trainables.inference.verification import measure, write_verification
 
 pytestmark = pytest.mark.slow
 

@@ -10,14 +10,14 @@ from torch import nn
 from shards_tools.errors import Error
 from tests.trainables.reports import Reports, assert_equal, state_of
 from trainables import register_id_loss, register_metric_loss
-from trainables.batches import Batch
-from trainables.loop import train
+from trainables.data.batches import Batch
 from trainables.losses.criterion import Criterion
 from trainables.models import build_model
 from trainables.models.model import Outputs
-from trainables.optimizer import build_optimizer
 from trainables.recipes.settings import override
-from trainables.step import Step
+from trainables.training.loop import train
+from trainables.training.optimizer import build_optimizer
+from trainables.training.step import Step
 
 PROXIES = "metric_losses.0.loss.proxies"
 pytestmark = pytest.mark.usefixtures("own_code")

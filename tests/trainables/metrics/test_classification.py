@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 
-from trainables.evaluate import places_of_classes
+from trainables.evaluation.evaluate import places_of_classes
 from trainables.metrics.classification import chance_of_classes, classification_metrics
 
 CLASSES_Q = np.array([0, 1, 2, 3, 4, 5, 6, 7] * 25)

@@ -10,10 +10,10 @@ from torch import nn
 
 from shards_tools.build import build
 from shards_tools.sources import SOURCES
-from trainables.loop import train
 from trainables.models import dafre
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
+from trainables.training.loop import train
 
 REAL_DATA = os.environ.get("SAKUGA_REAL_DATA")
 SEEDS = (0, 1, 2)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.trainables.parity import schedules
 from trainables.recipes import get_recipe
-from trainables.schedule import Moment, learning_rate
+from trainables.training.schedule import Moment, learning_rate
 
 TOLERANCE = 1e-12
 STEPS = 3  # of an epoch, where the rate changes at epochs alone

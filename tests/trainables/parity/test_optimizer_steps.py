@@ -15,11 +15,11 @@ from tests.trainables.parity import upstream_losses
 from tests.trainables.parity.our_names import as_restated, cut, rules_of
 from tests.trainables.parity.pairs import Pair, images_of, make_pair, outputs_of, words_of
 from tests.trainables.parity.shapes import NUM_WORKS
-from trainables.batches import Batch
+from trainables.data.batches import Batch
 from trainables.losses.criterion import Criterion
-from trainables.optimizer import build_optimizer, set_learning_rate
-from trainables.schedule import Moment
-from trainables.step import Step
+from trainables.training.optimizer import build_optimizer, set_learning_rate
+from trainables.training.schedule import Moment
+from trainables.training.step import Step
 
 pytestmark = pytest.mark.integration
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from platform.reporting.figures.verification import plot_verification
+from trainables.inference.verification import Verification
 from trainables.metrics.verification import count_pairs
-from trainables.verification import Verification
 
 
 def drawn(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

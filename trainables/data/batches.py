@@ -1,0 +1,165 @@
+"""Batches of an epoch: augmented uint8 images in the batch sampler's order, determined by seed and epoch.
+
+B batch, H height, W width, C channels, L text length.
+"""
+
+import operator
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shards_tools.batch_samplers import BATCH_SAMPLERS
+from shards_tools.batch_samplers.epochs import EpochParams, places_of_rank
+from shards_tools.batch_samplers.stream import LAWS, stream_batches
+from shards_tools.errors import Error
+from shards_tools.images import DecodedImages
+from shards_tools.parallel import in_order
+from shards_tools.streaming.images import StreamedImages
+from trainables.data.augmentation import Augmentation
+from trainables.data.reading import Pictures, TrainingImages
+from trainables.data.text import HIDDEN_STREAM, hide
+from trainables.recipes.animesion import AnimesionRecipe
+from trainables.recipes.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The input of one training step, or a rank's part of it."""
+
+    images: Tensor  # uint8 BHWC
+    labels: Tensor  # int64 B, the numbers of the works
+    words: Tensor | None = None  # int64 B x L, some masked; None: the recipe reads no tags
+    asked: Tensor | None = None  # int64 B x L: the masked words, -100 elsewhere
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on a device."""
+        return self._each(lambda part: part.to(device))
+
+    def split(self, size: int) -> list["Batch"]:
+        """Return micro-batches of `size` images; the last may be smaller."""
+        pieces = [slice(start, start + size) for start in range(0, len(self.labels), size)]
+        return [self._each(operator.itemgetter(piece)) for piece in pieces]
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        words, asked = (None if part is None else change(part) for part in (self.words, self.asked))
+        return Batch(change(self.images), change(self.labels), words, asked)
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """The images to train on, from one split."""
+
+    images: TrainingImages | np.ndarray  # all images of the manifest, opened by reading.py
+    indices: np.ndarray  # those to train on
+    labels: np.ndarray  # the work of each index, 0..N-1
+    roles: np.ndarray  # the role of each index
+    words: np.ndarray | None = None  # of all images of the manifest, int64 [num_images, L]
+    num_words: int = 0  # size of the vocabulary
+
+
+class EpochBatches:
+    """The batches of an epoch, or a rank's part of each.
+
+    Args:
+        epoch: counted from 1.
+        rank: 0..world-1. Environment variables such as RANK are ignored.
+        world: number of ranks that share every batch.
+
+    Raises:
+        Error: there are more ranks than images in a batch.
+    """
+
+    def __init__(
+        self, data: TrainingSet, recipe: Recipe, *, seed: int, epoch: int, rank: int = 0, world: int = 1
+    ) -> None:
+        self._indices = _indices(data, recipe, seed=seed, epoch=epoch, world=world)
+        self.batch_size = self._indices.shape[1]  # over all ranks
+        if world > self.batch_size:
+            size = self.batch_size
+            raise Error(f"{recipe.name}: {world} ranks cannot share batches of {size} images. Use fewer ranks.")
+        self._places = places_of_rank(self.batch_size, rank, world)
+        self._augment = Augmentation(recipe, self._indices.shape, self._places, seed=seed, epoch=epoch)
+        self._data, self._recipe, self._moment = data, recipe, (seed, epoch)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def start(self, first: int = 0, workers: int = 1) -> Generator[Batch]:
+        """Yield the batches from number `first` on, prepared ahead of use.
+
+        Args:
+            workers: threads that prepare batches; 0 prepares each when it is requested. The batches do not depend on
+                it.
+        """
+        own = self._indices[first:, self._places]
+        with closing(_reads(self._data.images, self._data.indices[own])) as reads:
+            of_batches = zip(range(first, len(self)), reads, strict=True)
+            yield from in_order((partial(self._make, *of_batch) for of_batch in of_batches), workers)
+
+    def _make(self, number: int, read: Callable[[], Pictures]) -> Batch:
+        labels_B = torch.from_numpy(self._data.labels[self._indices[number, self._places]])
+        return Batch(torch.from_numpy(self._augment(read(), number)), labels_B, *self._words(number))
+
+    def _words(self, number: int) -> tuple[Tensor, Tensor] | tuple[()]:
+        """Return the words of this rank's part of a batch with some masked, and the masked words.
+
+        The masks are drawn for the whole batch, so they do not depend on the number of ranks.
+        """
+        if self._data.words is None:
+            return ()
+        seed, epoch = self._moment
+        assert isinstance(self._recipe, AnimesionRecipe)
+        progress = (epoch - 1 + number / len(self)) / self._recipe.epochs
+        words_BL = self._data.words[self._data.indices[self._indices[number]]]
+        random = np.random.default_rng((seed, epoch, HIDDEN_STREAM, number))
+        words_BL, asked_BL = hide(words_BL, self._recipe, progress, self._data.num_words, random)
+        return torch.from_numpy(words_BL[self._places]), torch.from_numpy(asked_BL[self._places])
+
+
+def _indices(data: TrainingSet, recipe: Recipe, *, seed: int, epoch: int, world: int) -> np.ndarray:
+    """Return the epoch's batches, [batches, images]. A stream gets an order that reads each shard once."""
+    params = _epoch_params(data.labels, recipe, seed, epoch)
+    if not (isinstance(data.images, StreamedImages) and recipe.batch_sampler in LAWS):
+        return BATCH_SAMPLERS[recipe.batch_sampler](data.labels, data.roles, params)
+    if params.works_per_batch % world:
+        raise Error(
+            f"{recipe.name}: {world} ranks that stream cannot share batches of {params.works_per_batch} works. Use a"
+            " number of ranks that divides it, or --reading decoded or offset."
+        )
+    shard, offset = data.images.places(data.indices)
+    of_rank = replace(params, works_per_batch=params.works_per_batch // world)
+    rows = stream_batches(
+        recipe.batch_sampler, data.labels, data.roles, of_rank, shard=shard, offset=offset, world=world
+    )
+    return rows.reshape(-1, params.batch_size)  # the rows of all ranks side by side
+
+
+def _reads(images: TrainingImages | np.ndarray, rows: np.ndarray) -> Generator[Callable[[], Pictures]]:
+    """Yield, for each row of indices, a function that reads its images in any thread.
+
+    A stream reads its images here, in order; the function only returns them.
+    """
+    if isinstance(images, DecodedImages):
+        yield from (partial(images.views, row) for row in rows)
+    elif isinstance(images, StreamedImages):
+        yield from (partial(np.asarray, images_BHWC) for images_BHWC in images.batches(rows))
+    else:
+        yield from (partial(images.__getitem__, row) for row in rows)
+
+
+def _epoch_params(labels: np.ndarray, recipe: Recipe, seed: int, epoch: int) -> EpochParams:
+    """Return the parameters of the batch sampler for this epoch."""
+    num_works = int(labels.max()) + 1 if len(labels) else 0
+    works_per_batch, images_per_work = recipe.batch_shape(num_works)
+    return EpochParams(
+        works_per_batch=works_per_batch,
+        images_per_work=images_per_work,
+        seed=seed,
+        epoch=epoch - 1,  # samplers count from 0
+        images_per_epoch=recipe.images_per_epoch,
+    )

@@ -1,0 +1,1 @@
+"""A checkpoint applied to images outside of its training."""

@@ -1,0 +1,95 @@
+"""Apply a checkpoint to images: features, classes, nearest neighbors, and distances of pairs.
+
+N images, G gallery, D feature dimension, C classes, B images at a time, K top classes.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from shards_tools.manifest import Manifest
+from trainables.data.pictures import picture_inputs, read_file
+from trainables.data.reading import Inputs, evaluation_inputs
+from trainables.evaluation.evaluate import IMAGES_AT_ONCE, extract_features
+from trainables.metrics.cross_role import Floats
+from trainables.metrics.pairs import squared_distances
+from trainables.training.checkpoint import load_model
+
+QUERIES_AT_ONCE = 1024
+
+
+class Predictor:
+    """A checkpoint's model in evaluation mode, applied to images."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._model, self.info = load_model(checkpoint, self._device)
+
+    def of_files(self, files: Sequence[Path]) -> Inputs:
+        """Return image files as inputs."""
+        return self._of([str(file) for file in files], lambda index: read_file(files[index]))
+
+    def of_bytes(self, pictures: Sequence[bytes]) -> Inputs:
+        """Return encoded images as inputs; an Error about one names its position, from 1."""
+        return self._of([f"picture {place}" for place in range(1, len(pictures) + 1)], pictures.__getitem__)
+
+    def of_shards(self, manifest: Manifest) -> Inputs:
+        """Return all images of the shards as inputs."""
+        return evaluation_inputs(
+            self.info.recipe, manifest, self.info.vocabulary, "auto", threads=self.info.num_threads
+        )
+
+    def features(self, inputs: Inputs, num_images: int) -> Floats:
+        """Return the test features of the first `num_images` images as unit vectors, [N, D]."""
+        found: Floats = extract_features(self._model, inputs, np.arange(num_images), self._device).cpu().numpy()
+        return found
+
+    def probabilities(self, inputs: Inputs, num_images: int) -> Floats:
+        """Return the probability of each trained class, [N, C]; a margin classifier's cosines are scaled first."""
+        recipe = self.info.recipe
+        scale = 1.0 if recipe.id_loss == "softmax" else recipe.id_scale
+        found = [np.empty((0, len(self.info.works)), np.float32)]
+        with torch.inference_mode():
+            for start in range(0, num_images, IMAGES_AT_ONCE):
+                indices = np.arange(start, min(start + IMAGES_AT_ONCE, num_images))
+                logits_BC = self._model.classify(*inputs.at(indices, self._device))
+                found.append((scale * logits_BC.float()).softmax(dim=1).cpu().numpy())
+        return np.concatenate(found)
+
+    def _of(self, names: Sequence[str], read: Callable[[int], bytes]) -> Inputs:
+        return picture_inputs(self.info.recipe, self.info.vocabulary, names, read)
+
+
+def top_classes(probabilities_NC: Floats, works: Sequence[str], top: int) -> list[list[tuple[str, float]]]:
+    """Return the `top` most probable classes of each image with their probabilities."""
+    places_NK = np.argsort(-probabilities_NC, axis=1, kind="stable")[:, :top]
+    rows = zip(places_NK, probabilities_NC, strict=True)
+    return [[(works[place], float(row_C[place])) for place in places_K] for places_K, row_C in rows]
+
+
+def nearest(query_ND: Floats, gallery_GD: Floats, top: int) -> tuple[np.ndarray, Floats]:
+    """Return the gallery images nearest to each image.
+
+    Args:
+        query_ND: features, unit vectors.
+        gallery_GD: features, unit vectors.
+        top: images per query; all of a smaller gallery.
+
+    Returns:
+        Positions in the gallery and Euclidean distances, [N, top] each, nearest first; ties keep the gallery's order.
+    """
+    top, center_D = min(top, len(gallery_GD)), gallery_GD.mean(axis=0)
+    places, squares = [np.empty((0, top), np.int64)], [np.empty((0, top), np.float32)]
+    for start in range(0, len(query_ND), QUERIES_AT_ONCE):
+        squares_BG = squared_distances(query_ND[start : start + QUERIES_AT_ONCE] - center_D, gallery_GD - center_D)
+        places.append(np.argsort(squares_BG, axis=1, kind="stable")[:, :top])
+        squares.append(np.take_along_axis(squares_BG, places[-1], axis=1))
+    return np.concatenate(places), np.sqrt(np.concatenate(squares))
+
+
+def distances_of_pairs(first_ND: Floats, second_ND: Floats) -> Floats:
+    """Return the distance between the images of each pair, from 0 to 2."""
+    distances_N: Floats = np.linalg.norm(first_ND - second_ND, axis=1)
+    return distances_N

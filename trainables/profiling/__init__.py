@@ -1,0 +1,1 @@
+"""What a training needs and uses: time and memory, measured and estimated."""

@@ -1,0 +1,189 @@
+"""Checkpoints: folders with the weights, the training state and a description of both.
+
+- `weights.safetensors`: the evaluated model.
+- `trained.safetensors`: the trained model, if the evaluated one is its moving average.
+- `state.pt`: the optimizer and the losses; only tensors and numbers, read with `weights_only=True`.
+- `epoch.pt`: the position within an unfinished epoch.
+- `checkpoint.json`: everything else. It is written last, so a folder without it is not a checkpoint.
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from shards_tools.errors import Error, reason_of
+from shards_tools.plugins import accepts_changed_code, changed_plugins, plugin_hashes, shown_name
+from shards_tools.registry import Registry
+from trainables.evaluation.task import with_nan, without_nan
+from trainables.losses.registry import ID_LOSSES, METRIC_LOSSES
+from trainables.models import build_model
+from trainables.models.model import Model
+from trainables.recipes import recipe_from_dict
+from trainables.recipes.backbones import BACKBONES, TIMM
+from trainables.recipes.recipe import Recipe
+
+FORMAT = 3
+WEIGHTS_NAME = "weights.safetensors"
+TRAINED_NAME = "trained.safetensors"
+STATE_NAME = "state.pt"
+INFO_NAME = "checkpoint.json"
+EVALUATED = (WEIGHTS_NAME, INFO_NAME)  # files that `load_model` reads
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointInfo:
+    """The content of `checkpoint.json`."""
+
+    recipe: Recipe
+    fingerprint: str  # of the data
+    fold: int
+    seed: int
+    epoch: int  # the last completed one
+    metrics: dict[str, float]  # as reported after this epoch
+    works: tuple[str, ...]  # that it was trained on, in the order of the classifier's rows
+    vocabulary: tuple[str, ...]  # of tags, in the order of their embeddings; empty if the recipe reads none
+    num_threads: int
+    reading: str  # how images were read; see shards_tools/images.py
+    versions: dict[str, str]
+    # the user's code: the argument of --import, absolute if it is a file -> SHA-256
+    plugins: dict[str, str] = field(default_factory=dict)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that a training's results depend on."""
+    return {
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "timm": timm.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def read_info(folder: Path, *, any_code: bool = False) -> CheckpointInfo:
+    """Return the content of the `checkpoint.json` in `folder`.
+
+    Args:
+        any_code: accept a checkpoint even if the user's code has changed since it was written.
+
+    Raises:
+        Error: there is no checkpoint, it has another format, it needs names that are not registered, or it was written
+            with another version of the user's code.
+    """
+    path = folder / INFO_NAME
+    if not path.is_file():
+        raise Error(f"{folder} holds no checkpoint: it has no {INFO_NAME}. Use the folder that contains this file.")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as failure:
+        raise Error(f"{path} is not valid JSON ({reason_of(failure)}). Use another checkpoint.") from failure
+    found = values.get("format")
+    if found != FORMAT:
+        raise Error(f"{path} has format {found!r}, not {FORMAT}. Use the version that wrote it, or another checkpoint.")
+    missing = {each.name for each in dataclasses.fields(CheckpointInfo)} - set(values) - {"plugins"}
+    if missing:
+        raise Error(f"{path} lacks {min(missing)!r}. Use another checkpoint.")
+    values.pop("format")
+    plugins = values.get("plugins", {})
+    _refuse_unregistered(folder, values["recipe"], plugins)
+    if not any_code:
+        _refuse_changed_code(folder, values["recipe"], plugins)
+    recipe = recipe_from_dict(values["recipe"])
+    labels = {name: tuple(values[name]) for name in ("works", "vocabulary")}
+    return CheckpointInfo(**{**values, "recipe": recipe, "metrics": with_nan(values["metrics"]), **labels})
+
+
+REGISTRIES: dict[str, Registry[Any]] = {"backbone": BACKBONES, "metric_loss": METRIC_LOSSES, "id_loss": ID_LOSSES}
+
+
+def _refuse_unregistered(folder: Path, recipe: Mapping[str, Any], plugins: Mapping[str, str]) -> None:
+    for key, registry in REGISTRIES.items():
+        name = recipe.get(key, "")
+        if not name or name in registry or name.startswith(TIMM):
+            continue
+        files = (
+            " ".join(f"--import {shown_name(plugin)}" for plugin in plugins)
+            or "--import FILE.py, the file that registers it"
+        )
+        raise Error(f"{folder} needs {key}={name}, which is not registered. Add {files}.")
+
+
+def _refuse_changed_code(folder: Path, recipe: Mapping[str, Any], plugins: Mapping[str, str]) -> None:
+    """Refuse a checkpoint that was written with another version of the user's code than the loaded one."""
+    if accepts_changed_code():
+        return
+    changed = changed_plugins(plugins)
+    needs_own_code = any(recipe.get(key) in registry.added for key, registry in REGISTRIES.items())
+    if needs_own_code and not set(plugins.values()) & set(plugin_hashes().values()):
+        changed += plugins  # the code that registers its names now is not the code that it records
+    if changed:
+        raise Error(
+            f"{folder} was trained with another version of {shown_name(changed[0])}. Restore that version, or add"
+            " --accept-changed-code."
+        )
+
+
+def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Model, CheckpointInfo]:
+    """Return the checkpoint's evaluated model, in evaluation mode, and the content of its `checkpoint.json`.
+
+    Raises:
+        Error: the checkpoint is damaged or does not fit the recipe's model, or `read_info` refuses it.
+    """
+    info = read_info(folder)
+    # the checkpoint has all weights, and without a backward pass no activations are recomputed
+    recipe = dataclasses.replace(info.recipe, pretrained=False, weights_file=None, activation_checkpointing=False)
+    model = build_model(recipe, len(info.works), len(info.vocabulary))
+    load_weights(model, folder / WEIGHTS_NAME)
+    return model.to(device).eval(), info
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Return the weights of the checkpoint's evaluated model by name."""
+    return _read_tensors(folder / WEIGHTS_NAME)
+
+
+def load_weights(model: nn.Module, file: Path) -> None:
+    """Load the weights of a checkpoint's file into the model.
+
+    Raises:
+        Error: the file cannot be read, or its tensors do not match the model's by name and shape.
+    """
+    weights = _read_tensors(file)
+    expected = model.state_dict()
+    misfits = [f"{name} is missing" for name in expected.keys() - weights.keys()]
+    misfits += [f"{name} is unexpected" for name in weights.keys() - expected.keys()]
+    misfits += [
+        f"{name} is {tuple(weights[name].shape)}, not {tuple(expected[name].shape)}"
+        for name in expected.keys() & weights.keys()
+        if weights[name].shape != expected[name].shape
+    ]
+    if misfits:
+        more = f", and {len(misfits) - 3} more" if len(misfits) > 3 else ""
+        raise Error(
+            f"{file} does not fit the recipe's model: {'; '.join(sorted(misfits)[:3])}{more}. Use the version"
+            " that wrote it, or train the recipe again."
+        )
+    model.load_state_dict(weights)
+
+
+def _read_tensors(file: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(file)
+    except (OSError, safetensors.SafetensorError) as failure:
+        raise Error(f"{file} could not be read ({reason_of(failure)}). Use another checkpoint.") from failure
+
+
+def as_json(info: CheckpointInfo) -> str:
+    """Return the text of `checkpoint.json`; NaN and infinite metrics become null."""
+    values = {"format": FORMAT, **dataclasses.asdict(info), "metrics": without_nan(info.metrics)}
+    return json.dumps(values, indent=1) + "\n"

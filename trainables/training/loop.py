@@ -1,0 +1,208 @@
+"""The training loop: train, evaluate and report, epoch by epoch, without knowing who receives the reports."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shards_tools.errors import Error
+from shards_tools.manifest import Manifest
+from trainables.data.batches import EpochBatches
+from trainables.distributed import ALONE, DistributedContext
+from trainables.evaluation.evaluate import evaluate, ms_per_image
+from trainables.evaluation.task import Metrics
+from trainables.profiling.resource_usage import forget_peaks, load, peaks
+from trainables.recipes.recipe import Recipe
+from trainables.training.checkpoint import read_info
+from trainables.training.optimizer import set_learning_rate
+from trainables.training.progress import Progress, load_progress, restore_random_states
+from trainables.training.resume import load_training, save_checkpoint
+from trainables.training.schedule import Moment
+from trainables.training.train_state import TrainState, prepare, seed_everything
+from trainables.training.trial_report import Save, TrialReport
+
+PARTIAL_CHECKPOINT_SECONDS = 600.0  # the most that a killed training loses in longer epochs
+
+
+def train(
+    recipe: Recipe,
+    manifest: Manifest,
+    *,
+    report: Callable[[TrialReport, Save], None],
+    save_partial: Callable[[Save], None] | None = None,
+    fold: int = 0,
+    seed: int = 0,
+    resume: Path | None = None,
+    device: str | None = None,
+    reading: str = "auto",
+    ranks: DistributedContext = ALONE,
+    watch: Callable[[Progress], None] | None = None,
+) -> None:
+    """Train a recipe on a fold and report the metrics on its val split after every epoch.
+
+    Every epoch depends only on (seed, epoch), so a resumed training continues exactly as it would have; with one thread
+    on a CPU, bit for bit.
+
+    Args:
+        report: called after every epoch with its report and a function that writes its checkpoint into a folder.
+        save_partial: called with such a function every PARTIAL_CHECKPOINT_SECONDS within an epoch; None: never.
+        resume: a checkpoint of the same recipe, data, fold and seed. Its own metrics are reported again first.
+        device: a torch device string; None selects the GPU if there is one, else the CPU.
+        reading: one of READINGS in shards_tools/images.py. With `resume`, `auto` is the checkpoint's own.
+        ranks: this process and those that train with it; only the first reports and writes.
+        watch: called after every batch with the progress of the epoch.
+
+    Raises:
+        Error: a setting is invalid, the checkpoint is of another training, or the data do not fit the recipe.
+        NonFiniteLoss: the loss became infinite or NaN.
+    """
+    if seed < 0:
+        raise Error(f"`seed={seed}` is invalid: it must be an integer >= 0.")
+    start = _start(resume, recipe, manifest, fold, seed, reading)
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    forget_peaks(where)
+    training = prepare(
+        recipe,
+        manifest,
+        fold=fold,
+        seed=seed,
+        device=str(where),
+        fresh=resume is None,
+        reading=start.reading,
+        ranks=ranks,
+    )
+    done, metrics, first = start.epoch, start.metrics, ranks.rank == 0
+    if resume is not None:
+        load_training(training, resume)
+        if done and first:
+            report(_report(training, metrics), partial(save_checkpoint, training, done, metrics, start.progress))
+        training.progress = start.progress or Progress()
+    for epoch in range(done + 1, recipe.epochs + 1):
+        # a checkpoint within an epoch would lack the random states of the other ranks
+        saves = save_partial if ranks.world == 1 else None
+        training.keep = _Keeper(training, epoch - 1, metrics, saves, watch if first else None)
+        metrics = run_epoch(training, epoch)
+        if first:
+            report(_report(training, metrics), partial(save_checkpoint, training, epoch, metrics, None))
+
+
+def _report(training: TrainState, metrics: Metrics) -> TrialReport:
+    return TrialReport(metrics=dict(metrics), reading=training.reading)
+
+
+def run_epoch(training: TrainState, epoch: int) -> Metrics:
+    """Train one epoch (counted from 1), or the rest of one, evaluate, and return the metrics to report."""
+    start = time.perf_counter()
+    seed_everything(training.seed, epoch, training.ranks.rank)
+    num_images_before = training.progress.num_images
+    losses, num_images = train_one_epoch(training, epoch)
+    images_per_second = (num_images - num_images_before) / (time.perf_counter() - start)
+    scores = evaluate(training.evaluated_model, training.evaluation, training.inputs, training.device, training.ranks)
+    latency_ms = ms_per_image(training.evaluated_model, training.evaluation, training.inputs, training.device)
+    return {
+        "epoch": epoch,
+        **scores,
+        **losses,
+        "lr": next(group["lr"] for group in training.optimizer.param_groups if group["lr_factor"] == 1),
+        "seconds": time.perf_counter() - start,
+        "images_per_second": images_per_second,
+        "ms_per_image": latency_ms,
+        "time": time.time(),
+        **peaks(training.device),
+        **load(training.device),
+    }
+
+
+def train_one_epoch(training: TrainState, epoch: int) -> tuple[Metrics, int]:
+    """Train on the epoch's remaining batches; return the mean of each loss over the epoch and its number of images."""
+    progress, recipe, ranks = training.progress, training.recipe, training.ranks
+    if progress.random:
+        restore_random_states(progress.random, training.device)
+    batches = EpochBatches(training.data, recipe, seed=training.seed, epoch=epoch, rank=ranks.rank, world=ranks.world)
+    training.model.train(recipe.train_mode_epochs is None or epoch <= recipe.train_mode_epochs)
+    training.criterion.train()
+    progress.of = len(batches)
+    with closing(batches.start(progress.num_batches)) as own:
+        for batch in own:
+            moment = Moment(epoch, progress.num_batches, len(batches))
+            set_learning_rate(training.optimizer, recipe, moment)
+            place = f"in epoch {epoch}, step {progress.num_batches + 1}"
+            losses = training.step(batch.to(training.device), place)
+            if training.averaged is not None:
+                training.averaged.update(training.model)
+            progress.add(losses, batches.batch_size)
+            training.keep(progress)
+    training.progress = Progress()
+    return {name: total / progress.num_images for name, total in progress.sums.items()}, progress.num_images
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Start:
+    """Where a training begins."""
+
+    epoch: int  # completed epochs
+    metrics: Metrics
+    progress: Progress | None
+    reading: str
+
+
+def _start(
+    resume: Path | None,
+    recipe: Recipe,
+    manifest: Manifest,
+    fold: int,
+    seed: int,
+    reading: str,
+) -> _Start:
+    """Return where the checkpoint left off.
+
+    Raises:
+        Error: the checkpoint belongs to another training.
+    """
+    if resume is None:
+        return _Start(epoch=0, metrics={}, progress=None, reading=reading)
+    info = read_info(resume)
+    written: dict[str, Any] = {**vars(info), **dataclasses.asdict(info.recipe)}
+    asked = {**dataclasses.asdict(recipe), "fingerprint": manifest.fingerprint, "fold": fold, "seed": seed}
+    if reading != "auto" and "stream" in (reading, info.reading):  # only streamed batches differ in content
+        asked["reading"] = reading
+    for name, value in asked.items():
+        if written.get(name) != value:
+            raise Error(
+                f"{resume} was trained with {name} {written.get(name)}, not {value}. Use its settings to resume."
+            )
+    reading = info.reading if reading == "auto" else reading
+    return _Start(epoch=info.epoch, metrics=info.metrics, progress=load_progress(resume), reading=reading)
+
+
+class _Keeper:
+    """Writes a checkpoint whenever the last one is old, and passes the epoch's progress to the watcher."""
+
+    def __init__(
+        self,
+        training: TrainState,
+        epoch: int,
+        metrics: Metrics,
+        save_partial: Callable[[Save], None] | None,
+        watch: Callable[[Progress], None] | None,
+    ) -> None:
+        self._training, self._epoch, self._metrics = training, epoch, metrics
+        self._save_partial, self._watch = save_partial, watch
+        self._last = time.monotonic()
+
+    def __call__(self, progress: Progress) -> None:
+        if self._watch:
+            self._watch(progress)
+        if self._save_partial is None or time.monotonic() - self._last < PARTIAL_CHECKPOINT_SECONDS:
+            return
+        device, now = self._training.device, progress.now(self._training.device)
+        self._save_partial(partial(save_checkpoint, self._training, self._epoch, self._metrics, now))
+        assert now.random is not None
+        restore_random_states(now.random, device)  # saving may use random numbers
+        self._last = time.monotonic()
