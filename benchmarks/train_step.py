@@ -33,6 +33,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from benchmarks.upstream_models import UPSTREAM, UpstreamStep, take_weights, upstream_name
 from trainables.data.batches import Batch
+from trainables.device import Device
 from trainables.losses.criterion import Criterion
 from trainables.models import build_model
 from trainables.recipes import get_recipe
@@ -115,7 +116,7 @@ def make_step(name: str, side: Side) -> Callable[[], object]:
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
     losses = Criterion(recipe, NUM_WORKS, int(model.backbone.width)).to(DEVICE)  # type: ignore[arg-type]
-    return partial(Step(recipe, model, losses, build_optimizer(model, recipe)), batch.to(DEVICE), "in the benchmark")
+    return partial(Step(recipe, model, losses, build_optimizer(model, recipe)), batch.to(Device()))
 
 
 def seconds(run: Callable[[], object], num_times: int) -> float:

@@ -23,6 +23,7 @@ class Device:
 
     def __init__(self, name: str | None = None) -> None:
         self.torch_device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._uploads = torch.cuda.Stream(self.torch_device) if self.is_gpu else None
 
     @property
     def is_gpu(self) -> bool:
@@ -34,11 +35,18 @@ class Device:
         return torch.empty(shape, dtype=dtype, pin_memory=self.is_gpu)
 
     def upload(self, tensor: Tensor) -> Tensor:
-        """Return a host tensor on the device, without waiting for the copy; on a CPU it is the same tensor."""
-        if not self.is_gpu:
+        """Return a host tensor on the device, without waiting for the copy; on a CPU it is the same tensor.
+
+        The copy has a stream of its own, so it overlaps with operations that were launched before.
+        """
+        if self._uploads is None:
             return tensor
-        pinned = tensor if tensor.is_pinned() else tensor.pin_memory()
-        return pinned.to(self.torch_device, non_blocking=True)
+        with torch.cuda.stream(self._uploads):
+            on_device = copied(tensor, self.torch_device)
+        launches = torch.cuda.current_stream(self.torch_device)
+        launches.wait_stream(self._uploads)
+        on_device.record_stream(launches)  # its memory is reused only after the operations that read it
+        return on_device
 
     def download(self, tensor: Tensor) -> "Download":
         """Start to copy a tensor of the device to the host."""
@@ -103,6 +111,14 @@ class Device:
     def free_bytes(self) -> int:
         """Return the memory of the GPU that no process uses."""
         return torch.cuda.mem_get_info(self.torch_device)[0] if self.is_gpu else 0
+
+
+def copied(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a host tensor on a device; the copy to a GPU is only launched, from pinned memory."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    pinned = tensor if tensor.is_pinned() else tensor.pin_memory()
+    return pinned.to(device, non_blocking=True)
 
 
 @dataclass(frozen=True)
