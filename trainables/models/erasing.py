@@ -72,7 +72,7 @@ def fill(pixels_BCHW: Tensor, boxes: list[Box], color_C11: Tensor | None) -> Ten
     Returns:
         `pixels_BCHW`.
     """
-    by_device: Callable[..., None] = _fill_at_once if pixels_BCHW.device.type == "cuda" else _fill_each
+    by_device: Callable[..., None] = _fill_each if pixels_BCHW.device.type == "cpu" else _fill_at_once
     by_device(pixels_BCHW, boxes, color_C11)
     return pixels_BCHW
 
