@@ -106,7 +106,7 @@ def normalize(images_BHWC: Tensor, recipe: Any) -> Tensor:
 def make_step(name: str, side: Side) -> Callable[[], object]:
     """Return the step of a new model in training mode, with its batch on the device."""
     whose, precision = side
-    recipe = make_recipe(name, SIZE, precision="bf16" if precision == "bf16" else "float32")
+    recipe = make_recipe(name, SIZE, precision="bf16" if precision == "bf16" else "fp32")
     batch = draw_batch(recipe)
     if whose == "upstream":
         peer = UPSTREAM[recipe.system](recipe, NUM_WORKS).to(DEVICE).train()
@@ -184,7 +184,7 @@ def check_same(name: str) -> dict[str, float]:
         ArithmeticError: a difference is too large.
     """
     changes = {} if name.startswith("agw") else {"drop_path": 0.0}
-    recipe = make_recipe(name, SMALL, precision="float32", erase_probability=0.0, **changes)
+    recipe = make_recipe(name, SMALL, precision="fp32", erase_probability=0.0, **changes)
     model, peer = build_model(recipe, NUM_WORKS).train(), UPSTREAM[recipe.system](recipe, NUM_WORKS).train()
     with torch.no_grad():
         for key, weight in model.named_parameters():

@@ -5,13 +5,14 @@ copies start from pinned host memory, which torch's caching host allocator reuse
 losses are read some steps later.
 """
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-AUTOCAST = {"bf16": torch.bfloat16}  # precision of a recipe -> dtype
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}  # precision of a recipe -> dtype
 
 
 class Device:
@@ -63,10 +64,33 @@ class Device:
         if self.is_gpu:
             torch.cuda.synchronize(self.torch_device)
 
+    def set_precision(self, precision: str) -> None:
+        """Let float32 products and convolutions of this process use TF32 if a recipe's precision is tf32."""
+        if self.is_gpu:
+            torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+            torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
     def autocast(self, precision: str) -> AbstractContextManager[None]:
-        """Run the operations within the context in this precision of a recipe."""
+        """Run the operations within the context in a recipe's precision."""
         dtype = AUTOCAST.get(precision)
         return torch.autocast(self.torch_device.type, dtype=dtype, enabled=dtype is not None)
+
+    @contextmanager
+    def without_tf32(self) -> Iterator[None]:
+        """Compute float32 products within the context with all their digits: distances cancel."""
+        if not self.is_gpu:
+            yield
+            return
+        before = torch.backends.cuda.matmul.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = False
+        try:
+            yield
+        finally:
+            torch.backends.cuda.matmul.allow_tf32 = before
+
+    def scaler(self, precision: str) -> torch.amp.GradScaler:
+        """Return the scaler of a recipe's losses: float16 gradients would vanish; other precisions need none."""
+        return torch.amp.GradScaler(self.torch_device.type, enabled=precision == "fp16")
 
     def random_state(self) -> Tensor | None:
         """Return the state of the device's random number generator; None: it is the host's."""

@@ -30,8 +30,8 @@ STEPS = (
     Variant(recipe=VIT, label="without erasing", settings={"erase_probability": 0.0}),
     Variant(recipe=VIT, label="fed from the host", feed="host"),
     Variant(recipe=VIT, label="fed by the loader", feed="loader"),
-    Variant(recipe=VIT, label="float32, no TF32", settings={"precision": "float32"}, times=3),
-    Variant(recipe=VIT, label="float32, TF32", settings={"precision": "float32"}, tf32=True, times=5),
+    Variant(recipe=VIT, label="fp32", settings={"precision": "fp32"}, times=3),
+    Variant(recipe=VIT, label="tf32", settings={"precision": "tf32"}, tf32=True, times=5),
     Variant(recipe=VIT, label="activation checkpointing", settings={"activation_checkpointing": True}, times=6),
     Variant(recipe=VIT, label="micro_batch 16", settings={"micro_batch": 16}, times=4),
     Variant(recipe=CNN, label="batch resident"),
@@ -39,7 +39,7 @@ STEPS = (
     Variant(recipe=CNN, label="fed by the loader", feed="loader"),
     Variant(recipe=CNN, label="contiguous instead of channels_last", settings={"channels_last": False}),
     Variant(recipe="transreid-vit-small", label="batch resident"),
-    Variant(recipe="dafre-224-b32", label="batch 1024, float32", times=3),
+    Variant(recipe="dafre-224-b32", label="batch 1024, tf32", tf32=True, times=3),
     Variant(recipe="dafre-224-b32", label="batch 1024, bf16", settings={"precision": "bf16"}, times=3),
 )  # fmt: skip
 COMPILED = (

@@ -114,7 +114,7 @@ def test_a_family_makes_a_step_at_full_size(name: str) -> None:
     needed = 12e9  # bytes: weights, gradients, momentum and activations of the largest
     if psutil.virtual_memory().available < needed:
         pytest.skip(f"less than {needed / 1e9:.0f} GB of memory are free")
-    recipe = dataclasses.replace(get_recipe(name), pretrained=False, frozen_backbone=False, precision="float32")
+    recipe = dataclasses.replace(get_recipe(name), pretrained=False, frozen_backbone=False, precision="fp32")
     torch.manual_seed(0)
     model = build_model(recipe, 152).train()
     step = Step(recipe, model, Criterion(recipe, 152, model.backbone.width), build_optimizer(model, recipe))

@@ -48,6 +48,7 @@ class Step:
         self._trained = [weight for weight in weights if weight.requires_grad]
         self._checked = False  # whether the losses hold all weights that they train
         self._device = device or Device(str(next(model.parameters()).device))
+        self.scaler = self._device.scaler(recipe.precision)
         if recipe.micro_batch is not None:
             _refuse_batch_norms(model.backbone, recipe)
 
@@ -56,14 +57,16 @@ class Step:
         self._optimizer.zero_grad()
         losses = self._in_parts(batch) if self._recipe.micro_batch or self._ranks.world > 1 else self._whole(batch)
         if self._recipe.clip_norm is not None:
+            self.scaler.unscale_(self._optimizer)
             nn.utils.clip_grad_norm_(self._trained, self._recipe.clip_norm)
-        self._optimizer.step()
+        self.scaler.step(self._optimizer)
+        self.scaler.update()
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _whole(self, batch: Batch) -> dict[str, Tensor]:
-        losses: dict[str, Tensor] = self._criterion(self._model.head(self._features(batch)), batch.labels, batch.asked)
+        losses = self._losses(self._features(batch), batch.labels, batch.asked)
         self._refuse_untrained(losses, [])
-        losses["loss"].backward()  # type: ignore[no-untyped-call]
+        self.scaler.scale(losses["loss"]).backward()  # type: ignore[no-untyped-call]
         return losses
 
     def _in_parts(self, batch: Batch) -> dict[str, Tensor]:
@@ -82,9 +85,9 @@ class Step:
         own = {name: torch.cat([features[name].detach() for features in first]) for name in first[0]}
         whole = {name: self._ranks.gather(value).requires_grad_() for name, value in own.items()}
         asked = None if batch.asked is None else self._ranks.gather(batch.asked)
-        losses: dict[str, Tensor] = self._criterion(self._model.head(whole), self._ranks.gather(batch.labels), asked)
+        losses = self._losses(whole, self._ranks.gather(batch.labels), asked)
         self._refuse_untrained(losses, whole.values())
-        losses["loss"].backward()  # type: ignore[no-untyped-call]
+        self.scaler.scale(losses["loss"]).backward()  # type: ignore[no-untyped-call]
         self._ranks.average_gradients(self._model.head)
         self._ranks.average_gradients(self._criterion)
         gradients = {name: self._ranks.own_gradient(value, len(batch.labels)) for name, value in whole.items()}
@@ -99,6 +102,11 @@ class Step:
             start = end
         if again:
             restore_random_states(after, self._device)
+        return losses
+
+    def _losses(self, features: Features, works_B: Tensor, asked_BL: Tensor | None) -> dict[str, Tensor]:
+        with self._device.without_tf32():
+            losses: dict[str, Tensor] = self._criterion(self._model.head(features), works_B, asked_BL)
         return losses
 
     def _refuse_untrained(self, losses: dict[str, Tensor], leaves: Iterable[Tensor]) -> None:

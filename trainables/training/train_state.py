@@ -88,6 +88,7 @@ def prepare(
     recipe.batch_shape(len(works))  # rejects data too small for a batch before anything is decoded
     device = device or Device()
     where = device.torch_device
+    device.set_precision(recipe.precision)
     torch.backends.cudnn.benchmark = True  # batches have one shape: benchmark convolutions once
     vocabulary = make_vocabulary(recipe, manifest, split.train)
     seed_everything(seed, 0)
