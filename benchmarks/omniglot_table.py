@@ -30,7 +30,7 @@ from benchmarks.laboratory import Params, Space
 from platform.spaces.loading import load_space
 from shards_tools.manifest_file import read_manifest
 from trainables.training.loop import run_epoch
-from trainables.training.step import NonFiniteLoss
+from trainables.training.loss_reader import NonFiniteLoss
 from trainables.training.train_state import prepare
 
 TABLE = Path(__file__).with_name("omniglot_table.jsonl")

@@ -33,6 +33,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from benchmarks.upstream_models import UPSTREAM, UpstreamStep, take_weights, upstream_name
 from trainables.data.batches import Batch
+from trainables.device import Device
 from trainables.losses.criterion import Criterion
 from trainables.models import build_model
 from trainables.recipes import get_recipe
@@ -105,7 +106,7 @@ def normalize(images_BHWC: Tensor, recipe: Any) -> Tensor:
 def make_step(name: str, side: Side) -> Callable[[], object]:
     """Return the step of a new model in training mode, with its batch on the device."""
     whose, precision = side
-    recipe = make_recipe(name, SIZE, precision="bf16" if precision == "bf16" else "float32")
+    recipe = make_recipe(name, SIZE, precision="bf16" if precision == "bf16" else "fp32")
     batch = draw_batch(recipe)
     if whose == "upstream":
         peer = UPSTREAM[recipe.system](recipe, NUM_WORKS).to(DEVICE).train()
@@ -115,7 +116,7 @@ def make_step(name: str, side: Side) -> Callable[[], object]:
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
     losses = Criterion(recipe, NUM_WORKS, int(model.backbone.width)).to(DEVICE)  # type: ignore[arg-type]
-    return partial(Step(recipe, model, losses, build_optimizer(model, recipe)), batch.to(DEVICE), "in the benchmark")
+    return partial(Step(recipe, model, losses, build_optimizer(model, recipe)), batch.to(Device()))
 
 
 def seconds(run: Callable[[], object], num_times: int) -> float:
@@ -183,7 +184,7 @@ def check_same(name: str) -> dict[str, float]:
         ArithmeticError: a difference is too large.
     """
     changes = {} if name.startswith("agw") else {"drop_path": 0.0}
-    recipe = make_recipe(name, SMALL, precision="float32", erase_probability=0.0, **changes)
+    recipe = make_recipe(name, SMALL, precision="fp32", erase_probability=0.0, **changes)
     model, peer = build_model(recipe, NUM_WORKS).train(), UPSTREAM[recipe.system](recipe, NUM_WORKS).train()
     with torch.no_grad():
         for key, weight in model.named_parameters():

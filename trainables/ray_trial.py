@@ -27,7 +27,7 @@ from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
 from trainables.training.checkpoint_store import PASSING_VARIABLE, BucketAway, patiently, remove, resumed, send
 from trainables.training.loop import train
-from trainables.training.step import NonFiniteLoss
+from trainables.training.loss_reader import NonFiniteLoss
 from trainables.training.trial_report import EarlyEnd, EndReason, Save, TrialReport
 
 # Variables that a cluster's launcher may have set; they do not apply to a trial.

@@ -16,8 +16,8 @@ from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import override, parse_settings
 from trainables.training.loop import train
+from trainables.training.loss_reader import NonFiniteLoss
 from trainables.training.run_dir import OutFolder
-from trainables.training.step import NonFiniteLoss
 from trainables.training.trial_report import Save, TrialReport
 
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import torch
 
 from benchmarks.window.networks import build_parts, make_recipe, random_batch
-from benchmarks.window.session import DEVICE, Found, Session
+from benchmarks.window.session import Found, Session
 from benchmarks.window.timing import free
+from trainables.device import Device
 from trainables.training.step import Step
 
 NUM_WORKS = 20
@@ -54,8 +55,8 @@ def _row(session: Session, name: str, settings: Mapping[str, object]) -> Found:
     recipe = make_recipe(session, name, **{**SMALL_BATCH, **settings})
     num_words = NUM_WORDS if getattr(recipe, "text_tokens", 0) else 0
     model, losses, optimizer = build_parts(recipe, NUM_WORKS, num_words)
-    step, batch = Step(recipe, model, losses, optimizer), random_batch(recipe, NUM_WORKS, num_words).to(DEVICE)
-    values = [step(batch, "")["loss"] for _ in range(2)]
+    step, batch = Step(recipe, model, losses, optimizer), random_batch(recipe, NUM_WORKS, num_words).to(Device())
+    values = [step(batch)["loss"].item() for _ in range(2)]
     model.eval()
     with torch.inference_mode():
         features, logits = model.embed(batch.images, batch.words), model.classify(batch.images, batch.words)

@@ -4,8 +4,9 @@ from dataclasses import asdict
 
 from benchmarks.window.children import Child
 from benchmarks.window.networks import build_step, make_recipe, random_batch
-from benchmarks.window.session import DEVICE, Found, Session
+from benchmarks.window.session import Found, Session
 from benchmarks.window.timing import clock
+from trainables.device import Device
 from trainables.profiling.measure_step import measure
 
 NAMES = ("transreid-vit-stride", "agw-resnet50")
@@ -24,6 +25,6 @@ def measure_first_step(session: Session, name: str) -> Found:
     """Return the project's measurement of one step, seconds of a warm step, and their ratio; runs in a child."""
     recipe = make_recipe(session, name, images_per_epoch=128 if session.tiny else 1280)
     found = asdict(measure(recipe, session.drawn(), fold=0, seed=0, reading="auto", memory_bytes=MEMORY_BYTES))
-    step, batch = build_step(recipe), random_batch(recipe).to(DEVICE)
-    seconds, _ = clock(lambda: step(batch, ""), 2 if session.tiny else 10, warm_up=2)
+    step, batch = build_step(recipe), random_batch(recipe).to(Device())
+    seconds, _ = clock(lambda: step(batch), 2 if session.tiny else 10, warm_up=2)
     return {**found, "warm_step_s": seconds, "factor": found["step_s"] / seconds}

@@ -11,6 +11,7 @@ from benchmarks.window.children import Child
 from benchmarks.window.networks import build_parts, make_recipe, random_batch
 from benchmarks.window.session import DEVICE, ON_GPU, Found, Session
 from benchmarks.window.timing import clock
+from trainables.device import Device
 from trainables.distributed import DistributedContext, group, open_meeting
 from trainables.training.step import Step
 
@@ -56,10 +57,11 @@ def train_alone(session: Session, name: str, settings: dict[str, Any]) -> Found:
         model, losses, optimizer = build_parts(recipe, NUM_WORKS)
         if ON_GPU:
             model.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)  # type: ignore[no-untyped-call]
-        step, batch = Step(recipe, model, losses, optimizer, WrappedAlone()), random_batch(recipe, NUM_WORKS).to(DEVICE)
+        step = Step(recipe, model, losses, optimizer, WrappedAlone())
+        batch = random_batch(recipe, NUM_WORKS).to(Device())
         found = {
             "backend": dist.get_backend(),
             "flag": bool(gathered[0]),
-            "losses": [step(batch, "")["loss"] for _ in range(3)],
+            "losses": [step(batch)["loss"].item() for _ in range(3)],
         }
-        return {**found, "ms": round(1e3 * clock(lambda: step(batch, ""), 2)[0], 2)}
+        return {**found, "ms": round(1e3 * clock(lambda: step(batch), 2)[0], 2)}

@@ -10,6 +10,7 @@ from benchmarks.window.children import Child
 from benchmarks.window.networks import build_step, make_recipe, random_batch
 from benchmarks.window.session import DEVICE, ON_GPU, Found, Session
 from benchmarks.window.timing import peak_memory, used_bytes
+from trainables.device import Device
 from trainables.profiling.resource_usage import keep_to_share, share_bytes
 
 FRACTION = 0.25
@@ -36,13 +37,13 @@ def train_in_share(session: Session, fraction: float, seconds: float, start: flo
     """Train within a fraction of the GPU for some seconds from `start` on, and return the speed; runs in a child."""
     keep_to_share(fraction)
     recipe = make_recipe(session, "transreid-vit-base", lr=1e-6)
-    step, batch = build_step(recipe), random_batch(recipe)
+    step, batch, device = build_step(recipe), random_batch(recipe), Device()
     for _ in range(2 if session.tiny else 8):
-        step(batch.to(DEVICE), "")
+        step(batch.to(device))
     time.sleep(max(0.0, start - time.time()))
     begun, count = time.perf_counter(), 0
     while time.perf_counter() - begun < seconds:
-        step(batch.to(DEVICE), "")
+        step(batch.to(device))
         count += 1
     images_s = count * recipe.batch_size / (time.perf_counter() - begun)
     found: Found = {"images_s": round(images_s, 1), **peak_memory()}

@@ -21,11 +21,11 @@ from benchmarks.window.networks import (
     random_batch,
     training_batches,
 )
-from benchmarks.window.prototypes import DeferredStep, batch_erasing, prefetched
 from benchmarks.window.session import DEVICE, Found, Session
 from benchmarks.window.timing import clock, free, peak_memory, synchronize, tf32
 from benchmarks.window.variants import CNN, COMPILED, STEPS, VIT, Variant
 from trainables.data.batches import Batch
+from trainables.device import Device
 from trainables.training.step import Step
 
 PEAK_BF16 = 989e12  # FLOP/s of an H200, dense, from NVIDIA's data sheet
@@ -76,9 +76,9 @@ def _attempt(recipe: str, label: str, measure: Callable[[], Found]) -> Found:
 def _variant_row(session: Session, variant: Variant) -> Found:
     free()
     recipe = make_recipe(session, variant.recipe, lr=LR, **variant.settings)
-    with tf32(variant.tf32), batch_erasing() if variant.batch_erasing else contextlib.nullcontext():
+    with tf32(variant.tf32):
         start = time.perf_counter()
-        step = (DeferredStep if variant.deferred else Step)(recipe, *build_parts(recipe))
+        step = Step(recipe, *build_parts(recipe))
         with contextlib.closing(training_batches(session, recipe)) as loaded:
             run = partial(_next_step, step, _feed(variant, random_batch(recipe), loaded))
             run()
@@ -108,14 +108,15 @@ def _variant_row(session: Session, variant: Variant) -> Found:
 
 def _feed(variant: Variant, batch: Batch, loaded: Iterator[Batch]) -> Iterator[Batch]:
     """Yield batches on the device, fed as the variant sets it."""
+    device = Device()
     if variant.feed == "resident":
-        return itertools.repeat(batch.to(DEVICE))
+        return itertools.repeat(batch.to(device))
     host = itertools.repeat(batch) if variant.feed == "host" else loaded
-    return prefetched(host) if variant.prefetch else (each.to(DEVICE) for each in host)
+    return (each.to(device) for each in host)
 
 
 def _next_step(step: Step, batches: Iterator[Batch]) -> None:
-    step(next(batches), "")
+    step(next(batches))
 
 
 def _repetitions(session: Session, variant: Variant) -> dict[str, int]:
@@ -132,7 +133,7 @@ def _upstream_row(session: Session, name: str) -> Found:
     backbone = {"backbone": "resnet50"} if session.tiny and name == CNN else {}
     recipe = make_recipe(session, name, lr=LR, **backbone)
     model = UPSTREAM[recipe.system](recipe, NUM_WORKS).to(DEVICE).train()
-    batch = random_batch(recipe).to(DEVICE)
+    batch = random_batch(recipe).to(Device())
     images_BCHW = _normalized(batch.images, recipe)
     step = partial(UpstreamStep(recipe, model, DEVICE), images_BCHW, batch.labels)
     repetitions = (1, 2, 1) if session.tiny else (8, 3, 5)

@@ -12,8 +12,9 @@ from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.window.networks import build_step, make_recipe, random_batch
-from benchmarks.window.session import DEVICE, ON_GPU, Found, Session
+from benchmarks.window.session import ON_GPU, Found, Session
 from benchmarks.window.timing import free, synchronize
+from trainables.device import Device
 
 LR = 1e-6  # random pixels must not drive the loss to infinity
 WATCHED = {
@@ -59,7 +60,7 @@ def watch_waits(session: Session) -> Found:
 
 
 def _run(step: Callable[..., object], batch: Any) -> None:
-    step(batch.to(DEVICE), "")
+    step(batch.to(Device()))
 
 
 def _warn_of_waits(on: bool) -> None:

@@ -79,7 +79,7 @@ def compare_precisions(session: Session) -> Found:
     manifest, found = session.real(), {}
     sizes = {"epochs": 2, "images_per_epoch": 128} if session.tiny else {"epochs": 6, "images_per_epoch": 2048}
     schedule = {"warmup_epochs": 1, "milestones": (), "lr": 0.02}
-    for precision in ("bf16", "float32"):
+    for precision in ("bf16", "fp32"):
         for seed in (0, 1):
             free()
             recipe = make_recipe(session, "agw-resnet50", image_size=128, precision=precision, **schedule, **sizes)

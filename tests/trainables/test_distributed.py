@@ -15,6 +15,7 @@ from shards_tools.manifest_file import read_manifest
 from shards_tools.plugins import load_plugins
 from trainables.data import reading
 from trainables.data.batches import EpochBatches
+from trainables.device import Device
 from trainables.distributed import DistributedContext, ranks_of_group
 from trainables.recipes.recipe import Recipe
 from trainables.training.checkpoint import load_model
@@ -119,7 +120,7 @@ def test_all_ranks_stream_where_one_has_to(small_recipe, manifest, tmp_path):
 
 def test_more_ranks_than_images_in_a_batch_are_refused(small_recipe, manifest):
     recipe = small_recipe(works_per_batch=2, images_per_work=2)
-    data = prepare(recipe, manifest, fold=0, seed=0, device="cpu").data
+    data = prepare(recipe, manifest, fold=0, seed=0, device=Device("cpu")).data
     with pytest.raises(Error, match="5 ranks cannot share batches of 4 images"):
         EpochBatches(data, recipe, seed=0, epoch=1, world=5)
 

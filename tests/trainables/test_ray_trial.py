@@ -11,7 +11,7 @@ import torch
 from shards_tools.errors import Error
 from trainables.ray_trial import Reports, _early_end
 from trainables.training.checkpoint_store import BucketAway
-from trainables.training.step import NonFiniteLoss
+from trainables.training.loss_reader import NonFiniteLoss
 from trainables.training.trial_report import EndReason, Save, TrialReport, from_result
 
 ENDS = [

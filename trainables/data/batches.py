@@ -23,6 +23,7 @@ from shards_tools.streaming.images import StreamedImages
 from trainables.data.augmentation import Augmentation
 from trainables.data.reading import Pictures, TrainingImages
 from trainables.data.text import HIDDEN_STREAM, hide
+from trainables.device import Device
 from trainables.recipes.animesion import AnimesionRecipe
 from trainables.recipes.recipe import Recipe
 
@@ -36,9 +37,9 @@ class Batch:
     words: Tensor | None = None  # int64 B x L, some masked; None: the recipe reads no tags
     asked: Tensor | None = None  # int64 B x L: the masked words, -100 elsewhere
 
-    def to(self, device: torch.device) -> "Batch":
-        """Return the batch on a device."""
-        return self._each(lambda part: part.to(device))
+    def to(self, device: Device) -> "Batch":
+        """Return the batch on a device, without waiting for the copies."""
+        return self._each(device.upload)
 
     def split(self, size: int) -> list["Batch"]:
         """Return micro-batches of `size` images; the last may be smaller."""

@@ -8,9 +8,9 @@ B batch, D width.
 from collections.abc import Callable
 from functools import partial
 
-from pytorch_metric_learning.losses import CircleLoss, SupConLoss
-from torch import Tensor, nn
+from torch import Tensor
 
+from trainables.losses.contrastive import circle_loss, supcon_loss
 from trainables.losses.triplet import (
     hard_margin_triplet,
     soft_margin_triplet,
@@ -42,16 +42,14 @@ def wrt_agw(recipe: RankingRecipe) -> LossFunction:
     return weighted_triplet_as_agw
 
 
-def circle(recipe: RankingRecipe) -> nn.Module:
+def circle(recipe: RankingRecipe) -> LossFunction:
     """Return the circle loss: Sun et al. 2020 (arXiv 2002.10857), eq. 6.
 
     For re-identification the paper uses a margin of 0.25 and a scale of 256.
     """
-    loss: nn.Module = CircleLoss(m=recipe.metric_margin, gamma=recipe.metric_scale)
-    return loss
+    return partial(circle_loss, margin=recipe.metric_margin, scale=recipe.metric_scale)
 
 
-def supcon(recipe: RankingRecipe) -> nn.Module:
+def supcon(recipe: RankingRecipe) -> LossFunction:
     """Return the supervised contrastive loss: Khosla et al. 2020 (arXiv 2004.11362), eq. 2."""
-    loss: nn.Module = SupConLoss(temperature=recipe.temperature)
-    return loss
+    return partial(supcon_loss, temperature=recipe.temperature)

@@ -6,12 +6,13 @@ through the backbone alone, and the head and the losses see the features of the 
 B batch, R branches, D feature dimension, H height, W width, C channels, L text length, N works.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
 from timm.models import group_parameters
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -73,8 +74,13 @@ def recompute_activations(modules: Iterable[nn.Module]) -> None:
     The numbers do not change: less memory for a third more time.
     """
     for module in modules:
-        contexts = partial(_contexts, module)
-        module.forward = partial(checkpoint, module.forward, use_reentrant=False, context_fn=contexts)
+        module.forward = partial(_recomputed, module, module.forward)
+
+
+def _recomputed(module: nn.Module, forward: Callable[..., Any], *args: Any) -> Any:
+    if torch.compiler.is_compiling():  # the compiler updates running statistics once, whatever it computes again
+        return checkpoint(forward, *args, use_reentrant=False)
+    return checkpoint(forward, *args, use_reentrant=False, context_fn=partial(_contexts, module))
 
 
 def _contexts(module: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
@@ -88,7 +94,8 @@ def _kept_statistics(module: nn.Module) -> Iterator[None]:
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
-        norm.num_batches_tracked = None
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked = norm.num_batches_tracked.clone()  # counted, and dropped below
     try:
         yield
     finally:

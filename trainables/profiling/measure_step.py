@@ -17,11 +17,10 @@ import torch
 
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
-from trainables.data.batches import Batch, EpochBatches
+from trainables.data.batches import EpochBatches
 from trainables.evaluation.evaluate import IMAGES_AT_ONCE
 from trainables.recipes.recipe import Recipe
 from trainables.training.resume import save_checkpoint
-from trainables.training.step import NonFiniteLoss
 from trainables.training.train_state import TrainState, prepare, seed_everything
 
 MEASURED_S = 2.0  # steps are repeated this long; at least one runs
@@ -92,7 +91,6 @@ def _measure(recipe: Recipe, manifest: Manifest, fold: int, seed: int, reading: 
     batches = EpochBatches(training.data, recipe, seed=seed, epoch=1, world=num_ranks)
     load_s, step_s = _steps(training, batches)
     evaluate_load_s, evaluate_s, evaluate_images = _evaluation_batch(training)
-    on_gpu = training.device.type == "cuda"
     return OneStep(
         start_s=start_s,
         step_s=step_s,
@@ -104,8 +102,8 @@ def _measure(recipe: Recipe, manifest: Manifest, fold: int, seed: int, reading: 
         evaluate_images=evaluate_images,
         val_images=math.ceil(len(training.evaluation.images) / num_ranks),
         checkpoint_bytes=_checkpoint_bytes(training),
-        gpu_bytes=torch.cuda.max_memory_reserved(training.device) if on_gpu else 0,
-        gpu_total_bytes=torch.cuda.get_device_properties(training.device).total_memory if on_gpu else 0,
+        gpu_bytes=training.device.peak_reserved_bytes(),
+        gpu_total_bytes=training.device.total_bytes(),
         peak_bytes=_own_memory("VmHWM"),
     )
 
@@ -117,9 +115,9 @@ def _steps(training: TrainState, batches: EpochBatches) -> tuple[float, float]:
     seconds = []
     begun = time.perf_counter()
     with contextlib.closing(batches.start(workers=0)) as own:
-        for number in range(1, len(batches) + 1):
+        for _ in range(len(batches)):
             load_s, batch = _timed(lambda: next(own).to(training.device))
-            step_s, _ = _timed(partial(_step, training, batch, number))
+            step_s, _ = _timed(partial(training.step, batch))
             seconds.append((load_s, step_s))
             if time.perf_counter() - begun > MEASURED_S:
                 break
@@ -127,17 +125,11 @@ def _steps(training: TrainState, batches: EpochBatches) -> tuple[float, float]:
     return float(load_s), float(step_s)
 
 
-def _step(training: TrainState, batch: Batch, number: int) -> None:
-    # a search would fail such a trial; here only its memory and time matter
-    with contextlib.suppress(NonFiniteLoss):
-        training.step(batch, f"in step {number}")
-
-
 def _evaluation_batch(training: TrainState) -> tuple[float, float, int]:
     """Return the seconds to load one batch of val, the seconds to evaluate it, and its number of images."""
     model = training.evaluated_model.eval()
     indices = training.evaluation.images[:IMAGES_AT_ONCE]
-    load_s, (images_BHWC, words_BL) = _timed(lambda: training.inputs.at(indices, training.device))
+    load_s, (images_BHWC, words_BL) = _timed(lambda: training.inputs.at(indices, training.device.torch_device))
     with torch.inference_mode():
         evaluate = model.embed if training.evaluation.ranks else model.classify
         evaluate_s, _ = _timed(lambda: evaluate(images_BHWC, words_BL).cpu())

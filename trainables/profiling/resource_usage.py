@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import psutil
-import torch
 
+from trainables.device import Device
 from trainables.evaluation.metric_names import CPU, GPU_MEMORY, GPU_MEMORY_MB, MEMORY, MEMORY_MB
 
 # The CUDA context and the kernels and workspaces of its libraries, which the allocator does not count: 0.5 GB with
@@ -28,20 +28,19 @@ def keep_to_share(fraction: float) -> None:
 
     PyTorch's allocator enforces it: larger allocations raise torch.OutOfMemoryError.
     """
-    if 0 < fraction < 1 and torch.cuda.is_available():
-        total_bytes = torch.cuda.get_device_properties(0).total_memory
-        torch.cuda.set_per_process_memory_fraction(share_bytes(fraction, total_bytes) / total_bytes)
+    device = Device()
+    if 0 < fraction < 1:
+        device.limit_memory(share_bytes(fraction, device.total_bytes()))
 
 
-def forget_peaks(device: torch.device) -> None:
+def forget_peaks(device: Device) -> None:
     """Reset the peaks of earlier trainings; if the system cannot, the resident peak covers all of the process."""
     with contextlib.suppress(OSError):
         PEAK_RESET.write_text(RESET_PEAK)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    device.forget_peak()
 
 
-def peaks(device: torch.device) -> dict[str, float]:
+def peaks(device: Device) -> dict[str, float]:
     """Return the peak memory of a training.
 
     Returns:
@@ -49,12 +48,12 @@ def peaks(device: torch.device) -> dict[str, float]:
     """
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
     sizes = {"rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6}
-    if device.type == "cuda":
-        sizes["gpu_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
+    if device.is_gpu:
+        sizes["gpu_mb"] = device.peak_bytes() / 1e6
     return sizes
 
 
-def load(device: torch.device) -> dict[str, float]:
+def load(device: Device) -> dict[str, float]:
     """Return CPU utilization in percent since the last call and memory use now; on a GPU also its memory use.
 
     The names are MLflow's for system metrics. Use by other processes is included.
@@ -65,7 +64,7 @@ def load(device: torch.device) -> dict[str, float]:
         MEMORY_MB: memory.used / 1e6,
         MEMORY: 100 * memory.used / memory.total,
     }
-    if device.type == "cuda":
-        free, total = torch.cuda.mem_get_info(device)
+    if device.is_gpu:
+        free, total = device.free_bytes(), device.total_bytes()
         found |= {GPU_MEMORY_MB: (total - free) / 1e6, GPU_MEMORY: 100 * (total - free) / total}
     return found

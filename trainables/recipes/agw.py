@@ -75,7 +75,7 @@ def _code(recipe: AGWRecipe) -> AGWRecipe:
 def _upstream(recipe: AGWRecipe) -> AGWRecipe:
     """Return the row as AGW's authors train it.
 
-    Adam at 3.5e-4, 120 epochs, a center loss, non-local blocks with one inner channel, float32.
+    Adam at 3.5e-4, 120 epochs, a center loss, non-local blocks with one inner channel, TF32.
     """
     return recipe.variant(
         f"{recipe.name}-upstream",
@@ -87,7 +87,7 @@ def _upstream(recipe: AGWRecipe) -> AGWRecipe:
         schedule="agw",
         milestones=(40, 70),
         epochs=120,
-        precision="float32",
+        precision="tf32",
     )
 
 

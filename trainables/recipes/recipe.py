@@ -45,7 +45,8 @@ class Recipe(ImageSettings, OptimizerSettings):
     sub_centers: int = 1  # per work, of which the nearest counts; not of softmax
     label_smoothing: float = 0.0
 
-    precision: Literal["bf16", "float32"] = "float32"  # of the backbone; losses are always float32
+    # of products and convolutions in the backbone; on a CPU tf32 is fp32. Losses are always fp32
+    precision: Literal["bf16", "fp16", "tf32", "fp32"] = "tf32"
     micro_batch: int | None = None  # images per pass through the backbone, to save memory; None: the batch
     activation_checkpointing: bool = False  # recompute activations in the backward pass to save memory
     channels_last: bool = False  # memory format of convolutions

@@ -19,10 +19,11 @@ FORMER_KEYS = {
     "sub_centres": "sub_centers",
     "checkpointing": "activation_checkpointing",
 }
+FORMER_VALUES = {("precision", "float32"): "tf32"}  # by key and former value
 
 
 def with_current_keys(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings under their current names.
+    """Return the settings under the current names of their keys and values.
 
     Raises:
         Error: a setting is given under both of its names.
@@ -30,7 +31,9 @@ def with_current_keys(values: Mapping[str, Any]) -> dict[str, Any]:
     for former, key in FORMER_KEYS.items():
         if former in values and key in values:
             raise Error(f"{former} is the former name of {key}, and both are set. Remove {former}.")
-    return {FORMER_KEYS.get(key, key): value for key, value in values.items()}
+    current = {FORMER_KEYS.get(key, key): value for key, value in values.items()}
+    former = {key: (key, value) for key, value in current.items() if isinstance(value, str)}
+    return current | {key: FORMER_VALUES[pair] for key, pair in former.items() if pair in FORMER_VALUES}
 
 
 def override(recipe: AnyRecipe, values: Mapping[str, object]) -> AnyRecipe:

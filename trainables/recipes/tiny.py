@@ -66,7 +66,7 @@ def tiny_form(recipe: Recipe) -> Recipe:
         "evaluation_px": round(shrink * recipe.evaluation_px),
         "warmup_epochs": _in_proportion(recipe.warmup_epochs, recipe.epochs),
         "milestones": tuple(sorted({_in_proportion(epoch, recipe.epochs) for epoch in recipe.milestones})),
-        "precision": "float32",
+        "precision": "tf32",
     }
     if hasattr(recipe, "stride_px"):
         patches = get_backbone(recipe.backbone), get_backbone(changes["backbone"])

@@ -9,17 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from trainables.data.batches import EpochBatches
+from trainables.device import Device
 from trainables.distributed import ALONE, DistributedContext
 from trainables.evaluation.evaluate import evaluate, ms_per_image
 from trainables.evaluation.task import Metrics
 from trainables.profiling.resource_usage import forget_peaks, load, peaks
 from trainables.recipes.recipe import Recipe
 from trainables.training.checkpoint import read_info
+from trainables.training.loss_reader import LossReader
 from trainables.training.optimizer import set_learning_rate
 from trainables.training.progress import Progress, load_progress, restore_random_states
 from trainables.training.resume import load_training, save_checkpoint
@@ -65,14 +65,14 @@ def train(
     if seed < 0:
         raise Error(f"`seed={seed}` is invalid: it must be an integer >= 0.")
     start = _start(resume, recipe, manifest, fold, seed, reading)
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    where = Device(device)
     forget_peaks(where)
     training = prepare(
         recipe,
         manifest,
         fold=fold,
         seed=seed,
-        device=str(where),
+        device=where,
         fresh=resume is None,
         reading=start.reading,
         ranks=ranks,
@@ -103,8 +103,9 @@ def run_epoch(training: TrainState, epoch: int) -> Metrics:
     num_images_before = training.progress.num_images
     losses, num_images = train_one_epoch(training, epoch)
     images_per_second = (num_images - num_images_before) / (time.perf_counter() - start)
-    scores = evaluate(training.evaluated_model, training.evaluation, training.inputs, training.device, training.ranks)
-    latency_ms = ms_per_image(training.evaluated_model, training.evaluation, training.inputs, training.device)
+    model, where = training.evaluated_model, training.device.torch_device
+    scores = evaluate(model, training.evaluation, training.inputs, where, training.ranks)
+    latency_ms = ms_per_image(model, training.evaluation, training.inputs, where)
     return {
         "epoch": epoch,
         **scores,
@@ -125,6 +126,7 @@ def train_one_epoch(training: TrainState, epoch: int) -> tuple[Metrics, int]:
     if progress.random:
         restore_random_states(progress.random, training.device)
     batches = EpochBatches(training.data, recipe, seed=training.seed, epoch=epoch, rank=ranks.rank, world=ranks.world)
+    losses = LossReader(training.device, progress, batches.batch_size, recipe.lr)
     training.model.train(recipe.train_mode_epochs is None or epoch <= recipe.train_mode_epochs)
     training.criterion.train()
     progress.of = len(batches)
@@ -133,11 +135,12 @@ def train_one_epoch(training: TrainState, epoch: int) -> tuple[Metrics, int]:
             moment = Moment(epoch, progress.num_batches, len(batches))
             set_learning_rate(training.optimizer, recipe, moment)
             place = f"in epoch {epoch}, step {progress.num_batches + 1}"
-            losses = training.step(batch.to(training.device), place)
+            losses.add(training.step(batch.to(training.device)), place)
             if training.averaged is not None:
                 training.averaged.update(training.model)
-            progress.add(losses, batches.batch_size)
-            training.keep(progress)
+            progress.num_batches += 1
+            training.keep(progress, losses)
+    losses.finish()
     training.progress = Progress()
     return {name: total / progress.num_images for name, total in progress.sums.items()}, progress.num_images
 
@@ -196,11 +199,12 @@ class _Keeper:
         self._save_partial, self._watch = save_partial, watch
         self._last = time.monotonic()
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: Progress, losses: LossReader) -> None:
         if self._watch:
             self._watch(progress)
         if self._save_partial is None or time.monotonic() - self._last < PARTIAL_CHECKPOINT_SECONDS:
             return
+        losses.finish()
         device, now = self._training.device, progress.now(self._training.device)
         self._save_partial(partial(save_checkpoint, self._training, self._epoch, self._metrics, now))
         assert now.random is not None

@@ -6,7 +6,6 @@ losses see the features of the whole batch, so a loss between images does not de
 B batch, H height, W width, C channels, L text length.
 """
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from shards_tools.errors import Error
 from trainables.data.batches import Batch
+from trainables.device import Device
 from trainables.distributed import ALONE, DistributedContext
 from trainables.losses.criterion import Criterion
 from trainables.models.model import Features, Model
@@ -21,12 +21,8 @@ from trainables.recipes.recipe import Recipe
 from trainables.training.progress import random_states, restore_random_states
 
 
-class NonFiniteLoss(ArithmeticError):
-    """The loss became infinite or NaN: these settings cannot train."""
-
-
 class Step:
-    """Trains on one batch per call."""
+    """Trains on one batch per call, without waiting for the device."""
 
     def __init__(
         self,
@@ -36,7 +32,13 @@ class Step:
         optimizer: torch.optim.Optimizer,
         ranks: DistributedContext = ALONE,
         teacher: Model | None = None,
+        device: Device | None = None,
     ) -> None:
+        """Wrap and compile the backbone.
+
+        Args:
+            device: where the model is; None: by the device of its weights.
+        """
         self._recipe, self._model, self._criterion = recipe, model, criterion
         self._optimizer, self._ranks = optimizer, ranks
         self._teacher = teacher
@@ -45,34 +47,26 @@ class Step:
         weights = (*model.parameters(), *criterion.parameters())
         self._trained = [weight for weight in weights if weight.requires_grad]
         self._checked = False  # whether the losses hold all weights that they train
-        self._device = next(model.parameters()).device
+        self._device = device or Device(str(next(model.parameters()).device))
+        self.scaler = self._device.scaler(recipe.precision)
         if recipe.micro_batch is not None:
             _refuse_batch_norms(model.backbone, recipe)
 
-    def __call__(self, batch: Batch, place: str) -> dict[str, float]:
-        """Train on one batch (this rank's shard of it) and return the losses of the whole batch.
-
-        Args:
-            place: where the training is, for the message of a non-finite loss.
-
-        Raises:
-            NonFiniteLoss: the loss is NaN or infinite.
-        """
+    def __call__(self, batch: Batch) -> dict[str, Tensor]:
+        """Train on one batch (this rank's shard of it) and return the losses of the whole batch, on the device."""
         self._optimizer.zero_grad()
         losses = self._in_parts(batch) if self._recipe.micro_batch or self._ranks.world > 1 else self._whole(batch)
-        numbers = torch.stack([loss.detach() for loss in losses.values()]).tolist()  # synchronize with the device once
-        values = dict(zip(losses, numbers, strict=True))
-        if not math.isfinite(values["loss"]):
-            raise NonFiniteLoss(f"The loss is {values['loss']} {place}, with lr={self._recipe.lr}.")
         if self._recipe.clip_norm is not None:
+            self.scaler.unscale_(self._optimizer)
             nn.utils.clip_grad_norm_(self._trained, self._recipe.clip_norm)
-        self._optimizer.step()
-        return values
+        self.scaler.step(self._optimizer)
+        self.scaler.update()
+        return {name: loss.detach() for name, loss in losses.items()}
 
     def _whole(self, batch: Batch) -> dict[str, Tensor]:
-        losses: dict[str, Tensor] = self._criterion(self._model.head(self._features(batch)), batch.labels, batch.asked)
+        losses = self._losses(self._features(batch), batch.labels, batch.asked)
         self._refuse_untrained(losses, [])
-        losses["loss"].backward()  # type: ignore[no-untyped-call]
+        self.scaler.scale(losses["loss"]).backward()  # type: ignore[no-untyped-call]
         return losses
 
     def _in_parts(self, batch: Batch) -> dict[str, Tensor]:
@@ -85,19 +79,19 @@ class Step:
         parts = batch.split(self._recipe.micro_batch or len(batch.labels))
         first, before = [], []
         for part in parts:
-            before.append(random_states(self._device))
+            before.append(random_states(self._device) if again else {})
             with torch.set_grad_enabled(not again):
                 first.append(self._features(part))
         own = {name: torch.cat([features[name].detach() for features in first]) for name in first[0]}
         whole = {name: self._ranks.gather(value).requires_grad_() for name, value in own.items()}
         asked = None if batch.asked is None else self._ranks.gather(batch.asked)
-        losses: dict[str, Tensor] = self._criterion(self._model.head(whole), self._ranks.gather(batch.labels), asked)
+        losses = self._losses(whole, self._ranks.gather(batch.labels), asked)
         self._refuse_untrained(losses, whole.values())
-        losses["loss"].backward()  # type: ignore[no-untyped-call]
+        self.scaler.scale(losses["loss"]).backward()  # type: ignore[no-untyped-call]
         self._ranks.average_gradients(self._model.head)
         self._ranks.average_gradients(self._criterion)
         gradients = {name: self._ranks.own_gradient(value, len(batch.labels)) for name, value in whole.items()}
-        after, start = random_states(self._device), 0
+        after, start = random_states(self._device) if again else {}, 0
         for number, part in enumerate(parts):
             with self._ranks.apart(self._wrapped, unless=part is parts[-1]):
                 if again:
@@ -106,7 +100,13 @@ class Step:
                 end = start + len(part.labels)
                 _go_back(features, {name: value[start:end] for name, value in gradients.items()})
             start = end
-        restore_random_states(after, self._device)
+        if again:
+            restore_random_states(after, self._device)
+        return losses
+
+    def _losses(self, features: Features, works_B: Tensor, asked_BL: Tensor | None) -> dict[str, Tensor]:
+        with self._device.without_tf32():
+            losses: dict[str, Tensor] = self._criterion(self._model.head(features), works_B, asked_BL)
         return losses
 
     def _refuse_untrained(self, losses: dict[str, Tensor], leaves: Iterable[Tensor]) -> None:
@@ -121,8 +121,7 @@ class Step:
         self._checked = True
 
     def _features(self, batch: Batch) -> Features:
-        bf16 = self._recipe.precision == "bf16"
-        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=bf16):
+        with self._device.autocast(self._recipe.precision):
             features = self._backbone(batch.images, batch.words)
             if self._teacher is not None:
                 with torch.no_grad():

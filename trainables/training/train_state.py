@@ -16,12 +16,14 @@ from shards_tools.manifest import Manifest
 from trainables.data.batches import TrainingSet
 from trainables.data.reading import Inputs, MiddleOf, agreed_reading, evaluation_inputs, training_images
 from trainables.data.text import make_vocabulary, read_words
+from trainables.device import Device
 from trainables.distributed import ALONE, DistributedContext
 from trainables.evaluation.task import Evaluation
 from trainables.losses.criterion import Criterion
 from trainables.models import build_model
 from trainables.models.model import Model
 from trainables.recipes.recipe import Recipe
+from trainables.training.loss_reader import LossReader
 from trainables.training.optimizer import build_optimizer
 from trainables.training.progress import Progress
 from trainables.training.step import Step
@@ -36,7 +38,7 @@ class TrainState:
     manifest: Manifest
     fold: int
     seed: int
-    device: torch.device
+    device: Device
     ranks: DistributedContext
     data: TrainingSet
     reading: str  # how images are read; see shards_tools/images.py
@@ -50,7 +52,7 @@ class TrainState:
     step: Step
     averaged: ModelEmaV3 | None  # running mean of the weights, if the recipe sets one
     progress: Progress = field(default_factory=Progress)  # of the current epoch
-    keep: Callable[[Progress], None] = lambda progress: None  # called after every batch
+    keep: Callable[[Progress, LossReader], None] = lambda progress, losses: None  # called after every batch
 
     @property
     def evaluated_model(self) -> Model:
@@ -67,7 +69,7 @@ def prepare(
     *,
     fold: int,
     seed: int,
-    device: str | None = None,
+    device: Device | None = None,
     fresh: bool = True,
     reading: str = "auto",
     ranks: DistributedContext = ALONE,
@@ -75,7 +77,7 @@ def prepare(
     """Return a training before its first epoch; without `fresh`, a checkpoint will replace the pretrained weights.
 
     Args:
-        device: a torch device string; None selects the GPU if there is one, else the CPU.
+        device: None selects the GPU if there is one, else the CPU.
         reading: one of READINGS in shards_tools/images.py.
 
     Raises:
@@ -84,7 +86,9 @@ def prepare(
     split = manifest.split(fold)
     works, labels = np.unique(manifest.work[split.train], return_inverse=True)
     recipe.batch_shape(len(works))  # rejects data too small for a batch before anything is decoded
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = device or Device()
+    where = device.torch_device
+    device.set_precision(recipe.precision)
     torch.backends.cudnn.benchmark = True  # batches have one shape: benchmark convolutions once
     vocabulary = make_vocabulary(recipe, manifest, split.train)
     seed_everything(seed, 0)
@@ -93,7 +97,7 @@ def prepare(
     width, num_branches = int(model.backbone.width), int(model.backbone.num_branches)  # type: ignore[arg-type]
     criterion = Criterion(recipe, len(works), width, num_branches).to(where)
     optimizer = build_optimizer(model, recipe, criterion)
-    step = Step(recipe, model, criterion, optimizer, ranks, load_teacher(recipe, names, where))
+    step = Step(recipe, model, criterion, optimizer, ranks, load_teacher(recipe, names, where), device)
     threads = torch.get_num_threads()
     reading = agreed_reading(recipe, manifest, reading, ranks, where)
     inputs = evaluation_inputs(recipe, manifest, vocabulary, reading, threads=threads)
@@ -107,7 +111,7 @@ def prepare(
         manifest=manifest,
         fold=fold,
         seed=seed,
-        device=where,
+        device=device,
         ranks=ranks,
         reading=trained.reading,
         data=TrainingSet(trained, split.train, labels.astype(np.int64), roles, words, len(vocabulary)),

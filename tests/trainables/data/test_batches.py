@@ -19,6 +19,7 @@ from shards_tools.reader import read_image
 from trainables.data.augmentation import crop_and_flip
 from trainables.data.batches import EpochBatches, TrainingSet
 from trainables.data.reading import evaluation_inputs, training_images
+from trainables.device import Device
 from trainables.recipes import RECIPES
 from trainables.training.train_state import prepare
 
@@ -262,7 +263,9 @@ def test_training_images_are_resized_bicubically_where_the_recipe_says_so_and_ev
 
 
 def test_a_training_that_resizes_bicubically_evaluates_bilinearly(small_recipe, manifest):
-    training = prepare(small_recipe(train_resize="bicubic", image_size=16), manifest, fold=0, seed=0, device="cpu")
+    training = prepare(
+        small_recipe(train_resize="bicubic", image_size=16), manifest, fold=0, seed=0, device=Device("cpu")
+    )
     index = manifest.split(0).train[:1]
     assert not np.array_equal(training.data.images[index], training.inputs.images[index])
 

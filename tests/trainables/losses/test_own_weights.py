@@ -73,7 +73,7 @@ def test_a_step_moves_the_proxies_by_the_librarys_own_gradient(small_recipe):
     with torch.no_grad():
         features_BD = model.backbone(batch_of().images)["branches"][:, 0]
     (0.5 * theirs(features_BD, batch_of().labels)).backward()
-    step(batch_of(), "here")
+    step(batch_of())
     torch.testing.assert_close(losses.state_dict()[PROXIES], before - 0.01 * theirs.proxies.grad, rtol=1e-4, atol=1e-7)
 
 
@@ -82,7 +82,7 @@ def test_the_gradient_of_the_proxies_counts_in_its_length_and_is_clipped(small_r
     lengths = []
     for changed in (recipe, dataclasses.replace(recipe, clip_norm=0.5)):
         step, model, losses = stepper(changed)
-        step(batch_of(), "here")
+        step(batch_of())
         weights = [*model.parameters(), *losses.parameters()]
         lengths.append(torch.cat([weight.grad.flatten() for weight in weights if weight.grad is not None]).norm())
     assert lengths[0] > 1
@@ -93,7 +93,7 @@ def test_a_batch_in_parts_gives_the_proxies_the_gradient_of_the_whole(small_reci
     gradients = []
     for micro_batch in (None, 3):
         step, _, losses = stepper(small_recipe(metric_loss="proxy_nca", micro_batch=micro_batch, lr=1e-9))
-        step(batch_of(), "here")
+        step(batch_of())
         gradients.append(losses.get_parameter(PROXIES).grad)
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-6)
 
@@ -109,7 +109,7 @@ def test_every_branch_has_proxies_of_its_own_and_losses_without_weights_share_on
 def test_an_id_loss_of_logits_trains_its_weights_and_leaves_the_linear_classifier(small_recipe):
     step, model, losses = stepper(small_recipe(id_loss="scaled_softmax", label_smoothing=0.1))
     assert isinstance(model.head.classifiers[0], nn.Linear)
-    step(batch_of(), "here")
+    step(batch_of())
     assert losses.id_losses[0].loss.scale.item() != 1.0
 
 
@@ -125,7 +125,7 @@ def test_an_id_loss_may_ask_for_cosines(small_recipe):
 
     register_id_loss("of_cosines", make, cosine=True)
     step, _, _ = stepper(small_recipe(id_loss="of_cosines", sub_centers=2))
-    step(batch_of(), "here")
+    step(batch_of())
     assert seen[0].abs().max() <= 1.001
 
 
@@ -137,7 +137,7 @@ def test_weights_that_no_module_shows_are_refused_instead_of_staying_untrained(s
     )
     step, _, _ = stepper(small_recipe(metric_loss="hidden", micro_batch=micro_batch))
     with pytest.raises(Error, match=r"metric_loss=hidden has weights that would not be trained\. Let its factory"):
-        step(batch_of(), "here")
+        step(batch_of())
 
 
 @pytest.mark.parametrize(

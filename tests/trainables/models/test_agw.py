@@ -14,7 +14,8 @@ import torch
 from trainables.models import build_model
 from trainables.models.conv import InstanceBatchNorm
 from trainables.models.conv_backbone import Average, GeM
-from trainables.models.input_step import AREA, ASPECT, FILL, erase_as_agw
+from trainables.models.erasing import AGW_AREA, AGW_ASPECT, agw_boxes, fill
+from trainables.models.input_step import COLORS
 from trainables.models.non_local import NonLocal
 from trainables.recipes import RECIPES, get_recipe
 from trainables.recipes.settings import override
@@ -156,7 +157,7 @@ def test_erasing_follows_agws_law():
     np.random.seed(0)
     height, width, number = 40, 60, 3000
     pixels_BCHW = torch.full((number, 3, height, width), 9.0)
-    erase_as_agw(pixels_BCHW, 0.5)
+    fill(pixels_BCHW, agw_boxes(number, height, width, 0.5), torch.tensor(COLORS["agw"])[:, None, None])
     erased = pixels_BCHW[:, 0] != 9
     untouched = ~erased.flatten(1).any(dim=1)
     assert untouched.float().mean().item() == pytest.approx(0.5, abs=0.04)
@@ -168,13 +169,13 @@ def test_erasing_follows_agws_law():
         assert columns < width
         areas.append(rows * columns / (height * width))
         ratios.append(rows / columns)
-    assert AREA[0] - 0.01 <= min(areas) < 0.03
-    assert 0.38 < max(areas) <= AREA[1] + 0.01
+    assert AGW_AREA[0] - 0.01 <= min(areas) < 0.03
+    assert 0.38 < max(areas) <= AGW_AREA[1] + 0.01
     # those that fit are fewer among the tall ones; in between the ratio is uniform, not log-uniform
-    assert ASPECT[0] - 0.05 < min(ratios)
+    assert AGW_ASPECT[0] - 0.05 < min(ratios)
     inner = [ratio for ratio in ratios if 0.4 < ratio < 1.2]
     assert np.mean(inner) == pytest.approx(0.8, abs=0.03)
     assert torch.equal(
         pixels_BCHW[~untouched][erased[~untouched][:, None].expand(-1, 3, -1, -1)].unique(),
-        torch.tensor(FILL).sort().values,
+        torch.tensor(COLORS["agw"]).sort().values,
     )

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from shards_tools.errors import Error
+from trainables.device import Device
 from trainables.models import build_model
 from trainables.models.initial import init_vit_as_animesion
 from trainables.models.vit import build_vit, set_stride
@@ -116,7 +117,7 @@ def small(name, **values):
 
 def test_after_the_first_epoch_dropout_and_batch_statistics_stand_still(manifest):
     recipe = small("dafre-128-r18-tiny", batch_size=16, epochs=3)
-    training = prepare(recipe, manifest, fold=0, seed=0, device="cpu")
+    training = prepare(recipe, manifest, fold=0, seed=0, device=Device("cpu"))
     statistics = training.model.backbone.network.bn1.running_mean
 
     def after(epoch):
@@ -129,7 +130,7 @@ def test_after_the_first_epoch_dropout_and_batch_statistics_stand_still(manifest
     assert torch.equal(first, second)
     assert torch.equal(second, third)
     mended = dataclasses.replace(recipe, train_mode_epochs=None)
-    training = prepare(mended, manifest, fold=0, seed=0, device="cpu")
+    training = prepare(mended, manifest, fold=0, seed=0, device=Device("cpu"))
     statistics = training.model.backbone.network.bn1.running_mean
     assert not torch.equal(after(1)[0], after(2)[0])
 
@@ -137,7 +138,7 @@ def test_after_the_first_epoch_dropout_and_batch_statistics_stand_still(manifest
 def test_a_batch_keeps_its_size_where_there_are_fewer_classes(manifest):
     recipe = small("dafre-128-r18-tiny", batch_size=32)
     assert recipe.batch_shape(5) == (32, 1)
-    training = prepare(recipe, manifest, fold=0, seed=0, device="cpu")
+    training = prepare(recipe, manifest, fold=0, seed=0, device=Device("cpu"))
     assert len(training.works) == 8  # of fold 0
     _, num_images = train_one_epoch(training, 1)
     assert num_images == 160  # 8 works x 5 roles x 4 images, five whole batches

@@ -18,6 +18,7 @@ from shards_tools.sources import icartoonface
 from tests.trainables.reports import Reports
 from trainables.data.batches import EpochBatches
 from trainables.data.reading import evaluation_inputs
+from trainables.device import Device
 from trainables.evaluation.evaluate import evaluate, extract_features
 from trainables.evaluation.task import Evaluation
 from trainables.losses.distillation import distillation_loss
@@ -108,10 +109,10 @@ def test_a_student_follows_its_teacher_and_does_not_move_it(faces, tmp_path):
     reports = []
     train(recipe, faces, report=lambda report, save: reports.append(report.metrics))
     assert reports[-1]["distillation_loss"] < 0.8 * reports[0]["distillation_loss"]
-    training = prepare(recipe, faces, fold=0, seed=0, device="cpu")
+    training = prepare(recipe, faces, fold=0, seed=0, device=Device("cpu"))
     before = {name: value.clone() for name, value in training.step._teacher.state_dict().items()}
     batch = next(iter(_batches(training)))
-    training.step(batch, "here")
+    training.step(batch)
     assert all(torch.equal(value, before[name]) for name, value in training.step._teacher.state_dict().items())
 
 

@@ -12,6 +12,7 @@ import torch
 
 from shards_tools.errors import Error
 from tests.trainables.reports import Reports, assert_equal, state_of
+from trainables.device import Device
 from trainables.evaluation.evaluate import evaluate, extract_features
 from trainables.evaluation.task import Evaluation
 from trainables.metrics.cross_role import cross_role_metrics
@@ -19,7 +20,7 @@ from trainables.recipes import RECIPES, get_recipe
 from trainables.recipes.settings import override
 from trainables.training.checkpoint import load_model, read_info
 from trainables.training.loop import train, train_one_epoch
-from trainables.training.step import NonFiniteLoss
+from trainables.training.loss_reader import NonFiniteLoss
 from trainables.training.train_state import prepare
 
 SIZES = {"image_size": 24, "images_per_epoch": None, "epochs": 3, "warmup_epochs": 2}
@@ -114,7 +115,7 @@ def test_images_of_other_sizes_are_evaluated_at_the_recipes_size(small_recipe, m
     reports = Reports(tmp_path)
     train(recipe, mixed_sizes, report=reports)
     assert np.isfinite(reports.metrics[0]["loss"])
-    training = prepare(recipe, mixed_sizes, fold=0, seed=0, device="cpu")
+    training = prepare(recipe, mixed_sizes, fold=0, seed=0, device=Device("cpu"))
     assert training.inputs.images[np.array([0])].shape == (1, 24, 24, 3)
 
 
@@ -152,7 +153,7 @@ def test_a_report_holds_what_the_search_reads(small_recipe, manifest, tmp_path):
 
 def test_the_loop_learns_a_few_works_by_heart(small_recipe, manifest):
     recipe = small_recipe(epochs=30, lr=1e-3, warmup_epochs=0, schedule="multistep", flip_probability=0.0, pad_px=0)
-    training = prepare(recipe, manifest, fold=0, seed=0, device="cpu")
+    training = prepare(recipe, manifest, fold=0, seed=0, device=Device("cpu"))
     four = training.data.labels < 4
     of_four = {name: getattr(training.data, name)[four] for name in ("indices", "labels", "roles")}
     training.data = dataclasses.replace(training.data, **of_four)
@@ -190,7 +191,7 @@ def test_the_reported_metrics_are_those_of_the_saved_model_by_hand(small_recipe,
     reports = Reports(tmp_path)
     train(small_recipe(epochs=1, jpm=True, stride_px=6), manifest, report=reports)
     model, info = load_model(tmp_path / "1")
-    training = prepare(info.recipe, manifest, fold=0, seed=0, device="cpu")
+    training = prepare(info.recipe, manifest, fold=0, seed=0, device=Device("cpu"))
     query, gallery = training.evaluation.query, training.evaluation.gallery
     with torch.inference_mode():
         features = [
@@ -211,7 +212,7 @@ def test_the_reported_metrics_are_those_of_the_saved_model_by_hand(small_recipe,
 
 
 def test_features_do_not_depend_on_the_batch_and_the_models_mode_is_kept(small_recipe, manifest):
-    training = prepare(small_recipe(), manifest, fold=0, seed=0, device="cpu")
+    training = prepare(small_recipe(), manifest, fold=0, seed=0, device=Device("cpu"))
     training.model.train()
     indices = np.arange(7)
     whole_ND = extract_features(training.model, training.inputs, indices, "cpu")

@@ -9,12 +9,13 @@ from timm.utils import ModelEmaV3
 
 from shards_tools.errors import Error
 from trainables.data.batches import Batch
+from trainables.device import Device
 from trainables.losses.criterion import Criterion
 from trainables.models import build_model
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
 from trainables.training.optimizer import build_optimizer
-from trainables.training.step import NonFiniteLoss, Step
+from trainables.training.step import Step
 from trainables.training.train_state import prepare, seed_everything
 
 
@@ -35,7 +36,7 @@ def gradients_after(recipe, batch):
     losses = Criterion(recipe, 4, model.backbone.width)
     step = Step(recipe, model, losses, build_optimizer(model, dataclasses.replace(recipe, lr=1e-9)))
     seed_everything(1, 0)
-    values = step(batch, "here")
+    values = {name: loss.item() for name, loss in step(batch).items()}
     return (
         {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.requires_grad},
         values,
@@ -135,7 +136,7 @@ def test_of_a_frozen_backbone_nothing_moves_and_of_the_head_all(small_recipe):
     model = build_model(recipe, 4).train()
     before = copy.deepcopy(model.state_dict())
     step = Step(recipe, model, Criterion(recipe, 4, 64), build_optimizer(model, recipe))
-    step(batch_of(), "here")
+    step(batch_of())
     moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert moved == {
         f"head.necks.0.{name}" for name in ("weight", "running_mean", "running_var", "num_batches_tracked")
@@ -143,25 +144,13 @@ def test_of_a_frozen_backbone_nothing_moves_and_of_the_head_all(small_recipe):
 
 
 def test_the_running_mean_is_timms(small_recipe, manifest):
-    training = prepare(small_recipe(ema_decay=0.9), manifest, fold=0, seed=0, device="cpu")
+    training = prepare(small_recipe(ema_decay=0.9), manifest, fold=0, seed=0, device=Device("cpu"))
     oracle = ModelEmaV3(training.model, decay=0.9)
     assert training.evaluated_model is not training.model
-    training.step(batch_of(), "here")
+    training.step(batch_of())
     training.averaged.update(training.model)
     oracle.update(training.model)
     for value, other in zip(
         training.evaluated_model.state_dict().values(), oracle.module.state_dict().values(), strict=True
     ):
         assert torch.equal(value, other)
-
-
-def test_a_loss_that_is_not_finite_moves_nothing(small_recipe):
-    recipe = small_recipe()
-    model = build_model(recipe, 4).train()
-    with torch.no_grad():
-        model.head.classifiers[0].weight[0, 0] = torch.inf
-    before = copy.deepcopy(model.backbone.state_dict())
-    step = Step(recipe, model, Criterion(recipe, 4, 64), build_optimizer(model, recipe))
-    with pytest.raises(NonFiniteLoss, match=r"The loss is (nan|inf) in epoch 3, with lr=0.001"):
-        step(batch_of(), "in epoch 3")
-    assert all(torch.equal(value, before[name]) for name, value in model.backbone.state_dict().items())

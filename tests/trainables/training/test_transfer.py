@@ -7,6 +7,7 @@ import torch
 
 from shards_tools.errors import Error
 from tests.trainables.reports import Reports
+from trainables.device import Device
 from trainables.models import build_model
 from trainables.training.checkpoint import load_model
 from trainables.training.loop import train
@@ -27,7 +28,9 @@ def test_all_but_the_classifier_is_taken_and_of_that_the_works_of_the_same_name(
     source, info = load_model(checkpoint)
     recipe = small_recipe(pretrained=True, weights_file=str(checkpoint))
     with caplog.at_level(logging.INFO, logger="trainables.training.transfer"):
-        training = prepare(recipe, manifest, fold=1, seed=3, device="cpu")  # fold 1 has six works of fold 0's eight
+        training = prepare(
+            recipe, manifest, fold=1, seed=3, device=Device("cpu")
+        )  # fold 1 has six works of fold 0's eight
     assert caplog.messages == [f"6 of 8 classes are in the checkpoint {checkpoint}"]
     found, expected = training.model.state_dict(), source.state_dict()
     for name, value in expected.items():

@@ -1,0 +1,61 @@
+"""A device that a training takes for a GPU: it computes on the CPU and records what it is asked for."""
+
+import torch
+
+from trainables.device import Device, Download
+
+
+class RecordingDevice(Device):
+    """Records copies and waits in the order in which they happen.
+
+    Attributes:
+        events: "upload", "download", "read" (of a download that a GPU would have finished long ago), "wait" (for
+            anything else), and "step", which the test adds.
+    """
+
+    is_gpu = True
+
+    def __init__(self):
+        self.torch_device = torch.device("cpu")
+        self.events = []
+
+    def allocate(self, shape, dtype=torch.uint8):
+        return torch.empty(shape, dtype=dtype)
+
+    def upload(self, tensor):
+        self.events.append("upload")
+        return tensor.clone()  # as on a GPU, what is written to the host's memory later does not arrive
+
+    def download(self, tensor):
+        self.events.append("download")
+        return RecordedDownload(tensor.clone(), self, self.events.count("step"))
+
+    def synchronize(self):
+        self.events.append("wait")
+
+    def random_state(self):
+        return None
+
+    def between_steps(self):
+        """The events after the first step and before the last."""
+        steps = [number for number, event in enumerate(self.events) if event == "step"]
+        return self.events[steps[0] : steps[-1]]
+
+    forget_peak = release_memory = lambda self: None
+    allocated_bytes = peak_bytes = peak_reserved_bytes = free_bytes = total_bytes = lambda self: 10**9
+
+
+class RecordedDownload(Download):
+    """A download that has arrived if the host has launched many steps since."""
+
+    STEPS_UNTIL_ARRIVED = 10
+
+    def __init__(self, on_host, device, step):
+        object.__setattr__(self, "on_host", on_host)
+        object.__setattr__(self, "_started", (device, step))
+
+    def wait(self):
+        device, step = self._started
+        arrived = device.events.count("step") >= step + self.STEPS_UNTIL_ARRIVED
+        device.events.append("read" if arrived else "wait")
+        return self.on_host

@@ -1,0 +1,159 @@
+"""The device of a training: the only place that copies to it and from it, waits for it, and reads its memory.
+
+A GPU works behind the host: the host launches operations and goes on. Nothing in a training step may make it wait:
+copies start from pinned host memory, which torch's caching host allocator reuses only after they have finished, and
+losses are read some steps later.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}  # precision of a recipe -> dtype
+
+
+class Device:
+    """A CPU or a GPU.
+
+    Args:
+        name: a torch device string; None selects the GPU if there is one, else the CPU.
+    """
+
+    def __init__(self, name: str | None = None) -> None:
+        self.torch_device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._uploads = torch.cuda.Stream(self.torch_device) if self.is_gpu else None
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether the device works behind the host."""
+        return self.torch_device.type == "cuda"
+
+    def allocate(self, shape: tuple[int, ...], dtype: torch.dtype = torch.uint8) -> Tensor:
+        """Return host memory with arbitrary content, from which `upload` starts without waiting."""
+        return torch.empty(shape, dtype=dtype, pin_memory=self.is_gpu)
+
+    def upload(self, tensor: Tensor) -> Tensor:
+        """Return a host tensor on the device, without waiting for the copy; on a CPU it is the same tensor.
+
+        The copy has a stream of its own, so it overlaps with operations that were launched before.
+        """
+        if self._uploads is None:
+            return tensor
+        with torch.cuda.stream(self._uploads):
+            on_device = copied(tensor, self.torch_device)
+        launches = torch.cuda.current_stream(self.torch_device)
+        launches.wait_stream(self._uploads)
+        on_device.record_stream(launches)  # its memory is reused only after the operations that read it
+        return on_device
+
+    def download(self, tensor: Tensor) -> "Download":
+        """Start to copy a tensor of the device to the host."""
+        if not self.is_gpu:
+            return Download(tensor)
+        on_host = self.allocate(tuple(tensor.shape), tensor.dtype)
+        on_host.copy_(tensor, non_blocking=True)
+        arrived = torch.cuda.Event()
+        arrived.record(torch.cuda.current_stream(self.torch_device))
+        return Download(on_host, arrived)
+
+    def synchronize(self) -> None:
+        """Wait until all launched operations have finished."""
+        if self.is_gpu:
+            torch.cuda.synchronize(self.torch_device)
+
+    def set_precision(self, precision: str) -> None:
+        """Let float32 products and convolutions of this process use TF32 if a recipe's precision is tf32."""
+        if self.is_gpu:
+            torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+            torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+    def autocast(self, precision: str) -> AbstractContextManager[None]:
+        """Run the operations within the context in a recipe's precision."""
+        dtype = AUTOCAST.get(precision)
+        return torch.autocast(self.torch_device.type, dtype=dtype, enabled=dtype is not None)
+
+    @contextmanager
+    def without_tf32(self) -> Iterator[None]:
+        """Compute float32 products within the context with all their digits: distances cancel."""
+        if not self.is_gpu:
+            yield
+            return
+        before = torch.backends.cuda.matmul.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = False
+        try:
+            yield
+        finally:
+            torch.backends.cuda.matmul.allow_tf32 = before
+
+    def scaler(self, precision: str) -> torch.amp.GradScaler:
+        """Return the scaler of a recipe's losses: float16 gradients would vanish; other precisions need none."""
+        return torch.amp.GradScaler(self.torch_device.type, enabled=precision == "fp16")
+
+    def random_state(self) -> Tensor | None:
+        """Return the state of the device's random number generator; None: it is the host's."""
+        return torch.cuda.get_rng_state(self.torch_device) if self.is_gpu else None
+
+    def restore_random_state(self, state: Tensor | None) -> None:
+        """Restore what `random_state` returned."""
+        if self.is_gpu and state is not None:
+            torch.cuda.set_rng_state(state, self.torch_device)
+
+    def limit_memory(self, num_bytes: int) -> None:
+        """Let tensors of this process take at most `num_bytes` of a GPU; larger allocations raise OutOfMemoryError."""
+        if self.is_gpu:
+            torch.cuda.set_per_process_memory_fraction(num_bytes / self.total_bytes(), self.torch_device)
+
+    def release_memory(self) -> None:
+        """Return cached memory that no tensor uses to the GPU."""
+        if self.is_gpu:
+            torch.cuda.empty_cache()
+
+    def forget_peak(self) -> None:
+        """Start a new peak of the memory of tensors."""
+        if self.is_gpu:
+            torch.cuda.reset_peak_memory_stats(self.torch_device)
+
+    def allocated_bytes(self) -> int:
+        """Return the GPU memory of this process's tensors; 0 on a CPU, as in the functions below."""
+        return torch.cuda.memory_allocated(self.torch_device) if self.is_gpu else 0
+
+    def peak_bytes(self) -> int:
+        """Return the highest GPU memory of this process's tensors since `forget_peak`."""
+        return torch.cuda.max_memory_allocated(self.torch_device) if self.is_gpu else 0
+
+    def peak_reserved_bytes(self) -> int:
+        """Return the highest GPU memory that torch reserved for tensors since `forget_peak`."""
+        return torch.cuda.max_memory_reserved(self.torch_device) if self.is_gpu else 0
+
+    def total_bytes(self) -> int:
+        """Return the memory of the GPU."""
+        return torch.cuda.get_device_properties(self.torch_device).total_memory if self.is_gpu else 0
+
+    def free_bytes(self) -> int:
+        """Return the memory of the GPU that no process uses."""
+        return torch.cuda.mem_get_info(self.torch_device)[0] if self.is_gpu else 0
+
+
+def copied(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a host tensor on a device; the copy to a GPU is only launched, from pinned memory."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    pinned = tensor if tensor.is_pinned() else tensor.pin_memory()
+    return pinned.to(device, non_blocking=True)
+
+
+@dataclass(frozen=True)
+class Download:
+    """A tensor on its way from the device to the host."""
+
+    on_host: Tensor
+    arrived: torch.cuda.Event | None = None  # None: it has arrived
+
+    def wait(self) -> Tensor:
+        """Return the tensor once it has arrived."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        return self.on_host
