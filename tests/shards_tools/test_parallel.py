@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +14,7 @@ import psutil
 import pytest
 
 from shards_tools.errors import Error, unknown
-from shards_tools.parallel import Killed, in_processes, num_cpus
+from shards_tools.parallel import Killed, ThreadTeam, in_processes, num_cpus
 
 pytestmark = pytest.mark.integration
 
@@ -155,3 +156,49 @@ def test_the_cpus_are_those_this_process_may_use():
     done = subprocess.run([sys.executable, "-c", f"{code}; print(num_cpus())"], capture_output=True, check=True)
     assert done.stdout == b"1\n"
     assert num_cpus() == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize("num_threads", [1, 2, 5])
+@pytest.mark.parametrize("num_items", [0, 1, 3, 50])
+def test_a_team_returns_the_results_in_the_order_of_the_items(num_threads, num_items):
+    team = ThreadTeam(num_threads)
+    for _ in range(20):
+        assert team.map(str, range(num_items)) == [str(item) for item in range(num_items)]
+
+
+def test_a_slow_item_delays_no_other():
+    others_done, done = threading.Event(), []
+
+    def work(item: int) -> None:
+        if item == 0:
+            assert others_done.wait(timeout=20), "the other thread left items to the slow one"
+        done.append(item)
+        if len(done) == 9:
+            others_done.set()
+
+    ThreadTeam(2).map(work, range(10))
+    assert sorted(done) == list(range(10))
+
+
+def test_a_team_whose_threads_are_busy_elsewhere_still_works():
+    team, release = ThreadTeam(2), threading.Event()
+    first = threading.Thread(target=team.map, args=(lambda _: release.wait(20), range(2)))
+    first.start()
+    try:
+        assert team.map(str, range(3)) == ["0", "1", "2"]
+    finally:
+        release.set()
+        first.join()
+
+
+@pytest.mark.parametrize("num_threads", [1, 3])
+def test_an_exception_in_a_team_ends_the_work(num_threads):
+    begun = []
+
+    def work(item: int) -> None:
+        begun.append(item)
+        raise Error(f"item {item}")
+
+    with pytest.raises(Error, match="item"):
+        ThreadTeam(num_threads).map(work, range(100))
+    assert len(begun) <= num_threads
