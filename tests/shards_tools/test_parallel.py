@@ -181,24 +181,44 @@ def test_a_slow_item_delays_no_other():
 
 
 def test_a_team_whose_threads_are_busy_elsewhere_still_works():
-    team, release = ThreadTeam(2), threading.Event()
-    first = threading.Thread(target=team.map, args=(lambda _: release.wait(20), range(2)))
+    team, begun, release = ThreadTeam(2), threading.Barrier(3), threading.Event()
+
+    def wait(_: int) -> None:
+        begun.wait(20)
+        assert release.wait(20), "the second call waited for the first"
+
+    first = threading.Thread(target=team.map, args=(wait, range(2)))
     first.start()
-    try:
-        assert team.map(str, range(3)) == ["0", "1", "2"]
-    finally:
-        release.set()
-        first.join()
+    begun.wait(20)
+    assert team.map(str, range(3)) == ["0", "1", "2"]
+    release.set()
+    first.join()
 
 
-@pytest.mark.parametrize("num_threads", [1, 3])
-def test_an_exception_in_a_team_ends_the_work(num_threads):
-    begun = []
+def test_no_further_item_starts_after_an_exception():
+    begun, failed = [], threading.Event()
 
     def work(item: int) -> None:
         begun.append(item)
-        raise Error(f"item {item}")
+        if item == 0:
+            failed.set()
+            raise Error("item 0")
+        failed.wait(20)
+        time.sleep(0.01)
 
-    with pytest.raises(Error, match="item"):
-        ThreadTeam(num_threads).map(work, range(100))
-    assert len(begun) <= num_threads
+    with pytest.raises(Error, match="item 0"):
+        ThreadTeam(2).map(work, range(1000))
+    assert len(begun) < 1000
+
+
+def test_an_exception_in_a_helping_thread_is_raised_in_the_calling_one():
+    failed = threading.Event()
+
+    def work(item: int) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            failed.set()
+            raise Error(f"item {item}")
+        failed.wait(20)
+
+    with pytest.raises(Error, match=r"item [01]"):
+        ThreadTeam(2).map(work, range(100))
