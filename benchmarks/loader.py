@@ -1,6 +1,6 @@
 """Images per CPU-second and per second of every reading, compared with the loaders of others and a bare numpy gather.
 
-Peers are SPDL and DALI (`pip install spdl nvidia-dali-cuda120`; SPDL also needs FFmpeg's libraries), litdata,
+Peers are SPDL and DALI (`pip install spdl spdl_io nvidia-dali-cuda120`; SPDL also needs FFmpeg's libraries), litdata,
 webdataset and a TransReID-style folder loader; those that are not installed are left out. All run in turn in every
 round, at 256 and 128 px; the ratios are medians over the rounds. CPU time is user and system time of all processes.
 `float` loaders yield normalized and erased float32, the others uint8. Run, in about two minutes:
@@ -45,7 +45,7 @@ NUM_IMAGES = {256: 640, 128: 1280}
 NUM_ROUNDS = 5
 PASSES_OF_A_GATHER = 10  # one takes milliseconds
 FOLDER, GATHER = "folder, float", "bare numpy gather"
-# loader, the one that it is compared with, and the required ratio of images per CPU-second at 256 and at 128 px
+# loader, its peer, and the required ratio of images per CPU-second at 256 and at 128 px
 LIMITS = [
     ("decoded, training, float", FOLDER, (3.3, 7.0)),
     ("decoded, training", FOLDER, (9.0, 12.0)),
@@ -73,14 +73,17 @@ def measure(batches: Callable[[], Iterator[Any]]) -> Speed:
     return Speed(num_images / (_cpu_seconds() - before), num_images / (time.perf_counter() - start))
 
 
-def gathered(pixels: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
+def indexed(pixels: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
     """Yield the images of each row, gathered by numpy: the limit of every reading."""
     return (pixels[row] for row in rows)
 
 
-def taken(images: DecodedImages | OffsetImages, rows: np.ndarray, out: np.ndarray) -> Iterator[np.ndarray]:
+def gathered(images: DecodedImages | OffsetImages, rows: np.ndarray) -> Iterator[np.ndarray]:
     """Yield the images of each row, read into the same memory."""
-    return (images.take(row, out) for row in rows)
+    images_BHWC = np.empty((rows.shape[1], *images.shape), np.uint8)
+    for row in rows:
+        images.gather(row, images_BHWC)
+        yield images_BHWC
 
 
 def trained(
@@ -100,16 +103,16 @@ def our_loaders(manifest: Manifest, size: int, rows: np.ndarray) -> Loaders:
     recipe = override(get_recipe("transreid-vit-base"), {"image_size": size, "pretrained": False})
     decoded = open_images(manifest, size, size, "decoded")  # fills the cache
     assert isinstance(decoded, DecodedImages)
-    pixels, out = decoded[np.arange(manifest.num_images)], np.empty((rows.shape[1], size, size, 3), np.uint8)
+    pixels = decoded[np.arange(rows.size)]
     many_rows = np.tile(rows, (PASSES_OF_A_GATHER, 1))
     loaders: Loaders = {
-        GATHER: partial(gathered, pixels, many_rows),
-        "decoded, 1 thread": partial(taken, decoded, many_rows, out),
+        GATHER: partial(indexed, pixels, many_rows),
+        "decoded, 1 thread": partial(gathered, decoded, many_rows),
     }
     for threads in (1, 2):
         images = open_images(manifest, size, size, "offset", threads=threads)
         assert isinstance(images, OffsetImages)
-        loaders[f"offset, {_threads(threads)}"] = partial(taken, images, rows, out)
+        loaders[f"offset, {_threads(threads)}"] = partial(gathered, images, rows)
     for reading in ("decoded", "offset", "stream"):
         loaders[f"{reading}, training"] = partial(trained, manifest, recipe, reading, rows.size, False)
     loaders["decoded, training, float"] = partial(trained, manifest, recipe, "decoded", rows.size, True)
@@ -215,6 +218,8 @@ def main() -> None:
         for size in [options.size] if options.size else NUM_IMAGES:
             folder = Path(name) / str(size)
             data = read_manifest(options.data) if options.data else draw_shards(folder, size, NUM_IMAGES[size])
+            if data.num_images < BATCH:
+                parser.error(f"--data {options.data} has {data.num_images} images: give shards with at least {BATCH}")
             holds &= compare(data, size)
     sys.exit(0 if holds else 1)
 

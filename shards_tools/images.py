@@ -51,23 +51,25 @@ class DecodedImages:
         images_BHWC: np.ndarray = self._pixels[indices]
         return images_BHWC
 
-    def take(self, indices: np.ndarray, out: np.ndarray) -> np.ndarray:
-        """Copy the images into memory that exists already.
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """H, W, C of each image."""
+        return self._pixels.shape[1:]
+
+    def gather(self, indices: np.ndarray, images_BHWC: np.ndarray) -> None:
+        """Copy the images into given memory, without holding the GIL.
 
         Args:
-            indices: [n].
-            out: uint8 [n, H, W, C], C-contiguous.
-
-        Returns:
-            `out`.
+            indices: [B].
+            images_BHWC: uint8, C-contiguous.
 
         Raises:
             IndexError: there is no image with one of these indices.
         """
         if len(indices) and not 0 <= indices.min() <= indices.max() < len(self._pixels):
             raise IndexError(f"indices {indices.min()} to {indices.max()} of {len(self._pixels)} images")
-        # The mode "raise" would copy every image twice, to leave `out` as it was if an index is wrong.
-        return np.take(self._pixels, indices, axis=0, out=out, mode="clip")
+        # The mode "raise" would copy every image twice, to leave the memory as it was if an index is wrong.
+        np.take(self._pixels, indices, axis=0, out=images_BHWC, mode="clip")
 
     def views(self, indices: np.ndarray) -> Sequence[np.ndarray]:
         """Return read-only views of the images, [H, W, C] each, for callers that copy parts of them anyway."""
@@ -110,28 +112,27 @@ class OffsetImages(NativeImages):
         threads: int = 1,
     ) -> None:
         super().__init__(names, read, threads=threads)
-        self._size, self._fit = (height, width), fit
+        self.shape = (height, width, 3)  # of each image
+        self._fit = fit
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        return self.take(indices, np.empty((len(indices), *self._size, 3), np.uint8))
+        images_BHWC = np.empty((len(indices), *self.shape), np.uint8)
+        self.gather(indices, images_BHWC)
+        return images_BHWC
 
-    def take(self, indices: np.ndarray, out: np.ndarray) -> np.ndarray:
-        """Read and decode the images into memory that exists already.
+    def gather(self, indices: np.ndarray, images_BHWC: np.ndarray) -> None:
+        """Read and decode the images into given memory, without holding the GIL for most of the time.
 
         Args:
-            indices: [n].
-            out: uint8 [n, H, W, C], C-contiguous.
-
-        Returns:
-            `out`.
+            indices: [B].
+            images_BHWC: uint8, C-contiguous.
         """
 
         def read(place: int) -> None:
             index = indices[place]
-            decode_fitted(self._bytes_of(index), str(self._names[index]), self._fit, out[place])
+            decode_fitted(self._bytes_of(index), str(self._names[index]), self._fit, images_BHWC[place])
 
         self._team.map(read, range(len(indices)))
-        return out
 
     def batches(self, indices: np.ndarray) -> Iterator[np.ndarray]:
         return (self[row] for row in indices)
