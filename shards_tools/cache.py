@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shards_tools.decode import FITS, decode
+from shards_tools.decode import decode_fitted
 from shards_tools.errors import Error
 from shards_tools.folders import build_once
 from shards_tools.manifest import Manifest
@@ -78,7 +78,7 @@ def _decode_all(manifest: Manifest, height: int, width: int, fit: str, room: Pat
 
     def fill(span: np.ndarray) -> int:
         for index, data in zip(span, read_span(manifest, span), strict=True):
-            pixels[index] = FITS[fit](decode(data, str(manifest.keys[index])), height, width)
+            decode_fitted(data, str(manifest.keys[index]), fit, pixels[index])
         return len(span)
 
     # with all CPUs, because every other process that needs the pixels waits

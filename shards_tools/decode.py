@@ -26,7 +26,7 @@ BROKEN = (
 )
 
 
-def decode(data: bytes, name: str) -> np.ndarray:
+def decode(data: bytes, name: str, out: np.ndarray | None = None) -> np.ndarray:
     """Decode an image to RGB uint8 [H, W, 3].
 
     JPEG is decoded by libjpeg-turbo (2.5 times as fast as PIL, the same pixels). If libjpeg-turbo warns, PIL decides:
@@ -35,20 +35,42 @@ def decode(data: bytes, name: str) -> np.ndarray:
     byte is kept; 16-bit gray is an Error.
 
     Args:
+        data: the encoded image.
         name: how the Error of a broken image names it.
+        out: uint8, C-contiguous; a JPEG of this height and width is decoded into it, which saves memory and a copy.
+
+    Returns:
+        The pixels: `out` itself if they were decoded into it. Otherwise the content of `out` is undefined.
 
     Raises:
         Error: the bytes are no intact JPEG or PNG image, or the image has too many pixels.
     """
     suffix = image_suffix(data, name)
     try:
-        pixels = _decode_with_turbo(data) if suffix == "jpg" else None
+        pixels = _decode_with_turbo(data, out) if suffix == "jpg" else None
         return _decode_with_pil(data) if pixels is None else pixels
     except UnidentifiedImageError:
         reason = "its header is damaged"
     except BROKEN as failure:
         reason = str(failure)
     raise Error(f"{name} is a broken image ({reason}). Replace it or remove it.")
+
+
+def decode_fitted(data: bytes, name: str, fit: str, out: np.ndarray) -> None:
+    """Decode an image, fit it to the height and width of `out`, and write it there.
+
+    Args:
+        data: the encoded image.
+        name: how the Error of a broken image names it.
+        fit: a key of FITS.
+        out: uint8 [H, W, 3], C-contiguous.
+
+    Raises:
+        Error: as in `decode`.
+    """
+    pixels = decode(data, name, out)
+    if pixels is not out:
+        out[:] = FITS[fit](pixels, *out.shape[:2])
 
 
 def image_suffix(data: bytes, name: str) -> str:
@@ -98,7 +120,7 @@ def cover(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return whole[top : top + height, left : left + width]
 
 
-# how an image of any shape is resized to a fixed size
+# how an image of any shape is resized to a fixed size; an image of that size stays as it is
 FITS: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
     "stretch": resize,
     "bicubic": partial(resize, resampling=Image.Resampling.BICUBIC),
@@ -106,8 +128,8 @@ FITS: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
 }
 
 
-def _decode_with_turbo(data: bytes) -> np.ndarray | None:
-    """Return the pixels of a JPEG, or None if PIL should decide."""
+def _decode_with_turbo(data: bytes, out: np.ndarray | None) -> np.ndarray | None:
+    """Return the pixels of a JPEG, in `out` if it has their shape, or None if PIL should decide."""
     try:
         height, width, colors = simplejpeg.decode_jpeg_header(data)[:3]
     except ValueError:
@@ -115,10 +137,13 @@ def _decode_with_turbo(data: bytes) -> np.ndarray | None:
     _refuse_giants(height, width)
     if colors in ("CMYK", "YCCK"):
         return None
+    if out is not None and out.shape[:2] != (height, width):
+        out = None
     try:
-        return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True))
+        pixels = np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB", buffer=out, strict=True))
     except ValueError:
         return None
+    return pixels if out is None else out
 
 
 def _decode_with_pil(data: bytes) -> np.ndarray:

@@ -6,7 +6,6 @@ Shapes: n images, B batch size, H and W pixels, C channels.
 import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Protocol, runtime_checkable
 
@@ -14,9 +13,10 @@ import numpy as np
 import psutil
 
 from shards_tools.cache import cache_folder, decoded, pixels_place
-from shards_tools.decode import FITS, decode
+from shards_tools.decode import decode, decode_fitted
 from shards_tools.errors import unknown
 from shards_tools.manifest import Manifest
+from shards_tools.parallel import ThreadTeam
 from shards_tools.quota import quota_bytes
 from shards_tools.reader import read_image
 from shards_tools.stores.shard_cache import cached, copy_fits
@@ -51,6 +51,26 @@ class DecodedImages:
         images_BHWC: np.ndarray = self._pixels[indices]
         return images_BHWC
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """H, W, C of each image."""
+        return self._pixels.shape[1:]
+
+    def gather(self, indices: np.ndarray, images_BHWC: np.ndarray) -> None:
+        """Copy the images into given memory, without holding the GIL.
+
+        Args:
+            indices: [B].
+            images_BHWC: uint8, C-contiguous.
+
+        Raises:
+            IndexError: there is no image with one of these indices.
+        """
+        if len(indices) and not 0 <= indices.min() <= indices.max() < len(self._pixels):
+            raise IndexError(f"indices {indices.min()} to {indices.max()} of {len(self._pixels)} images")
+        # The mode "raise" would copy every image twice, to leave the memory as it was if an index is wrong.
+        np.take(self._pixels, indices, axis=0, out=images_BHWC, mode="clip")
+
     def views(self, indices: np.ndarray) -> Sequence[np.ndarray]:
         """Return read-only views of the images, [H, W, C] each, for callers that copy parts of them anyway."""
         return [self._pixels[index] for index in indices]
@@ -71,17 +91,11 @@ class NativeImages:
 
     def __init__(self, names: Sequence[str] | np.ndarray, read: Callable[[int], bytes], *, threads: int = 1) -> None:
         self._names, self._bytes_of = names, read
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._team = ThreadTeam(threads)
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray | Sequence[np.ndarray]:
         """Return the images, [H, W, C] each."""
-        return self._each(indices)
-
-    def _each(self, indices: np.ndarray) -> Sequence[np.ndarray]:
-        return list(self._pool.map(self._read, indices) if self._pool else map(self._read, indices))
-
-    def _read(self, index: int) -> np.ndarray:
-        return decode(self._bytes_of(index), str(self._names[index]))
+        return self._team.map(lambda index: decode(self._bytes_of(index), str(self._names[index])), indices.tolist())
 
 
 class OffsetImages(NativeImages):
@@ -98,16 +112,27 @@ class OffsetImages(NativeImages):
         threads: int = 1,
     ) -> None:
         super().__init__(names, read, threads=threads)
-        self._size, self._fit = (height, width), FITS[fit]
+        self.shape = (height, width, 3)  # of each image
+        self._fit = fit
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        images_BHWC = np.empty((len(indices), *self._size, 3), np.uint8)
-        for place, image in enumerate(self._each(indices)):
-            images_BHWC[place] = image
+        images_BHWC = np.empty((len(indices), *self.shape), np.uint8)
+        self.gather(indices, images_BHWC)
         return images_BHWC
 
-    def _read(self, index: int) -> np.ndarray:
-        return self._fit(super()._read(index), *self._size)
+    def gather(self, indices: np.ndarray, images_BHWC: np.ndarray) -> None:
+        """Read and decode the images into given memory, without holding the GIL for most of the time.
+
+        Args:
+            indices: [B].
+            images_BHWC: uint8, C-contiguous.
+        """
+
+        def read(place: int) -> None:
+            index = indices[place]
+            decode_fitted(self._bytes_of(index), str(self._names[index]), self._fit, images_BHWC[place])
+
+        self._team.map(read, range(len(indices)))
 
     def batches(self, indices: np.ndarray) -> Iterator[np.ndarray]:
         return (self[row] for row in indices)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from shards_tools.decode import FITS, decode, image_suffix
+from shards_tools.decode import decode_fitted, image_suffix
 from shards_tools.manifest import Manifest
 from shards_tools.parallel import in_order
 from shards_tools.reader import read_span
@@ -30,7 +30,7 @@ class StreamedImages:
 
     def __init__(self, manifest: Manifest, height: int, width: int, *, fit: str = "stretch", threads: int = 1) -> None:
         self._manifest, self._size, self._threads = manifest, (height, width), threads
-        self._fit = FITS[fit]
+        self._fit = fit
         self._kept: dict[int, bytes] = {}
         self._room = KEPT_BYTES
 
@@ -88,7 +88,7 @@ class StreamedImages:
     def _decode(self, images: list[tuple[int, bytes]]) -> np.ndarray:
         images_BHWC = np.empty((len(images), *self._size, 3), np.uint8)
         for place, (index, data) in enumerate(images):
-            images_BHWC[place] = self._fit(decode(data, str(self._manifest.keys[index])), *self._size)
+            decode_fitted(data, str(self._manifest.keys[index]), self._fit, images_BHWC[place])
         return images_BHWC
 
 

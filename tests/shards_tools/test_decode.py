@@ -9,9 +9,10 @@ import zlib
 
 import numpy as np
 import pytest
+import simplejpeg
 from PIL import ExifTags, Image, ImageOps
 
-from shards_tools.decode import decode, image_suffix, resize
+from shards_tools.decode import FITS, decode, decode_fitted, image_suffix, resize
 from shards_tools.errors import Error
 
 
@@ -38,12 +39,58 @@ def test_pixels_are_those_of_pil(kind, mode):
     assert image_suffix(data, "x") == {"JPEG": "jpg", "PNG": "png"}[kind]
 
 
+@pytest.mark.parametrize(
+    ("kind", "mode", "in_place"),
+    [("JPEG", "RGB", True), ("JPEG", "L", True), ("JPEG", "CMYK", False), ("PNG", "RGB", False), ("PNG", "P", False)],
+)
+def test_a_jpeg_is_decoded_into_an_array_of_its_size(kind, mode, in_place):
+    data = encoded(smooth_picture().convert(mode), kind)
+    whole = decode(data, "x")
+    row = np.full((3, 40, 56, 3), 7, np.uint8)
+    pixels = decode(data, "x", row[1])
+    np.testing.assert_array_equal(pixels, whole)
+    assert np.shares_memory(pixels, row) == in_place
+    assert (row[[0, 2]] == 7).all()
+    wider = np.full((40, 57, 3), 7, np.uint8)
+    np.testing.assert_array_equal(decode(data, "x", wider), whole)
+    assert (wider == 7).all()
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("size", [(40, 56), (56, 40), (13, 64)])
+@pytest.mark.parametrize(("kind", "mode"), [("JPEG", "RGB"), ("JPEG", "CMYK"), ("PNG", "RGB")])
+def test_an_image_is_fitted_to_the_array_it_is_decoded_into(fit, size, kind, mode):
+    data = encoded(smooth_picture().convert(mode), kind)
+    out = np.full((*size, 3), 7, np.uint8)
+    decode_fitted(data, "x", fit, out)
+    np.testing.assert_array_equal(out, FITS[fit](decode(data, "x"), *size))
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_no_fit_changes_an_image_of_the_right_size(fit):
+    pixels = np.asarray(smooth_picture())
+    np.testing.assert_array_equal(FITS[fit](pixels, 40, 56), pixels)
+
+
+def test_an_oddity_that_only_pil_accepts_gives_the_same_pixels_in_an_array():
+    data = encoded(smooth_picture(), "JPEG")
+    frame = data.find(b"\xff\xc0")
+    odd = data[:frame] + b"\0\0\0" + data[frame:]  # libjpeg-turbo warns of bytes before a marker
+    with pytest.raises(ValueError, match="extraneous bytes"):
+        simplejpeg.decode_jpeg(odd)
+    out = np.empty((40, 56, 3), np.uint8)
+    decode_fitted(odd, "x", "stretch", out)
+    np.testing.assert_array_equal(out, decode(data, "x"))
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_a_cut_image_is_named(kind):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     data = encoded(Image.fromarray(noise), kind)
     with pytest.raises(Error, match=r"some/where\.png is a broken image"):
         decode(data[: len(data) * 9 // 10], "some/where.png")
+    with pytest.raises(Error, match=r"some/where\.png is a broken image"):
+        decode_fitted(data[: len(data) * 9 // 10], "some/where.png", "stretch", np.empty_like(noise))
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", gzip.compress(b"\xff\xd8\xff")])

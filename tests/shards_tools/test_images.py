@@ -50,6 +50,36 @@ def test_every_reading_gives_the_pixels_of_each_image_alone_in_the_order_asked_f
     assert opened[indices[:0]].shape == (0, 9, 7, 3)
 
 
+@pytest.mark.parametrize("reading", ["decoded", "offset"])
+@pytest.mark.parametrize("size", [(10, 12), (9, 7)])  # the first is the images' own
+@pytest.mark.parametrize("threads", [1, 3])
+def test_images_are_gathered_into_memory_of_the_caller(plain, reading, size, threads):
+    opened = open_images(plain, *size, reading, threads=threads)
+    indices = np.array([5, 0, 5, 47, 11])
+    rows = np.full((7, *opened.shape), 9, np.uint8)
+    out = rows[1:6]
+    opened.gather(indices, out)
+    expected = [resize(decode(read_image(plain, index), "x"), *size) for index in indices]
+    np.testing.assert_array_equal(out, np.stack(expected))
+    assert (rows[[0, 6]] == 9).all()
+    opened.gather(indices[:0], out[:0])
+
+
+@pytest.mark.parametrize("index", [-1, 48])
+def test_decoded_images_refuse_an_index_that_no_image_has(plain, index):
+    with pytest.raises(IndexError, match=f"{index}.* of 48 images"):
+        open_images(plain, 9, 7, "decoded").gather(np.array([index]), np.empty((1, 9, 7, 3), np.uint8))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_damaged_image_is_named_whichever_thread_reads_it(plain, threads):
+    wrong = plain.sha256.copy()
+    wrong[11] = b"0" * 64
+    opened = open_images(dataclasses.replace(plain, sha256=wrong), 9, 7, "offset", threads=threads)
+    with pytest.raises(Error, match=f"checksum of sample {plain.keys[11]} is wrong"):
+        opened[np.arange(20)]
+
+
 def test_native_images_keep_the_size_they_have(plain):
     natives = native_images(plain, threads=2)[np.array([3, 1])]
     assert [image.shape[:2] for image in natives] == [(plain.height[index], plain.width[index]) for index in (3, 1)]

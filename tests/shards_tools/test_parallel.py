@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +14,7 @@ import psutil
 import pytest
 
 from shards_tools.errors import Error, unknown
-from shards_tools.parallel import Killed, in_processes, num_cpus
+from shards_tools.parallel import Killed, ThreadTeam, in_processes, num_cpus
 
 pytestmark = pytest.mark.integration
 
@@ -155,3 +156,69 @@ def test_the_cpus_are_those_this_process_may_use():
     done = subprocess.run([sys.executable, "-c", f"{code}; print(num_cpus())"], capture_output=True, check=True)
     assert done.stdout == b"1\n"
     assert num_cpus() == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize("num_threads", [1, 2, 5])
+@pytest.mark.parametrize("num_items", [0, 1, 3, 50])
+def test_a_team_returns_the_results_in_the_order_of_the_items(num_threads, num_items):
+    team = ThreadTeam(num_threads)
+    for _ in range(20):
+        assert team.map(str, range(num_items)) == [str(item) for item in range(num_items)]
+
+
+def test_a_slow_item_delays_no_other():
+    others_done, done = threading.Event(), []
+
+    def work(item: int) -> None:
+        if item == 0:
+            assert others_done.wait(timeout=20), "the other thread left items to the slow one"
+        done.append(item)
+        if len(done) == 9:
+            others_done.set()
+
+    ThreadTeam(2).map(work, range(10))
+    assert sorted(done) == list(range(10))
+
+
+def test_a_team_whose_threads_are_busy_elsewhere_still_works():
+    team, begun, release = ThreadTeam(2), threading.Barrier(3), threading.Event()
+
+    def wait(_: int) -> None:
+        begun.wait(20)
+        assert release.wait(20), "the second call waited for the first"
+
+    first = threading.Thread(target=team.map, args=(wait, range(2)))
+    first.start()
+    begun.wait(20)
+    assert team.map(str, range(3)) == ["0", "1", "2"]
+    release.set()
+    first.join()
+
+
+def test_no_further_item_starts_after_an_exception():
+    begun, failed = [], threading.Event()
+
+    def work(item: int) -> None:
+        begun.append(item)
+        if item == 0:
+            failed.set()
+            raise Error("item 0")
+        failed.wait(20)
+        time.sleep(0.01)
+
+    with pytest.raises(Error, match="item 0"):
+        ThreadTeam(2).map(work, range(1000))
+    assert len(begun) < 1000
+
+
+def test_an_exception_in_a_helping_thread_is_raised_in_the_calling_one():
+    failed = threading.Event()
+
+    def work(item: int) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            failed.set()
+            raise Error(f"item {item}")
+        failed.wait(20)
+
+    with pytest.raises(Error, match=r"item [01]"):
+        ThreadTeam(2).map(work, range(100))
