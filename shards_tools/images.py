@@ -55,6 +55,16 @@ class DecodedImages:
         """Return read-only views of the images, [H, W, C] each, for callers that copy parts of them anyway."""
         return [self._pixels[index] for index in indices]
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """H, W, C of each image."""
+        return self._pixels.shape[1:]
+
+    def gather(self, indices: np.ndarray, images_BHWC: np.ndarray) -> None:
+        """Copy the images into given memory, without holding Python's lock."""
+        # any mode but numpy's default writes to `out` without a copy in between; the indices are always valid
+        np.take(self._pixels, indices, axis=0, out=images_BHWC, mode="clip")
+
     def batches(self, indices: np.ndarray) -> Iterator[np.ndarray]:
         return (self[row] for row in indices)
 
