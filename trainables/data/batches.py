@@ -1,4 +1,4 @@
-"""Batches of an epoch: augmented uint8 images in the batch sampler's order, determined by seed and epoch.
+"""Batches of an epoch: uint8 images in the batch sampler's order and their augmentation, from seed and epoch.
 
 B batch, H height, W width, C channels, L text length.
 """
@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,10 +18,11 @@ from shards_tools.batch_samplers import BATCH_SAMPLERS
 from shards_tools.batch_samplers.epochs import EpochParams, places_of_rank
 from shards_tools.batch_samplers.stream import LAWS, stream_batches
 from shards_tools.errors import Error
-from shards_tools.images import DecodedImages
+from shards_tools.images import DecodedImages, OffsetImages
 from shards_tools.parallel import in_order
 from shards_tools.streaming.images import StreamedImages
-from trainables.data.augmentation import Augmentation
+from trainables.data.augmentation import Allocate, Augmentation, AugmentParams, augment, augment_pictures
+from trainables.data.buffer_pool import BufferPool
 from trainables.data.reading import Pictures, TrainingImages
 from trainables.data.text import HIDDEN_STREAM, hide
 from trainables.device import Device
@@ -36,10 +38,17 @@ class Batch:
     labels: Tensor  # int64 B, the numbers of the works
     words: Tensor | None = None  # int64 B x L, some masked; None: the recipe reads no tags
     asked: Tensor | None = None  # int64 B x L: the masked words, -100 elsewhere
+    params: AugmentParams | None = None  # what `augment` is to do with the images; None: they are augmented
 
     def to(self, device: Device) -> "Batch":
         """Return the batch on a device, without waiting for the copies."""
         return self._each(device.upload)
+
+    def augmented(self, recipe: Recipe) -> "Batch":
+        """Return the batch with images that are augmented on their device."""
+        if self.params is None:
+            return self
+        return replace(self, images=augment(self.images, self.params, recipe), params=None)
 
     def split(self, size: int) -> list["Batch"]:
         """Return micro-batches of `size` images; the last may be smaller."""
@@ -48,7 +57,8 @@ class Batch:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         words, asked = (None if part is None else change(part) for part in (self.words, self.asked))
-        return Batch(change(self.images), change(self.labels), words, asked)
+        params = None if self.params is None else self.params.each(change)
+        return Batch(change(self.images), change(self.labels), words, asked, params)
 
 
 @dataclass(frozen=True)
@@ -70,13 +80,25 @@ class EpochBatches:
         epoch: counted from 1.
         rank: 0..world-1. Environment variables such as RANK are ignored.
         world: number of ranks that share every batch.
+        augment_on: `loader` yields augmented images. `device` yields images as they were read, with the params that
+            `augment` needs on the device; images of different sizes are cropped before, and only jittered there.
+        allocate: returns memory for the images of a batch; the default reuses that of earlier batches.
 
     Raises:
         Error: there are more ranks than images in a batch.
     """
 
     def __init__(
-        self, data: TrainingSet, recipe: Recipe, *, seed: int, epoch: int, rank: int = 0, world: int = 1
+        self,
+        data: TrainingSet,
+        recipe: Recipe,
+        *,
+        seed: int,
+        epoch: int,
+        rank: int = 0,
+        world: int = 1,
+        augment_on: Literal["loader", "device"] = "loader",
+        allocate: Allocate | None = None,
     ) -> None:
         self._indices = _indices(data, recipe, seed=seed, epoch=epoch, world=world)
         self.batch_size = self._indices.shape[1]  # over all ranks
@@ -84,7 +106,8 @@ class EpochBatches:
             size = self.batch_size
             raise Error(f"{recipe.name}: {world} ranks cannot share batches of {size} images. Use fewer ranks.")
         self._places = places_of_rank(self.batch_size, rank, world)
-        self._augment = Augmentation(recipe, self._indices.shape, self._places, seed=seed, epoch=epoch)
+        self._augmentation = Augmentation(recipe, self._indices.shape, self._places, seed=seed, epoch=epoch)
+        self._augment_on, self._allocate = augment_on, allocate or BufferPool().allocate
         self._data, self._recipe, self._moment = data, recipe, (seed, epoch)
 
     def __len__(self) -> int:
@@ -98,13 +121,29 @@ class EpochBatches:
                 it.
         """
         own = self._indices[first:, self._places]
-        with closing(_reads(self._data.images, self._data.indices[own])) as reads:
+        allocate = self._allocate if self._augment_on == "device" else None
+        with closing(_reads(self._data.images, self._data.indices[own], allocate)) as reads:
             of_batches = zip(range(first, len(self)), reads, strict=True)
             yield from in_order((partial(self._make, *of_batch) for of_batch in of_batches), workers)
 
-    def _make(self, number: int, read: Callable[[], Pictures]) -> Batch:
+    def _make(self, number: int, read: Callable[[], Pictures | Tensor]) -> Batch:
         labels_B = torch.from_numpy(self._data.labels[self._indices[number, self._places]])
-        return Batch(torch.from_numpy(self._augment(read(), number)), labels_B, *self._words(number))
+        images_BHWC, params = self._images(number, read())
+        return replace(Batch(images_BHWC, labels_B, *self._words(number)), params=params)
+
+    def _images(self, number: int, pictures: Pictures | Tensor) -> tuple[Tensor, AugmentParams | None]:
+        """Return the images of a batch, and what is left to do with them on the device."""
+        arrays = pictures.numpy() if isinstance(pictures, Tensor) else pictures
+        params = self._augmentation.sample(number, np.array([array.shape[:2] for array in arrays]))
+        if self._augment_on == "loader":
+            return augment_pictures(arrays, params, self._recipe, self._allocate), None
+        if isinstance(pictures, Tensor):
+            return pictures, params
+        if isinstance(pictures, np.ndarray):
+            images_BHWC = self._allocate(pictures.shape)
+            np.copyto(images_BHWC.numpy(), pictures)
+            return images_BHWC, params
+        return augment_pictures(pictures, params.geometry(), self._recipe, self._allocate), params.colors()
 
     def _words(self, number: int) -> tuple[Tensor, Tensor] | tuple[()]:
         """Return the words of this rank's part of a batch with some masked, and the masked words.
@@ -140,17 +179,30 @@ def _indices(data: TrainingSet, recipe: Recipe, *, seed: int, epoch: int, world:
     return rows.reshape(-1, params.batch_size)  # the rows of all ranks side by side
 
 
-def _reads(images: TrainingImages | np.ndarray, rows: np.ndarray) -> Generator[Callable[[], Pictures]]:
+def _reads(
+    images: TrainingImages | np.ndarray, rows: np.ndarray, allocate: Allocate | None
+) -> Generator[Callable[[], Pictures | Tensor]]:
     """Yield, for each row of indices, a function that reads its images in any thread.
 
     A stream reads its images here, in order; the function only returns them.
+
+    Args:
+        allocate: images of one size are written to the memory that it returns; None: any memory does.
     """
-    if isinstance(images, DecodedImages):
+    if isinstance(images, DecodedImages | OffsetImages) and allocate is not None:
+        yield from (partial(_gathered, images, row, allocate) for row in rows)
+    elif isinstance(images, DecodedImages):
         yield from (partial(images.views, row) for row in rows)
     elif isinstance(images, StreamedImages):
         yield from (partial(np.asarray, images_BHWC) for images_BHWC in images.batches(rows))
     else:
         yield from (partial(images.__getitem__, row) for row in rows)
+
+
+def _gathered(images: DecodedImages | OffsetImages, row: np.ndarray, allocate: Allocate) -> Tensor:
+    images_BHWC = allocate((len(row), *images.shape))
+    images.gather(row, images_BHWC.numpy())
+    return images_BHWC
 
 
 def _epoch_params(labels: np.ndarray, recipe: Recipe, seed: int, epoch: int) -> EpochParams:

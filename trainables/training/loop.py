@@ -125,8 +125,18 @@ def train_one_epoch(training: TrainState, epoch: int) -> tuple[Metrics, int]:
     progress, recipe, ranks = training.progress, training.recipe, training.ranks
     if progress.random:
         restore_random_states(progress.random, training.device)
-    batches = EpochBatches(training.data, recipe, seed=training.seed, epoch=epoch, rank=ranks.rank, world=ranks.world)
-    losses = LossReader(training.device, progress, batches.batch_size, recipe.lr)
+    device = training.device
+    batches = EpochBatches(
+        training.data,
+        recipe,
+        seed=training.seed,
+        epoch=epoch,
+        rank=ranks.rank,
+        world=ranks.world,
+        augment_on="device" if device.is_gpu else "loader",
+        allocate=device.allocate if device.is_gpu else None,
+    )
+    losses = LossReader(device, progress, batches.batch_size, recipe.lr)
     training.model.train(recipe.train_mode_epochs is None or epoch <= recipe.train_mode_epochs)
     training.criterion.train()
     progress.of = len(batches)
@@ -135,7 +145,7 @@ def train_one_epoch(training: TrainState, epoch: int) -> tuple[Metrics, int]:
             moment = Moment(epoch, progress.num_batches, len(batches))
             set_learning_rate(training.optimizer, recipe, moment)
             place = f"in epoch {epoch}, step {progress.num_batches + 1}"
-            losses.add(training.step(batch.to(training.device)), place)
+            losses.add(training.step(batch.to(device).augmented(recipe)), place)
             if training.averaged is not None:
                 training.averaged.update(training.model)
             progress.num_batches += 1

@@ -1,92 +1,97 @@
-"""Augmentation beside torchvision: the same laws, the same pixels; and the memory of its batches."""
+"""Augmentation: parameters from seed, epoch and place alone, and one result on every device."""
 
-import itertools
+from operator import itemgetter
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from torchvision.transforms import functional as on_pictures
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from shards_tools.decode import resize
 from shards_tools.errors import Error
-from trainables.data.augmentation import (
-    Augmentation,
-    BufferPool,
-    draw_colors,
-    jitter_colors,
-    resized_crops,
-)
+from trainables.data.augmentation import Augmentation, AugmentParams, augment, augment_batch, augment_pictures
 
-SHAPE = (2, 4, 4, 3)  # of a batch
+RESIZED = {"crop_area": (0.3, 1.0), "pad_px": 0}
+JITTER = {"jitter_brightness": 0.3, "jitter_contrast": 0.3, "jitter_saturation": 0.3, "jitter_hue": 0.1}
+CHANGES = [{}, {"enlarge_px": 3}, {"jitter_hue": 0.2}, RESIZED, {**JITTER, "pad_px": 3}, {**JITTER, **RESIZED}]
 
 
-def jitter(images_BHWC, strengths, random):
-    jitter_colors(images_BHWC, strengths, *draw_colors(len(images_BHWC), strengths, random))
+def make_images(recipe):
+    size = 24 + recipe.enlarge_px
+    return np.random.default_rng(0).integers(0, 256, (4, size, size, 3), np.uint8)
 
 
-def test_a_resized_crop_is_the_box_read_resized_and_mirrored():
-    images = [np.random.default_rng(size).integers(0, 256, (size, 2 * size, 3), np.uint8) for size in (20, 33)]
-    for image in images:
-        image.flags.writeable = False  # as PIL gives them
-    cut = resized_crops(images, np.array([[2, 3, 10, 12], [0, 5, 33, 40]]), np.array([False, True]), 16)
-    np.testing.assert_array_equal(cut[0], resize(images[0][2:12, 3:15], 16, 16))
-    np.testing.assert_array_equal(cut[1], resize(images[1][:, 5:45], 16, 16)[:, ::-1])
+def sampled(recipe, batch, places=slice(0, 4), **place):
+    augmentation = Augmentation(recipe, (6, 4), places, **{"seed": 1, "epoch": 1, **place})
+    size = 24 + recipe.enlarge_px
+    return augmentation.sample(batch, np.full((len(range(4)[places]), 2), size))
 
 
-def test_jittered_colors_are_torchvisions_on_pictures_in_one_of_all_orders():
-    draw = np.random.default_rng(5)
-    ramp = np.linspace(60, 180, 12)[:, None, None] + np.array([0, 25, 50]) + draw.uniform(-10, 10, (30, 12, 12, 3))
-    before = ramp.astype(np.uint8)
-    after = before.copy()
-    strengths = (0.3, 0.3, 0.5, 0.1)
-    jitter(after, strengths, np.random.default_rng(9))
-    random = np.random.default_rng(9)  # the same draws
-    middles = np.array([1, 1, 1, 0])
-    factors = random.uniform(middles - strengths, middles + strengths, (30, 4))
-    adjust = (
-        on_pictures.adjust_brightness, on_pictures.adjust_contrast,
-        on_pictures.adjust_saturation, on_pictures.adjust_hue,
-    )  # fmt: skip
-    orders = set()
-    for old, new, factor in zip(before, after, factors, strict=True):
-        distances = {}
-        for order in itertools.permutations(range(4)):
-            picture = Image.fromarray(old)
-            for kind in order:
-                picture = adjust[kind](picture, float(factor[kind]))
-            distances[order] = np.abs(np.asarray(picture).astype(int) - new).mean()
-        orders.add(min(distances, key=distances.__getitem__))
-        assert min(distances.values()) < 3  # PIL's hue has 256 steps
-    assert len(orders) > 8
+def allocate(shape):
+    return torch.empty(shape, dtype=torch.uint8)
 
 
-def test_strengths_of_zero_change_nothing_and_factors_stay_in_their_ranges():
-    gray = np.full((200, 4, 4, 3), 100, np.uint8)
-    # gray has no contrast, saturation or hue, but torchvision rounds its shades
-    for strengths, most in (((0.0, 0.0, 0.0, 0.0), 0), ((0.0, 0.7, 0.9, 0.5), 3)):
-        after = gray.copy()
-        jitter(after, strengths, np.random.default_rng(0))
-        np.testing.assert_allclose(after, gray, atol=most)
-    jitter(gray, (0.2, 0.0, 0.0, 0.0), np.random.default_rng(0))
-    assert 80 <= gray.min() < 84
-    assert 116 < gray.max() <= 120
-
-
-@pytest.mark.parametrize(
-    "changes", [{}, {"enlarge_px": 3}, {"jitter_hue": 0.2}, {"crop_area": (0.3, 1.0), "pad_px": 0}]
-)
+@pytest.mark.parametrize("changes", CHANGES)
 def test_what_befalls_an_image_is_up_to_seed_epoch_and_place_alone(small_recipe, changes):
     recipe = small_recipe(**changes)
-    size = 24 + recipe.enlarge_px
-    images = np.random.default_rng(0).integers(0, 256, (4, size, size, 3), np.uint8)
 
     def augmented(batch, **place):
-        return Augmentation(recipe, (6, 4), slice(0, 4), **{"seed": 1, "epoch": 1, **place})(images, batch)
+        return augment_pictures(make_images(recipe), sampled(recipe, batch, **place), recipe, allocate).numpy()
 
     np.testing.assert_array_equal(augmented(3), augmented(3))
     for other in (augmented(2), augmented(3, seed=2), augmented(3, epoch=2)):
         assert not np.array_equal(other, augmented(3))
+
+
+@pytest.mark.parametrize("changes", CHANGES)
+def test_augmenting_a_batch_at_once_gives_what_its_images_give_one_by_one(small_recipe, changes):
+    recipe = small_recipe(**changes)
+    images, params = make_images(recipe), sampled(recipe, 2)
+    one_by_one = augment_pictures(list(images), params, recipe, allocate)
+    np.testing.assert_array_equal(augment(torch.from_numpy(images.copy()), params, recipe).numpy(), one_by_one.numpy())
+    at_once = augment_batch(torch.from_numpy(images.copy()), params, recipe)
+    if recipe.crop_area is None:
+        assert torch.equal(at_once, one_by_one)
+    else:
+        # resized crops differ by one level at most, which jitter may multiply
+        differences = (at_once.int() - one_by_one.int()).abs()
+        assert differences.max() <= (1 if params.factors_B4 is None else 16)
+        assert differences.float().mean() < 0.4
+
+
+@pytest.mark.parametrize("changes", CHANGES)
+def test_a_batch_is_augmented_where_it_lies_without_waiting_for_a_gpu(small_recipe, changes):
+    recipe = small_recipe(**changes)
+    params = sampled(recipe, 2)
+    # fake tensors refuse .item(), boolean indexing and tensors of two devices
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        on_gpu = params.each(lambda part: part.to("cuda"))
+        images_BHWC = augment(torch.empty(make_images(recipe).shape, dtype=torch.uint8, device="cuda"), on_gpu, recipe)
+    assert images_BHWC.device.type == "cuda"
+    assert images_BHWC.shape == (4, 24, 24, 3)
+    assert images_BHWC.dtype == torch.uint8
+
+
+def test_params_of_some_images_are_those_that_these_images_have_in_the_batch(small_recipe):
+    recipe = small_recipe(**JITTER, **RESIZED)
+    whole = sampled(recipe, 4)
+    for part in (sampled(recipe, 4, slice(1, 3)), whole.each(itemgetter(slice(1, 3)))):
+        assert torch.equal(part.flips_B, whole.flips_B[1:3])
+        assert torch.equal(part.boxes_B4, whole.boxes_B4[1:3])
+        assert torch.equal(part.factors_B4, whole.factors_B4[1:3])
+        assert torch.equal(part.orders_B4, whole.orders_B4[1:3])
+        assert part.corners_B2 is None
+
+
+def test_geometry_and_colors_in_turn_give_what_both_give_together(small_recipe):
+    recipe = small_recipe(**JITTER)
+    params, images = sampled(recipe, 0), make_images(recipe)
+    cropped = augment_pictures(images, params.geometry(), recipe, allocate)
+    expected = augment_pictures(images, params, recipe, allocate)
+    assert not torch.equal(cropped, expected)
+    for jittered in (augment(cropped, params.colors(), recipe), augment_batch(cropped, params.colors(), recipe)):
+        assert torch.equal(jittered, expected)
+        cropped = augment_pictures(images, params.geometry(), recipe, allocate)
+    assert AugmentParams(flips_B=params.flips_B, corners_B2=params.corners_B2).colors() is None
 
 
 @pytest.mark.parametrize(
@@ -106,32 +111,3 @@ def test_what_befalls_an_image_is_up_to_seed_epoch_and_place_alone(small_recipe,
 def test_values_that_no_augmentation_has_are_refused(small_recipe, changes, message):
     with pytest.raises(Error, match=message):
         small_recipe(**changes)
-
-
-def address(array):
-    return array.__array_interface__["data"][0]
-
-
-def test_memory_that_nobody_holds_is_given_out_again():
-    pool = BufferPool()
-    first = address(pool.take(SHAPE))
-    assert address(pool.take(SHAPE)) == first
-
-
-def test_memory_is_not_given_out_while_an_array_a_view_or_a_tensor_of_it_lives():
-    pool = BufferPool()
-    array, view, tensor = pool.take(SHAPE), pool.take(SHAPE)[1:], torch.from_numpy(pool.take(SHAPE))[0, 0]
-    held = {address(array), address(view.base), tensor.untyped_storage().data_ptr()}
-    assert len(held) == 3
-    fresh = pool.take(SHAPE)
-    assert address(fresh) not in held
-    del array, view, tensor
-    assert {address(array) for array in [pool.take(SHAPE) for _ in range(3)]} <= held
-
-
-def test_another_shape_has_memory_of_its_own():
-    pool = BufferPool()
-    larger = (4, 4, 4, 3)
-    kept = pool.take(SHAPE)
-    assert pool.take(larger).shape == larger
-    assert not np.shares_memory(kept, pool.take(SHAPE))

@@ -16,7 +16,6 @@ from shards_tools.decode import decode
 from shards_tools.errors import Error
 from shards_tools.parallel import in_order
 from shards_tools.reader import read_image
-from trainables.data.augmentation import crop_and_flip
 from trainables.data.batches import EpochBatches, TrainingSet
 from trainables.data.reading import evaluation_inputs, training_images
 from trainables.device import Device
@@ -88,20 +87,6 @@ def test_short_epochs_come_to_every_image_in_turn(small_recipe):
     assert max(len(first), len(second), len(third)) <= 32
     seen = {image.tobytes() for image in np.concatenate([first, second, third])}
     assert seen == {PIXELS[index].tobytes() for index in INDICES}
-
-
-def test_cropping_and_flipping_move_the_pixels_where_the_parameters_say():
-    images_BHWC = PIXELS[:4]
-    flips, tops, lefts = np.array([False, True, False, True]), np.array([2, 0, 4, 3]), np.array([2, 1, 0, 4])
-    cut_BHWC = crop_and_flip(images_BHWC, 2, flips, tops, lefts, np.empty_like(images_BHWC))
-    for image in range(4):
-        for row in range(24):
-            for column in range(24):
-                from_row, from_column = row + tops[image] - 2, column + lefts[image] - 2
-                inside = 0 <= from_row < 24 and 0 <= from_column < 24
-                source = images_BHWC[image, :, ::-1] if flips[image] else images_BHWC[image]
-                expected = source[from_row, from_column] if inside else [0, 0, 0]
-                assert (cut_BHWC[image, row, column] == expected).all()
 
 
 def test_half_of_the_images_are_flipped_and_every_offset_occurs(small_recipe):
