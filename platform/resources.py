@@ -64,6 +64,14 @@ class TrialResources:
         return self.ranks_per_trial * self.gpus_per_rank
 
     @property
+    def reuses_processes(self) -> bool:
+        """Whether a trial runs in the process of the previous one.
+
+        A new process starts with free GPU memory and, with several ranks, without an old process group.
+        """
+        return not self.gpus_per_rank and self.ranks_per_trial == 1
+
+    @property
     def num_cpus(self) -> int:
         """The CPUs that all running trials hold."""
         return self.concurrency * self.cpus_per_trial
