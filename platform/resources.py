@@ -76,6 +76,11 @@ class TrialResources:
         """The CPUs that all running trials hold."""
         return self.concurrency * self.cpus_per_trial
 
+    def leaves_cpus(self, machines: Sequence[Machine]) -> bool:
+        """Return whether every running rank finds a free CPU to load batches on while it trains."""
+        num_ranks = self.concurrency * self.ranks_per_trial
+        return self.gpus_per_rank > 0 or sum(machine.cpus for machine in machines) >= self.num_cpus + num_ranks
+
 
 def allocate(
     scale: str,

@@ -14,6 +14,7 @@ from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import override
 from trainables.training.loop import train
+from trainables.training.step import NonFiniteLoss
 from trainables.training.trial_report import Save, TrialReport
 
 MEMORY_BYTES = 8 * 10**9  # of the host
@@ -27,8 +28,8 @@ def measure_trial(job: dict[str, Any]) -> OneStep:
     return measure(_recipe(job), manifest, fold=0, seed=0, reading="auto", memory_bytes=MEMORY_BYTES, clock=clock)
 
 
-def train_trial(job: dict[str, Any]) -> float:
-    """Train, and save a checkpoint after every epoch; return the seconds of the job's clock."""
+def train_trial(job: dict[str, Any]) -> float | None:
+    """Train, and save a checkpoint after every epoch; return the seconds of the job's clock, or None if it diverges."""
     torch.set_num_threads(job["num_threads"])
     clock = CLOCKS[job["clock"]]
     start = clock()
@@ -37,7 +38,10 @@ def train_trial(job: dict[str, Any]) -> float:
         with tempfile.TemporaryDirectory() as folder:
             save(Path(folder))
 
-    train(_recipe(job), read_manifest(job["data"]), report=report)
+    try:
+        train(_recipe(job), read_manifest(job["data"]), report=report)
+    except NonFiniteLoss:
+        return None
     return clock() - start
 
 

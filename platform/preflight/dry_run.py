@@ -61,10 +61,7 @@ def project(
     pixels = decoded_bytes(largest.recipe, setup.manifest, setup.reading)
     say(f"Measuring a step of the largest training of {setup.space.name} ({largest}), then of one of median size.")
     free_bytes = [free - pixels - RAY_BYTES for free in memories]
-    resources = search.resources
-    steps = measure_steps(setup, resources, [largest, usual], machines, free_bytes)
-    num_ranks = resources.concurrency * resources.ranks_per_trial
-    num_cpus = sum(machine.cpus for machine in machines)
+    steps = measure_steps(setup, search.resources, [largest, usual], machines, free_bytes)
     projection = Projection(
         search=search,
         num_finished=num_finished,
@@ -74,7 +71,7 @@ def project(
         pixel_bytes=pixels,
         num_machines=len(machines),
         memory_free_bytes=sum(memories),
-        loads_ahead=bool(resources.gpus_per_rank) or num_cpus >= resources.num_cpus + num_ranks,
+        loads_ahead=search.resources.leaves_cpus(machines),
     )
     refuse_what_does_not_fit(projection, largest)
     return projection, largest

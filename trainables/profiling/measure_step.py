@@ -149,7 +149,7 @@ def _measure(
 
 
 def _on_demand(recipe: Recipe, manifest: Manifest, reading: str) -> str:
-    """Return the reading that decodes only the images that are asked for."""
+    """Return the reading that decodes each image when it is read."""
     if manifest.store.is_local:
         return "offset"
     return reading if recipe.crop_area is not None and one_shape(manifest) is None else "stream"

@@ -174,7 +174,7 @@ def time_evaluation(training: TrainState, timer: Timer) -> EvaluationTimes:
 
 
 class _RandomOutputs:
-    """Stands in for a model, so that evaluating it takes the time of the metrics alone.
+    """Replaces a model, so that evaluating it takes the time of the metrics alone.
 
     B batch, D feature dimension, N works.
     """
