@@ -44,7 +44,7 @@ WAITS = frozenset({
 INDEXING = frozenset(["index", "index_put", "index_put_", "_index_put_impl_"])
 
 
-class Operations(TorchDispatchMode):
+class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the operations within the context.
 
     Attributes:
@@ -53,7 +53,7 @@ class Operations(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.launches: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
 
@@ -98,10 +98,10 @@ def random_batch(recipe: Recipe, num_words: int = 0) -> Batch:
 def make_step(recipe: Recipe, num_words: int = 0) -> Step:
     """Return the step of a new model in training mode, on torch's default device."""
     model = build_model(recipe, NUM_WORKS, num_words).train()
-    criterion = Criterion(recipe, NUM_WORKS, int(model.backbone.width), int(model.backbone.num_branches))  # type: ignore[arg-type]
-    return Step(
-        recipe, model, criterion, FusedOptimizer(build_optimizer(model, recipe, criterion)), device=Device("cpu")
-    )  # type: ignore[arg-type]
+    width, num_branches = int(model.backbone.width), int(model.backbone.num_branches)  # type: ignore[arg-type]
+    criterion = Criterion(recipe, NUM_WORKS, width, num_branches)
+    optimizer = FusedOptimizer(build_optimizer(model, recipe, criterion))
+    return Step(recipe, model, criterion, optimizer, device=Device("cpu"))  # type: ignore[arg-type]
 
 
 def count(recipe: Recipe) -> Operations:
@@ -109,7 +109,8 @@ def count(recipe: Recipe) -> Operations:
     seed_everything(0, 0)
     with torch.device("meta"):
         step, batch = make_step(recipe), random_batch(recipe)
-    with Operations() as operations:
+    operations = Operations()
+    with operations:
         step(batch)
     return operations
 

@@ -64,9 +64,22 @@ class TrialResources:
         return self.ranks_per_trial * self.gpus_per_rank
 
     @property
+    def reuses_processes(self) -> bool:
+        """Whether a trial runs in the process of the previous one.
+
+        A new process starts with free GPU memory and, with several ranks, without an old process group.
+        """
+        return not self.gpus_per_rank and self.ranks_per_trial == 1
+
+    @property
     def num_cpus(self) -> int:
         """The CPUs that all running trials hold."""
         return self.concurrency * self.cpus_per_trial
+
+    def leaves_cpus(self, machines: Sequence[Machine]) -> bool:
+        """Return whether every running rank finds a free CPU to load batches on while it trains."""
+        num_ranks = self.concurrency * self.ranks_per_trial
+        return self.gpus_per_rank > 0 or sum(machine.cpus for machine in machines) >= self.num_cpus + num_ranks
 
 
 def allocate(

@@ -8,6 +8,7 @@ losses are read some steps later.
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -24,7 +25,10 @@ class Device:
 
     def __init__(self, name: str | None = None) -> None:
         self.torch_device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self._uploads = torch.cuda.Stream(self.torch_device) if self.is_gpu else None
+
+    @cached_property
+    def _uploads(self) -> torch.cuda.Stream:
+        return torch.cuda.Stream(self.torch_device)  # type: ignore[no-untyped-call]
 
     @property
     def is_gpu(self) -> bool:
@@ -40,7 +44,7 @@ class Device:
 
         The copy has a stream of its own, so it overlaps with operations that were launched before.
         """
-        if self._uploads is None:
+        if not self.is_gpu:
             return tensor
         with torch.cuda.stream(self._uploads):
             on_device = copied(tensor, self.torch_device)
@@ -55,7 +59,7 @@ class Device:
             return Download(tensor)
         on_host = self.allocate(tuple(tensor.shape), tensor.dtype)
         on_host.copy_(tensor, non_blocking=True)
-        arrived = torch.cuda.Event()
+        arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
         arrived.record(torch.cuda.current_stream(self.torch_device))
         return Download(on_host, arrived)
 

@@ -4,6 +4,7 @@ import errno
 import os
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,6 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 import torch
 from ray import tune
@@ -174,27 +176,35 @@ def _early_end(failure: Exception) -> EarlyEnd:
     return EarlyEnd(EndReason.BUG, f"{type(failure).__name__}: {failure}", traceback=lines)
 
 
-def run_one_step(job: dict[str, Any]) -> list[dict[str, Any]]:
-    """Measure one step and one evaluation batch of some trials in a process like theirs; see OneStep.
+def run_one_step(job: dict[str, Any]) -> dict[str, Any]:
+    """Measure the steps and evaluation batches of a trial in a process like its own; see OneStep.
 
     Args:
-        job: has `configs` (each as in `run_trial`) and `memory_bytes` (the limit of one trial).
+        job: has `config` (as in `run_trial`) and `memory_bytes` (the limit of the trial).
     """
-    steps = []
-    for config in job["configs"]:
-        _set_up(config)
-        load_shipped(config["plugins"], accept_changed_code=config["accept_changed_code"])
-        step = measure(
-            override(get_recipe(config["recipe"]), config["settings"]),
-            read_manifest(config["data"]).with_test_fold(config.get("test_fold")),
-            fold=config["fold"],
-            seed=config["seed"],
-            reading=config["reading"],
-            num_ranks=config["ranks"],
-            memory_bytes=job["memory_bytes"],
-        )
-        steps.append(asdict(step))
-    return steps
+    process_s = _process_start_s()
+    config = job["config"]
+    _set_up(config)
+    load_shipped(config["plugins"], accept_changed_code=config["accept_changed_code"])
+    step = measure(
+        override(get_recipe(config["recipe"]), config["settings"]),
+        read_manifest(config["data"]).with_test_fold(config.get("test_fold")),
+        fold=config["fold"],
+        seed=config["seed"],
+        reading=config["reading"],
+        num_ranks=config["ranks"],
+        memory_bytes=job["memory_bytes"],
+        process_s=process_s,
+    )
+    return asdict(step)
+
+
+def _process_start_s() -> float:
+    """Return the seconds from the start of this process until it had imported its libraries."""
+    if ray.is_initialized():  # Ray may have started this process before it was needed
+        return time.process_time()
+    started: float = psutil.Process().create_time()
+    return time.time() - started
 
 
 def _set_up(config: dict[str, Any]) -> None:

@@ -51,6 +51,8 @@ def as_json(projection: Projection, largest: Suggestion) -> dict[str, Any]:
         "step": {
             "images": step.batch_images,
             "seconds": step.step_s,
+            "load_seconds": step.load_s,
+            "epoch_seconds": projection.epoch_s(step),
             "images_per_second": step.batch_images / step.step_s,
             "evaluated_images_per_second": step.evaluate_images / step.evaluate_s,
         },
@@ -112,8 +114,8 @@ def _needed(projection: Projection, largest: Suggestion) -> list[tuple[str, str]
     lines = [
         (
             "Largest",
-            f"{largest}. A training step on {step.batch_images} images took {step.step_s:.2g} s, evaluating"
-            f" {step.evaluate_images} images {step.evaluate_s:.2g} s.",
+            f"{largest}. A training step on {step.batch_images} images takes {step.step_s:.2g} s, loading them"
+            f" {step.load_s:.2g} s, and an epoch {projection.epoch_s(step):.2g} s.",
         ),
         (
             "Memory",

@@ -71,6 +71,7 @@ def project(
         pixel_bytes=pixels,
         num_machines=len(machines),
         memory_free_bytes=sum(memories),
+        loads_ahead=search.resources.leaves_cpus(machines),
     )
     refuse_what_does_not_fit(projection, largest)
     return projection, largest

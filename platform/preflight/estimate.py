@@ -38,6 +38,7 @@ class Projection:
     pixel_bytes: int  # decoded images, shared by all trials of a machine; 0: images are decoded when they are read
     memory_free_bytes: int  # on all machines, before measuring
     num_machines: int = 1
+    loads_ahead: bool = True  # whether a CPU is free to load the batches of each rank while it trains
 
     @property
     def num_left(self) -> int:
@@ -106,23 +107,26 @@ class Projection:
         return shutil.disk_usage(existing_folder(self.search.stores.runs)).free
 
     def epoch_s(self, step: OneStep) -> float:
-        """Return the seconds of an epoch with evaluation, assuming that trials share a GPU's speed."""
-        num_steps = step.epoch_images / step.batch_images
-        num_evaluations = step.val_images / step.evaluate_images
-        compute_s = num_steps * step.step_s + num_evaluations * step.evaluate_s
-        compute_s /= min(self.search.resources.gpus_per_rank or 1.0, 1.0)
-        if self.pixel_bytes:
-            return compute_s
-        load_s = num_steps * step.load_s + num_evaluations * step.evaluate_load_s
-        # With a GPU, decoding on the CPU overlaps with computing.
-        return max(compute_s, load_s) if step.gpu_bytes else compute_s + load_s
+        """Return the seconds of an epoch with evaluation and checkpoint, if trials that share a GPU share its speed."""
+        return step.epoch_s(gpu_share=self._gpu_share, loads_ahead=self.loads_ahead)
+
+    @property
+    def _gpu_share(self) -> float:
+        return min(self.search.resources.gpus_per_rank or 1.0, 1.0)
 
     @property
     def _at_a_time(self) -> int:
         return max(1, min(self.search.resources.concurrency, self.num_left))
 
     def _trial_hours(self, step: OneStep, num_epochs: int) -> float:
-        return (num_epochs * self.epoch_s(step) + self.num_left * step.start_s) / 3600
+        """Return the sum of the hours of all trials that are left, if they train for `num_epochs` in all."""
+        if not self.num_left:
+            return 0.0
+        num_processes = self._at_a_time if self.search.resources.reuses_processes else self.num_left
+        once_s = self.num_left * (step.prepare_s + step.warm_up_s) + num_processes * step.process_s
+        # The first trial of each machine decodes the images, and the others that start with it wait for them.
+        once_s += self._at_a_time * step.decode_s
+        return (once_s + num_epochs * self.epoch_s(step)) / 3600
 
 
 def simulate_pruning(setup: TrainingSetup, pruner: str, num_trials: int) -> list[int]:

@@ -45,37 +45,41 @@ def measure_steps(
     machines: Sequence[Machine],
     free_bytes: Sequence[int],
 ) -> list[OneStep]:
-    """Measure one step of each sample, one after another, in a separate process.
+    """Measure the steps of each sample, one after another, each in a process of its own.
 
-    The process runs on the machine with the most free memory among those that can run a trial. The configurations are
-    serialized as Ray does it for a trial.
+    The processes run on the machine with the most free memory among those that can run a trial.
 
     Args:
         setup: what trials train.
         resources: what a trial holds.
         suggestions: the largest first.
         machines: where trials will run.
-        free_bytes: host memory that the process may use on each machine.
+        free_bytes: host memory that a process may use on each machine.
 
     Raises:
         Error: a step runs out of memory or GPU memory.
     """
-    configs = [setup.config(suggestion.recipe, resources) for suggestion in suggestions]
-    _, configs = cloudpickle.loads(cloudpickle.dumps((run_trial, configs)))
     machine, free = most_free_memory(machines, free_bytes, resources.gpus_per_rank)
-    job = {"configs": configs, "memory_bytes": free}
+    return [_measure(setup, resources, suggestion, machine, free) for suggestion in suggestions]
+
+
+def _measure(
+    setup: TrainingSetup, resources: TrialResources, suggestion: Suggestion, machine: Machine, free: int
+) -> OneStep:
+    """Measure the steps of a sample; its configuration is serialized as Ray does it for a trial."""
+    config = setup.config(suggestion.recipe, resources)
+    _, config = cloudpickle.loads(cloudpickle.dumps((run_trial, config)))
+    job = {"config": config, "memory_bytes": free}
     try:
-        measured = _run_on_node(resources, machine, job) if machine.node_id else _run_here(job)
-        steps = [OneStep(**step) for step in measured]
+        step = OneStep(**(_run_on_node(resources, machine, job) if machine.node_id else _run_here(job)))
     except Killed:
         # If an allocation fails in one of torch's threads, the C++ runtime aborts the process.
         raise Error(
-            f"{_describe(setup.space, suggestions[0])}: the process that measured a step of it was killed, probably"
+            f"{_describe(setup.space, suggestion)}: the process that measured a step of it was killed, probably"
             f" because it {_needs_more_memory(setup.space, machine, free)}"
         ) from None
-    for suggestion, step in zip(suggestions, steps, strict=True):
-        _check_memory(setup.space, resources.gpus_per_rank, suggestion, step, machine, free)
-    return steps
+    _check_memory(setup.space, resources.gpus_per_rank, suggestion, step, machine, free)
+    return step
 
 
 def remembered_step(
@@ -125,18 +129,18 @@ def most_free_memory(
     return max(able, key=lambda pair: pair[1])
 
 
-def _run_here(job: dict[str, Any]) -> list[dict[str, Any]]:
+def _run_here(job: dict[str, Any]) -> dict[str, Any]:
     with closing(in_processes(run_one_step, [job], 2)) as answers:  # with 1, the job would run in this process
         ((_, measured),) = answers
-    steps: list[dict[str, Any]] = measured
-    return steps
+    step: dict[str, Any] = measured
+    return step
 
 
-def _run_on_node(resources: TrialResources, machine: Machine, job: dict[str, Any]) -> list[dict[str, Any]]:
+def _run_on_node(resources: TrialResources, machine: Machine, job: dict[str, Any]) -> dict[str, Any]:
     """Run the job on a node of the cluster, with the resources of a trial."""
     held = {"num_cpus": resources.cpus_per_rank, "num_gpus": resources.gpus_per_rank}
-    measured: list[dict[str, Any]] = answer(machine.name, ask(machine.node_id, run_one_step, job, **held), None)
-    return measured
+    step: dict[str, Any] = answer(machine.name, ask(machine.node_id, run_one_step, job, **held), None)
+    return step
 
 
 def _check_memory(

@@ -73,3 +73,22 @@ def test_more_gpus_than_there_are_is_refused() -> None:
 def test_ranks_that_do_not_fit_are_refused(asked: dict[str, Any], machines: list[Machine], said: str) -> None:
     with pytest.raises(Error, match=said):
         resources_of("paper", machines, **asked)
+
+
+@pytest.mark.parametrize(
+    ("scale", "machine", "concurrency", "leaves"),
+    [
+        ("tiny", Machine(2, 0), 2, False),
+        ("tiny", Machine(2, 0), 1, True),
+        ("tiny", Machine(3, 0), 2, False),
+        ("paper", Machine(8, 0), 1, False),  # its step runs on all CPUs
+        ("paper", Machine(8, 1), 1, True),
+    ],
+)
+def test_trials_that_use_all_cpus_leave_none_for_loading(
+    scale: str, machine: Machine, concurrency: int, leaves: bool
+) -> None:
+    resources = allocate(
+        scale, [machine], gpus_per_trial=None, ranks_per_trial=1, concurrency=concurrency, is_cluster=False
+    )
+    assert resources.leaves_cpus([machine]) == leaves

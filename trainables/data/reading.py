@@ -147,11 +147,16 @@ def agreed_reading(
 
 def decoded_bytes(recipe: Recipe, manifest: Manifest, reading: str) -> int:
     """Return the bytes of the decoded images that a training maps and shares; 0 if it decodes on demand."""
+    return sum(
+        manifest.num_images * height * width * 3 for height, width, _ in decoded_shapes(recipe, manifest, reading)
+    )
+
+
+def decoded_shapes(recipe: Recipe, manifest: Manifest, reading: str) -> set[tuple[int, int, str]]:
+    """Return height, width and fit of the decoded images that a training maps; none if it decodes on demand."""
     shapes = _shapes(recipe, manifest)
     fits = bool(shapes) and reading == "auto" and all(decoded_fits(manifest, *shape) for shape in shapes)
-    if reading != "decoded" and not fits:
-        return 0
-    return sum(manifest.num_images * height * width * 3 for height, width, _ in shapes)
+    return shapes if reading == "decoded" or fits else set()
 
 
 def _shapes(recipe: Recipe, manifest: Manifest) -> set[tuple[int, int, str]]:

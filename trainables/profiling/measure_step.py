@@ -1,29 +1,31 @@
-"""Run one real training step and one evaluation batch, and measure their time, memory and disk use."""
+"""Run real training steps and evaluation batches, and measure their time, memory and disk use."""
 
 import contextlib
 import math
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import psutil
 import torch
 
+from shards_tools.cache import pixels_place
 from shards_tools.errors import Error
+from shards_tools.images import one_shape
 from shards_tools.manifest import Manifest
-from trainables.data.batches import EpochBatches
-from trainables.evaluation.evaluate import IMAGES_AT_ONCE
+from shards_tools.parallel import num_cpus
+from trainables.data.reading import decoded_shapes
+from trainables.distributed import DistributedContext
+from trainables.profiling.timing import Clock, RepeatedImages, Timer, time_evaluation, time_steps
 from trainables.recipes.recipe import Recipe
 from trainables.training.resume import save_checkpoint
-from trainables.training.train_state import TrainState, prepare, seed_everything
+from trainables.training.train_state import TrainState, epoch_batches, prepare, seed_everything
 
-MEASURED_S = 2.0  # steps are repeated this long; at least one runs
+DECODED_IMAGES = 256  # that are kept in memory in place of the cache
 # Messages of torch and numpy when memory runs out, and of Python when it cannot even create a MemoryError.
 OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "start new thread", "without setting an exception")
 
@@ -33,19 +35,45 @@ class OneStep:
     """The measurements of one training."""
 
     out_of: Literal["", "memory", "gpu memory"] = ""  # what ran out, if anything; the rest is then not measured
-    start_s: float = 0.0  # from the start of the process to the first batch
+    process_s: float = 0.0  # to start a process and import the libraries
+    prepare_s: float = 0.0  # to build the model and open the images
+    decode_s: float = 0.0  # to decode all images once per machine; 0: they are decoded already, or on demand
+    warm_up_s: float = 0.0  # by how much the first steps exceed later ones, in all
+    load_s: float = 0.0  # to read, or decode, and augment the images of a batch
     step_s: float = 0.0  # on a rank's part of a loaded batch
-    load_s: float = 0.0  # to read, decode and augment the images of a batch
     batch_images: int = 0  # over all ranks
     epoch_images: int = 0
-    evaluate_s: float = 0.0  # one batch of evaluation
-    evaluate_load_s: float = 0.0
+    evaluate_load_s: float = 0.0  # one batch of evaluation
+    evaluate_s: float = 0.0
     evaluate_images: int = 0  # in that batch
     val_images: int = 0  # that a rank evaluates per epoch
+    metrics_s: float = 0.0  # the metrics of all val images, and the latency, once per epoch
+    checkpoint_s: float = 0.0  # to write one
+    checkpoint_bytes: int = 0
     peak_bytes: int = 0  # of host memory, for the whole process
     gpu_bytes: int = 0  # peak of GPU memory; 0 on a CPU
     gpu_total_bytes: int = 0
-    checkpoint_bytes: int = 0
+
+    def training_s(self, num_epochs: int, *, gpu_share: float = 1.0, loads_ahead: bool = True) -> float:
+        """Return the seconds of a training in a running process, once the images are decoded; see `epoch_s`."""
+        return self.prepare_s + self.warm_up_s + num_epochs * self.epoch_s(gpu_share=gpu_share, loads_ahead=loads_ahead)
+
+    def epoch_s(self, *, gpu_share: float = 1.0, loads_ahead: bool = True) -> float:
+        """Return the seconds of an epoch: training, evaluation, metrics and checkpoint.
+
+        Args:
+            gpu_share: the fraction of a GPU's speed that the training gets.
+            loads_ahead: whether a CPU is free to load batches during the steps. If not, loading and steps take turns.
+        """
+        step_s, evaluate_s = self.step_s / gpu_share, self.evaluate_s / gpu_share
+        num_steps = self.epoch_images / self.batch_images
+        if loads_ahead:  # the first batch is loaded before the first step, and no other during the last one
+            train_s = num_steps * max(self.load_s, step_s) + min(self.load_s, step_s)
+        else:
+            train_s = num_steps * (self.load_s + step_s)
+        # an evaluation loads batches in the same thread, which only a GPU does not wait for
+        batch_s = max(self.evaluate_load_s, evaluate_s) if self.gpu_bytes else self.evaluate_load_s + evaluate_s
+        return train_s + self.val_images / self.evaluate_images * batch_s + self.metrics_s + self.checkpoint_s
 
 
 def measure(
@@ -57,23 +85,27 @@ def measure(
     reading: str,
     memory_bytes: int,
     num_ranks: int = 1,
+    process_s: float = 0.0,
+    clock: Clock = time.perf_counter,
 ) -> OneStep:
-    """Run one training step and one evaluation batch on images of the manifest, and write a temporary checkpoint.
+    """Time training steps and evaluation batches on images of the manifest, and write a temporary checkpoint.
 
-    Images are decoded on demand, so nothing is added to the cache. Call this in a separate process: its memory is
-    limited meanwhile.
+    If the training would read decoded images, a few are decoded into memory, so nothing is added to the cache. Call
+    this in a separate process: its memory is limited meanwhile.
 
     Args:
-        reading: as the search will request it. It is used only if the recipe reads images at their native sizes.
+        reading: as the search will request it.
         memory_bytes: limit of host memory when running on a CPU; a training that needs more fails without harm to
             others.
         num_ranks: number of ranks that share every batch and evaluation. One of them is measured, without
             communication.
+        process_s: seconds that the process took to start.
+        clock: what the parts are timed with.
     """
     limit = contextlib.nullcontext() if torch.cuda.is_available() else _limited_memory(memory_bytes)
     try:
         with limit:
-            return _measure(recipe, manifest, fold, seed, reading, num_ranks)
+            return replace(_measure(recipe, manifest, fold, seed, reading, num_ranks, clock), process_s=process_s)
     except torch.cuda.OutOfMemoryError:
         return OneStep(out_of="gpu memory")
     except (MemoryError, SystemError, RuntimeError) as failure:
@@ -82,76 +114,79 @@ def measure(
         raise
 
 
-def _measure(recipe: Recipe, manifest: Manifest, fold: int, seed: int, reading: str, num_ranks: int) -> OneStep:
-    if recipe.crop_area is None:
-        reading = "offset" if manifest.store.is_local else "stream"
-    training = prepare(recipe, manifest, fold=fold, seed=seed, reading=reading)
+def _measure(
+    recipe: Recipe, manifest: Manifest, fold: int, seed: int, reading: str, num_ranks: int, clock: Clock
+) -> OneStep:
+    start = clock()
+    training = prepare(recipe, manifest, fold=fold, seed=seed, reading=_on_demand(recipe, manifest, reading))
+    timer = Timer(clock, training.device)
+    prepare_s = timer.now() - start
+    decode_s = _keep_decoded(training, reading, timer)
     seed_everything(seed, 1)
-    start_s = time.time() - psutil.Process().create_time()
-    batches = EpochBatches(training.data, recipe, seed=seed, epoch=1, world=num_ranks)
-    load_s, step_s = _steps(training, batches)
-    evaluate_load_s, evaluate_s, evaluate_images = _evaluation_batch(training)
+    batches = epoch_batches(training, 1, DistributedContext(world=num_ranks))
+    steps, evaluation = time_steps(training, batches, timer), time_evaluation(training, timer)
+    checkpoint_s, checkpoint_bytes = _checkpoint(training, timer)
     return OneStep(
-        start_s=start_s,
-        step_s=step_s,
-        load_s=load_s,
+        prepare_s=prepare_s,
+        decode_s=decode_s,
+        warm_up_s=steps.warm_up_s,
+        load_s=steps.load_s,
+        step_s=steps.step_s,
         batch_images=batches.batch_size,
         epoch_images=len(batches) * batches.batch_size,
-        evaluate_s=evaluate_s,
-        evaluate_load_s=evaluate_load_s,
-        evaluate_images=evaluate_images,
+        evaluate_load_s=evaluation.load_s,
+        evaluate_s=evaluation.forward_s,
+        evaluate_images=evaluation.num_images,
         val_images=math.ceil(len(training.evaluation.images) / num_ranks),
-        checkpoint_bytes=_checkpoint_bytes(training),
+        metrics_s=evaluation.metrics_s,
+        checkpoint_s=checkpoint_s,
+        checkpoint_bytes=checkpoint_bytes,
         gpu_bytes=training.device.peak_reserved_bytes(),
         gpu_total_bytes=training.device.total_bytes(),
         peak_bytes=_own_memory("VmHWM"),
     )
 
 
-def _steps(training: TrainState, batches: EpochBatches) -> tuple[float, float]:
-    """Return the seconds to load a batch and to run a step, averaged over all but the first, which warms up."""
-    training.model.train()
-    training.criterion.train()
-    seconds = []
-    begun = time.perf_counter()
-    with contextlib.closing(batches.start(workers=0)) as own:
-        for _ in range(len(batches)):
-            load_s, batch = _timed(lambda: next(own).to(training.device))
-            step_s, _ = _timed(partial(training.step, batch))
-            seconds.append((load_s, step_s))
-            if time.perf_counter() - begun > MEASURED_S:
-                break
-    load_s, step_s = np.mean(seconds[1:] or seconds, axis=0)
-    return float(load_s), float(step_s)
+def _on_demand(recipe: Recipe, manifest: Manifest, reading: str) -> str:
+    """Return the reading that decodes each image when it is read."""
+    if manifest.store.is_local:
+        return "offset"
+    return reading if recipe.crop_area is not None and one_shape(manifest) is None else "stream"
 
 
-def _evaluation_batch(training: TrainState) -> tuple[float, float, int]:
-    """Return the seconds to load one batch of val, the seconds to evaluate it, and its number of images."""
-    model = training.evaluated_model.eval()
-    indices = training.evaluation.images[:IMAGES_AT_ONCE]
-    load_s, (images_BHWC, words_BL) = _timed(lambda: training.inputs.at(indices, training.device.torch_device))
-    with torch.inference_mode():
-        evaluate = model.embed if training.evaluation.ranks else model.classify
-        evaluate_s, _ = _timed(lambda: evaluate(images_BHWC, words_BL).cpu())
-    return load_s, evaluate_s, len(indices)
+def _keep_decoded(training: TrainState, reading: str, timer: Timer) -> float:
+    """If the training would read decoded images, let it read a few from memory.
+
+    Returns:
+        The seconds to decode all images of the manifest on this machine's CPUs; 0 if that is not needed.
+    """
+    manifest, data, inputs = training.manifest, training.data, training.inputs
+    shapes = decoded_shapes(training.recipe, manifest, reading)
+    if not shapes:
+        return 0.0
+    some = data.indices[:DECODED_IMAGES]
+    start = timer.now()
+    pixels_NHWC = data.images[some]
+    seconds = timer.now() - start
+    assert isinstance(pixels_NHWC, np.ndarray)
+    training.data = replace(data, images=RepeatedImages(pixels_NHWC))
+    training.inputs = replace(inputs, images=RepeatedImages(inputs.images[training.evaluation.images[:DECODED_IMAGES]]))
+    missing = [shape for shape in shapes if not pixels_place(manifest, *shape[:2], fit=shape[2]).exists()]
+    cpu_s = seconds * torch.get_num_threads() / len(some)
+    return len(missing) * manifest.num_images * cpu_s / num_cpus()
 
 
-def _checkpoint_bytes(training: TrainState) -> int:
+def _checkpoint(training: TrainState, timer: Timer) -> tuple[float, int]:
+    """Return the seconds to write a checkpoint, and its size."""
     try:
         with tempfile.TemporaryDirectory() as folder:
-            save_checkpoint(training, 1, {}, None, Path(folder))
-            return sum(file.stat().st_size for file in Path(folder).iterdir())
+            seconds = timer.once(lambda: save_checkpoint(training, 1, {}, None, Path(folder)))
+            return seconds, sum(file.stat().st_size for file in Path(folder).iterdir())
     except OSError as failure:
         raise Error(
             f"A checkpoint of {training.recipe.name} cannot be written to {tempfile.gettempdir()} ({failure.strerror})."
             " Free some space there, or set TMPDIR to another folder."
         ) from failure
-
-
-def _timed(act: Callable[[], Any]) -> tuple[float, Any]:
-    start = time.perf_counter()
-    result = act()
-    return time.perf_counter() - start, result
 
 
 @contextlib.contextmanager

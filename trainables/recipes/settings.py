@@ -32,8 +32,11 @@ def with_current_keys(values: Mapping[str, Any]) -> dict[str, Any]:
         if former in values and key in values:
             raise Error(f"{former} is the former name of {key}, and both are set. Remove {former}.")
     current = {FORMER_KEYS.get(key, key): value for key, value in values.items()}
-    former = {key: (key, value) for key, value in current.items() if isinstance(value, str)}
-    return current | {key: FORMER_VALUES[pair] for key, pair in former.items() if pair in FORMER_VALUES}
+    return {key: _current_value(key, value) for key, value in current.items()}
+
+
+def _current_value(key: str, value: Any) -> Any:
+    return FORMER_VALUES.get((key, value), value) if isinstance(value, str) else value
 
 
 def override(recipe: AnyRecipe, values: Mapping[str, object]) -> AnyRecipe:

@@ -11,7 +11,6 @@ from typing import Any
 
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
-from trainables.data.batches import EpochBatches
 from trainables.device import Device
 from trainables.distributed import ALONE, DistributedContext
 from trainables.evaluation.evaluate import evaluate, ms_per_image
@@ -24,7 +23,7 @@ from trainables.training.optimizer import set_learning_rate
 from trainables.training.progress import Progress, load_progress, restore_random_states
 from trainables.training.resume import load_training, save_checkpoint
 from trainables.training.schedule import Moment
-from trainables.training.train_state import TrainState, prepare, seed_everything
+from trainables.training.train_state import TrainState, epoch_batches, prepare, seed_everything
 from trainables.training.trial_report import Save, TrialReport
 
 PARTIAL_CHECKPOINT_SECONDS = 600.0  # the most that a killed training loses in longer epochs
@@ -122,20 +121,10 @@ def run_epoch(training: TrainState, epoch: int) -> Metrics:
 
 def train_one_epoch(training: TrainState, epoch: int) -> tuple[Metrics, int]:
     """Train on the epoch's remaining batches; return the mean of each loss over the epoch and its number of images."""
-    progress, recipe, ranks = training.progress, training.recipe, training.ranks
+    progress, recipe = training.progress, training.recipe
     if progress.random:
         restore_random_states(progress.random, training.device)
-    device = training.device
-    batches = EpochBatches(
-        training.data,
-        recipe,
-        seed=training.seed,
-        epoch=epoch,
-        rank=ranks.rank,
-        world=ranks.world,
-        augment_on="device" if device.is_gpu else "loader",
-        allocate=device.allocate if device.is_gpu else None,
-    )
+    device, batches = training.device, epoch_batches(training, epoch, training.ranks)
     losses = LossReader(device, progress, batches.batch_size, recipe.lr)
     training.model.train(recipe.train_mode_epochs is None or epoch <= recipe.train_mode_epochs)
     training.criterion.train()

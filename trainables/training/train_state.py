@@ -13,7 +13,7 @@ from torch import nn
 
 from shards_tools.images import Images, NativeImages
 from shards_tools.manifest import Manifest
-from trainables.data.batches import TrainingSet
+from trainables.data.batches import EpochBatches, TrainingSet
 from trainables.data.reading import Inputs, MiddleOf, agreed_reading, evaluation_inputs, training_images
 from trainables.data.text import make_vocabulary, read_words
 from trainables.device import Device
@@ -124,6 +124,21 @@ def prepare(
         optimizer=optimizer,
         step=step,
         averaged=None if recipe.ema_decay is None else ModelEmaV3(model, decay=recipe.ema_decay),
+    )
+
+
+def epoch_batches(training: TrainState, epoch: int, ranks: DistributedContext) -> EpochBatches:
+    """Return the batches of an epoch, counted from 1; a GPU augments them itself."""
+    device = training.device
+    return EpochBatches(
+        training.data,
+        training.recipe,
+        seed=training.seed,
+        epoch=epoch,
+        rank=ranks.rank,
+        world=ranks.world,
+        augment_on="device" if device.is_gpu else "loader",
+        allocate=device.allocate if device.is_gpu else None,
     )
 
 

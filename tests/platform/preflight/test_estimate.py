@@ -35,12 +35,25 @@ def test_checkpoints_in_a_bucket_take_no_room_of_the_disk(search: ResolvedSearch
 
 
 def test_hours_are_epochs_by_their_length_over_the_trials_at_a_time(search: ResolvedSearch) -> None:
-    """Written out: 32 steps and 2 evaluations of 0.1 s an epoch, half a GPU, so twice as long; 5 s to start."""
-    projection = projection_of(changed(search, gpus_per_rank=0.5, concurrency=2), start_s=5.0)
-    projection = replace(projection, pixel_bytes=1)
+    """Written out: 32 steps and 2 evaluations of 0.1 s an epoch, half a GPU, so twice as long; 5 s to start each."""
+    on_half_a_gpu = changed(search, gpus_per_rank=0.5, concurrency=2)
+    projection = projection_of(on_half_a_gpu, process_s=3.0, prepare_s=1.5, warm_up_s=0.5)
     assert projection.epoch_s(projection.largest) == pytest.approx(2 * (32 + 2) * 0.1)
     assert projection.most_hours == pytest.approx(6 * (4 * 6.8 + 5) / 2 / 3600)
     assert projection.hours == pytest.approx((sum(projection.lengths) * 6.8 + 6 * 5) / 2 / 3600)
+
+
+def test_on_a_cpu_trials_reuse_processes_and_those_that_start_first_wait_for_the_decoding(
+    search: ResolvedSearch,
+) -> None:
+    """Written out: 3.4 s an epoch, and 3 + 7 s once for each of the two trials at a time."""
+    projection = projection_of(changed(search, concurrency=2), process_s=3.0, decode_s=7.0)
+    assert projection.most_hours == pytest.approx((6 * 4 * 3.4 + 2 * (3 + 7)) / 2 / 3600)
+
+
+def test_a_finished_search_takes_no_time(search: ResolvedSearch) -> None:
+    projection = replace(projection_of(search, process_s=3.0, decode_s=7.0), num_finished=6)
+    assert (projection.hours, projection.most_hours) == (0, 0)
 
 
 def test_every_rank_takes_memory_and_is_paid_for(search: ResolvedSearch) -> None:

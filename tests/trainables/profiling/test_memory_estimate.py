@@ -26,8 +26,8 @@ def one_step(recipe: Recipe, shards: Path, num_ranks: int = 1) -> OneStep:
     config: dict[str, Any] = {"recipe": recipe.name, "settings": settings_of(recipe), "data": str(shards)}
     config |= {"fold": 0, "seed": 0, "num_threads": 1, "gpu_fraction": 1.0, "reading": "auto", "ranks": num_ranks}
     config |= {"plugins": [], "accept_changed_code": False}
-    job = {"configs": [config], "memory_bytes": LIMIT_BYTES}
-    ((_, (step,)),) = in_processes(run_one_step, [job], 2)
+    job = {"config": config, "memory_bytes": LIMIT_BYTES}
+    ((_, step),) = in_processes(run_one_step, [job], 2)
     return OneStep(**step)
 
 
@@ -80,8 +80,8 @@ def test_a_step_that_finds_no_memory_says_so_and_measures_nothing(shards: Path) 
     config: dict[str, Any] = {"recipe": "transreid-tiny", "settings": {}, "data": str(shards), "fold": 0, "seed": 0}
     config |= {"num_threads": 1, "gpu_fraction": 1.0, "reading": "auto", "ranks": 1}
     config |= {"plugins": [], "accept_changed_code": False}
-    job = {"configs": [config], "memory_bytes": 1}
-    ((_, (step,)),) = in_processes(run_one_step, [job], 2)
+    job = {"config": config, "memory_bytes": 1}
+    ((_, step),) = in_processes(run_one_step, [job], 2)
     assert step == asdict(OneStep(out_of="memory"))
 
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
 
+from trainables.device import Device
 from trainables.evaluation.metric_names import CPU, MEMORY, MEMORY_MB, SYSTEM
 from trainables.profiling.resource_usage import (
     CONTEXT_BYTES,
@@ -26,7 +27,7 @@ from trainables.profiling.resource_usage import (
 )
 
 GB = 10**9
-CPU_DEVICE = torch.device("cpu")
+CPU_DEVICE = Device("cpu")
 
 
 def test_shares_and_the_contexts_of_all_that_share_fit_on_the_gpu() -> None:
@@ -41,7 +42,7 @@ def test_only_whoever_shares_is_limited(fraction: float, limit: list[float], mon
     limits: list[float] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=80 * GB))
-    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", limits.append)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda share, _: limits.append(share))
     keep_to_share(fraction)
     assert limits == pytest.approx(limit)
 

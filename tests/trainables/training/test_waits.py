@@ -19,7 +19,7 @@ from trainables.training.train_state import prepare, seed_everything
 
 NUM_BATCHES = 2 * STEPS_PER_READ + 5
 # a tiny recipe of each family, and each loss whose pairs are selected
-ROWS = {
+ROWS: dict[str, dict[str, object]] = {
     "transreid-vit-jpm-tiny": {},
     "transreid-vit-stride-tiny": {"metric_loss": "circle"},
     "transreid-vit-base-tiny": {"metric_loss": "supcon", "id_loss": "arcface", "center_weight": 0.0005},
@@ -48,7 +48,7 @@ def recorded(small_recipe, manifest):
         events.append("step")
         return losses
 
-    training.step = recorded_step
+    training.step = recorded_step  # type: ignore[assignment]
     return training
 
 
@@ -72,7 +72,7 @@ def test_losses_read_late_are_those_read_at_once(recorded, small_recipe):
 
 @pytest.mark.parametrize("name", ROWS)
 def test_no_operation_of_a_step_makes_the_host_wait(name):
-    recipe = override(get_recipe(name), {"pretrained": False, "lr": 1e-6, **ROWS[name]})
+    recipe = override(get_recipe(name), {"pretrained": False, "lr": 1e-6} | ROWS[name])
     num_words = 30 if getattr(recipe, "text_tokens", 0) else 0
     recipe = dataclasses.replace(recipe, **_small_batch(recipe))
     step, batch = make_step(recipe, num_words), random_batch(recipe, num_words)
