@@ -1,5 +1,7 @@
 """Distances of features against float64, and what may not change them."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -26,3 +28,19 @@ def test_what_the_training_allows_for_matrix_products_changes_nothing(precision:
         assert torch.get_float32_matmul_precision() == precision
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+def test_equal_images_are_at_equal_distances_whatever_the_matrix_product_rounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    product = torch.addmm
+
+    def rounding_by_column(*arguments: Any, out: torch.Tensor, **settings: Any) -> torch.Tensor:
+        return product(*arguments, out=out, **settings).add_(1e-6 * torch.arange(out.shape[1]))
+
+    monkeypatch.setattr(torch, "addmm", rounding_by_column)
+    gallery_GD = GALLERY_GD[[0, 1, 2, 1, 0, 3, 1]]
+    gallery_GD[:, 5] = torch.tensor([0.0, 0.0, 0.0, -0.0, -0.0, 0.0, -0.0])
+    distances_QG = Distances(QUERY_QD, gallery_GD).of(torch.arange(20))
+    assert torch.equal(distances_QG[:, [3, 6, 4]], distances_QG[:, [1, 1, 0]])
+    assert not torch.equal(distances_QG[:, 2], distances_QG[:, 1])
