@@ -92,7 +92,7 @@ def measure_bytes(run: Callable[[], Any]) -> int:
     unit = 1 if sys.platform == "darwin" else 1024  # kilobytes on Linux, bytes on macOS
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # start a new peak
-    before = psutil.Process().memory_info().rss
+    before: int = psutil.Process().memory_info().rss
     run()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit - before
 

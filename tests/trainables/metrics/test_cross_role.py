@@ -1,7 +1,6 @@
 """Cross-role metrics against hand-made answers, and against plain loops over the definitions in exact fractions."""
 
 import math
-import tracemalloc
 from collections.abc import Hashable, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -11,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from shards_tools.errors import Error
 from trainables.metrics import CrossRoleMetrics, cross_role_metrics
@@ -244,40 +242,6 @@ def test_torch_tensors_and_text_labels_give_the_same_as_arrays() -> None:
     halves = [torch.from_numpy(part).bfloat16() for part in (query, gallery)]
     widened = [half.float() for half in halves]
     assert cross_role_metrics(*halves, **tensors) == cross_role_metrics(*widened, **tensors)
-
-
-class LargestTensor(TorchDispatchMode):
-    """Records the most elements of a tensor that an operation returns."""
-
-    num_elements = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for value in result if isinstance(result, tuple | list) else [result]:
-            if isinstance(value, torch.Tensor):
-                self.num_elements = max(self.num_elements, value.numel())
-        return result
-
-
-def test_memory_stays_far_below_a_full_matrix_of_distances() -> None:
-    generator = np.random.default_rng(3)
-    num_queries, num_gallery = 4000, 2000
-    query, gallery = (generator.integers(0, 2, size=(count, 8)) for count in (num_queries, num_gallery))  # with ties
-    works, roles = generator.integers(0, 20, (2, num_queries + num_gallery))
-    tracemalloc.start()
-    with LargestTensor() as largest:
-        cross_role_metrics(
-            query.astype(np.float32),
-            gallery.astype(np.float32),
-            query_works=works[:num_queries],
-            gallery_works=works[num_queries:],
-            query_roles=roles[:num_queries],
-            gallery_roles=roles[num_queries:],
-        )
-    peak_bytes = tracemalloc.get_traced_memory()[1]  # of numpy
-    tracemalloc.stop()
-    assert largest.num_elements < num_queries * num_gallery / 8
-    assert peak_bytes < num_queries * num_gallery * 4 / 2
 
 
 GOOD: dict[str, Any] = {

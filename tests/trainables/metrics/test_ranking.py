@@ -1,10 +1,12 @@
 """Ranking in chunks with many ties, against a loop over stable sorts, on a CPU and on a GPU."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainables.metrics import ranking
 from trainables.metrics.cross_role import cross_role_metrics
@@ -54,6 +56,43 @@ def test_arrays_and_tensors_give_the_same_metrics() -> None:
     assert cross_role_metrics(query.astype(np.int16), torch.from_numpy(gallery), **labels) == expected
     gallery.flags.writeable = False
     assert cross_role_metrics(query[:, ::-1], gallery[:, ::-1], **labels) == expected
+
+
+class LargestTensor(TorchDispatchMode):
+    """Records the most elements of a tensor that an operation returns."""
+
+    num_elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for value in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(value, torch.Tensor):
+                self.num_elements = max(self.num_elements, value.numel())
+        return result
+
+
+def test_memory_stays_far_below_a_full_matrix_of_distances() -> None:
+    generator = np.random.default_rng(3)
+    num_queries, num_gallery = 4000, 2000
+    query, gallery = (generator.integers(0, 2, size=(count, 8)) for count in (num_queries, num_gallery))  # with ties
+    works, roles = generator.integers(0, 20, (2, num_queries + num_gallery))
+    small_query, small_gallery, small_labels = on_a_grid(5, 5, 2)
+    with LargestTensor():  # imports what torch needs for the mode
+        cross_role_metrics(small_query, small_gallery, **small_labels)
+    tracemalloc.start()
+    with LargestTensor() as largest:
+        cross_role_metrics(
+            query.astype(np.float32),
+            gallery.astype(np.float32),
+            query_works=works[:num_queries],
+            gallery_works=works[num_queries:],
+            query_roles=roles[:num_queries],
+            gallery_roles=roles[num_queries:],
+        )
+    peak_bytes = tracemalloc.get_traced_memory()[1]  # of numpy
+    tracemalloc.stop()
+    assert largest.num_elements < num_queries * num_gallery / 8
+    assert peak_bytes < num_queries * num_gallery * 4 / 2
 
 
 @pytest.mark.gpu
