@@ -11,7 +11,7 @@ import torch
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from trainables.data.reading import Inputs, evaluation_inputs
-from trainables.evaluation.evaluate import evaluate
+from trainables.evaluation.evaluate import evaluate, validation_precision
 from trainables.evaluation.task import Evaluation
 from trainables.models.model import Model
 from trainables.training.checkpoint import CheckpointInfo, load_model
@@ -45,7 +45,8 @@ def evaluate_split(checkpoint: Path, manifest: Manifest, *, split: str, fold: in
         Error: as `ask`, or an image cannot be read.
     """
     asked = ask(checkpoint, manifest, split=split, fold=fold)
-    metrics = evaluate(asked.model, asked.evaluation, asked.inputs, asked.device)
+    precision = validation_precision(asked.info.recipe, asked.info.epoch)
+    metrics = evaluate(asked.model, asked.evaluation, asked.inputs, asked.device, precision=precision)
     counted = {name: int(metrics.pop(name)) for name in ("num_valid_queries",) if name in metrics}
     return {"metrics": metrics, **counted, "chance": asked.chance}
 

@@ -74,6 +74,16 @@ class Device:
             torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
             torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
+    @contextmanager
+    def precision(self, precision: str) -> Iterator[None]:
+        """Set the precision as `set_precision` does within the context, and restore what was allowed before."""
+        before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+        self.set_precision(precision)
+        try:
+            yield
+        finally:
+            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
     def autocast(self, precision: str) -> AbstractContextManager[None]:
         """Run the operations within the context in a recipe's precision."""
         dtype = AUTOCAST.get(precision)

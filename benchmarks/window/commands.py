@@ -6,7 +6,11 @@ from importlib.util import find_spec
 from benchmarks.window.session import ON_GPU, Found, Session
 
 NEEDED = ("ray", "optuna", "mlflow")
-GPU_TESTS = ("tests/trainables/profiling/test_resource_usage.py", "tests/platform/preflight/test_dry_run.py")
+GPU_TESTS = (
+    "tests/trainables/metrics/test_ranking.py",
+    "tests/trainables/profiling/test_resource_usage.py",
+    "tests/platform/preflight/test_dry_run.py",
+)
 # The small size takes minutes on a CPU; this takes seconds and calls the same functions.
 FEW_STEPS = """
 from benchmarks.train_step import NAMES, OURS, UPSTREAMS, check_same, make_step, seconds

@@ -129,7 +129,7 @@ def _measure(
     return OneStep(
         prepare_s=prepare_s,
         decode_s=decode_s,
-        warm_up_s=steps.warm_up_s,
+        warm_up_s=steps.warm_up_s + evaluation.latency_s,
         load_s=steps.load_s,
         step_s=steps.step_s,
         batch_images=batches.batch_size,

@@ -18,8 +18,8 @@ from shards_tools.images import DecodedImages
 from trainables.data.batches import Batch, EpochBatches
 from trainables.data.reading import Inputs
 from trainables.device import Device
-from trainables.evaluation.evaluate import IMAGES_AT_ONCE, evaluate, ms_per_image
-from trainables.models.model import Model
+from trainables.evaluation.evaluate import evaluate, ms_per_image, network_of
+from trainables.models.model import Features, Model, Outputs
 from trainables.training.optimizer import set_learning_rate
 from trainables.training.schedule import Moment
 from trainables.training.train_state import TrainState
@@ -48,7 +48,8 @@ class EvaluationTimes:
     load_s: float  # of a batch
     forward_s: float  # of a batch
     num_images: int  # in that batch
-    metrics_s: float  # of all val images: their metrics, and the latency
+    metrics_s: float  # of all val images
+    latency_s: float  # to measure the latency, once per training
 
 
 class Timer:
@@ -149,32 +150,29 @@ def time_evaluation(training: TrainState, timer: Timer) -> EvaluationTimes:
     """Time loading and evaluating one batch of val, and what an evaluation does besides."""
     model, evaluation = training.evaluated_model.eval(), training.evaluation
     inputs, device = training.inputs, training.device.torch_device
-    indices = evaluation.images[:IMAGES_AT_ONCE]
+    indices = evaluation.images[: training.batch_size.images]
     images_BHWC, words_BL = inputs.at(indices, device)
-    run = model.embed if evaluation.ranks else model.classify
+    run = network_of(model, training.device, training.recipe.precision, ranks=evaluation.ranks)
 
     def forward() -> None:
         with torch.inference_mode():
             run(images_BHWC, words_BL)
 
     forward()  # warms up
-    in_place = cast(Model, _RandomOutputs(model.num_features, len(training.works), device))
+    without_network = cast(Model, _RandomOutputs(model.num_features, len(training.works), device))
     without_images = cast(Inputs, _NoInputs())
-
-    def finish() -> None:
-        evaluate(in_place, evaluation, without_images, device)
-        ms_per_image(model, evaluation, inputs, device)
 
     return EvaluationTimes(
         load_s=timer.mean(lambda: inputs.at(indices, device)),
         forward_s=timer.mean(forward),
         num_images=len(indices),
-        metrics_s=timer.mean(finish),
+        metrics_s=timer.mean(lambda: evaluate(without_network, evaluation, without_images, device)),
+        latency_s=timer.once(lambda: ms_per_image(model, evaluation, inputs, device)),
     )
 
 
 class _RandomOutputs:
-    """Replaces a model, so that evaluating it takes the time of the metrics alone.
+    """Replaces a model, so that evaluating it takes the time of the metrics alone. It is its own backbone and head.
 
     B batch, D feature dimension, N works.
     """
@@ -184,12 +182,17 @@ class _RandomOutputs:
     def __init__(self, num_features: int, num_works: int, device: torch.device) -> None:
         self.num_features = num_features
         self._num_works, self._device = num_works, device
+        self.head = self
 
-    def embed(self, images_B0: Tensor, words: None) -> Tensor:
-        return torch.rand(len(images_B0), self.num_features, device=self._device)
+    def backbone(self, images_B0: Tensor, words: None) -> Features:
+        return {"images": images_B0}
 
-    def classify(self, images_B0: Tensor, words: None) -> Tensor:
-        return torch.rand(len(images_B0), self._num_works, device=self._device)
+    def embed(self, features: Features) -> Tensor:
+        return torch.rand(len(features["images"]), self.num_features, device=self._device)
+
+    def __call__(self, features: Features) -> Outputs:
+        logits_BN = torch.rand(len(features["images"]), self._num_works, device=self._device)
+        return Outputs(logits=[logits_BN], features=[], extra={})
 
     def eval(self) -> None:
         pass

@@ -13,7 +13,7 @@ from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from trainables.device import Device
 from trainables.distributed import ALONE, DistributedContext
-from trainables.evaluation.evaluate import evaluate, ms_per_image
+from trainables.evaluation.evaluate import evaluate, ms_per_image, validation_precision
 from trainables.evaluation.task import Metrics
 from trainables.profiling.resource_usage import forget_peaks, load, peaks
 from trainables.recipes.recipe import Recipe
@@ -102,9 +102,7 @@ def run_epoch(training: TrainState, epoch: int) -> Metrics:
     num_images_before = training.progress.num_images
     losses, num_images = train_one_epoch(training, epoch)
     images_per_second = (num_images - num_images_before) / (time.perf_counter() - start)
-    model, where = training.evaluated_model, training.device.torch_device
-    scores = evaluate(model, training.evaluation, training.inputs, where, training.ranks)
-    latency_ms = ms_per_image(model, training.evaluation, training.inputs, where)
+    scores = _validate(training, epoch)
     return {
         "epoch": epoch,
         **scores,
@@ -112,11 +110,22 @@ def run_epoch(training: TrainState, epoch: int) -> Metrics:
         "lr": next(group["lr"] for group in training.optimizer.param_groups if group["lr_factor"] == 1),
         "seconds": time.perf_counter() - start,
         "images_per_second": images_per_second,
-        "ms_per_image": latency_ms,
+        "ms_per_image": training.ms_per_image,
         "time": time.time(),
         **peaks(training.device),
         **load(training.device),
     }
+
+
+def _validate(training: TrainState, epoch: int) -> Metrics:
+    """Evaluate on val, and measure the latency in the first epoch of this start."""
+    model, recipe, where = training.evaluated_model, training.recipe, training.device.torch_device
+    data = training.evaluation, training.inputs
+    precision = validation_precision(recipe, epoch)
+    scores = evaluate(model, *data, where, training.ranks, precision=precision, batch_size=training.batch_size)
+    if training.ms_per_image is None:
+        training.ms_per_image = ms_per_image(model, *data, where, precision=recipe.precision)
+    return scores
 
 
 def train_one_epoch(training: TrainState, epoch: int) -> tuple[Metrics, int]:

@@ -18,6 +18,7 @@ from trainables.data.reading import Inputs, MiddleOf, agreed_reading, evaluation
 from trainables.data.text import make_vocabulary, read_words
 from trainables.device import Device
 from trainables.distributed import ALONE, DistributedContext
+from trainables.evaluation.evaluate import BatchSize, first_batch_size
 from trainables.evaluation.task import Evaluation
 from trainables.losses.criterion import Criterion
 from trainables.models import build_model
@@ -51,6 +52,8 @@ class TrainState:
     optimizer: torch.optim.Optimizer
     step: Step
     averaged: ModelEmaV3 | None  # running mean of the weights, if the recipe sets one
+    batch_size: BatchSize  # of evaluations
+    ms_per_image: float | None = None  # measured after the first epoch of this start
     progress: Progress = field(default_factory=Progress)  # of the current epoch
     keep: Callable[[Progress, LossReader], None] = lambda progress, losses: None  # called after every batch
 
@@ -116,6 +119,7 @@ def prepare(
         reading=trained.reading,
         data=TrainingSet(trained, split.train, labels.astype(np.int64), roles, words, len(vocabulary)),
         evaluation=Evaluation(manifest, "val", fold),
+        batch_size=first_batch_size(where),
         inputs=inputs,
         works=works,
         vocabulary=vocabulary,

@@ -13,7 +13,7 @@ import torch
 from shards_tools.errors import Error
 from tests.trainables.reports import Reports, assert_equal, state_of
 from trainables.device import Device
-from trainables.evaluation.evaluate import evaluate, extract_features
+from trainables.evaluation.evaluate import BatchSize, evaluate, extract_features
 from trainables.evaluation.task import Evaluation
 from trainables.metrics.cross_role import cross_role_metrics
 from trainables.recipes import RECIPES, get_recipe
@@ -216,7 +216,7 @@ def test_features_do_not_depend_on_the_batch_and_the_models_mode_is_kept(small_r
     training.model.train()
     indices = np.arange(7)
     whole_ND = extract_features(training.model, training.inputs, indices, "cpu")
-    parts_ND = extract_features(training.model, training.inputs, indices, "cpu", batch_size=3)
+    parts_ND = extract_features(training.model, training.inputs, indices, "cpu", batch_size=BatchSize(3))
     torch.testing.assert_close(whole_ND, parts_ND, rtol=0, atol=1e-6)
     assert training.model.training
     assert extract_features(training.model, training.inputs, indices[:0], "cpu").shape == (0, 64)
