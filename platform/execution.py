@@ -53,8 +53,7 @@ def run_trials(
             scheduler=StudyScheduler(trials),
             num_samples=-1,  # the searcher ends the run
             max_concurrent_trials=resources.concurrency,
-            # A new process starts with free GPU memory and, with several ranks, without an old process group.
-            reuse_actors=not resources.gpus_per_rank and resources.ranks_per_trial == 1,
+            reuse_actors=resources.ranks_per_trial == 1,  # a process group may have failed
             trial_dirname_creator=lambda trial: f"trial-{trial.config['trial']:04d}-{trial.config['attempt']}",
         ),
         run_config=tune.RunConfig(

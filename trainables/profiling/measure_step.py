@@ -20,7 +20,7 @@ from shards_tools.manifest import Manifest
 from trainables.data.batches import Batch, EpochBatches
 from trainables.evaluation.evaluate import IMAGES_AT_ONCE
 from trainables.recipes.recipe import Recipe
-from trainables.training.resume import save_checkpoint
+from trainables.training.resume import CurrentCheckpoint
 from trainables.training.step import NonFiniteLoss
 from trainables.training.train_state import TrainState, prepare, seed_everything
 
@@ -147,7 +147,7 @@ def _evaluation_batch(training: TrainState) -> tuple[float, float, int]:
 def _checkpoint_bytes(training: TrainState) -> int:
     try:
         with tempfile.TemporaryDirectory() as folder:
-            save_checkpoint(training, 1, {}, None, Path(folder))
+            CurrentCheckpoint(training, 1, {}, None)(Path(folder))
             return sum(file.stat().st_size for file in Path(folder).iterdir())
     except OSError as failure:
         raise Error(

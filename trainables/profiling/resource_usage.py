@@ -1,6 +1,7 @@
 """What a training uses: its fraction of a GPU, which is enforced, its peak memory, and the load of its machine."""
 
 import contextlib
+import gc
 import resource
 import sys
 from pathlib import Path
@@ -13,6 +14,9 @@ from trainables.evaluation.metric_names import CPU, GPU_MEMORY, GPU_MEMORY_MB, M
 # The CUDA context and the kernels and workspaces of its libraries, which the allocator does not count: 0.5 GB with
 # PyTorch's usual libraries on a data-center GPU, plus a reserve for what they load later.
 CONTEXT_BYTES = 800_000_000
+# cuBLAS keeps a workspace in PyTorch's allocator for each thread that has multiplied matrices: 32 MiB on Hopper, 8 MiB
+# before, for the forward and the backward thread.
+WORKSPACE_BYTES = 128 * 2**20
 # Writing here makes Linux reset the process's peak resident memory; see proc(5), "clear_refs".
 PEAK_RESET = Path("/proc/self/clear_refs")
 RESET_PEAK = "5"
@@ -26,11 +30,23 @@ def share_bytes(fraction: float, total_bytes: int) -> int:
 def keep_to_share(fraction: float) -> None:
     """Limit this process to its fraction of the GPU, so that other trainings on it are safe.
 
-    PyTorch's allocator enforces it: larger allocations raise torch.OutOfMemoryError.
+    PyTorch's allocator enforces it: larger allocations raise torch.OutOfMemoryError. A fraction of 1 or more lifts the
+    limit of an earlier training in this process.
     """
-    if 0 < fraction < 1 and torch.cuda.is_available():
+    if fraction > 0 and torch.cuda.is_available():
         total_bytes = torch.cuda.get_device_properties(0).total_memory
         torch.cuda.set_per_process_memory_fraction(share_bytes(fraction, total_bytes) / total_bytes)
+
+
+def freed_gpu() -> bool:
+    """Free what the earlier trainings of this process held, and return whether all of their GPU memory came back."""
+    gc.collect()  # a model is part of reference cycles
+    torch.compiler.reset()
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return True
+    torch.cuda.synchronize()  # raises if an earlier training left the GPU in an error state
+    torch.cuda.empty_cache()
+    return torch.cuda.memory_allocated() <= WORKSPACE_BYTES
 
 
 def forget_peaks(device: torch.device) -> None:
