@@ -15,7 +15,7 @@ from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
 from platform.trials import MAX_ATTEMPTS_WITHOUT_PROGRESS, Trials
 from tests.platform.searches import changed, met
-from trainables.training.trial_report import EarlyEnd, EndReason, TrialReport
+from trainables.training.trial_report import TrialReport
 
 NUM_EPOCHS = 4
 
@@ -109,32 +109,6 @@ def test_a_trial_that_dies_again_and_again_in_one_epoch_has_failed(trials: Trial
         trials.finish(f"attempt {number}", died=True)
     assert study.trials[0].state == TrialState.FAIL
     assert study.trials[0].user_attrs["reason"] == "Its process died 3 times in epoch 1."
-
-
-def test_a_process_that_dies_after_the_end_of_its_trial_costs_no_attempt(
-    trials: Trials, study: optuna.Study, tmp_path: Path
-) -> None:
-    trials.start("whole")
-    for step in range(1, NUM_EPOCHS + 1):
-        trials.report("whole", epoch(step))
-    trials.checkpoint("whole", str(tmp_path))
-    trials.finish("whole", died=True)
-    trials.start("ended")
-    trials.end_early("ended", EarlyEnd(EndReason.INFEASIBLE, "The loss is nan."))
-    trials.finish("ended", died=True)
-    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.PRUNED]
-    assert study.trials[1].user_attrs["reason"] == "The loss is nan."
-
-
-def test_a_process_that_dies_before_its_last_checkpoint_is_known_trains_that_epoch_again(
-    trials: Trials, study: optuna.Study
-) -> None:
-    """The best checkpoint of a study holds the numbers of the last epoch."""
-    trials.start("a")
-    for step in range(1, NUM_EPOCHS + 1):
-        trials.report("a", epoch(step))
-    trials.finish("a", died=True)
-    assert study.trials[0].state == TrialState.RUNNING
 
 
 def test_a_death_after_progress_counts_from_one_again(trials: Trials, study: optuna.Study) -> None:

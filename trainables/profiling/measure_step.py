@@ -93,6 +93,7 @@ def _measure(recipe: Recipe, manifest: Manifest, fold: int, seed: int, reading: 
     load_s, step_s = _steps(training, batches)
     evaluate_load_s, evaluate_s, evaluate_images = _evaluation_batch(training)
     on_gpu = training.device.type == "cuda"
+    checkpoint_bytes = _checkpoint_bytes(training)
     return OneStep(
         start_s=start_s,
         step_s=step_s,
@@ -103,10 +104,10 @@ def _measure(recipe: Recipe, manifest: Manifest, fold: int, seed: int, reading: 
         evaluate_load_s=evaluate_load_s,
         evaluate_images=evaluate_images,
         val_images=math.ceil(len(training.evaluation.images) / num_ranks),
-        checkpoint_bytes=_checkpoint_bytes(training),
+        checkpoint_bytes=checkpoint_bytes,
         gpu_bytes=torch.cuda.max_memory_reserved(training.device) if on_gpu else 0,
         gpu_total_bytes=torch.cuda.get_device_properties(training.device).total_memory if on_gpu else 0,
-        peak_bytes=_own_memory("VmHWM"),
+        peak_bytes=_own_memory("VmHWM") + checkpoint_bytes,  # the training continues while a copy is written
     )
 
 

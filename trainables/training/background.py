@@ -36,7 +36,7 @@ class BackgroundReports:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._wait()
+            self.wait()
         finally:
             self._thread.shutdown()
 
@@ -51,13 +51,14 @@ class BackgroundReports:
     def raise_failure(self, progress: Progress) -> None:
         """Raise what the last report raised, if it has; called after every batch."""
         if self._in_flight is not None and self._in_flight.done():
-            self._wait()
+            self.wait()
 
-    def _send(self, send: Callable[[Save], None], checkpoint: CurrentCheckpoint) -> None:
-        self._wait()  # the buffers are free again
-        self._in_flight = self._thread.submit(send, checkpoint.copied(self._buffers))
-
-    def _wait(self) -> None:
+    def wait(self) -> None:
+        """Wait for the report in flight, and raise what it raised."""
         sent, self._in_flight = self._in_flight, None
         if sent is not None:
             sent.result()
+
+    def _send(self, send: Callable[[Save], None], checkpoint: CurrentCheckpoint) -> None:
+        self.wait()  # the buffers are free again
+        self._in_flight = self._thread.submit(send, checkpoint.copied(self._buffers))
