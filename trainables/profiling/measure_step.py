@@ -26,7 +26,7 @@ from trainables.training.train_state import TrainState, prepare, seed_everything
 
 MEASURED_S = 2.0  # steps are repeated this long; at least one runs
 # Messages of torch and numpy when memory runs out, and of Python when it cannot even create a MemoryError.
-OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "start new thread", "without setting an exception")
+OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "start new thread", "setting an exception", "without exception set")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,10 +40,10 @@ def keep_to_share(fraction: float) -> None:
 
 def freed_gpu() -> bool:
     """Free what the earlier trainings of this process held, and return whether all of their GPU memory came back."""
-    gc.collect()  # a model is part of reference cycles
-    torch.compiler.reset()
+    torch.compiler.reset()  # it compiles one function a few times only
     if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return True
+    gc.collect()  # a model is part of reference cycles
     torch.cuda.synchronize()  # raises if an earlier training left the GPU in an error state
     torch.cuda.empty_cache()
     return torch.cuda.memory_allocated() <= WORKSPACE_BYTES
