@@ -67,9 +67,9 @@ class TrialResources:
     def reuses_processes(self) -> bool:
         """Whether a trial runs in the process of the previous one.
 
-        A new process starts with free GPU memory and, with several ranks, without an old process group.
+        With several ranks, the old process group may have failed.
         """
-        return not self.gpus_per_rank and self.ranks_per_trial == 1
+        return self.ranks_per_trial == 1
 
     @property
     def num_cpus(self) -> int:

@@ -43,6 +43,7 @@ class Attempt:
     recipe: Recipe
     ending: str = ""  # why it ends early, if the training reported a reason
     failed: bool = False
+    saved: bool = False  # whether the study knows the checkpoint of its last report
 
 
 class Trials:
@@ -137,6 +138,7 @@ class Trials:
         attempt = self._attempts.get(attempt_id)
         if attempt is None:
             return False
+        attempt.saved = False
         if report.is_partial:  # `checkpoint` records it
             return True
         trial, step = attempt.trial, report.epoch
@@ -188,29 +190,28 @@ class Trials:
 
     def checkpoint(self, attempt_id: str, path: str) -> None:
         """Store the path of the attempt's newest checkpoint, from which the next attempt resumes."""
-        if attempt_id in self._attempts:
-            TrialRecord(self._attempts[attempt_id].trial).checkpoint = path
+        if attempt := self._attempts.get(attempt_id):
+            TrialRecord(attempt.trial).checkpoint = path
+            attempt.saved = True
 
     def finish(self, attempt_id: str, *, died: bool) -> None:
-        """Process the end of an attempt; `died` if its process ended without a report."""
+        """Process the end of an attempt; `died` if its process ended too, whether or not the trial had ended."""
         attempt = self._attempts.pop(attempt_id, None)
         if attempt is None:
             return
         trial = self._frozen(attempt.trial)
-        if died:
-            if is_full(self.stores.runs):
-                raise disk_is_full(self.stores.runs, "no space is left")
-            self._attempt_died(attempt, trial)
-        elif attempt.failed:
+        if died and is_full(self.stores.runs):
+            raise disk_is_full(self.stores.runs, "no space is left")
+        if attempt.failed:
             self._end(attempt.trial, TrialState.FAIL, attempt.ending)
         elif attempt.ending:
             # Not FAIL, which the sampler ignores: it would suggest similar settings again.
             self._end(attempt.trial, TrialState.PRUNED, attempt.ending)
         elif TrialRecord(trial).pruned_at is not None:
             self._end_pruned(attempt.trial)
-        elif last_epoch(trial) == attempt.recipe.epochs:
+        elif last_epoch(trial) == attempt.recipe.epochs and (attempt.saved or not died):
             self._end(attempt.trial, TrialState.COMPLETE, "")
-        elif not self.stopping:
+        elif died or not self.stopping:
             self._attempt_died(attempt, trial)
 
     def _attempt_died(self, attempt: Attempt, trial: optuna.trial.FrozenTrial) -> None:

@@ -74,7 +74,8 @@ class StudyScheduler(FIFOScheduler):
         report = from_result(result)
         if isinstance(report, EarlyEnd):
             call_or_stop(self._trials, lambda: self._trials.end_early(trial.trial_id, report), None)
-            return TrialScheduler.STOP
+            # Raises ProcessSpent there, so that Tune replaces the process. A stopped trial's process would be reused.
+            return TrialScheduler.CONTINUE if self._trials.failure is None else TrialScheduler.STOP
         continues = call_or_stop(self._trials, lambda: self._trials.report(trial.trial_id, report), False)
         if report.kept_at:  # in a bucket; Tune does not know about these checkpoints
             call_or_stop(self._trials, lambda: self._trials.checkpoint(trial.trial_id, report.kept_at), None)

@@ -24,9 +24,10 @@ from shards_tools.manifest_file import read_manifest
 from shards_tools.plugins import load_shipped
 from trainables.distributed import ALONE, DistributedContext, group, open_meeting
 from trainables.profiling.measure_step import measure
-from trainables.profiling.resource_usage import keep_to_share
+from trainables.profiling.resource_usage import freed_gpu, keep_to_share
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
+from trainables.training.background import BackgroundReports
 from trainables.training.checkpoint_store import PASSING_VARIABLE, BucketAway, patiently, remove, resumed, send
 from trainables.training.loop import train
 from trainables.training.loss_reader import NonFiniteLoss
@@ -42,6 +43,10 @@ LAUNCHER_VARIABLES = (
     "MASTER_ADDR",
     "MASTER_PORT",
 )
+# Names how long Tune waits for the end of a pruned training before another trial takes over its process. The training
+# ends after a batch, or after the evaluation that it has started.
+TUNE_PATIENCE_VARIABLE = "TUNE_FUNCTION_THREAD_TIMEOUT_S"
+MAY_END_S = 600
 # From the end of one rank to the ends of the others, which notice it when they next communicate.
 OTHERS_MAY_TAKE_S = 60.0
 
@@ -49,8 +54,8 @@ OTHERS_MAY_TAKE_S = 60.0
 def run_trial(config: dict[str, Any]) -> None:
     """Train with the settings in `config` and report every epoch with its checkpoint.
 
-    What ends a training for good is reported as an EarlyEnd, not raised, to tell it from the death of the process,
-    which is retried.
+    What ends a training for good is reported as an EarlyEnd first, to tell it from the death of the process, which is
+    retried.
 
     Args:
         config: has these keys.
@@ -65,11 +70,26 @@ def run_trial(config: dict[str, Any]) -> None:
             - `bucket`: bucket folder for checkpoints; None: Tune keeps them.
             - `plugins`: the user's own code, as `shards_tools.plugins.shipped_plugins` gives it;
               `accept_changed_code`: whether it may have changed since the checkpoint.
+
+    Raises:
+        ProcessSpent: the process must not run another trial.
     """
+    _refuse_used_gpu()  # by a pruned trial
     _set_up(config)
     end = _train(config, nullcontext(ALONE)) if config["ranks"] == 1 else _train_with_others(config)
     if end:
         tune.report(end.to_result())
+        raise ProcessSpent(f"its trial ended early: {end.text}")
+    _refuse_used_gpu()
+
+
+class ProcessSpent(Exception):
+    """Lets Tune replace this process, although its trial has ended as reported."""
+
+
+def _refuse_used_gpu() -> None:
+    if not freed_gpu():
+        raise ProcessSpent(f"{torch.cuda.memory_allocated()} bytes of GPU memory are still allocated")
 
 
 def _train_with_others(config: dict[str, Any]) -> EarlyEnd | None:
@@ -138,12 +158,17 @@ def _train(config: dict[str, Any], as_one_of: AbstractContextManager[Distributed
         load_shipped(config["plugins"], accept_changed_code=config["accept_changed_code"])
         recipe = override(get_recipe(config["recipe"]), config["settings"])
         reports = Reports(config["bucket"])
-        with as_one_of as ranks, resumed(config["resume"]) as resume:
+        with (
+            as_one_of as ranks,
+            resumed(config["resume"]) as resume,
+            BackgroundReports(reports.report, reports.partial) as background,
+        ):
             train(
                 recipe,
                 read_manifest(config["data"]).with_test_fold(config.get("test_fold")),
-                report=reports.report,
-                save_partial=reports.partial,
+                report=background.report,
+                save_partial=background.save_partial,
+                watch=background.raise_failure,
                 fold=config["fold"],
                 seed=config["seed"],
                 resume=resume,
@@ -210,6 +235,7 @@ def _process_start_s() -> float:
 def _set_up(config: dict[str, Any]) -> None:
     for name in LAUNCHER_VARIABLES:
         os.environ.pop(name, None)
+    os.environ[TUNE_PATIENCE_VARIABLE] = str(MAY_END_S)
     torch.set_num_threads(config["num_threads"])
     keep_to_share(config["gpu_fraction"])
 

@@ -15,10 +15,13 @@ from trainables.evaluation.task import Evaluation, Metrics
 from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import override, parse_settings
+from trainables.training.background import BackgroundReports
 from trainables.training.loop import train
 from trainables.training.loss_reader import NonFiniteLoss
+from trainables.training.progress import Progress
+from trainables.training.resume import CurrentCheckpoint
 from trainables.training.run_dir import OutFolder
-from trainables.training.trial_report import Save, TrialReport
+from trainables.training.trial_report import TrialReport
 
 
 def run_recipe(options: Namespace) -> None:
@@ -61,25 +64,30 @@ def _train(recipe: Recipe, evaluation: Evaluation, out: OutFolder, options: Name
     objective = evaluation.objectives[0]
     with EpochBar(recipe.epochs, len(out.metrics) + 1) as bar:
 
-        def write_and_show(report: TrialReport, save: Save) -> None:
-            out.report(report, save)
+        def write_and_show(report: TrialReport, checkpoint: CurrentCheckpoint) -> None:
+            reports.report(report, checkpoint)
             epoch, metrics = report.epoch, report.metrics
             speed = f"{metrics['images_per_second']:.0f} images/s"
             scores = f"{objective} {metrics[objective]:.4f}, loss {metrics['loss']:.3f}"
             bar.epoch_done(f"epoch {epoch}: {scores}, {speed}", epoch)
 
+        def watch(progress: Progress) -> None:
+            reports.raise_failure(progress)
+            bar.batch_done(progress)
+
         try:
-            train(
-                recipe,
-                evaluation.manifest,
-                report=write_and_show,
-                save_partial=out.save_partial,
-                fold=options.fold,
-                seed=options.seed,
-                resume=out.checkpoint(),
-                reading=options.reading,
-                watch=bar.batch_done,
-            )
+            with BackgroundReports(out.report, out.save_partial) as reports:
+                train(
+                    recipe,
+                    evaluation.manifest,
+                    report=write_and_show,
+                    save_partial=reports.save_partial,
+                    fold=options.fold,
+                    seed=options.seed,
+                    resume=out.checkpoint(),
+                    reading=options.reading,
+                    watch=watch,
+                )
         except NonFiniteLoss as end:
             raise Error(f"{end} Set a lower lr, or a longer warm-up.") from end
         except torch.OutOfMemoryError as end:

@@ -63,7 +63,7 @@ def test_what_trainings_had_not_handed_over_goes_with_a_killed_driver(tmp_path: 
     wait_until(lambda: not passing.exists(), 60, "the end of the folder")
 
 
-# Trials that say which process they are in. The third dies in its first attempt, without a word.
+# Trials that say which process they are in. The third dies in its first attempt, without a word; the fifth ends early.
 TRIALS = """
 import json, os, signal, sys, tempfile, time
 from pathlib import Path
@@ -77,7 +77,8 @@ from platform.resolve import resolve_search
 from platform.search import parse
 from platform.study import open_storage, open_study
 from platform.trials import Trials
-from trainables.training.trial_report import TrialReport
+from trainables.ray_trial import ProcessSpent
+from trainables.training.trial_report import EarlyEnd, EndReason, TrialReport
 
 pids = Path(sys.argv[1])
 
@@ -87,6 +88,9 @@ def train(config):
         file.write(f"{config['trial']} {os.getpid()}\\n")
     if config["trial"] == 2 and config["attempt"] == 1:
         os.kill(os.getpid(), signal.SIGKILL)
+    if config["trial"] == 4:
+        tune.report(EarlyEnd(EndReason.INFEASIBLE, "out of memory").to_result())
+        raise ProcessSpent
     for epoch in range(1, 5):
         numbers = {"epoch": epoch, "mAP": 0.9 / (1 + config["trial"]), "loss": 1.0, "images_per_second": 9.0}
         with tempfile.TemporaryDirectory() as folder:
@@ -105,24 +109,23 @@ print([trial.state.name for trial in study.trials])
 
 
 @pytest.mark.slow
-def test_on_a_cpu_a_trial_takes_over_the_process_of_the_one_before(
-    small_space: Path, shards: Path, tmp_path: Path
-) -> None:
-    """Also of one that was pruned in its middle; after a death there is a fresh one."""
+def test_a_trial_takes_over_the_process_of_the_one_before(small_space: Path, shards: Path, tmp_path: Path) -> None:
+    """Also of one that was pruned in its middle; after a death or an early end there is a fresh one."""
     script, pids = tmp_path / "trials.py", tmp_path / "pids"
     script.write_text(TRIALS)
-    options = ["--space", small_space, "--data", shards, "--runs", tmp_path / "runs", "--trials", 5]
+    options = ["--space", small_space, "--data", shards, "--runs", tmp_path / "runs", "--trials", 6]
     words = [sys.executable, script, pids, *options, "--concurrency", 1, "--scale", "tiny", "--pruner", "halving"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     result = subprocess.run(list(map(str, words)), env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("PRUNED") >= 2, result.stdout
     told = [line.split() for line in pids.read_text().splitlines()]
-    assert [int(trial) for trial, _ in told] == [0, 1, 2, 2, 3, 4]
+    assert [int(trial) for trial, _ in told] == [0, 1, 2, 2, 3, 4, 5]
     processes = [pid for _, pid in told]
     assert len(set(processes[:3])) == 1
-    assert len(set(processes[3:])) == 1
-    assert processes[2] != processes[3]
+    assert len(set(processes[3:6])) == 1
+    assert len({processes[2], processes[3], processes[6]}) == 3
+    assert "Traceback" not in result.stderr
 
 
 def test_the_driver_of_a_search_needs_no_torch() -> None:

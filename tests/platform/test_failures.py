@@ -1,5 +1,8 @@
 """Trainings that end early: which of them end a trial, and which end the search."""
 
+import time
+from pathlib import Path
+
 import optuna
 import pytest
 from optuna.trial import TrialState
@@ -10,7 +13,7 @@ from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
 from platform.trials import Trials
 from shards_tools.errors import Error
-from trainables.training.trial_report import EarlyEnd, EndReason
+from trainables.training.trial_report import EarlyEnd, EndReason, TrialReport
 
 
 @pytest.fixture
@@ -66,3 +69,29 @@ def test_an_early_end_of_an_attempt_that_has_ended_is_dropped(trials: Trials, st
     trials.finish("old", died=True)
     trials.end_early("old", EarlyEnd(EndReason.DISK_FULL, "No space left on device"))
     assert study.trials[0].state == TrialState.RUNNING
+
+
+def test_a_process_that_dies_after_its_trial_has_ended_early_costs_no_attempt(
+    trials: Trials, study: optuna.Study
+) -> None:
+    trials.start("a")
+    trials.end_early("a", EarlyEnd(EndReason.INFEASIBLE, "out of memory"))
+    trials.finish("a", died=True)
+    assert study.trials[0].state == TrialState.PRUNED
+
+
+@pytest.mark.parametrize(("saved", "state"), [(True, TrialState.COMPLETE), (False, TrialState.RUNNING)])
+def test_a_process_that_dies_after_the_last_epoch_costs_an_attempt_only_without_its_checkpoint(
+    trials: Trials, study: optuna.Study, tmp_path: Path, saved: bool, state: TrialState
+) -> None:
+    """The checkpoint of a trial holds the numbers of its last epoch."""
+    attempt = trials.start("a")
+    assert attempt is not None
+    for epoch in range(1, attempt["settings"]["epochs"] + 1):
+        trials.checkpoint("a", str(tmp_path))  # of the epoch before
+        metrics = {"epoch": epoch, "mAP": 0.5, "loss": 1.0, "images_per_second": 9.0, "time": time.time()}
+        trials.report("a", TrialReport(metrics=metrics))
+    if saved:
+        trials.checkpoint("a", str(tmp_path))
+    trials.finish("a", died=True)
+    assert study.trials[0].state == state

@@ -39,6 +39,11 @@ def test_a_checkpoint_in_a_bucket_is_recorded_after_an_epoch_and_within_one(
 
 
 @pytest.mark.parametrize("reason", EndReason)
-def test_an_early_end_stops_the_attempt(trials: Trials, reason: EndReason) -> None:
-    assert answer(trials, EarlyEnd(reason, "in words").to_result()) == TrialScheduler.STOP
-    assert (trials.failure is not None) == (reason in (EndReason.DISK_FULL, EndReason.STORE_UNREACHABLE))
+def test_after_an_early_end_the_process_ends_itself_unless_the_whole_start_does(
+    trials: Trials, reason: EndReason
+) -> None:
+    """Tune would pass the process of a stopped trial on to the next."""
+    ends_start = reason in (EndReason.DISK_FULL, EndReason.STORE_UNREACHABLE)
+    expected = TrialScheduler.STOP if ends_start else TrialScheduler.CONTINUE
+    assert answer(trials, EarlyEnd(reason, "in words").to_result()) == expected
+    assert (trials.failure is not None) == ends_start

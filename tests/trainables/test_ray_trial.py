@@ -2,6 +2,7 @@
 
 import errno
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 import torch
 
 from shards_tools.errors import Error
-from trainables.ray_trial import Reports, _early_end
+from trainables import ray_trial
+from trainables.ray_trial import ProcessSpent, Reports, _early_end, run_trial
 from trainables.training.checkpoint_store import BucketAway
 from trainables.training.loss_reader import NonFiniteLoss
-from trainables.training.trial_report import EndReason, Save, TrialReport, from_result
+from trainables.training.trial_report import EarlyEnd, EndReason, Save, TrialReport, from_result
 
 ENDS = [
     (NonFiniteLoss("The loss is nan."), EndReason.INFEASIBLE, "The loss is nan."),
@@ -57,6 +59,40 @@ def test_the_last_two_checkpoints_are_kept_in_a_bucket_and_their_addresses_sent(
         TrialReport(metrics={"epoch": 2}, reading="offset", kept_at="s3://b/a/checkpoint_000001"),
         TrialReport(kept_at="s3://b/a/checkpoint_000002"),
     ]
+
+
+CONFIG: dict[str, Any] = {"ranks": 1, "num_threads": 1, "gpu_fraction": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("freed", "end", "happened", "raised"),
+    [
+        ([True, True], None, ["trained"], ""),
+        ([True], EarlyEnd(EndReason.INFEASIBLE, "out of GPU memory"), ["trained", "reported"], "out of GPU memory"),
+        ([True, False], None, ["trained"], "bytes of GPU memory are still allocated"),
+        ([False], None, [], "bytes of GPU memory are still allocated"),
+    ],
+)
+def test_a_process_ends_after_a_failure_and_if_a_trial_leaves_gpu_memory(
+    freed: list[bool], end: EarlyEnd | None, happened: list[str], raised: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a trial: the one before it was pruned. After a trial: it has reported its end already."""
+    did: list[str] = []
+    answers = iter(freed)
+
+    def trained(*arguments: Any) -> EarlyEnd | None:
+        did.append("trained")
+        return end
+
+    monkeypatch.setattr(ray_trial, "freed_gpu", lambda: next(answers))
+    monkeypatch.setattr(ray_trial, "_train", trained)
+    monkeypatch.setattr("ray.tune.report", lambda result: did.append("reported"))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 5)
+    monkeypatch.setenv(ray_trial.TUNE_PATIENCE_VARIABLE, "2")
+    with pytest.raises(ProcessSpent, match=raised) if raised else nullcontext():
+        run_trial(CONFIG)
+    assert did == happened
+    assert next(answers, None) is None
 
 
 def writing(text: str) -> Save:

@@ -22,12 +22,12 @@ from trainables.data.reading import decoded_shapes
 from trainables.distributed import DistributedContext
 from trainables.profiling.timing import Clock, RepeatedImages, Timer, time_evaluation, time_steps
 from trainables.recipes.recipe import Recipe
-from trainables.training.resume import save_checkpoint
+from trainables.training.resume import CurrentCheckpoint
 from trainables.training.train_state import TrainState, epoch_batches, prepare, seed_everything
 
 DECODED_IMAGES = 256  # that are kept in memory in place of the cache
 # Messages of torch and numpy when memory runs out, and of Python when it cannot even create a MemoryError.
-OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "start new thread", "without setting an exception")
+OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "start new thread", "setting an exception", "without exception set")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +143,7 @@ def _measure(
         checkpoint_bytes=checkpoint_bytes,
         gpu_bytes=training.device.peak_reserved_bytes(),
         gpu_total_bytes=training.device.total_bytes(),
-        peak_bytes=_own_memory("VmHWM"),
+        peak_bytes=_own_memory("VmHWM") + checkpoint_bytes,  # the training continues while a copy is written
     )
 
 
@@ -180,7 +180,7 @@ def _checkpoint(training: TrainState, timer: Timer) -> tuple[float, int]:
     """Return the seconds to write a checkpoint, and its size."""
     try:
         with tempfile.TemporaryDirectory() as folder:
-            seconds = timer.once(lambda: save_checkpoint(training, 1, {}, None, Path(folder)))
+            seconds = timer.once(lambda: CurrentCheckpoint(training, 1, {}, None)(Path(folder)))
             return seconds, sum(file.stat().st_size for file in Path(folder).iterdir())
     except OSError as failure:
         raise Error(

@@ -1,11 +1,13 @@
 """What a training uses: its fraction of a GPU, which is enforced, its peak memory, and the load of its machine."""
 
 import contextlib
+import gc
 import resource
 import sys
 from pathlib import Path
 
 import psutil
+import torch
 
 from trainables.device import Device
 from trainables.evaluation.metric_names import CPU, GPU_MEMORY, GPU_MEMORY_MB, MEMORY, MEMORY_MB
@@ -13,6 +15,9 @@ from trainables.evaluation.metric_names import CPU, GPU_MEMORY, GPU_MEMORY_MB, M
 # The CUDA context and the kernels and workspaces of its libraries, which the allocator does not count: 0.5 GB with
 # PyTorch's usual libraries on a data-center GPU, plus a reserve for what they load later.
 CONTEXT_BYTES = 800_000_000
+# cuBLAS keeps a workspace in PyTorch's allocator for each thread that has multiplied matrices: 32 MiB on Hopper, 8 MiB
+# before, for the forward and the backward thread.
+WORKSPACE_BYTES = 128 * 2**20
 # Writing here makes Linux reset the process's peak resident memory; see proc(5), "clear_refs".
 PEAK_RESET = Path("/proc/self/clear_refs")
 RESET_PEAK = "5"
@@ -26,11 +31,24 @@ def share_bytes(fraction: float, total_bytes: int) -> int:
 def keep_to_share(fraction: float) -> None:
     """Limit this process to its fraction of the GPU, so that other trainings on it are safe.
 
-    PyTorch's allocator enforces it: larger allocations raise torch.OutOfMemoryError.
+    PyTorch's allocator enforces it: larger allocations raise torch.OutOfMemoryError. A fraction of 1 or more lifts the
+    limit of an earlier training in this process.
     """
     device = Device()
-    if 0 < fraction < 1:
+    if fraction > 0 and device.is_gpu:
         device.limit_memory(share_bytes(fraction, device.total_bytes()))
+
+
+def freed_gpu() -> bool:
+    """Free what the earlier trainings of this process held, and return whether all of their GPU memory came back."""
+    torch.compiler.reset()  # it compiles one function a few times only
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return True
+    device = Device()
+    gc.collect()  # a model is part of reference cycles
+    device.synchronize()  # raises if an earlier training left the GPU in an error state
+    device.release_memory()
+    return device.allocated_bytes() <= WORKSPACE_BYTES
 
 
 def forget_peaks(device: Device) -> None:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,10 @@ from trainables.training.checkpoint import read_info
 from trainables.training.loss_reader import LossReader
 from trainables.training.optimizer import set_learning_rate
 from trainables.training.progress import Progress, load_progress, restore_random_states
-from trainables.training.resume import load_training, save_checkpoint
+from trainables.training.resume import CurrentCheckpoint, load_training
 from trainables.training.schedule import Moment
 from trainables.training.train_state import TrainState, epoch_batches, prepare, seed_everything
-from trainables.training.trial_report import Save, TrialReport
+from trainables.training.trial_report import TrialReport
 
 PARTIAL_CHECKPOINT_SECONDS = 600.0  # the most that a killed training loses in longer epochs
 
@@ -33,8 +32,8 @@ def train(
     recipe: Recipe,
     manifest: Manifest,
     *,
-    report: Callable[[TrialReport, Save], None],
-    save_partial: Callable[[Save], None] | None = None,
+    report: Callable[[TrialReport, CurrentCheckpoint], None],
+    save_partial: Callable[[CurrentCheckpoint], None] | None = None,
     fold: int = 0,
     seed: int = 0,
     resume: Path | None = None,
@@ -49,8 +48,8 @@ def train(
     on a CPU, bit for bit.
 
     Args:
-        report: called after every epoch with its report and a function that writes its checkpoint into a folder.
-        save_partial: called with such a function every PARTIAL_CHECKPOINT_SECONDS within an epoch; None: never.
+        report: called after every epoch with its report and its checkpoint, to be written or copied before it returns.
+        save_partial: called with a checkpoint every PARTIAL_CHECKPOINT_SECONDS within an epoch; None: never.
         resume: a checkpoint of the same recipe, data, fold and seed. Its own metrics are reported again first.
         device: a torch device string; None selects the GPU if there is one, else the CPU.
         reading: one of READINGS in shards_tools/images.py. With `resume`, `auto` is the checkpoint's own.
@@ -80,7 +79,7 @@ def train(
     if resume is not None:
         load_training(training, resume)
         if done and first:
-            report(_report(training, metrics), partial(save_checkpoint, training, done, metrics, start.progress))
+            report(_report(training, metrics), CurrentCheckpoint(training, done, metrics, start.progress))
         training.progress = start.progress or Progress()
     for epoch in range(done + 1, recipe.epochs + 1):
         # a checkpoint within an epoch would lack the random states of the other ranks
@@ -88,7 +87,7 @@ def train(
         training.keep = _Keeper(training, epoch - 1, metrics, saves, watch if first else None)
         metrics = run_epoch(training, epoch)
         if first:
-            report(_report(training, metrics), partial(save_checkpoint, training, epoch, metrics, None))
+            report(_report(training, metrics), CurrentCheckpoint(training, epoch, metrics, None))
 
 
 def _report(training: TrainState, metrics: Metrics) -> TrialReport:
@@ -200,7 +199,7 @@ class _Keeper:
         training: TrainState,
         epoch: int,
         metrics: Metrics,
-        save_partial: Callable[[Save], None] | None,
+        save_partial: Callable[[CurrentCheckpoint], None] | None,
         watch: Callable[[Progress], None] | None,
     ) -> None:
         self._training, self._epoch, self._metrics = training, epoch, metrics
@@ -214,7 +213,7 @@ class _Keeper:
             return
         losses.finish()
         device, now = self._training.device, progress.now(self._training.device)
-        self._save_partial(partial(save_checkpoint, self._training, self._epoch, self._metrics, now))
+        self._save_partial(CurrentCheckpoint(self._training, self._epoch, self._metrics, now))
         assert now.random is not None
         restore_random_states(now.random, device)  # saving may use random numbers
         self._last = time.monotonic()

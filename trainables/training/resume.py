@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor
 
 from shards_tools.errors import Error, reason_of
 from shards_tools.plugins import plugin_hashes
@@ -20,30 +20,64 @@ from trainables.training.checkpoint import (
     versions,
 )
 from trainables.training.progress import Progress, save_progress
+from trainables.training.snapshot import Buffers, copied, copies_done
 from trainables.training.train_state import TrainState
+from trainables.training.trial_report import Save
 
+Tensors = dict[str, Tensor]
 FORMER_NAMES = {"optimiser": "optimizer", "centre.centres": "center.centers"}  # in states that 0.1.0 wrote
 
 
-def save_checkpoint(
-    training: TrainState, epoch: int, metrics: dict[str, float], progress: Progress | None, folder: Path
-) -> None:
-    """Write the checkpoint into `folder`, which the caller owns.
+class CurrentCheckpoint:
+    """The checkpoint of a training as it is now.
 
     Args:
         epoch: the last completed epoch.
         metrics: as reported after it.
         progress: of the next epoch, if it has started.
     """
+
+    def __init__(self, training: TrainState, epoch: int, metrics: dict[str, float], progress: Progress | None) -> None:
+        self._info = as_json(_info(training, epoch, metrics))
+        self._progress, self._device = progress, training.device
+        self._models = {WEIGHTS_NAME: dict(training.evaluated_model.state_dict())}
+        if training.averaged is not None:
+            self._models[TRAINED_NAME] = dict(training.model.state_dict())
+        self._state = {"optimizer": training.optimizer.state_dict(), "losses": dict(training.criterion.state_dict())}
+        if training.step.scaler.is_enabled():
+            self._state["scaler"] = training.step.scaler.state_dict()
+
+    def __call__(self, folder: Path) -> None:
+        """Write the checkpoint into `folder`, which the caller owns."""
+        _write(folder, self._models, self._state, self._progress, self._info)
+
+    def copied(self, buffers: Buffers) -> Save:
+        """Copy the checkpoint, and return a function that writes the copy while the training continues.
+
+        Args:
+            buffers: hold the copy; the next call with the same buffers overwrites it.
+        """
+        models = copied(self._models, buffers, "models", contiguous=True)
+        state = copied(self._state, buffers, "state")
+        wait = copies_done(self._device.torch_device)
+
+        def write(folder: Path) -> None:
+            wait()
+            _write(folder, models, state, self._progress, self._info)
+
+        return write
+
+
+def _write(
+    folder: Path, models: dict[str, Tensors], state: dict[str, Any], progress: Progress | None, info: str
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    _save_weights(training.evaluated_model, folder / WEIGHTS_NAME)
-    if training.averaged is not None:
-        _save_weights(training.model, folder / TRAINED_NAME)
-    state = {"optimizer": training.optimizer.state_dict(), "losses": training.criterion.state_dict()}
+    for name, weights in models.items():
+        save_file({key: tensor.detach().cpu().contiguous() for key, tensor in weights.items()}, folder / name)
     torch.save(state, folder / STATE_NAME)
     if progress is not None:
         save_progress(folder, progress)
-    (folder / INFO_NAME).write_text(as_json(_info(training, epoch, metrics)), encoding="utf-8")
+    (folder / INFO_NAME).write_text(info, encoding="utf-8")
 
 
 def load_training(training: TrainState, folder: Path) -> None:
@@ -61,6 +95,7 @@ def load_training(training: TrainState, folder: Path) -> None:
         state = _with_current_names(state)
         training.optimizer.load_state_dict(state["optimizer"])
         training.criterion.load_state_dict(_with_current_names(state["losses"]))
+        training.step.scaler.load_state_dict(state.get("scaler", {}))
     except Exception as failure:  # a damaged file raises nearly anything
         raise Error(f"{path} holds no training state ({reason_of(failure)}). Use another checkpoint.") from failure
 
@@ -84,7 +119,3 @@ def _info(training: TrainState, epoch: int, metrics: dict[str, float]) -> Checkp
         versions=versions(),
         plugins=plugin_hashes(),
     )
-
-
-def _save_weights(model: nn.Module, file: Path) -> None:
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, file)

@@ -6,6 +6,7 @@ Linux give the same numbers.
 
 import re
 import time
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +20,9 @@ from trainables.evaluation.metric_names import CPU, MEMORY, MEMORY_MB, SYSTEM
 from trainables.profiling.resource_usage import (
     CONTEXT_BYTES,
     PEAK_RESET,
+    WORKSPACE_BYTES,
     forget_peaks,
+    freed_gpu,
     keep_to_share,
     load,
     peaks,
@@ -37,8 +40,10 @@ def test_shares_and_the_contexts_of_all_that_share_fit_on_the_gpu() -> None:
     assert share_bytes(0.25, GB) == 0
 
 
-@pytest.mark.parametrize(("fraction", "limit"), [(0.5, [0.49]), (0.25, [0.24]), (1.0, []), (2.0, []), (0.0, [])])
-def test_only_whoever_shares_is_limited(fraction: float, limit: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("fraction", "limit"), [(0.5, [0.49]), (0.25, [0.24]), (1.0, [1]), (2.0, [1]), (0.0, [])])
+def test_only_whoever_shares_is_limited_also_after_a_trial_that_shared(
+    fraction: float, limit: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
     limits: list[float] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=80 * GB))
@@ -49,6 +54,43 @@ def test_only_whoever_shares_is_limited(fraction: float, limit: list[float], mon
 
 def test_without_a_gpu_nothing_is_limited() -> None:
     keep_to_share(0.5)
+
+
+@pytest.mark.parametrize(
+    ("leaked_bytes", "is_freed"), [(0, True), (WORKSPACE_BYTES, True), (2 * WORKSPACE_BYTES, False)]
+)
+def test_a_gpu_is_freed_once_nothing_refers_to_a_training_and_the_cache_is_empty(
+    leaked_bytes: int, is_freed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Model:
+        def __init__(self) -> None:
+            self.itself = self  # freed by the garbage collector only
+
+    model = Model()
+    gone = weakref.ref(model)
+    did = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: did.append("synchronize"))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: did.append(f"empty, model {gone()}"))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: leaked_bytes)
+    del model
+    assert freed_gpu() == is_freed
+    assert did == ["synchronize", "empty, model None"]
+
+
+def test_a_process_without_a_gpu_has_always_freed_it() -> None:
+    assert freed_gpu()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_training_leaves_no_more_than_workspaces_on_a_gpu() -> None:
+    model = torch.nn.Linear(1000, 1000, device="cuda")
+    model(torch.randn(100, 1000, device="cuda")).sum().backward()
+    kept = torch.empty(2 * WORKSPACE_BYTES, dtype=torch.uint8, device="cuda")
+    assert not freed_gpu()
+    del kept, model
+    assert freed_gpu()
 
 
 @pytest.mark.gpu
