@@ -11,6 +11,7 @@ import torch
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from trainables.data.reading import Inputs, evaluation_inputs
+from trainables.device import Device
 from trainables.evaluation.evaluate import evaluate, validation_precision
 from trainables.evaluation.task import Evaluation
 from trainables.models.model import Model
@@ -26,7 +27,7 @@ class Asked:
     evaluation: Evaluation
     inputs: Inputs
     chance: dict[str, float]  # the metrics of random features
-    device: str
+    device: torch.device
 
 
 def evaluate_split(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | None) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def ask(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | None) -
     Raises:
         Error: the split is empty, or its classes are not those of the checkpoint.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = Device().torch_device
     model, info = load_model(checkpoint, device)
     # Float sums depend on the number of threads. The training's number reproduces the training's metrics.
     torch.set_num_threads(info.num_threads)

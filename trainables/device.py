@@ -5,7 +5,7 @@ copies start from pinned host memory, which torch's caching host allocator reuse
 losses are read some steps later.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -63,6 +63,13 @@ class Device:
         arrived.record(torch.cuda.current_stream(self.torch_device))
         return Download(on_host, arrived)
 
+    def launched(self) -> Callable[[], None]:
+        """Return a function that waits for the operations and copies that this thread has launched so far."""
+        if not self.is_gpu:
+            return lambda: None
+        reached = torch.cuda.current_stream(self.torch_device).record_event()
+        return reached.synchronize
+
     def synchronize(self) -> None:
         """Wait until all launched operations have finished."""
         if self.is_gpu:
@@ -70,6 +77,7 @@ class Device:
 
     def set_precision(self, precision: str) -> None:
         """Let float32 products and convolutions of this process use TF32 if a recipe's precision is tf32."""
+        torch.backends.cudnn.benchmark = True  # batches have one shape: benchmark convolutions once
         if self.is_gpu:
             torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
             torch.backends.cudnn.allow_tf32 = precision == "tf32"
@@ -114,6 +122,12 @@ class Device:
         """Restore what `random_state` returned."""
         if self.is_gpu and state is not None:
             torch.cuda.set_rng_state(state, self.torch_device)
+
+    @staticmethod
+    def was_used() -> bool:
+        """Return whether this process has worked on a GPU."""
+        used: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+        return used
 
     def limit_memory(self, num_bytes: int) -> None:
         """Let tensors of this process take at most `num_bytes` of a GPU; larger allocations raise OutOfMemoryError."""

@@ -22,6 +22,7 @@ from shards_tools.errors import Error
 from shards_tools.folders import DISK_ERRORS, is_full
 from shards_tools.manifest_file import read_manifest
 from shards_tools.plugins import load_shipped
+from trainables.device import Device
 from trainables.distributed import ALONE, DistributedContext, group, open_meeting
 from trainables.profiling.measure_step import measure
 from trainables.profiling.resource_usage import freed_gpu, keep_to_share
@@ -89,7 +90,7 @@ class ProcessSpent(Exception):
 
 def _refuse_used_gpu() -> None:
     if not freed_gpu():
-        raise ProcessSpent(f"{torch.cuda.memory_allocated()} bytes of GPU memory are still allocated")
+        raise ProcessSpent(f"{Device().allocated_bytes()} bytes of GPU memory are still allocated")
 
 
 def _train_with_others(config: dict[str, Any]) -> EarlyEnd | None:

@@ -87,7 +87,7 @@ def test_a_process_ends_after_a_failure_and_if_a_trial_leaves_gpu_memory(
     monkeypatch.setattr(ray_trial, "freed_gpu", lambda: next(answers))
     monkeypatch.setattr(ray_trial, "_train", trained)
     monkeypatch.setattr("ray.tune.report", lambda result: did.append("reported"))
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 5)
+    monkeypatch.setattr(ray_trial.Device, "allocated_bytes", lambda _: 5)
     monkeypatch.setenv(ray_trial.TUNE_PATIENCE_VARIABLE, "2")
     with pytest.raises(ProcessSpent, match=raised) if raised else nullcontext():
         run_trial(CONFIG)

@@ -12,6 +12,7 @@ import torch
 from shards_tools.manifest import Manifest
 from trainables.data.pictures import picture_inputs, read_file
 from trainables.data.reading import Inputs, evaluation_inputs
+from trainables.device import Device
 from trainables.evaluation.evaluate import IMAGES_AT_ONCE, extract_features
 from trainables.metrics.cross_role import Floats
 from trainables.metrics.pairs import squared_distances
@@ -24,7 +25,7 @@ class Predictor:
     """A checkpoint's model in evaluation mode, applied to images."""
 
     def __init__(self, checkpoint: Path) -> None:
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._device = Device().torch_device
         self._model, self.info = load_model(checkpoint, self._device)
 
     def of_files(self, files: Sequence[Path]) -> Inputs:

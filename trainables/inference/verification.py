@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from shards_tools.errors import Error, reason_of
 from shards_tools.folders import write_durably
 from shards_tools.manifest import Manifest
 from trainables.data.reading import evaluation_inputs
+from trainables.device import Device
 from trainables.evaluation.evaluate import extract_features
 from trainables.evaluation.task import Evaluation
 from trainables.metrics.verification import PairCounts, Point, count_pairs
@@ -68,7 +68,7 @@ def count_split(
     Raises:
         Error: the split has no pairs.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = Device().torch_device
     model, info = load_model(checkpoint, device)
     evaluation = Evaluation(manifest, split, info.fold if fold is None else fold)
     _refuse_what_has_no_pairs(evaluation)

@@ -42,7 +42,7 @@ def keep_to_share(fraction: float) -> None:
 def freed_gpu() -> bool:
     """Free what the earlier trainings of this process held, and return whether all of their GPU memory came back."""
     torch.compiler.reset()  # it compiles one function a few times only
-    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    if not Device.was_used():
         return True
     device = Device()
     gc.collect()  # a model is part of reference cycles

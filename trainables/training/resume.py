@@ -20,7 +20,7 @@ from trainables.training.checkpoint import (
     versions,
 )
 from trainables.training.progress import Progress, save_progress
-from trainables.training.snapshot import Buffers, copied, copies_done
+from trainables.training.snapshot import Buffers, copied
 from trainables.training.train_state import TrainState
 from trainables.training.trial_report import Save
 
@@ -59,7 +59,7 @@ class CurrentCheckpoint:
         """
         models = copied(self._models, buffers, "models", contiguous=True)
         state = copied(self._state, buffers, "state")
-        wait = copies_done(self._device.torch_device)
+        wait = self._device.launched()
 
         def write(folder: Path) -> None:
             wait()

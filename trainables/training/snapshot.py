@@ -1,6 +1,5 @@
 """Copies of tensors in host memory, in buffers that later copies reuse."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ Buffers = dict[str, Tensor]
 def copied(values: Any, buffers: Buffers, place: str = "", *, contiguous: bool = False) -> Any:
     """Return a copy of nested dicts and lists whose tensors are in `buffers`.
 
-    Copies from a GPU may still be under way: wait with `copies_done`.
+    Copies from a GPU may still be under way: wait with `Device.launched`.
 
     Args:
         values: tensors, numbers and strings, in dicts and lists. Outside of tensors nothing is modified in place.
@@ -31,11 +30,3 @@ def copied(values: Any, buffers: Buffers, place: str = "", *, contiguous: bool =
         layout = torch.contiguous_format if contiguous else torch.preserve_format
         buffers[place] = torch.empty_like(values, device="cpu", memory_format=layout, pin_memory=values.is_cuda)
     return buffers[place].copy_(values, non_blocking=True)
-
-
-def copies_done(device: torch.device) -> Callable[[], None]:
-    """Return a function that waits until the copies made so far from the device are complete."""
-    if device.type != "cuda":
-        return lambda: None
-    copies = torch.cuda.current_stream(device).record_event()  # copies run in the order of this thread's stream
-    return lambda: copies.synchronize()

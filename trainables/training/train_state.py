@@ -92,7 +92,6 @@ def prepare(
     device = device or Device()
     where = device.torch_device
     device.set_precision(recipe.precision)
-    torch.backends.cudnn.benchmark = True  # batches have one shape: benchmark convolutions once
     vocabulary = make_vocabulary(recipe, manifest, split.train)
     seed_everything(seed, 0)
     names = [manifest.works[work] for work in works]

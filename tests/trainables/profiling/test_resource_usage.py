@@ -69,10 +69,10 @@ def test_a_gpu_is_freed_once_nothing_refers_to_a_training_and_the_cache_is_empty
     model = Model()
     gone = weakref.ref(model)
     did = []
-    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda: did.append("synchronize"))
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: did.append(f"empty, model {gone()}"))
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: leaked_bytes)
+    monkeypatch.setattr(Device, "was_used", staticmethod(lambda: True))
+    monkeypatch.setattr(Device, "synchronize", lambda _: did.append("synchronize"))
+    monkeypatch.setattr(Device, "release_memory", lambda _: did.append(f"empty, model {gone()}"))
+    monkeypatch.setattr(Device, "allocated_bytes", lambda _: leaked_bytes)
     del model
     assert freed_gpu() == is_freed
     assert did == ["synchronize", "empty, model None"]

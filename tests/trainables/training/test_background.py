@@ -8,7 +8,7 @@ import torch
 from tests.trainables.reports import Reports, assert_equal, state_of
 from trainables.training.background import BackgroundReports
 from trainables.training.loop import train
-from trainables.training.step import NonFiniteLoss, Step
+from trainables.training.loss_reader import NonFiniteLoss, Step
 
 PATIENCE_S = 60
 
