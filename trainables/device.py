@@ -68,7 +68,7 @@ class Device:
         if not self.is_gpu:
             return lambda: None
         reached = torch.cuda.current_stream(self.torch_device).record_event()
-        return reached.synchronize
+        return lambda: reached.synchronize()
 
     def synchronize(self) -> None:
         """Wait until all launched operations have finished."""

@@ -1,4 +1,4 @@
-"""A device that a training takes for a GPU: it computes on the CPU and records what it is asked for."""
+"""A device that a training takes for a GPU: it computes on the CPU and records the calls."""
 
 import torch
 

@@ -14,7 +14,14 @@ from torch import nn
 from shards_tools.images import Images, NativeImages
 from shards_tools.manifest import Manifest
 from trainables.data.batches import EpochBatches, TrainingSet
-from trainables.data.reading import Inputs, MiddleOf, agreed_reading, evaluation_inputs, training_images
+from trainables.data.reading import (
+    Inputs,
+    MiddleOf,
+    TrainingImages,
+    agreed_reading,
+    evaluation_inputs,
+    training_images,
+)
 from trainables.data.text import make_vocabulary, read_words
 from trainables.device import Device
 from trainables.distributed import ALONE, DistributedContext
@@ -100,12 +107,9 @@ def prepare(
     criterion = Criterion(recipe, len(works), width, num_branches).to(where)
     optimizer = build_optimizer(model, recipe, criterion)
     step = Step(recipe, model, criterion, optimizer, ranks, load_teacher(recipe, names, where), device)
-    threads = torch.get_num_threads()
     reading = agreed_reading(recipe, manifest, reading, ranks, where)
-    inputs = evaluation_inputs(recipe, manifest, vocabulary, reading, threads=threads)
-    same = not recipe.trained_on_other_pixels and not isinstance(inputs.images, MiddleOf)
-    trained = inputs.images if same else training_images(recipe, manifest, reading, threads=threads)
-    assert isinstance(trained, Images | NativeImages)
+    inputs = evaluation_inputs(recipe, manifest, vocabulary, reading, threads=torch.get_num_threads())
+    trained = _trained_images(recipe, manifest, inputs, reading)
     words = read_words(recipe, manifest, vocabulary) if vocabulary else None
     roles = manifest.role[split.train]
     return TrainState(
@@ -128,6 +132,15 @@ def prepare(
         step=step,
         averaged=None if recipe.ema_decay is None else ModelEmaV3(model, decay=recipe.ema_decay),
     )
+
+
+def _trained_images(recipe: Recipe, manifest: Manifest, inputs: Inputs, reading: str) -> TrainingImages:
+    """Open the images to train on; those of the evaluation serve both if their pixels are the same."""
+    same = not recipe.trained_on_other_pixels and not isinstance(inputs.images, MiddleOf)
+    threads = torch.get_num_threads()
+    trained = inputs.images if same else training_images(recipe, manifest, reading, threads=threads)
+    assert isinstance(trained, Images | NativeImages)
+    return trained
 
 
 def epoch_batches(training: TrainState, epoch: int, ranks: DistributedContext) -> EpochBatches:

@@ -8,7 +8,7 @@ import torch
 from tests.trainables.reports import Reports, assert_equal, state_of
 from trainables.training.background import BackgroundReports
 from trainables.training.loop import train
-from trainables.training.loss_reader import NonFiniteLoss, Step
+from trainables.training.loss_reader import LossReader, NonFiniteLoss
 
 PATIENCE_S = 60
 
@@ -85,14 +85,14 @@ def test_the_decision_about_an_epoch_comes_before_what_happens_in_the_next(small
         assert diverged.wait(PATIENCE_S)
         raise SystemExit(0)
 
-    def diverge_after_an_epoch(self, batch, place):
+    def diverge_after_an_epoch(self, losses, place):
         if "epoch 2" in place:
             diverged.set()
             raise NonFiniteLoss("The loss is nan.")
-        return step(self, batch, place)
+        add(self, losses, place)
 
-    step = Step.__call__
-    monkeypatch.setattr(Step, "__call__", diverge_after_an_epoch)
+    add = LossReader.add
+    monkeypatch.setattr(LossReader, "add", diverge_after_an_epoch)
     with pytest.raises(SystemExit), BackgroundReports(prune, save_partial=None) as background:
         train(small_recipe(epochs=2), manifest, report=background.report, watch=background.raise_failure)
 
