@@ -22,9 +22,10 @@ test: venv
 test-unit: venv
 	$(python) -m pytest --unit
 
-# All tests. Those that this machine cannot run are skipped, with the reason.
+# All tests. Those that this machine cannot run are skipped, with the reason. Only the second lane sees a GPU.
 test-slow: venv
-	$(python) -m pytest
+	$(python) -m pytest -m "not gpu"
+	$(python) -m pytest -m gpu
 
 lint: venv
 	$(python) -m ruff check .

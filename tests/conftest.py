@@ -21,6 +21,12 @@ LONGEST_ERROR = 400  # characters
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide the machine's GPUs from all lanes but `gpu`: on a GPU, a search without --scale has paper scale."""
+    if config.getoption("markexpr") != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Decoded pixels go to a folder of the tests, also those of the commands that they start."""

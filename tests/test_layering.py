@@ -1,5 +1,6 @@
 """Imports follow the contracts in pyproject.toml under `tool.importlinter`."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -37,3 +38,17 @@ def test_a_broken_contract_is_found(contract: str, broken: str, tmp_path: Path) 
     config = Path(shutil.copy(ROOT / "pyproject.toml", tmp_path))
     config.write_text(text.replace(contract, broken))
     assert not is_kept(config)
+
+
+# Whether there is a GPU, its name and the type of an exception are no access to it.
+NO_ACCESS = {"is_available", "device_count", "get_device_name", "OutOfMemoryError"}
+
+
+def test_only_the_device_module_touches_a_gpu() -> None:
+    found = {}
+    for package in ("trainables", "platform"):
+        for file in sorted((ROOT / package).rglob("*.py")):
+            used = set(re.findall(r"torch\.(?:cuda|backends)\.(\w+)", file.read_text())) - NO_ACCESS
+            if used:
+                found[str(file.relative_to(ROOT))] = used
+    assert set(found) == {"trainables/device.py"}

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}  # precision of a recipe -> dtype
 
@@ -96,6 +97,12 @@ class Device:
         """Run the operations within the context in a recipe's precision."""
         dtype = AUTOCAST.get(precision)
         return torch.autocast(self.torch_device.type, dtype=dtype, enabled=dtype is not None)
+
+    @staticmethod
+    def compiled(module: nn.Module) -> Callable[..., Any]:
+        """Return the module compiled by torch at its first call."""
+        compiled: Callable[..., Any] = torch.compile(module)
+        return compiled
 
     @contextmanager
     def without_tf32(self) -> Iterator[None]:

@@ -43,7 +43,7 @@ class Step:
         self._optimizer, self._ranks = optimizer, ranks
         self._teacher = teacher
         self._wrapped = ranks.wrap(model.backbone)
-        self._backbone: Callable[..., Features] = torch.compile(self._wrapped) if recipe.compiled else self._wrapped
+        self._backbone: Callable[..., Features] = Device.compiled(self._wrapped) if recipe.compiled else self._wrapped
         weights = (*model.parameters(), *criterion.parameters())
         self._trained = [weight for weight in weights if weight.requires_grad]
         self._checked = False  # whether the losses hold all weights that they train
