@@ -13,7 +13,7 @@ from shards_tools.errors import Error
 from trainables.factories import call_factory
 from trainables.losses.animesion import exclusion_loss, tag_loss
 from trainables.losses.center import CenterLoss
-from trainables.losses.distillation import distillation_loss
+from trainables.losses.identity import distillation_loss
 from trainables.losses.registry import ID_LOSSES, METRIC_LOSSES, IdLoss, MetricLoss
 from trainables.models.model import Outputs
 from trainables.recipes.animesion import AnimesionRecipe

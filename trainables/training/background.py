@@ -6,8 +6,7 @@ from functools import partial
 from types import TracebackType
 
 from trainables.training.progress import Progress
-from trainables.training.resume import CurrentCheckpoint
-from trainables.training.snapshot import Buffers
+from trainables.training.resume import Buffers, CurrentCheckpoint
 from trainables.training.trial_report import Save, TrialReport
 
 

@@ -20,11 +20,11 @@ from trainables.training.checkpoint import (
     versions,
 )
 from trainables.training.progress import Progress, save_progress
-from trainables.training.snapshot import Buffers, copied
 from trainables.training.train_state import TrainState
 from trainables.training.trial_report import Save
 
 Tensors = dict[str, Tensor]
+Buffers = dict[str, Tensor]  # host memory for copies, by the place of a tensor in a checkpoint
 FORMER_NAMES = {"optimiser": "optimizer", "centre.centres": "center.centers"}  # in states that 0.1.0 wrote
 
 
@@ -57,8 +57,8 @@ class CurrentCheckpoint:
         Args:
             buffers: hold the copy; the next call with the same buffers overwrites it.
         """
-        models = copied(self._models, buffers, "models", contiguous=True)
-        state = copied(self._state, buffers, "state")
+        models = host_copy(self._models, buffers, "models", contiguous=True)
+        state = host_copy(self._state, buffers, "state")
         wait = self._device.launched()
 
         def write(folder: Path) -> None:
@@ -78,6 +78,30 @@ def _write(
     if progress is not None:
         save_progress(folder, progress)
     (folder / INFO_NAME).write_text(info, encoding="utf-8")
+
+
+@torch.no_grad()
+def host_copy(values: Any, buffers: Buffers, place: str = "", *, contiguous: bool = False) -> Any:
+    """Return a copy of nested dicts and lists whose tensors are in `buffers`.
+
+    Copies from a GPU may still be under way: wait with `Device.launched`.
+
+    Args:
+        values: tensors, numbers and strings, in dicts and lists. Outside of tensors nothing is modified in place.
+        buffers: by place; those that are missing are added, in pinned memory for tensors on a GPU.
+        place: of `values` in `buffers`.
+        contiguous: whether the copies are contiguous; otherwise, they have the strides of the tensors.
+    """
+    if isinstance(values, dict):
+        return {key: host_copy(each, buffers, f"{place}/{key}", contiguous=contiguous) for key, each in values.items()}
+    if isinstance(values, list):
+        return [host_copy(each, buffers, f"{place}/{at}", contiguous=contiguous) for at, each in enumerate(values)]
+    if not isinstance(values, Tensor):
+        return values
+    if place not in buffers:
+        layout = torch.contiguous_format if contiguous else torch.preserve_format
+        buffers[place] = torch.empty_like(values, device="cpu", memory_format=layout, pin_memory=values.is_cuda)
+    return buffers[place].copy_(values, non_blocking=True)
 
 
 def load_training(training: TrainState, folder: Path) -> None:

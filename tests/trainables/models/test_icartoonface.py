@@ -21,7 +21,7 @@ from trainables.data.reading import evaluation_inputs
 from trainables.device import Device
 from trainables.evaluation.evaluate import evaluate, extract_features
 from trainables.evaluation.task import Evaluation
-from trainables.losses.distillation import distillation_loss
+from trainables.losses.identity import distillation_loss
 from trainables.metrics.pairs import rank1_of_pairs
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
