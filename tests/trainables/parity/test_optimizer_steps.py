@@ -106,7 +106,7 @@ def train_ours(pair: Pair, batch: Batch, center_weight: float) -> list[dict[floa
         moment = Moment(PLACE.epoch, number, PLACE.steps_per_epoch)
         set_learning_rate(optimizer, recipe, moment)
         rates.append({group["lr_factor"]: group["lr"] for group in optimizer.param_groups})
-        step(batch, "in a test")
+        step(batch)
     return rates
 
 

@@ -54,7 +54,11 @@ def two_steps(name, **settings):
     return [{name: loss.item() for name, loss in step(batch).items()} for _ in range(2)], model.state_dict()
 
 
-@pytest.mark.parametrize("settings", COMBINATIONS.values(), ids=COMBINATIONS)
+@pytest.mark.parametrize(
+    "settings",
+    [pytest.param(each, marks=pytest.mark.slow if "compiled" in each else ()) for each in COMBINATIONS.values()],
+    ids=COMBINATIONS,
+)
 @pytest.mark.parametrize("network", ROWS)
 def test_a_combination_changes_no_number_or_is_refused(network, settings):
     if network == "batch norm" and "micro_batch" in settings:
