@@ -35,15 +35,18 @@ def test_checkpoints_in_a_bucket_take_no_room_of_the_disk(search: ResolvedSearch
 
 
 def test_hours_are_epochs_by_their_length_over_the_trials_at_a_time(search: ResolvedSearch) -> None:
-    """Written out: 32 steps and 2 evaluations of 0.1 s an epoch, half a GPU, so twice as long; 5 s to start each."""
+    """Written out: 32 steps and 2 evaluations of 0.1 s an epoch, half a GPU, so twice as long.
+
+    Each trial takes 2 s before it trains, and each of the two trials at a time 3 s once, to start a process.
+    """
     on_half_a_gpu = changed(search, gpus_per_rank=0.5, concurrency=2)
     projection = projection_of(on_half_a_gpu, process_s=3.0, prepare_s=1.5, warm_up_s=0.5)
     assert projection.epoch_s(projection.largest) == pytest.approx(2 * (32 + 2) * 0.1)
-    assert projection.most_hours == pytest.approx(6 * (4 * 6.8 + 5) / 2 / 3600)
-    assert projection.hours == pytest.approx((sum(projection.lengths) * 6.8 + 6 * 5) / 2 / 3600)
+    assert projection.most_hours == pytest.approx((6 * (4 * 6.8 + 2) + 2 * 3) / 2 / 3600)
+    assert projection.hours == pytest.approx((sum(projection.lengths) * 6.8 + 6 * 2 + 2 * 3) / 2 / 3600)
 
 
-def test_on_a_cpu_trials_reuse_processes_and_those_that_start_first_wait_for_the_decoding(
+def test_trials_reuse_processes_and_those_that_start_first_wait_for_the_decoding(
     search: ResolvedSearch,
 ) -> None:
     """Written out: 3.4 s an epoch, and 3 + 7 s once for each of the two trials at a time."""
