@@ -16,7 +16,7 @@ import torch
 
 from shards_tools.manifest_file import read_manifest
 from shards_tools.sample import sample_set
-from trainables.evaluation.task import Evaluation, Metrics
+from trainables.evaluation.evaluation import Evaluation, Metrics
 from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import override

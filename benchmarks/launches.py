@@ -8,30 +8,26 @@ dispatches is counted. Views launch nothing. Recipes have paper scale.
 
 import argparse
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from trainables.data.batches import Batch
+from benchmarks.window.networks import build_parts, random_batch
 from trainables.device import Device
-from trainables.losses.criterion import Criterion
-from trainables.models import build_model
 from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import override
-from trainables.training.optimizer import build_optimizer
 from trainables.training.step import Step
 from trainables.training.train_state import seed_everything
 
-# one row of each family, and rows with each pairwise loss
+# one row of each family, and rows with other networks
 RECIPES = (
     "transreid-vit-stride", "transreid-vit-base-code", "agw-resnet50-nl", "agw-resnet50", "dafre-224-b32",
     "dafre-224-r18", "icartoonface-resnet50", "animesion-l16-ifa", "open",
 )  # fmt: skip
-NUM_WORKS = 152
 VIEWS = frozenset({
     "view", "_unsafe_view", "reshape", "transpose", "t", "permute", "expand", "slice", "select", "unbind", "split",
     "chunk", "unsqueeze", "squeeze", "detach", "as_strided", "alias", "empty", "empty_like", "empty_strided",
@@ -83,33 +79,15 @@ class FusedOptimizer:
             torch.neg(weight.detach())
 
 
-def random_batch(recipe: Recipe, num_words: int = 0) -> Batch:
-    """Return a batch of random pixels and words, with P works as a batch sampler would choose them."""
-    works, images = recipe.batch_shape(NUM_WORKS)
-    shape = (works * images, recipe.image_size, recipe.image_size, 3)
-    labels_B = torch.arange(works).repeat_interleave(images) % NUM_WORKS
-    images_BHWC = torch.randint(0, 256, shape, dtype=torch.uint8)
-    if not num_words:
-        return Batch(images_BHWC, labels_B)
-    words_BL = torch.randint(0, num_words, (len(labels_B), recipe.text_tokens))  # type: ignore[attr-defined]
-    return Batch(images_BHWC, labels_B, words_BL, torch.where(words_BL % 7 == 0, words_BL, -100))
-
-
-def make_step(recipe: Recipe, num_words: int = 0) -> Step:
-    """Return the step of a new model in training mode, on torch's default device."""
-    model = build_model(recipe, NUM_WORKS, num_words).train()
-    width, num_branches = int(model.backbone.width), int(model.backbone.num_branches)  # type: ignore[arg-type]
-    criterion = Criterion(recipe, NUM_WORKS, width, num_branches)
-    optimizer = FusedOptimizer(build_optimizer(model, recipe, criterion))
-    return Step(recipe, model, criterion, optimizer, device=Device("cpu"))  # type: ignore[arg-type]
-
-
 def count(recipe: Recipe) -> Operations:
     """Return the operations of a step."""
     seed_everything(0, 0)
-    with torch.device("meta"):
-        step, batch = make_step(recipe), random_batch(recipe)
-    operations = Operations()
+    meta = torch.device("meta")
+    model, criterion, optimizer = build_parts(recipe, device=meta)
+    fused = cast(torch.optim.Optimizer, FusedOptimizer(optimizer))
+    step, operations = Step(recipe, model, criterion, fused, device=Device("cpu")), Operations()
+    with meta:
+        batch = random_batch(recipe)
     with operations:
         step(batch)
     return operations

@@ -63,7 +63,7 @@ CLASSES = (
     "trainables.metrics.cross_role.CrossRoleMetrics",
     "trainables.recipes.recipe.Recipe",
     "trainables.training.checkpoint.CheckpointInfo",
-    "trainables.evaluation.task.Evaluation",
+    "trainables.evaluation.evaluation.Evaluation",
     "shards_tools.manifest.Manifest",
 )
 

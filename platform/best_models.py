@@ -15,7 +15,7 @@ from platform.training_setup import TrainingSetup
 from platform.trial_record import TrialRecord
 from shards_tools.command import say
 from shards_tools.errors import Error
-from trainables.evaluation.task import Evaluation
+from trainables.evaluation.evaluation import Evaluation
 from trainables.inference.verification import VERIFICATION_NAME, measure, read_verification, write_verification
 from trainables.training.checkpoint import EVALUATED
 from trainables.training.checkpoint_store import fetched, is_there, send

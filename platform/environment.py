@@ -14,7 +14,7 @@ import platform as this_python
 from platform.resilient_storage import without_password
 from platform.resolved_search import ResolvedSearch
 from platform.resources import gpu_names
-from trainables.evaluation.task import Evaluation
+from trainables.evaluation.evaluation import Evaluation
 
 PACKAGES = ("torch", "timm", "ray", "optuna", "mlflow", "numpy")  # whose versions a result may depend on
 

@@ -13,7 +13,7 @@ from shards_tools.manifest import Manifest
 from trainables.data.reading import Inputs, evaluation_inputs
 from trainables.device import Device
 from trainables.evaluation.evaluate import evaluate, validation_precision
-from trainables.evaluation.task import Evaluation
+from trainables.evaluation.evaluation import Evaluation
 from trainables.models.model import Model
 from trainables.training.checkpoint import CheckpointInfo, load_model
 
@@ -27,7 +27,7 @@ class Asked:
     evaluation: Evaluation
     inputs: Inputs
     chance: dict[str, float]  # the metrics of random features
-    device: torch.device
+    device: Device
 
 
 def evaluate_split(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | None) -> dict[str, Any]:
@@ -63,8 +63,8 @@ def ask(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | None) -
     Raises:
         Error: the split is empty, or its classes are not those of the checkpoint.
     """
-    device = Device().torch_device
-    model, info = load_model(checkpoint, device)
+    device = Device()
+    model, info = load_model(checkpoint, device.torch_device)
     # Float sums depend on the number of threads. The training's number reproduces the training's metrics.
     torch.set_num_threads(info.num_threads)
     evaluation = Evaluation(manifest, split, info.fold if fold is None else fold)

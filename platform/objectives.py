@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-    from trainables.evaluation.task import Evaluation
+    from trainables.evaluation.evaluation import Evaluation
     from trainables.recipes.recipe import Recipe
 
 

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from platform.trial_record import StudyRecord
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
-from trainables.evaluation.task import Evaluation
+from trainables.evaluation.evaluation import Evaluation
 
 TEST_FOLD = 4  # of a five-fold tree
 

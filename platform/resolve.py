@@ -29,7 +29,7 @@ from shards_tools.manifest_file import read_manifest
 from shards_tools.plugins import is_plugin, load_plugins
 from shards_tools.sample import sample_set
 from shards_tools.verify import verify_shards
-from trainables.evaluation.task import Evaluation
+from trainables.evaluation.evaluation import Evaluation
 
 DEFAULT_TRIALS = {"paper": 60, "tiny": 24}
 SEARCH_FOLD = 0  # of five-fold data; a plain tree has one split

@@ -34,7 +34,8 @@ class EpochBar:
     def batch_done(self, progress: Progress) -> None:
         """Advance to the number of finished batches and show the mean loss."""
         self._bar.total = progress.of
-        self._bar.set_postfix(loss=f"{progress.sums['loss'] / progress.num_images:.3f}", refresh=False)
+        if progress.num_images:  # a GPU's losses are read some steps late
+            self._bar.set_postfix(loss=f"{progress.sums['loss'] / progress.num_images:.3f}", refresh=False)
         self._bar.update(progress.num_batches - self._bar.n)
         if progress.num_batches == progress.of:
             self._bar.refresh()  # tqdm skips updates that follow too quickly, and the evaluation may take long

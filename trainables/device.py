@@ -48,7 +48,7 @@ class Device:
         if not self.is_gpu:
             return tensor
         with torch.cuda.stream(self._uploads):
-            on_device = copied(tensor, self.torch_device)
+            on_device = to_device(tensor, self.torch_device)
         launches = torch.cuda.current_stream(self.torch_device)
         launches.wait_stream(self._uploads)
         on_device.record_stream(launches)  # its memory is reused only after the operations that read it
@@ -57,14 +57,12 @@ class Device:
     def download(self, tensor: Tensor) -> "Download":
         """Start to copy a tensor of the device to the host."""
         if not self.is_gpu:
-            return Download(tensor)
+            return Download(tensor, self.completion())
         on_host = self.allocate(tuple(tensor.shape), tensor.dtype)
         on_host.copy_(tensor, non_blocking=True)
-        arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        arrived.record(torch.cuda.current_stream(self.torch_device))
-        return Download(on_host, arrived)
+        return Download(on_host, self.completion())
 
-    def launched(self) -> Callable[[], None]:
+    def completion(self) -> Callable[[], None]:
         """Return a function that waits for the operations and copies that this thread has launched so far."""
         if not self.is_gpu:
             return lambda: None
@@ -76,22 +74,26 @@ class Device:
         if self.is_gpu:
             torch.cuda.synchronize(self.torch_device)
 
-    def set_precision(self, precision: str) -> None:
-        """Let float32 products and convolutions of this process use TF32 if a recipe's precision is tf32."""
-        torch.backends.cudnn.benchmark = True  # batches have one shape: benchmark convolutions once
-        if self.is_gpu:
-            torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-            torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    def configure(self, precision: str) -> None:
+        """Set up this process for trainings in a recipe's precision, whose batches have one shape."""
+        torch.backends.cudnn.benchmark = True  # benchmark convolutions once
+        self._set_float32(precision)
 
     @contextmanager
     def precision(self, precision: str) -> Iterator[None]:
-        """Set the precision as `set_precision` does within the context, and restore what was allowed before."""
-        before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-        self.set_precision(precision)
+        """Let float32 products and convolutions within the context use TF32 if a recipe's precision is tf32."""
+        before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+        self._set_float32(precision)
         try:
             yield
         finally:
-            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+            torch.set_float32_matmul_precision(before[0])
+            torch.backends.cudnn.allow_tf32 = before[1]
+
+    def _set_float32(self, precision: str) -> None:
+        uses_tf32 = self.is_gpu and precision == "tf32"  # a CPU has nothing between float32 and bfloat16
+        torch.set_float32_matmul_precision("high" if uses_tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = uses_tf32
 
     def autocast(self, precision: str) -> AbstractContextManager[None]:
         """Run the operations within the context in a recipe's precision."""
@@ -103,19 +105,6 @@ class Device:
         """Return the module compiled by torch at its first call."""
         compiled: Callable[..., Any] = torch.compile(module)
         return compiled
-
-    @contextmanager
-    def without_tf32(self) -> Iterator[None]:
-        """Compute float32 products within the context with all their digits: distances cancel."""
-        if not self.is_gpu:
-            yield
-            return
-        before = torch.backends.cuda.matmul.allow_tf32
-        torch.backends.cuda.matmul.allow_tf32 = False
-        try:
-            yield
-        finally:
-            torch.backends.cuda.matmul.allow_tf32 = before
 
     def scaler(self, precision: str) -> torch.amp.GradScaler:
         """Return the scaler of a recipe's losses: float16 gradients would vanish; other precisions need none."""
@@ -172,7 +161,7 @@ class Device:
         return torch.cuda.mem_get_info(self.torch_device)[0] if self.is_gpu else 0
 
 
-def copied(tensor: Tensor, device: torch.device) -> Tensor:
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """Return a host tensor on a device; the copy to a GPU is only launched, from pinned memory."""
     if device.type != "cuda":
         return tensor.to(device)
@@ -185,10 +174,9 @@ class Download:
     """A tensor on its way from the device to the host."""
 
     on_host: Tensor
-    arrived: torch.cuda.Event | None = None  # None: it has arrived
+    wait_for_copy: Callable[[], None]
 
     def wait(self) -> Tensor:
         """Return the tensor once it has arrived."""
-        if self.arrived is not None:
-            self.arrived.synchronize()
+        self.wait_for_copy()
         return self.on_host

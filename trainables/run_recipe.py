@@ -11,7 +11,7 @@ from shards_tools.command import print_json, say, show_log
 from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
 from trainables.bar import EpochBar
-from trainables.evaluation.task import Evaluation, Metrics
+from trainables.evaluation.evaluation import Evaluation, Metrics
 from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import override, parse_settings

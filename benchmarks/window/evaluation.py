@@ -16,8 +16,9 @@ from benchmarks.window.networks import make_recipe, operations
 from benchmarks.window.session import DEVICE, Found, Session
 from benchmarks.window.timing import clock, free
 from trainables.data.reading import evaluation_inputs
+from trainables.device import Device
 from trainables.evaluation.evaluate import extract_features, first_batch_size
-from trainables.evaluation.task import Evaluation
+from trainables.evaluation.evaluation import Evaluation
 from trainables.metrics.cross_role import cross_role_metrics
 from trainables.models import build_model
 
@@ -43,13 +44,13 @@ def _features(session: Session) -> Found:
     model = build_model(recipe, 20).to(DEVICE).eval()
     inputs = evaluation_inputs(recipe, manifest, (), "decoded", threads=torch.get_num_threads())
     evaluation = Evaluation(manifest, "val", 0)
-    batch_size = first_batch_size(DEVICE)
+    batch_size = first_batch_size(Device())
     indices = np.resize(evaluation.images, 64 if session.tiny else 2 * batch_size.images)
     found, reference = {}, None
     for label, precision in PRECISIONS.items():
 
         def extract(precision: str = precision) -> torch.Tensor:
-            return extract_features(model, inputs, indices, DEVICE, precision=precision, batch_size=batch_size)
+            return extract_features(model, inputs, indices, Device(), precision=precision, batch_size=batch_size)
 
         features = extract().float().cpu()
         seconds, _ = clock(extract, 1, rounds=1 if session.tiny else 2, warm_up=0)

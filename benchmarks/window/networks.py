@@ -50,16 +50,17 @@ def _refuse_unknown(values: dict[str, object]) -> None:
         raise KeyError(f"No recipe has the settings {', '.join(sorted(unknown))}.")
 
 
-def build_parts(recipe: Recipe, num_works: int = NUM_WORKS, num_words: int = 0) -> Parts:
+def build_parts(recipe: Recipe, num_works: int = NUM_WORKS, num_words: int = 0, device: torch.device = DEVICE) -> Parts:
     """Return model, losses and optimizer in training mode, with weights initialized on the device."""
     torch.backends.cudnn.benchmark = True
-    with DEVICE:
+    with device:
         model = build_model(recipe, num_works, num_words)
-    model = model.to(DEVICE).train()
+        width, num_branches = int(model.backbone.width), int(model.backbone.num_branches)  # type: ignore[arg-type]
+        losses = Criterion(recipe, num_works, width, num_branches).to(device).train()
+    model = model.to(device).train()
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
-    losses = Criterion(recipe, num_works, int(model.backbone.width)).to(DEVICE).train()  # type: ignore[arg-type]
-    return model, losses, build_optimizer(model, recipe)
+    return model, losses, build_optimizer(model, recipe, losses)
 
 
 def build_step(recipe: Recipe, num_works: int = NUM_WORKS, num_words: int = 0) -> Step:

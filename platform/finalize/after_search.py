@@ -21,7 +21,7 @@ from platform.resolved_search import ResolvedSearch
 from platform.spaces.constraints import is_over
 from platform.tracking.journal import Journal
 from platform.trial_record import StudyRecord
-from trainables.evaluation.task import Evaluation
+from trainables.evaluation.evaluation import Evaluation
 
 
 class AfterSearch:

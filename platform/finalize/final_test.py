@@ -23,7 +23,7 @@ from platform.tracking.journal import Journal
 from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.command import say
 from shards_tools.errors import Error
-from trainables.evaluation.task import Evaluation
+from trainables.evaluation.evaluation import Evaluation
 from trainables.training.checkpoint_store import fetched
 
 

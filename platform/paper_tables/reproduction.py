@@ -27,7 +27,7 @@ from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
 from shards_tools.verify import verify_shards
-from trainables.evaluation.task import Evaluation, Metrics
+from trainables.evaluation.evaluation import Evaluation, Metrics
 from trainables.recipes.recipe import Recipe
 
 Split = Literal["val", "test"]

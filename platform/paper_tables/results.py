@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from platform.finalize.paired_test import Repeated
 from platform.fixed_trials import Training, is_left_out
 from platform.paper_tables.table import PaperTable
-from trainables.evaluation.task import Metrics
+from trainables.evaluation.evaluation import Metrics
 from trainables.recipes.recipe import Recipe
 
 

@@ -17,7 +17,7 @@ from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.command import say
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
-from trainables.evaluation.task import Metrics
+from trainables.evaluation.evaluation import Metrics
 from trainables.recipes import recipe_from_dict
 from trainables.recipes.recipe import Recipe
 from trainables.training.checkpoint import EVALUATED

@@ -14,7 +14,7 @@ from platform.trial_record import StudyRecord
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
-from trainables.evaluation.task import Evaluation
+from trainables.evaluation.evaluation import Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from platform.spaces.points import Params, Point, Suggest
 from shards_tools.errors import Error
 from trainables.recipes import RECIPES, get_recipe
 from trainables.recipes.recipe import Recipe
-from trainables.recipes.settings import settings_of, with_current_keys
+from trainables.recipes.settings import settings_of, with_current_names
 
 MOST_TRIED = 5000  # points of a space, before a recipe counts as unreachable
 MOST_NAMED = 3  # settings in one message
@@ -99,7 +99,7 @@ class _Search:
         trial = Point(self._rng, answers)
         settings = dict(self._suggest(trial))
         base = get_recipe(settings.pop("recipe"))
-        values = {"system": base.system, **settings_of(base), **base.completed(with_current_keys(settings))}
+        values = {"system": base.system, **settings_of(base), **base.completed(with_current_names(settings))}
         differing = [
             key
             for key in {**self.wanted, **values}

@@ -13,6 +13,7 @@ from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
 from shards_tools.reader import read_image
 from trainables.data.reading import evaluation_inputs
+from trainables.device import Device
 from trainables.evaluation.evaluate import extract_features
 from trainables.inference.verification import VERIFICATION_NAME, measure, read_verification
 from trainables.training.checkpoint import load_model
@@ -58,7 +59,7 @@ def test_a_pair_is_judged_by_the_thresholds_that_were_measured_once(
     manifest = read_manifest(shards)
     inputs = evaluation_inputs(load_model(own_checkpoint)[1].recipe, manifest, (), "auto")
     indices = [int(np.flatnonzero(manifest.keys == file.stem)[0]) for file in (first, second)]
-    one, other = extract_features(model, inputs, np.array(indices), "cpu").numpy()
+    one, other = extract_features(model, inputs, np.array(indices), Device("cpu")).numpy()
     assert found["distance"] == pytest.approx(float(np.linalg.norm(one - other)), abs=1e-6)
     assert found["same_work"] == (found["distance"] < found["threshold"])
     assert known is not None

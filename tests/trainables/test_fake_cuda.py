@@ -11,11 +11,10 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from benchmarks.launches import NUM_WORKS, Operations, random_batch
-from trainables.device import Device, copied
+from benchmarks.launches import Operations
+from benchmarks.window.networks import build_parts, random_batch
+from trainables.device import Device, to_device
 from trainables.evaluation.evaluate import places_of_classes
-from trainables.losses.criterion import Criterion
-from trainables.models import build_model
 from trainables.recipes import RECIPES, get_recipe
 from trainables.recipes.recipe import ClassifierRecipe, Recipe
 from trainables.recipes.settings import override, settings_of
@@ -36,7 +35,7 @@ class FakeCuda(Device):
         self.torch_device = torch.device("cuda")
 
     def upload(self, tensor: torch.Tensor) -> torch.Tensor:
-        return copied(tensor, self.torch_device)
+        return to_device(tensor, self.torch_device)
 
 
 def rows() -> list[Recipe]:
@@ -86,14 +85,12 @@ def test_a_row_trains_and_evaluates_on_a_gpu_without_mixing_devices_or_waiting(r
     batch_size = {"batch_size": 16} if isinstance(recipe, ClassifierRecipe) else {"works_per_batch": 4}
     recipe = dataclasses.replace(recipe, pretrained=False, weights_file=None, images_per_epoch=None, **batch_size)
     num_words = NUM_WORDS if getattr(recipe, "text_tokens", 0) else 0
-    with torch.device("meta"):
-        model = build_model(recipe, NUM_WORKS, num_words).train()
-        criterion = Criterion(recipe, NUM_WORKS, int(model.backbone.width), int(model.backbone.num_branches))
+    model, criterion, _ = build_parts(recipe, num_words=num_words, device=torch.device("meta"))
     with FakeTensorMode(allow_non_fake_inputs=True):
         on_fake_cuda(model)
         on_fake_cuda(criterion)
         optimizer = build_optimizer(model, recipe, criterion)
-        batch = random_batch(recipe, num_words).to(FakeCuda())
+        batch = random_batch(recipe, num_words=num_words).to(FakeCuda())
         step = Step(recipe, model, criterion, optimizer, device=FakeCuda())
         with Operations() as operations:
             losses = criterion(model.head(step._features(batch)), batch.labels, batch.asked)

@@ -38,7 +38,7 @@ class Batch:
     labels: Tensor  # int64 B, the numbers of the works
     words: Tensor | None = None  # int64 B x L, some masked; None: the recipe reads no tags
     asked: Tensor | None = None  # int64 B x L: the masked words, -100 elsewhere
-    params: AugmentParams | None = None  # what `augment` is to do with the images; None: they are augmented
+    params: AugmentParams | None = None  # with which the device augments the images; None: they are augmented
 
     def to(self, device: Device) -> "Batch":
         """Return the batch on a device, without waiting for the copies."""
@@ -132,7 +132,7 @@ class EpochBatches:
         return replace(Batch(images_BHWC, labels_B, *self._words(number)), params=params)
 
     def _images(self, number: int, pictures: Pictures | Tensor) -> tuple[Tensor, AugmentParams | None]:
-        """Return the images of a batch, and what is left to do with them on the device."""
+        """Return the images of a batch, and the parameters with which the device augments them."""
         arrays = pictures.numpy() if isinstance(pictures, Tensor) else pictures
         params = self._augmentation.sample(number, np.array([array.shape[:2] for array in arrays]))
         if self._augment_on == "loader":

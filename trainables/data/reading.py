@@ -12,6 +12,7 @@ from shards_tools.errors import Error
 from shards_tools.images import Images, NativeImages, auto_reading, decoded_fits, native_images, one_shape, open_images
 from shards_tools.manifest import Manifest
 from trainables.data.text import evaluated_words, read_words
+from trainables.device import Device
 from trainables.distributed import DistributedContext
 from trainables.recipes.images import ImageSettings
 from trainables.recipes.recipe import Recipe
@@ -49,8 +50,8 @@ class Inputs:
     images: ImagesAt
     words: np.ndarray | None = None  # int64 [num_images, L]
 
-    def at(self, indices: np.ndarray, device: torch.device | str) -> tuple[Tensor, Tensor | None]:
-        """Return some of the images and words on a device.
+    def at(self, indices: np.ndarray, device: Device) -> tuple[Tensor, Tensor | None]:
+        """Return some of the images and words on a device, without waiting for the copies.
 
         Args:
             indices: of images of the manifest.
@@ -58,8 +59,8 @@ class Inputs:
         Returns:
             Images, uint8 [n, H, W, C], and words, int64 [n, L], or None if the model reads no tags.
         """
-        words_BL = None if self.words is None else torch.from_numpy(self.words[indices]).to(device)
-        return torch.from_numpy(self.images[indices]).to(device), words_BL
+        words_BL = None if self.words is None else device.upload(torch.from_numpy(self.words[indices]))
+        return device.upload(torch.from_numpy(self.images[indices])), words_BL
 
 
 def evaluation_inputs(

@@ -17,7 +17,7 @@ from torch import Tensor
 from trainables.data.reading import Inputs
 from trainables.device import Device
 from trainables.distributed import ALONE, DistributedContext
-from trainables.evaluation.task import Evaluation, Metrics, by_name
+from trainables.evaluation.evaluation import Evaluation, Metrics, by_name
 from trainables.metrics.classification import classification_metrics
 from trainables.metrics.cross_role import cross_role_metrics
 from trainables.metrics.pairs import rank1_of_pairs
@@ -55,9 +55,9 @@ class BatchSize:
                 self.images //= 2
 
 
-def first_batch_size(device: torch.device | str) -> BatchSize:
+def first_batch_size(device: Device) -> BatchSize:
     """Return the batch size that evaluations on a device start with."""
-    return BatchSize(IMAGES_AT_ONCE_ON_GPU if Device(str(device)).is_gpu else IMAGES_AT_ONCE)
+    return BatchSize(IMAGES_AT_ONCE_ON_GPU if device.is_gpu else IMAGES_AT_ONCE)
 
 
 def validation_precision(recipe: Recipe, epoch: int) -> str:
@@ -72,7 +72,7 @@ def evaluate(
     model: Model,
     evaluation: Evaluation,
     inputs: Inputs,
-    device: torch.device | str,
+    device: Device,
     ranks: DistributedContext = ALONE,
     *,
     precision: str = "fp32",
@@ -113,7 +113,7 @@ def extract_features(
     model: Model,
     inputs: Inputs,
     indices: np.ndarray,
-    device: torch.device | str,
+    device: Device,
     *,
     precision: str = "fp32",
     batch_size: BatchSize | None = None,
@@ -131,11 +131,10 @@ def extract_features(
     Returns:
         Unit vectors, float32 [N, D], in the order of `indices`.
     """
-    where = Device(str(device))
-    network = network_of(model, where, precision, ranks=True)
-    found = [torch.empty(0, model.num_features, device=device)]
+    network = network_of(model, device, precision, ranks=True)
+    found = [torch.empty(0, model.num_features, device=device.torch_device)]
     with _evaluating(model):
-        found += _outputs(network, inputs, indices, where, batch_size or first_batch_size(device))
+        found += _outputs(network, inputs, indices, device, batch_size or first_batch_size(device))
     return torch.cat(found)
 
 
@@ -143,7 +142,7 @@ def ms_per_image(
     model: Model,
     evaluation: Evaluation,
     inputs: Inputs,
-    device: torch.device | str,
+    device: Device,
     *,
     precision: str = "fp32",
 ) -> float:
@@ -158,16 +157,15 @@ def ms_per_image(
         device: of the model and the batch.
         precision: of the backbone, as in a recipe.
     """
-    where = Device(str(device))
     images_BHWC, words_BL = inputs.at(evaluation.images[:IMAGES_OF_LATENCY], device)
-    network = network_of(model, where, precision, ranks=evaluation.ranks)
+    network = network_of(model, device, precision, ranks=evaluation.ranks)
     seconds = []
     with _evaluating(model):
         for _ in range(1 + REPEATS):
-            where.synchronize()
+            device.synchronize()
             start = time.perf_counter()
             network(images_BHWC, words_BL)
-            where.synchronize()
+            device.synchronize()
             seconds.append(time.perf_counter() - start)
     return 1000 * min(seconds[1:]) / len(images_BHWC)
 
@@ -195,8 +193,7 @@ def _outputs(
     """Yield the network's outputs batch by batch; a GPU computes one batch while the host reads the next."""
 
     def read(start: int) -> tuple[Tensor, Tensor | None]:
-        images_BHWC, words_BL = inputs.at(indices[start : start + batch_size.images], "cpu")
-        return device.upload(images_BHWC), None if words_BL is None else device.upload(words_BL)
+        return inputs.at(indices[start : start + batch_size.images], device)
 
     start, batch = 0, read(0) if len(indices) else None
     while batch is not None:
@@ -212,17 +209,16 @@ def _places_of_classes(
     inputs: Inputs,
     indices: np.ndarray,
     classes_N: Tensor,
-    device: torch.device | str,
+    device: Device,
     precision: str,
     batch_size: BatchSize,
 ) -> Tensor:
     """Return the rank of the right class for each image, from 1, without keeping the logits."""
-    where = Device(str(device))
-    network = network_of(model, where, precision, ranks=False)
-    found, start = [torch.empty(0, dtype=torch.int64, device=device)], 0
-    classes_N = classes_N.to(device)
+    network = network_of(model, device, precision, ranks=False)
+    found, start = [torch.empty(0, dtype=torch.int64, device=device.torch_device)], 0
+    classes_N = device.upload(classes_N)
     with _evaluating(model):
-        for logits_BC in _outputs(network, inputs, indices, where, batch_size):
+        for logits_BC in _outputs(network, inputs, indices, device, batch_size):
             found.append(places_of_classes(logits_BC, classes_N[start : start + len(logits_BC)]))
             start += len(logits_BC)
     return torch.cat(found)

@@ -25,8 +25,8 @@ class Predictor:
     """A checkpoint's model in evaluation mode, applied to images."""
 
     def __init__(self, checkpoint: Path) -> None:
-        self._device = Device().torch_device
-        self._model, self.info = load_model(checkpoint, self._device)
+        self._device = Device()
+        self._model, self.info = load_model(checkpoint, self._device.torch_device)
 
     def of_files(self, files: Sequence[Path]) -> Inputs:
         """Return image files as inputs."""

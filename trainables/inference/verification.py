@@ -16,7 +16,7 @@ from shards_tools.manifest import Manifest
 from trainables.data.reading import evaluation_inputs
 from trainables.device import Device
 from trainables.evaluation.evaluate import extract_features
-from trainables.evaluation.task import Evaluation
+from trainables.evaluation.evaluation import Evaluation
 from trainables.metrics.verification import PairCounts, Point, count_pairs
 from trainables.training.checkpoint import EVALUATED, CheckpointInfo, load_model
 
@@ -68,8 +68,8 @@ def count_split(
     Raises:
         Error: the split has no pairs.
     """
-    device = Device().torch_device
-    model, info = load_model(checkpoint, device)
+    device = Device()
+    model, info = load_model(checkpoint, device.torch_device)
     evaluation = Evaluation(manifest, split, info.fold if fold is None else fold)
     _refuse_what_has_no_pairs(evaluation)
     images = evaluation.images

@@ -95,7 +95,7 @@ def _is_intel() -> bool:
 @contextmanager
 def _full_precision(device: torch.device) -> Iterator[None]:
     """Compute float32 matrix products in float32, whatever the training allows."""
-    with Device(str(device)).without_tf32(), torch.autocast(device.type, enabled=False):
+    with Device(str(device)).precision("fp32"), torch.autocast(device.type, enabled=False):
         yield
 
 

@@ -8,13 +8,12 @@ B batch, C channels, H height, W width.
 
 import math
 import random
-from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.device import copied
+from trainables.device import to_device
 
 TIMM_AREA = (0.02, 1 / 3)  # fractions of the image
 TIMM_ASPECT = (0.3, 1 / 0.3)  # height / width, log-uniform
@@ -72,8 +71,10 @@ def fill(pixels_BCHW: Tensor, boxes: list[Box], color_C11: Tensor | None) -> Ten
     Returns:
         `pixels_BCHW`.
     """
-    by_device: Callable[..., None] = _fill_each if pixels_BCHW.device.type == "cpu" else _fill_at_once
-    by_device(pixels_BCHW, boxes, color_C11)
+    if pixels_BCHW.device.type == "cpu":
+        _fill_each(pixels_BCHW, boxes, color_C11)
+    else:
+        _fill_at_once(pixels_BCHW, boxes, color_C11)
     return pixels_BCHW
 
 
@@ -89,7 +90,7 @@ def _fill_each(pixels_BCHW: Tensor, boxes: list[Box], color_C11: Tensor | None) 
 def _fill_at_once(pixels_BCHW: Tensor, boxes: list[Box], color_C11: Tensor | None) -> None:
     """Fill all rectangles through a mask: on a GPU every launch costs."""
     device = pixels_BCHW.device
-    top, bottom, left, right = copied(torch.tensor(boxes), device).T[:, :, None]
+    top, bottom, left, right = to_device(torch.tensor(boxes), device).T[:, :, None]
     rows_H = torch.arange(pixels_BCHW.shape[2], device=device)
     columns_W = torch.arange(pixels_BCHW.shape[3], device=device)
     rows_BH = (rows_H >= top) & (rows_H < bottom)

@@ -22,7 +22,7 @@ from trainables.data.reading import decoded_shapes
 from trainables.distributed import DistributedContext
 from trainables.profiling.timing import Clock, RepeatedImages, Timer, time_evaluation, time_steps
 from trainables.recipes.recipe import Recipe
-from trainables.training.resume import CurrentCheckpoint
+from trainables.training.resume import Buffers, CurrentCheckpoint
 from trainables.training.train_state import TrainState, epoch_batches, prepare, seed_everything
 
 DECODED_IMAGES = 256  # that are kept in memory in place of the cache
@@ -47,8 +47,9 @@ class OneStep:
     evaluate_s: float = 0.0
     evaluate_images: int = 0  # in that batch
     val_images: int = 0  # that a rank evaluates per epoch
-    metrics_s: float = 0.0  # the metrics of all val images, and the latency, once per epoch
-    checkpoint_s: float = 0.0  # to write one
+    metrics_s: float = 0.0  # of all val images, once per epoch
+    copy_s: float = 0.0  # to copy a checkpoint
+    write_s: float = 0.0  # to write the copy, which a free CPU does during the next epoch
     checkpoint_bytes: int = 0
     peak_bytes: int = 0  # of host memory, for the whole process
     gpu_bytes: int = 0  # peak of GPU memory; 0 on a CPU
@@ -63,7 +64,8 @@ class OneStep:
 
         Args:
             gpu_share: the fraction of a GPU's speed that the training gets.
-            loads_ahead: whether a CPU is free to load batches during the steps. If not, loading and steps take turns.
+            loads_ahead: whether a CPU is free to load batches and write checkpoints during the steps. If not, they take
+                turns.
         """
         step_s, evaluate_s = self.step_s / gpu_share, self.evaluate_s / gpu_share
         num_steps = self.epoch_images / self.batch_images
@@ -73,7 +75,8 @@ class OneStep:
             train_s = num_steps * (self.load_s + step_s)
         # an evaluation loads batches in the same thread, which only a GPU does not wait for
         batch_s = max(self.evaluate_load_s, evaluate_s) if self.gpu_bytes else self.evaluate_load_s + evaluate_s
-        return train_s + self.val_images / self.evaluate_images * batch_s + self.metrics_s + self.checkpoint_s
+        epoch_s = train_s + self.val_images / self.evaluate_images * batch_s + self.metrics_s + self.copy_s
+        return max(epoch_s, self.write_s) if loads_ahead else epoch_s + self.write_s
 
 
 def measure(
@@ -125,7 +128,7 @@ def _measure(
     seed_everything(seed, 1)
     batches = epoch_batches(training, 1, DistributedContext(world=num_ranks))
     steps, evaluation = time_steps(training, batches, timer), time_evaluation(training, timer)
-    checkpoint_s, checkpoint_bytes = _checkpoint(training, timer)
+    copy_s, write_s, checkpoint_bytes = _checkpoint(training, timer)
     return OneStep(
         prepare_s=prepare_s,
         decode_s=decode_s,
@@ -139,7 +142,8 @@ def _measure(
         evaluate_images=evaluation.num_images,
         val_images=math.ceil(len(training.evaluation.images) / num_ranks),
         metrics_s=evaluation.metrics_s,
-        checkpoint_s=checkpoint_s,
+        copy_s=copy_s,
+        write_s=write_s,
         checkpoint_bytes=checkpoint_bytes,
         gpu_bytes=training.device.peak_reserved_bytes(),
         gpu_total_bytes=training.device.total_bytes(),
@@ -176,12 +180,15 @@ def _keep_decoded(training: TrainState, reading: str, timer: Timer) -> float:
     return len(missing) * manifest.num_images * cpu_s / num_cpus()
 
 
-def _checkpoint(training: TrainState, timer: Timer) -> tuple[float, int]:
-    """Return the seconds to write a checkpoint, and its size."""
+def _checkpoint(training: TrainState, timer: Timer) -> tuple[float, float, int]:
+    """Return the seconds to copy a checkpoint and to write the copy, and its size."""
+    checkpoint, buffers = CurrentCheckpoint(training, 1, {}, None), Buffers()
+    write = checkpoint.copied(buffers)  # allocates the buffers
+    copy_s = timer.once(lambda: checkpoint.copied(buffers))
     try:
         with tempfile.TemporaryDirectory() as folder:
-            seconds = timer.once(lambda: CurrentCheckpoint(training, 1, {}, None)(Path(folder)))
-            return seconds, sum(file.stat().st_size for file in Path(folder).iterdir())
+            write_s = timer.once(lambda: write(Path(folder)))
+            return copy_s, write_s, sum(file.stat().st_size for file in Path(folder).iterdir())
     except OSError as failure:
         raise Error(
             f"A checkpoint of {training.recipe.name} cannot be written to {tempfile.gettempdir()} ({failure.strerror})."

@@ -149,17 +149,17 @@ def _step(training: TrainState, batch: Batch) -> None:
 def time_evaluation(training: TrainState, timer: Timer) -> EvaluationTimes:
     """Time loading and evaluating one batch of val, and what an evaluation does besides."""
     model, evaluation = training.evaluated_model.eval(), training.evaluation
-    inputs, device = training.inputs, training.device.torch_device
-    indices = evaluation.images[: training.batch_size.images]
+    inputs, device = training.inputs, training.device
+    indices = evaluation.images[: training.evaluation_batch_size.images]
     images_BHWC, words_BL = inputs.at(indices, device)
-    run = network_of(model, training.device, training.recipe.precision, ranks=evaluation.ranks)
+    run = network_of(model, device, training.recipe.precision, ranks=evaluation.ranks)
 
     def forward() -> None:
         with torch.inference_mode():
             run(images_BHWC, words_BL)
 
     forward()  # warms up
-    without_network = cast(Model, _RandomOutputs(model.num_features, len(training.works), device))
+    without_network = cast(Model, _RandomOutputs(model.num_features, len(training.works), device.torch_device))
     without_images = cast(Inputs, _NoInputs())
 
     return EvaluationTimes(
@@ -204,5 +204,5 @@ class _RandomOutputs:
 class _NoInputs:
     """Inputs of evaluation without pixels."""
 
-    def at(self, indices: np.ndarray, device: torch.device | str) -> tuple[Tensor, None]:
+    def at(self, indices: np.ndarray, device: Device) -> tuple[Tensor, None]:
         return torch.empty(len(indices), 0), None

@@ -10,7 +10,7 @@ from shards_tools.errors import Error, unknown
 from shards_tools.registry import Registry
 from trainables.recipes import agw, animesion, dafre, icartoonface, open_networks, transreid
 from trainables.recipes.recipe import IDENTITY_FIELDS, Recipe
-from trainables.recipes.settings import override, with_current_keys
+from trainables.recipes.settings import override, with_current_names
 from trainables.recipes.tiny import tiny_form
 
 SYSTEMS = (transreid, agw, dafre, animesion, icartoonface, open_networks)
@@ -57,7 +57,7 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     if family is None:
         raise unknown("system", str(values.get("system")), FAMILIES)
     fields = {field.name: field for field in dataclasses.fields(family)}
-    values = with_current_keys(values)
+    values = with_current_names(values)
     for name in values:
         if name not in fields:
             raise unknown("recipe key", name, fields)

@@ -22,7 +22,7 @@ FORMER_KEYS = {
 FORMER_VALUES = {("precision", "float32"): "tf32"}  # by key and former value
 
 
-def with_current_keys(values: Mapping[str, Any]) -> dict[str, Any]:
+def with_current_names(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings under the current names of their keys and values.
 
     Raises:
@@ -51,7 +51,7 @@ def override(recipe: AnyRecipe, values: Mapping[str, object]) -> AnyRecipe:
     """
     kinds = settable(recipe)
     changes: dict[str, Any] = {}
-    for key, value in recipe.completed(with_current_keys(values)).items():
+    for key, value in recipe.completed(with_current_names(values)).items():
         changes[key] = _typed(recipe, key, value, _kind(recipe, key, kinds))
     return dataclasses.replace(recipe, **changes)
 
@@ -70,7 +70,7 @@ def parse_settings(settings: Sequence[str], recipe: Recipe) -> dict[str, object]
             raise Error(f"{setting!r} has no value. Write key=value, as in lr=0.01.")
         texts[key] = text
     values: dict[str, object] = {}
-    for key, text in with_current_keys(texts).items():
+    for key, text in with_current_names(texts).items():
         kind = _kind(recipe, key, kinds)
         values[key] = text if text in recipe.WORDS.get(key, ()) else _parsed(recipe, key, text, kind)
     return values

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from shards_tools.errors import Error, reason_of
 from shards_tools.plugins import accepts_changed_code, changed_plugins, plugin_hashes, shown_name
 from shards_tools.registry import Registry
-from trainables.evaluation.task import with_nan, without_nan
+from trainables.evaluation.evaluation import with_nan, without_nan
 from trainables.losses.registry import ID_LOSSES, METRIC_LOSSES
 from trainables.models import build_model
 from trainables.models.model import Model

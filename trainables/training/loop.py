@@ -13,7 +13,7 @@ from shards_tools.manifest import Manifest
 from trainables.device import Device
 from trainables.distributed import ALONE, DistributedContext
 from trainables.evaluation.evaluate import evaluate, ms_per_image, validation_precision
-from trainables.evaluation.task import Metrics
+from trainables.evaluation.evaluation import Metrics
 from trainables.profiling.resource_usage import forget_peaks, load, peaks
 from trainables.recipes.recipe import Recipe
 from trainables.training.checkpoint import read_info
@@ -118,12 +118,12 @@ def run_epoch(training: TrainState, epoch: int) -> Metrics:
 
 def _validate(training: TrainState, epoch: int) -> Metrics:
     """Evaluate on val, and measure the latency in the first epoch of this start."""
-    model, recipe, where = training.evaluated_model, training.recipe, training.device.torch_device
-    data = training.evaluation, training.inputs
-    precision = validation_precision(recipe, epoch)
-    scores = evaluate(model, *data, where, training.ranks, precision=precision, batch_size=training.batch_size)
+    recipe = training.recipe
+    parts = training.evaluated_model, training.evaluation, training.inputs, training.device
+    precision, batch_size = validation_precision(recipe, epoch), training.evaluation_batch_size
+    scores = evaluate(*parts, training.ranks, precision=precision, batch_size=batch_size)
     if training.ms_per_image is None:
-        training.ms_per_image = ms_per_image(model, *data, where, precision=recipe.precision)
+        training.ms_per_image = ms_per_image(*parts, precision=recipe.precision)
     return scores
 
 

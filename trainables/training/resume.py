@@ -59,7 +59,7 @@ class CurrentCheckpoint:
         """
         models = host_copy(self._models, buffers, "models", contiguous=True)
         state = host_copy(self._state, buffers, "state")
-        wait = self._device.launched()
+        wait = self._device.completion()
 
         def write(folder: Path) -> None:
             wait()

@@ -9,7 +9,7 @@ from typing import Any
 from shards_tools.errors import Error
 from shards_tools.folders import write_durably
 from shards_tools.manifest import Manifest
-from trainables.evaluation.task import with_nan, without_nan
+from trainables.evaluation.evaluation import with_nan, without_nan
 from trainables.recipes.recipe import Recipe
 from trainables.training.trial_report import Save, TrialReport
 

@@ -26,7 +26,7 @@ from trainables.data.text import make_vocabulary, read_words
 from trainables.device import Device
 from trainables.distributed import ALONE, DistributedContext
 from trainables.evaluation.evaluate import BatchSize, first_batch_size
-from trainables.evaluation.task import Evaluation
+from trainables.evaluation.evaluation import Evaluation
 from trainables.losses.criterion import Criterion
 from trainables.models import build_model
 from trainables.models.model import Model
@@ -59,7 +59,7 @@ class TrainState:
     optimizer: torch.optim.Optimizer
     step: Step
     averaged: ModelEmaV3 | None  # running mean of the weights, if the recipe sets one
-    batch_size: BatchSize  # of evaluations
+    evaluation_batch_size: BatchSize
     ms_per_image: float | None = None  # measured after the first epoch of this start
     progress: Progress = field(default_factory=Progress)  # of the current epoch
     keep: Callable[[Progress, LossReader], None] = lambda progress, losses: None  # called after every batch
@@ -98,7 +98,7 @@ def prepare(
     recipe.batch_shape(len(works))  # rejects data too small for a batch before anything is decoded
     device = device or Device()
     where = device.torch_device
-    device.set_precision(recipe.precision)
+    device.configure(recipe.precision)
     vocabulary = make_vocabulary(recipe, manifest, split.train)
     seed_everything(seed, 0)
     names = [manifest.works[work] for work in works]
@@ -122,7 +122,7 @@ def prepare(
         reading=trained.reading,
         data=TrainingSet(trained, split.train, labels.astype(np.int64), roles, words, len(vocabulary)),
         evaluation=Evaluation(manifest, "val", fold),
-        batch_size=first_batch_size(where),
+        evaluation_batch_size=first_batch_size(device),
         inputs=inputs,
         works=works,
         vocabulary=vocabulary,

@@ -129,7 +129,7 @@ def _classify(asked: Asked) -> Answers:
             branches = model.backbone(*asked.inputs.at(evaluation.query[part], asked.device))
             logits_BC = model.head(branches).logits[0]
             features.append(model.head.embed(branches).cpu().numpy())  # type: ignore[operator]
-            classes_B = torch.from_numpy(classes_Q[part]).to(asked.device)
+            classes_B = asked.device.upload(torch.from_numpy(classes_Q[part]))
             places.append(places_of_classes(logits_BC, classes_B).cpu().numpy())
             # In a tie, numpy takes the first class, as `places_of_classes` does.
             predicted.append(logits_BC.cpu().numpy().argmax(axis=1))

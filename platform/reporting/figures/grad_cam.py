@@ -77,7 +77,7 @@ def attention(answers: Answers) -> Attention:
     if isinstance(answers, Rankings):
         place = {int(image): number for number, image in enumerate(answers.images_N)}
         against_nD = answers.features_ND[[place[int(image)] for image in answers.first_right_Q[queries_n]]]
-        targets: list[Target] = [CosineTo(torch.from_numpy(feature_D).to(asked.device)) for feature_D in against_nD]
+        targets: list[Target] = [CosineTo(asked.device.upload(torch.from_numpy(feature_D))) for feature_D in against_nD]
         asker = Asker(asked.model.embed, asked.model, words_BL)
     else:
         rows = {name: number for number, name in enumerate(asked.info.works)}

@@ -32,7 +32,7 @@ from shards_tools.manifest_file import read_manifest, write_manifest
 from tests.platform.driver import mlflow_runs, run_search
 from tests.platform.searches import changed
 from tests.platform.trainings_by_hand import run_to_the_end, search_by_hand
-from trainables.evaluation.task import Evaluation
+from trainables.evaluation.evaluation import Evaluation
 from trainables.training.trial_report import EarlyEnd, EndReason
 
 NUM_TRIALS = 4

@@ -23,7 +23,7 @@ from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
 from tests.platform.postgres import running_server
 from tests.platform.stored_by_hand import TRIALS, content_of, database, study_by_hand
-from trainables.evaluation.task import Evaluation
+from trainables.evaluation.evaluation import Evaluation
 
 
 def report(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:

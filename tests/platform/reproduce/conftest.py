@@ -18,7 +18,7 @@ from platform.study import open_storage, open_study
 from platform.tracking.journal import Journal
 from shards_tools.build import build
 from shards_tools.sources import folder
-from trainables.evaluation.task import Metrics
+from trainables.evaluation.evaluation import Metrics
 
 RANKED = ("mAP", "mINP", "cmc_1", "cmc_5")
 

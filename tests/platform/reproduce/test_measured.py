@@ -15,7 +15,7 @@ from platform.resources import Machine
 from platform.tracking.journal import Journal
 from shards_tools.manifest_file import read_manifest
 from tests.platform.reproduce.conftest import measured_in, results_from, start
-from trainables.evaluation.task import Evaluation
+from trainables.evaluation.evaluation import Evaluation
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
 from trainables.training.loop import train

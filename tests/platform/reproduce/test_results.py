@@ -12,7 +12,7 @@ from platform.paper_tables.reproduction import Reproduction
 from platform.paper_tables.results import Result
 from shards_tools.manifest_file import read_manifest
 from tests.platform.reproduce.conftest import RANKED, end_next, results_in, start
-from trainables.evaluation.task import Evaluation
+from trainables.evaluation.evaluation import Evaluation
 
 
 def measured(reproduction: Reproduction, *values: float) -> dict[tuple[str, str], Result]:

@@ -16,6 +16,7 @@ from shards_tools.decode import decode
 from shards_tools.errors import Error
 from shards_tools.parallel import in_order
 from shards_tools.reader import read_image
+from tests.trainables.data.batch_contents import assert_same_contents, contents_of
 from trainables.data.batches import EpochBatches, TrainingSet
 from trainables.data.reading import evaluation_inputs, training_images
 from trainables.device import Device
@@ -116,15 +117,7 @@ def test_a_single_work_is_refused(small_recipe):
         small_recipe().batch_shape(1)
 
 
-def some_batches(recipe, first=0, workers=1, **ranks):
-    batches = EpochBatches(DATA, recipe, seed=3, epoch=2, **ranks).start(first, workers)
-    return [(batch.images.numpy(), batch.labels.numpy()) for batch in batches]
-
-
-def assert_same_batches(first, second):
-    for (images, works), (other_images, other_works) in zip(first, second, strict=True):
-        np.testing.assert_array_equal(images, other_images)
-        np.testing.assert_array_equal(works, other_works)
+some_batches = partial(contents_of, DATA)
 
 
 JITTER = {"jitter_brightness": 0.2, "jitter_hue": 0.1, "enlarge_px": 0}
@@ -139,7 +132,7 @@ def test_every_rank_has_as_many_batches_and_together_they_are_those_of_one(small
     ranks = [some_batches(recipe, rank=rank, world=world, workers=workers) for rank in range(world)]
     assert {len(batches) for batches in ranks} == {len(alone)}
     together = [tuple(map(np.concatenate, zip(*parts, strict=True))) for parts in zip(*ranks, strict=True)]
-    assert_same_batches(together, alone)
+    assert_same_contents(together, alone)
     sizes = {len(labels) for batches in ranks for _, labels in batches}
     assert max(sizes) - min(sizes) <= 1
 
@@ -149,14 +142,14 @@ def test_an_epoch_resumed_at_any_batch_goes_on_as_it_would_have(small_recipe, wo
     recipe = small_recipe(**JITTER)
     whole = some_batches(recipe, rank=1, world=2, workers=0)
     for first in range(len(whole) + 1):
-        assert_same_batches(some_batches(recipe, rank=1, world=2, workers=workers, first=first), whole[first:])
+        assert_same_contents(some_batches(recipe, rank=1, world=2, workers=workers, first=first), whole[first:])
 
 
 def test_what_a_launcher_left_in_the_environment_has_no_effect(small_recipe, monkeypatch):
     before = some_batches(small_recipe())
     for name, value in {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "WORKER": "1", "NUM_WORKERS": "2"}.items():
         monkeypatch.setenv(name, value)
-    assert_same_batches(some_batches(small_recipe()), before)
+    assert_same_contents(some_batches(small_recipe()), before)
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])

@@ -5,6 +5,7 @@ import pytest
 
 from shards_tools.errors import Error
 from shards_tools.streaming.images import StreamedImages
+from tests.trainables.data.batch_contents import assert_same_contents, contents_of
 from trainables.data.batches import EpochBatches, TrainingSet
 
 PLAIN = {"flip_probability": 0.0, "pad_px": 0, "works_per_batch": 6, "images_per_work": 2}
@@ -18,21 +19,10 @@ def data(manifest):
     return TrainingSet(StreamedImages(manifest, 24, 24), split.train, labels, manifest.role[split.train])
 
 
-def batches_of(data, recipe, first=0, workers=1, **ranks):
-    batches = EpochBatches(data, recipe, seed=3, epoch=2, **ranks).start(first, workers)
-    return [(batch.images.numpy(), batch.labels.numpy()) for batch in batches]
-
-
-def assert_same(first, second):
-    for (images, works), (other_images, other_works) in zip(first, second, strict=True):
-        np.testing.assert_array_equal(images, other_images)
-        np.testing.assert_array_equal(works, other_works)
-
-
 @pytest.mark.parametrize("workers", [0, 1, 2])
 @pytest.mark.parametrize("world", [1, 2, 3, 6])
 def test_every_rank_has_as_many_batches_and_together_they_hold_every_image(data, small_recipe, world, workers):
-    ranks = [batches_of(data, small_recipe(**PLAIN), rank=rank, world=world, workers=workers) for rank in range(world)]
+    ranks = [contents_of(data, small_recipe(**PLAIN), rank=rank, world=world, workers=workers) for rank in range(world)]
     assert len({len(batches) for batches in ranks}) == 1
     seen = {image.tobytes() for batches in ranks for images, _ in batches for image in images}
     assert seen == {image.tobytes() for image in data.images[data.indices]}
@@ -48,6 +38,6 @@ def test_ranks_that_cannot_share_the_works_of_a_batch_are_refused(data, small_re
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_epoch_resumed_at_any_batch_goes_on_as_it_would_have(data, small_recipe, batch_sampler, workers):
     recipe = small_recipe(batch_sampler=batch_sampler)
-    whole = batches_of(data, recipe, workers=0)
+    whole = contents_of(data, recipe, workers=0)
     for first in range(0, len(whole) + 1, 3):
-        assert_same(batches_of(data, recipe, workers=workers, first=first), whole[first:])
+        assert_same_contents(contents_of(data, recipe, workers=workers, first=first), whole[first:])

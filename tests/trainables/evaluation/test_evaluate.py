@@ -32,7 +32,7 @@ def training(shards: Path) -> TrainState:
 
 
 def measure(training: TrainState) -> float:
-    return ms_per_image(training.evaluated_model, training.evaluation, training.inputs, training.device.torch_device)
+    return ms_per_image(training.evaluated_model, training.evaluation, training.inputs, training.device)
 
 
 def test_a_network_that_sleeps_takes_as_long_as_it_sleeps(
@@ -102,7 +102,7 @@ def test_the_next_batch_is_read_before_the_host_waits_for_the_current_one(
     monkeypatch.setattr(training.model.backbone, "forward", forward)
     monkeypatch.setattr(Inputs, "at", at)
     monkeypatch.setattr(Device, "synchronize", lambda device: events.append("wait"))
-    extract_features(training.model, training.inputs, np.arange(5), "cpu", batch_size=BatchSize(2))
+    extract_features(training.model, training.inputs, np.arange(5), Device("cpu"), batch_size=BatchSize(2))
     assert events == ["read 2", "launch 2", "read 2", "wait", "launch 2", "read 1", "wait", "launch 1", "wait"]
 
 
@@ -121,7 +121,9 @@ def test_bfloat16_is_for_the_backbone_alone(training: TrainState, monkeypatch: p
     spy("backbone", training.model.backbone, "forward")
     spy("head", training.model.head, "embed")
     for precision in ("bf16", "fp32"):
-        features_ND = extract_features(training.model, training.inputs, np.arange(3), "cpu", precision=precision)
+        features_ND = extract_features(
+            training.model, training.inputs, np.arange(3), Device("cpu"), precision=precision
+        )
         assert features_ND.dtype == torch.float32
         assert seen == {"backbone": precision == "bf16", "head": False}
 
@@ -133,7 +135,7 @@ def test_bfloat16_changes_the_map_of_a_trained_network_by_less_than_a_thousandth
     training = prepare(small_recipe(epochs=3), manifest, fold=0, seed=0)
     for epoch in (1, 2, 3):
         metrics = run_epoch(training, epoch)
-    found = evaluate(training.evaluated_model, training.evaluation, training.inputs, "cpu", precision="bf16")
+    found = evaluate(training.evaluated_model, training.evaluation, training.inputs, Device("cpu"), precision="bf16")
     assert found["num_valid_queries"] == 288
     assert 0.5 < metrics["mAP"] < 0.9
     assert found["mAP"] == pytest.approx(metrics["mAP"], abs=1e-3)

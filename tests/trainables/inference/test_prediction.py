@@ -13,6 +13,7 @@ from shards_tools.manifest import Manifest
 from shards_tools.reader import read_image
 from trainables.data.pictures import find_pictures, picture_inputs
 from trainables.data.reading import evaluation_inputs
+from trainables.device import Device
 from trainables.evaluation.evaluate import extract_features
 from trainables.inference.prediction import distances_of_pairs, nearest, top_classes
 from trainables.models import build_model
@@ -28,10 +29,10 @@ def test_a_picture_has_the_feature_that_it_has_from_shards(
     recipe = small_recipe(evaluation_px=evaluation_px)
     torch.manual_seed(0)
     model, every = build_model(recipe, 8).eval(), np.arange(mixed_sizes.num_images)
-    from_shards = extract_features(model, evaluation_inputs(recipe, mixed_sizes, (), "auto"), every, "cpu")
+    from_shards = extract_features(model, evaluation_inputs(recipe, mixed_sizes, (), "auto"), every, Device("cpu"))
     encoded = [read_image(mixed_sizes, index) for index in every]
     inputs = picture_inputs(recipe, (), [str(index) for index in every], encoded.__getitem__)
-    alone = [extract_features(model, inputs, every[place : place + 1], "cpu") for place in every]
+    alone = [extract_features(model, inputs, every[place : place + 1], Device("cpu")) for place in every]
     assert torch.cat(alone).numpy() == pytest.approx(from_shards.numpy(), abs=1e-6)
 
 

@@ -2,13 +2,20 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from trainables.metrics import distances
 from trainables.metrics.distances import Distances
 
 # Their largest value is between 0.5 and 1, so that no power of two is taken out.
 QUERY_QD, GALLERY_GD = torch.rand(50, 64, generator=torch.Generator().manual_seed(0)).mul(2).sub(1).split([20, 30])
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["torch's product", "numpy's product"])
+def _by_either_product(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distances, "_is_intel", lambda: request.param)
 
 
 def test_distances_are_those_of_float64_to_rounding() -> None:
@@ -33,12 +40,18 @@ def test_what_the_training_allows_for_matrix_products_changes_nothing(precision:
 def test_equal_images_are_at_equal_distances_whatever_the_matrix_product_rounds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    product = torch.addmm
+    products = {torch: torch.addmm, np: np.matmul}
 
-    def rounding_by_column(*arguments: Any, out: torch.Tensor, **settings: Any) -> torch.Tensor:
-        return product(*arguments, out=out, **settings).add_(1e-6 * torch.arange(out.shape[1]))
+    def rounding_by_column(library: Any) -> Any:
+        def product(*arguments: Any, out: Any, **settings: Any) -> Any:
+            products[library](*arguments, out=out, **settings)
+            out += 1e-6 * library.arange(out.shape[1], dtype=out.dtype)
+            return out
 
-    monkeypatch.setattr(torch, "addmm", rounding_by_column)
+        return product
+
+    monkeypatch.setattr(torch, "addmm", rounding_by_column(torch))
+    monkeypatch.setattr(np, "matmul", rounding_by_column(np))
     gallery_GD = GALLERY_GD[[0, 1, 2, 1, 0, 3, 1]]
     gallery_GD[:, 5] = torch.tensor([0.0, 0.0, 0.0, -0.0, -0.0, 0.0, -0.0])
     distances_QG = Distances(QUERY_QD, gallery_GD).of(torch.arange(20))

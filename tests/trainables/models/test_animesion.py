@@ -33,8 +33,9 @@ from trainables.data.text import (
     make_vocabulary,
     read_words,
 )
+from trainables.device import Device
 from trainables.evaluation.evaluate import evaluate
-from trainables.evaluation.task import Evaluation
+from trainables.evaluation.evaluation import Evaluation
 from trainables.losses.animesion import exclusion_loss, tag_loss
 from trainables.models import build_model
 from trainables.models.animesion import IntermediateFeatures
@@ -252,7 +253,7 @@ def test_a_training_with_tags_learns_reports_and_is_loaded_with_its_words(tagged
     assert info.vocabulary[: len(MARKS)] == MARKS
     assert "of character 2" in info.vocabulary
     inputs = evaluation_inputs(info.recipe, tagged, info.vocabulary, "auto")
-    again = evaluate(model, Evaluation(tagged, "val"), inputs, "cpu")
+    again = evaluate(model, Evaluation(tagged, "val"), inputs, Device("cpu"))
     assert again["top1"] == info.metrics["top1"]
 
 

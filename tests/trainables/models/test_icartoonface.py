@@ -20,7 +20,7 @@ from trainables.data.batches import EpochBatches
 from trainables.data.reading import evaluation_inputs
 from trainables.device import Device
 from trainables.evaluation.evaluate import evaluate, extract_features
-from trainables.evaluation.task import Evaluation
+from trainables.evaluation.evaluation import Evaluation
 from trainables.losses.identity import distillation_loss
 from trainables.metrics.pairs import rank1_of_pairs
 from trainables.recipes import get_recipe
@@ -80,8 +80,8 @@ def test_a_training_is_ranked_on_identities_that_it_has_not_seen_and_on_pairs(fa
     assert {"mAP", "cmc_1", "id_loss"} <= set(reports.metrics[0])
     model, info = load_model(tmp_path / "1")
     inputs, evaluation = evaluation_inputs(info.recipe, faces, (), "auto"), Evaluation(faces, "test")
-    found = evaluate(model, evaluation, inputs, "cpu")
-    features_ND = extract_features(model, inputs, np.arange(faces.num_images), "cpu").numpy()
+    found = evaluate(model, evaluation, inputs, Device("cpu"))
+    features_ND = extract_features(model, inputs, np.arange(faces.num_images), Device("cpu")).numpy()
     probe, partner = faces.pairs.T
     expected = rank1_of_pairs(features_ND[probe], features_ND[partner], features_ND[faces.split().test_gallery])
     assert found == {"pairs_rank1": expected}

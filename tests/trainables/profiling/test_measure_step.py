@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,12 +58,18 @@ def test_metrics_and_checkpoint_count_every_epoch_and_the_preparation_once() -> 
         batch_images=1,
         evaluate_images=1,
         metrics_s=2.0,
-        checkpoint_s=3.0,
+        copy_s=3.0,
         prepare_s=10.0,
         warm_up_s=1.0,
         process_s=99.0,
     )
     assert step.training_s(4) == 10 + 1 + 4 * (2 + 3)
+
+
+def test_a_checkpoint_is_written_during_the_next_epoch_if_a_cpu_is_free() -> None:
+    step = OneStep(batch_images=1, evaluate_images=1, metrics_s=4.0, copy_s=1.0, write_s=3.0)
+    assert (step.epoch_s(), step.epoch_s(loads_ahead=False)) == (4 + 1, 4 + 1 + 3)
+    assert replace(step, write_s=9.0).epoch_s() == 9  # one is written at a time
 
 
 def measured(recipe: Recipe, manifest: Manifest) -> OneStep:
@@ -81,7 +88,7 @@ def test_decoding_counts_until_the_images_are_in_the_cache_and_measuring_leaves_
     recipe = small_recipe(enlarge_px=2)
     step = measured(recipe, manifest)
     assert not [*tmp_path.rglob("*.npy")]
-    parts = ("prepare_s", "load_s", "step_s", "evaluate_load_s", "evaluate_s", "metrics_s", "checkpoint_s")
+    parts = ("prepare_s", "load_s", "step_s", "evaluate_load_s", "evaluate_s", "metrics_s", "copy_s", "write_s")
     assert all(getattr(step, name) > 0 for name in parts)
     # half a second for all training images, on one thread; there are two sizes
     num_train = len(manifest.split(0).train)

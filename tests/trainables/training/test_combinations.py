@@ -8,14 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.launches import NUM_WORKS, random_batch
+from benchmarks.window.networks import build_parts, random_batch
 from shards_tools.errors import Error
-from trainables.losses.criterion import Criterion
-from trainables.models import build_model
 from trainables.models.model import recompute_activations
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
-from trainables.training.optimizer import build_optimizer
 from trainables.training.step import Step
 from trainables.training.train_state import seed_everything
 
@@ -47,9 +44,8 @@ def two_steps(name, **settings):
     recipe = override(get_recipe(name), changes | {"drop_path": 0.0} if "transreid" in name else changes)
     recipe = dataclasses.replace(recipe, **settings)
     torch.manual_seed(0)
-    model = build_model(recipe, NUM_WORKS).train()
-    criterion = Criterion(recipe, NUM_WORKS, int(model.backbone.width), int(model.backbone.num_branches))
-    step, batch = Step(recipe, model, criterion, build_optimizer(model, recipe, criterion)), random_batch(recipe)
+    model, criterion, optimizer = build_parts(recipe)
+    step, batch = Step(recipe, model, criterion, optimizer), random_batch(recipe)
     seed_everything(0, 1)
     return [{name: loss.item() for name, loss in step(batch).items()} for _ in range(2)], model.state_dict()
 

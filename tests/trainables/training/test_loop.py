@@ -14,7 +14,7 @@ from shards_tools.errors import Error
 from tests.trainables.reports import Reports, assert_equal, state_of
 from trainables.device import Device
 from trainables.evaluation.evaluate import BatchSize, evaluate, extract_features
-from trainables.evaluation.task import Evaluation
+from trainables.evaluation.evaluation import Evaluation
 from trainables.metrics.cross_role import cross_role_metrics
 from trainables.recipes import RECIPES, get_recipe
 from trainables.recipes.settings import override
@@ -207,7 +207,7 @@ def test_the_reported_metrics_are_those_of_the_saved_model_by_hand(small_recipe,
     )
     assert reports.metrics[0]["mAP"] == pytest.approx(scores.mAP, abs=1e-6)
     assert reports.metrics[0]["cmc_1"] == scores.cmc[1]
-    whole = evaluate(model, Evaluation(manifest, "val"), training.inputs, "cpu")
+    whole = evaluate(model, Evaluation(manifest, "val"), training.inputs, Device("cpu"))
     assert (whole["mAP"], whole["mINP"]) == (info.metrics["mAP"], info.metrics["mINP"])
 
 
@@ -215,8 +215,8 @@ def test_features_do_not_depend_on_the_batch_and_the_models_mode_is_kept(small_r
     training = prepare(small_recipe(), manifest, fold=0, seed=0, device=Device("cpu"))
     training.model.train()
     indices = np.arange(7)
-    whole_ND = extract_features(training.model, training.inputs, indices, "cpu")
-    parts_ND = extract_features(training.model, training.inputs, indices, "cpu", batch_size=BatchSize(3))
+    whole_ND = extract_features(training.model, training.inputs, indices, Device("cpu"))
+    parts_ND = extract_features(training.model, training.inputs, indices, Device("cpu"), batch_size=BatchSize(3))
     torch.testing.assert_close(whole_ND, parts_ND, rtol=0, atol=1e-6)
     assert training.model.training
-    assert extract_features(training.model, training.inputs, indices[:0], "cpu").shape == (0, 64)
+    assert extract_features(training.model, training.inputs, indices[:0], Device("cpu")).shape == (0, 64)

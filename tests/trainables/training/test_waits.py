@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.launches import Operations, make_step, random_batch
+from benchmarks.launches import Operations
+from benchmarks.window.networks import build_step, random_batch
 from tests.trainables.recording import RecordingDevice
 from trainables.data.batches import TrainingSet
 from trainables.recipes import get_recipe
@@ -75,7 +76,7 @@ def test_no_operation_of_a_step_makes_the_host_wait(name):
     recipe = override(get_recipe(name), {"pretrained": False, "lr": 1e-6} | ROWS[name])
     num_words = 30 if getattr(recipe, "text_tokens", 0) else 0
     recipe = dataclasses.replace(recipe, **_small_batch(recipe))
-    step, batch = make_step(recipe, num_words), random_batch(recipe, num_words)
+    step, batch = build_step(recipe, num_words=num_words), random_batch(recipe, num_words=num_words)
     step(batch)  # checks the losses
     with Operations() as operations:
         step(batch)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from platform.evaluation import Asked
+from trainables.device import Device
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ def ranked_by_hand(asked: Asked) -> Iterator[Ranked]:
     manifest, evaluation = asked.evaluation.manifest, asked.evaluation
     everything = [*evaluation.query.tolist(), *evaluation.gallery.tolist()]
     with torch.inference_mode():
-        found = asked.model.embed(*asked.inputs.at(everything, "cpu")).double()
+        found = asked.model.embed(*asked.inputs.at(everything, Device("cpu"))).double()
     features = dict(zip(everything, found, strict=True))
     for query in evaluation.query.tolist():
         gallery = [image for image in evaluation.gallery.tolist() if manifest.role[image] != manifest.role[query]]

@@ -8,6 +8,7 @@ import torch
 from platform.reporting.figures.answers import Answers, Rankings
 from platform.reporting.figures.confusion import plot_confusion
 from tests.platform.reporting.figures.by_hand import ranked_by_hand
+from trainables.device import Device
 
 
 def test_works_are_counted_by_the_first_image_that_is_not_junk(rankings: Rankings) -> None:
@@ -26,7 +27,7 @@ def test_of_many_classes_those_of_most_mistakes_are_shown_with_the_others_in_one
     asked, evaluation = names.asked, names.asked.evaluation
     right = [evaluation.manifest.works[work] for work in evaluation.manifest.work[evaluation.query]]
     with torch.inference_mode():
-        logits = asked.model.classify(*asked.inputs.at(evaluation.query, "cpu"))
+        logits = asked.model.classify(*asked.inputs.at(evaluation.query, Device("cpu")))
     answered = [asked.info.works[row] for row in logits.argmax(dim=1)]
     mistakes = Counter(name for pair in zip(right, answered, strict=True) if pair[0] != pair[1] for name in pair)
     shown = sorted(set(right), key=lambda name: (-mistakes[name], name))[:30]

@@ -8,10 +8,11 @@ from shards_tools.build import build
 from shards_tools.sources import folder
 from tests.trainables.conftest import draw_stripes
 from trainables.data.reading import evaluation_inputs
+from trainables.device import Device
 from trainables.distributed import DistributedContext
 from trainables.evaluation.evaluate import evaluate
+from trainables.evaluation.evaluation import Evaluation
 from trainables.evaluation.metric_names import CLASSIFYING, RANKING
-from trainables.evaluation.task import Evaluation
 from trainables.models import build_model
 
 
@@ -34,7 +35,7 @@ def test_classes_are_named_as_one_would_by_hand(small_recipe, classes, split):
     torch.manual_seed(0)
     model = build_model(recipe, 6)
     evaluation = Evaluation(classes, split)
-    found = evaluate(model, evaluation, evaluation_inputs(recipe, classes, (), "auto"), "cpu")
+    found = evaluate(model, evaluation, evaluation_inputs(recipe, classes, (), "auto"), Device("cpu"))
     images, right, fifth = evaluation_inputs(recipe, classes, (), "auto").images, [], []
     with torch.inference_mode():
         for index in evaluation.query:
@@ -56,7 +57,9 @@ def test_the_models_mode_is_kept(small_recipe, classes):
     model = build_model(small_recipe(), 6)
     for mode in (True, False):
         model.train(mode)
-        evaluate(model, Evaluation(classes, "val"), evaluation_inputs(small_recipe(), classes, (), "auto"), "cpu")
+        evaluate(
+            model, Evaluation(classes, "val"), evaluation_inputs(small_recipe(), classes, (), "auto"), Device("cpu")
+        )
         assert model.training == mode
 
 
