@@ -28,7 +28,7 @@ Clock = Callable[[], float]  # seconds, like time.perf_counter
 
 # The first steps compile, benchmark convolutions and allocate memory. If they are slow, fewer of them suffice.
 WARM_UP_STEPS, WARM_UP_S = 5, 5.0
-TIMED_S = 1.0  # each part is repeated this long; it runs at least once
+TIMED_S = 0.5  # each part is repeated this long; it runs at least once
 BATCHES_IN_MEMORY = 4  # the timed steps train on these in turn
 
 
