@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.nn.parallel import DistributedDataParallel
 
+from shards_tools.batch_samplers.epochs import places_of_rank
+
 # The first rank may wait for the receiver of its reports, and the others for it. Their starter notices deaths.
 LONGEST_WAIT = timedelta(days=1)
 
@@ -31,8 +33,7 @@ class DistributedContext:
 
     def share(self, indices: np.ndarray) -> np.ndarray:
         """Return this rank's part, in order; the lengths of parts differ by at most one."""
-        part: np.ndarray = np.array_split(indices, self.world)[self.rank]
-        return part
+        return indices[places_of_rank(len(indices), self.rank, self.world)]
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """Return the module with gradients averaged over the ranks."""
@@ -47,35 +48,33 @@ class DistributedContext:
             return nullcontext()
         return module.no_sync()
 
-    def gather(self, value: Tensor) -> Tensor:
-        """Concatenate the parts of all ranks along the first axis; their lengths may differ."""
-        if self.world == 1:
-            return value
-        length = torch.tensor([len(value)], device=value.device)
-        lengths = [torch.empty_like(length) for _ in range(self.world)]
-        dist.all_gather(lengths, length)
-        sizes = [int(size) for size in lengths]
-        padded = value.new_zeros(max(sizes), *value.shape[1:])
-        padded[: len(value)] = value
-        parts = [torch.empty_like(padded) for _ in sizes]
-        dist.all_gather(parts, padded)
-        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+    def gather(self, part: Tensor, total: int) -> Tensor:
+        """Concatenate the parts of all ranks along the first axis, without waiting for the device.
 
-    def own_gradient(self, gathered: Tensor, own_length: int) -> Tensor:
+        Args:
+            part: this rank's, as long as `share` makes it.
+            total: the length of all parts together.
+        """
+        if self.world == 1:
+            return part
+        places = [places_of_rank(total, rank, self.world) for rank in range(self.world)]
+        lengths = [place.stop - place.start for place in places]
+        padded = part.new_zeros(max(lengths), *part.shape[1:])
+        padded[: len(part)] = part
+        parts = [torch.empty_like(padded) for _ in lengths]
+        dist.all_gather(parts, padded)
+        return torch.cat([other[:length] for other, length in zip(parts, lengths, strict=True)])
+
+    def own_gradient(self, gathered: Tensor) -> Tensor:
         """Return the gradient of this rank's part of a gathered tensor, times the world size.
 
         Averaging the gradients over the ranks later cancels the factor.
 
         Args:
             gathered: what `gather` returned, after the backward pass.
-            own_length: the length of this rank's part.
         """
         gradient = torch.zeros_like(gathered) if gathered.grad is None else gathered.grad
-        if self.world == 1:
-            return gradient
-        lengths = self.gather(torch.tensor([own_length], device=gathered.device)).tolist()
-        start = sum(lengths[: self.rank])
-        return self.world * gradient[start : start + own_length]
+        return self.world * gradient[places_of_rank(len(gathered), self.rank, self.world)]
 
     def average_gradients(self, module: nn.Module) -> None:
         """Make the gradients of a module that ran on the same data on every rank equal to the bit."""

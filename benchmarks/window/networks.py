@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.window.session import DEVICE, Session
 from trainables.data.batches import Batch, EpochBatches, TrainingSet
 from trainables.data.reading import training_images
+from trainables.distributed import ALONE, DistributedContext
 from trainables.losses.criterion import Criterion
 from trainables.models import build_model
 from trainables.models.model import Model
@@ -63,9 +64,11 @@ def build_parts(recipe: Recipe, num_works: int = NUM_WORKS, num_words: int = 0, 
     return model, losses, build_optimizer(model, recipe, losses)
 
 
-def build_step(recipe: Recipe, num_works: int = NUM_WORKS, num_words: int = 0) -> Step:
+def build_step(
+    recipe: Recipe, num_works: int = NUM_WORKS, num_words: int = 0, ranks: DistributedContext = ALONE
+) -> Step:
     """Return the training step of a fresh network."""
-    return Step(recipe, *build_parts(recipe, num_works, num_words))
+    return Step(recipe, *build_parts(recipe, num_works, num_words), ranks)
 
 
 def random_batch(recipe: Any, num_works: int = NUM_WORKS, num_words: int = 0) -> Batch:

@@ -39,6 +39,7 @@ class Batch:
     words: Tensor | None = None  # int64 B x L, some masked; None: the recipe reads no tags
     asked: Tensor | None = None  # int64 B x L: the masked words, -100 elsewhere
     params: AugmentParams | None = None  # with which the device augments the images; None: they are augmented
+    total: int | None = None  # images of the whole batch; None: these are all of them
 
     def to(self, device: Device) -> "Batch":
         """Return the batch on a device, without waiting for the copies."""
@@ -58,7 +59,7 @@ class Batch:
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         words, asked = (None if part is None else change(part) for part in (self.words, self.asked))
         params = None if self.params is None else self.params.each(change)
-        return Batch(change(self.images), change(self.labels), words, asked, params)
+        return Batch(change(self.images), change(self.labels), words, asked, params, self.total)
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class EpochBatches:
     def _make(self, number: int, read: Callable[[], Pictures | Tensor]) -> Batch:
         labels_B = torch.from_numpy(self._data.labels[self._indices[number, self._places]])
         images_BHWC, params = self._images(number, read())
-        return replace(Batch(images_BHWC, labels_B, *self._words(number)), params=params)
+        return replace(Batch(images_BHWC, labels_B, *self._words(number)), params=params, total=self.batch_size)
 
     def _images(self, number: int, pictures: Pictures | Tensor) -> tuple[Tensor, AugmentParams | None]:
         """Return the images of a batch, and the parameters with which the device augments them."""

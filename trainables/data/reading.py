@@ -143,7 +143,7 @@ def agreed_reading(
     if reading != "auto" or ranks.world == 1:
         return reading
     streams = any(auto_reading(manifest, *shape) == "stream" for shape in _shapes(recipe, manifest))
-    return "stream" if ranks.gather(torch.tensor([streams], device=device)).any() else reading
+    return "stream" if ranks.gather(torch.tensor([streams], device=device), ranks.world).any() else reading
 
 
 def decoded_bytes(recipe: Recipe, manifest: Manifest, reading: str) -> int:

@@ -92,7 +92,8 @@ def evaluate(
 
     def features_of(images_N: np.ndarray) -> Tensor:
         own = ranks.share(images_N)
-        return ranks.gather(extract_features(model, inputs, own, device, precision=precision, batch_size=batch_size))
+        features = extract_features(model, inputs, own, device, precision=precision, batch_size=batch_size)
+        return ranks.gather(features, len(images_N))
 
     if len(evaluation.pairs):
         features_ND = features_of(np.concatenate([*evaluation.pairs.T, evaluation.gallery])).cpu().numpy()
@@ -106,7 +107,7 @@ def evaluate(
     classes, images_of_class = evaluation.classes()
     own, own_classes = ranks.share(evaluation.query), torch.from_numpy(ranks.share(classes))
     places_N = _places_of_classes(model, inputs, own, own_classes, device, precision, batch_size)
-    return classification_metrics(ranks.gather(places_N).cpu().numpy(), classes, images_of_class)
+    return classification_metrics(ranks.gather(places_N, len(classes)).cpu().numpy(), classes, images_of_class)
 
 
 def extract_features(

@@ -83,14 +83,15 @@ class Step:
             with torch.set_grad_enabled(not again):
                 first.append(self._features(part))
         own = {name: torch.cat([features[name].detach() for features in first]) for name in first[0]}
-        whole = {name: self._ranks.gather(value).requires_grad_() for name, value in own.items()}
-        asked = None if batch.asked is None else self._ranks.gather(batch.asked)
-        losses = self._losses(whole, self._ranks.gather(batch.labels), asked)
+        total = batch.total or len(batch.labels)
+        whole = {name: self._ranks.gather(value, total).requires_grad_() for name, value in own.items()}
+        asked = None if batch.asked is None else self._ranks.gather(batch.asked, total)
+        losses = self._losses(whole, self._ranks.gather(batch.labels, total), asked)
         self._refuse_untrained(losses, whole.values())
         self.scaler.scale(losses["loss"]).backward()  # type: ignore[no-untyped-call]
         self._ranks.average_gradients(self._model.head)
         self._ranks.average_gradients(self._criterion)
-        gradients = {name: self._ranks.own_gradient(value, len(batch.labels)) for name, value in whole.items()}
+        gradients = {name: self._ranks.own_gradient(value) for name, value in whole.items()}
         after, start = random_states(self._device) if again else {}, 0
         for number, part in enumerate(parts):
             with self._ranks.apart(self._wrapped, unless=part is parts[-1]):

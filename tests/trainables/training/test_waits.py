@@ -6,11 +6,14 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from benchmarks.launches import Operations
 from benchmarks.window.networks import build_step, random_batch
 from tests.trainables.recording import RecordingDevice
 from trainables.data.batches import TrainingSet
+from trainables.distributed import DistributedContext
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
 from trainables.training.loop import train_one_epoch
@@ -81,6 +84,34 @@ def test_no_operation_of_a_step_makes_the_host_wait(name):
     with Operations() as operations:
         step(batch)
     assert operations.waits == Counter()
+
+
+class RankWithoutAverage(DistributedContext):
+    """Leaves out DistributedDataParallel, which does not run in the fake group."""
+
+    def wrap(self, module):
+        return module
+
+
+@pytest.fixture
+def one_of_two_ranks():
+    """A rank whose partner does not exist: torch's fake group returns from every exchange at once."""
+    dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
+    yield RankWithoutAverage(rank=0, world=2)
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("micro_batch", [None, 2])
+def test_no_operation_of_a_ranks_step_makes_the_host_wait(micro_batch, one_of_two_ranks):
+    recipe = override(get_recipe("transreid-tiny"), {"pretrained": False, "lr": 1e-6, "micro_batch": micro_batch})
+    recipe = dataclasses.replace(recipe, **_small_batch(recipe))
+    step, batch = build_step(recipe, ranks=one_of_two_ranks), random_batch(recipe)
+    batch = dataclasses.replace(batch, total=2 * len(batch.labels))
+    step(batch)
+    with Operations() as operations:
+        step(batch)
+    assert operations.waits == Counter()
+    assert operations.launches["allgather_"] >= 2  # of features and labels
 
 
 def test_a_wait_is_found():
