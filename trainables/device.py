@@ -5,6 +5,7 @@ copies start from pinned host memory, which torch's caching host allocator reuse
 losses are read some steps later.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+log = logging.getLogger(__name__)
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}  # precision of a recipe -> dtype
 
@@ -35,6 +38,11 @@ class Device:
     def is_gpu(self) -> bool:
         """Whether the device works behind the host."""
         return self.torch_device.type == "cuda"
+
+    @property
+    def has_bfloat16(self) -> bool:
+        """Whether a GPU computes in bfloat16 without emulating it; true on a CPU."""
+        return not self.is_gpu or torch.cuda.is_bf16_supported(including_emulation=False)
 
     def allocate(self, shape: tuple[int, ...], dtype: torch.dtype = torch.uint8) -> Tensor:
         """Return host memory with arbitrary content, from which `upload` starts without waiting."""
@@ -78,6 +86,8 @@ class Device:
         """Set up this process for trainings in a recipe's precision, whose batches have one shape."""
         torch.backends.cudnn.benchmark = True  # benchmark convolutions once
         self._set_float32(precision)
+        if precision == "bf16" and not self.has_bfloat16:
+            log.warning("This GPU has no bfloat16 and emulates it slowly. Set precision=fp16.")
 
     @contextmanager
     def precision(self, precision: str) -> Iterator[None]:

@@ -16,6 +16,7 @@ class RecordingDevice(Device):
     """
 
     is_gpu = True
+    has_bfloat16 = True
 
     def __init__(self):
         self.torch_device = torch.device("cpu")

@@ -45,3 +45,12 @@ def test_only_float16_is_scaled():
         "tf32": False,
         "fp32": False,
     }
+
+
+@pytest.mark.parametrize(
+    ("precision", "has_bfloat16", "warns"), [("bf16", False, True), ("fp16", False, False), ("bf16", True, False)]
+)
+def test_a_gpu_without_bfloat16_is_told_to_use_float16(precision, has_bfloat16, warns, monkeypatch, caplog):
+    monkeypatch.setattr(RecordingDevice, "has_bfloat16", has_bfloat16)
+    RecordingDevice().configure(precision)
+    assert ("Set precision=fp16." in caplog.text) == warns
