@@ -12,6 +12,7 @@ import numpy as np
 from shards_tools.errors import Error
 from shards_tools.splits import (
     SPLIT_NAMES,
+    TEST,
     TEST_GALLERY,
     TEST_QUERY,
     TRAIN,
@@ -151,9 +152,10 @@ class Manifest:
             Error: there are none.
         """
         if self.layout != "five-fold" and not (self.split_code == TRAIN).any():
+            split = "test" if np.isin(self.split_code, (TEST, TEST_QUERY)).any() else "val"
             raise Error(
                 f"{self.store} has no train split, so it is only for evaluation: use platform.evaluate CHECKPOINT"
-                f" --data {self.store} --split test. To train, build shards with a train split."
+                f" --data SHARDS --split {split}. To train, build shards with a train split."
             )
 
     def with_test_fold(self, fold: int | None) -> "Manifest":

@@ -9,13 +9,12 @@ from shards_tools.errors import Error
 from shards_tools.sources.lists import number, read_rows, short
 from shards_tools.sources.names import same_form
 from shards_tools.sources.paths import (
-    find_listed,
     key_of,
     list_images,
     note_unnamed,
     refuse_equal_keys,
+    take_listed,
     visible,
-    why_missing,
 )
 from shards_tools.sources.source import Source, SourceImage
 from shards_tools.sources.split_names import split_of
@@ -68,6 +67,7 @@ def scan_classes(parts: ClassLists, read: RowReader = read_images) -> Source:
     _refuse_other_lists(parts)
     unnamed = list_images(parts.images, parts.tree)
     ids, images = [], []
+    places: dict[str, str] = {}
     for code, file in parts.lists.items():
         for row in read(file):
             if row.class_id not in names:
@@ -75,10 +75,7 @@ def scan_classes(parts: ClassLists, read: RowReader = read_images) -> Source:
                     f"{file}:{row.line} has the class id {row.class_id}, which is not in {parts.class_names}."
                     " Add it there."
                 )
-            path = find_listed(row.path, unnamed)
-            if path is None:
-                raise _why_not_there(row, file, parts, read)
-            unnamed.remove(path)
+            path = take_listed(row.path, parts.images, unnamed, places, f"{file}:{row.line}")
             images.append(_image(parts.images, path, row.tags, names[row.class_id], code))
             ids.append(row.class_id)
     notes = note_unnamed(unnamed, parts.images, parts.tree, "not in any list")
@@ -165,18 +162,3 @@ def note_cut(cut: Sequence[int]) -> list[str]:
 def _image(folder: Path, path: str, tags: tuple[str, ...], work: str, code: int) -> SourceImage:
     key = key_of(path.rpartition(".")[0].split("/"))
     return SourceImage(folder / path, key, work, work, code, tags=tags)
-
-
-def _why_not_there(row: Row, file: Path, parts: ClassLists, read: RowReader) -> Error:
-    """Return the Error for a row whose image is missing or was in an earlier row."""
-    place = f"{file}:{row.line}"
-    image = find_listed(row.path, list_images(parts.images, parts.tree))
-    if image is None:
-        return Error(f"{place} {why_missing(row.path, parts.images)}. Add the image or remove the line.")
-    before = next(
-        f"{other}:{earlier.line}"
-        for other in parts.lists.values()
-        for earlier in read(other)
-        if find_listed(earlier.path, {image})
-    )
-    return Error(f"{place} repeats {short(row.path)} of {before}. Remove one of the two lines.")

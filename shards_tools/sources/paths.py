@@ -170,10 +170,10 @@ def take_listed(path: str, folder: Path, unnamed: set[str], places: dict[str, st
     Raises:
         Error: the path is listed twice, or is not an image in the folder.
     """
-    if image := find_listed(path, places):
-        raise Error(f"{place} repeats {short(path)} of {places[image]}. Remove one of the two lines.")
     image = find_listed(path, unnamed)
     if image is None:
+        if before := find_listed(path, places):
+            raise Error(f"{place} repeats {short(path)} of {places[before]}. Remove one of the two lines.")
         raise Error(f"{place} {why_missing(path, folder)}. Add the image or remove the line.")
     unnamed.remove(image)
     places[image] = place
