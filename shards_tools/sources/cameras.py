@@ -13,6 +13,7 @@ from shards_tools.manifest import DISTRACTOR
 from shards_tools.sources.names import printable, refuse_odd_name
 from shards_tools.sources.paths import key_of, list_images, require_folder, visible
 from shards_tools.sources.source import Source, SourceImage
+from shards_tools.sources.split_names import refuse_unread_splits
 from shards_tools.splits import TEST_GALLERY, TEST_QUERY
 
 FLAT_NAME = re.compile(r"(-1|\d+)_(c\d+)(?:s\d+)?_", re.ASCII)  # IDENTITY_CAMERA_ or IDENTITY_CAMERAsSEQUENCE_
@@ -38,6 +39,7 @@ def scan_cameras(name: str, root: Path, folders: Mapping[int, str]) -> Source:
         missing = root / folders[TEST_GALLERY if TEST_QUERY in places else TEST_QUERY]
         raise Error(f"{missing} is missing: a query is searched in a gallery. Add it or remove the other.")
     left_out = [entry for entry in visible(root) if entry not in places.values()]
+    refuse_unread_splits((entry for entry in left_out if entry.is_dir()), folders.values())
     images: list[SourceImage] = []
     num_junk = 0
     for code, place in places.items():

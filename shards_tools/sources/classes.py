@@ -17,7 +17,7 @@ from shards_tools.sources.paths import (
     visible,
 )
 from shards_tools.sources.source import Source, SourceImage
-from shards_tools.sources.split_names import split_of
+from shards_tools.sources.split_names import refuse_unread_splits, split_of
 from shards_tools.splits import SPLIT_NAMES, TEST, TRAIN, VAL
 
 LIST_NAMES = {TRAIN: "train", VAL: "val", TEST: "test"}
@@ -94,12 +94,10 @@ def scan_classes(parts: ClassLists, read: RowReader = read_images) -> Source:
 
 def _refuse_other_lists(parts: ClassLists) -> None:
     """Refuse a list of a split that would not be read, such as valid.csv."""
-    read = {LIST_NAMES[code] for code in parts.lists}
-    for entry in visible(parts.lists[TRAIN].parent):
-        if entry.suffix.lower() == ".csv" and split_of(entry.stem) in set(LIST_NAMES.values()) - read:
-            raise Error(
-                f"{entry} is named like a split, but {parts.name} does not read it. Rename it {LIST_NAMES[VAL]}.csv."
-            )
+    lists = [f"{name}.csv" for name in LIST_NAMES.values()]
+    unread = set(LIST_NAMES.values()) - {LIST_NAMES[code] for code in parts.lists}
+    entries = [entry for entry in visible(parts.lists[TRAIN].parent) if entry.suffix.lower() == ".csv"]
+    refuse_unread_splits((entry for entry in entries if split_of(entry.stem) in unread), lists)
 
 
 def read_class_names(file: Path) -> dict[int, str]:

@@ -13,7 +13,7 @@ from shards_tools.manifest import NUM_FOLDS
 from shards_tools.sources.names import refuse_equal_labels, refuse_odd_name, same_form
 from shards_tools.sources.paths import escape, refuse_equal_keys, refuse_link_out, refuse_other_kinds, visible
 from shards_tools.sources.source import Source, SourceImage
-from shards_tools.sources.split_names import split_of
+from shards_tools.sources.split_names import refuse_unread_splits
 from shards_tools.splits import TEST_GALLERY, TEST_QUERY, TRAIN, draw_folds
 from shards_tools.writer import MAX_KEY_LENGTH
 
@@ -40,9 +40,7 @@ def scan(folder: Path) -> Source:
             if not (tree / name).is_dir():
                 raise Error(f"{tree / name} is missing: the five-fold layout has the folders 0 to 4. Add it.")
     other = [entry for entry in visible(tree) if entry.name not in codes]
-    for entry in other:
-        if entry.is_dir() and split_of(entry.name):
-            raise Error(f"{entry} is named like a split, but LSASRD's are train, query and test. Rename it or move it.")
+    refuse_unread_splits((entry for entry in other if entry.is_dir()), codes)
     images: list[SourceImage] = []
     for name, code in codes.items():
         if (tree / name).is_dir():

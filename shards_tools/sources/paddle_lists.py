@@ -20,6 +20,7 @@ from shards_tools.sources.paths import (
     visible,
 )
 from shards_tools.sources.source import Source, SourceImage
+from shards_tools.sources.split_names import refuse_unread_splits, split_of
 from shards_tools.splits import TEST_GALLERY, TEST_QUERY, TRAIN
 
 TRAIN_LIST = "train_list.txt"
@@ -38,6 +39,9 @@ def scan(root: Path) -> Source:
     if (TEST_QUERY in files) != (TEST_GALLERY in files):
         missing = LISTS[TEST_GALLERY if TEST_QUERY in files else TEST_QUERY]
         raise Error(f"{root / missing} is missing: query and gallery belong together. Add it or remove the other.")
+    other = [entry for entry in visible(root) if entry.suffix == ".txt" and entry not in files.values()]
+    unread = {split_of(Path(name).stem) for code, name in LISTS.items() if code not in files}
+    refuse_unread_splits((entry for entry in other if split_of(entry.stem) in unread), LISTS.values())
     unnamed = list_images(root, root)
     folders = {entry for entry in visible(root) if entry.is_dir()}
     images: list[SourceImage] = []

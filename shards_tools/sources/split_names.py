@@ -2,6 +2,10 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+
+from shards_tools.errors import Error
 
 SPELLINGS = {
     "train": ("train", "training", "trainval"),
@@ -28,3 +32,20 @@ def split_of(name: str) -> str | None:
     plain = re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", name).casefold())
     found = _NAME.fullmatch(plain)
     return _SPLIT_OF[found[1]] if found else None
+
+
+def refuse_unread_splits(entries: Iterable[Path], read: Iterable[str]) -> None:
+    """Check that no split is skipped because of its spelling.
+
+    Args:
+        entries: folders or lists that the source does not read.
+        read: the names that it reads.
+
+    Raises:
+        Error: an entry is named like a split.
+    """
+    for entry in entries:
+        if split_of(entry.stem):
+            raise Error(
+                f"{entry} is named like a split, but the source reads only {', '.join(read)}. Rename it or move it."
+            )

@@ -93,6 +93,11 @@ def _is_image(cell: str) -> bool:
 
 
 def _find_columns(file: Path, line: int, row: list[str]) -> tuple[_Columns, list[str]]:
+    if len(row) == 1:
+        raise Error(
+            f"{file}:{line} has one cell: {short(row)}. Separate the cells by commas in .csv, by tabs in .tsv, and by"
+            " tabs or blanks in other lists."
+        )
     if any(map(_is_image, row)):
         return _columns_without_header(file, line, row), []
     found: dict[str, int] = {}

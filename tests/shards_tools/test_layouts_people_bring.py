@@ -92,10 +92,23 @@ CASES = {
     ),
     "VeRi in folder": Case("Use market1501 or veri776", images=("image_train/0001_c001_00016450_0.jpg",)),
     "lsasrd with Query": Case(
-        "named like a split, but LSASRD's are", kind="lsasrd", images=("train/a/1/a_1_1.jpg", "Query/a/1/a_1_1.jpg")
+        "named like a split, but the source reads only train, query, test",
+        kind="lsasrd",
+        images=("train/a/1/a_1_1.jpg", "Query/a/1/a_1_1.jpg"),
+    ),
+    "Market in capitals": Case(
+        "Query is named like a split, but the source reads only bounding_box_train, query, bounding_box_test",
+        kind="market1501",
+        images=("bounding_box_train/0002_c1s1_1_0.jpg", "Query/0001_c1s1_2_0.jpg"),
+    ),
+    "Paddle with gallery_list": Case(
+        "gallery_list.txt is named like a split, but the source reads only train_list.txt, query.txt, gallery.txt",
+        kind="icartoonface",
+        lists={"train_list.txt": "1.jpg\t0", "gallery_list.txt": "2.jpg\t0"},
+        images=("1.jpg", "2.jpg"),
     ),
     "moeimouto with valid.csv": Case(
-        "Rename it val.csv",
+        "valid.csv is named like a split, but the source reads only train.csv, val.csv, test.csv",
         kind="moeimouto",
         lists={"train.csv": "0,a/1.jpg", "valid.csv": "", "test.csv": "", "classid_classname.csv": "0,0"},
         images=PATHS,

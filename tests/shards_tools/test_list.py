@@ -121,7 +121,7 @@ def test_a_blank_is_part_of_a_path_that_a_tab_ends(plant_lists):
         ({"all.csv": "path,label,split\ni/1.jpg,a,holdout\n"}, "all.csv:2 has the split 'holdout', which is not train"),
         ({"all.csv": "path,label,class\ni/1.jpg,a,b\n"}, "two columns for the label: ['label', 'class']. Rename one"),
         ({"all.csv": "path,width\ni/1.jpg,3\n"}, "no column for the label"),
-        ({"all.csv": "path;label\ni/1.jpg;rem\n"}, "no column for the path"),
+        ({"all.csv": "path;label\ni/1.jpg;rem\n"}, "has one cell: ['path;label']. Separate the cells by commas"),
         ({"all.csv": ""}, "all.csv is empty"),
         ({"a.csv": "i/1.jpg,a", "b.csv": "i/2.jpg,a"}, "it has a.csv, b.csv"),
         ({"train.csv": "i/1.jpg,a", "Train.txt": "i/2.jpg a"}, "both mean train"),
