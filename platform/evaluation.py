@@ -68,10 +68,8 @@ def ask(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | None) -
     # Float sums depend on the number of threads. The training's number reproduces the training's metrics.
     torch.set_num_threads(info.num_threads)
     evaluation = Evaluation(manifest, split, info.fold if fold is None else fold)
-    if not len(evaluation.query):
-        raise Error(f"{manifest.store} has no {split} split: in a {manifest.layout} layout use --split val --fold K.")
-    chance = evaluation.chance()
     _refuse_other_classes(info, evaluation)
+    chance = evaluation.chance()
     inputs = evaluation_inputs(info.recipe, manifest, info.vocabulary, "auto", threads=info.num_threads)
     return Asked(model=model, info=info, evaluation=evaluation, inputs=inputs, chance=chance, device=device)
 

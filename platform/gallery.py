@@ -10,6 +10,7 @@ import numpy as np
 
 from shards_tools.errors import Error
 from shards_tools.manifest_file import JSON_NAME, read_manifest
+from shards_tools.sources.split_names import split_of
 from trainables.data.pictures import find_pictures
 from trainables.data.reading import Inputs
 from trainables.inference.prediction import Predictor
@@ -44,6 +45,8 @@ def open_gallery(address: str, predictor: Predictor) -> Gallery:
     deep = [file for file, names in zip(files, parts, strict=True) if len(names) > 2]
     if deep:
         raise Error(f"{deep[0]} is nested deeper than WORK/ROLE/IMAGE in {folder}. Name a folder further down.")
+    if split := next((name for names in parts for name in names if split_of(name)), None):
+        raise Error(f"{folder} holds the split {split}, which is no work or class. Name a folder further down.")
     works = [names[0] if names else None for names in parts]
     roles = ["/".join(names) if len(names) == 2 else None for names in parts]
     return Gallery(predictor.of_files(files), [str(file) for file in files], works, roles)

@@ -38,7 +38,13 @@ def with_test_fold(manifest: Manifest, finalists: int | None) -> Manifest:
         return manifest
     if manifest.layout == "five-fold":
         return manifest.with_test_fold(TEST_FOLD)
-    Evaluation(manifest, "test").chance()  # refuses, by name, data without a test split
+    test = Evaluation(manifest, "test")
+    if not len(test.query):
+        raise Error(
+            f"--finalists {finalists}: {manifest.store} has no test split. Leave the option out, or build shards with a"
+            " test split."
+        )
+    test.chance()  # refuses a test split without an answer to any query
     return manifest
 
 
@@ -52,9 +58,10 @@ def checked_folds(asked: int | None, manifest: Manifest) -> int:
     known = manifest.num_folds - (manifest.test_fold is not None)
     if folds > known:
         if manifest.num_folds == 1:
+            hint = ", or build with --five-fold: python -m shards_tools build lsasrd SOURCE --out SHARDS --five-fold"
             raise Error(
-                f"--folds {folds}: {manifest.store} has 1 fold. Leave the option out, or split a tree of works into"
-                " five folds with: python -m shards_tools build lsasrd SOURCE --out SHARDS --five-fold."
+                f"--folds {folds}: {manifest.store} has 1 fold. Leave the option out"
+                f"{hint if manifest.source == 'lsasrd' else ''}."
             )
         kept = f", of which --finalists keeps fold {TEST_FOLD} for the test" if manifest.test_fold is not None else ""
         raise Error(f"--folds {folds}: {manifest.store} has {manifest.num_folds} folds{kept}. Give at most {known}.")

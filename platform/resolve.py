@@ -119,7 +119,9 @@ def _refuse_missing_code(config: SearchConfig, loaded: Sequence[str]) -> None:
 
 def _checked_data(config: SearchConfig, space: Space) -> Manifest:
     """Read and verify the data, and return their manifest."""
-    manifest = with_test_fold(read_manifest(config.data or sample_set()), config.finalists)
+    manifest = read_manifest(config.data or sample_set())
+    manifest.require_train()
+    manifest = with_test_fold(manifest, config.finalists)
     if space.reads_tags and manifest.tags is None:
         raise Error(
             f"--space {space.name} needs tags, but {manifest.store} has none. Build the shards with:"

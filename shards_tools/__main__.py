@@ -46,7 +46,9 @@ def _parser() -> Parser:
 
     command = commands.add_parser("build", help="write shards and their manifest")
     command.add_argument("source", metavar="KIND", help=f"kind of source: {', '.join(SOURCES)}, or a registered one")
-    command.add_argument("folder", metavar="SOURCE", type=Path, help="folder with the images and their lists")
+    command.add_argument(
+        "folder", metavar="SOURCE", type=Path, help="folder with the images and their lists, or a list"
+    )
     command.add_argument("--out", metavar="SHARDS", type=Path, required=True, help="new folder for the shards")
     command.add_argument(
         "--allow-duplicates",

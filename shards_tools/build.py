@@ -18,7 +18,7 @@ from shards_tools.decode import MAX_PIXELS
 from shards_tools.duplicates import find_duplicates
 from shards_tools.errors import Error
 from shards_tools.folders import build_locked
-from shards_tools.labels import collect_tags, label_columns, roles_of
+from shards_tools.labels import collect_tags, label_columns, note_splits, roles_of
 from shards_tools.manifest import Manifest, Shard, fingerprint
 from shards_tools.manifest_file import write_manifest
 from shards_tools.parallel import in_processes, num_cpus
@@ -82,7 +82,11 @@ def write_shards(
         keys=np.array([image.key for image in source.images]),
         fingerprint=fingerprint(source.works, roles, columns, tags, pairs),
         duplicates=duplicates,
-        notes=(*source.notes, *([BOX_NOTE] if any(image.box for image in source.images) else [])),
+        notes=(
+            *source.notes,
+            *note_splits(source, columns["split_code"]),
+            *([BOX_NOTE] if any(image.box for image in source.images) else []),
+        ),
         tags=tags,
         pairs=pairs,
         test_fold=None,  # a search may set one

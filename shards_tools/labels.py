@@ -6,7 +6,23 @@ import numpy as np
 
 from shards_tools.manifest import Tags
 from shards_tools.sources.source import Source
-from shards_tools.splits import TRAIN, cut_classes, cut_identities, cut_val
+from shards_tools.splits import (
+    MIN_ROLES_TO_DIVIDE,
+    MIN_WORKS_TO_HOLD_OUT,
+    TRAIN,
+    VAL,
+    VAL_QUERY,
+    cut_classes,
+    cut_identities,
+    cut_val,
+)
+
+NEEDED_FOR_VAL = {  # in train, by layout
+    "plain": f"works of at least {MIN_ROLES_TO_DIVIDE} roles, or {MIN_WORKS_TO_HOLD_OUT} works and at least 3 of them"
+    " with two roles",
+    "identities": "at least 3 identities with two images",
+    "classes": "a class with at least 2 images, or 3 if test is taken from train too",
+}
 
 
 def roles_of(source: Source) -> tuple[str, ...]:
@@ -42,6 +58,20 @@ def label_columns(source: Source, roles: Sequence[str]) -> dict[str, np.ndarray]
         for role, code in cut_val([roles for roles in in_train if len(roles)]).items():
             columns["split_code"][train & (columns["role"] == role)] = code
     return columns
+
+
+def note_splits(source: Source, split_codes: np.ndarray) -> list[str]:
+    """Return a note if the source has no train, or if val could not be taken from it.
+
+    Args:
+        split_codes: of every image, from `label_columns`.
+    """
+    if all(image.split_code != TRAIN for image in source.images):
+        return ["the source has no train, so these shards are only for evaluation"]
+    taken = VAL in source.cut if source.layout == "classes" else source.layout in NEEDED_FOR_VAL
+    if not taken or np.isin(split_codes, (VAL, VAL_QUERY)).any():
+        return []
+    return [f"val could not be taken from train: this needs {NEEDED_FOR_VAL[source.layout]}"]
 
 
 def collect_tags(tags_of_images: Sequence[Sequence[str]]) -> Tags | None:

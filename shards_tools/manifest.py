@@ -12,6 +12,7 @@ import numpy as np
 from shards_tools.errors import Error
 from shards_tools.splits import (
     SPLIT_NAMES,
+    TEST,
     TEST_GALLERY,
     TEST_QUERY,
     TRAIN,
@@ -25,6 +26,7 @@ SCHEMA = 1
 # The layout says how a source is split. "plain" and "five-fold": works and roles, as in LSASRD. "classes": train, val
 # and test share the classes. "identities": val and test hold other identities than train.
 NUM_FOLDS = {"plain": 1, "five-fold": 5, "classes": 1, "identities": 1}
+DISTRACTOR = "distractor"  # the work of gallery images that have no known work or identity
 COLUMN_TYPES = {
     "shard": "<i4",
     "offset": "<i8",
@@ -142,6 +144,19 @@ class Manifest:
             raise Error(f"Fold {fold} of {self.store} is kept for the test. Validate on another fold.")
         codes = self._codes_of_fold(fold) if self.layout == "five-fold" else self.split_code
         return Split(*(np.flatnonzero(codes == code) for code in range(len(SPLIT_NAMES))))
+
+    def require_train(self) -> None:
+        """Check that there are images to train on.
+
+        Raises:
+            Error: there are none.
+        """
+        if self.layout != "five-fold" and not (self.split_code == TRAIN).any():
+            split = "test" if np.isin(self.split_code, (TEST, TEST_QUERY)).any() else "val"
+            raise Error(
+                f"{self.store} has no train split, so it is only for evaluation: use platform.evaluate CHECKPOINT"
+                f" --data SHARDS --split {split}. To train, build shards with a train split."
+            )
 
     def with_test_fold(self, fold: int | None) -> "Manifest":
         """Return the same manifest with fold `fold` of a five-fold layout kept for the test; None keeps no fold.

@@ -12,6 +12,7 @@ QUERY_FRACTION = 0.4  # of a work's roles, as in the paper's code
 VAL_ROLE_FRACTION = 0.4
 VAL_WORK_FRACTION = 0.2
 MIN_WORKS_TO_HOLD_OUT = 20  # with fewer works in train, val is split by role: too few works would remain on both sides
+MIN_ROLES_TO_DIVIDE = 3  # of one work: a query and a gallery for val, and one that stays in train
 TEST_CLASS_FRACTION = 0.2  # of a class's images; with an eighth of the rest for val, 7:1:2 as in DAF:re
 VAL_CLASS_FRACTION = 0.125
 
@@ -24,24 +25,27 @@ def num_query_roles(num_roles: int) -> int:
 def cut_val(roles_of_works: Sequence[np.ndarray]) -> dict[int, int]:
     """Choose the roles that move from train to validation, with a fixed seed, and return the split code of each.
 
-    With at least 20 works, a fifth of the works moves; otherwise 40 % of each work's roles, but never all of them.
-    The roles of each work that move are split 4:6 into query and gallery.
+    With at least 20 works, a fifth of those with two roles moves; otherwise 40 % of each work's roles, but at least two
+    and never all, so none of a work with two. The roles of each work that move are split 4:6 into query and gallery, at
+    least one each.
 
     Args:
         roles_of_works: the role ids of each work in train; works and roles are ordered by name.
     """
     generator = np.random.default_rng(0)
-    num_works = len(roles_of_works)
-    if num_works >= MIN_WORKS_TO_HOLD_OUT:
-        held_out = generator.permutation(num_works)[: round(VAL_WORK_FRACTION * num_works)]
-        leaving = [generator.permutation(roles_of_works[work]) for work in sorted(held_out)]
+    if len(roles_of_works) >= MIN_WORKS_TO_HOLD_OUT:
+        eligible = [roles for roles in roles_of_works if len(roles) > 1]
+        held_out = generator.permutation(len(eligible))[: round(VAL_WORK_FRACTION * len(eligible))]
+        leaving = [generator.permutation(eligible[place]) for place in sorted(held_out)]
     else:
         leaving = [generator.permutation(roles)[: _num_val_roles(len(roles))] for roles in roles_of_works]
     return {int(role): code for roles in leaving for role, code in _query_then_gallery(roles)}
 
 
 def _num_val_roles(num_roles: int) -> int:
-    return min(max(round(VAL_ROLE_FRACTION * num_roles), 1), num_roles - 1)
+    if num_roles < MIN_ROLES_TO_DIVIDE:
+        return 0
+    return min(max(round(VAL_ROLE_FRACTION * num_roles), 2), num_roles - 1)
 
 
 def _query_then_gallery(roles: np.ndarray) -> list[tuple[int, int]]:

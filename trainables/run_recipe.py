@@ -30,6 +30,7 @@ def run_recipe(options: Namespace) -> None:
     start = time.perf_counter()
     recipe = _chosen_recipe(options)
     manifest = read_manifest(options.data)
+    manifest.require_train()
     evaluation = Evaluation(manifest, "val", options.fold)
     chance = evaluation.chance()
     out = OutFolder(options.out, recipe, manifest, fold=options.fold, seed=options.seed)

@@ -81,6 +81,7 @@ def resolve_reproduction(options: argparse.Namespace, machine: Machine, plugins:
     scale = options.scale if options.scale != "auto" else ("paper" if machine.gpus else "tiny")
     refuse_password(options.data)
     manifest = read_manifest(options.data)
+    manifest.require_train()
     _refuse_other_data(table, rows, manifest)
     folds = checked_folds(options.folds, manifest)
     # Remote images are checked when they arrive.

@@ -7,15 +7,17 @@ from typing import NamedTuple
 
 from shards_tools.errors import Error
 from shards_tools.sources.lists import number, read_rows, short
+from shards_tools.sources.names import same_form
 from shards_tools.sources.paths import (
     key_of,
     list_images,
     note_unnamed,
     refuse_equal_keys,
+    take_listed,
     visible,
-    why_missing,
 )
 from shards_tools.sources.source import Source, SourceImage
+from shards_tools.sources.split_names import refuse_unread_splits, split_of
 from shards_tools.splits import SPLIT_NAMES, TEST, TRAIN, VAL
 
 LIST_NAMES = {TRAIN: "train", VAL: "val", TEST: "test"}
@@ -62,8 +64,10 @@ def scan_classes(parts: ClassLists, read: RowReader = read_images) -> Source:
     if not parts.images.is_dir():
         raise Error(f"{parts.images} is missing. Put the images of {parts.lists[TRAIN]} there.")
     names = read_class_names(parts.class_names)
+    _refuse_other_lists(parts)
     unnamed = list_images(parts.images, parts.tree)
     ids, images = [], []
+    places: dict[str, str] = {}
     for code, file in parts.lists.items():
         for row in read(file):
             if row.class_id not in names:
@@ -71,10 +75,8 @@ def scan_classes(parts: ClassLists, read: RowReader = read_images) -> Source:
                     f"{file}:{row.line} has the class id {row.class_id}, which is not in {parts.class_names}."
                     " Add it there."
                 )
-            if row.path not in unnamed:
-                _refuse_row(row, file, parts, read)
-            unnamed.remove(row.path)
-            images.append(_image(parts.images, row, names[row.class_id], code))
+            path = take_listed(row.path, parts.images, unnamed, places, f"{file}:{row.line}")
+            images.append(_image(parts.images, path, row.tags, names[row.class_id], code))
             ids.append(row.class_id)
     notes = note_unnamed(unnamed, parts.images, parts.tree, "not in any list")
     if len(set(ids)) < len(names):
@@ -90,6 +92,14 @@ def scan_classes(parts: ClassLists, read: RowReader = read_images) -> Source:
     return replace(source, left_out=tuple(entry for entry in visible(parts.tree) if entry not in inside))
 
 
+def _refuse_other_lists(parts: ClassLists) -> None:
+    """Refuse a list of a split that would not be read, such as valid.csv."""
+    lists = [f"{name}.csv" for name in LIST_NAMES.values()]
+    unread = set(LIST_NAMES.values()) - {LIST_NAMES[code] for code in parts.lists}
+    entries = [entry for entry in visible(parts.lists[TRAIN].parent) if entry.suffix.lower() == ".csv"]
+    refuse_unread_splits((entry for entry in entries if split_of(entry.stem) in unread), lists)
+
+
 def read_class_names(file: Path) -> dict[int, str]:
     """Read class id -> name from a file without header: class_id,class_name.
 
@@ -98,8 +108,8 @@ def read_class_names(file: Path) -> dict[int, str]:
     """
     names: dict[int, str] = {}
     lines: dict[str, int] = {}
-    for line, (class_id, name) in read_rows(file, 2):
-        number_of_class = number(class_id, file, line, "class id")
+    for line, (class_id, written) in read_rows(file, 2):
+        number_of_class, name = number(class_id, file, line, "class id"), same_form(written)
         if number_of_class in names:
             raise Error(f"{file}:{line} repeats the class id {number_of_class}. Remove one of the two lines.")
         if name in lines:
@@ -121,13 +131,14 @@ def source_of_classes(
         cut: splits (VAL, or VAL and TEST) that the build takes from each class's train images.
 
     Raises:
-        Error: there are no images, two have the same key, or a class of val or test has none in train.
+        Error: there are no images, two have the same key, or there is a train and a class of val or test has no image
+            in it.
     """
     if not images:
         raise Error(f"The {name} source has no images. Check its lists.")
     trained = {image.work for image in images if image.split_code == TRAIN}
     for image in images:
-        if image.work not in trained:
+        if trained and image.work not in trained:
             split = SPLIT_NAMES[image.split_code]
             raise Error(
                 f"{image.path} is in {split}, but its class {image.work!r} has no image in train. Add one to train."
@@ -146,16 +157,6 @@ def note_cut(cut: Sequence[int]) -> list[str]:
     return [f"the source has no {names}: taken from each class of train with a fixed seed; image copies may be in both"]
 
 
-def _image(folder: Path, row: Row, work: str, code: int) -> SourceImage:
-    key = key_of(row.path.rpartition(".")[0].split("/"))
-    return SourceImage(folder / row.path, key, work, work, code, tags=row.tags)
-
-
-def _refuse_row(row: Row, file: Path, parts: ClassLists, read: RowReader) -> None:
-    place = f"{file}:{row.line}"
-    for other in parts.lists.values():
-        for before in read(other):
-            if (other, before.line) == (file, row.line):
-                raise Error(f"{place} {why_missing(row.path, parts.images)}. Add the image or remove the line.")
-            if before.path == row.path:
-                raise Error(f"{place} repeats {short(row.path)} of {other}:{before.line}. Remove one of the two lines.")
+def _image(folder: Path, path: str, tags: tuple[str, ...], work: str, code: int) -> SourceImage:
+    key = key_of(path.rpartition(".")[0].split("/"))
+    return SourceImage(folder / path, key, work, work, code, tags=tags)

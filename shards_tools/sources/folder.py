@@ -1,7 +1,8 @@
 """Any folder of images: CLASS/IMAGE or WORK/ROLE/IMAGE, distinguished by depth.
 
-The top level may be train, val and test, with classes below, or train, query and test, with works and roles below.
-If val or test of classes is missing, the build takes it from train. Names may be any text.
+The top level may be splits: train, val and test, with classes below, or train, query and gallery (or test), with works
+and roles below. split_names.py knows their spellings. Without train, the shards are only for evaluation. If val or test
+of classes is missing, the build takes it from train. Other names may be any text.
 """
 
 from collections.abc import Iterator
@@ -9,7 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shards_tools.errors import Error
+from shards_tools.sources.cameras import FLAT_NAME
 from shards_tools.sources.classes import note_cut, source_of_classes
+from shards_tools.sources.names import refuse_equal_labels, refuse_odd_name, same_form
 from shards_tools.sources.paths import (
     key_of,
     refuse_equal_keys,
@@ -19,10 +22,11 @@ from shards_tools.sources.paths import (
     visible,
 )
 from shards_tools.sources.source import Source, SourceImage
+from shards_tools.sources.split_names import KNOWN, split_of
 from shards_tools.splits import TEST, TEST_GALLERY, TEST_QUERY, TRAIN, VAL
 
 CLASS_PARTS = {"train": TRAIN, "val": VAL, "test": TEST}
-WORK_PARTS = {"train": TRAIN, "query": TEST_QUERY, "test": TEST_GALLERY}
+WORK_PARTS = {"train": TRAIN, "query": TEST_QUERY, "gallery": TEST_GALLERY, "test": TEST_GALLERY}
 LAYOUTS = "CLASS/IMAGE or WORK/ROLE/IMAGE"
 
 
@@ -31,7 +35,7 @@ class _File:
     """An image and the names of the folders between it and its part."""
 
     path: Path
-    part: str  # "" if the folder has no parts
+    part: str  # train, val, test, query or gallery; "" if the folder has no parts
     folders: tuple[str, ...]
 
 
@@ -50,23 +54,29 @@ def scan(folder: Path) -> Source:
     for file in files:
         if len(file.folders) != depth:
             raise Error(f"{files[0].path} and {file.path} are at different depths. Arrange all images as {LAYOUTS}.")
-    scanned = _classes(files, set(parts), root) if depth == 1 else _works(files, set(parts), root)
+    scanned = _classes(files, parts) if depth == 1 else _works(files, parts)
     return replace(scanned, left_out=tuple(left_out))
 
 
 def _find_parts(root: Path) -> tuple[dict[str, Path], list[Path]]:
     """Return part -> folder (`""` -> the root if it has no parts) and the files next to them."""
     entries = visible(root)
-    folders = {entry.name: entry for entry in entries if entry.is_dir() or entry.is_symlink()}
-    left_out = [entry for entry in entries if entry.name not in folders]
-    if "train" not in folders:
-        if folders and not folders.keys() - CLASS_PARTS.keys() - WORK_PARTS.keys():
-            raise Error(f"{root / 'train'} is missing, but {root} has {', '.join(sorted(folders))}. Add train.")
+    folders = [entry for entry in entries if entry.is_dir() or entry.is_symlink()]
+    left_out = [entry for entry in entries if entry not in folders]
+    found: dict[str, Path] = {}
+    for entry in folders:
+        split = split_of(entry.name)
+        if split in found:
+            raise Error(f"{found[split]} and {entry} both mean {split}. Merge them or rename one.")
+        if split is not None:
+            found[split] = entry
+    if not found:
         return {"": root}, left_out
-    for name in folders.keys() - CLASS_PARTS.keys() - WORK_PARTS.keys():
-        raise Error(f"{root / name} is next to train, but is not val, test or query. Move it or rename it.")
-    order = [name for name in ("train", "val", "query", "test") if name in folders]
-    return {name: folders[name] for name in order}, left_out
+    for entry in folders:
+        if entry not in found.values():
+            first = min(place.name for place in found.values())
+            raise Error(f"{entry} is next to {first}, but is not {KNOWN}. Move it or rename one of them.")
+    return {split: found[split] for split in ("train", "val", "query", "gallery", "test") if split in found}, left_out
 
 
 def _walk(place: Path, root: Path, part: str, above: tuple[str, ...]) -> Iterator[_File]:
@@ -75,10 +85,17 @@ def _walk(place: Path, root: Path, part: str, above: tuple[str, ...]) -> Iterato
     entries = visible(place)
     if not entries and place != root:
         raise Error(f"{place} is empty. Add images or remove it.")
+    refuse_equal_labels(entry for entry in entries if entry.is_dir())
     for entry in entries:
+        refuse_odd_name(entry)
         if entry.is_symlink():
             refuse_link_out(entry, root)
         if entry.is_dir():
+            if split_of(entry.name):
+                raise Error(
+                    f"{entry} is named like a split, but is not directly in {root}. Build from {place}, or move it to"
+                    f" {root}, or rename it."
+                )
             if len(above) == 2:
                 raise Error(f"{entry} is too deep: the layout is {LAYOUTS}. Move it or remove it.")
             yield from _walk(entry, root, part, (*above, entry.name))
@@ -89,35 +106,40 @@ def _walk(place: Path, root: Path, part: str, above: tuple[str, ...]) -> Iterato
 def _file(path: Path, part: str, folders: tuple[str, ...]) -> _File:
     if not path.is_file():
         raise Error(f"{path} should be an image, but is not a regular file. Move it or remove it.")
+    if not folders and FLAT_NAME.match(path.name):
+        raise Error(f"{path} is not in a class, but has a name of Market-1501 or VeRi-776. Use market1501 or veri776.")
     refuse_other_kinds(path)
     if not folders:
         raise Error(f"{path} is not in a class: the layout is {LAYOUTS}. Move it or remove it.")
     return _File(path, part, folders)
 
 
-def _classes(files: list[_File], parts: set[str], root: Path) -> Source:
-    if "query" in parts:
-        raise Error(
-            f"{root / 'query'} is only for WORK/ROLE/IMAGE, but the images are CLASS/IMAGE. Rename it val or test."
-        )
-    cut = (VAL, TEST) if parts == {""} else () if "val" in parts else (VAL,)
-    works = sorted({file.folders[0] for file in files})
-    images = [_image(file, file.folders[0], CLASS_PARTS.get(file.part, TRAIN)) for file in files]
-    return source_of_classes("folder", works, images, note_cut(cut), cut)
+def _classes(files: list[_File], parts: dict[str, Path]) -> Source:
+    for name in ("query", "gallery"):
+        if name in parts:
+            raise Error(
+                f"{parts[name]} is only for WORK/ROLE/IMAGE, but the images are CLASS/IMAGE. Rename it val or test."
+            )
+    cut = (VAL, TEST) if "" in parts else (VAL,) if "train" in parts and "val" not in parts else ()
+    images = [_image(file, CLASS_PARTS.get(file.part, TRAIN)) for file in files]
+    return source_of_classes("folder", sorted({image.work for image in images}), images, note_cut(cut), cut)
 
 
-def _works(files: list[_File], parts: set[str], root: Path) -> Source:
+def _works(files: list[_File], parts: dict[str, Path]) -> Source:
     if "val" in parts:
-        raise Error(f"{root / 'val'} is only for CLASS/IMAGE: val of works is taken from train. Move it into train.")
-    if ("query" in parts) != ("test" in parts):
-        missing = "test" if "query" in parts else "query"
-        raise Error(f"{root / missing} is missing: query and test belong together. Add it or remove the other.")
-    works = tuple(sorted({file.folders[0] for file in files}))
-    images = [_image(file, "/".join(file.folders), WORK_PARTS.get(file.part, TRAIN)) for file in files]
+        raise Error(f"{parts['val']} is only for CLASS/IMAGE: val of works is taken from train. Move it into train.")
+    galleries = [parts[name] for name in ("gallery", "test") if name in parts]
+    if len(galleries) == 2:
+        raise Error(f"{galleries[0]} and {galleries[1]} are both a gallery of query. Merge them or remove one.")
+    if ("query" in parts) != bool(galleries):
+        found, missing = (parts["query"], "gallery") if "query" in parts else (galleries[0], "query")
+        raise Error(f"{found} needs a folder {missing} next to it: a query is searched in a gallery. Add it.")
+    images = [_image(file, WORK_PARTS.get(file.part, TRAIN)) for file in files]
     refuse_equal_keys(images)
-    return Source("folder", "plain", works, tuple(images))
+    return Source("folder", "plain", tuple(sorted({image.work for image in images})), tuple(images))
 
 
-def _image(file: _File, role: str, code: int) -> SourceImage:
+def _image(file: _File, code: int) -> SourceImage:
     parts = (*([file.part] if file.part else []), *file.folders, file.path.stem)
-    return SourceImage(file.path, key_of(parts), file.folders[0], role, code)
+    names = [same_form(name) for name in file.folders]
+    return SourceImage(file.path, key_of(parts), names[0], "/".join(names), code)

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shards_tools.errors import Error
+from shards_tools.manifest import DISTRACTOR
 from shards_tools.sources import paddle_lists
 from shards_tools.sources.lists import number, read_any_rows, short
-from shards_tools.sources.paddle_lists import DISTRACTOR, DISTRACTOR_LABEL, source_of_identities
+from shards_tools.sources.paddle_lists import DISTRACTOR_LABEL, source_of_identities
 from shards_tools.sources.paths import (
     key_of,
     list_images,
@@ -47,18 +48,21 @@ class _Test:
 
 
 def scan(folder: Path) -> Source:
-    """Scan every face of the lists; without the test folder, only train.
+    """Scan every face of the lists; the folder of train or that of the test may be missing.
 
     Raises:
         Error: a part of the tree is missing, or its lists and images do not match.
     """
     root = require_folder(Path(folder), f"{TRAIN_PLACE} and {TEST_PLACE}, or train_list.txt")
-    if (root / paddle_lists.TRAIN_LIST).is_file():
+    if any((root / name).is_file() for name in paddle_lists.LISTS.values()):
         return paddle_lists.scan(root)
-    if not (root / TRAIN_PLACE / TRAIN_IMAGES).is_dir():
-        raise Error(f"{root} has neither {TRAIN_PLACE / TRAIN_IMAGES} nor {paddle_lists.TRAIN_LIST}. Add one of them.")
-    train, notes = _scan_train(root)
+    train: list[SourceImage] = []
     test = _Test()
+    notes: list[str] = []
+    if (root / TRAIN_PLACE).is_dir() or (root / TRAIN_LIST).is_file():
+        train, notes = _scan_train(root)
+    elif not (root / TEST_PLACE).is_dir():
+        raise Error(f"{root} has neither {TRAIN_PLACE / TRAIN_IMAGES} nor {paddle_lists.TRAIN_LIST}. Add one of them.")
     if (root / TEST_PLACE).is_dir():
         test, test_notes = _scan_test(root)
         notes += test_notes
@@ -80,13 +84,15 @@ def double(box: Box) -> Box:
 def _scan_train(root: Path) -> tuple[list[SourceImage], list[str]]:
     folder = root / TRAIN_PLACE / TRAIN_IMAGES
     file = _find_list(root, TRAIN_PLACE, TRAIN_LIST)
+    require_folder(folder, "the training images")
     unnamed = list_images(folder, root)
     images: list[SourceImage] = []
     places: dict[str, str] = {}
     for line, row in read_any_rows(file, tabs=True):
         path, box = _face(row, 5, file, line)
-        path = "/".join(path.split("/")[-2:])  # in some copies of the list the paths start at a parent folder
-        take_listed(path, folder, unnamed, places, f"{file}:{line}")
+        # In some copies of the list the paths start at a parent folder.
+        path = "/".join(path.replace("\\", "/").split("/")[-2:])
+        path = take_listed(path, folder, unnamed, places, f"{file}:{line}")
         identity = IDENTITY.fullmatch(path.split("/")[0])
         if not identity:
             raise Error(f"{file}:{line} names {short(path)}, whose folder is not {IDENTITY_NAME}. Correct it.")
@@ -110,7 +116,7 @@ def _scan_test(root: Path) -> tuple[_Test, list[str]]:
             continue
         path, box = _face(fields[:-1], 5, file, line)
         name, label = _name(path), fields[-1]
-        take_listed(name, folder, unnamed, places, f"{file}:{line}")
+        name = take_listed(name, folder, unnamed, places, f"{file}:{line}")
         key = key_of(("test", Path(name).stem))
         if label == DISTRACTOR_LABEL:
             work, code = DISTRACTOR, TEST_GALLERY
@@ -150,7 +156,7 @@ def _face(row: Sequence[str], num_fields: int, file: Path, line: int) -> tuple[s
 
 
 def _name(path: str) -> str:
-    return path.rpartition("/")[2]
+    return path.replace("\\", "/").rpartition("/")[2]
 
 
 def _places_of_pairs(

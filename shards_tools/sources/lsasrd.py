@@ -10,8 +10,10 @@ from pathlib import Path
 
 from shards_tools.errors import Error
 from shards_tools.manifest import NUM_FOLDS
+from shards_tools.sources.names import refuse_equal_labels, refuse_odd_name, same_form
 from shards_tools.sources.paths import escape, refuse_equal_keys, refuse_link_out, refuse_other_kinds, visible
 from shards_tools.sources.source import Source, SourceImage
+from shards_tools.sources.split_names import refuse_unread_splits
 from shards_tools.splits import TEST_GALLERY, TEST_QUERY, TRAIN, draw_folds
 from shards_tools.writer import MAX_KEY_LENGTH
 
@@ -37,7 +39,8 @@ def scan(folder: Path) -> Source:
         for name in FOLD_PARTS:
             if not (tree / name).is_dir():
                 raise Error(f"{tree / name} is missing: the five-fold layout has the folders 0 to 4. Add it.")
-    left_out = [*beside, *(entry for entry in visible(tree) if entry.name not in codes)]
+    other = [entry for entry in visible(tree) if entry.name not in codes]
+    refuse_unread_splits((entry for entry in other if entry.is_dir()), codes)
     images: list[SourceImage] = []
     for name, code in codes.items():
         if (tree / name).is_dir():
@@ -45,7 +48,7 @@ def scan(folder: Path) -> Source:
             images += _images_of_part(tree / name, code, int(name) if layout == "five-fold" else -1)
     refuse_equal_keys(images)
     works = tuple(sorted({image.work for image in images}))
-    return Source("lsasrd", layout, works, tuple(images), tuple(left_out))
+    return Source("lsasrd", layout, works, tuple(images), (*beside, *other))
 
 
 def cut_into_folds(source: Source, seed: int) -> Source:
@@ -93,16 +96,20 @@ def _images_of_part(part: Path, split_code: int, fold: int) -> Iterator[SourceIm
             if not files:
                 raise Error(f"{role} is a role without images. Add images or remove it.")
             for file in files:
+                refuse_odd_name(file)
                 refuse_link_out(file, tree)
                 _check_name(file)
                 key = _key(part.name, file)
-                yield SourceImage(file, key, work.name, f"{work.name}/{role.name}", split_code, fold)
+                label = same_form(work.name)
+                yield SourceImage(file, key, label, f"{label}/{role.name}", split_code, fold)
 
 
 def _folders(parent: Path, kind: str, tree: Path) -> list[Path]:
     """Return the subfolders, one per `kind`; no folder at all, or anything but folders, is an Error."""
     entries = visible(parent)
+    refuse_equal_labels(entries)
     for entry in entries:
+        refuse_odd_name(entry)
         refuse_link_out(entry, tree)
         if not entry.is_dir():
             raise Error(f"{entry} is a file where a {kind}'s folder should be. Move it or remove it.")
@@ -117,7 +124,12 @@ def _check_name(file: Path) -> None:
         raise Error(f"{file} should be an image, but is not a regular file. Move it or remove it.")
     refuse_other_kinds(file)
     parts = file.stem.split("_")
-    if len(parts) != 3 or parts[0] != work.name or not parts[1].isdecimal() or int(parts[1]) != int(role.name):
+    if (
+        len(parts) != 3
+        or same_form(parts[0]) != same_form(work.name)
+        or not parts[1].isdecimal()
+        or int(parts[1]) != int(role.name)
+    ):
         raise Error(
             f"{file} has a wrong name. Rename it to {work.name}_{role.name}_REST{file.suffix} with two underscores."
         )

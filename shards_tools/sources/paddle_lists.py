@@ -4,10 +4,12 @@ Paths are relative to the folder of the lists. The pictures are not cropped: the
 83.24 in PaddleClas's documentation is for lists that were never published, so no result is comparable with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from shards_tools.errors import Error
+from shards_tools.manifest import DISTRACTOR
 from shards_tools.sources.lists import number, read_rows
 from shards_tools.sources.paths import (
     key_of,
@@ -18,30 +20,35 @@ from shards_tools.sources.paths import (
     visible,
 )
 from shards_tools.sources.source import Source, SourceImage
+from shards_tools.sources.split_names import refuse_unread_splits, split_of
 from shards_tools.splits import TEST_GALLERY, TEST_QUERY, TRAIN
 
 TRAIN_LIST = "train_list.txt"
 LISTS = {TRAIN: TRAIN_LIST, TEST_QUERY: "query.txt", TEST_GALLERY: "gallery.txt"}
-DISTRACTOR, DISTRACTOR_LABEL = "distractor", "-1"
+DISTRACTOR_LABEL = "-1"
+VAL_NOTE = "val is a fifth of train's identities, by a fixed seed; their images are split 4:6 into query and gallery"
 
 
 def scan(root: Path) -> Source:
-    """Scan every image of the lists; without query and gallery, only train.
+    """Scan every image of the lists: train, or query and gallery, or all three.
 
     Raises:
         Error: a list is missing or not valid, or a listed image is missing.
     """
     files = {code: root / name for code, name in LISTS.items() if (root / name).is_file()}
-    if len(files) == 2:
-        missing = next(name for code, name in LISTS.items() if code not in files)
+    if (TEST_QUERY in files) != (TEST_GALLERY in files):
+        missing = LISTS[TEST_GALLERY if TEST_QUERY in files else TEST_QUERY]
         raise Error(f"{root / missing} is missing: query and gallery belong together. Add it or remove the other.")
+    other = [entry for entry in visible(root) if entry.suffix == ".txt" and entry not in files.values()]
+    unread = {split_of(Path(name).stem) for code, name in LISTS.items() if code not in files}
+    refuse_unread_splits((entry for entry in other if split_of(entry.stem) in unread), LISTS.values())
     unnamed = list_images(root, root)
     folders = {entry for entry in visible(root) if entry.is_dir()}
     images: list[SourceImage] = []
     places: dict[str, str] = {}
     for code, file in files.items():
         for line, (path, label) in read_rows(file, 2, tabs=True):
-            take_listed(path, root, unnamed, places, f"{file}:{line}")
+            path = take_listed(path, root, unnamed, places, f"{file}:{line}")
             work = _work(label, code, file, line)
             key = key_of(path.rpartition(".")[0].split("/"))
             images.append(SourceImage(root / path, key, work, work, code))
@@ -51,20 +58,38 @@ def scan(root: Path) -> Source:
     return Source(source.name, source.layout, source.works, source.images, left_out, source.notes)
 
 
-def source_of_identities(name: str, images: Sequence[SourceImage], notes: Sequence[str]) -> Source:
-    """Return the source with the images sorted by split and identity; train's identities come first.
+def _order(work: str) -> tuple[int, int, str]:
+    """Sort key: train, then test, then distractors, each by number."""
+    part, _, label = work.partition("_")
+    return ("train", "test", DISTRACTOR).index(part), int(label) if label.isdigit() else 0, label
+
+
+def source_of_identities(
+    name: str,
+    images: Sequence[SourceImage],
+    notes: Sequence[str],
+    order: Callable[[str], Any] = _order,
+) -> Source:
+    """Return the source with the images sorted by split and identity.
+
+    Args:
+        name: of the source.
+        images: of all splits, in any order; of one identity they keep their order.
+        notes: changes to the source that affect how results are read.
+        order: sort key of the identities; by default train's come first.
 
     Raises:
-        Error: there is no image in train, or two images have the same key.
+        Error: there are no images, or two images have the same key.
     """
-    if not any(image.split_code == TRAIN for image in images):
-        raise Error(f"The {name} source has no image in train. Check its lists.")
-    works = sorted({image.work for image in images}, key=_order)
+    if not images:
+        raise Error(f"The {name} source has no images. Check its lists.")
+    works = sorted({image.work for image in images}, key=order)
     place = {work: number for number, work in enumerate(works)}
     ordered = sorted(images, key=lambda image: (image.split_code, place[image.work]))
     refuse_equal_keys(ordered)
-    note = "val is a fifth of train's identities, by a fixed seed; their images are split 4:6 into query and gallery"
-    return Source(name, "identities", tuple(works), tuple(ordered), notes=(*notes, note))
+    if ordered[0].split_code == TRAIN:
+        notes = [*notes, VAL_NOTE]
+    return Source(name, "identities", tuple(works), tuple(ordered), notes=tuple(notes))
 
 
 def _work(label: str, code: int, file: Path, line: int) -> str:
@@ -72,9 +97,3 @@ def _work(label: str, code: int, file: Path, line: int) -> str:
     if code != TRAIN and label == DISTRACTOR_LABEL:
         return DISTRACTOR
     return f"{'train' if code == TRAIN else 'test'}_{number(label, file, line, 'label')}"
-
-
-def _order(work: str) -> tuple[int, int, str]:
-    """Sort key: train, then test, then distractors, each by number."""
-    part, _, label = work.partition("_")
-    return ("train", "test", DISTRACTOR).index(part), int(label) if label.isdigit() else 0, label

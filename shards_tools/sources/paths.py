@@ -5,12 +5,14 @@ Each folder is listed once with the type of every entry, so that no image needs 
 
 import hashlib
 import os
+import unicodedata
 from collections.abc import Collection, Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import quote
 
 from shards_tools.errors import Error
 from shards_tools.sources.lists import short
+from shards_tools.sources.names import printable
 from shards_tools.sources.source import SourceImage
 from shards_tools.writer import MAX_KEY_LENGTH
 
@@ -133,19 +135,33 @@ def _check_link(link: Path, tree: Path) -> None:
         raise Error(f"{link} is a link to a folder, which is not followed. Replace it with the folder or remove it.")
 
 
+def find_listed(path: str, images: Collection[str]) -> str | None:
+    """Return the image that a listed path means, or None if there is none.
+
+    Lists are written on other systems too: a backslash may be a slash, the path may start with ./, and its Unicode form
+    may be another than that of the file's name.
+    """
+    if path in images:
+        return path
+    plain = str(PurePosixPath(path.strip().replace("\\", "/")))
+    forms = (plain, unicodedata.normalize("NFC", plain), unicodedata.normalize("NFD", plain))
+    return next((form for form in forms if form in images), None)
+
+
 def why_missing(path: str, folder: Path) -> str:
     """Return what is wrong with a listed path that is not an image in `folder`."""
     if len(path) > MAX_PATH_LENGTH:
         return f"names a path of {len(path):,} characters that starts with {path[:60]!r}"
-    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path.replace("\\", "/")).parts:
+    parts = PurePosixPath(path.replace("\\", "/")).parts
+    if parts[:1] == ("/",) or PureWindowsPath(path).drive or ".." in parts:
         return f"names {path!r}, which is outside {folder}"
     if not path.lower().endswith(SUFFIXES):
         return f"names {path!r}, which is not an image: its suffix must be {ONE_OF_SUFFIXES}"
     return f"names {path!r}, which is missing from {folder} or not a regular file"
 
 
-def take_listed(path: str, folder: Path, unnamed: set[str], places: dict[str, str], place: str) -> None:
-    """Move a listed path from `unnamed` to `places`, path -> place in a list.
+def take_listed(path: str, folder: Path, unnamed: set[str], places: dict[str, str], place: str) -> str:
+    """Move a listed image from `unnamed` to `places`, image -> place in a list, and return its path.
 
     Args:
         folder: what the path is relative to.
@@ -154,11 +170,14 @@ def take_listed(path: str, folder: Path, unnamed: set[str], places: dict[str, st
     Raises:
         Error: the path is listed twice, or is not an image in the folder.
     """
-    if places.setdefault(path, place) != place:
-        raise Error(f"{place} repeats {short(path)} of {places[path]}. Remove one of the two lines.")
-    if path not in unnamed:
+    image = find_listed(path, unnamed)
+    if image is None:
+        if before := find_listed(path, places):
+            raise Error(f"{place} repeats {short(path)} of {places[before]}. Remove one of the two lines.")
         raise Error(f"{place} {why_missing(path, folder)}. Add the image or remove the line.")
-    unnamed.remove(path)
+    unnamed.remove(image)
+    places[image] = place
+    return image
 
 
 def note_unnamed(unnamed: Collection[str], folder: Path, tree: Path, reason: str) -> list[str]:
@@ -176,4 +195,4 @@ def note_unnamed(unnamed: Collection[str], folder: Path, tree: Path, reason: str
     if not unnamed:
         return []
     example = (folder / min(unnamed)).relative_to(tree)
-    return [f"{len(unnamed):,} images were skipped: {reason}, such as {example}"]
+    return [f"{len(unnamed):,} images were skipped: {reason}, such as {printable(example)}"]

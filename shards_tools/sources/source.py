@@ -53,7 +53,18 @@ def _scan_of(module: str) -> Scan:
     return scan
 
 
-NAMES = ("lsasrd", "dafre", "dafull", "daf", "moeimouto", "icartoonface", "folder")
+NAMES = (
+    "lsasrd",
+    "dafre",
+    "dafull",
+    "daf",
+    "moeimouto",
+    "icartoonface",
+    "market1501",
+    "veri776",
+    "list",
+    "folder",
+)
 SOURCES: Registry[Scan] = Registry("source", {name: _scan_of(name) for name in NAMES})
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from shards_tools.sources.source import NAMES
 from tests.docs.commands import PAGES, ROOT
 
 
@@ -62,3 +63,8 @@ def test_the_pages_are_built_without_a_warning(tmp_path: Path) -> None:
     assert [page.name for page in pages if re.search(fetched, page.read_text())] == []
     assert "--ranks-per-trial" in (tmp_path / "made" / "commands.html").read_text()
     assert "gallery_features" in (tmp_path / "made" / "python.html").read_text()
+
+
+def test_the_guide_has_a_row_for_every_source() -> None:
+    rows = (ROOT / "docs/guide/data.md").read_text()
+    assert [name for name in NAMES if f"\n| `{name}` | " not in rows] == []

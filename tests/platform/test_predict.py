@@ -107,6 +107,8 @@ def test_what_cannot_be_answered_is_refused_in_a_line(
     (own_checkpoint / VERIFICATION_NAME).write_text("{}")
     (tmp_path / "a" / "b" / "c").mkdir(parents=True)
     shutil.copy(next(pictures.rglob("*.jpg")), tmp_path / "a" / "b" / "c" / "deep.jpg")
+    (tmp_path / "c" / "Train").mkdir(parents=True)
+    shutil.copy(next(pictures.rglob("*.jpg")), tmp_path / "c" / "Train" / "1.jpg")
     for words, message in (
         ((checkpoint,), "There is nothing to predict"),
         ((checkpoint, broken), "broken.jpg is a broken image"),
@@ -115,6 +117,10 @@ def test_what_cannot_be_answered_is_refused_in_a_line(
         ((checkpoint, broken, "--pair", broken, broken), "--pair takes exactly two pictures"),
         ((checkpoint, "--nearest", shards), "needs pictures to search for"),
         ((checkpoint, next(pictures.rglob("*.jpg")), "--nearest", tmp_path), "is nested deeper than WORK/ROLE/IMAGE"),
+        (
+            (checkpoint, next(pictures.rglob("*.jpg")), "--nearest", tmp_path / "c"),
+            "c holds the split Train, which is no",
+        ),
         ((own_checkpoint, "--pair", broken, broken), "verification.json is damaged"),
         ((checkpoint, "--false-accept-rate", "1"), "is not a number between 0 and 1"),
     ):

@@ -99,7 +99,8 @@ def test_works_of_roles_are_a_plain_layout(plant_folders, tmp_path):
     root = plant_folders({f"{work}/{role}": 2 for work in ("touhou", "fate") for role in ("main", "2", "お嬢様")})
     found = splits(root, tmp_path / "shards")
     assert sum(found.values()) == 12
-    assert {split for _, split in found} == {"train", "val_query"}, "a work with three roles gives one to val"
+    by_split = Counter(split for _, split in found)
+    assert by_split == {"train": 2, "val_query": 2, "val_gallery": 2}, "of a work's three roles one stays in train"
     manifest = read_manifest(tmp_path / "shards")
     assert (manifest.layout, manifest.works) == ("plain", ("fate", "touhou"))
     assert "touhou/お嬢様" in manifest.roles
@@ -148,12 +149,11 @@ def test_it_reads_well(plant_folders, tmp_path, capsys):
         ({"a/b/c": 1}, "is too deep"),
         ({"a": 1, "b": 0}, "b is empty. Add images or remove it"),
         ({"train": 1}, "is not in a class"),
-        ({"train/a": 1, "other": 1}, "other is next to train, but is not val, test or query"),
-        ({"test/a": 1, "val/a": 1}, "pictures has test, val. Add train"),
+        ({"train/a": 1, "other": 1}, "other is next to train, but is not train, val, test, query or gallery"),
         ({"train/a": 1, "query/a": 1, "test/a": 1}, "query is only for WORK/ROLE/IMAGE"),
         ({"train/a/b": 1, "val/a/b": 1, "test/a/b": 1}, "val is only for CLASS/IMAGE"),
-        ({"train/a/b": 1, "test/c/d": 1}, "query is missing: query and test belong together"),
-        ({"train/a/b": 1, "query/c/d": 1}, "test is missing: query and test belong together"),
+        ({"train/a/b": 1, "test/c/d": 1}, "test needs a folder query next to it"),
+        ({"train/a/b": 1, "query/c/d": 1}, "query needs a folder gallery next to it"),
         ({"train/a": 1, "test/b": 1}, "is in test, but its class 'b' has no image in train"),
         ({"train/a": 1, "test/a/b": 1}, "are at different depths"),
     ],

@@ -289,4 +289,4 @@ def test_a_folder_that_is_neither_is_refused(tmp_path):
     assert "train_list.txt" in refused(tmp_path)
     assert "is not a folder" in refused(tmp_path / "nowhere")
     (tmp_path / "train_list.txt").write_text("")
-    assert "has no image in train" in refused(tmp_path)
+    assert "has no images" in refused(tmp_path)

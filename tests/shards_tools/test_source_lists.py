@@ -41,6 +41,10 @@ TREES = {
             "tagIds.tsv": "a\t7\nb\t8\n",
         },
     ),
+    "list": (
+        ["a/1.jpg", "a/2.jpg", "b/3.jpg"],
+        {"train.csv": "path,label\na/1.jpg,x\nb/3.jpg,y\n", "test.txt": "a/2.jpg x\n"},
+    ),
     "icartoonface": (
         [f"{RECTRAIN}/icartoonface_rectrain/{IDENTITY}/{IDENTITY}_1.jpg"]
         + [f"{RECTEST}/icartoonface_rectest/{number}.jpg" for number in range(3)],

@@ -31,6 +31,25 @@ def test_with_twenty_works_a_fifth_of_them_leaves_whole():
         assert all(queries.count(work) == 4 for work in works)
 
 
+def test_a_work_with_one_role_never_leaves_whole():
+    val = cut_val(roles_of(*[1, 10] * 15))
+    starts = np.cumsum([0, *[1, 10] * 15])
+    works = np.searchsorted(starts, sorted(val), side="right") - 1
+    assert len(set(works)) == 3, "a fifth of the fifteen works with roles for query and gallery"
+    assert all(work % 2 for work in works)
+
+
+@pytest.mark.parametrize("num_works", [3, 12, 19, 20, 40])
+@pytest.mark.parametrize("num_roles", [1, 2, 3, 4, 7])
+def test_every_work_of_val_has_a_query_and_a_gallery(num_works, num_roles):
+    roles = roles_of(*[num_roles] * num_works)
+    val = cut_val(roles)
+    for work in roles:
+        codes = {val.get(role) for role in work.tolist()} - {None}
+        assert codes in (set(), {VAL_QUERY, VAL_GALLERY})
+    assert bool(val) == (num_roles >= 3 or (num_roles == 2 and num_works >= 20))
+
+
 def test_with_fewer_works_forty_percent_of_each_works_roles_leave():
     roles = roles_of(*[40] * 8)
     val = cut_val(roles)
@@ -39,8 +58,8 @@ def test_with_fewer_works_forty_percent_of_each_works_roles_leave():
         assert (codes.count(VAL_QUERY), codes.count(VAL_GALLERY)) == (6, 10)
 
 
-@pytest.mark.parametrize(("num_roles", "num_val"), [(1, 0), (2, 1), (3, 1), (4, 2), (5, 2)])
-def test_no_work_loses_its_last_role(num_roles, num_val):
+@pytest.mark.parametrize(("num_roles", "num_val"), [(1, 0), (2, 0), (3, 2), (4, 2), (5, 2)])
+def test_no_work_loses_its_last_role_or_gives_a_query_without_a_gallery(num_roles, num_val):
     assert len(cut_val(roles_of(num_roles, 10)).keys() & set(range(num_roles))) == num_val
 
 

@@ -77,20 +77,39 @@ class Evaluation:
         Raises:
             Error: there is nothing to evaluate.
         """
+        if not len(self.query):
+            raise Error(self._why_empty())
         if len(self.pairs):
             return {"pairs_rank1": 1 / (1 + len(self.gallery))}
         if self.ranks:
             metrics = chance_metrics(**self.labels)
             if not metrics.num_valid_queries:
-                raise Error(
-                    f"{self.manifest.store}: no {self.split} query has a positive in the gallery. A work must have at"
-                    f" least two roles in {self.split}; build the shards from more roles."
-                )
+                raise Error(self._why_no_positives())
             return by_name(metrics)
-        if not len(self.query):
-            raise Error(f"{self.manifest.store} has no {self.split} images. Build the shards with some.")
         classes, images_of_class = self.classes()
         return chance_of_classes(len(images_of_class), classes, images_of_class)
+
+    def _why_empty(self) -> str:
+        """Return that the split is missing, and what to do instead."""
+        store, split = self.manifest.store, self.split
+        other = Evaluation(self.manifest, "test" if split == "val" else "val", self.fold)
+        fold = " --fold K" if self.manifest.num_folds > 1 else ""
+        instead = f"Evaluate with --split {other.split}{fold}, or build" if len(other.query) else "Build"
+        needed = "a test split" if split == "test" else f"what val needs (see `python -m shards_tools show {store}`)"
+        return f"{store} has no {split} split. {instead} shards with {needed}."
+
+    def _why_no_positives(self) -> str:
+        """Return that no query can be answered, and what to do about it."""
+        store, split = self.manifest.store, self.split
+        if self.manifest.layout == "identities":
+            return (
+                f"{store}: no {split} query has an image of its identity in the gallery. Give query and gallery the"
+                " same labels, and build the shards again."
+            )
+        return (
+            f"{store}: no {split} query has a positive in the gallery. A positive is an image of its work in another"
+            f" role: build the shards from works with at least two roles in {split}."
+        )
 
     @property
     def trained_works(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from shards_tools.errors import Error, reason_of
 from shards_tools.folders import write_durably
-from shards_tools.manifest import Manifest
+from shards_tools.manifest import DISTRACTOR, Manifest
 from trainables.data.reading import evaluation_inputs
 from trainables.device import Device
 from trainables.evaluation.evaluate import extract_features
@@ -72,7 +72,7 @@ def count_split(
     model, info = load_model(checkpoint, device.torch_device)
     evaluation = Evaluation(manifest, split, info.fold if fold is None else fold)
     _refuse_what_has_no_pairs(evaluation)
-    images = evaluation.images
+    images = labeled_images(evaluation)
     inputs = evaluation_inputs(info.recipe, manifest, info.vocabulary, "auto", threads=info.num_threads)
     features_ND = extract_features(model, inputs, images, device).cpu().numpy()
     # identities have no roles: every pair of theirs counts
@@ -90,7 +90,7 @@ def measure(checkpoint: Path, manifest: Manifest, *, split: str = "val", fold: i
         Error: the split has no pairs.
     """
     counts, evaluation, info = count_split(checkpoint, manifest, split=split, fold=fold)
-    images = evaluation.images
+    images = labeled_images(evaluation)
     works = {manifest.works[work] for work in np.unique(manifest.work[images])}
     return Verification(
         data=manifest.fingerprint,
@@ -142,6 +142,15 @@ def read_verification(checkpoint: Path) -> Verification | None:
         ) from failure
 
 
+def labeled_images(evaluation: Evaluation) -> np.ndarray:
+    """Return the images of the split without distractors, of which nobody knows which are of one work."""
+    manifest, images = evaluation.manifest, evaluation.images
+    if DISTRACTOR not in manifest.works:
+        return images
+    labeled: np.ndarray = images[manifest.work[images] != manifest.works.index(DISTRACTOR)]
+    return labeled
+
+
 def _refuse_what_has_no_pairs(evaluation: Evaluation) -> None:
     manifest, split = evaluation.manifest, evaluation.split
     if not evaluation.ranks:
@@ -149,7 +158,7 @@ def _refuse_what_has_no_pairs(evaluation: Evaluation) -> None:
             f"{manifest.store} holds classes, but thresholds for pairs are measured on works or identities. Use"
             " `platform.predict CHECKPOINT PICTURE` to classify a picture."
         )
-    works = manifest.work[evaluation.images]
+    works = manifest.work[labeled_images(evaluation)]
     evaluation.chance()  # raises Error if no image has a positive
     if len(np.unique(works)) < 2:
         raise Error(f"{manifest.store}: {split} has only one work. Build the shards with more works.")

@@ -139,7 +139,7 @@ def test_a_fold_without_queries_is_found(refused: Callable[..., str], tmp_path: 
     build(scan(tmp_path / "five"), tmp_path / "shards", allow_duplicates=True)
     line = refused(data=tmp_path / "shards")
     assert f"{tmp_path / 'shards'}: no val query has a positive in the gallery." in line
-    assert "build the shards from more roles" in line
+    assert "build the shards from works with at least two roles in val" in line
 
 
 def test_stores_that_cannot_be_written_are_found(refused: Callable[..., str], tmp_path: Path) -> None:
