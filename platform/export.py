@@ -81,7 +81,7 @@ def check(options: argparse.Namespace) -> None:
 
 
 def export(options: argparse.Namespace) -> dict[str, Any]:
-    """Write the file and return the command's JSON; after an error there is no file.
+    """Write the file and return the command's JSON; an error leaves no file.
 
     Args:
         options: checked by `check`.
@@ -89,9 +89,12 @@ def export(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         Error: the checkpoint or the images cannot be read, a package is missing, or the disk is full.
     """
-    from trainables.training.checkpoint import EVALUATED  # imports torch, which takes seconds
+    from trainables.inference.export import require_onnx  # imports torch, which takes seconds
+    from trainables.training.checkpoint import EVALUATED
     from trainables.training.checkpoint_store import fetched
 
+    if options.format == "onnx":
+        require_onnx()
     hidden = options.out.with_name(f".{options.out.name}.writing")
     try:
         with fetched(options.checkpoint, EVALUATED) as folder:
@@ -109,8 +112,6 @@ def _write(options: argparse.Namespace, folder: Path, file: Path) -> dict[str, A
     from trainables.inference import export as exports
     from trainables.inference.feature_table import export_features
 
-    if options.format == "onnx":
-        exports.require_onnx()
     if options.format == "safetensors":
         return exports.export_weights(folder, file)
     images = None if options.data is None else (read_manifest(options.data), options.split)

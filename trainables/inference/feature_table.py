@@ -30,7 +30,7 @@ def export_features(checkpoint: Path, file: Path, manifest: Manifest, split: str
         checkpoint: its local folder.
         file: a new file.
         manifest: the data.
-        split: one of SPLITS; the fold is the one that the checkpoint was validated on.
+        split: one of SPLITS; the fold is that of the checkpoint.
         suffix: the format, one of SUFFIXES.
 
     Returns:

@@ -81,7 +81,7 @@ def compute_answers(asked: Asked) -> Answers:
     if len(evaluation.pairs):
         raise Error("A split of verification pairs among distractors has no works to plot. Use --split val.")
     if not evaluation.ranks and set(asked.info.works) - set(evaluation.manifest.works):
-        raise Error(f"{evaluation.manifest.store} lacks classes of the checkpoint, which may be its answers.")
+        raise Error(f"{evaluation.manifest.store} lacks classes of the checkpoint. Use the data of its training.")
     return _rank(asked) if evaluation.ranks else _classify(asked)
 
 
