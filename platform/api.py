@@ -29,6 +29,7 @@ from platform.trial_record import TrialRecord
 from shards_tools.errors import Error as SakugaError
 from shards_tools.manifest_file import read_manifest
 from shards_tools.plugins import load_plugins
+from trainables.evaluation.options import EvaluationOptions
 from trainables.inference.verification import ASKED
 from trainables.training.checkpoint import EVALUATED
 from trainables.training.checkpoint_store import fetched
@@ -153,6 +154,9 @@ def evaluate(
     data: str | Path,
     split: str = "val",
     fold: int | None = None,
+    tta: str | None = None,
+    rerank: bool = False,
+    query_expansion: int = 0,
     import_: Sequence[str] = (),
     accept_changed_code: bool = False,
 ) -> dict[str, Any]:
@@ -163,19 +167,29 @@ def evaluate(
         data: shards: a folder or an address.
         split: "val" or "test".
         fold: the fold of the split; None: the fold that the checkpoint was validated on.
+        tta: "flip" averages the features, or logits, of each image and its mirror image.
+        rerank: re-rank by k-reciprocal neighbors.
+        query_expansion: the number of nearest gallery images that are averaged into the feature of each query and each
+            gallery image; 0: none.
         import_: your own code, as for --import.
         accept_changed_code: accept that this code has changed since the training.
 
     Returns:
         `mAP`, `mINP`, `cmc` (rank -> value) and `num_valid_queries`, or `top1` and `top5`, as fractions in 0..1; the
-        same for random features under `chance`.
+        same for random features under `chance`. With `tta`, `rerank` or `query_expansion`, these are the numbers with
+        them, and those without are under `plain`.
 
     Raises:
-        SakugaError: the checkpoint or the split cannot be read.
+        SakugaError: the checkpoint or the split cannot be read, or an option does not fit them.
     """
+    if tta not in (None, "flip"):
+        raise SakugaError(f"tta={tta!r} is unknown. Use 'flip', or None for no augmentation.")
+    if query_expansion != int(query_expansion) or query_expansion < 0:
+        raise SakugaError(f"query_expansion={query_expansion!r} is invalid: it must be an integer >= 0.")
+    options = EvaluationOptions(flip=tta == "flip", rerank=rerank, query_expansion=int(query_expansion))
     load_plugins(import_, accept_changed_code=accept_changed_code)
     with fetched(str(checkpoint), EVALUATED) as folder:
-        return as_json(evaluate_split(folder, read_manifest(str(data)), split=split, fold=fold))
+        return as_json(evaluate_split(folder, read_manifest(str(data)), split=split, fold=fold, options=options))
 
 
 def predict(

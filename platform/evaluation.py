@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from shards_tools.errors import Error
+from shards_tools.errors import MAX_LISTED, MAX_REASON, Error
 from shards_tools.manifest import Manifest
 from trainables.data.reading import Inputs, evaluation_inputs
 from trainables.device import Device
 from trainables.evaluation.evaluate import evaluate, validation_precision
-from trainables.evaluation.evaluation import Evaluation
+from trainables.evaluation.evaluation import Evaluation, Metrics
+from trainables.evaluation.options import EvaluationOptions, evaluate_with
 from trainables.models.model import Model
 from trainables.training.checkpoint import CheckpointInfo, load_model
+
+PLAIN = EvaluationOptions()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,26 +34,42 @@ class Asked:
     device: Device
 
 
-def evaluate_split(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | None) -> dict[str, Any]:
+def evaluate_split(
+    checkpoint: Path,
+    manifest: Manifest,
+    *,
+    split: str,
+    fold: int | None,
+    options: EvaluationOptions = PLAIN,
+) -> dict[str, Any]:
     """Evaluate a checkpoint on a split.
 
     Args:
         checkpoint: its local folder.
         split: "val" or "test".
         fold: the fold of the split; None: the fold that the checkpoint was validated on.
+        options: flip augmentation, query expansion and re-ranking.
 
     Returns:
         `metrics`: name -> fraction in 0..1, with CMC as `cmc_1` and so on. `chance`: the metrics of random features.
-        After a ranking also `num_valid_queries`, the number of queries that the means are over.
+        After a ranking also `num_valid_queries`, the number of queries that the means are over. With options also
+        `plain`: the metrics without them.
 
     Raises:
-        Error: as `ask`, or an image cannot be read.
+        Error: as `ask`, an option does not fit the data, or an image cannot be read.
     """
     asked = ask(checkpoint, manifest, split=split, fold=fold)
+    options.check(asked.evaluation)
     precision = validation_precision(asked.info.recipe, asked.info.epoch)
-    metrics = evaluate(asked.model, asked.evaluation, asked.inputs, asked.device, precision=precision)
+    parts = asked.model, asked.evaluation, asked.inputs, asked.device
+    plain: Metrics = {}
+    if options == PLAIN:
+        metrics = evaluate(*parts, precision=precision)
+    else:
+        metrics, plain = evaluate_with(options, *parts, precision=precision)
     counted = {name: int(metrics.pop(name)) for name in ("num_valid_queries",) if name in metrics}
-    return {"metrics": metrics, **counted, "chance": asked.chance}
+    found = {"metrics": metrics, **counted, "chance": asked.chance}
+    return {**found, "plain": {**plain, **counted}} if plain else found
 
 
 def ask(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | None) -> Asked:
@@ -61,40 +81,42 @@ def ask(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | None) -
         fold: the fold of the split; None: the fold that the checkpoint was validated on.
 
     Raises:
-        Error: the split is empty, or its classes are not those of the checkpoint.
+        Error: the split is empty, or the checkpoint does not know all of its classes.
     """
     device = Device()
     model, info = load_model(checkpoint, device.torch_device)
     # Float sums depend on the number of threads. The training's number reproduces the training's metrics.
     torch.set_num_threads(info.num_threads)
-    evaluation = Evaluation(manifest, split, info.fold if fold is None else fold)
-    _refuse_other_classes(info, evaluation)
+    evaluation = Evaluation(manifest, split, info.fold if fold is None else fold, class_names=info.works)
+    _refuse_unknown_classes(evaluation)
     chance = evaluation.chance()
     inputs = evaluation_inputs(info.recipe, manifest, info.vocabulary, "auto", threads=info.num_threads)
     return Asked(model=model, info=info, evaluation=evaluation, inputs=inputs, chance=chance, device=device)
 
 
-def _refuse_other_classes(info: CheckpointInfo, evaluation: Evaluation) -> None:
-    """Refuse data with other classes than the classifier was trained on."""
-    if evaluation.ranks:
+def _refuse_unknown_classes(evaluation: Evaluation) -> None:
+    """Refuse images of classes that the classifier was not trained on."""
+    unknown = [] if evaluation.ranks else evaluation.unknown_classes
+    if not unknown:
         return
-    trained, asked = info.works, evaluation.trained_works
-    if trained != asked:
-        strange = next((name for name in asked if name not in trained), "fewer, or in another order")
-        raise Error(
-            f"{evaluation.manifest.store} has other classes than the checkpoint was trained on ({strange}). Give the"
-            " data of its training, or train on these data with --set weights_file=CHECKPOINT pretrained=true."
-        )
+    listed = textwrap.shorten(", ".join(unknown[:MAX_LISTED]), MAX_REASON, placeholder=", ...")
+    more = f" and {len(unknown) - MAX_LISTED} more" if len(unknown) > MAX_LISTED else ""
+    raise Error(
+        f"{evaluation.manifest.store} has classes that the checkpoint was not trained on: {listed}{more}. Build shards"
+        " of its classes alone, or train on these with --set weights_file=CHECKPOINT pretrained=true."
+    )
 
 
 def as_json(result: dict[str, Any]) -> dict[str, Any]:
     """Return the command's JSON for a result of `evaluate_split`.
 
     Returns:
-        The metrics by name, `num_valid_queries` and `chance`; `cmc` maps ranks, as text, to fractions.
+        The metrics by name, `num_valid_queries`, `chance` and, with options, `plain`; `cmc` maps ranks, as text, to
+        fractions.
     """
     counted = {name: value for name, value in result.items() if name == "num_valid_queries"}
-    return {**_with_cmc(result["metrics"]), **counted, "chance": _with_cmc(result["chance"])}
+    beside: dict[str, Any] = {name: _with_cmc(result[name]) for name in ("chance", "plain") if name in result}
+    return {**_with_cmc(result["metrics"]), **counted, **beside}
 
 
 def _with_cmc(metrics: dict[str, float]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 from platform.config import checked_study_name
 from platform.paper_tables.table import PROGRAM, TABLES, PaperTable, get_table
 from platform.signals import remember_ctrl_c
-from shards_tools.command import Parser, positive_float, positive_int, print_json, run, show_log
+from shards_tools.command import Parser, positive_float, positive_int, print_data, print_json, run, show_log
 from shards_tools.plugins import add_code_options, load_plugins
 from trainables.evaluation.metric_names import COLUMNS
 
@@ -75,14 +75,14 @@ def show_list(options: argparse.Namespace) -> None:
     else:
         for table in tables:
             rows = f"{len(table.recipes)} row{'s' * (len(table.recipes) != 1)}"
-            print(f"{table.name:<14}{rows:<9}{', '.join(map(_heading, table.metrics)):<18}{table.paper}")
+            print_data(f"{table.name:<14}{rows:<9}{', '.join(map(_heading, table.metrics)):<18}{table.paper}")
 
 
 def _print_rows(table: PaperTable) -> None:
     """Print one line per row of a table: its name, its recipe and the printed numbers."""
     for row, recipe in table.recipes.items():
         numbers = [f"{_heading(name)} {value:.2f}" for name, value in table.printed[row].items()]
-        print(f"{row:<26}{recipe.name:<30}{'  '.join(numbers)}")
+        print_data(f"{row:<26}{recipe.name:<30}{'  '.join(numbers)}")
 
 
 def _heading(metric: str) -> str:

@@ -1,13 +1,13 @@
 """`python -m shards_tools`: build shards from a folder of images, show them, verify them, or draw a sample set."""
 
 from argparse import SUPPRESS, ArgumentTypeError
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from shards_tools.build import build
-from shards_tools.command import Parser, print_json, run, say, show_log
+from shards_tools.command import Parser, data_printer, print_json, run, say, show_log
 from shards_tools.drawing.face import SIZE
 from shards_tools.drawing.layouts import LAYOUTS
 from shards_tools.duplicates import describe_duplicates
@@ -123,7 +123,7 @@ def _build(chosen: Any) -> dict[str, Any]:
 
 def _show(chosen: Any) -> dict[str, Any]:
     manifest = read_manifest(chosen.shards)
-    shown = _shown(manifest)
+    shown = _shown(manifest, data_printer(chosen.json))
     if chosen.sheet:
         write_sheet(manifest, chosen.sheet)
         say(f"wrote {chosen.sheet}")
@@ -148,18 +148,18 @@ def _draw(chosen: Any) -> dict[str, Any]:
 COMMANDS = {"build": _build, "show": _show, "verify": _verify, "draw": _draw}
 
 
-def _shown(manifest: Manifest) -> dict[str, Any]:
-    """Print a summary of the shards and return it for JSON."""
+def _shown(manifest: Manifest, write: Callable[[str], None] = say) -> dict[str, Any]:
+    """Write a summary of the shards line by line, and return it for JSON."""
     num_bytes = sum(shard.num_bytes for shard in manifest.shards)
     folds = [_split_sizes(manifest, fold) for fold in range(manifest.num_folds)]
-    say(f"{manifest.source}, {manifest.layout} layout, fingerprint {manifest.fingerprint[:16]}")
-    say(f"{describe_contents(manifest)}; {num_bytes / 1e6:,.1f} MB in {len(manifest.shards):,} shards")
+    write(f"{manifest.source}, {manifest.layout} layout, fingerprint {manifest.fingerprint[:16]}")
+    write(f"{describe_contents(manifest)}; {num_bytes / 1e6:,.1f} MB in {len(manifest.shards):,} shards")
     for fold, sizes in enumerate(folds):
         counts = ", ".join(f"{name} {size:,}" for name, size in sizes.items() if size)
-        say(counts if len(folds) == 1 else f"fold {fold}: {counts}")
+        write(counts if len(folds) == 1 else f"fold {fold}: {counts}")
     overview = count_overview(manifest)
     for line in (*describe_overview(overview, manifest.layout), *describe_duplicates(manifest.duplicates)):
-        say(line)
+        write(line)
     for note in manifest.notes:
         say(f"note: {note}")
     return {

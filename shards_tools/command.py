@@ -62,6 +62,20 @@ def print_json(value: Any) -> None:
     print(json.dumps(_finite(value), allow_nan=False), flush=True)
 
 
+def print_data(line: str = "") -> None:
+    """Print one line of data to standard output, where a pipe reads it; exit with 0 if the pipe's reader has ended."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes it at the end
+        raise SystemExit(0) from None
+
+
+def data_printer(as_json: bool) -> Callable[[str], None]:
+    """Return the function that prints lines of data: `print_data`, or `say` if standard output holds JSON."""
+    return say if as_json else print_data
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
@@ -73,7 +87,7 @@ def _finite(value: Any) -> Any:
 
 
 def say(text: str = "") -> None:
-    """Print one line for the user to standard error, so that standard output holds only JSON."""
+    """Print one line for the user to standard error, so that standard output holds only data."""
     print(text, file=sys.stderr, flush=True)
 
 

@@ -1,7 +1,7 @@
 """Lists the recipes with the sizes of their networks."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ def list_recipes() -> list[dict[str, Any]]:
     return [describe(recipe) for recipe in RECIPES.values()]
 
 
-def print_list(recipes: Sequence[dict[str, Any]]) -> None:
-    """Print one line per recipe, without the tiny forms of other recipes."""
+def print_list(recipes: Sequence[dict[str, Any]], write: Callable[[str], None]) -> None:
+    """Write one line per recipe, without the tiny forms of other recipes; the heading goes to standard error."""
     names = {entry["name"] for entry in recipes}
     shown = [entry for entry in recipes if entry["name"].removesuffix("-tiny") not in names - {entry["name"]}]
     width = max(len(entry["name"]) for entry in shown) + 2
@@ -28,7 +28,7 @@ def print_list(recipes: Sequence[dict[str, Any]]) -> None:
     for entry in shown:
         row = f"{entry['table']}, {entry['row']}" if entry["table"] else RECIPES[entry["name"]].preset or "ours"
         size = f"{entry['num_parameters'] / 1e6:8.2f} M{entry['tokens']:8}"
-        say(f"{entry['name']:{width}}{entry['backbone']:26}{size}  {row}")
+        write(f"{entry['name']:{width}}{entry['backbone']:26}{size}  {row}")
     say("Recipes at paper scale also have a tiny form, NAME-tiny.")
 
 

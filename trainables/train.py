@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from shards_tools.command import Parser, positive_int, print_json, run
+from shards_tools.command import Parser, data_printer, positive_int, print_json, run
 from shards_tools.errors import Error
 from shards_tools.images import READINGS
 from shards_tools.plugins import add_code_options, load_plugins
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None) -> None:
         from trainables.listing import list_recipes, print_list
 
         recipes = list_recipes()
-        print_list(recipes)
+        print_list(recipes, data_printer(options.json))
         if options.json:
             print_json({"recipes": recipes})
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import optuna
 from platform.read_only_study import StoredStudy, count, open_read_only, read_study, searches
 from platform.reporting.content import cell, spoken
 from platform.stores import TRACKING_NAME, default_storage, default_tracking
-from shards_tools.command import print_json, say
+from shards_tools.command import data_printer, print_json, say
 from shards_tools.folders import build_new
 from shards_tools.plugins import load_plugins
 
@@ -30,7 +31,10 @@ def run_report(options: argparse.Namespace) -> None:
     url = options.storage or default_storage(options.runs.absolute())
     storage = open_read_only(url)
     if options.list:
-        shown: dict[str, Any] = {"studies": [_line(StoredStudy(study=study)) for study in searches(storage, url)]}
+        write = data_printer(options.json)
+        shown: dict[str, Any] = {
+            "studies": [_line(StoredStudy(study=study), write) for study in searches(storage, url)]
+        }
     else:
         # Imported here, because they import torch and matplotlib, which takes seconds.
         from platform.reporting.gather import gather
@@ -52,14 +56,14 @@ def run_report(options: argparse.Namespace) -> None:
         print_json(shown)
 
 
-def _line(stored: StoredStudy) -> dict[str, Any]:
-    """Print the line of a study in the list and return it for `--json`."""
+def _line(stored: StoredStudy, write: Callable[[str], None]) -> dict[str, Any]:
+    """Write the line of a study in the list and return it for `--json`."""
     name, best, trials = stored.objective, stored.best, count(stored)
     value = best.values[0] if best else None
     states = ", ".join(f"{number} {state}" for state, number in trials.items() if number) or "no trials"
     found = f"best {spoken(name)} {cell(name, value)} %" if best else "none complete"
     search = stored.search
-    say(f"{stored.name:<32} {search['space']}, {search['scale']}; {states}; {found}")
+    write(f"{stored.name:<32} {search['space']}, {search['scale']}; {states}; {found}")
     kept = {key: search[key] for key in ("space", "scale")}
     return {"study": stored.name, **kept, "objective": name, "best": value, "trials": trials}
 

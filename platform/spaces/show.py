@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -13,11 +13,13 @@ import optuna
 from platform.spaces.conditions import conditions_of
 from platform.spaces.loading import Space, load_space
 from platform.spaces.registry import space_names
-from shards_tools.command import Parser, print_json, say
+from shards_tools.command import Parser, data_printer, print_json, say
 
 SCALES = ("paper", "tiny")
 WIDTH = 120
 LONG_WIDTH = 200  # for the list, with one line per space
+Write = Callable[[str], None]  # prints a line
+
 NO_BREAK = "\xa0"  # a space at which lines are not wrapped
 
 EXAMPLE = """examples:
@@ -39,15 +41,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scale", choices=SCALES, help="with --show: one scale instead of both")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of standard output")
     options = parser.parse_args(arguments)
+    write = data_printer(options.json)
     if options.list and options.scale:
         parser.error("--scale is only valid with --show")
     if options.list:
         shown = {"spaces": [_summarize(name) for name in space_names()]}
-        _say_list(shown["spaces"])
+        _write_list(shown["spaces"], write)
     else:
         scales = (options.scale,) if options.scale else SCALES
         shown = _describe({scale: load_space(options.show, scale) for scale in scales})
-        _say_space(shown)
+        _write_space(shown, write)
     if options.json:
         print_json(shown)
 
@@ -98,37 +101,39 @@ def _kind(distribution: str) -> str:
     return {"CategoricalDistribution": "choice", "IntDistribution": "whole number"}.get(distribution, "number")
 
 
-def _say_list(spaces: Sequence[Mapping[str, Any]]) -> None:
+def _write_list(spaces: Sequence[Mapping[str, Any]], write: Write) -> None:
     width = max(len(space["name"]) for space in spaces)
     say(f"{'':{width}}" + "".join(f"{scale:>9}" for scale in SCALES) + "  parameters + baselines")
     for space in spaces:
         counts = [f"{entry['num_parameters']} + {entry['num_baselines']}" for entry in space["scales"].values()]
         start = f"{space['name']:{width}}" + "".join(f"{count:>9}" for count in counts) + "  "
-        _say_wrapped(start, space["about"], LONG_WIDTH)
+        _write_wrapped(start, space["about"], write, LONG_WIDTH)
 
 
-def _say_space(space: Mapping[str, Any]) -> None:
-    say(f"{space['name']}: {space['about'] or 'no docstring'}")
+def _write_space(space: Mapping[str, Any], write: Write) -> None:
+    write(f"{space['name']}: {space['about'] or 'no docstring'}")
     for scale, entry in space["scales"].items():
         parameters, baselines = entry["parameters"], entry["baselines"]
         counts = [(len(parameters), "parameter"), (len(baselines), "baseline"), (entry["longest_epochs"], "epoch")]
-        say()
-        say(f"{scale} scale: " + ", ".join(f"{number} {noun}{'' if number == 1 else 's'}" for number, noun in counts))
+        write("")
+        write(f"{scale} scale: " + ", ".join(f"{number} {noun}{'' if number == 1 else 's'}" for number, noun in counts))
         width = max((len(parameter["name"]) for parameter in parameters), default=0)
         choices = {parameter["name"]: parameter.get("choices", ()) for parameter in parameters}
         for parameter in parameters:
             text = f"{_range(parameter)}{_where(parameter['where'], choices)}"
-            _say_wrapped(f"  {parameter['name']:{width}}  ", text)
+            _write_wrapped(f"  {parameter['name']:{width}}  ", text, write)
         for row, values in baselines.items():
-            say(f"  baseline {row}")
-            _say_wrapped("    ", ", ".join(f"{name}{NO_BREAK}{_value(value)}" for name, value in values.items()))
+            write(f"  baseline {row}")
+            _write_wrapped(
+                "    ", ", ".join(f"{name}{NO_BREAK}{_value(value)}" for name, value in values.items()), write
+            )
 
 
-def _say_wrapped(start: str, text: str, longest: int = WIDTH) -> None:
-    """Print `start` and `text`, wrapped to the width of the terminal or `longest`, whichever is smaller."""
+def _write_wrapped(start: str, text: str, write: Write, longest: int = WIDTH) -> None:
+    """Write `start` and `text`, wrapped to the width of the terminal or `longest`, whichever is smaller."""
     width = min(longest, shutil.get_terminal_size((longest, 0)).columns)
     lines = textwrap.fill(text, width, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False)
-    say(lines.replace(NO_BREAK, " "))
+    write(lines.replace(NO_BREAK, " "))
 
 
 def _range(parameter: Mapping[str, Any]) -> str:

@@ -43,7 +43,8 @@ class Desk:
         real = {"KIND": "lsasrd", "SOURCE": "DIR", "CHECKPOINT": checkpoint, "STUDY": "first", "SHARDS": "shards/new"}
         short = [sys.executable, *(real.get(word, word) for word in words[1:])]
         if "--out" in words:  # every command has the place to itself
-            short[short.index("--out") + 1] = f"out/{HERE.index(words)}"
+            place = short.index("--out") + 1
+            short[place] = f"out/{HERE.index(words)}{Path(short[place]).suffix}"  # a suffix chooses a format
         if "platform.search" in words:
             short += SHORT
             if "--folds" in words:

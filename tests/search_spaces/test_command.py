@@ -29,9 +29,9 @@ def shown(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[dict[str,
 def test_the_list_has_a_line_for_each_space() -> None:
     result = run("--list")
     assert result.returncode == 0
-    assert result.stdout == ""
-    assert [line.split()[0] for line in result.stderr.splitlines()[1:] if line[0] != " "] == space_names()
-    assert "AGW on cross-role retrieval" in result.stderr
+    assert [line.split()[0] for line in result.stdout.splitlines() if line[0] != " "] == space_names()
+    assert "AGW on cross-role retrieval" in result.stdout
+    assert result.stderr.split() == ["paper", "tiny", "parameters", "+", "baselines"]
 
 
 def test_a_space_is_shown_with_its_ranges_conditions_and_baselines(capsys: pytest.CaptureFixture[str]) -> None:

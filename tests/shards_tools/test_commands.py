@@ -52,10 +52,14 @@ def test_build_show_and_verify_speak_json(five_fold_tree, tmp_path):
         assert json.loads(checked) == {"shards": str(shards), "level": level, "num_images": 105, "whole": True}
 
 
-def test_without_json_standard_output_stays_empty(plain):
-    code, stdout, stderr = call("show", plain.store.folder)
-    assert (code, stdout) == (0, "")
-    assert "48 images, 16 roles, 3 works" in stderr
+def test_show_prints_the_summary_to_standard_output_and_beside_json_to_standard_error(plain):
+    code, text, stderr = call("show", plain.store.folder)
+    assert (code, stderr) == (0, "")
+    assert "48 images, 16 roles, 3 works" in text
+    code, stdout, stderr = call("show", plain.store.folder, "--json")
+    assert (code, stderr) == (0, text)
+    (line,) = stdout.splitlines()
+    assert json.loads(line)["num_images"] == 48
 
 
 def test_draw_then_build_is_a_whole_path(tmp_path, monkeypatch, capsys):

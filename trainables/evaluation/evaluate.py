@@ -89,25 +89,24 @@ def evaluate(
         Fractions in 0..1 by name: mAP, mINP and CMC with `num_valid_queries`, or accuracies, or `pairs_rank1`.
     """
     batch_size = batch_size or first_batch_size(device)
-
-    def features_of(images_N: np.ndarray) -> Tensor:
-        own = ranks.share(images_N)
-        features = extract_features(model, inputs, own, device, precision=precision, batch_size=batch_size)
-        return ranks.gather(features, len(images_N))
-
-    if len(evaluation.pairs):
-        features_ND = features_of(np.concatenate([*evaluation.pairs.T, evaluation.gallery])).cpu().numpy()
-        num_pairs = len(evaluation.pairs)
-        probe, partner, distractors = np.split(features_ND, [num_pairs, 2 * num_pairs])
-        return {"pairs_rank1": rank1_of_pairs(probe, partner, distractors)}
     if evaluation.ranks:
-        num_queries = len(evaluation.query)
-        query_ND, gallery_ND = features_of(evaluation.images).tensor_split([num_queries])
-        return by_name(cross_role_metrics(query_ND, gallery_ND, **evaluation.labels), counted=True)
+        own = ranks.share(evaluation.ranked_images)
+        features_ND = extract_features(model, inputs, own, device, precision=precision, batch_size=batch_size)
+        return metrics_of_features(ranks.gather(features_ND, len(evaluation.ranked_images)), evaluation)
     classes, images_of_class = evaluation.classes()
     own, own_classes = ranks.share(evaluation.query), torch.from_numpy(ranks.share(classes))
     places_N = _places_of_classes(model, inputs, own, own_classes, device, precision, batch_size)
     return classification_metrics(ranks.gather(places_N, len(classes)).cpu().numpy(), classes, images_of_class)
+
+
+def metrics_of_features(features_ND: Tensor, evaluation: Evaluation) -> Metrics:
+    """Return the metrics of the features of `evaluation.ranked_images`, which ranks them or compares pairs."""
+    if len(evaluation.pairs):
+        num_pairs = len(evaluation.pairs)
+        probe, partner, distractors = np.split(features_ND.cpu().numpy(), [num_pairs, 2 * num_pairs])
+        return {"pairs_rank1": rank1_of_pairs(probe, partner, distractors)}
+    query_ND, gallery_ND = features_ND.tensor_split([len(evaluation.query)])
+    return by_name(cross_role_metrics(query_ND, gallery_ND, **evaluation.labels), counted=True)
 
 
 def extract_features(
@@ -134,8 +133,8 @@ def extract_features(
     """
     network = network_of(model, device, precision, ranks=True)
     found = [torch.empty(0, model.num_features, device=device.torch_device)]
-    with _evaluating(model):
-        found += _outputs(network, inputs, indices, device, batch_size or first_batch_size(device))
+    with evaluating(model):
+        found += outputs_of(network, inputs, indices, device, batch_size or first_batch_size(device))
     return torch.cat(found)
 
 
@@ -161,7 +160,7 @@ def ms_per_image(
     images_BHWC, words_BL = inputs.at(evaluation.images[:IMAGES_OF_LATENCY], device)
     network = network_of(model, device, precision, ranks=evaluation.ranks)
     seconds = []
-    with _evaluating(model):
+    with evaluating(model):
         for _ in range(1 + REPEATS):
             device.synchronize()
             start = time.perf_counter()
@@ -188,7 +187,7 @@ def network_of(model: Model, device: Device, precision: str, *, ranks: bool) -> 
     return run
 
 
-def _outputs(
+def outputs_of(
     network: Network, inputs: Inputs, indices: np.ndarray, device: Device, batch_size: BatchSize
 ) -> Iterator[Tensor]:
     """Yield the network's outputs batch by batch; a GPU computes one batch while the host reads the next."""
@@ -218,8 +217,8 @@ def _places_of_classes(
     network = network_of(model, device, precision, ranks=False)
     found, start = [torch.empty(0, dtype=torch.int64, device=device.torch_device)], 0
     classes_N = device.upload(classes_N)
-    with _evaluating(model):
-        for logits_BC in _outputs(network, inputs, indices, device, batch_size):
+    with evaluating(model):
+        for logits_BC in outputs_of(network, inputs, indices, device, batch_size):
             found.append(places_of_classes(logits_BC, classes_N[start : start + len(logits_BC)]))
             start += len(logits_BC)
     return torch.cat(found)
@@ -233,7 +232,8 @@ def places_of_classes(logits_QC: Tensor, classes_Q: Tensor) -> Tensor:
 
 
 @contextmanager
-def _evaluating(model: Model) -> Iterator[None]:
+def evaluating(model: Model) -> Iterator[None]:
+    """Run the model in evaluation mode and without gradients, then restore its mode."""
     was_training = model.training
     model.eval()
     with torch.inference_mode():

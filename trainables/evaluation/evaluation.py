@@ -36,6 +36,7 @@ class Evaluation:
     manifest: Manifest
     split: str  # val or test
     fold: int = 0
+    class_names: tuple[str, ...] | None = None  # of the classifier's rows; None: the trained works of the manifest
 
     @property
     def ranks(self) -> bool:
@@ -71,6 +72,11 @@ class Evaluation:
         """Indices of all images to evaluate: the queries and the gallery, or the images to classify."""
         return np.concatenate([self.query, self.gallery]) if self.ranks else self.query
 
+    @property
+    def ranked_images(self) -> np.ndarray:
+        """Indices of the images to compare: the queries, or both sides of the pairs, and the gallery."""
+        return np.concatenate([*self.pairs.T, self.gallery]) if len(self.pairs) else self.images
+
     def chance(self) -> Metrics:
         """Return the expected metrics of a model that ignores its input.
 
@@ -86,8 +92,7 @@ class Evaluation:
             if not metrics.num_valid_queries:
                 raise Error(self._why_no_positives())
             return by_name(metrics)
-        classes, images_of_class = self.classes()
-        return chance_of_classes(len(images_of_class), classes, images_of_class)
+        return chance_of_classes(len(self._rows), *self.classes())
 
     def _why_empty(self) -> str:
         """Return that the split is missing, and what to do instead."""
@@ -113,8 +118,20 @@ class Evaluation:
 
     @property
     def trained_works(self) -> tuple[str, ...]:
-        """The names of the trained works, in the order of the classifier's rows."""
+        """The names of the trained works, in the order of the rows of a classifier that is trained on them."""
         return tuple(self.manifest.works[work] for work in np.unique(self._trained))
+
+    @property
+    def unknown_classes(self) -> list[str]:
+        """The names of the classes in the split that the classifier does not have."""
+        names = {self.manifest.works[work] for work in np.unique(self.manifest.work[self.query])}
+        return sorted(names - self._rows.keys())
+
+    @property
+    def _rows(self) -> dict[str, int]:
+        """The row of the classifier of each of its classes."""
+        names = self.trained_works if self.class_names is None else self.class_names
+        return {name: row for row, name in enumerate(names)}
 
     @property
     def _trained(self) -> np.ndarray:
@@ -135,13 +152,20 @@ class Evaluation:
             gallery_roles=gallery_roles,
         )
 
-    def classes(self) -> tuple[np.ndarray, np.ndarray]:
+    def classes(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the classes of the images to classify, and the number of training images per class.
 
-        Classes are numbered as the rows of the classifier.
+        Classes are numbered as the rows of the classifier, which must know all of them. The numbers are None if the
+        training images of the manifest are not of exactly the classifier's classes.
         """
+        rows = self._rows
+        row_of_work = np.array([rows.get(name, -1) for name in self.manifest.works])
         works, counts = np.unique(self._trained, return_counts=True)
-        return np.searchsorted(works, self.manifest.work[self.query]), counts  # every class is trained
+        images_of_class = None
+        if set(self.trained_works) == rows.keys():
+            images_of_class = np.zeros(len(rows), np.int64)
+            images_of_class[row_of_work[works]] = counts
+        return row_of_work[self.manifest.work[self.query]], images_of_class
 
 
 def by_name(metrics: CrossRoleMetrics, *, counted: bool = False) -> Metrics:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from shards_tools.manifest import Manifest
 from trainables.data.pictures import picture_inputs, read_file
@@ -16,6 +17,7 @@ from trainables.device import Device
 from trainables.evaluation.evaluate import IMAGES_AT_ONCE, extract_features
 from trainables.metrics.cross_role import Floats
 from trainables.metrics.pairs import squared_distances
+from trainables.recipes.recipe import Recipe
 from trainables.training.checkpoint import load_model
 
 QUERIES_AT_ONCE = 1024
@@ -48,19 +50,23 @@ class Predictor:
         return found
 
     def probabilities(self, inputs: Inputs, num_images: int) -> Floats:
-        """Return the probability of each trained class, [N, C]; a margin classifier's cosines are scaled first."""
-        recipe = self.info.recipe
-        scale = 1.0 if recipe.id_loss == "softmax" else recipe.id_scale
+        """Return the probability of each trained class, [N, C]."""
         found = [np.empty((0, len(self.info.works)), np.float32)]
         with torch.inference_mode():
             for start in range(0, num_images, IMAGES_AT_ONCE):
                 indices = np.arange(start, min(start + IMAGES_AT_ONCE, num_images))
                 logits_BC = self._model.classify(*inputs.at(indices, self._device))
-                found.append((scale * logits_BC.float()).softmax(dim=1).cpu().numpy())
+                found.append(probabilities_of(logits_BC.float(), self.info.recipe).cpu().numpy())
         return np.concatenate(found)
 
     def _of(self, names: Sequence[str], read: Callable[[int], bytes]) -> Inputs:
         return picture_inputs(self.info.recipe, self.info.vocabulary, names, read)
+
+
+def probabilities_of(logits_BC: Tensor, recipe: Recipe) -> Tensor:
+    """Return the probabilities of the classes; the cosines of a margin classifier are scaled first."""
+    scale = 1.0 if recipe.id_loss == "softmax" else recipe.id_scale
+    return (scale * logits_BC).softmax(dim=1)
 
 
 def top_classes(probabilities_NC: Floats, works: Sequence[str], top: int) -> list[list[tuple[str, float]]]:

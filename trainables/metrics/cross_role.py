@@ -9,16 +9,21 @@ query without a positive is not counted.
 Axes: Q queries, G gallery, D feature dimension, B queries of one chunk, S positives of a query.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from shards_tools.errors import Error
-from trainables.metrics.labels import Codes, read_labels
+from trainables.metrics.labels import Codes, Labels, read_labels
+
+if TYPE_CHECKING:
+    from trainables.metrics.distances import GalleryDistances
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -56,11 +61,23 @@ def cross_role_metrics(
         Error: shapes, types or lengths do not match, a feature is not finite, or a rank is not a positive integer.
     """
     from trainables.metrics.distances import Distances  # imports torch, which takes seconds
-    from trainables.metrics.ranking import positive_ranks
 
     ranks = read_ranks(ranks)
     distances = Distances(query_features, gallery_features)
-    labels = read_labels(query_works, gallery_works, query_roles, gallery_roles)
+    return metrics_of(distances, read_labels(query_works, gallery_works, query_roles, gallery_roles), ranks)
+
+
+def metrics_of(distances: GalleryDistances, labels: Labels, ranks: Sequence[int] = (1, 5, 10, 20)) -> CrossRoleMetrics:
+    """Return the metrics of the ranking by any distances; junk and ties are treated as in `cross_role_metrics`.
+
+    Args:
+        ranks: ranks to report CMC at, integers >= 1.
+
+    Raises:
+        Error: there is not one label per image.
+    """
+    from trainables.metrics.ranking import positive_ranks  # imports torch, which takes seconds
+
     for side, num_rows, num_labels in (
         ("query", distances.num_queries, len(labels.query_works_Q)),
         ("gallery", distances.num_gallery, len(labels.gallery_works_G)),

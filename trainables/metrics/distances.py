@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,25 @@ from trainables.device import Device
 # A gallery whose mean is farther from the origin than this multiple of its spread is shifted; else few bits are lost.
 FAR_FROM_ORIGIN = 4.0
 LARGEST_EXPONENT = {torch.float32: 126, torch.float64: 1022}  # 2 to the power of +-this is a normal number
+
+
+class GalleryDistances(Protocol):
+    """Distances from queries to a gallery, by which queries rank it."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the distances are."""
+
+    @property
+    def num_queries(self) -> int:
+        """Q."""
+
+    @property
+    def num_gallery(self) -> int:
+        """G."""
+
+    def of(self, queries_B: Tensor) -> Tensor:
+        """Return the distances [B, G] of these queries; the next call may overwrite them."""
 
 
 class Distances:
@@ -82,6 +101,21 @@ class Distances:
         if len(self._copies):
             distances_BG[:, self._copies] = distances_BG[:, self._originals]
         return distances_BG
+
+
+def nearest_columns(distances_BG: npt.NDArray[Any], num_columns: int) -> npt.NDArray[np.int64]:
+    """Return the columns of each row's smallest distances, [B, K], ascending; ties are in the order of the columns.
+
+    Args:
+        num_columns: K, at most G.
+    """
+    last_B1 = np.partition(distances_BG, num_columns - 1, axis=1)[:, num_columns - 1 : num_columns]
+    rows, columns = np.nonzero(distances_BG <= last_B1)  # K of each row, or more if the last is tied
+    order = np.lexsort((columns, distances_BG[rows, columns], rows))
+    rows, columns = rows[order], columns[order]
+    places = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    nearest: npt.NDArray[np.int64] = columns[places < num_columns].reshape(len(distances_BG), num_columns)
+    return nearest
 
 
 @cache

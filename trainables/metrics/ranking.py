@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.metrics.distances import Distances
+from trainables.metrics.distances import GalleryDistances
 from trainables.metrics.labels import Codes, Labels
 
 # Queries whose distances are in memory at once: enough for a fast matrix product, little compared with the features.
@@ -35,7 +35,7 @@ class Chunk:
     num_positives_B: Codes
 
 
-def chunks(distances: Distances, labels: Labels) -> Iterator[Chunk]:
+def chunks(distances: GalleryDistances, labels: Labels) -> Iterator[Chunk]:
     """Yield all queries that have a positive, ordered by work; the next chunk overwrites the distances."""
     num_positives_Q = labels.num_positives_Q()
     queries = np.argsort(labels.query_works_Q, kind="stable")
@@ -57,7 +57,7 @@ def chunks(distances: Distances, labels: Labels) -> Iterator[Chunk]:
         yield Chunk(queries_B, distances_BG, rows_N[~is_junk_N], images_N[~is_junk_N], num_positives_Q[queries_B])
 
 
-def positive_ranks(distances: Distances, labels: Labels) -> Iterator[tuple[Codes, Codes]]:
+def positive_ranks(distances: GalleryDistances, labels: Labels) -> Iterator[tuple[Codes, Codes]]:
     """Yield, chunk by chunk, the ascending ranks of the positives [B, S] and their number [B].
 
     Ranks beyond a query's number of positives mean nothing.

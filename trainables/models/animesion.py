@@ -86,7 +86,7 @@ class AnimesionBackbone(nn.Module):
     def forward(self, images_BHWC: Tensor, words_BL: Tensor | None = None) -> Features:
         """Return the branch, the words' logits if there are words, and the class tokens of all blocks if requested."""
         patches_BTD = self.patch_embed(self.input_step(images_BHWC))
-        cls_BTD = self.cls_token.expand(len(patches_BTD), -1, -1)
+        cls_BTD = self.cls_token.expand(patches_BTD.shape[0], -1, -1)
         tokens_BTD = torch.cat([cls_BTD, patches_BTD], dim=1) + self.pos_embed
         if self.words is not None:
             tokens_BTD = torch.cat([tokens_BTD, self.words(words_BL)], dim=1)

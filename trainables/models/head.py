@@ -85,7 +85,7 @@ class CosineClassifier(nn.Module):
         num_works, sub_centers, width = self.weight.shape
         centers = functional.normalize(self.weight.view(-1, width), dim=1)
         cosines = functional.normalize(features_BD, dim=1) @ centers.T
-        return cosines.view(len(features_BD), num_works, sub_centers).amax(dim=2)
+        return cosines.view(features_BD.shape[0], num_works, sub_centers).amax(dim=2)
 
 
 def _neck(width: int) -> nn.BatchNorm1d:

@@ -157,7 +157,7 @@ def _load_pretrained(network: nn.Module, recipe: OpenRecipe, shape: AnyNetwork) 
         states = _from_repository(network, source) if source.startswith(HUB) else hub_weights(recipe.backbone, shape)
         states = converted(states, network)
     states = {name: value for name, value in states.items() if not name.startswith(CLASSIFIERS)}
-    take(network, _in_rgb(states, network) if shape.reads_bgr else states, source)
+    take(network, swap_colors(states, network) if shape.reads_bgr else states, source)
 
 
 def _from_repository(network: nn.Module, name: str) -> States:
@@ -165,8 +165,8 @@ def _from_repository(network: nn.Module, name: str) -> States:
         return dict(load_state_dict_from_hf(name.removeprefix(HUB), weights_only=True))
 
 
-def _in_rgb(states: States, network: nn.Module) -> States:
-    """Convert weights that expect BGR images to RGB: flip the input channels of the first convolution."""
+def swap_colors(states: States, network: nn.Module) -> States:
+    """Convert weights between BGR and RGB images: flip the input channels of the first convolution."""
     first = next(name for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
     name = f"{first}.weight"
     return {**states, name: states[name].flip(1)} if name in states else states

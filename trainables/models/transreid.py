@@ -59,7 +59,7 @@ class TransReIDBackbone(nn.Module):
     def forward(self, images_BHWC: Tensor, words_BL: Tensor | None = None) -> Features:
         """Return the class token of each branch, the global one first."""
         patches_BTD = self.patch_embed(self.input_step(images_BHWC))
-        cls_BTD = self.cls_token.expand(len(patches_BTD), -1, -1)
+        cls_BTD = self.cls_token.expand(patches_BTD.shape[0], -1, -1)
         tokens_BTD = torch.cat([cls_BTD, patches_BTD], dim=1) + self.pos_embed
         if self.side_information is not None:
             tokens_BTD = tokens_BTD + self.side_information(in_gray(images_BHWC).long())
@@ -81,7 +81,7 @@ class TransReIDBackbone(nn.Module):
         starts = range(0, self.parts * length, length)
         parts = [torch.cat([cls_BTD, shuffled_BTD[:, start : start + length]], dim=1) for start in starts]
         # the parts pass through their shared block as one batch
-        return list(self.local_branch(torch.cat(parts)).chunk(self.parts))
+        return list(self.local_branch(torch.cat(parts)).view(self.parts, tokens_BTD.shape[0], -1).unbind())
 
 
 class SideInformation(nn.Module):

@@ -75,11 +75,14 @@ def compute_answers(asked: Asked) -> Answers:
     """Run the model once over the images of a split, and rank the gallery or classify the images.
 
     Raises:
-        Error: the split consists of verification pairs.
+        Error: the split consists of verification pairs, or the data lack a class of the checkpoint.
     """
-    if len(asked.evaluation.pairs):
+    evaluation = asked.evaluation
+    if len(evaluation.pairs):
         raise Error("A split of verification pairs among distractors has no works to plot. Use --split val.")
-    return _rank(asked) if asked.evaluation.ranks else _classify(asked)
+    if not evaluation.ranks and set(asked.info.works) - set(evaluation.manifest.works):
+        raise Error(f"{evaluation.manifest.store} lacks classes of the checkpoint. Use the data of its training.")
+    return _rank(asked) if evaluation.ranks else _classify(asked)
 
 
 def _rank(asked: Asked) -> Rankings:
@@ -119,9 +122,9 @@ def _average_precision(right_BG: np.ndarray) -> np.ndarray:
 
 def _classify(asked: Asked) -> Answers:
     evaluation, model = asked.evaluation, asked.model
-    manifest = evaluation.manifest
-    works_of_rows = np.unique(manifest.work[manifest.split(evaluation.fold).train])
-    classes_Q = np.searchsorted(works_of_rows, manifest.work[evaluation.query])
+    works = {name: work for work, name in enumerate(evaluation.manifest.works)}
+    works_of_rows = np.array([works[name] for name in asked.info.works])
+    classes_Q, _ = evaluation.classes()
     features, places, predicted = [], [], []
     with torch.inference_mode():
         for start in range(0, len(evaluation.query), IMAGES_AT_ONCE):
