@@ -53,11 +53,15 @@ def _chosen_recipe(options: Namespace) -> Recipe:
 
 def _say_what_starts(recipe: Recipe, evaluation: Evaluation, options: Namespace, chance: Metrics) -> None:
     manifest = evaluation.manifest
-    works, images = recipe.batch_shape(len(np.unique(manifest.work[manifest.split(options.fold).train])))
+    train_works = manifest.work[manifest.split(options.fold).train]
+    size = len(np.unique(train_works)), len(train_works)
+    works, images = recipe.batch_shape(*size)
     batches = f"{works} works x {images} images" if images > 1 else f"{works} images"
     what = f"{recipe.name} on {options.data}, fold {options.fold}: {recipe.epochs} epochs"
     objective = evaluation.objectives[0]
     say(f"{what}, batches of {batches}, chance {objective} {chance[objective]:.4f}")
+    if smaller := recipe.smaller_batch(*size):
+        say(smaller)
 
 
 def _train(recipe: Recipe, evaluation: Evaluation, out: OutFolder, options: Namespace) -> None:
