@@ -73,7 +73,7 @@ SAVED = {
     "bfloat16": lambda states: {name: value.bfloat16() for name, value in states.items()},
     "double precision": lambda states: {name: value.double() for name, value in states.items()},
     "parameters": lambda states: {name: torch.nn.Parameter(value) for name, value in states.items()},
-    "steps that do not lie in a row": lambda states: {
+    "tensors that are not contiguous": lambda states: {
         name: value.transpose(0, -1).contiguous().transpose(0, -1) for name, value in states.items()
     },
 }
