@@ -1,6 +1,5 @@
-"""Weights that other programs saved: prefixes, nestings, layouts, position grids, number types and damage."""
+"""Weights that other programs saved: prefixes, nestings, layouts, position grids and number types."""
 
-import contextlib
 import logging
 import re
 from argparse import Namespace
@@ -10,31 +9,13 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
-from timm.models.vision_transformer import VisionTransformer
 from torchvision.models import VisionTransformer as TorchvisionTransformer
 
 from shards_tools.errors import Error
 from tests.trainables.models import other_programs
+from tests.trainables.models.small_vit import assert_loaded, drawn, network_of
 from trainables.models.open_networks import _without_classifier
 from trainables.models.weights import load_file
-
-
-def network_of(**changes):
-    """A small transformer with a grid of 4 x 4 and weights of its own."""
-    settings = {"img_size": 32, "patch_size": 8, "embed_dim": 96, "depth": 2, "num_heads": 3, "num_classes": 0}
-    return VisionTransformer(**{**settings, **changes})
-
-
-def drawn(network, seed=1):
-    """The network's tensors with every value drawn at random, so that no two are equal."""
-    generator = torch.Generator().manual_seed(seed)
-    return {name: torch.randn(value.shape, generator=generator) for name, value in network.state_dict().items()}
-
-
-def assert_loaded(network, states):
-    for name, value in network.state_dict().items():
-        assert torch.equal(value, states[name].to(value.dtype)), name
-
 
 SAVED = {
     "plain": lambda states: states,
@@ -211,90 +192,3 @@ def test_a_patch_layer_of_another_size_is_resized_and_reported(tmp_path):
     report = load_file(network, str(tmp_path / "small.pth"))
     assert report.resized == ("patch_embed.proj.weight from (96, 3, 4, 4) to (96, 3, 8, 8)",)
     assert not report.fresh
-
-
-def test_a_file_with_any_damage_is_read_or_refused(tmp_path):
-    network, path = network_of(depth=1), tmp_path / "file.pth"
-    torch.save(other_programs.torchreid(drawn(network)), path)
-    whole = path.read_bytes()
-    random = np.random.default_rng(0)
-    for _ in range(40):
-        changed = bytearray(whole)
-        # the pickle and the directory of the archive, where a change is read as something else
-        for place in (*random.integers(0, 8000, 4), *random.integers(len(whole) - 4000, len(whole), 4)):
-            changed[place] = random.integers(256)
-        path.write_bytes(changed)
-        with contextlib.suppress(Error):
-            load_file(network, str(path))
-
-
-class Strange:
-    """A class that only this file knows."""
-
-
-def damaged_values(value):
-    def save(states, path):
-        torch.save({**states, "blocks.0.mlp.fc1.weight": states["blocks.0.mlp.fc1.weight"] * value}, path)
-
-    return save
-
-
-def cut(share):
-    def save(states, path):
-        torch.save(states, path)
-        path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-
-    return save
-
-
-def saved(change):
-    return lambda states, path: torch.save(change(states), path)
-
-
-def written(content):
-    return lambda states, path: path.write_bytes(content)
-
-
-REFUSED = {
-    "an empty file": (written(b""), "could not be read"),
-    "a web page": (written(b"<!DOCTYPE html><html></html>"), "could not be read"),
-    "a pointer of Git LFS": (written(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), "could not be"),
-    "a safetensors file that is cut": (written((99).to_bytes(8, "little") + b"{}"), "could not be read"),
-    "half of a file": (cut(0.5), "could not be read"),
-    "all but the last bytes of a file": (cut(0.99), "could not be read"),
-    "a list": (saved(lambda states: list(states.values())), "has no tensors by name"),
-    "one tensor": (saved(lambda states: states["norm.weight"]), "has no tensors by name"),
-    "numbers": (saved(lambda states: {"epoch": 3}), "has no tensors by name"),
-    "a whole model": (lambda states, path: torch.save(network_of(), path), "save its state_dict alone"),
-    "an object of the user's": (saved(lambda states: {"model": states, "x": Strange()}), r"\(.*test_weights.Strange\)"),
-    "values that are not finite": (damaged_values(float("nan")), "blocks.0.mlp.fc1.weight that are not finite"),
-    "infinite values": (damaged_values(float("inf")), "blocks.0.mlp.fc1.weight that are not finite"),
-    "quantized weights": (
-        saved(lambda states: {name: value.to(torch.int8) for name, value in states.items()}), "torch.int8, not"
-    ),
-    "a wider network": (saved(lambda states: drawn(network_of(embed_dim=192))), r"Loaded 0 tensors of 30; ignored"),
-    "a network of another kind": (
-        saved(lambda states: timm.create_model("resnet10t").state_dict()), "Loaded 0 tensors of 30; ignored: bn1"
-    ),
-    "positions that form no grid": (
-        saved(lambda states: {**states, "pos_embed": torch.randn(1, 1 + 17, 96)}), "17 position embeddings"
-    ),
-    "no class token": (
-        saved(lambda states: drawn(network_of(img_size=64, class_token=False, global_pool="avg"))), "no class token"
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", REFUSED)
-def test_a_file_without_weights_of_the_network_is_refused_in_one_line_and_changes_nothing(kind, tmp_path):
-    write, message = REFUSED[kind]
-    network, path = network_of(), tmp_path / "file.pth"
-    before = drawn(network_of(), seed=2)
-    network.load_state_dict(before)
-    write(drawn(network), path)
-    with pytest.raises(Error, match=message) as refusal:
-        load_file(network, str(path))
-    text = str(refusal.value).replace(str(tmp_path), "")
-    assert "\n" not in text
-    assert len(text) <= 400
-    assert_loaded(network, before)
