@@ -82,7 +82,7 @@ REFUSED = {
     "one tensor": (saved(lambda states: states["norm.weight"]), "has no tensors by name"),
     "numbers": (saved(lambda states: {"epoch": 3}), "has no tensors by name"),
     "a whole model": (lambda states, path: torch.save(network_of(), path), "save its state_dict alone"),
-    "an object of the user's": (saved(lambda states: {"model": states, "x": Strange()}), r"\(.*test_weight_files.Strange\)"),
+    "an object of the user's": (saved(lambda states: {"model": states, "x": Strange()}), r"\(.*_files.Strange\)"),
     "values that are not finite": (damaged_values(float("nan")), "blocks.0.mlp.fc1.weight that are not finite"),
     "infinite values": (damaged_values(float("inf")), "blocks.0.mlp.fc1.weight that are not finite"),
     "quantized weights": (
