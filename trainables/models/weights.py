@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class LoadReport:
     left_out: tuple[str, ...]  # of the file: unknown to the network, or of another shape
     fresh: tuple[str, ...]  # of the network: not in the file
     where: str = ""  # the keys and the prefix under which the file has them
-    resized: tuple[str, ...] = field(default=())
+    resized: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         text = f"Loaded {self.num_taken} tensors of {self.source}"
