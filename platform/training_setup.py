@@ -45,9 +45,10 @@ class TrainingSetup:
         return rungs_of(self.longest_epochs, self.space.longest_warmup)
 
     @property
-    def num_train_works(self) -> int:
-        """The number of works in the training split."""
-        return len(np.unique(self.manifest.work[self.manifest.split(self.fold).train]))
+    def train_size(self) -> tuple[int, int]:
+        """The numbers of works and of images in the training split."""
+        works = self.manifest.work[self.manifest.split(self.fold).train]
+        return len(np.unique(works)), len(works)
 
     def recipe(self, trial: Any) -> Recipe:
         """Return the recipe that a trial trains."""

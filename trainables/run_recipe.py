@@ -21,6 +21,7 @@ from trainables.training.loss_reader import NonFiniteLoss
 from trainables.training.progress import Progress
 from trainables.training.resume import CurrentCheckpoint
 from trainables.training.run_dir import OutFolder
+from trainables.training.schedule import spans_all_epochs
 from trainables.training.trial_report import TrialReport
 
 
@@ -35,6 +36,8 @@ def run_recipe(options: Namespace) -> None:
     chance = evaluation.chance()
     out = OutFolder(options.out, recipe, manifest, fold=options.fold, seed=options.seed)
     _say_what_starts(recipe, evaluation, options, chance)
+    if out.former_epochs is not None:
+        _say_what_is_extended(recipe, out.former_epochs)
     if len(out.metrics) < recipe.epochs:
         _train(recipe, evaluation, out, options)
     metrics, objective = out.metrics[-1], evaluation.objectives[0]
@@ -54,11 +57,23 @@ def _chosen_recipe(options: Namespace) -> Recipe:
 
 def _say_what_starts(recipe: Recipe, evaluation: Evaluation, options: Namespace, chance: Metrics) -> None:
     manifest = evaluation.manifest
-    works, images = recipe.batch_shape(len(np.unique(manifest.work[manifest.split(options.fold).train])))
+    train_works = manifest.work[manifest.split(options.fold).train]
+    size = len(np.unique(train_works)), len(train_works)
+    works, images = recipe.batch_shape(*size)
     batches = f"{works} works x {images} images" if images > 1 else f"{works} images"
     what = f"{recipe.name} on {options.data}, fold {options.fold}: {recipe.epochs} epochs"
     objective = evaluation.objectives[0]
     say(f"{what}, batches of {batches}, chance {objective} {chance[objective]:.4f}")
+    if smaller := recipe.smaller_batch(*size):
+        say(smaller)
+
+
+def _say_what_is_extended(recipe: Recipe, former_epochs: int) -> None:
+    what = f"The training of {former_epochs} epochs is extended to {recipe.epochs}: its {recipe.schedule} schedule"
+    if spans_all_epochs(recipe):
+        say(f"{what} is computed for {recipe.epochs} epochs from now on, so the learning rate rises again.")
+    else:
+        say(f"{what} continues, because it does not depend on the number of epochs.")
 
 
 def _train(recipe: Recipe, evaluation: Evaluation, out: OutFolder, options: Namespace) -> None:

@@ -41,7 +41,12 @@ def _parser() -> Parser:
     parser.add_argument("--recipe", metavar="NAME", help="the name of a recipe; see --list")
     parser.add_argument("--data", metavar="SHARDS", help="shards: a folder, https://, s3:// or gs://")
     parser.add_argument("--out", type=Path, metavar="DIR", help="output folder; the same command resumes from it")
-    parser.add_argument("--epochs", type=positive_int, metavar="N", help="number of epochs; default: the recipe's")
+    parser.add_argument(
+        "--epochs",
+        type=positive_int,
+        metavar="N",
+        help="number of epochs; default: the recipe's. More than before extend the training",
+    )
     parser.add_argument("--fold", type=int, default=0, metavar="K", help="fold to validate on; default 0")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="random seed; default 0")
     parser.add_argument("--reading", choices=READINGS, default="auto", help="how to read images; default: what fits")

@@ -28,7 +28,7 @@ def print_header(reproduction: Reproduction, study: optuna.Study) -> None:
     num = len(reproduction.rows), search.protocol.folds, reproduction.seeds
     say(f"Study {search.stores.study}: {table.title} at {setup.scale} scale. {table.paper}.")
     say(f"Data {setup.data}: {manifest.num_images} images, {len(manifest.works)} works or classes.")
-    say_smaller_batches(setup.num_train_works, list(reproduction.recipes.values()))
+    say_smaller_batches(setup.train_size, list(reproduction.recipes.values()))
     states = [trial.state for trial in study.get_trials(deepcopy=False)]
     running, left = states.count(TrialState.RUNNING), states.count(TrialState.WAITING)
     resumed = f" {running} resume from their last checkpoint." if running else ""

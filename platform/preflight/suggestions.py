@@ -38,7 +38,7 @@ class Suggestions:
 
     def __init__(self, setup: TrainingSetup, at_most: Limits) -> None:
         self._setup, self._limits = setup, at_most
-        self._num_train_works = setup.num_train_works
+        self._train_size = setup.train_size
         self._rng = np.random.default_rng(setup.seed)
         self.random = [self._draw({}) for _ in range(NUM_SUGGESTIONS)]
         self.forced = list(self._sample_missing_choices())
@@ -91,7 +91,7 @@ class Suggestions:
         try:
             recipe = self._setup.recipe(trial)
             over = any(cost > self._limits[name] for name, cost in known_costs(recipe, self._limits).items())
-            num_bytes = bytes_held(recipe, self._num_train_works) if runs or not over else 0
+            num_bytes = bytes_held(recipe, *self._train_size) if runs or not over else 0
             return Suggestion(trial.params, trial.distributions, recipe, num_bytes)
         except Error as mistake:
             raise Error(f"{mistake} suggest() returned this for {said(trial.params)}.") from None

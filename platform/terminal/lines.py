@@ -156,7 +156,7 @@ def print_header(search: ResolvedSearch, num_finished: int, num_running: int) ->
         f"chance {100 * goal.chance[goal.objective]:.2f} %."
     )
     baselines = [setup.recipe(optuna.trial.FixedTrial(row)) for row in setup.space.baselines.values()]
-    say_smaller_batches(setup.num_train_works, baselines)
+    say_smaller_batches(setup.train_size, baselines)
     state = f"{num_finished} of {search.budget.trials} trials are done"
     if num_running:
         state += f", {num_running} left running by an earlier start resume"
@@ -165,14 +165,15 @@ def print_header(search: ResolvedSearch, num_finished: int, num_running: int) ->
     say(f"{state}; {resources.concurrency} at a time{ranks}{why}.")
 
 
-def say_smaller_batches(num_train_works: int, recipes: Sequence[Recipe]) -> None:
-    """Print which batches of these recipes have fewer works, because the data have fewer works than a batch."""
-    for asked, given in {(recipe.batch_shape(10**9), recipe.batch_shape(num_train_works)) for recipe in recipes}:
-        if asked != given:
-            say(
-                f"Batches of {asked[0]} works x {asked[1]} images become {given[0]} x {given[1]}: "
-                f"the training split has {given[0]} works."
-            )
+def say_smaller_batches(train_size: tuple[int, int], recipes: Sequence[Recipe]) -> None:
+    """Print how batches of these recipes change because of the size of the training split.
+
+    Args:
+        train_size: works and images of the training split.
+    """
+    for sentence in dict.fromkeys(recipe.smaller_batch(*train_size) for recipe in recipes):
+        if sentence:
+            say(sentence)
 
 
 def print_summary(

@@ -14,6 +14,7 @@ from trainables.metrics.chance import chance_metrics
 from trainables.train import main
 from trainables.training.checkpoint import load_model
 from trainables.training.loop import run_epoch
+from trainables.training.schedule import Moment, learning_rate
 
 FILES = ["checkpoint.json", "state.pt", "weights.safetensors"]
 SMALL = ["backbone=vit_64x3", "image_size=24", "stride_px=8", "works_per_batch=4", "images_per_epoch=none"]
@@ -53,6 +54,45 @@ def test_a_training_writes_its_folder_and_prints_one_json_object(arguments, mani
 def test_a_finished_training_is_not_trained_again(arguments, capsys):
     first, second = result_of(arguments, capsys), result_of(arguments, capsys)
     assert first["metrics"] == second["metrics"]  # the times too
+
+
+@pytest.mark.parametrize(
+    ("schedule", "said"),
+    [
+        (["schedule=multistep", "milestones=1"], "its multistep schedule continues, because"),
+        (
+            ["schedule=cosine"],
+            "its cosine schedule is computed for 3 epochs from now on, so the learning rate rises again",
+        ),
+    ],
+)
+def test_more_epochs_extend_a_finished_training(arguments, schedule, said, tmp_path, capsys):
+    arguments += ["--set", "warmup_epochs=0", *schedule]
+    main(arguments)
+    capsys.readouterr()
+    longer = [*arguments, "--epochs", "3"]
+    main(longer)
+    text = capsys.readouterr().err
+    assert f"The training of 2 epochs is extended to 3: {said}" in text
+    lines = [json.loads(line) for line in (tmp_path / "out/metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    recipe = load_model(tmp_path / "out/last")[1].recipe
+    assert recipe.epochs == 3
+    assert lines[2]["lr"] == pytest.approx(learning_rate(recipe, Moment(3)))
+    assert result_of(longer, capsys)["metrics"] == lines[2]
+    with pytest.raises(Error, match="epochs=3, not 2"):
+        main(arguments)
+
+
+def test_with_a_schedule_that_does_not_depend_on_epochs_an_extended_training_equals_a_whole_one(
+    arguments, tmp_path, capsys
+):
+    arguments += ["--set", "schedule=multistep", "milestones=1", "warmup_epochs=0"]
+    main(arguments)
+    extended = result_of([*arguments, "--epochs", "3"], capsys)["metrics"]
+    whole = result_of([*arguments, "--epochs", "3", "--out", str(tmp_path / "whole")], capsys)["metrics"]
+    for name in ("loss", "mAP"):
+        assert extended[name] == pytest.approx(whole[name], rel=1e-6)
 
 
 def test_a_training_killed_at_any_write_goes_on_from_its_last_checkpoint(arguments, tmp_path, capsys, monkeypatch):
@@ -103,7 +143,7 @@ def stop_after_one(training, epoch):
 @pytest.mark.parametrize(
     ("more", "named"),
     [
-        (["--epochs", "3"], "epochs=2, not 3"),
+        (["--epochs", "1"], "epochs=2, not 1"),
         (["--set", "lr=0.5"], "lr=.*, not 0.5"),
         (["--seed", "1"], "seed=0, not 1"),
         (["--fold", "1"], "fold=0, not 1"),

@@ -209,7 +209,7 @@ def _gathered(images: DecodedImages | OffsetImages, row: np.ndarray, allocate: A
 def _epoch_params(labels: np.ndarray, recipe: Recipe, seed: int, epoch: int) -> EpochParams:
     """Return the parameters of the batch sampler for this epoch."""
     num_works = int(labels.max()) + 1 if len(labels) else 0
-    works_per_batch, images_per_work = recipe.batch_shape(num_works)
+    works_per_batch, images_per_work = recipe.batch_shape(num_works, len(labels))
     return EpochParams(
         works_per_batch=works_per_batch,
         images_per_work=images_per_work,

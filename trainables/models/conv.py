@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from trainables.models.initial import init_default
-from trainables.models.weights import States, load_pretrained
+from trainables.models.weight_files import States
+from trainables.models.weights import load_pretrained
 from trainables.recipes.backbones import ConvNet, get_backbone
 from trainables.recipes.recipe import Recipe
 

@@ -18,7 +18,8 @@ from trainables.models.head import BranchHead
 from trainables.models.input_step import InputStep
 from trainables.models.model import Features, Model
 from trainables.models.timm_models import build_timm_model
-from trainables.models.weights import States, converted, file_weights, hub_weights, readable, take
+from trainables.models.weight_files import States
+from trainables.models.weights import from_hub, hub_weights, load_file, load_states
 from trainables.recipes.backbones import AnyNetwork, OwnNetwork, TimmModel, get_backbone
 from trainables.recipes.open_networks import OpenRecipe
 
@@ -100,10 +101,10 @@ def _network(recipe: OpenRecipe, shape: AnyNetwork) -> nn.Module:
 
 
 def _timm_network(recipe: OpenRecipe) -> nn.Module:
-    from_hub = recipe.pretrained and recipe.weights_file is None
-    network = build_timm_model(recipe.backbone, recipe.image_size, drop_path=recipe.drop_path, pretrained=from_hub)
+    is_on_hub = recipe.pretrained and recipe.weights_file is None
+    network = build_timm_model(recipe.backbone, recipe.image_size, drop_path=recipe.drop_path, pretrained=is_on_hub)
     if recipe.weights_file is not None:
-        _take_file(network, recipe.weights_file)
+        load_file(network, recipe.weights_file, _without_classifier)
     return network
 
 
@@ -118,13 +119,12 @@ def _own_network(recipe: OpenRecipe, shape: OwnNetwork) -> nn.Module:
             f"backbone={recipe.backbone}: its factory returned {found}. Let it return an nn.Module with num_features."
         )
     if file is not None:
-        _take_file(network, file)
+        load_file(network, file, _without_classifier)
     return network
 
 
-def _take_file(network: nn.Module, file: str) -> None:
-    states = file_weights(network, file)
-    take(network, {name: value for name, value in states.items() if not name.startswith(CLASSIFIERS)}, file)
+def _without_classifier(states: States) -> States:
+    return {name: value for name, value in states.items() if not name.startswith(CLASSIFIERS)}
 
 
 def _recompute_activations(network: nn.Module, recipe: OpenRecipe) -> None:
@@ -150,18 +150,21 @@ def _count_tokens(network: nn.Module, image_size: int) -> int:
 
 def _load_pretrained(network: nn.Module, recipe: OpenRecipe, shape: AnyNetwork) -> None:
     """Load the pretrained weights; timm resizes their position embeddings to the network's."""
+
+    def clean(states: States) -> States:
+        kept = _without_classifier(states)
+        return swap_colors(kept, network) if shape.reads_bgr else kept
+
     if recipe.weights_file is not None:
-        source, states = recipe.weights_file, file_weights(network, recipe.weights_file)
-    else:
-        source = str(shape.pretrained_name)
-        states = _from_repository(network, source) if source.startswith(HUB) else hub_weights(recipe.backbone, shape)
-        states = converted(states, network)
-    states = {name: value for name, value in states.items() if not name.startswith(CLASSIFIERS)}
-    take(network, swap_colors(states, network) if shape.reads_bgr else states, source)
+        load_file(network, recipe.weights_file, clean)
+        return
+    source = str(shape.pretrained_name)
+    states = _from_repository(source) if source.startswith(HUB) else hub_weights(recipe.backbone, shape)
+    load_states(network, states, source, clean)
 
 
-def _from_repository(network: nn.Module, name: str) -> States:
-    with readable(name, "the Hugging Face hub"):
+def _from_repository(name: str) -> States:
+    with from_hub(name):
         return dict(load_state_dict_from_hf(name.removeprefix(HUB), weights_only=True))
 
 

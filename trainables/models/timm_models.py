@@ -16,7 +16,7 @@ from timm.models import get_pretrained_cfg, is_model
 from torch import nn
 
 from shards_tools.errors import Error, reason_of
-from trainables.models.weights import readable
+from trainables.models.weights import from_hub
 from trainables.recipes.backbones import TIMM, TimmModel
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def build_timm_model(name: str, image_size: int, *, drop_path: float = 0.0, pret
         arguments["drop_path_rate"] = drop_path
     if not pretrained:
         return _without_classifier(model, arguments)
-    with readable(name, "the Hugging Face hub"):
+    with from_hub(name):
         # with its own classifier, which is strict: without it timm would take a file that lacks weights
         return _without_classifier(model, {**arguments, "pretrained": True})
 

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shards_tools.errors import Error
-from trainables.models.weights import States, load_pretrained
+from trainables.models.positions import resize_bilinear
+from trainables.models.weight_files import States
+from trainables.models.weights import load_pretrained
 from trainables.recipes.backbones import Transformer, get_backbone
 from trainables.recipes.recipe import Recipe
-
-PRETRAINED_PX = 224  # image size of timm's weights
 
 
 class ScaledAttention(Attention):
@@ -57,38 +57,29 @@ def build_vit(
     if not isinstance(shape, Transformer):
         raise Error(f"`backbone={recipe.backbone!r}` is not a vision transformer. Use one whose name starts with vit.")
     settings: dict[str, Any] = {"norm_layer": partial(nn.LayerNorm, eps=norm_eps), **rates}
-    if not recipe.pretrained:
-        vit = _bare(shape, recipe.image_size, settings)
-        set_stride(vit, recipe.image_size, stride_px)
-        initialize(vit)  # after resizing, which would smooth position embeddings
-        return vit
-    vit = _bare(shape, PRETRAINED_PX, settings)
-    initialize(vit)  # a weights file may lack some tensors
-    load_pretrained(vit, recipe, shape, without_classifier)
-    set_stride(vit, recipe.image_size, stride_px, corner_aligned=corner_aligned)
+    vit = _bare(shape, recipe.image_size, settings)
+    set_stride(vit, recipe.image_size, stride_px)
+    initialize(vit)  # after resizing, which would smooth position embeddings
+    if recipe.pretrained:
+        load_pretrained(vit, recipe, shape, without_classifier, partial(resize_bilinear, corner_aligned=corner_aligned))
     return vit
 
 
 def set_stride(vit: VisionTransformer, image_size: int, stride_px: int, *, corner_aligned: bool = False) -> None:
     """Make `vit` cut images of this size into patches at this stride, and resize its position embedding to match.
 
-    Resizing is bilinear without antialiasing as in TransReID, or with aligned corners as in Animesion
-    (`scipy.ndimage.zoom` of order 1); timm itself uses bicubic.
-
     Args:
         vit: changed in place; its position embedding has one prefix token.
         image_size: height and width of the images in px.
         stride_px: less than the patch's size if patches overlap.
-        corner_aligned: whether corners are aligned, as in Animesion.
+        corner_aligned: how to resize; see `resize_bilinear`.
     """
     patches = vit.patch_embed
     grid = (image_size - patches.patch_size[0]) // stride_px + 1
     assert vit.pos_embed is not None
-    prefix, places = vit.pos_embed.detach()[:, :1], vit.pos_embed.detach()[:, 1:]
-    square = places.transpose(1, 2).reshape(1, -1, *patches.grid_size)
-    if tuple(square.shape[2:]) != (grid, grid):
-        square = functional.interpolate(square, (grid, grid), mode="bilinear", align_corners=corner_aligned)
-    vit.pos_embed = nn.Parameter(torch.cat([prefix, square.flatten(2).transpose(1, 2)], dim=1))
+    positions_BTD = vit.pos_embed.detach()
+    resized_BTD = resize_bilinear(positions_BTD, patches.grid_size, (grid, grid), corner_aligned=corner_aligned)
+    vit.pos_embed = nn.Parameter(resized_BTD)
     patches.proj.stride = (stride_px, stride_px)
     patches.img_size = (image_size, image_size)
     patches.grid_size = (grid, grid)

@@ -22,14 +22,19 @@ STATES_PER_WEIGHT = {"sgd": 1, "adam": 2, "adamw": 2}
 IMAGES_AT_ONCE = 2  # the smallest batch that batch norms can train on
 
 
-def bytes_held(recipe: Recipe, num_works: int) -> int:
-    """Return the bytes of weights, gradients, optimizer state and saved activations, in float32."""
+def bytes_held(recipe: Recipe, num_works: int, num_images: int) -> int:
+    """Return the bytes of weights, gradients, optimizer state and saved activations, in float32.
+
+    Args:
+        num_works: works of the training split.
+        num_images: images of the training split.
+    """
     # floats do not change sizes: without them most suggestions of a space are equal and computed once
     settings = ((key, value) for key, value in vars(recipe).items() if key not in NOT_OF_SIZES)
     sizes = tuple((key, value) for key, value in settings if not isinstance(value, float))
     frozen, family = recipe.frozen_backbone, type(recipe)
     weights, trained, per_image = _sizes(sizes, family, frozen, num_works)  # type: ignore[arg-type]  # it is hashable
-    works, images = recipe.batch_shape(num_works)
+    works, images = recipe.batch_shape(num_works, num_images)
     at_once = min(recipe.micro_batch or works * images, works * images)
     return weights + (1 + STATES_PER_WEIGHT[recipe.optimizer]) * trained + at_once * per_image
 

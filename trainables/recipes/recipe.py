@@ -82,8 +82,12 @@ class Recipe(ImageSettings, OptimizerSettings):
         """Images per batch."""
         raise NotImplementedError
 
-    def batch_shape(self, num_works: int) -> tuple[int, int]:
-        """Return works per batch and images per work for a training split with `num_works` works."""
+    def batch_shape(self, num_works: int, num_images: int) -> tuple[int, int]:
+        """Return works per batch and images per work for a training split of this size."""
+        raise NotImplementedError
+
+    def smaller_batch(self, num_works: int, num_images: int) -> str:
+        """Return in one sentence how the training split changes the shape of batches, or ""."""
         raise NotImplementedError
 
     def _check_id_loss(self) -> None:
@@ -131,16 +135,29 @@ class RankingRecipe(Recipe):
         """Images per batch, P x K."""
         return self.works_per_batch * self.images_per_work
 
-    def batch_shape(self, num_works: int) -> tuple[int, int]:
-        """Return P and K for a training split with `num_works` works.
+    def batch_shape(self, num_works: int, num_images: int) -> tuple[int, int]:
+        """Return P and K for a training split of this size.
 
         If it has fewer than P works, every batch takes all of them, and K is raised so that the batch keeps its size,
-        rounded down to full groups.
+        rounded down to full groups. With `shuffle`, which repeats no image, a batch is no larger than the split.
         """
         _refuse_single_work(num_works)
-        if num_works >= self.works_per_batch:
-            return self.works_per_batch, self.images_per_work
-        return num_works, self.batch_size // num_works
+        works, images = self.works_per_batch, self.images_per_work
+        if num_works < works:
+            works, images = num_works, self.batch_size // num_works
+        if self.batch_sampler == "shuffle":
+            images = min(images, num_images // works)
+        return works, images
+
+    def smaller_batch(self, num_works: int, num_images: int) -> str:
+        """Return in one sentence how the training split changes the shape of batches, or ""."""
+        works, images = self.batch_shape(num_works, num_images)
+        if (works, images) == (self.works_per_batch, self.images_per_work):
+            return ""
+        return (
+            f"Batches of {self.works_per_batch} works x {self.images_per_work} images become {works} x {images}: the"
+            f" training split has {num_works} works and {num_images} images."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,10 +177,16 @@ class ClassifierRecipe(Recipe):
         holds = self.batch_sampler in ("shuffle", "balanced")
         require(self, "batch_sampler", holds, "shuffle or balanced for a classifier")
 
-    def batch_shape(self, num_works: int) -> tuple[int, int]:
-        """Return the batch size and 1, because a batch may consist of any images."""
+    def batch_shape(self, num_works: int, num_images: int) -> tuple[int, int]:
+        """Return the batch size, at most the images of the split, and 1: a batch may consist of any images."""
         _refuse_single_work(num_works)
-        return self.batch_size, 1
+        return min(self.batch_size, num_images), 1
+
+    def smaller_batch(self, num_works: int, num_images: int) -> str:
+        """Return in one sentence how the training split changes the size of batches, or ""."""
+        if self.batch_size <= num_images:
+            return ""
+        return f"Batches of {self.batch_size} images become {num_images}: the training split has {num_images} images."
 
 
 def _refuse_single_work(num_works: int) -> None:

@@ -50,7 +50,7 @@ def train(
     Args:
         report: called after every epoch with its report and its checkpoint, to be written or copied before it returns.
         save_partial: called with a checkpoint every PARTIAL_CHECKPOINT_SECONDS within an epoch; None: never.
-        resume: a checkpoint of the same recipe, data, fold and seed. Its own metrics are reported again first.
+        resume: a checkpoint of the same training, or with fewer epochs. Its own metrics are reported again first.
         device: a torch device string; None selects the GPU if there is one, else the CPU.
         reading: one of READINGS in shards_tools/images.py. With `resume`, `auto` is the checkpoint's own.
         ranks: this process and those that train with it; only the first reports and writes.
@@ -183,7 +183,8 @@ def _start(
     if reading != "auto" and "stream" in (reading, info.reading):  # only streamed batches differ in content
         asked["reading"] = reading
     for name, value in asked.items():
-        if written.get(name) != value:
+        is_longer = name == "epochs" and info.recipe.epochs < recipe.epochs
+        if written.get(name) != value and not is_longer:
             raise Error(
                 f"{resume} was trained with {name} {written.get(name)}, not {value}. Use its settings to resume."
             )

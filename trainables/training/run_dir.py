@@ -18,9 +18,12 @@ METRICS_NAME = "metrics.jsonl"
 
 
 class OutFolder:
-    """The folder of a training. Equal settings resume it; different settings are rejected.
+    """The folder of a training. Equal settings resume it, more epochs extend it; other settings are rejected.
 
     Nothing is written before the first report.
+
+    Attributes:
+        former_epochs: the number of epochs before this start, if this start has more; otherwise None.
 
     Raises:
         Error: the folder holds another training or other files, or is damaged.
@@ -31,7 +34,7 @@ class OutFolder:
         self.last = folder / "last"
         settings = {"recipe": dataclasses.asdict(recipe), "data": manifest.fingerprint, "fold": fold, "seed": seed}
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
-        self._refuse_strangers()
+        self.former_epochs = self._refuse_strangers()
         self.metrics = self._read_metrics()
 
     def checkpoint(self) -> Path | None:
@@ -71,23 +74,27 @@ class OutFolder:
         beside.rename(self.last)
         shutil.rmtree(self._aside, ignore_errors=True)
 
-    def _refuse_strangers(self) -> None:
+    def _refuse_strangers(self) -> int | None:
+        """Raise an Error if the folder holds something else; return the number of epochs if this start has more."""
         path = self.folder / SETTINGS_NAME
         if not path.is_file():
             if self.folder.exists() and not (self.folder.is_dir() and not any(self.folder.iterdir())):
                 raise Error(f"--out {self.folder} exists but was not written by a training. Use a new folder.")
-            return
+            return None
         try:
             found = _flat(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, KeyError, AttributeError):
             raise Error(f"{path} is damaged. Use a new folder for --out.") from None
-        asked = _flat(self.settings)
+        asked, former_epochs = _flat(self.settings), None
         for key in sorted(found.keys() | asked.keys()):
-            if found.get(key) != asked.get(key):
+            if key == "epochs" and found.get(key, asked[key]) < asked[key]:
+                former_epochs = int(found[key])
+            elif found.get(key) != asked.get(key):
                 raise Error(
                     f"--out {self.folder} holds a training with {key}={found.get(key)!r}, not {asked.get(key)!r}. "
                     "Use a new folder, or the same settings to resume."
                 )
+        return former_epochs
 
     def _read_metrics(self) -> list[dict[str, float]]:
         path = self.folder / METRICS_NAME

@@ -30,6 +30,11 @@ def learning_rate(recipe: Recipe, moment: Moment, factor: float = 1.0) -> float:
     return SCHEDULES[recipe.schedule](recipe, moment, factor)
 
 
+def spans_all_epochs(recipe: Recipe) -> bool:
+    """Return whether the learning rate of an epoch depends on the number of epochs."""
+    return SCHEDULES[recipe.schedule] not in (multistep, agw)
+
+
 def multistep(recipe: Recipe, moment: Moment, factor: float) -> float:
     """Warm up linearly, then multiply by lr_fall at each milestone.
 

@@ -95,7 +95,7 @@ def prepare(
     """
     split = manifest.split(fold)
     works, labels = np.unique(manifest.work[split.train], return_inverse=True)
-    recipe.batch_shape(len(works))  # rejects data too small for a batch before anything is decoded
+    recipe.batch_shape(len(works), len(labels))  # rejects data too small for a batch before anything is decoded
     device = device or Device()
     where = device.torch_device
     device.configure(recipe.precision)

@@ -20,7 +20,7 @@ from tests.trainables.data.batch_contents import assert_same_contents, contents_
 from trainables.data.batches import EpochBatches, TrainingSet
 from trainables.data.reading import evaluation_inputs, training_images
 from trainables.device import Device
-from trainables.recipes import RECIPES
+from trainables.recipes import RECIPES, get_recipe
 from trainables.training.train_state import prepare
 
 NUM_WORKS, PER_WORK = 6, 12
@@ -109,12 +109,32 @@ def test_half_of_the_images_are_flipped_and_every_offset_occurs(small_recipe):
 )
 def test_with_few_works_the_images_of_each_are_raised(small_recipe, num_works, expected):
     recipe = small_recipe(works_per_batch=16, images_per_work=4)
-    assert recipe.batch_shape(num_works) == expected
+    assert recipe.batch_shape(num_works, 1000) == expected
+
+
+@pytest.mark.parametrize(
+    ("recipe", "num_works", "num_images", "shape", "sentence"),
+    [
+        ("dafre-tiny", 3, 54, (54, 1), "Batches of 64 images become 54: the training split has 54 images."),
+        ("dafre-tiny", 3, 64, (64, 1), ""),
+        ("transreid-tiny", 3, 54, (3, 21), "Batches of 16 works x 4 images become 3 x 21: the training split has 3"),
+        ("transreid-tiny", 99, 54, (16, 4), ""),
+        ("transreid-tiny/shuffle", 3, 54, (3, 18), "Batches of 16 works x 4 images become 3 x 18: the training split"),
+    ],
+)
+def test_a_batch_shrinks_to_a_smaller_training_split(recipe, num_works, num_images, shape, sentence):
+    name, _, sampler = recipe.partition("/")
+    recipe = get_recipe(name)
+    changes = {"works_per_batch": 16, "images_per_work": 4} if name == "transreid-tiny" else {"batch_size": 64}
+    recipe = replace(recipe, **changes, **({"batch_sampler": sampler, "metric_weight": 0.0} if sampler else {}))
+    assert recipe.batch_shape(num_works, num_images) == shape
+    assert recipe.smaller_batch(num_works, num_images).startswith(sentence)
+    assert bool(sentence) == bool(recipe.smaller_batch(num_works, num_images))
 
 
 def test_a_single_work_is_refused(small_recipe):
     with pytest.raises(Error, match="needs at least 2 works, but train has 1"):
-        small_recipe().batch_shape(1)
+        small_recipe().batch_shape(1, 1000)
 
 
 some_batches = partial(contents_of, DATA)

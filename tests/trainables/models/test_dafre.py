@@ -137,7 +137,7 @@ def test_after_the_first_epoch_dropout_and_batch_statistics_stand_still(manifest
 
 def test_a_batch_keeps_its_size_where_there_are_fewer_classes(manifest):
     recipe = small("dafre-128-r18-tiny", batch_size=32)
-    assert recipe.batch_shape(5) == (32, 1)
+    assert recipe.batch_shape(5, 1000) == (32, 1)
     training = prepare(recipe, manifest, fold=0, seed=0, device=Device("cpu"))
     assert len(training.works) == 8  # of fold 0
     _, num_images = train_one_epoch(training, 1)

@@ -134,7 +134,8 @@ def test_what_of_a_file_is_left_out_and_what_stays_fresh_is_said(recipe, weights
         build_model(dataclasses.replace(recipe, weights_file=str(path)), 3)
     (text,) = caplog.messages
     assert text == (
-        f"Loaded 148 tensors of {path}; ignored: norm.bias (7,), not (192,), strange (2, 3);"
+        f"Loaded 148 tensors of {path}; resized: pos_embed from 14 x 14 to 5 x 5;"
+        " ignored: norm.bias (7,), not (192,), strange (2, 3);"
         " missing, kept at their initial values: norm.bias, norm.weight."
     )
 
