@@ -32,7 +32,7 @@ import webdataset
 from shards_tools import build as build_module
 from shards_tools.batch_samplers import BATCH_SAMPLERS
 from shards_tools.batch_samplers.epochs import EpochParams
-from shards_tools.build import build
+from shards_tools.build import BuildOptions, build
 from shards_tools.decode import decode
 from shards_tools.drawing.character import draw_character, draw_moment
 from shards_tools.drawing.face import draw_face
@@ -148,7 +148,7 @@ def write_pictures(root: Path, faces_file: Path, pictures: Pictures, first: int)
 def build_ours(source: str, root: Path, out: Path, processes: int) -> None:
     """Scan and build with Sakuga."""
     build_module.num_cpus = lambda: processes  # type: ignore[attr-defined]  # imported there
-    build(SOURCES[source](root), out, allow_duplicates=True)
+    build(SOURCES[source](root), out, BuildOptions(allow_duplicates=True))
 
 
 def build_webdataset(source: str, root: Path, out: Path, checked: bool) -> None:

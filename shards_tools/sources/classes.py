@@ -6,15 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shards_tools.errors import Error
+from shards_tools.problems import Problem
 from shards_tools.sources.lists import number, read_rows, short
-from shards_tools.sources.paths import (
-    key_of,
-    list_images,
-    note_unnamed,
-    refuse_equal_keys,
-    visible,
-    why_missing,
-)
+from shards_tools.sources.paths import distinct_keys, key_of, list_images, note_unnamed, take_listed, visible
 from shards_tools.sources.source import Source, SourceImage
 from shards_tools.splits import SPLIT_NAMES, TEST, TRAIN, VAL
 
@@ -53,17 +47,20 @@ def read_images(file: Path) -> Iterator[Row]:
 def scan_classes(parts: ClassLists, read: RowReader = read_images) -> Source:
     """Scan every image that a list names; classes are ordered by id.
 
-    Images that no list names, and classes without images, are skipped with a note.
+    Images that no list names, and classes without images, are skipped with a note. The source's `missing` has the rows
+    whose image is missing.
 
     Raises:
-        Error: the folder or a row's image is missing, an image is in two rows, a class id has no name, or a class of
-            val or test has no image in train.
+        Error: the folder is missing, an image is in two rows, a class id has no name, or a class of val or test has no
+            image in train.
     """
     if not parts.images.is_dir():
         raise Error(f"{parts.images} is missing. Put the images of {parts.lists[TRAIN]} there.")
     names = read_class_names(parts.class_names)
     unnamed = list_images(parts.images, parts.tree)
     ids, images = [], []
+    missing: list[Problem] = []
+    places: dict[str, str] = {}
     for code, file in parts.lists.items():
         for row in read(file):
             if row.class_id not in names:
@@ -71,9 +68,8 @@ def scan_classes(parts: ClassLists, read: RowReader = read_images) -> Source:
                     f"{file}:{row.line} has the class id {row.class_id}, which is not in {parts.class_names}."
                     " Add it there."
                 )
-            if row.path not in unnamed:
-                _refuse_row(row, file, parts, read)
-            unnamed.remove(row.path)
+            if not take_listed(row.path, parts.images, unnamed, places, f"{file}:{row.line}", missing):
+                continue
             images.append(_image(parts.images, row, names[row.class_id], code))
             ids.append(row.class_id)
     notes = note_unnamed(unnamed, parts.images, parts.tree, "not in any list")
@@ -84,7 +80,7 @@ def scan_classes(parts: ClassLists, read: RowReader = read_images) -> Source:
     used = {class_id: names[class_id] for class_id in sorted(set(ids))}
     if list(used) != list(range(len(used))):
         notes.append("class ids were renumbered from 0 in order, so they differ from those of other programs")
-    source = source_of_classes(parts.name, tuple(used.values()), images, notes)
+    source = source_of_classes(parts.name, tuple(used.values()), images, notes, missing=missing)
     inside = {parts.images, parts.class_names, *parts.lists.values()}
     inside |= {file.parent for file in inside}
     return replace(source, left_out=tuple(entry for entry in visible(parts.tree) if entry not in inside))
@@ -109,7 +105,12 @@ def read_class_names(file: Path) -> dict[int, str]:
 
 
 def source_of_classes(
-    name: str, works: Sequence[str], images: Sequence[SourceImage], notes: Sequence[str], cut: Sequence[int] = ()
+    name: str,
+    works: Sequence[str],
+    images: Sequence[SourceImage],
+    notes: Sequence[str],
+    cut: Sequence[int] = (),
+    missing: Sequence[Problem] = (),
 ) -> Source:
     """Return the source with the images sorted by split and class; within a class they keep their order.
 
@@ -119,23 +120,32 @@ def source_of_classes(
         images: train, val and test together, in any order.
         notes: changes to the source that affect how results are read.
         cut: splits (VAL, or VAL and TEST) that the build takes from each class's train images.
+        missing: images that are not there. If there are any, the build leaves out classes without an image in train.
 
     Raises:
-        Error: there are no images, two have the same key, or a class of val or test has none in train.
+        Error: there are no images, or nothing is missing and a class of val or test has no image in train.
     """
     if not images:
-        raise Error(f"The {name} source has no images. Check its lists.")
+        example = f": {missing[0].reason}" if missing else ""
+        raise Error(f"The {name} source has no images{example}. Check its lists.")
     trained = {image.work for image in images if image.split_code == TRAIN}
     for image in images:
-        if image.work not in trained:
+        if image.work not in trained and not missing:
             split = SPLIT_NAMES[image.split_code]
             raise Error(
                 f"{image.path} is in {split}, but its class {image.work!r} has no image in train. Add one to train."
             )
     place = {work: number for number, work in enumerate(works)}
     ordered = sorted(images, key=lambda image: (image.split_code, place[image.work]))
-    refuse_equal_keys(ordered)
-    return Source(name, "classes", tuple(works), tuple(ordered), notes=tuple(notes), cut=tuple(cut))
+    return Source(
+        name,
+        "classes",
+        tuple(works),
+        tuple(distinct_keys(ordered)),
+        notes=tuple(notes),
+        cut=tuple(cut),
+        missing=tuple(missing),
+    )
 
 
 def note_cut(cut: Sequence[int]) -> list[str]:
@@ -149,13 +159,3 @@ def note_cut(cut: Sequence[int]) -> list[str]:
 def _image(folder: Path, row: Row, work: str, code: int) -> SourceImage:
     key = key_of(row.path.rpartition(".")[0].split("/"))
     return SourceImage(folder / row.path, key, work, work, code, tags=row.tags)
-
-
-def _refuse_row(row: Row, file: Path, parts: ClassLists, read: RowReader) -> None:
-    place = f"{file}:{row.line}"
-    for other in parts.lists.values():
-        for before in read(other):
-            if (other, before.line) == (file, row.line):
-                raise Error(f"{place} {why_missing(row.path, parts.images)}. Add the image or remove the line.")
-            if before.path == row.path:
-                raise Error(f"{place} repeats {short(row.path)} of {other}:{before.line}. Remove one of the two lines.")

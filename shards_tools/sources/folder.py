@@ -11,10 +11,11 @@ from pathlib import Path
 from shards_tools.errors import Error
 from shards_tools.sources.classes import note_cut, source_of_classes
 from shards_tools.sources.paths import (
+    distinct_keys,
+    is_image,
     key_of,
-    refuse_equal_keys,
+    note_others,
     refuse_link_out,
-    refuse_other_kinds,
     require_folder,
     visible,
 )
@@ -43,7 +44,8 @@ def scan(folder: Path) -> Source:
     """
     root = require_folder(Path(folder), LAYOUTS)
     parts, left_out = _find_parts(root)
-    files = [file for name, place in parts.items() for file in _walk(place, root, name, ())]
+    others: list[Path] = []
+    files = [file for name, place in parts.items() for file in _walk(place, root, name, (), others)]
     if not files:
         raise Error(f"{root} holds no images. Add some as {LAYOUTS}.")
     depth = len(files[0].folders)
@@ -51,7 +53,7 @@ def scan(folder: Path) -> Source:
         if len(file.folders) != depth:
             raise Error(f"{files[0].path} and {file.path} are at different depths. Arrange all images as {LAYOUTS}.")
     scanned = _classes(files, set(parts), root) if depth == 1 else _works(files, set(parts), root)
-    return replace(scanned, left_out=tuple(left_out))
+    return replace(scanned, left_out=tuple(left_out), notes=(*scanned.notes, *note_others(others, root)))
 
 
 def _find_parts(root: Path) -> tuple[dict[str, Path], list[Path]]:
@@ -69,30 +71,27 @@ def _find_parts(root: Path) -> tuple[dict[str, Path], list[Path]]:
     return {name: folders[name] for name in order}, left_out
 
 
-def _walk(place: Path, root: Path, part: str, above: tuple[str, ...]) -> Iterator[_File]:
-    """Yield the images below `place`, one or two folders deep; anything else there is an Error."""
+def _walk(place: Path, root: Path, part: str, above: tuple[str, ...], others: list[Path]) -> Iterator[_File]:
+    """Yield the images below `place`, one or two folders deep, and append files of other kinds to `others`."""
     refuse_link_out(place, root)
     entries = visible(place)
-    if not entries and place != root:
-        raise Error(f"{place} is empty. Add images or remove it.")
+    empty = place != root
     for entry in entries:
         if entry.is_symlink():
             refuse_link_out(entry, root)
         if entry.is_dir():
             if len(above) == 2:
                 raise Error(f"{entry} is too deep: the layout is {LAYOUTS}. Move it or remove it.")
-            yield from _walk(entry, root, part, (*above, entry.name))
-        elif place != root:
-            yield _file(entry, part, above)
-
-
-def _file(path: Path, part: str, folders: tuple[str, ...]) -> _File:
-    if not path.is_file():
-        raise Error(f"{path} should be an image, but is not a regular file. Move it or remove it.")
-    refuse_other_kinds(path)
-    if not folders:
-        raise Error(f"{path} is not in a class: the layout is {LAYOUTS}. Move it or remove it.")
-    return _File(path, part, folders)
+            yield from _walk(entry, root, part, (*above, entry.name), others)
+        elif place == root or not is_image(entry, others):
+            continue
+        elif not above:
+            raise Error(f"{entry} is not in a class: the layout is {LAYOUTS}. Move it or remove it.")
+        else:
+            yield _File(entry, part, above)
+        empty = False
+    if empty:
+        raise Error(f"{place} is empty. Add images or remove it.")
 
 
 def _classes(files: list[_File], parts: set[str], root: Path) -> Source:
@@ -114,8 +113,7 @@ def _works(files: list[_File], parts: set[str], root: Path) -> Source:
         raise Error(f"{root / missing} is missing: query and test belong together. Add it or remove the other.")
     works = tuple(sorted({file.folders[0] for file in files}))
     images = [_image(file, "/".join(file.folders), WORK_PARTS.get(file.part, TRAIN)) for file in files]
-    refuse_equal_keys(images)
-    return Source("folder", "plain", works, tuple(images))
+    return Source("folder", "plain", works, tuple(distinct_keys(images)))
 
 
 def _image(file: _File, role: str, code: int) -> SourceImage:

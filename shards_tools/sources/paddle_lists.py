@@ -5,18 +5,13 @@ Paths are relative to the folder of the lists. The pictures are not cropped: the
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from shards_tools.errors import Error
+from shards_tools.problems import Problem
 from shards_tools.sources.lists import number, read_rows
-from shards_tools.sources.paths import (
-    key_of,
-    list_images,
-    note_unnamed,
-    refuse_equal_keys,
-    take_listed,
-    visible,
-)
+from shards_tools.sources.paths import distinct_keys, key_of, list_images, note_unnamed, take_listed, visible
 from shards_tools.sources.source import Source, SourceImage
 from shards_tools.splits import TEST_GALLERY, TEST_QUERY, TRAIN
 
@@ -29,42 +24,47 @@ def scan(root: Path) -> Source:
     """Scan every image of the lists; without query and gallery, only train.
 
     Raises:
-        Error: a list is missing or not valid, or a listed image is missing.
+        Error: a list is missing or not valid.
     """
     files = {code: root / name for code, name in LISTS.items() if (root / name).is_file()}
     if len(files) == 2:
-        missing = next(name for code, name in LISTS.items() if code not in files)
-        raise Error(f"{root / missing} is missing: query and gallery belong together. Add it or remove the other.")
+        absent = next(name for code, name in LISTS.items() if code not in files)
+        raise Error(f"{root / absent} is missing: query and gallery belong together. Add it or remove the other.")
     unnamed = list_images(root, root)
     folders = {entry for entry in visible(root) if entry.is_dir()}
     images: list[SourceImage] = []
     places: dict[str, str] = {}
+    missing: list[Problem] = []
     for code, file in files.items():
         for line, (path, label) in read_rows(file, 2, tabs=True):
-            take_listed(path, root, unnamed, places, f"{file}:{line}")
+            if not take_listed(path, root, unnamed, places, f"{file}:{line}", missing):
+                continue
             work = _work(label, code, file, line)
             key = key_of(path.rpartition(".")[0].split("/"))
             images.append(SourceImage(root / path, key, work, work, code))
     notes = note_unnamed(unnamed, root, root, "not in any list")
-    source = source_of_identities("icartoonface", images, notes)
+    source = source_of_identities("icartoonface", images, notes, missing)
     left_out = tuple(entry for entry in visible(root) if entry not in folders and entry not in files.values())
-    return Source(source.name, source.layout, source.works, source.images, left_out, source.notes)
+    return replace(source, left_out=left_out)
 
 
-def source_of_identities(name: str, images: Sequence[SourceImage], notes: Sequence[str]) -> Source:
+def source_of_identities(
+    name: str, images: Sequence[SourceImage], notes: Sequence[str], missing: Sequence[Problem] = ()
+) -> Source:
     """Return the source with the images sorted by split and identity; train's identities come first.
 
     Raises:
-        Error: there is no image in train, or two images have the same key.
+        Error: there is no image in train.
     """
     if not any(image.split_code == TRAIN for image in images):
-        raise Error(f"The {name} source has no image in train. Check its lists.")
+        example = f": {missing[0].reason}" if missing else ""
+        raise Error(f"The {name} source has no image in train{example}. Check its lists.")
     works = sorted({image.work for image in images}, key=_order)
     place = {work: number for number, work in enumerate(works)}
     ordered = sorted(images, key=lambda image: (image.split_code, place[image.work]))
-    refuse_equal_keys(ordered)
     note = "val is a fifth of train's identities, by a fixed seed; their images are split 4:6 into query and gallery"
-    return Source(name, "identities", tuple(works), tuple(ordered), notes=(*notes, note))
+    images = tuple(distinct_keys(ordered))
+    return Source(name, "identities", tuple(works), images, notes=(*notes, note), missing=tuple(missing))
 
 
 def _work(label: str, code: int, file: Path, line: int) -> str:
