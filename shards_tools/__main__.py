@@ -221,6 +221,7 @@ def _shown(manifest: Manifest) -> dict[str, Any]:
         **overview,
         "duplicates": asdict(manifest.duplicates),
         "notes": list(manifest.notes),
+        "conversion": asdict(manifest.conversion),
     }
 
 

@@ -20,7 +20,7 @@ from shards_tools.duplicates import find_duplicates, find_leaks
 from shards_tools.errors import Error
 from shards_tools.folders import build_locked
 from shards_tools.labels import collect_tags, label_columns, roles_of
-from shards_tools.manifest import Duplicates, Manifest, Shard, fingerprint
+from shards_tools.manifest import Manifest, Shard, fingerprint
 from shards_tools.manifest_file import write_manifest
 from shards_tools.parallel import in_processes, num_cpus
 from shards_tools.problems import BadPictures, Problem, write_report
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 ON_ERROR = ("stop", "skip")
 PLACE_TYPES = {"offset": "i8", "size": "i8", "sha256": "S64", "height": "i4", "width": "i4"}
 IMAGES_PER_PROCESS = 2_000  # starting a process takes 0.2 s; in that time a running one writes half as many
+PNG_GROWTH = {".webp": 8, ".avif": 6, ".gif": 1.4}  # bytes of the stored PNG per byte of the file, for drawn faces
 LEFT_OVER = re.compile(r"shard-(\d{5,})\.(tar|json)")
 
 
@@ -110,40 +111,50 @@ def write_shards(
     there = select(source, missing)
     columns = label_columns(there.source, roles_of(there.source))
     written = _write_images(there.source.images, columns, sizes[there.kept], times[there.kept], folder, options, held)
-    selected, duplicates = _select(there, columns["sha256"], written.broken, options)
-    roles = roles_of(selected.source)
-    labels = label_columns(selected.source, roles)
+    selected = _select(there, columns["sha256"], written.broken, options)
+    labels = label_columns(selected.source, roles_of(selected.source))
     keys = [image.key for image in selected.source.images]
     places = {name: columns[name][selected.kept] for name in ("shard", *PLACE_TYPES)}
     works = columns["work"][selected.kept], labels["work"]
     shards, places = rewrite_changed(written.shards, places, works, keys, folder, held)
-    columns = {**labels, **places}
     problems = (*there.problems, *selected.problems)
-    tags = collect_tags([image.tags for image in selected.source.images])
-    pairs = np.array(selected.source.pairs, dtype=np.int64).reshape(-1, 2)
-    box_notes = [BOX_NOTE] if any(image.box for image in selected.source.images) else []
-    manifest = Manifest(
-        store=LocalStore(folder),
-        source=source.name,
-        layout=source.layout,
-        works=selected.source.works,
-        roles=roles,
-        shards=tuple(shards),
-        keys=np.array(keys),
-        fingerprint=fingerprint(selected.source.works, roles, columns, tags, pairs),
-        duplicates=duplicates,
-        notes=(*source.notes, *box_notes, *notes_on(problems)),
-        tags=tags,
-        pairs=pairs,
-        test_fold=None,  # a search may set one
-        conversion=options.conversion,
-        **columns,
-    )
+    manifest = _manifest_of(selected.source, folder, shards, {**labels, **places}, options.conversion, problems)
     write_indexes(shards, folder)
     write_manifest(manifest, folder)
     for record in folder.glob("shard-*.json"):
         record.unlink()
     return manifest, problems
+
+
+def _manifest_of(
+    source: Source,
+    folder: Path,
+    shards: Sequence[Shard],
+    columns: dict[str, np.ndarray],
+    conversion: Conversion,
+    left_out: Sequence[Problem],
+) -> Manifest:
+    roles = roles_of(source)
+    tags = collect_tags([image.tags for image in source.images])
+    pairs = np.array(source.pairs, dtype=np.int64).reshape(-1, 2)
+    box_notes = [BOX_NOTE] if any(image.box for image in source.images) else []
+    return Manifest(
+        store=LocalStore(folder),
+        source=source.name,
+        layout=source.layout,
+        works=source.works,
+        roles=roles,
+        shards=tuple(shards),
+        keys=np.array([image.key for image in source.images]),
+        fingerprint=fingerprint(source.works, roles, columns, tags, pairs),
+        duplicates=find_duplicates(source.images, columns["sha256"]),
+        notes=(*source.notes, *box_notes, *notes_on(left_out)),
+        tags=tags,
+        pairs=pairs,
+        test_fold=None,  # a search may set one
+        conversion=conversion,
+        **columns,
+    )
 
 
 def _refuse_contradictions(source: Source, options: BuildOptions) -> None:
@@ -156,10 +167,8 @@ def _refuse_contradictions(source: Source, options: BuildOptions) -> None:
         )
 
 
-def _select(
-    there: Selection, sha256: np.ndarray, broken: Mapping[int, Problem], options: BuildOptions
-) -> tuple[Selection, Duplicates]:
-    """Return the images that the manifest lists, and the duplicates among them."""
+def _select(there: Selection, sha256: np.ndarray, broken: Mapping[int, Problem], options: BuildOptions) -> Selection:
+    """Return the images that the manifest lists."""
     source = replace(there.source, missing=())  # `there` has them already
     intact = np.array([index for index in range(len(source.images)) if index not in broken], np.int64)
     images = [source.images[index] for index in intact.tolist()]
@@ -171,8 +180,7 @@ def _select(
     left_out = {**broken, **dropped, **leaking}
     if options.on_error == "stop" and (there.problems or broken or leaking):
         raise BadPictures((*there.problems, *(left_out[index] for index in sorted(left_out))))
-    selected = select(source, left_out)
-    return selected, find_duplicates(selected.source.images, sha256[selected.kept])
+    return select(source, left_out)
 
 
 @dataclass(frozen=True)
@@ -225,10 +233,12 @@ def _write_images(
 
 
 def _expected_bytes(images: Sequence[SourceImage], sizes: np.ndarray) -> np.ndarray:
-    """Return the bytes of each image in its shard: the file's size, or an estimate from the area of its box."""
+    """Return the bytes of each image in its shard: the file's size, or an estimate from its suffix or its box."""
     sizes = sizes.copy()
     for index, image in enumerate(images):
-        if image.box is not None:
+        if image.box is None:
+            sizes[index] *= PNG_GROWTH.get(image.path.suffix.lower(), 1)
+        else:
             left, top, right, bottom = image.box
             area = min(max(1, (right - left) * (bottom - top)), MAX_PIXELS)
             sizes[index] = math.ceil(area * BOX_BYTES_PER_PX)

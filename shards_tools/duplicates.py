@@ -87,8 +87,10 @@ def describe_duplicates(duplicates: Duplicates) -> Iterator[str]:
 def _groups_of_equals(sha256: np.ndarray) -> list[list[int]]:
     """Return the ascending indices of each checksum that occurs more than once, ordered by their first index."""
     order = np.argsort(sha256, kind="stable")
-    runs = np.split(order, np.flatnonzero(sha256[order][1:] != sha256[order][:-1]) + 1)
-    return sorted(run.tolist() for run in runs if len(run) > 1)
+    changes = np.flatnonzero(sha256[order][1:] != sha256[order][:-1]) + 1
+    starts, ends = np.append(0, changes), np.append(changes, len(order))
+    repeated = ends - starts > 1
+    return sorted(order[start:end].tolist() for start, end in zip(starts[repeated], ends[repeated], strict=True))
 
 
 def _side(image: SourceImage) -> tuple[int, str]:

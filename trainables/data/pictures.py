@@ -70,8 +70,9 @@ def find_pictures(places: Sequence[Path]) -> tuple[list[Path], list[Path]]:
         if not place.exists():
             raise Error(f"{place} does not exist. Pass a picture ({NAMES}), or a folder of them.")
     found = [file for place in places for file in _below(place)]
-    others = [file for file in found if file not in places and file.suffix.lower() not in SUFFIXES]
-    pictures = [file for file in found if file in places or file.suffix.lower() in SUFFIXES]
+    given = set(places)
+    others = [file for file in found if file not in given and file.suffix.lower() not in SUFFIXES]
+    pictures = [file for file in found if file in given or file.suffix.lower() in SUFFIXES]
     if not pictures:
         raise Error(f"{', '.join(map(str, places))}: no picture found ({NAMES}). Use another folder.")
     return pictures, others
