@@ -45,7 +45,7 @@ from shards_tools.verify import verify
 
 NUM_FACES = 2_000  # drawn; the pictures are variations of them
 MARGIN = 16  # px that a variation may crop
-BAD_SHARE = 1_000  # of so many images one is broken, and one is missing
+BAD_SHARE = 1_000  # one image in 1,000 is broken, and one is missing
 MIN_SKIPPING = 1 / 1.2  # speed of a build that leaves these out, compared with a build without any
 MIN_RATIO = 0.9  # images per CPU-second, ours over TarWriter's with the same checks; both mostly decode
 

@@ -107,6 +107,7 @@ READ: dict[str, tuple[Callable[[], bytes], Conversion, bool]] = {
     "compressed TIFF with alpha": (lambda: saved(clear(), "TIFF", compression="tiff_lzw"), ON_RED, False),
     "CMYK TIFF": (lambda: saved(smooth().convert("CMYK"), "TIFF"), ON_WHITE, False),
     "TIFF of two pages": (lambda: in_two_frames("TIFF"), ON_WHITE, False),
+    "TIFF whose own tag turns it": (lambda: turned("TIFF"), ON_WHITE, False),
     "AVIF": (lambda: saved(smooth(), "AVIF"), ON_WHITE, False),
     "AVIF with alpha": (lambda: saved(clear(), "AVIF"), ON_RED, False),
     "turned AVIF": (lambda: turned("AVIF"), UPRIGHT_ON_WHITE, False),
