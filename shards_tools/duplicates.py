@@ -1,5 +1,6 @@
 """Find files with equal bytes: copies within a role, images with two labels, and images on two sides of the split."""
 
+import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -69,8 +70,8 @@ def find_leaks(
         for index in group:
             fold, split = _side(images[index])
             if (fold, split) != kept_side:
-                problem = problem_of(images[index], "duplicate", f"is the same image as {kept.path} in {where}")
-                (dropped if split == drop_from else others)[index] = problem
+                reason = f"is the same image as {os.path.abspath(kept.path)} in {where}"
+                (dropped if split == drop_from else others)[index] = problem_of(images[index], "duplicate", reason)
     return dropped, others
 
 
