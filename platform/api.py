@@ -205,17 +205,18 @@ def predict(
 
     Args:
         checkpoint: a folder that a training wrote, or its s3:// or gs:// address.
-        pictures: JPEG or PNG files, or folders of them.
+        pictures: files, or folders of them.
         nearest: the gallery: shards, or a folder of pictures; None: the checkpoint's own classes.
         top: answers per picture.
         import_: your own code, as for --import.
         accept_changed_code: accept that this code has changed since the training.
 
     Returns:
-        One entry per picture: `picture`, and `nearest` (with `distance`) or `classes` (with `probability`), best first.
+        One entry per picture: `picture`, and `nearest` (with `distance`) or `classes` (with `probability`), best first;
+        or `error`, if the picture cannot be read.
 
     Raises:
-        SakugaError: a file cannot be read, or the checkpoint cannot answer.
+        SakugaError: no picture can be read, or the checkpoint cannot answer.
     """
     load_plugins(import_, accept_changed_code=accept_changed_code)
     places = [pictures] if isinstance(pictures, str | Path) else pictures

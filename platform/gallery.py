@@ -1,4 +1,4 @@
-"""The gallery that pictures are compared with: the images of shards, or of a folder."""
+"""The gallery that pictures are compared with: features of the images of shards, or of a folder."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
+from shards_tools.command import say
 from shards_tools.errors import Error
 from shards_tools.manifest_file import JSON_NAME, read_manifest
 from shards_tools.sources.split_names import split_of
 from trainables.data.pictures import find_pictures
-from trainables.data.reading import Inputs
 from trainables.inference.prediction import Predictor
+from trainables.metrics.cross_role import Floats
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Images with their names, and with their works and roles if these are known."""
+    """Images with their features and names, and with their works and roles if these are known."""
 
-    inputs: Inputs
+    features_GD: Floats
     images: Sequence[str]
     works: Sequence[str | None]
     roles: Sequence[str | None]
@@ -40,7 +41,7 @@ def open_gallery(address: str, predictor: Predictor) -> Gallery:
     folder = Path(address)
     if "://" in address or (folder / JSON_NAME).is_file():
         return _of_shards(address, predictor)
-    files = find_pictures([folder])
+    files, _ = find_pictures([folder])
     parts = [file.relative_to(folder).parts[:-1] for file in files]
     deep = [file for file, names in zip(files, parts, strict=True) if len(names) > 2]
     if deep:
@@ -49,7 +50,15 @@ def open_gallery(address: str, predictor: Predictor) -> Gallery:
         raise Error(f"{folder} holds the split {split}, which is no work or class. Name a folder further down.")
     works = [names[0] if names else None for names in parts]
     roles = ["/".join(names) if len(names) == 2 else None for names in parts]
-    return Gallery(predictor.of_files(files), [str(file) for file in files], works, roles)
+    inputs = predictor.of_files(files)
+    features_GD = predictor.features(inputs, len(files))
+    read = [place for place in range(len(files)) if place not in inputs.errors]
+    if not read:
+        raise Error(inputs.errors[0])
+    if inputs.errors:
+        say(f"left out {len(inputs.errors):,} pictures of the gallery: {inputs.errors[min(inputs.errors)]}")
+    names = [str(files[place]) for place in read]
+    return Gallery(features_GD[read], names, [works[place] for place in read], [roles[place] for place in read])
 
 
 def _of_shards(address: str, predictor: Predictor) -> Gallery:
@@ -57,4 +66,5 @@ def _of_shards(address: str, predictor: Predictor) -> Gallery:
     has_roles = manifest.layout in ("plain", "five-fold")
     works = [manifest.works[work] for work in manifest.work]
     roles = [manifest.roles[role] if has_roles else None for role in manifest.role]
-    return Gallery(predictor.of_shards(manifest), np.asarray(manifest.keys).tolist(), works, roles)
+    features_GD = predictor.features(predictor.of_shards(manifest), manifest.num_images)
+    return Gallery(features_GD, np.asarray(manifest.keys).tolist(), works, roles)

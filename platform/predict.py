@@ -11,8 +11,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from shards_tools.command import Parser, positive_int, print_json, run
+from shards_tools.command import Parser, positive_int, print_json, run, say
 from shards_tools.errors import Error
+from shards_tools.formats import NAMES
 from shards_tools.plugins import add_code_options, load_plugins
 from trainables.evaluation.metric_names import USUAL_FALSE_ACCEPT_RATE
 
@@ -51,7 +52,7 @@ def parser() -> Parser:
     arguments = Parser(prog="python -m platform.predict", description=__doc__, epilog=EXAMPLE)
     add = arguments.add_argument
     add("checkpoint", metavar="CHECKPOINT", help="a folder that a training wrote, or s3://, gs://")
-    add("pictures", type=Path, nargs="*", metavar="PICTURE", help="JPEG or PNG files, or folders of them")
+    add("pictures", type=Path, nargs="*", metavar="PICTURE", help=f"pictures ({NAMES}), or folders of them")
     add("--pair", type=Path, nargs=2, metavar=("A", "B"), help="are these two pictures from the same work?")
     add("--calibrate", metavar="SHARDS", help="measure and store the thresholds of --pair on the validation split")
     add(
@@ -94,16 +95,20 @@ def refuse_what_does_not_go_together(options: argparse.Namespace) -> None:
 
 
 def show(entries: Sequence[dict[str, Any]]) -> None:
-    """Print a table with one line per answer, under the picture it is about."""
-    answers = [entry.get("nearest") or entry["classes"] for entry in entries]
+    """Print a table with one line per answer, under the picture it is about, and a line on pictures without any."""
+    read = [entry for entry in entries if "error" not in entry]
+    answers = [entry.get("nearest") or entry["classes"] for entry in read]
     table = Table("picture", *answers[0][0])
     for column in table.columns:
         column.overflow = "fold"
-    for entry, row in zip(entries, answers, strict=True):
+    for entry, row in zip(read, answers, strict=True):
         for place, answer in enumerate(row):
             cells = [f"{value:.4g}" if isinstance(value, float) else value for value in answer.values()]
             table.add_row(entry["picture"] if place == 0 else "", *cells)
     Console(stderr=True).print(table)
+    errors = [entry["error"] for entry in entries if "error" in entry]
+    if errors:
+        say(f"{len(errors):,} of {len(entries):,} pictures have no answer, such as: {errors[0]}")
 
 
 if __name__ == "__main__":

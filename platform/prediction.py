@@ -130,7 +130,7 @@ def compare(checkpoint: Path, known: Verification, pair: Sequence[Path], false_a
     Args:
         checkpoint: its local folder.
         known: the thresholds that were measured for the checkpoint.
-        pair: two JPEG or PNG files.
+        pair: two pictures.
         false_accept_rate: the fraction of pairs of different works that may be accepted as the same work.
 
     Returns:
@@ -141,7 +141,10 @@ def compare(checkpoint: Path, known: Verification, pair: Sequence[Path], false_a
         Error: a picture cannot be read, or too few pairs were measured for the rate.
     """
     predictor, point = Predictor(checkpoint), known.at_rate(false_accept_rate)
-    first, second = predictor.features(predictor.of_files(pair), 2)
+    inputs = predictor.of_files(pair)
+    first, second = predictor.features(inputs, 2)
+    if inputs.errors:
+        raise Error(inputs.errors[min(inputs.errors)])
     distance = float(distances_of_pairs(first[None], second[None])[0])
     same = distance < point.threshold
     say(
@@ -157,19 +160,21 @@ def answers_about(checkpoint: Path, places: Sequence[Path], gallery: str | None,
 
     Args:
         checkpoint: its local folder.
-        places: JPEG or PNG files, or folders of them.
+        places: pictures, or folders of them.
         gallery: shards, or a folder of pictures; None: the checkpoint's own classes.
         top: answers per picture, best first; fewer if there are fewer images or classes.
 
     Returns:
-        One entry per picture, in the order of `find_pictures`: `picture`, and `nearest` or `classes`. `nearest` lists
-        `image`, `distance` (Euclidean, 0..2) and, if known, `work` and `role`. `classes` lists `class` and
-        `probability`.
+        One entry per picture, in the order of `find_pictures`: `picture`, and `nearest` or `classes`, or `error` if the
+        picture cannot be read. `nearest` lists `image`, `distance` (Euclidean, 0..2) and, if known, `work` and `role`.
+        `classes` lists `class` and `probability`.
 
     Raises:
-        Error: a picture or the gallery cannot be read, or the checkpoint cannot answer.
+        Error: no picture or the gallery cannot be read, or the checkpoint cannot answer.
     """
-    predictor, files = Predictor(checkpoint), find_pictures(places)
+    predictor, (files, others) = Predictor(checkpoint), find_pictures(places)
+    if others:
+        say(f"skipped {len(others):,} files that are no pictures, such as {others[0]}")
     inputs = predictor.of_files(files)
     what = "classes" if gallery is None else "nearest"
     if gallery is None:
@@ -177,10 +182,14 @@ def answers_about(checkpoint: Path, places: Sequence[Path], gallery: str | None,
         answers = [[{"class": name, "probability": chance} for name, chance in row] for row in ranked]
     else:
         known = open_gallery(gallery, predictor)
-        features_GD = predictor.features(known.inputs, len(known.images))
-        found = nearest(predictor.features(inputs, len(files)), features_GD, top)
+        found = nearest(predictor.features(inputs, len(files)), known.features_GD, top)
         answers = [
             [{**known.entry(place), "distance": float(distance)} for place, distance in zip(*row, strict=True)]
             for row in zip(*found, strict=True)
         ]
-    return [{"picture": str(file), what: row} for file, row in zip(files, answers, strict=True)]
+    if len(inputs.errors) == len(files):
+        raise Error(inputs.errors[0])
+    entries = [{"picture": str(file), what: row} for file, row in zip(files, answers, strict=True)]
+    for place, message in inputs.errors.items():
+        entries[place] = {"picture": str(files[place]), "error": message}
+    return entries

@@ -1,16 +1,17 @@
 """`python -m shards_tools`: build shards from a folder of images, show them, verify them, or draw a sample set."""
 
-from argparse import SUPPRESS, ArgumentTypeError
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from shards_tools.build import build
+from shards_tools.build import ON_ERROR, BuildOptions, build, report_of
 from shards_tools.command import Parser, data_printer, print_json, run, say, show_log
+from shards_tools.conversion import ON_WHITE, Conversion, parse_color
 from shards_tools.drawing.face import SIZE
 from shards_tools.drawing.layouts import LAYOUTS
-from shards_tools.duplicates import describe_duplicates
+from shards_tools.duplicates import SPLITS, describe_duplicates
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
@@ -21,6 +22,7 @@ from shards_tools.sheet import write_sheet
 from shards_tools.sources import SOURCES
 from shards_tools.sources.checks import check_source
 from shards_tools.sources.lsasrd import cut_into_folds
+from shards_tools.sources.paths import links_followed
 from shards_tools.verify import LEVELS, verify
 
 EXAMPLES = """examples:
@@ -44,20 +46,7 @@ def _parser() -> Parser:
     parser = Parser(prog="python -m shards_tools", description=__doc__, epilog=EXAMPLES)
     commands = parser.add_subparsers(dest="command", required=True, metavar="{build,show,verify,draw}")
 
-    command = commands.add_parser("build", help="write shards and their manifest")
-    command.add_argument("source", metavar="KIND", help=f"kind of source: {', '.join(SOURCES)}, or a registered one")
-    command.add_argument(
-        "folder", metavar="SOURCE", type=Path, help="folder with the images and their lists, or a list"
-    )
-    command.add_argument("--out", metavar="SHARDS", type=Path, required=True, help="new folder for the shards")
-    command.add_argument(
-        "--allow-duplicates",
-        action="store_true",
-        help="allow the same image in two folds, or in two of train, val and test",
-    )
-    add_import_option(command)
-    command.add_argument("--five-fold", action="store_true", help="lsasrd: split a plain tree into five folds by work")
-    command.add_argument("--seed", metavar="N", type=_seed, help="random seed of --five-fold (default: 0)")
+    _add_build_options(commands.add_parser("build", help="write shards and their manifest"))
 
     command = commands.add_parser("show", help="summarize a folder of shards")
     command.add_argument("shards", metavar="SHARDS")
@@ -94,10 +83,57 @@ def _parser() -> Parser:
     return parser
 
 
+def _add_build_options(command: ArgumentParser) -> None:
+    command.add_argument("source", metavar="KIND", help=f"kind of source: {', '.join(SOURCES)}, or a registered one")
+    command.add_argument(
+        "folder", metavar="SOURCE", type=Path, help="folder with the images and their lists, or a list"
+    )
+    command.add_argument("--out", metavar="SHARDS", type=Path, required=True, help="new folder for the shards")
+    command.add_argument(
+        "--allow-duplicates",
+        action="store_true",
+        help="allow the same image in two folds, or in two of train, val and test",
+    )
+    command.add_argument(
+        "--drop-duplicates-from",
+        choices=SPLITS,
+        help="leave out the copies in this split of images that are in two of train, val and test",
+    )
+    command.add_argument(
+        "--on-error",
+        choices=ON_ERROR,
+        default=ON_ERROR[0],
+        help="at broken, missing and duplicate images, stop and list all of them, or skip them (default: stop)",
+    )
+    command.add_argument(
+        "--background",
+        metavar="COLOR",
+        type=_color,
+        default=ON_WHITE.background,
+        help="color behind transparent pixels, such as black or #808080 (default: white)",
+    )
+    command.add_argument(
+        "--exif-orientation", action="store_true", help="rotate and mirror images as their EXIF data says"
+    )
+    command.add_argument(
+        "--follow-links", action="store_true", help="read images and folders that links outside of SOURCE lead to"
+    )
+    add_import_option(command)
+    command.add_argument("--five-fold", action="store_true", help="lsasrd: split a plain tree into five folds by work")
+    command.add_argument("--seed", metavar="N", type=_seed, help="random seed of --five-fold (default: 0)")
+
+
 def _seed(text: str) -> int:
     if not text.isdecimal():
         raise ArgumentTypeError(f"{text!r} is not an integer >= 0")
     return int(text)
+
+
+def _color(text: str) -> str:
+    try:
+        return parse_color(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not an opaque color such as white, #fff or rgb(0, 0, 0)") from None
 
 
 def _size(text: str) -> int:
@@ -111,14 +147,25 @@ def _build(chosen: Any) -> dict[str, Any]:
     scan = SOURCES.find(chosen.source)
     if chosen.seed is not None and not chosen.five_fold:
         raise Error("--seed works only with --five-fold, which is not set. Add --five-fold or remove --seed.")
-    source = check_source(chosen.source, scan(chosen.folder))
+    with links_followed(chosen.follow_links):
+        source = check_source(chosen.source, scan(chosen.folder))
     if chosen.five_fold:
         source = cut_into_folds(source, chosen.seed or 0)
     for path in source.left_out:
         say(f"skipped, not part of the tree: {path}")
-    manifest = build(source, chosen.out, allow_duplicates=chosen.allow_duplicates)
+    options = BuildOptions(
+        on_error=chosen.on_error,
+        allow_duplicates=chosen.allow_duplicates,
+        drop_duplicates_from=chosen.drop_duplicates_from,
+        conversion=Conversion(chosen.background, chosen.exif_orientation),
+    )
+    manifest = build(source, chosen.out, options)
     say(f"built {chosen.out}")
-    return _shown(manifest)
+    report = report_of(chosen.out)
+    if not report.exists():
+        return _shown(manifest)
+    say(f"images that were left out, with the reasons: {report}")
+    return {**_shown(manifest), "problems": str(report)}
 
 
 def _show(chosen: Any) -> dict[str, Any]:
@@ -176,6 +223,7 @@ def _shown(manifest: Manifest, write: Callable[[str], None] = say) -> dict[str, 
         **overview,
         "duplicates": asdict(manifest.duplicates),
         "notes": list(manifest.notes),
+        "conversion": asdict(manifest.conversion),
     }
 
 

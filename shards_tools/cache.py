@@ -40,7 +40,7 @@ def decoded(
 
     Args:
         folder: the cache; `cache_folder()` if None.
-        fit: a key of FITS in decode.py.
+        fit: a key of FITS in fits.py.
 
     Raises:
         Error: an image is damaged, or the disk has too little space.
@@ -64,7 +64,7 @@ def pixels_place(manifest: Manifest, height: int, width: int, folder: Path | Non
         manifest: its fingerprint is a part of the folder's name.
         height: of the decoded images in px; `width` likewise.
         folder: the cache; `cache_folder()` if None.
-        fit: a key of FITS in decode.py.
+        fit: a key of FITS in fits.py.
     """
     name = f"pixels-{manifest.fingerprint}-{height}x{width}-{FIT_NAMES[fit]}-v{PIXELS_VERSION}"
     return (folder or cache_folder()) / name

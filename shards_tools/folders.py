@@ -16,6 +16,10 @@ LEAST_BYTES = 2**16  # below the smallest file we write; file systems reserve so
 LOCK_PATIENCE_S = 1.0  # processes of a killed build hold its lock until they exit, a few milliseconds later
 
 
+class Resumable(Error):
+    """A mistake after which a build keeps what it has done, for its next start."""
+
+
 def build_new(target: Path, fill: Callable[[Path], None]) -> None:
     """Create `target` by calling `fill` on a hidden folder and renaming it; an Error if `target` already exists.
 
@@ -31,12 +35,12 @@ def build_new(target: Path, fill: Callable[[Path], None]) -> None:
 def build_locked(target: Path, fill: Callable[[Path, int], None], *, resumed: bool = False) -> None:
     """Like `build_new`, for a `fill` that uses several processes and may resume a killed build.
 
-    After an Error nothing is left.
+    After an Error nothing is left, except after a Resumable one.
 
     Args:
         fill: called with the folder and the descriptor of its lock. Its processes inherit the descriptor: while one of
             them is alive, no other build writes to the folder.
-        resumed: keep the contents that a killed or interrupted build left.
+        resumed: keep the contents that a killed, interrupted or Resumable build left.
 
     Raises:
         Error: `target` exists, is being built by another process, or cannot be written.
@@ -93,8 +97,9 @@ def _refuse_what_is_there(target: Path) -> None:
 def _room_beside(target: Path, *, wait: bool, resumed: bool = False) -> Iterator[tuple[Path, int]]:
     """Yield a hidden folder next to `target` and the descriptor of its lock, which child processes may inherit.
 
-    On exit the folder is removed if it was not renamed; with `resumed`, Ctrl-C keeps it. The lock is on the folder
-    itself, so no lock file is left, and the kernel releases it when the last process that holds it exits.
+    On exit the folder is removed if it was not renamed; with `resumed`, Ctrl-C and a Resumable mistake keep it. The
+    lock is on the folder itself, so no lock file is left, and the kernel releases it when the last process that holds
+    it exits.
     """
     room = target.absolute().with_name(f".{target.name}.building")
     try:
@@ -104,7 +109,7 @@ def _room_beside(target: Path, *, wait: bool, resumed: bool = False) -> Iterator
     left = False
     try:
         yield room, descriptor
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Resumable):
         left = resumed
         raise
     except OSError as failure:

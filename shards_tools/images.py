@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 
 from shards_tools.cache import cache_folder, decoded, pixels_place
+from shards_tools.conversion import AS_STORED, Conversion
 from shards_tools.decode import decode, decode_fitted
 from shards_tools.errors import unknown
 from shards_tools.manifest import Manifest
@@ -110,10 +111,11 @@ class OffsetImages(NativeImages):
         *,
         fit: str = "stretch",
         threads: int = 1,
+        conversion: Conversion = AS_STORED,
     ) -> None:
         super().__init__(names, read, threads=threads)
         self.shape = (height, width, 3)  # of each image
-        self._fit = fit
+        self._fit, self._conversion = fit, conversion
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
         images_BHWC = np.empty((len(indices), *self.shape), np.uint8)
@@ -127,15 +129,13 @@ class OffsetImages(NativeImages):
             indices: [B].
             images_BHWC: uint8, C-contiguous.
         """
-
-        def read(place: int) -> None:
-            index = indices[place]
-            decode_fitted(self._bytes_of(index), str(self._names[index]), self._fit, images_BHWC[place])
-
-        self._team.map(read, range(len(indices)))
+        self._team.map(lambda place: self._read(int(indices[place]), images_BHWC[place]), range(len(indices)))
 
     def batches(self, indices: np.ndarray) -> Iterator[np.ndarray]:
         return (self[row] for row in indices)
+
+    def _read(self, index: int, image_HWC: np.ndarray) -> None:
+        decode_fitted(self._bytes_of(index), str(self._names[index]), self._fit, image_HWC, self._conversion)
 
 
 def open_images(
@@ -148,7 +148,7 @@ def open_images(
 
     Args:
         reading: one of READINGS.
-        fit: a key of FITS in decode.py: how images of other shapes are resized.
+        fit: a key of FITS in fits.py: how images of other shapes are resized.
         threads: number of decoding threads of `offset` and `stream`.
 
     Raises:
@@ -185,7 +185,7 @@ def auto_reading(manifest: Manifest, height: int, width: int, fit: str = "stretc
     Args:
         manifest: the images to read.
         height: in px, as the images are resized to; `width` likewise.
-        fit: a key of FITS in decode.py.
+        fit: a key of FITS in fits.py.
 
     Returns:
         "decoded", "offset" or "stream".
@@ -201,7 +201,7 @@ def decoded_fits(manifest: Manifest, height: int, width: int, fit: str) -> bool:
     Args:
         manifest: all of its images count.
         height: of the decoded images in px; `width` likewise.
-        fit: a key of FITS in decode.py; pixels that are in the cache already need no space there.
+        fit: a key of FITS in fits.py; pixels that are in the cache already need no space there.
     """
     num_bytes = math.prod((manifest.num_images, height, width, 3))
     if num_bytes > MEMORY_FRACTION * psutil.virtual_memory().available:

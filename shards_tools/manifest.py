@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from shards_tools.conversion import AS_STORED, Conversion
 from shards_tools.errors import Error
 from shards_tools.splits import (
     SPLIT_NAMES,
@@ -116,6 +117,7 @@ class Manifest:
     notes: tuple[str, ...] = ()  # changes to the source that affect how results are read
     tags: Tags | None = None
     pairs: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.int64))  # official test pairs, [num_pairs, 2]
+    conversion: Conversion = AS_STORED  # of the source's pictures to the stored ones
     test_fold: int | None = None  # the fold kept for the test, of five; never trained or validated on
 
     @property

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from shards_tools.conversion import Conversion
 from shards_tools.errors import Error
 from shards_tools.folders import write_durably
 from shards_tools.manifest import COLUMN_TYPES, NUM_FOLDS, SCHEMA, Duplicates, Manifest, Shard, Tags, fingerprint
@@ -49,6 +50,7 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
         "num_images": manifest.num_images,
         "duplicates": asdict(manifest.duplicates),
         "notes": manifest.notes,
+        "conversion": asdict(manifest.conversion),
         "columns": {"name": COLUMNS_NAME, "sha256": hashlib.sha256(file.getvalue()).hexdigest()},
         "shards": [asdict(shard) for shard in manifest.shards],
         "works": manifest.works,
@@ -132,7 +134,8 @@ def _assemble(store: Store, head: dict[str, Any]) -> Manifest:
         layout=head["layout"],
         fingerprint=head["fingerprint"],
         duplicates=_read_duplicates(head),
-        notes=tuple(head.get("notes", ())),  # absent from older manifests
+        notes=tuple(head.get("notes", ())),  # absent from older manifests, as is the next
+        conversion=Conversion(**head.get("conversion", {})),
         keys=np.char.decode(columns.pop("keys"), "ascii"),
         **columns,
     )

@@ -165,6 +165,7 @@ def signature() -> ModelSignature:
                 ColSpec(Array(DataType.double), "features"),
                 ColSpec("double", "distance", required=False),
                 ColSpec("boolean", "same_work", required=False),
+                ColSpec("string", "error", required=False),
             ]
         ),
         params=ParamSchema([ParamSpec("top", "long", 5), ParamSpec("false_accept_rate", "double", 0.01)]),

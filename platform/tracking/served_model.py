@@ -40,15 +40,16 @@ class PictureModel(PythonModel):
 
         Args:
             context: MLflow's context, unused.
-            model_input: JPEG or PNG bytes in the column `image` and, optionally, an image to compare it with in the
+            model_input: encoded pictures in the column `image` and, optionally, an image to compare it with in the
                 column `other`.
             params: `top`, the number of classes to return; `false_accept_rate`, which selects the distance threshold.
 
         Returns:
-            The columns `classes`, `probabilities` and `features`; with `other`, also `distance` and `same_work`.
+            The columns `classes`, `probabilities` and `features`; with `other`, also `distance` and `same_work`. If a
+            picture of any row cannot be read, also `error`: the reason, or None for the other rows.
 
         Raises:
-            MlflowException: an image or a parameter is invalid, or the model has no thresholds.
+            MlflowException: no picture can be read, a parameter is invalid, or the model has no thresholds.
         """
         try:
             return self._answer(model_input, params or {})
@@ -67,15 +68,34 @@ class PictureModel(PythonModel):
                 "features": features_ND.tolist(),
             }
         )
-        if "other" not in model_input:
-            return answer
-        if self._verification is None:
-            raise Error("This model has no verification thresholds. Leave out the column 'other'.")
-        point = self._verification.at_rate(float(params.get("false_accept_rate", USUAL_FALSE_ACCEPT_RATE)))
-        others = list(model_input["other"])
-        others_ND = self._predictor.features(self._predictor.of_bytes(others), len(others))
-        distances_N = distances_of_pairs(features_ND, others_ND)
-        return answer.assign(distance=distances_N.astype(float), same_work=distances_N < point.threshold)
+        errors = dict(inputs.errors)
+        if "other" in model_input:
+            if self._verification is None:
+                raise Error("This model has no verification thresholds. Leave out the column 'other'.")
+            point = self._verification.at_rate(float(params.get("false_accept_rate", USUAL_FALSE_ACCEPT_RATE)))
+            others = list(model_input["other"])
+            other_inputs = self._predictor.of_bytes(others)
+            distances_N = distances_of_pairs(features_ND, self._predictor.features(other_inputs, len(others)))
+            answer = answer.assign(distance=distances_N.astype(float), same_work=distances_N < point.threshold)
+            errors = {**{row: f"other: {text}" for row, text in other_inputs.errors.items()}, **errors}
+        return _with_errors(answer, errors)
+
+
+def _with_errors(answer: pd.DataFrame, errors: dict[int, str]) -> pd.DataFrame:
+    """Return the rows with the errors in place of their answers, in a further column if there are any.
+
+    Raises:
+        Error: no row has an answer.
+    """
+    if not errors:
+        return answer
+    if len(errors) == len(answer):
+        raise Error(errors[min(errors)])
+    answer = answer.assign(error=[errors.get(row) for row in range(len(answer))]).astype(object)
+    for row in range(len(answer)):
+        for name in answer.columns.drop("error") if row in errors else ("error",):
+            answer.at[row, name] = [] if isinstance(answer.at[row, name], list) else None
+    return answer
 
 
 set_model(PictureModel())

@@ -11,7 +11,7 @@ from pathlib import Path
 from shards_tools.errors import Error
 from shards_tools.manifest import DISTRACTOR
 from shards_tools.sources.names import printable, refuse_odd_name
-from shards_tools.sources.paths import key_of, list_images, require_folder, visible
+from shards_tools.sources.paths import distinct_keys, key_of, list_images, require_folder, visible
 from shards_tools.sources.source import Source, SourceImage
 from shards_tools.sources.split_names import refuse_unread_splits
 from shards_tools.splits import TEST_GALLERY, TEST_QUERY
@@ -50,7 +50,7 @@ def scan_cameras(name: str, root: Path, folders: Mapping[int, str]) -> Source:
         images += sorted(found, key=lambda image: (image.role, image.key))
     notes = [f"{num_junk:,} images of identity {JUNK} were skipped: they are junk for every query"] if num_junk else []
     works = tuple(sorted({image.work for image in images}))
-    return Source(name, "plain", works, tuple(images), tuple(left_out), tuple(notes))
+    return Source(name, "plain", works, tuple(distinct_keys(images)), tuple(left_out), tuple(notes))
 
 
 def _images(place: Path, names: set[str], code: int) -> Iterator[SourceImage]:

@@ -6,16 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shards_tools.errors import Error
+from shards_tools.problems import Problem
 from shards_tools.sources.lists import number, read_rows, short
 from shards_tools.sources.names import same_form
-from shards_tools.sources.paths import (
-    key_of,
-    list_images,
-    note_unnamed,
-    refuse_equal_keys,
-    take_listed,
-    visible,
-)
+from shards_tools.sources.paths import distinct_keys, key_of, list_images, note_unnamed, take_listed, visible
 from shards_tools.sources.source import Source, SourceImage
 from shards_tools.sources.split_names import refuse_unread_splits, split_of
 from shards_tools.splits import SPLIT_NAMES, TEST, TRAIN, VAL
@@ -55,11 +49,12 @@ def read_images(file: Path) -> Iterator[Row]:
 def scan_classes(parts: ClassLists, read: RowReader = read_images) -> Source:
     """Scan every image that a list names; classes are ordered by id.
 
-    Images that no list names, and classes without images, are skipped with a note.
+    Images that no list names, and classes without images, are skipped with a note. The source's `missing` has the rows
+    whose image is missing.
 
     Raises:
-        Error: the folder or a row's image is missing, an image is in two rows, a class id has no name, or a class of
-            val or test has no image in train.
+        Error: the folder is missing, an image is in two rows, a class id has no name, or a class of val or test has no
+            image in train.
     """
     if not parts.images.is_dir():
         raise Error(f"{parts.images} is missing. Put the images of {parts.lists[TRAIN]} there.")
@@ -67,6 +62,7 @@ def scan_classes(parts: ClassLists, read: RowReader = read_images) -> Source:
     _refuse_other_lists(parts)
     unnamed = list_images(parts.images, parts.tree)
     ids, images = [], []
+    missing: list[Problem] = []
     places: dict[str, str] = {}
     for code, file in parts.lists.items():
         for row in read(file):
@@ -75,7 +71,9 @@ def scan_classes(parts: ClassLists, read: RowReader = read_images) -> Source:
                     f"{file}:{row.line} has the class id {row.class_id}, which is not in {parts.class_names}."
                     " Add it there."
                 )
-            path = take_listed(row.path, parts.images, unnamed, places, f"{file}:{row.line}")
+            path = take_listed(row.path, parts.images, unnamed, places, f"{file}:{row.line}", missing)
+            if path is None:
+                continue
             images.append(_image(parts.images, path, row.tags, names[row.class_id], code))
             ids.append(row.class_id)
     notes = note_unnamed(unnamed, parts.images, parts.tree, "not in any list")
@@ -86,7 +84,7 @@ def scan_classes(parts: ClassLists, read: RowReader = read_images) -> Source:
     used = {class_id: names[class_id] for class_id in sorted(set(ids))}
     if list(used) != list(range(len(used))):
         notes.append("class ids were renumbered from 0 in order, so they differ from those of other programs")
-    source = source_of_classes(parts.name, tuple(used.values()), images, notes)
+    source = source_of_classes(parts.name, tuple(used.values()), images, notes, missing=missing)
     inside = {parts.images, parts.class_names, *parts.lists.values()}
     inside |= {file.parent for file in inside}
     return replace(source, left_out=tuple(entry for entry in visible(parts.tree) if entry not in inside))
@@ -119,7 +117,12 @@ def read_class_names(file: Path) -> dict[int, str]:
 
 
 def source_of_classes(
-    name: str, works: Sequence[str], images: Sequence[SourceImage], notes: Sequence[str], cut: Sequence[int] = ()
+    name: str,
+    works: Sequence[str],
+    images: Sequence[SourceImage],
+    notes: Sequence[str],
+    cut: Sequence[int] = (),
+    missing: Sequence[Problem] = (),
 ) -> Source:
     """Return the source with the images sorted by split and class; within a class they keep their order.
 
@@ -129,24 +132,33 @@ def source_of_classes(
         images: train, val and test together, in any order.
         notes: changes to the source that affect how results are read.
         cut: splits (VAL, or VAL and TEST) that the build takes from each class's train images.
+        missing: images that are not there. If there are any, the build leaves out classes without an image in train.
 
     Raises:
-        Error: there are no images, two have the same key, or there is a train and a class of val or test has no image
+        Error: there are no images, or nothing is missing and there is a train, but a class of val or test has no image
             in it.
     """
     if not images:
-        raise Error(f"The {name} source has no images. Check its lists.")
+        example = f": {missing[0].reason}" if missing else ""
+        raise Error(f"The {name} source has no images{example}. Check its lists.")
     trained = {image.work for image in images if image.split_code == TRAIN}
     for image in images:
-        if trained and image.work not in trained:
+        if trained and image.work not in trained and not missing:
             split = SPLIT_NAMES[image.split_code]
             raise Error(
                 f"{image.path} is in {split}, but its class {image.work!r} has no image in train. Add one to train."
             )
     place = {work: number for number, work in enumerate(works)}
     ordered = sorted(images, key=lambda image: (image.split_code, place[image.work]))
-    refuse_equal_keys(ordered)
-    return Source(name, "classes", tuple(works), tuple(ordered), notes=tuple(notes), cut=tuple(cut))
+    return Source(
+        name,
+        "classes",
+        tuple(works),
+        tuple(distinct_keys(ordered)),
+        notes=tuple(notes),
+        cut=tuple(cut),
+        missing=tuple(missing),
+    )
 
 
 def note_cut(cut: Sequence[int]) -> list[str]:

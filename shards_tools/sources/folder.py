@@ -14,10 +14,11 @@ from shards_tools.sources.cameras import FLAT_NAME
 from shards_tools.sources.classes import note_cut, source_of_classes
 from shards_tools.sources.names import refuse_equal_labels, refuse_odd_name, same_form
 from shards_tools.sources.paths import (
+    distinct_keys,
+    is_image,
     key_of,
-    refuse_equal_keys,
+    note_others,
     refuse_link_out,
-    refuse_other_kinds,
     require_folder,
     visible,
 )
@@ -47,7 +48,8 @@ def scan(folder: Path) -> Source:
     """
     root = require_folder(Path(folder), LAYOUTS)
     parts, left_out = _find_parts(root)
-    files = [file for name, place in parts.items() for file in _walk(place, root, name, ())]
+    others: list[Path] = []
+    files = [file for name, place in parts.items() for file in _walk(place, root, name, (), others)]
     if not files:
         raise Error(f"{root} holds no images. Add some as {LAYOUTS}.")
     depth = len(files[0].folders)
@@ -55,7 +57,7 @@ def scan(folder: Path) -> Source:
         if len(file.folders) != depth:
             raise Error(f"{files[0].path} and {file.path} are at different depths. Arrange all images as {LAYOUTS}.")
     scanned = _classes(files, parts) if depth == 1 else _works(files, parts)
-    return replace(scanned, left_out=tuple(left_out))
+    return replace(scanned, left_out=tuple(left_out), notes=(*scanned.notes, *note_others(others, root)))
 
 
 def _find_parts(root: Path) -> tuple[dict[str, Path], list[Path]]:
@@ -79,13 +81,12 @@ def _find_parts(root: Path) -> tuple[dict[str, Path], list[Path]]:
     return {split: found[split] for split in ("train", "val", "query", "gallery", "test") if split in found}, left_out
 
 
-def _walk(place: Path, root: Path, part: str, above: tuple[str, ...]) -> Iterator[_File]:
-    """Yield the images below `place`, one or two folders deep; anything else there is an Error."""
+def _walk(place: Path, root: Path, part: str, above: tuple[str, ...], others: list[Path]) -> Iterator[_File]:
+    """Yield the images below `place`, one or two folders deep, and append files of other kinds to `others`."""
     refuse_link_out(place, root)
     entries = visible(place)
-    if not entries and place != root:
-        raise Error(f"{place} is empty. Add images or remove it.")
     refuse_equal_labels(entry for entry in entries if entry.is_dir())
+    empty = place != root
     for entry in entries:
         refuse_odd_name(entry)
         if entry.is_symlink():
@@ -98,20 +99,22 @@ def _walk(place: Path, root: Path, part: str, above: tuple[str, ...]) -> Iterato
                 )
             if len(above) == 2:
                 raise Error(f"{entry} is too deep: the layout is {LAYOUTS}. Move it or remove it.")
-            yield from _walk(entry, root, part, (*above, entry.name))
-        elif place != root:
-            yield _file(entry, part, above)
+            yield from _walk(entry, root, part, (*above, entry.name), others)
+        elif place == root or not is_image(entry, others):
+            continue
+        elif not above:
+            raise Error(f"{entry} is not in a class: {_what_it_may_be(entry)}.")
+        else:
+            yield _File(entry, part, above)
+        empty = False
+    if empty:
+        raise Error(f"{place} is empty. Add images or remove it.")
 
 
-def _file(path: Path, part: str, folders: tuple[str, ...]) -> _File:
-    if not path.is_file():
-        raise Error(f"{path} should be an image, but is not a regular file. Move it or remove it.")
-    if not folders and FLAT_NAME.match(path.name):
-        raise Error(f"{path} is not in a class, but has a name of Market-1501 or VeRi-776. Use market1501 or veri776.")
-    refuse_other_kinds(path)
-    if not folders:
-        raise Error(f"{path} is not in a class: the layout is {LAYOUTS}. Move it or remove it.")
-    return _File(path, part, folders)
+def _what_it_may_be(path: Path) -> str:
+    if FLAT_NAME.match(path.name):
+        return "its name is of Market-1501 or VeRi-776. Use market1501 or veri776"
+    return f"the layout is {LAYOUTS}. Move it or remove it"
 
 
 def _classes(files: list[_File], parts: dict[str, Path]) -> Source:
@@ -135,8 +138,8 @@ def _works(files: list[_File], parts: dict[str, Path]) -> Source:
         found, missing = (parts["query"], "gallery") if "query" in parts else (galleries[0], "query")
         raise Error(f"{found} needs a folder {missing} next to it: a query is searched in a gallery. Add it.")
     images = [_image(file, WORK_PARTS.get(file.part, TRAIN)) for file in files]
-    refuse_equal_keys(images)
-    return Source("folder", "plain", tuple(sorted({image.work for image in images})), tuple(images))
+    works = tuple(sorted({image.work for image in images}))
+    return Source("folder", "plain", works, tuple(distinct_keys(images)))
 
 
 def _image(file: _File, code: int) -> SourceImage:

@@ -9,11 +9,12 @@ identity.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from shards_tools.errors import Error
 from shards_tools.manifest import DISTRACTOR
+from shards_tools.problems import Problem
 from shards_tools.sources import paddle_lists
 from shards_tools.sources.lists import number, read_any_rows, short
 from shards_tools.sources.paddle_lists import DISTRACTOR_LABEL, source_of_identities
@@ -56,21 +57,22 @@ def scan(folder: Path) -> Source:
     root = require_folder(Path(folder), f"{TRAIN_PLACE} and {TEST_PLACE}, or train_list.txt")
     if any((root / name).is_file() for name in paddle_lists.LISTS.values()):
         return paddle_lists.scan(root)
+    missing: list[Problem] = []
     train: list[SourceImage] = []
     test = _Test()
     notes: list[str] = []
     if (root / TRAIN_PLACE).is_dir() or (root / TRAIN_LIST).is_file():
-        train, notes = _scan_train(root)
+        train, notes = _scan_train(root, missing)
     elif not (root / TEST_PLACE).is_dir():
         raise Error(f"{root} has neither {TRAIN_PLACE / TRAIN_IMAGES} nor {paddle_lists.TRAIN_LIST}. Add one of them.")
     if (root / TEST_PLACE).is_dir():
-        test, test_notes = _scan_test(root)
+        test, test_notes = _scan_test(root, missing)
         notes += test_notes
-    source = source_of_identities("icartoonface", [*train, *test.images], notes)
-    pairs = _places_of_pairs(source.images, test.pairs, root) if test.pairs else ()
+    source = source_of_identities("icartoonface", [*train, *test.images], notes, missing)
+    pairs = _places_of_pairs(source, test.pairs, root) if test.pairs else ()
     used = {TRAIN_PLACE.name, TEST_PLACE.name, TRAIN_LIST, TEST_LIST}
     left_out = tuple(entry for entry in visible(root) if entry.name not in used)
-    return Source(source.name, source.layout, source.works, source.images, left_out, source.notes, pairs)
+    return replace(source, left_out=left_out, pairs=pairs)
 
 
 def double(box: Box) -> Box:
@@ -81,7 +83,7 @@ def double(box: Box) -> Box:
     return left, top, left + 2 * width, top + 2 * height
 
 
-def _scan_train(root: Path) -> tuple[list[SourceImage], list[str]]:
+def _scan_train(root: Path, missing: list[Problem]) -> tuple[list[SourceImage], list[str]]:
     folder = root / TRAIN_PLACE / TRAIN_IMAGES
     file = _find_list(root, TRAIN_PLACE, TRAIN_LIST)
     require_folder(folder, "the training images")
@@ -89,10 +91,12 @@ def _scan_train(root: Path) -> tuple[list[SourceImage], list[str]]:
     images: list[SourceImage] = []
     places: dict[str, str] = {}
     for line, row in read_any_rows(file, tabs=True):
-        path, box = _face(row, 5, file, line)
+        listed, box = _face(row, 5, file, line)
         # In some copies of the list the paths start at a parent folder.
-        path = "/".join(path.replace("\\", "/").split("/")[-2:])
-        path = take_listed(path, folder, unnamed, places, f"{file}:{line}")
+        listed = "/".join(listed.replace("\\", "/").split("/")[-2:])
+        path = take_listed(listed, folder, unnamed, places, f"{file}:{line}", missing)
+        if path is None:
+            continue
         identity = IDENTITY.fullmatch(path.split("/")[0])
         if not identity:
             raise Error(f"{file}:{line} names {short(path)}, whose folder is not {IDENTITY_NAME}. Correct it.")
@@ -102,7 +106,7 @@ def _scan_train(root: Path) -> tuple[list[SourceImage], list[str]]:
     return images, note_unnamed(unnamed, folder, root, f"not in {TRAIN_LIST}")
 
 
-def _scan_test(root: Path) -> tuple[_Test, list[str]]:
+def _scan_test(root: Path, missing: list[Problem]) -> tuple[_Test, list[str]]:
     folder = root / TEST_PLACE / TEST_IMAGES
     file = _find_list(root, TEST_PLACE, TEST_LIST)
     require_folder(folder, "the test images")
@@ -114,9 +118,11 @@ def _scan_test(root: Path) -> tuple[_Test, list[str]]:
         if len(fields) == 2:
             found.pairs.append((line, _name(fields[0]), _name(fields[1])))
             continue
-        path, box = _face(fields[:-1], 5, file, line)
-        name, label = _name(path), fields[-1]
-        name = take_listed(name, folder, unnamed, places, f"{file}:{line}")
+        listed, box = _face(fields[:-1], 5, file, line)
+        label = fields[-1]
+        name = take_listed(_name(listed), folder, unnamed, places, f"{file}:{line}", missing)
+        if name is None:
+            continue
         key = key_of(("test", Path(name).stem))
         if label == DISTRACTOR_LABEL:
             work, code = DISTRACTOR, TEST_GALLERY
@@ -159,12 +165,13 @@ def _name(path: str) -> str:
     return path.replace("\\", "/").rpartition("/")[2]
 
 
-def _places_of_pairs(
-    images: Sequence[SourceImage], pairs: Sequence[tuple[int, str, str]], root: Path
-) -> tuple[tuple[int, int], ...]:
-    """Return the pairs as indices into `images`; the two images must have the same labeled identity."""
+def _places_of_pairs(source: Source, pairs: Sequence[tuple[int, str, str]], root: Path) -> tuple[tuple[int, int], ...]:
+    """Return the pairs as indices of images with the same labeled identity; pairs of missing images are left out."""
     file = _find_list(root, TEST_PLACE, TEST_LIST)
+    images = source.images
     place = {image.path.name: number for number, image in enumerate(images) if image.split_code == TEST_QUERY}
+    missing = {problem.path.name for problem in source.missing}
+    pairs = [pair for pair in pairs if missing.isdisjoint(pair[1:])]
     for line, *names in pairs:
         for name in names:
             if name not in place:

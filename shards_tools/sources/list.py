@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shards_tools.errors import Error
+from shards_tools.problems import Problem
 from shards_tools.sources.classes import note_cut, source_of_classes
 from shards_tools.sources.paddle_lists import source_of_identities
-from shards_tools.sources.paths import key_of, list_images, note_unnamed, refuse_equal_keys, take_listed, visible
+from shards_tools.sources.paths import distinct_keys, key_of, list_images, note_unnamed, take_listed, visible
 from shards_tools.sources.source import Source, SourceImage
 from shards_tools.sources.split_names import split_of
 from shards_tools.sources.tables import LIST_SUFFIXES, ListedImage, read_table
@@ -46,18 +47,20 @@ def scan(source: Path) -> Source:
     listed: list[_Listed] = []
     notes: list[str] = []
     places: dict[str, str] = {}
+    missing: list[Problem] = []
     for split, file in lists.items():
         rows, of_file = read_table(file)
         notes += of_file
         for row in rows:
             if row.split and len(lists) > 1:
                 raise Error(f"{file}:{row.line} has a split, but the file's name is one too. Remove the column.")
-            path = take_listed(row.path, root, unnamed, places, f"{file}:{row.line}")
-            listed.append(_Listed(path, row.split or split, row))
+            path = take_listed(row.path, root, unnamed, places, f"{file}:{row.line}", missing)
+            if path is not None:
+                listed.append(_Listed(path, row.split or split, row))
     notes += note_unnamed(unnamed, root, root, "not in any list")
     used = {*lists.values(), *(root / path.split("/")[0] for path in places)}
     left_out = tuple(entry for entry in visible(root) if entry not in used) if source.is_dir() else ()
-    return replace(_source(root, listed, notes), left_out=left_out)
+    return replace(_source(root, listed, notes, missing), left_out=left_out)
 
 
 def _find_lists(source: Path) -> dict[str | None, Path]:
@@ -85,7 +88,7 @@ def _find_lists(source: Path) -> dict[str | None, Path]:
     )
 
 
-def _source(root: Path, listed: Sequence[_Listed], notes: list[str]) -> Source:
+def _source(root: Path, listed: Sequence[_Listed], notes: list[str], missing: list[Problem]) -> Source:
     splits = {image.split for image in listed}
     has_roles = {image.row.role is not None for image in listed}
     if len(has_roles) == 2:
@@ -97,13 +100,12 @@ def _source(root: Path, listed: Sequence[_Listed], notes: list[str]) -> Source:
     if not ranked:
         cut = (VAL, TEST) if splits == {None} else (VAL,) if "train" in splits and "val" not in splits else ()
         works = sorted({image.work for image in images}, key=_order)
-        return source_of_classes("list", works, images, [*notes, *note_cut(cut)], cut)
+        return source_of_classes("list", works, images, [*notes, *note_cut(cut)], cut, missing)
     if has_roles != {True}:
-        return source_of_identities("list", images, notes, _order)
+        return source_of_identities("list", images, notes, missing, _order)
     works = sorted({image.work for image in images}, key=_order)
-    images.sort(key=lambda image: (image.split_code, image.role))
-    refuse_equal_keys(images)
-    return Source("list", "plain", tuple(works), tuple(images), notes=tuple(notes))
+    images = distinct_keys(sorted(images, key=lambda image: (image.split_code, image.role)))
+    return Source("list", "plain", tuple(works), tuple(images), notes=tuple(notes), missing=tuple(missing))
 
 
 def _check_splits(root: Path, splits: set[str | None], codes: dict[str, int]) -> None:

@@ -1,7 +1,8 @@
 """LSASRD: `ASRD/{train,query,test}/WORK/ROLE/WORK_ROLE_rest.ext`, or `ASRDf/{0..4}/...` for five folds.
 
-`test` is the gallery of `query`. Hidden files are ignored; anything else that does not match is an Error, and so is a
-link that leads out of the tree. The tree itself may be a link.
+`test` is the gallery of `query`. Hidden files are ignored, and files in a role that are no images are skipped with a
+note; anything else that does not match is an Error, and so is a link that leads out of the tree. The tree itself may be
+a link.
 """
 
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from shards_tools.errors import Error
 from shards_tools.manifest import NUM_FOLDS
 from shards_tools.sources.names import refuse_equal_labels, refuse_odd_name, same_form
-from shards_tools.sources.paths import escape, refuse_equal_keys, refuse_link_out, refuse_other_kinds, visible
+from shards_tools.sources.paths import distinct_keys, escape, is_image, note_others, refuse_link_out, visible
 from shards_tools.sources.source import Source, SourceImage
 from shards_tools.sources.split_names import refuse_unread_splits
 from shards_tools.splits import TEST_GALLERY, TEST_QUERY, TRAIN, draw_folds
@@ -26,7 +27,7 @@ def scan(folder: Path) -> Source:
     """Scan every image of the tree in `folder`, which holds `ASRD` or `ASRDf` or is one of them.
 
     Raises:
-        Error: the folder has another layout, or holds something that is not an image.
+        Error: the folder has another layout.
     """
     tree, beside = _find_tree(Path(folder))
     if (tree / "train").is_dir():
@@ -42,13 +43,14 @@ def scan(folder: Path) -> Source:
     other = [entry for entry in visible(tree) if entry.name not in codes]
     refuse_unread_splits((entry for entry in other if entry.is_dir()), codes)
     images: list[SourceImage] = []
+    others: list[Path] = []
     for name, code in codes.items():
         if (tree / name).is_dir():
             refuse_link_out(tree / name, tree)
-            images += _images_of_part(tree / name, code, int(name) if layout == "five-fold" else -1)
-    refuse_equal_keys(images)
+            images += _images_of_part(tree / name, code, int(name) if layout == "five-fold" else -1, others)
     works = tuple(sorted({image.work for image in images}))
-    return Source("lsasrd", layout, works, tuple(images), (*beside, *other))
+    notes = tuple(note_others(others, tree))
+    return Source("lsasrd", layout, works, tuple(distinct_keys(images)), (*beside, *other), notes)
 
 
 def cut_into_folds(source: Source, seed: int) -> Source:
@@ -86,18 +88,20 @@ def _find_tree(folder: Path) -> tuple[Path, list[Path]]:
     raise Error(f"{folder} is not an LSASRD tree. Give a folder that holds ASRD, ASRDf, train, or all of 0 to 4.")
 
 
-def _images_of_part(part: Path, split_code: int, fold: int) -> Iterator[SourceImage]:
+def _images_of_part(part: Path, split_code: int, fold: int, others: list[Path]) -> Iterator[SourceImage]:
     tree = part.parent
     for work in _folders(part, "work", tree):
         for role in _folders(work, "role", tree):
             if not role.name.isdecimal():
                 raise Error(f"{role} is not a role: its name must be a number, such as 0007. Rename it or remove it.")
             files = visible(role)
-            if not files:
-                raise Error(f"{role} is a role without images. Add images or remove it.")
             for file in files:
                 refuse_odd_name(file)
                 refuse_link_out(file, tree)
+            images = [file for file in files if is_image(file, others)]
+            if not images:
+                raise Error(f"{role} is a role without images. Add images or remove it.")
+            for file in images:
                 _check_name(file)
                 key = _key(part.name, file)
                 label = same_form(work.name)
@@ -120,9 +124,6 @@ def _folders(parent: Path, kind: str, tree: Path) -> list[Path]:
 
 def _check_name(file: Path) -> None:
     role, work = file.parent, file.parent.parent
-    if not file.is_file():
-        raise Error(f"{file} should be an image, but is not a regular file. Move it or remove it.")
-    refuse_other_kinds(file)
     parts = file.stem.split("_")
     if (
         len(parts) != 3

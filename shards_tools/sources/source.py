@@ -4,10 +4,12 @@ To add a source, write one file in this package with a function `scan` and add i
 """
 
 import importlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from shards_tools.problems import Problem
 from shards_tools.registry import Registry
 
 
@@ -38,6 +40,12 @@ class Source:
     notes: tuple[str, ...] = ()  # changes to the source that affect how results are read
     pairs: tuple[tuple[int, int], ...] = ()  # official test pairs: indices into `images`
     cut: tuple[int, ...] = ()  # splits (VAL, or VAL and TEST) that the build takes from each class's train images
+    missing: tuple[Problem, ...] = ()  # images that a list names and that are not there
+
+
+def problem_of(image: SourceImage, kind: str, reason: str) -> Problem:
+    """Return the problem of an image; `kind` is one of KINDS in problems.py."""
+    return Problem(Path(os.path.abspath(image.path)), kind, reason)
 
 
 Scan = Callable[[Path], Source]

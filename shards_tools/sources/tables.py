@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shards_tools.errors import MAX_LISTED, Error
+from shards_tools.formats import SUFFIXES
 from shards_tools.sources.lists import read_any_rows, short
 from shards_tools.sources.names import same_form
-from shards_tools.sources.paths import SUFFIXES
 from shards_tools.sources.split_names import KNOWN, split_of
 
 LIST_SUFFIXES = (".csv", ".tsv", ".txt", ".lst")

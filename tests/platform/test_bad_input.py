@@ -11,7 +11,7 @@ from platform.resolved_search import ResolvedSearch
 from platform.search import main
 from platform.spaces.registry import space_names
 from platform.study import open_storage, open_study
-from shards_tools.build import build
+from shards_tools.build import BuildOptions, build
 from shards_tools.errors import Error
 from shards_tools.sources import folder
 from tests.platform.driver import run_search
@@ -126,7 +126,7 @@ def test_an_objective_that_the_data_do_not_have_is_refused(tmp_path: Path) -> No
             file = tmp_path / "source" / name / f"{number}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (8, 8), (60 * number, 200, len(name) * number)).save(file)
-    build(folder.scan(tmp_path / "source"), tmp_path / "shards", allow_duplicates=True)
+    build(folder.scan(tmp_path / "source"), tmp_path / "shards", BuildOptions(allow_duplicates=True))
     words = ["--space", "transreid", "--data", str(tmp_path / "shards"), "--runs", str(tmp_path / "runs")]
     with pytest.raises(Error, match=r"--objective mAP: .* holds classes that train and val share. Use one of top1,"):
         main([*words, "--objective", "mAP"])

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from platform import predict
 from shards_tools.errors import Error
@@ -16,7 +17,7 @@ from trainables.data.reading import evaluation_inputs
 from trainables.device import Device
 from trainables.evaluation.evaluate import extract_features
 from trainables.inference.verification import VERIFICATION_NAME, measure, read_verification
-from trainables.training.checkpoint import load_model
+from trainables.training.checkpoint import INFO_NAME, load_model
 
 
 def result(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
@@ -97,6 +98,54 @@ def test_classes_are_those_that_were_trained_on(
         assert {entry["class"] for entry in picture["classes"]} == set(works)
         assert sum(chances) == pytest.approx(1, abs=1e-5)
         assert chances == sorted(chances, reverse=True)
+
+
+def test_pictures_that_cannot_be_read_do_not_keep_the_others_from_their_answers(
+    checkpoint: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = next(pictures.glob("*/*"))
+    whole = result(capsys, checkpoint, folder)["pictures"]
+    with Image.open(folder / Path(whole[0]["picture"]).name) as image:
+        image.save(folder / "x.webp", lossless=True)
+    (folder / "a.jpg").write_bytes(b"\xff\xd8\xff and no more")
+    (folder / "notes.txt").write_text("hello")
+    predict.main([str(checkpoint), str(folder), "--json"])
+    said = capsys.readouterr()
+    broken, *others, webp = json.loads(said.out)["pictures"]
+    assert broken == {
+        "picture": str(folder / "a.jpg"),
+        "error": f"{folder / 'a.jpg'} is a broken image (JPEG: its header is damaged). Replace it or remove it.",
+    }
+    assert [entry["picture"] for entry in others] == [entry["picture"] for entry in whole]
+    for found, known in zip([*others, webp], [*whole, whole[0]], strict=True):
+        assert [entry["class"] for entry in found["classes"]] == [entry["class"] for entry in known["classes"]]
+        chances = [entry["probability"] for entry in known["classes"]]
+        assert [entry["probability"] for entry in found["classes"]] == pytest.approx(chances, abs=1e-5)
+    assert f"skipped 1 files that are no pictures, such as {folder / 'notes.txt'}" in said.err
+    assert said.err.splitlines()[-1].startswith(f"1 of {len(whole) + 2} pictures have no answer, such as: {folder}")
+    predict.main([str(checkpoint), str(folder / "x.webp"), "--nearest", str(folder), "--top", "99", "--json"])
+    said = capsys.readouterr()
+    assert len(json.loads(said.out)["pictures"][0]["nearest"]) == len(whole) + 1
+    assert f"left out 1 pictures of the gallery: {folder / 'a.jpg'} is a broken image" in said.err
+
+
+@pytest.mark.parametrize("background", ["#000000", "#ffffff"])
+def test_transparent_pictures_are_seen_on_the_background_of_the_training_images(
+    own_checkpoint: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], background: str
+) -> None:
+    info = json.loads((own_checkpoint / INFO_NAME).read_text())
+    info["conversion"] = {"background": background, "exif_orientation": False}
+    (own_checkpoint / INFO_NAME).write_text(json.dumps(info))
+    with Image.open(next(pictures.rglob("*.jpg"))) as image:
+        clear = image.convert("RGBA")
+    clear.putalpha(Image.linear_gradient("L").resize(clear.size))
+    flat = Image.new("RGBA", clear.size, background)
+    flat.alpha_composite(clear)
+    clear.save(tmp_path / "clear.png")
+    flat.convert("RGB").save(tmp_path / "flat.png")
+    found = result(capsys, own_checkpoint, tmp_path / "clear.png", tmp_path / "flat.png")["pictures"]
+    first, second = ({entry["class"]: entry["probability"] for entry in row["classes"]} for row in found)
+    assert first == pytest.approx(second, abs=1e-6)
 
 
 def test_what_cannot_be_answered_is_refused_in_a_line(

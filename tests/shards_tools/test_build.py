@@ -118,14 +118,6 @@ def test_shards_are_of_equal_shares_below_the_limit():
     assert in_mb.max() < 65
 
 
-def test_a_broken_image_is_named_and_nothing_is_left(plain_tree, tmp_path):
-    broken = plain_tree / "ASRD/test/US0003/0004/US0003_0004_01.jpg"
-    broken.write_bytes(broken.read_bytes()[:150])
-    with pytest.raises(Error, match=f"{broken} is a broken image"):
-        build(scan(plain_tree), tmp_path / "shards")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
-
-
 def test_a_full_folder_is_not_built_into(plain_tree, plain, tmp_path):
     before = bytes_of(tmp_path / "shards")
     with pytest.raises(Error, match="shards exists and is not empty"):

@@ -13,8 +13,9 @@ import pytest
 
 from shards_tools import cache
 from shards_tools.cache import cache_folder, decoded
-from shards_tools.decode import decode, resize
+from shards_tools.decode import decode
 from shards_tools.errors import Error
+from shards_tools.fits import resize
 from shards_tools.manifest_file import read_manifest
 from shards_tools.reader import read_image
 

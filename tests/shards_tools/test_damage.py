@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shards_tools.decode import decode, resize
+from shards_tools.decode import decode
 from shards_tools.errors import Error
+from shards_tools.fits import resize
 from shards_tools.images import open_images
 from shards_tools.manifest import Manifest
 from shards_tools.reader import read_image

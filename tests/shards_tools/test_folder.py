@@ -9,13 +9,12 @@ import pytest
 
 from shards_tools import __main__ as command
 from shards_tools.build import build
-from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
 from shards_tools.sources import lsasrd
 from shards_tools.sources.folder import scan
 from shards_tools.splits import SPLIT_NAMES
 from shards_tools.verify import verify
-from tests.shards_tools.refusal import refusal
+from tests.shards_tools.refusal import bad_pictures, refusal
 
 Counts = dict[str, int]
 
@@ -168,14 +167,10 @@ def test_a_folder_that_does_not_fit_is_named(plant_folders, tmp_path, counts, co
 @pytest.mark.parametrize(
     ("path", "make", "complaint"),
     [
-        ("a/notes.txt", Path.touch, "is not an image: its suffix must be .jpg"),
-        ("a/x.webp", Path.touch, "is not an image"),
         ("a/x.jpg", os.mkfifo, "is not a regular file"),
         ("a/x.jpg", lambda path: path.symlink_to("/etc/passwd"), "is a link that leads out"),
-        ("a/x.jpg", lambda path: path.symlink_to("x.jpg"), "is not a regular file"),
         ("c", lambda path: path.symlink_to("/etc"), "is a link that leads out"),
         ("train", lambda path: path.symlink_to("/etc"), "is next to train"),
-        ("a/0.jpg", Path.touch, "differ only in their suffixes"),
     ],
 )
 def test_what_does_not_fit_in_a_class_is_named(plant_folders, path, make, complaint):
@@ -202,5 +197,40 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
 def test_a_copy_in_ready_train_and_test_is_refused(plant_folders, tmp_path):
     root = plant_folders({"train/a": 2, "test/a": 2})
     shutil.copy(root / "train/a/0.png", root / "test/a/1.png")
-    with pytest.raises(Error, match="the same image in two splits, train and test"):
-        build(scan(root), tmp_path / "shards")
+    (problem,) = bad_pictures(scan(root), tmp_path / "shards")
+    assert (problem.path, problem.kind) == (root / "train/a/0.png", "duplicate")
+    assert problem.reason == f"is the same image as {root / 'test/a/1.png'} in test"
+
+
+@pytest.mark.parametrize("name", ["0.txt", "0.json", "readme", "x.psd"])
+def test_files_beside_images_that_are_no_images_are_skipped_with_a_note(plant_folders, name):
+    root = plant_folders({"a": 2, "b": 2})
+    expected = scan(root)
+    (root / "b" / name).write_text("1girl, solo")
+    found = scan(root)
+    assert found.images == expected.images
+    assert set(found.notes) - set(expected.notes) == {f"1 files were skipped: they are no images, such as b/{name}"}
+
+
+def test_files_that_differ_only_in_their_suffixes_are_different_images(plant_folders, tmp_path, make_picture):
+    root = plant_folders({"a": 3, "b": 3})
+    (root / "a/0.jpg").write_bytes(make_picture(98, "JPEG"))
+    (root / "a/0.jpg.png").write_bytes(make_picture(99))
+    manifest = build(scan(root), tmp_path / "shards")
+    assert sorted(manifest.keys.tolist())[:3] == ["a-0%2Ejpg", "a-0+jpg", "a-0+png"]
+    assert verify(tmp_path / "shards", "deep").num_images == 8
+
+
+def test_links_out_of_the_folder_are_followed_if_asked_for(plant_folders, tmp_path, make_picture):
+    root = plant_folders({"a": 2, "b": 2})
+    (tmp_path / "elsewhere").mkdir()
+    for number in range(3):
+        (tmp_path / f"elsewhere/{number}.png").write_bytes(make_picture(100 + number))
+    (root / "c").symlink_to(tmp_path / "elsewhere")
+    (root / "a/7.png").symlink_to(tmp_path / "elsewhere/0.png")
+    assert "Replace it with a copy, remove it or add --follow-links." in refused(root)
+    arguments = ["build", "folder", str(root), "--out", str(tmp_path / "shards"), "--follow-links"]
+    command.main(arguments)
+    manifest = read_manifest(tmp_path / "shards")
+    assert Counter(manifest.works[work] for work in manifest.work) == {"a": 3, "b": 2, "c": 3}
+    assert "is a link that leads out" in refused(root), "only that build followed links"

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 
 from shards_tools import __main__ as command
-from shards_tools.build import build
-from shards_tools.errors import Error
+from shards_tools.build import BuildOptions, build
 from shards_tools.labels import label_columns, roles_of
 from shards_tools.sources.icartoonface import double, scan
 from shards_tools.splits import TEST_GALLERY, TEST_QUERY, TRAIN, VAL_GALLERY, VAL_QUERY, cut_identities
 from shards_tools.verify import verify
-from tests.shards_tools.refusal import refusal
+from tests.shards_tools.refusal import bad_pictures, complaint_about, refusal
 
 TRAIN_FOLDER = Path("personai_icartoonface_rectrain/icartoonface_rectrain")
 TEST_FOLDER = Path("personai_icartoonface_rectest/icartoonface_rectest")
@@ -113,9 +112,9 @@ def test_a_face_of_train_that_is_asked_for_in_test_is_refused(tree, tmp_path):
     test.write_bytes(train.read_bytes())
     rows = (tree / TEST_LIST).read_text().replace(f"{test.name}\t0\t0\t30\t20", f"{test.name}\t10\t8\t20\t17")
     (tree / TEST_LIST).write_text(rows)
-    with pytest.raises(Error, match="the same image in two splits, train and test"):
-        build(scan(tree), tmp_path / "shards")
-    assert build(scan(tree), tmp_path / "shards", allow_duplicates=True).duplicates.num_on_two_sides == 1
+    (problem,) = bad_pictures(scan(tree), tmp_path / "shards")
+    assert (problem.path, problem.kind) == (train, "duplicate")
+    assert build(scan(tree), tmp_path / "shards", BuildOptions(allow_duplicates=True)).duplicates.num_on_two_sides == 1
 
 
 def test_a_face_under_two_identities_of_train_is_counted(tree, tmp_path):
@@ -207,7 +206,7 @@ NAME = "personai_icartoonface_rectrain_00003"
 )
 def test_a_bad_row_of_train_is_named_with_file_and_line(tree, row, complaint):
     append(tree / TRAIN_LIST, row)
-    message = refused(tree)
+    message = complaint_about(scan, tree)
     assert f"{tree / TRAIN_LIST}:56 " in message
     assert complaint in message
 
@@ -225,7 +224,7 @@ def test_a_bad_row_of_train_is_named_with_file_and_line(tree, row, complaint):
 )
 def test_a_bad_row_of_test_is_named_with_file_and_line(tree, row, complaint):
     append(tree / TEST_LIST, row)
-    message = refused(tree)
+    message = complaint_about(scan, tree)
     assert f"{tree / TEST_LIST}:12 " in message
     assert complaint in message
 
@@ -282,7 +281,7 @@ def test_lists_of_paddle_are_read_as_they_are(lists):
 )
 def test_a_bad_row_of_paddles_lists_is_named(lists, row, complaint):
     append(lists / "query.txt", row)
-    assert complaint in refused(lists)
+    assert complaint in complaint_about(scan, lists)
 
 
 def test_a_folder_that_is_neither_is_refused(tmp_path):

@@ -9,8 +9,9 @@ import pytest
 
 from shards_tools import images, reader
 from shards_tools.cache import decoded
-from shards_tools.decode import decode, resize
+from shards_tools.decode import decode
 from shards_tools.errors import Error
+from shards_tools.fits import resize
 from shards_tools.images import native_images, one_shape, open_images
 from shards_tools.reader import read_image, read_span, spans
 

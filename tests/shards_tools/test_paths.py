@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shards_tools.errors import Error
-from shards_tools.sources.paths import key_of, list_images
+from shards_tools.sources.paths import distinct_keys, key_of, links_followed, list_images
+from shards_tools.sources.source import SourceImage
+from shards_tools.splits import TRAIN
 from shards_tools.writer import MAX_KEY_LENGTH
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=12)
@@ -68,3 +70,35 @@ def test_a_linked_folder_is_named_and_not_walked(tmp_path, target, complaint):
     (tmp_path / "b").symlink_to(Path(target))
     with pytest.raises(Error, match=f"{tmp_path / 'b'} is a link.*{complaint}"):
         list_images(tmp_path, tmp_path)
+
+
+def test_linked_folders_are_walked_if_links_are_followed(tmp_path):
+    for name in ("tree/a/1.jpg", "outside/2.jpg", "outside/b/3.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "tree/link").symlink_to(tmp_path / "outside")
+    (tmp_path / "tree/again").symlink_to("link")
+    with links_followed(True):
+        assert list_images(tmp_path / "tree", tmp_path / "tree") == {
+            "a/1.jpg",
+            *(f"{link}/{name}" for link in ("link", "again") for name in ("2.jpg", "b/3.jpg")),
+        }
+
+
+@pytest.mark.parametrize("links", [{"a/up": ".."}, {"a/self": "."}, {"a/x": "../b", "b/y": "../a"}], ids=str)
+def test_links_that_lead_in_a_circle_are_named(tmp_path, links):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    for name, target in links.items():
+        (tmp_path / name).symlink_to(target)
+    with links_followed(True), pytest.raises(Error, match="leads back to a folder above it"):
+        list_images(tmp_path, tmp_path)
+
+
+@given(st.lists(st.tuples(NAMES, st.sampled_from(["jpg", "png", "jpg.png", "JPG"])), max_size=8, unique=True))
+def test_images_of_one_folder_get_distinct_keys(files):
+    names = [f"{stem}.{suffix}" for stem, suffix in files]
+    images = [SourceImage(Path(name), key_of(["a", name.rpartition(".")[0]]), "a", "a", TRAIN) for name in set(names)]
+    keys = [image.key for image in distinct_keys(images)]
+    assert len(set(keys)) == len(keys)
+    assert all(len(key) <= MAX_KEY_LENGTH and "." not in key for key in keys)

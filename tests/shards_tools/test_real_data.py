@@ -10,7 +10,8 @@ import pytest
 
 from shards_tools.build import build
 from shards_tools.cache import decoded
-from shards_tools.decode import decode, resize
+from shards_tools.decode import decode
+from shards_tools.fits import resize
 from shards_tools.manifest import Duplicates, Manifest
 from shards_tools.manifest_file import read_manifest
 from shards_tools.sources.lsasrd import scan

@@ -18,14 +18,16 @@ import pytest
 from shards_tools import assignment, progress, writer
 from shards_tools import build as build_module
 from shards_tools.assignment import make_shard
-from shards_tools.build import build
+from shards_tools.build import BuildOptions, build
 from shards_tools.errors import Error
 from shards_tools.sources.lsasrd import scan
 from shards_tools.verify import verify
+from tests.shards_tools.refusal import bad_pictures
 
 IN_PROCESSES = """
 import resource, sys
 from shards_tools import __main__, build, command, writer
+from tests.shards_tools.refusal import bad_pictures
 writer.MAX_SHARD_BYTES, build.IMAGES_PER_PROCESS = 20_000, 1
 build.num_cpus = lambda: {num_processes}
 command.run(lambda _: __main__.main(sys.argv[1:]))
@@ -119,7 +121,7 @@ def test_a_build_killed_in_its_processes_goes_on_and_equals_an_undisturbed_one(p
     assert not (tmp_path / "out").exists()
     with building(tree, tmp_path / "out", 2) as again:
         assert again.wait(60) == 0
-        assert "shards from an interrupted build" in again.stderr.read()
+        assert "shards from an unfinished build" in again.stderr.read()
     killed.stderr.close()
     assert psutil.wait_procs(processes, timeout=5)[1] == []
     assert {name: (tmp_path / f"out/{name}.tar").stat().st_ino for name in finished} == finished
@@ -176,7 +178,7 @@ def test_a_shard_whose_images_changed_is_written_again(change, undisturbed, plai
     written = resume(tree, tmp_path / "out", monkeypatch)
     assert name in written
     assert ("shard-00000.tar" in written) == (change in ("label", "path"))
-    build(scan(tree), tmp_path / "expected", allow_duplicates=True)
+    build(scan(tree), tmp_path / "expected", BuildOptions(allow_duplicates=True))
     assert bytes_of(tmp_path / "out") == bytes_of(tmp_path / "expected")
     assert (bytes_of(tmp_path / "out") == undisturbed) == (change in ("time", "path"))
 
@@ -214,9 +216,9 @@ def test_a_broken_image_ends_a_build_in_one_line(num_processes, plain_tree, tmp_
     with building(plain_tree, tmp_path / "out", num_processes) as failing:
         said = failing.communicate()[1]
     assert failing.returncode == 2
-    assert said.startswith(f"error: {broken} is a broken image")
+    assert said.startswith(f"error: The source has 1 broken image. {broken} is a broken image (JPEG: ")
     assert said.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.building", "out-problems.csv", "source"]
 
 
 @pytest.mark.parametrize("num_processes", [1, 2])
@@ -234,8 +236,8 @@ def test_a_full_disk_is_named_and_nothing_is_left(num_processes, plain_tree, tmp
 def test_an_image_that_cannot_be_read_is_named(plain_tree, tmp_path):
     source = scan(plain_tree)
     source.images[3].path.unlink()
-    with pytest.raises(Error, match=f"{source.images[3].path} cannot be read: No such file"):
-        build(source, tmp_path / "out")
+    (problem,) = bad_pictures(source, tmp_path / "out")
+    assert problem == (source.images[3].path, "missing", "is missing: No such file or directory")
 
 
 def test_an_image_that_changes_during_the_build_is_named(plain_tree, tmp_path, monkeypatch):

@@ -9,8 +9,9 @@ import pytest
 
 from shards_tools.batch_samplers.epochs import EpochParams
 from shards_tools.batch_samplers.stream import stream_batches
-from shards_tools.decode import decode, resize
+from shards_tools.decode import decode
 from shards_tools.errors import Error
+from shards_tools.fits import resize
 from shards_tools.manifest import Manifest
 from shards_tools.reader import read_image
 from shards_tools.streaming import fetches as fetches_module

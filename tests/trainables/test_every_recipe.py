@@ -10,7 +10,7 @@ import psutil
 import pytest
 import torch
 
-from shards_tools.build import build
+from shards_tools.build import BuildOptions, build
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
 from shards_tools.sources import dafull, lsasrd
@@ -69,7 +69,7 @@ def tagged_avatars(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
         (root / "labels" / f"{name}_tags.csv").write_text("\n".join([header, *lines]) + "\n")
     names = "".join(f"{label},{style.name}\n" for label, style in enumerate(styles))
     (root / "labels" / "classid_classname.csv").write_text(names)
-    return build(dafull.scan(root), tmp_path_factory.mktemp("shards") / "tagged", allow_duplicates=True)
+    return build(dafull.scan(root), tmp_path_factory.mktemp("shards") / "tagged", BuildOptions(allow_duplicates=True))
 
 
 def write_pieces(file: Path) -> Path:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shards_tools.decode import resize
+from shards_tools.fits import resize
 
 
 def crop_and_flip(

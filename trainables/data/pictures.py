@@ -2,50 +2,86 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from shards_tools.conversion import AS_STORED, Conversion
 from shards_tools.errors import Error
+from shards_tools.formats import NAMES, SUFFIXES
 from shards_tools.images import OffsetImages
-from shards_tools.sources.paths import SUFFIXES
 from trainables.data.reading import Inputs, as_evaluated
 from trainables.data.text import evaluated_words, words_without_tags
 from trainables.recipes.recipe import Recipe
 
 
+class PictureImages(OffsetImages):
+    """Images of which some may be broken: those are black, and `errors` has their messages by position."""
+
+    def __init__(self, *arguments: Any, errors: dict[int, str], **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._errors = errors
+
+    def _read(self, index: int, image_HWC: np.ndarray) -> None:
+        try:
+            super()._read(index, image_HWC)
+        except Error as mistake:
+            self._errors[index] = str(mistake)
+            image_HWC[:] = 0
+
+
 def picture_inputs(
-    recipe: Recipe, vocabulary: Sequence[str], names: Sequence[str], read: Callable[[int], bytes]
+    recipe: Recipe,
+    vocabulary: Sequence[str],
+    names: Sequence[str],
+    read: Callable[[int], bytes],
+    conversion: Conversion = AS_STORED,
 ) -> Inputs:
     """Return encoded images as inputs of the recipe's model; if it reads tags, they are empty.
 
     Args:
+        recipe: sets the size of the images.
         vocabulary: of tags, from the checkpoint; empty if the recipe reads none.
         names: how an Error about a damaged image names it.
         read: returns the encoded bytes of an image by its position.
+        conversion: of the images that the model was trained on.
     """
-    images = as_evaluated(recipe, lambda height, width, fit: OffsetImages(names, read, height, width, fit=fit))
+    errors: dict[int, str] = {}
+    images = as_evaluated(
+        recipe,
+        lambda height, width, fit: PictureImages(
+            names, read, height, width, fit=fit, conversion=conversion, errors=errors
+        ),
+    )
     if not vocabulary:
-        return Inputs(images)
-    return Inputs(images, evaluated_words(words_without_tags(recipe, len(names)), recipe))
+        return Inputs(images, errors=errors)
+    return Inputs(images, evaluated_words(words_without_tags(recipe, len(names)), recipe), errors)
 
 
-def find_pictures(places: Sequence[Path]) -> list[Path]:
-    """Return the given files, and every JPEG and PNG file below the given folders, sorted by name.
+def find_pictures(places: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the pictures among the given files and below the given folders, and the other files of these folders.
+
+    A given file counts as a picture whatever its name. In folders the suffix decides, and hidden files are ignored.
 
     Raises:
-        Error: a path does not exist, or there is no image.
+        Error: a path does not exist, or there is no picture.
     """
-    found = [file for place in places for file in _below(place)]
     for place in places:
         if not place.exists():
-            raise Error(f"{place} does not exist. Pass a JPEG or PNG file, or a folder of them.")
-    if not found:
-        raise Error(f"{', '.join(map(str, places))}: no JPEG or PNG file found. Use another folder.")
-    return found
+            raise Error(f"{place} does not exist. Pass a picture ({NAMES}), or a folder of them.")
+    found = [file for place in places for file in _below(place)]
+    given = set(places)
+    others = [file for file in found if file not in given and file.suffix.lower() not in SUFFIXES]
+    pictures = [file for file in found if file in given or file.suffix.lower() in SUFFIXES]
+    if not pictures:
+        raise Error(f"{', '.join(map(str, places))}: no picture found ({NAMES}). Use another folder.")
+    return pictures, others
 
 
 def _below(place: Path) -> list[Path]:
     if not place.is_dir():
         return [place]
-    return sorted(file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    return sorted(file for file in place.rglob("*") if file.is_file() and not file.name.startswith("."))
 
 
 def read_file(file: Path) -> bytes:

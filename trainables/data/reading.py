@@ -1,7 +1,7 @@
 """Open the images of a manifest as a recipe needs them: for evaluation, and for training before augmentation."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -49,6 +49,7 @@ class Inputs:
 
     images: ImagesAt
     words: np.ndarray | None = None  # int64 [num_images, L]
+    errors: Mapping[int, str] = field(default_factory=dict)  # of images that could not be read, once `at` tried to
 
     def at(self, indices: np.ndarray, device: Device) -> tuple[Tensor, Tensor | None]:
         """Return some of the images and words on a device, without waiting for the copies.

@@ -31,11 +31,11 @@ class Predictor:
         self._model, self.info = load_model(checkpoint, self._device.torch_device)
 
     def of_files(self, files: Sequence[Path]) -> Inputs:
-        """Return image files as inputs."""
+        """Return image files as inputs; those that cannot be read are in the inputs' `errors`."""
         return self._of([str(file) for file in files], lambda index: read_file(files[index]))
 
     def of_bytes(self, pictures: Sequence[bytes]) -> Inputs:
-        """Return encoded images as inputs; an Error about one names its position, from 1."""
+        """Return encoded images as inputs; a message about one, in `errors`, names its position, from 1."""
         return self._of([f"picture {place}" for place in range(1, len(pictures) + 1)], pictures.__getitem__)
 
     def of_shards(self, manifest: Manifest) -> Inputs:
@@ -60,7 +60,7 @@ class Predictor:
         return np.concatenate(found)
 
     def _of(self, names: Sequence[str], read: Callable[[int], bytes]) -> Inputs:
-        return picture_inputs(self.info.recipe, self.info.vocabulary, names, read)
+        return picture_inputs(self.info.recipe, self.info.vocabulary, names, read, self.info.conversion)
 
 
 def probabilities_of(logits_BC: Tensor, recipe: Recipe) -> Tensor:

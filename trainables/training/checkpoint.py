@@ -22,6 +22,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from shards_tools.conversion import AS_STORED, Conversion
 from shards_tools.errors import Error, reason_of
 from shards_tools.plugins import accepts_changed_code, changed_plugins, plugin_hashes, shown_name
 from shards_tools.registry import Registry
@@ -58,6 +59,7 @@ class CheckpointInfo:
     versions: dict[str, str]
     # the user's code: the argument of --import, absolute if it is a file -> SHA-256
     plugins: dict[str, str] = field(default_factory=dict)
+    conversion: Conversion = AS_STORED  # of the pictures that it was trained on
 
 
 def versions() -> dict[str, str]:
@@ -90,7 +92,7 @@ def read_info(folder: Path, *, any_code: bool = False) -> CheckpointInfo:
     found = values.get("format")
     if found != FORMAT:
         raise Error(f"{path} has format {found!r}, not {FORMAT}. Use the version that wrote it, or another checkpoint.")
-    missing = {each.name for each in dataclasses.fields(CheckpointInfo)} - set(values) - {"plugins"}
+    missing = {each.name for each in dataclasses.fields(CheckpointInfo)} - set(values) - {"plugins", "conversion"}
     if missing:
         raise Error(f"{path} lacks {min(missing)!r}. Use another checkpoint.")
     values.pop("format")
@@ -99,8 +101,9 @@ def read_info(folder: Path, *, any_code: bool = False) -> CheckpointInfo:
     if not any_code:
         _refuse_changed_code(folder, values["recipe"], plugins)
     recipe = recipe_from_dict(values["recipe"])
+    metrics, conversion = with_nan(values["metrics"]), Conversion(**values.get("conversion", {}))
     labels = {name: tuple(values[name]) for name in ("works", "vocabulary")}
-    return CheckpointInfo(**{**values, "recipe": recipe, "metrics": with_nan(values["metrics"]), **labels})
+    return CheckpointInfo(**{**values, "recipe": recipe, "metrics": metrics, "conversion": conversion, **labels})
 
 
 REGISTRIES: dict[str, Registry[Any]] = {"backbone": BACKBONES, "metric_loss": METRIC_LOSSES, "id_loss": ID_LOSSES}

@@ -142,4 +142,5 @@ def _info(training: TrainState, epoch: int, metrics: dict[str, float]) -> Checkp
         reading=training.reading,
         versions=versions(),
         plugins=plugin_hashes(),
+        conversion=training.manifest.conversion,
     )

@@ -19,7 +19,7 @@ from platform.resources import this_machine
 from platform.search import main
 from platform.spaces.loading import load_space
 from platform.study import open_storage, open_study
-from shards_tools.build import build
+from shards_tools.build import BuildOptions, build
 from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
 from shards_tools.sources.lsasrd import scan
@@ -136,7 +136,7 @@ def test_a_fold_without_queries_is_found(refused: Callable[..., str], tmp_path: 
                 place = tmp_path / "five" / "ASRDf" / str(fold) / f"JP{fold}{work.name[2:]}" / image.parent.name
                 place.mkdir(parents=True, exist_ok=True)
                 shutil.copy(image, place / name)
-    build(scan(tmp_path / "five"), tmp_path / "shards", allow_duplicates=True)
+    build(scan(tmp_path / "five"), tmp_path / "shards", BuildOptions(allow_duplicates=True))
     line = refused(data=tmp_path / "shards")
     assert f"{tmp_path / 'shards'}: no val query has a positive in the gallery." in line
     assert "build the shards from works with at least two roles in val" in line

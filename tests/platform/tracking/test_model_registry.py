@@ -127,10 +127,22 @@ def test_a_served_model_answers_as_the_command_does(
         assert found["classes"] == [entry["class"] for entry in alone["classes"]]
         assert found["probabilities"] == pytest.approx([entry["probability"] for entry in alone["classes"]], abs=1e-6)
         assert set(ask(address, [{"image": one}])[0]) == {"classes", "probabilities", "features"}
+        bad = base64.b64encode(b"no picture").decode()
+        rows = ask(
+            address, [{"image": one, "other": other}, {"image": bad, "other": one}, {"image": one, "other": bad}]
+        )
+        assert rows[0]["error"] is None
+        assert rows[0]["classes"] == found["classes"]
+        assert rows[0]["features"] == pytest.approx(found["features"], abs=1e-6)
+        for row, message in zip(
+            rows[1:], ("picture 2 is not an image", "other: picture 3 is not an image"), strict=True
+        ):
+            assert row["error"].startswith(message)
+            assert (row["classes"], row["features"], row["distance"], row["same_work"]) == ([], [], None, None)
         with pytest.raises(urllib.error.HTTPError) as refused:
-            ask(address, [{"image": base64.b64encode(b"no picture").decode()}])
+            ask(address, [{"image": bad}])
         assert refused.value.code == 400
-        assert "picture 1 is a broken image" in refused.value.read().decode()
+        assert "picture 1 is not an image" in refused.value.read().decode()
 
 
 def test_a_server_gets_the_model_with_its_files(measured: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from shards_tools.decode import resize
+from shards_tools.fits import resize
 from trainables.data.geometry import crop_and_flip, crop_and_flip_batch, resized_crops, resized_crops_batch
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (16, 24, 30, 3), dtype=np.uint8)

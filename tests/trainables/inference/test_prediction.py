@@ -69,10 +69,11 @@ def test_pictures_are_found_below_folders_and_what_is_not_there_is_named(tmp_pat
         file = tmp_path / name
         file.parent.mkdir(exist_ok=True)
         file.touch()
-    found = find_pictures([tmp_path / "b", tmp_path / "a.jpeg"])
+    found, others = find_pictures([tmp_path / "b", tmp_path / "a.jpeg"])
     assert [file.name for file in found] == ["1.JPG", "2.png", "a.jpeg"]
+    assert others == [tmp_path / "b/readme.txt"]
     with pytest.raises(Error, match="nowhere does not exist"):
         find_pictures([tmp_path / "b", tmp_path / "nowhere"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(Error, match="empty: no JPEG or PNG file found"):
+    with pytest.raises(Error, match="empty: no picture found"):
         find_pictures([tmp_path / "empty"])

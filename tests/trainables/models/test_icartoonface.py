@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from shards_tools.build import build
-from shards_tools.decode import cover
 from shards_tools.errors import Error
+from shards_tools.fits import cover
 from shards_tools.sample import draw_tree
 from shards_tools.sources import icartoonface
 from tests.trainables.reports import Reports

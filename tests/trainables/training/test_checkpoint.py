@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from shards_tools.conversion import AS_STORED, ON_WHITE
 from shards_tools.errors import Error
 from trainables.training.checkpoint import load_model, read_info
 from trainables.training.loop import train
@@ -38,10 +39,18 @@ def test_a_checkpoint_says_what_it_is(checkpoint, small_recipe, manifest):
     assert info.recipe == small_recipe(epochs=1)
     assert (info.fold, info.seed, info.epoch, info.num_threads) == (2, 5, 1, 1)
     assert info.fingerprint == manifest.fingerprint
+    assert info.conversion == manifest.conversion == ON_WHITE
     trained = np.unique(manifest.work[manifest.split(2).train])
     assert info.works == tuple(manifest.works[work] for work in trained)
     assert info.metrics["epoch"] == 1
     assert info.versions["torch"] == torch.__version__
+
+
+def test_a_checkpoint_of_an_earlier_version_reads_pictures_as_it_did(checkpoint):
+    info = json.loads((checkpoint / "checkpoint.json").read_text())
+    del info["conversion"]
+    (checkpoint / "checkpoint.json").write_text(json.dumps(info))
+    assert read_info(checkpoint).conversion == AS_STORED
 
 
 def test_its_model_is_the_one_that_was_saved(checkpoint):
