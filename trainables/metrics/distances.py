@@ -21,6 +21,8 @@ from trainables.device import Device
 # A gallery whose mean is farther from the origin than this multiple of its spread is shifted; else few bits are lost.
 FAR_FROM_ORIGIN = 4.0
 LARGEST_EXPONENT = {torch.float32: 126, torch.float64: 1022}  # 2 to the power of +-this is a normal number
+# Features whose largest value is within 2 to the power of +-this are not scaled: sums of their squares are normal.
+UNSCALED_EXPONENT = 24
 
 
 class GalleryDistances(Protocol):
@@ -58,13 +60,10 @@ class Distances:
     def __init__(self, query_features: Any, gallery_features: Any) -> None:
         query_QD, gallery_GD = _read_features(query_features, gallery_features)
         largest = max(_largest("query", query_QD), _largest("gallery", gallery_GD))
-        # A power of two, so nothing is rounded. It keeps squares within the range of the type.
-        limit = LARGEST_EXPONENT[gallery_GD.dtype]
-        self._scale = 2.0 ** min(max(-math.frexp(largest)[1], -limit), limit)
-        self._query_QD, scaled_GD = query_QD, gallery_GD * self._scale
-        self._shift_D = _shift(scaled_GD)
-        # `+ shift` rather than `- center` also turns -0.0 into 0.0, so that equal rows are equal bytes.
-        self._gallery_GD = scaled_GD.add_(self._shift_D)
+        self._scale = _scale(largest, gallery_GD.dtype)
+        self._shift_D: Tensor | None = None
+        self._shift_D = _shift(self._moved(gallery_GD))
+        self._query_QD, self._gallery_GD = query_QD, self._moved(gallery_GD)
         with _full_precision(self.device):
             self._half_norms_G = torch.linalg.vecdot(self._gallery_GD, self._gallery_GD) / 2
         self._copies, self._originals = _equal_rows(self._gallery_GD)
@@ -87,7 +86,7 @@ class Distances:
 
     def of(self, queries_B: Tensor) -> Tensor:
         """Return the distances [B, G] of these queries; the next call overwrites them."""
-        query_BD = self._query_QD.index_select(0, queries_B).mul_(self._scale).add_(self._shift_D)
+        query_BD = self._moved(self._query_QD.index_select(0, queries_B))
         if len(self._memory) < len(query_BD):
             self._memory = self._half_norms_G.new_empty(len(query_BD), self.num_gallery)
         distances_BG = self._memory[: len(query_BD)]
@@ -101,6 +100,12 @@ class Distances:
         if len(self._copies):
             distances_BG[:, self._copies] = distances_BG[:, self._originals]
         return distances_BG
+
+    def _moved(self, features_ND: Tensor) -> Tensor:
+        """Return features scaled and shifted, neither of which changes ranks."""
+        if self._scale != 1:
+            features_ND = features_ND * self._scale
+        return features_ND if self._shift_D is None else features_ND + self._shift_D
 
 
 def nearest_columns(distances_BG: npt.NDArray[Any], num_columns: int) -> npt.NDArray[np.int64]:
@@ -133,8 +138,17 @@ def _full_precision(device: torch.device) -> Iterator[None]:
         yield
 
 
-def _shift(gallery_GD: Tensor) -> Tensor:
-    """Return the vector to add to all features so that the gallery is near the origin; zeros if it almost is.
+def _scale(largest: float, dtype: torch.dtype) -> float:
+    """Return the factor that keeps squares of features within the range of the type; 1 for usual features.
+
+    A power of two, so nothing is rounded.
+    """
+    exponent, limit = math.frexp(largest)[1], LARGEST_EXPONENT[dtype]
+    return 1.0 if abs(exponent) <= UNSCALED_EXPONENT else 2.0 ** min(max(-exponent, -limit), limit)
+
+
+def _shift(gallery_GD: Tensor) -> Tensor | None:
+    """Return the vector to add to all features so that the gallery is near the origin; None if it almost is.
 
     Far from the origin, subtracting large products would cancel the distance. The shift does not change distances. It
     is a multiple of a power of two near the spread, so that features on a grid stay on it. It is estimated from a
@@ -144,7 +158,7 @@ def _shift(gallery_GD: Tensor) -> Tensor:
     mean_D = sample_BD.mean(dim=0)
     spread = float((sample_BD - mean_D).square().mean().sqrt())
     if not float(mean_D.square().mean().sqrt()) > FAR_FROM_ORIGIN * spread:  # also for an empty gallery's NaN
-        return torch.zeros_like(mean_D, dtype=gallery_GD.dtype)
+        return None
     grid = 2.0 ** math.floor(math.log2(max(spread, 2.0**-100)))
     return (0.0 - (mean_D / grid).round() * grid).to(gallery_GD.dtype)
 
@@ -154,7 +168,7 @@ def _equal_rows(features_GD: Tensor) -> tuple[Tensor, Tensor]:
     # Rows with different first values differ: only the few others are compared in full.
     _, inverse, counts = np.unique(features_GD[:, 0].cpu().numpy(), return_inverse=True, return_counts=True)
     suspects = np.flatnonzero(counts[inverse] > 1)
-    rows = features_GD[torch.from_numpy(suspects).to(features_GD.device)].cpu().numpy()
+    rows = features_GD[torch.from_numpy(suspects).to(features_GD.device)].cpu().numpy() + 0.0  # -0.0 becomes 0.0
     first: dict[bytes, int] = {}
     pairs = [(row, first.setdefault(rows[place].tobytes(), row)) for place, row in enumerate(suspects.tolist())]
     repeated = torch.tensor([pair for pair in pairs if pair[0] != pair[1]], dtype=torch.int64).view(-1, 2)
