@@ -15,6 +15,7 @@ from benchmarks.launches import Operations
 from benchmarks.window.networks import build_parts, random_batch
 from trainables.device import Device, to_device
 from trainables.evaluation.evaluate import places_of_classes
+from trainables.losses.registry import ID_LOSSES, METRIC_LOSSES
 from trainables.recipes import RECIPES, get_recipe
 from trainables.recipes.recipe import ClassifierRecipe, Recipe
 from trainables.recipes.settings import override, settings_of
@@ -22,8 +23,6 @@ from trainables.training.optimizer import build_optimizer
 from trainables.training.step import Step
 
 NUM_WORDS = 30
-LOSSES = ("triplet", "wrt", "wrt_agw", "circle", "supcon")
-ID_LOSSES = ("arcface", "cosface", "circle")
 
 
 class FakeCuda(Device):
@@ -47,7 +46,7 @@ def rows() -> list[Recipe]:
             settings = {key: value for key, value in settings_of(recipe).items() if key not in numbers}
             different.setdefault((type(recipe), str(settings)), recipe)
     base = get_recipe("transreid-vit-base")
-    different |= {name: override(base, {"metric_loss": name, "center_weight": 0.001}) for name in LOSSES}
+    different |= {name: override(base, {"metric_loss": name, "center_weight": 0.001}) for name in METRIC_LOSSES}
     different |= {f"id {name}": override(base, {"id_loss": name, "label_smoothing": 0.0}) for name in ID_LOSSES}
     different["checkpointing"] = override(base, {"activation_checkpointing": True})
     return list(different.values())
