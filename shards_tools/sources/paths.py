@@ -210,7 +210,9 @@ def why_missing(path: str, folder: Path) -> str:
     if len(path) > MAX_PATH_LENGTH:
         return f"names a path of {len(path):,} characters that starts with {path[:60]!r}"
     parts = PurePosixPath(path.replace("\\", "/")).parts
-    if parts[:1] == ("/",) or PureWindowsPath(path).drive or ".." in parts:
+    if parts[:1] == ("/",) or PureWindowsPath(path).drive:
+        return f"names {path!r}, which is absolute and not relative to {folder}"
+    if ".." in parts:
         return f"names {path!r}, which is outside {folder}"
     if not path.lower().endswith(SUFFIXES):
         return f"names {path!r}, which is not an image: its suffix must be {ONE_OF_SUFFIXES}"
