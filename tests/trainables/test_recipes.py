@@ -100,7 +100,7 @@ def test_what_a_recipe_is_cannot_be_set(key):
         ({"works_per_batch": 1}, "works_per_batch=1 .* no image has a negative"),
         ({"images_per_epoch": 8}, "images_per_epoch=8 .* one batch of 64"),
         ({"pretrained": True}, "has no pretrained weights"),
-        ({"weights_file": "x.pth"}, "weights_file='x.pth' .* none with pretrained=false"),
+        ({"weights_file": "x.pth"}, "weights_file='x.pth' .* none with .* To load the file, set pretrained=true"),
         ({"id_loss": "arcface", "label_smoothing": 0.1}, "label_smoothing=0.1 .* 0 with id_loss=arcface"),
         ({"sub_centers": 2}, "sub_centers=2 .* 1 with id_loss=softmax"),
         ({"milestones": [3, 2]}, r"milestones=\(3, 2\) .* each larger than the one before"),
