@@ -58,7 +58,7 @@ def read_table(file: Path) -> tuple[list[ListedImage], list[str]]:
     Raises:
         Error: the file cannot be read, its columns are unclear, or a row does not fit them.
     """
-    rows = _split_rows(file)
+    rows = ((line, row) for line, row in _split_rows(file) if any(row))  # Excel may write rows of empty cells
     first = next(rows, None)
     if first is None:
         raise Error(f"{file} is empty. Add lines with a path and a label.")
@@ -121,7 +121,7 @@ def _find_columns(file: Path, line: int, row: list[str]) -> tuple[_Columns, list
             raise Error(f"{file}:{line} has two columns for the {column}: {both}. Rename one.")
         if column:
             found[column] = place
-    others = [place for place in range(len(row)) if place not in found.values()]
+    others = [place for place, name in enumerate(row) if name and place not in found.values()]
     if "label" not in found and [_plain(row[place]) for place in others] == ["id"]:
         found["label"] = others.pop()  # next to other columns, an id may number the images
     for column in ("path", "label"):
@@ -132,7 +132,7 @@ def _find_columns(file: Path, line: int, row: list[str]) -> tuple[_Columns, list
                 f" Name the column one of {known}."
             )
     unread = ", ".join(row[place] for place in others)
-    notes = [f"columns of {file.name} were skipped: {short(unread)}"] if others else []
+    notes = [f"columns of {file.name} were skipped: {short(unread)}"] if unread else []
     return _Columns(**found, num=len(row), has_header=True), notes
 
 

@@ -87,6 +87,12 @@ def test_a_list_may_be_any_unicode_with_a_byte_order_mark(plant_lists, name, enc
     assert labels(root) == {"1.jpg": ("\u7dbe\u6ce2", "train"), "2.jpg": ("M\u00fcller", "train")}
 
 
+def test_empty_rows_and_columns_are_skipped_without_a_note(plant_lists):
+    root = plant_lists({"train.csv": ",image,id,\n0,i/1.jpg,rem,\n,,,\n\n1,i/2.jpg,ram,\n,,,\n"})
+    assert labels(root) == {"1.jpg": ("rem", "train"), "2.jpg": ("ram", "train")}
+    assert not any("columns" in note for note in scan(root).notes)
+
+
 def test_a_list_that_ends_within_a_character_is_refused_in_one_line(plant_lists):
     root = plant_lists({})
     (root / "train.csv").write_bytes("\ufeffi/1.jpg,rem".encode("utf-16-le")[:-1])
