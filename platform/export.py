@@ -51,7 +51,7 @@ def parser() -> Parser:
     """Return the command line's parser."""
     arguments = Parser(prog="python -m platform.export", description=__doc__, epilog=EXAMPLE)
     add = arguments.add_argument
-    add("checkpoint", metavar="CHECKPOINT", help="a folder that a training wrote, or s3://, gs://")
+    add("checkpoint", metavar="CHECKPOINT", help="a folder with checkpoint.json, such as OUT/last, or s3://, gs://")
     add("--out", type=Path, required=True, metavar="FILE", help="a new file")
     add("--format", choices=FORMATS, help="default: by the suffix of FILE")
     add("--data", metavar="SHARDS", help="for features; onnx and torchscript are compared with torch on these images")
