@@ -113,10 +113,10 @@ def is_image(file: Path, others: list[Path]) -> bool:
 
 
 def note_others(others: Sequence[Path], tree: Path) -> list[str]:
-    """Return a note on files between the images that are no images, or none if there are none."""
+    """Return a note on files between the images that are not images, or none if there are none."""
     if not others:
         return []
-    return [f"{len(others):,} files were skipped: they are no images, such as {others[0].relative_to(tree)}"]
+    return [f"{len(others):,} files were skipped: they are not images, such as {others[0].relative_to(tree)}"]
 
 
 def visible(folder: Path) -> list[Path]:
