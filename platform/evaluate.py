@@ -44,7 +44,7 @@ def parser() -> Parser:
     """Return the command line's parser."""
     arguments = Parser(prog="python -m platform.evaluate", description=__doc__, epilog=EXAMPLE)
     add = arguments.add_argument
-    add("checkpoint", metavar="CHECKPOINT", help="a folder that a training wrote, or s3://, gs://")
+    add("checkpoint", metavar="CHECKPOINT", help="a folder with checkpoint.json, such as OUT/last, or s3://, gs://")
     add("--data", required=True, metavar="SHARDS", help="shards: a folder, https://, s3:// or gs://")
     add("--split", choices=("val", "test"), default="val", help="default: val")
     add("--fold", type=int, metavar="K", help="default: the fold that the checkpoint was validated on")

@@ -23,6 +23,7 @@ EXAMPLE = """examples:
 """
 FORMATS = ("onnx", "safetensors", "torchscript", "features")
 FORMAT_OF_SUFFIX = {
+    ".onnx": "onnx",
     ".safetensors": "safetensors",
     ".pt": "torchscript",
     ".npz": "features",
@@ -50,9 +51,9 @@ def parser() -> Parser:
     """Return the command line's parser."""
     arguments = Parser(prog="python -m platform.export", description=__doc__, epilog=EXAMPLE)
     add = arguments.add_argument
-    add("checkpoint", metavar="CHECKPOINT", help="a folder that a training wrote, or s3://, gs://")
+    add("checkpoint", metavar="CHECKPOINT", help="a folder with checkpoint.json, such as OUT/last, or s3://, gs://")
     add("--out", type=Path, required=True, metavar="FILE", help="a new file")
-    add("--format", choices=FORMATS, help="default: by the suffix of FILE, else onnx")
+    add("--format", choices=FORMATS, help="default: by the suffix of FILE")
     add("--data", metavar="SHARDS", help="for features; onnx and torchscript are compared with torch on these images")
     add("--split", choices=SPLITS, default="val", help="of --data; default: val")
     add_code_options(arguments)
@@ -64,10 +65,15 @@ def check(options: argparse.Namespace) -> None:
     """Set the format, and refuse options that contradict each other and a file that cannot be written.
 
     Raises:
-        Error: the file exists, its folder does not, or an option does not fit the format.
+        Error: the file exists, its folder does not, its suffix is unknown, or an option does not fit the format.
     """
     out: Path = options.out
-    options.format = options.format or FORMAT_OF_SUFFIX.get(out.suffix, "onnx")
+    options.format = options.format or FORMAT_OF_SUFFIX.get(out.suffix)
+    if options.format is None:
+        raise Error(
+            f"--out {out}: no format has the suffix {out.suffix!r}. Use one of {', '.join(FORMAT_OF_SUFFIX)}, or add"
+            " --format."
+        )
     if out.exists() or out.is_symlink():
         raise Error(f"--out {out} exists. Use a new file, or remove this one first.")
     if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):

@@ -51,7 +51,7 @@ def parser() -> Parser:
     """Return the command line's parser."""
     arguments = Parser(prog="python -m platform.predict", description=__doc__, epilog=EXAMPLE)
     add = arguments.add_argument
-    add("checkpoint", metavar="CHECKPOINT", help="a folder that a training wrote, or s3://, gs://")
+    add("checkpoint", metavar="CHECKPOINT", help="a folder with checkpoint.json, such as OUT/last, or s3://, gs://")
     add("pictures", type=Path, nargs="*", metavar="PICTURE", help=f"pictures ({NAMES}), or folders of them")
     add("--pair", type=Path, nargs=2, metavar=("A", "B"), help="are these two pictures from the same work?")
     add("--calibrate", metavar="SHARDS", help="measure and store the thresholds of --pair on the validation split")

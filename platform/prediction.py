@@ -174,7 +174,7 @@ def answers_about(checkpoint: Path, places: Sequence[Path], gallery: str | None,
     """
     predictor, (files, others) = Predictor(checkpoint), find_pictures(places)
     if others:
-        say(f"skipped {len(others):,} files that are no pictures, such as {others[0]}")
+        say(f"skipped {len(others):,} files that are not pictures, such as {others[0]}")
     inputs = predictor.of_files(files)
     what = "classes" if gallery is None else "nearest"
     if gallery is None:

@@ -13,8 +13,14 @@ class Error(Exception):
     """A user's mistake. The message says in one line what is wrong, with the value, and what to do."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> Error:
+def unknown(kind: str, name: str, known: Iterable[str], *, listing: str | None = None) -> Error:
     """Return the Error for a name that is not in `known`; it suggests the nearest one and lists at most ten.
+
+    Args:
+        kind: what the name stands for.
+        name: the unknown one.
+        known: the names that exist.
+        listing: the command that lists them; the message names it instead of ten of them.
 
     >>> print(unknown("space", "transried", ["agw", "transreid"]))
     'transried' is not a known space. Did you mean 'transreid'? Known: agw, transreid.
@@ -22,6 +28,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> Error:
     names = sorted(known)
     close = nearest(name, names)
     hint = f" Did you mean {close!r}?" if close else ""
+    if listing:
+        return Error(f"{name!r} is not a known {kind}.{hint} List them with: {listing}.")
     listed = ", ".join(names[:MAX_LISTED]) + (f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else "")
     return Error(f"{name!r} is not a known {kind}.{hint} Known: {listed}.")
 

@@ -100,6 +100,11 @@ def _read_head(store: Store) -> dict[str, Any]:
     data, place = _read_whole(store, JSON_NAME), store.place(JSON_NAME)
     if data is None:
         what = "has no manifest.json, so it holds no finished shards" if store.exists() else "is not a folder"
+        if store.is_local and store.exists():
+            raise Error(
+                f"{store} {what}. If it holds images, build shards of them: python -m shards_tools build KIND {store}"
+                " --out SHARDS."
+            )
         out = store if store.is_local else "SHARDS, and copy them there"
         raise Error(f"{store} {what}. Build shards with: python -m shards_tools build KIND SOURCE --out {out}.")
     try:

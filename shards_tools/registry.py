@@ -17,23 +17,25 @@ class Registry(dict[str, Entry]):
     Args:
         kind: what a name stands for, as messages call it.
         entries: those that come with this project.
+        listing: the command that lists all names, if there is one.
     """
 
     num_registered = 0  # names that `register` added, over all registries
 
-    def __init__(self, kind: str, entries: dict[str, Entry]) -> None:
+    def __init__(self, kind: str, entries: dict[str, Entry], listing: str | None = None) -> None:
         super().__init__(entries)
         self.kind = kind
+        self.listing = listing
         self.added: set[str] = set()  # names that `register` added
 
     def find(self, name: str) -> Entry:
         """Return the entry called `name`.
 
         Raises:
-            Error: there is none; the message names the nearest and the known ones.
+            Error: there is none; the message names the nearest, and the known ones or the command that lists them.
         """
         if name not in self:
-            message = unknown(self.kind, name, self)
+            message = unknown(self.kind, name, self, listing=self.listing)
             raise Error(f"{message} If a file of yours registers it, add --import FILE.py.")
         return self[name]
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from shards_tools.errors import Error, nearest
+from shards_tools.errors import unknown
 from trainables.evaluation.metric_names import COLUMNS
 from trainables.recipes import RECIPES, printed_numbers
 from trainables.recipes.recipe import Recipe
@@ -61,7 +60,8 @@ class PaperTable:
         rows = {**{recipe.name: row for row, recipe in self.recipes.items()}, **{row: row for row in self.recipes}}
         for name in names:
             if name not in rows:
-                raise _unknown(f"row of {self.name}", name, list(self.recipes), f"{self.name} --list")
+                listing = f"python -m {PROGRAM} {self.name} --list"
+                raise unknown(f"row of {self.name}", name, self.recipes, listing=listing)
         chosen = {rows[name] for name in names}
         return tuple(row for row in self.recipes if row in chosen or not names)
 
@@ -118,16 +118,10 @@ def get_table(name: str) -> PaperTable:
         Error: there is none; the message suggests the nearest.
     """
     if name not in TABLES:
-        raise _unknown("table", name, list(TABLES), "--list")
+        raise unknown("table", name, TABLES, listing=f"python -m {PROGRAM} --list")
     return TABLES[name]
 
 
 def reads_tags(recipe: Recipe) -> bool:
     """Whether the recipe trains on the images' tags."""
     return getattr(recipe, "text_tokens", 0) > 0
-
-
-def _unknown(kind: str, name: str, known: list[str], listing: str) -> Error:
-    close = nearest(name, known)
-    hint = f" Did you mean {close!r}?" if close else ""
-    return Error(f"Unknown {kind}: {name!r}.{hint} List them with: {shlex.join(['python', '-m', PROGRAM])} {listing}.")

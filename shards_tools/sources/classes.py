@@ -139,7 +139,7 @@ def source_of_classes(
             in it.
     """
     if not images:
-        example = f": {missing[0].reason}" if missing else ""
+        example = f": {missing[0].path} {missing[0].reason}" if missing else ""
         raise Error(f"The {name} source has no images{example}. Check its lists.")
     trained = {image.work for image in images if image.split_code == TRAIN}
     for image in images:

@@ -24,6 +24,7 @@ from shards_tools.sources.paths import (
 )
 from shards_tools.sources.source import Source, SourceImage
 from shards_tools.sources.split_names import KNOWN, split_of
+from shards_tools.sources.tables import LIST_SUFFIXES
 from shards_tools.splits import TEST, TEST_GALLERY, TEST_QUERY, TRAIN, VAL
 
 CLASS_PARTS = {"train": TRAIN, "val": VAL, "test": TEST}
@@ -51,7 +52,7 @@ def scan(folder: Path) -> Source:
     others: list[Path] = []
     files = [file for name, place in parts.items() for file in _walk(place, root, name, (), others)]
     if not files:
-        raise Error(f"{root} holds no images. Add some as {LAYOUTS}.")
+        raise Error(f"{root} has no images in folders. Add some as {LAYOUTS}.{_advise_list(root)}")
     depth = len(files[0].folders)
     for file in files:
         if len(file.folders) != depth:
@@ -103,7 +104,7 @@ def _walk(place: Path, root: Path, part: str, above: tuple[str, ...], others: li
         elif place == root or not is_image(entry, others):
             continue
         elif not above:
-            raise Error(f"{entry} is not in a class: {_what_it_may_be(entry)}.")
+            raise Error(f"{entry} is not in a class: {_what_it_may_be(entry)}.{_advise_list(place)}")
         else:
             yield _File(entry, part, above)
         empty = False
@@ -115,6 +116,12 @@ def _what_it_may_be(path: Path) -> str:
     if FLAT_NAME.match(path.name):
         return "its name is of Market-1501 or VeRi-776. Use market1501 or veri776"
     return f"the layout is {LAYOUTS}. Move it or remove it"
+
+
+def _advise_list(folder: Path) -> str:
+    """Return a sentence on `list` if a list next to images may hold their labels, as in Hugging Face's metadata.csv."""
+    lists = [file for file in visible(folder) if file.suffix.lower() in LIST_SUFFIXES]
+    return f" If {lists[0].name} holds their labels, build `list {folder}` instead." if lists else ""
 
 
 def _classes(files: list[_File], parts: dict[str, Path]) -> Source:

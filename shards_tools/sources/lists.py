@@ -1,5 +1,6 @@
 """Read lists of images and labels row by row; each Error names its file and line."""
 
+import codecs
 import csv
 import re
 from collections.abc import Iterator
@@ -25,8 +26,8 @@ def read_rows(file: Path, num_cells: int, *, tabs: bool = False) -> Iterator[tup
         yield line, row
 
 
-def read_any_rows(file: Path, *, tabs: bool = False) -> Iterator[tuple[int, list[str]]]:
-    """Like `read_rows`, with any number of cells.
+def read_any_rows(file: Path, *, tabs: bool = False, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
+    """Like `read_rows`, with any number of cells, and with any delimiter of a CSV file.
 
     Raises:
         Error: the file cannot be read or is not valid.
@@ -34,21 +35,28 @@ def read_any_rows(file: Path, *, tabs: bool = False) -> Iterator[tuple[int, list
     if not file.is_file():
         raise Error(f"{file} is missing. Add it.")
     csv.field_size_limit(MAX_CELL)
-    form = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {}
+    form = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {"delimiter": delimiter}
     line = 0
     try:
-        with open(file, encoding="utf-8-sig", newline="") as text:
-            reader = csv.reader(text, strict=True, **form)  # type: ignore[arg-type]
+        with open(file, encoding=_encoding(file), newline="") as text:
+            reader = csv.reader(text, strict=True, **form)
             for row in reader:
                 line = reader.line_num
                 if row:
                     yield line, row
     except UnicodeDecodeError as failure:
-        raise Error(f"{file} is not UTF-8 text after line {line}: {failure.reason}. Save it as UTF-8.") from None
+        encoding = failure.encoding.upper()
+        raise Error(f"{file} is not {encoding} text after line {line}: {failure.reason}. Save it as UTF-8.") from None
     except OSError as failure:
         raise Error(f"{file} cannot be read: {failure.strerror}. Make it readable or remove it.") from None
     except csv.Error as failure:
         raise Error(f"{file}:{line + 1} is not a valid row: {failure}. Correct it.") from None
+
+
+def _encoding(file: Path) -> str:
+    """Return UTF-16 if the file starts with its byte order mark, as Excel's "Unicode text" does, else UTF-8."""
+    with open(file, "rb") as data:
+        return "utf-16" if data.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
 
 
 def number(text: str, file: Path, line: int, what: str) -> int:

@@ -1,6 +1,6 @@
 """LSASRD: `ASRD/{train,query,test}/WORK/ROLE/WORK_ROLE_rest.ext`, or `ASRDf/{0..4}/...` for five folds.
 
-`test` is the gallery of `query`. Hidden files are ignored, and files in a role that are no images are skipped with a
+`test` is the gallery of `query`. Hidden files are ignored, and files in a role that are not images are skipped with a
 note; anything else that does not match is an Error, and so is a link that leads out of the tree. The tree itself may be
 a link.
 """

@@ -82,7 +82,7 @@ def source_of_identities(
         Error: there are no images.
     """
     if not images:
-        example = f": {missing[0].reason}" if missing else ""
+        example = f": {missing[0].path} {missing[0].reason}" if missing else ""
         raise Error(f"The {name} source has no images{example}. Check its lists.")
     works = sorted({image.work for image in images}, key=order)
     place = {work: number for number, work in enumerate(works)}

@@ -113,10 +113,10 @@ def is_image(file: Path, others: list[Path]) -> bool:
 
 
 def note_others(others: Sequence[Path], tree: Path) -> list[str]:
-    """Return a note on files between the images that are no images, or none if there are none."""
+    """Return a note on files between the images that are not images, or none if there are none."""
     if not others:
         return []
-    return [f"{len(others):,} files were skipped: they are no images, such as {others[0].relative_to(tree)}"]
+    return [f"{len(others):,} files were skipped: they are not images, such as {others[0].relative_to(tree)}"]
 
 
 def visible(folder: Path) -> list[Path]:
@@ -210,7 +210,9 @@ def why_missing(path: str, folder: Path) -> str:
     if len(path) > MAX_PATH_LENGTH:
         return f"names a path of {len(path):,} characters that starts with {path[:60]!r}"
     parts = PurePosixPath(path.replace("\\", "/")).parts
-    if parts[:1] == ("/",) or PureWindowsPath(path).drive or ".." in parts:
+    if parts[:1] == ("/",) or PureWindowsPath(path).drive:
+        return f"names {path!r}, which is absolute and not relative to {folder}"
+    if ".." in parts:
         return f"names {path!r}, which is outside {folder}"
     if not path.lower().endswith(SUFFIXES):
         return f"names {path!r}, which is not an image: its suffix must be {ONE_OF_SUFFIXES}"

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from shards_tools.sources.names import same_form
 from shards_tools.sources.split_names import KNOWN, split_of
 
 LIST_SUFFIXES = (".csv", ".tsv", ".txt", ".lst")
+CSV_DELIMITERS = (",", ";", "\t")  # Excel writes semicolons where the comma is the decimal point
 SYNONYMS = {
     "path": ("path", "filepath", "file", "filename", "image", "imagepath", "imagename", "img", "imgpath", "imgname"),
     "label": ("label", "class", "classname", "classid", "category", "target", "character", "work", "identity", "pid"),
@@ -56,7 +58,7 @@ def read_table(file: Path) -> tuple[list[ListedImage], list[str]]:
     Raises:
         Error: the file cannot be read, its columns are unclear, or a row does not fit them.
     """
-    rows = _split_rows(file)
+    rows = ((line, row) for line, row in _split_rows(file) if any(row))  # Excel may write rows of empty cells
     first = next(rows, None)
     if first is None:
         raise Error(f"{file} is empty. Add lines with a path and a label.")
@@ -69,7 +71,8 @@ def _split_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the line number and the stripped cells of each row, split as the file's name and first line ask for."""
     suffix = file.suffix.lower()
     if suffix == ".csv":
-        yield from ((line, _stripped(row)) for line, row in read_any_rows(file))
+        rows = read_any_rows(file, delimiter=_delimiter(file))
+        yield from ((line, _stripped(row)) for line, row in rows)
         return
     with_tabs = suffix == ".tsv"
     for line, row in read_any_rows(file, tabs=True):
@@ -84,6 +87,16 @@ def _split_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
             yield line, _stripped(cells)
 
 
+def _delimiter(file: Path) -> str:
+    """Return the delimiter with which the first row of a CSV file has a path and a label; if there is none, a comma."""
+    for delimiter in CSV_DELIMITERS:
+        with suppress(Error):
+            line, row = next(read_any_rows(file, delimiter=delimiter), (1, []))
+            _find_columns(file, line, _stripped(row))
+            return delimiter
+    return CSV_DELIMITERS[0]
+
+
 def _stripped(row: Sequence[str]) -> list[str]:
     return [cell.strip() for cell in row]
 
@@ -95,19 +108,22 @@ def _is_image(cell: str) -> bool:
 def _find_columns(file: Path, line: int, row: list[str]) -> tuple[_Columns, list[str]]:
     if len(row) == 1:
         raise Error(
-            f"{file}:{line} has one cell: {short(row)}. Separate the cells by commas in .csv, by tabs in .tsv, and by"
-            " tabs or blanks in other lists."
+            f"{file}:{line} has one cell: {short(row)}. Separate the cells by commas, semicolons or tabs in .csv, by"
+            " tabs in .tsv, and by tabs or blanks in other lists."
         )
     if any(map(_is_image, row)):
         return _columns_without_header(file, line, row), []
     found: dict[str, int] = {}
     for place, name in enumerate(row):
-        column = _COLUMN_OF.get("".join(filter(str.isalnum, name.lower())))
+        column = _COLUMN_OF.get(_plain(name))
         if column in found:
             both = short([row[found[column]], name])
             raise Error(f"{file}:{line} has two columns for the {column}: {both}. Rename one.")
         if column:
             found[column] = place
+    others = [place for place, name in enumerate(row) if name and place not in found.values()]
+    if "label" not in found and [_plain(row[place]) for place in others] == ["id"]:
+        found["label"] = others.pop()  # next to other columns, an id may number the images
     for column in ("path", "label"):
         if column not in found:
             known = ", ".join(SYNONYMS[column][:MAX_LISTED])
@@ -115,9 +131,13 @@ def _find_columns(file: Path, line: int, row: list[str]) -> tuple[_Columns, list
                 f"{file}:{line} has no image ({', '.join(SUFFIXES)}) and no column for the {column}: {short(row)}."
                 f" Name the column one of {known}."
             )
-    unread = [name for place, name in enumerate(row) if place not in found.values()]
-    notes = [f"columns of {file.name} were skipped: {short(', '.join(unread))}"] if unread else []
+    unread = ", ".join(row[place] for place in others)
+    notes = [f"columns of {file.name} were skipped: {short(unread)}"] if unread else []
     return _Columns(**found, num=len(row), has_header=True), notes
+
+
+def _plain(name: str) -> str:
+    return "".join(filter(str.isalnum, name.lower()))
 
 
 def _columns_without_header(file: Path, line: int, row: list[str]) -> _Columns:

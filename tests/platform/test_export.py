@@ -22,7 +22,7 @@ def result(capsys: pytest.CaptureFixture[str], *words: str | Path) -> dict[str, 
     return found
 
 
-def test_onnx_is_the_default_and_is_compared_on_the_images(
+def test_onnx_is_compared_on_the_images(
     checkpoint: Path, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("onnxruntime")
@@ -74,6 +74,8 @@ def test_weights_and_torchscript_are_chosen_by_the_suffix(
     ("options", "message"),
     [
         (["--out", "there.onnx"], "--out there.onnx exists. Use a new file"),
+        (["--out", "weights.pth"], r"no format has the suffix '.pth'. Use one of .onnx, .*, or add --format"),
+        (["--out", "model"], "no format has the suffix ''"),
         (["--out", "no/model.onnx"], "the folder no does not exist or is not writable"),
         (["--out", "features.csv", "--format", "features"], "features are written as .npz or .parquet"),
         (["--out", "features.npz"], "--format features needs images. Add --data SHARDS"),

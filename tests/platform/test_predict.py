@@ -121,7 +121,7 @@ def test_pictures_that_cannot_be_read_do_not_keep_the_others_from_their_answers(
         assert [entry["class"] for entry in found["classes"]] == [entry["class"] for entry in known["classes"]]
         chances = [entry["probability"] for entry in known["classes"]]
         assert [entry["probability"] for entry in found["classes"]] == pytest.approx(chances, abs=1e-5)
-    assert f"skipped 1 files that are no pictures, such as {folder / 'notes.txt'}" in said.err
+    assert f"skipped 1 files that are not pictures, such as {folder / 'notes.txt'}" in said.err
     assert said.err.splitlines()[-1].startswith(f"1 of {len(whole) + 2} pictures have no answer, such as: {folder}")
     predict.main([str(checkpoint), str(folder / "x.webp"), "--nearest", str(folder), "--top", "99", "--json"])
     said = capsys.readouterr()

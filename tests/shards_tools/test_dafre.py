@@ -122,7 +122,7 @@ def test_a_class_without_images_is_left_out_and_said(tree, labels):
         ("test", "0,0008/8.jpg", "test.csv:3 names '0008/8.jpg', which is missing"),
         ("train", "0,0002/1002.jpg", "train.csv:6 repeats '0002/1002.jpg' of"),
         ("test", "0,0002/1002.jpg", "test.csv:3 repeats '0002/1002.jpg' of"),
-        ("test", "0,/etc/passwd", "test.csv:3 names '/etc/passwd', which is outside"),
+        ("test", "0,/etc/passwd", "test.csv:3 names '/etc/passwd', which is absolute"),
         ("test", "0,../../0002/1002.jpg", "which is outside"),
         ("test", "0,0002/1002.psd", "which is not an image: its suffix must be .jpg"),
         ("test", '0,"0002/1002.jpg', "test.csv:3 is not a valid row"),

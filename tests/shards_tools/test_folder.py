@@ -142,7 +142,7 @@ def test_it_reads_well(plant_folders, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("counts", "complaint"),
     [
-        ({}, "holds no images. Add some as CLASS/IMAGE or WORK/ROLE/IMAGE"),
+        ({}, "has no images in folders. Add some as CLASS/IMAGE or WORK/ROLE/IMAGE"),
         ({"a": 1, "b/c": 1}, "are at different depths"),
         ({"a": 1, "a/c": 1}, "are at different depths"),
         ({"a/b/c": 1}, "is too deep"),
@@ -162,6 +162,18 @@ def test_a_folder_that_does_not_fit_is_named(plant_folders, tmp_path, counts, co
     (tmp_path / "pictures").mkdir()
     plant_folders(counts)
     assert complaint in refused(tmp_path / "pictures")
+
+
+@pytest.mark.parametrize(
+    ("pictures", "complaint"),
+    [({"train": 2}, "is not in a class"), ({"": 2}, "has no images in folders")],
+)
+def test_a_list_next_to_pictures_without_classes_is_named(plant_folders, tmp_path, pictures, complaint):
+    root = plant_folders(pictures)
+    (folder := root / next(iter(pictures))).joinpath("metadata.csv").write_text("file_name,label\n")
+    message = refused(root)
+    assert complaint in message
+    assert f"If metadata.csv holds their labels, build `list {folder}` instead." in message
 
 
 @pytest.mark.parametrize(
@@ -209,7 +221,7 @@ def test_files_beside_images_that_are_no_images_are_skipped_with_a_note(plant_fo
     (root / "b" / name).write_text("1girl, solo")
     found = scan(root)
     assert found.images == expected.images
-    assert set(found.notes) - set(expected.notes) == {f"1 files were skipped: they are no images, such as b/{name}"}
+    assert set(found.notes) - set(expected.notes) == {f"1 files were skipped: they are not images, such as b/{name}"}
 
 
 def test_files_that_differ_only_in_their_suffixes_are_different_images(plant_folders, tmp_path, make_picture):

@@ -134,8 +134,8 @@ CASES = {
     "one image in two spellings": refused(moeimouto("0,a/1.jpg\n0,a\\1.jpg"), r"train.csv:2 repeats 'a\\1.jpg' of"),
     "one image in two lists": refused(moeimouto("0,a/1.jpg", test="0,./a/1.jpg"), "test.csv:1 repeats './a/1.jpg' of"),
     "unlisted image in Shift-JIS": moeimouto("0,a/1.jpg\n0,a/2.jpg", images=(*PATHS, f"data/{JAPANESE}.jpg")),
-    "Windows drive": refused(moeimouto("0,C:\\data\\a\\1.jpg"), "which is outside"),
-    "absolute path": refused(moeimouto("0,/data/a/1.jpg"), "which is outside"),
+    "Windows drive": refused(moeimouto("0,C:\\data\\a\\1.jpg"), "which is absolute"),
+    "absolute path": refused(moeimouto("0,/data/a/1.jpg"), "which is absolute"),
     "parent folder": refused(moeimouto("0,..\\data\\a\\1.jpg"), "which is outside"),
 }
 

@@ -70,6 +70,47 @@ def test_a_list_is_given_itself_and_images_that_it_does_not_name_are_counted(pla
     assert "needs one list, or one per split" in refusal(scan, root)
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+@pytest.mark.parametrize("header", ["path{}label{}split\r\n", ""])
+def test_a_csv_may_have_semicolons_or_tabs_and_commas_in_its_cells(plant_lists, delimiter, header):
+    rows = ("i/1.jpg{}rem, the maid{}train\r\n", "i/2.jpg{}ram{}train\r\n", '"i/a; b.jpg"{}ram{}test\r\n')
+    text = "".join((header, *rows)).format(*[delimiter] * 8)
+    root = plant_lists({"all.csv": text}, ("i/1.jpg", "i/2.jpg", "i/a; b.jpg"))
+    assert labels(root) == {"1.jpg": ("rem, the maid", "train"), "2.jpg": ("ram", "train"), "a; b.jpg": ("ram", "test")}
+
+
+@pytest.mark.parametrize("name", ["train.csv", "train.txt"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-8"])
+def test_a_list_may_be_any_unicode_with_a_byte_order_mark(plant_lists, name, encoding):
+    root = plant_lists({})
+    (root / name).write_bytes("\ufeffi/1.jpg\t\u7dbe\u6ce2\r\ni/2.jpg\tM\u00fcller\r\n".encode(encoding))
+    assert labels(root) == {"1.jpg": ("\u7dbe\u6ce2", "train"), "2.jpg": ("M\u00fcller", "train")}
+
+
+def test_empty_rows_and_columns_are_skipped_without_a_note(plant_lists):
+    root = plant_lists({"train.csv": ",image,id,\n0,i/1.jpg,rem,\n,,,\n\n1,i/2.jpg,ram,\n,,,\n"})
+    assert labels(root) == {"1.jpg": ("rem", "train"), "2.jpg": ("ram", "train")}
+    assert not any("columns" in note for note in scan(root).notes)
+
+
+def test_a_list_that_ends_within_a_character_is_refused_in_one_line(plant_lists):
+    root = plant_lists({})
+    (root / "train.csv").write_bytes("\ufeffi/1.jpg,rem".encode("utf-16-le")[:-1])
+    assert "train.csv is not UTF-16-LE text after line 0: truncated data. Save it as UTF-8" in refusal(scan, root)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("image,id\ni/1.jpg,rem\n", "rem"),
+        ("Id,Image,split\nrem,i/1.jpg,train\n", "rem"),
+        ("id,image,character\n0,i/1.jpg,rem\n", "rem"),
+    ],
+)
+def test_an_id_is_the_label_where_no_other_column_can_be(plant_lists, text, expected):
+    assert labels(plant_lists({"all.csv": text}))["1.jpg"][0] == expected
+
+
 def test_numbers_are_ordered_by_value(plant_lists):
     assert scan(plant_lists({"a.txt": "i/1.jpg 10\ni/2.jpg 9\ni/3.jpg x\n"})).works == ("9", "10", "x")
 
@@ -121,7 +162,9 @@ def test_a_blank_is_part_of_a_path_that_a_tab_ends(plant_lists):
         ({"all.csv": "path,label,split\ni/1.jpg,a,holdout\n"}, "all.csv:2 has the split 'holdout', which is not train"),
         ({"all.csv": "path,label,class\ni/1.jpg,a,b\n"}, "two columns for the label: ['label', 'class']. Rename one"),
         ({"all.csv": "path,width\ni/1.jpg,3\n"}, "no column for the label"),
-        ({"all.csv": "path;label\ni/1.jpg;rem\n"}, "has one cell: ['path;label']. Separate the cells by commas"),
+        ({"all.csv": "path|label\ni/1.jpg|rem\n"}, "has one cell: ['path|label']. Separate the cells by commas"),
+        ({"all.csv": "id,image,name\n0,i/1.jpg,rem\n"}, "no column for the label"),
+        ({"all.csv": 'path;label\n"i/1.jpg;rem\n'}, "all.csv:2 is not a valid row"),
         ({"all.csv": ""}, "all.csv is empty"),
         ({"a.csv": "i/1.jpg,a", "b.csv": "i/2.jpg,a"}, "it has a.csv, b.csv"),
         ({"train.csv": "i/1.jpg,a", "Train.txt": "i/2.jpg a"}, "both mean train"),
@@ -138,7 +181,7 @@ def test_a_blank_is_part_of_a_path_that_a_tab_ends(plant_lists):
             "column for the role and lists without",
         ),
         ({"train.csv": "i/1.jpg,a\n./i/1.jpg,a\n"}, "train.csv:2 repeats './i/1.jpg' of"),
-        ({"train.csv": "C:\\i\\1.jpg,a\n"}, "which is outside"),
+        ({"train.csv": "C:\\i\\1.jpg,a\n"}, "which is absolute and not relative to"),
         ({"train.csv": "../data/i/1.jpg,a\n"}, "which is outside"),
         ({"train.csv": "i/9.jpg,a\n"}, "which is missing from"),
     ],

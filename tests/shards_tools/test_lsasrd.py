@@ -133,7 +133,7 @@ def test_files_that_are_no_images_are_skipped_with_a_note(plain_tree):
     source = scan(plain_tree)
     assert source.images == expected
     example = "train/JP0001/0001/JP0001_0001_00.txt"
-    assert source.notes == (f"2 files were skipped: they are no images, such as {example}",)
+    assert source.notes == (f"2 files were skipped: they are not images, such as {example}",)
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def _load_torch(file: str) -> Any:
     if refused:
         listed = ", ".join(refused[:3]) + (f" and {len(refused) - 3} more" if len(refused) > 3 else "")
         raise Error(
-            f"The weights {file} could not be read from the disk: they hold objects that could run code ({listed})."
+            f"The weights {file} are refused: they hold objects that could run code ({listed})."
             " If you trust the file, load it with the program that wrote it, and save its state_dict alone:"
             " torch.save(model.state_dict(), 'weights.pth')."
         )

@@ -62,12 +62,15 @@ class Recipe(ImageSettings, OptimizerSettings):
         if self.images_per_epoch is not None:
             rule = f"none, or at least one batch of {self.batch_size} images"
             require(self, "images_per_epoch", self.images_per_epoch >= self.batch_size, rule)
-        rule = "none with pretrained=false, which starts from fresh weights"
+        rule = "none with pretrained=false, which starts from fresh weights. To load the file, set pretrained=true"
         require(self, "weights_file", self.pretrained or self.weights_file is None, rule)
         shape = get_backbone(self.backbone)
         has_weights = shape.pretrained_name is not None or isinstance(shape, OwnNetwork)
         if self.pretrained and not has_weights and self.weights_file is None:
-            raise Error(f"{self.name}: backbone {self.backbone!r} has no pretrained weights. Set pretrained=false.")
+            raise Error(
+                f"{self.name}: backbone {self.backbone!r} has no pretrained weights. Set pretrained=false, or add"
+                " weights_file=FILE."
+            )
 
     def variant(self, name: str, **changes: Any) -> Self:
         """Return a recipe that no paper prints: this one under another name, with these fields changed."""

@@ -17,7 +17,9 @@ SYSTEMS = (transreid, agw, dafre, animesion, icartoonface, open_networks)
 AT_BOTH_SCALES: tuple[Recipe, ...] = tuple(recipe for system in SYSTEMS for recipe in system.RECIPES)
 FAMILIES: dict[str, type[Recipe]] = {recipe.system: type(recipe) for recipe in AT_BOTH_SCALES}
 # every recipe at paper scale has a tiny twin, NAME-tiny; some are set by hand
-RECIPES: Registry[Recipe] = Registry("recipe", {recipe.name: recipe for recipe in AT_BOTH_SCALES})
+RECIPES: Registry[Recipe] = Registry(
+    "recipe", {recipe.name: recipe for recipe in AT_BOTH_SCALES}, "python -m trainables.train --list"
+)
 for _paper in AT_BOTH_SCALES:
     if _paper.scale == "paper":
         RECIPES.setdefault(f"{_paper.name}-tiny", tiny_form(_paper))

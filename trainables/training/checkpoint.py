@@ -84,7 +84,9 @@ def read_info(folder: Path, *, any_code: bool = False) -> CheckpointInfo:
     """
     path = folder / INFO_NAME
     if not path.is_file():
-        raise Error(f"{folder} holds no checkpoint: it has no {INFO_NAME}. Use the folder that contains this file.")
+        below = sorted(found.parent for found in folder.glob(f"*/{INFO_NAME}"))
+        remedy = f"Did you mean {below[0]}?" if below else "Use the folder that contains this file."
+        raise Error(f"{folder} holds no checkpoint: it has no {INFO_NAME}. {remedy}")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as failure:

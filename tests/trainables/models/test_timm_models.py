@@ -166,7 +166,7 @@ def test_a_model_that_cannot_be_used_is_refused_with_the_way_out(values, message
 def test_weights_that_timm_does_not_have_are_refused(monkeypatch):
     bare = dataclasses.replace(timm_models.timm_backbone("timm/resnet10t"), pretrained_name=None)
     monkeypatch.setattr(timm_models, "timm_backbone", lambda name: bare)
-    with pytest.raises(Error, match=r"backbone 'timm/resnet10t' has no pretrained weights. Set pretrained=false"):
+    with pytest.raises(Error, match=r"'timm/resnet10t' has no .* Set pretrained=false, or add weights_file=FILE"):
         override(get_recipe("open"), {"backbone": "timm/resnet10t"})
 
 

@@ -98,6 +98,8 @@ def test_weights_that_do_not_fit_are_refused_by_name(checkpoint, change, message
 def test_a_folder_without_a_checkpoint_and_one_of_another_format_are_refused(checkpoint, tmp_path):
     with pytest.raises(Error, match="holds no checkpoint"):
         load_model(tmp_path)
+    with pytest.raises(Error, match=f"Did you mean {checkpoint}"):
+        load_model(checkpoint.parent)
     change_info(checkpoint, format=99)
     with pytest.raises(Error, match="has format 99, not 3"):
         load_model(checkpoint)
