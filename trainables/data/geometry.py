@@ -49,7 +49,15 @@ def crop_and_flip(
 
 
 def crop_and_flip_batch(images_BHWC: Tensor, pad_px: int, flips_B: Tensor, corners_B2: Tensor, size: int) -> Tensor:
-    """Return the same crops as `crop_and_flip`, `size` px high and wide; all tensors are on one device."""
+    """Return the same crops as `crop_and_flip`; all tensors are on one device.
+
+    Args:
+        images_BHWC: uint8.
+        pad_px: black pixels around each image.
+        flips_B: whether to mirror an image before its crop.
+        corners_B2: top and left of each crop in the padded image, in px.
+        size: height and width of the crops in px.
+    """
     num_images, height, width = images_BHWC.shape[:3]
     device = images_BHWC.device
     steps_S = torch.arange(size, device=device) - pad_px
@@ -85,9 +93,15 @@ def resized_crops(
 
 
 def resized_crops_batch(images_BHWC: Tensor, boxes_B4: Tensor, flips_B: Tensor, size: int) -> Tensor:
-    """Return the crops of `resized_crops`, `size` px high and wide, as two products of matrices per image.
+    """Return the crops of `resized_crops` as two products of matrices per image.
 
     A level differs by at most 1: PIL rounds between the two products too, and in an order that depends on its version.
+
+    Args:
+        images_BHWC: uint8.
+        boxes_B4: top, left, height and width of each crop in px.
+        flips_B: whether to mirror a crop.
+        size: height and width of the crops in px.
     """
     num_images, height, width = images_BHWC.shape[:3]
     tops_B, lefts_B, heights_B, widths_B = boxes_B4.unbind(1)

@@ -174,6 +174,12 @@ def network_of(model: Model, device: Device, precision: str, *, ranks: bool) -> 
     """Return the function that computes features, or logits if the model does not rank.
 
     As in training, the backbone runs in the precision and the head in float32.
+
+    Args:
+        model: on `device`, in evaluation mode.
+        device: where the images are.
+        precision: as in a recipe.
+        ranks: whether to return features [B, D] instead of logits [B, N].
     """
 
     def run(images_BHWC: Tensor, words_BL: Tensor | None) -> Tensor:
@@ -190,7 +196,15 @@ def network_of(model: Model, device: Device, precision: str, *, ranks: bool) -> 
 def outputs_of(
     network: Network, inputs: Inputs, indices: np.ndarray, device: Device, batch_size: BatchSize
 ) -> Iterator[Tensor]:
-    """Yield the network's outputs batch by batch; a GPU computes one batch while the host reads the next."""
+    """Yield the network's outputs batch by batch; a GPU computes one batch while the host reads the next.
+
+    Args:
+        network: from `network_of`.
+        inputs: of all images of the manifest.
+        indices: of the images, [N]; may be empty.
+        device: where the network runs.
+        batch_size: of the next batch; it halves when memory runs out.
+    """
 
     def read(start: int) -> tuple[Tensor, Tensor | None]:
         return inputs.at(indices[start : start + batch_size.images], device)

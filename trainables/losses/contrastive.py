@@ -17,6 +17,12 @@ def circle_loss(features_BD: Tensor, works_B: Tensor, margin: float, scale: floa
 
     Sun et al. 2020 (arXiv 2002.10857), eq. 6; a positive adds exp(-s [1 + m - cos]+ (cos - (1 - m))). No gradient flows
     through the weights in square brackets.
+
+    Args:
+        features_BD: of any length; their cosines are used.
+        works_B: the work of each image.
+        margin: m.
+        scale: s.
     """
     cosines_BB = _cosines(features_BD)
     positive_BB, negative_BB = _pairs(works_B)

@@ -21,7 +21,11 @@ TALLEST = 4  # rows per column of the tallest grid
 def resize_bilinear(positions_BTD: Tensor, old: Grid, new: Grid, *, corner_aligned: bool) -> Tensor:
     """Resize without antialiasing, as TransReID does, or with aligned corners, as Animesion does; keep prefix tokens.
 
-    Aligned corners are those of `scipy.ndimage.zoom` of order 1.
+    Args:
+        positions_BTD: prefix tokens, then the grid row by row.
+        old: the grid of the positions.
+        new: the grid to resize to.
+        corner_aligned: as `scipy.ndimage.zoom` of order 1 does.
     """
     num_prefix = positions_BTD.shape[1] - old[0] * old[1]
     prefix_BTD, places_BTD = positions_BTD[:, :num_prefix], positions_BTD[:, num_prefix:]

@@ -107,6 +107,12 @@ def load_file(network: nn.Module, file: str, clean: Clean = dict, resize: Resize
     Names of other programs, nested keys and prefixes are recognized; see docs/guide/recipes.md. Nothing in the file is
     executed.
 
+    Args:
+        network: of timm, or with timm's names.
+        file: its path; the content decides the format, except for .npz.
+        clean: removes tensors that do not belong in the network.
+        resize: resizes position embeddings.
+
     Raises:
         Error: the file is missing or damaged, or does not fit.
     """
@@ -130,7 +136,18 @@ def load_file(network: nn.Module, file: str, clean: Clean = dict, resize: Resize
 def load_states(
     network: nn.Module, states: States, source: str, clean: Clean = dict, resize: Resize = resize_as_timm
 ) -> LoadReport:
-    """Load weights into the network, and log what was loaded; otherwise as `load_file`."""
+    """Load weights into the network, and log what was loaded.
+
+    Args:
+        network: of timm, or with timm's names.
+        states: the tensors by name.
+        source: where they are from, for messages.
+        clean: removes tensors that do not belong in the network.
+        resize: resizes position embeddings.
+
+    Raises:
+        Error: they do not fit.
+    """
     return _load(network, {"": states}, source, clean, resize)
 
 
