@@ -37,7 +37,7 @@ def test_data_must_be_named(refused: Callable[..., str]) -> None:
 
 
 def test_an_unknown_table_is_named_before_the_data_are_looked_for(refused: Callable[..., str]) -> None:
-    assert "'lsasrd-6'. Did you mean 'lsasrd-5'?" in refused("lsasrd-6", "--data", "nowhere")
+    assert "'lsasrd-6' is not a known table. Did you mean 'lsasrd-5'?" in refused("lsasrd-6", "--data", "nowhere")
 
 
 def test_data_that_are_no_shards_are_named(refused: Callable[..., str], tmp_path: Path) -> None:
