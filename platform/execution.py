@@ -19,7 +19,7 @@ from platform.cluster.reaper import reaped
 from platform.resources import TrialResources
 from platform.signals import stop_on_signals
 from platform.trials import Trials
-from platform.tune_adapters import EndOfStart, KeepCheckpoint, StudyScheduler, StudySearcher
+from platform.tune_adapters import EndOfStart, ForgetErrors, KeepCheckpoint, StudyScheduler, StudySearcher
 from shards_tools.command import say
 from shards_tools.errors import Error
 from trainables.training.checkpoint_store import PASSING_VARIABLE
@@ -60,7 +60,7 @@ def run_trials(
             name=f"start-{start:03d}",
             storage_path=str(trials.stores.folder),
             verbose=0,
-            callbacks=[KeepCheckpoint(trials)],
+            callbacks=[KeepCheckpoint(trials), ForgetErrors()],
             # Two, so that the previous one exists until the study has recorded the newest.
             checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
             stop=EndOfStart(trials, hours),

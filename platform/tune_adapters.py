@@ -98,6 +98,16 @@ class KeepCheckpoint(tune.Callback):
         return {}
 
 
+class ForgetErrors(tune.Callback):
+    """Keeps Tune from reading the errors of trials back at the end: on a full disk their files are empty."""
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        trial.run_metadata.error_filename = trial.run_metadata.pickled_error_filename = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
 class EndOfStart(Stopper):
     """Stops Tune when the hours of this start are used up, or when the trials end it."""
 

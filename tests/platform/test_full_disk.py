@@ -1,6 +1,9 @@
 """A disk that fills up under a search: one line that names it, and the same command goes on once there is room."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,10 +11,40 @@ import pytest
 
 from platform.tracking.journal import Journal
 from shards_tools.folders import is_full
-from tests.platform.driver import assert_whole, run_search, started_search, stored_trials, wait_until
+from tests.platform.driver import ROOT, assert_whole, run_search, started_search, stored_trials, wait_until
 from tests.platform.small_disk import fill, mounted_disk
 
 NUM_TRIALS = 4
+
+# A trial that fills the disk, then fails: Tune can keep no word of its error.
+TRIAL = """
+import sys
+from pathlib import Path
+
+from platform.execution import local_cluster, run_trials
+from platform.resolve import resolve_search
+from platform.search import parse
+from platform.study import open_storage, open_study
+from platform.terminal.lines import Display
+from platform.tracking.journal import Journal
+from platform.trials import Trials
+from tests.platform.small_disk import fill
+
+disk = Path(sys.argv[1])
+
+
+def train(config):
+    fill(disk)
+    raise RuntimeError("too late")
+
+
+search = resolve_search(parse(sys.argv[2:])[0])
+study = open_study(search, open_storage(search.stores.storage))
+with Journal(search.stores.folder / "journal.jsonl") as journal, local_cluster(search.resources.num_cpus):
+    trials = Trials(study, search, journal, Display(study, search.goal))
+    run_trials(trials, 1, search.budget.hours, train)
+print(trials.failure)
+"""
 
 
 @pytest.fixture
@@ -67,3 +100,17 @@ def test_a_disk_that_fills_up_in_the_middle_costs_nothing(small_space: Path, sha
     for number, values in before.items():
         assert values.items() <= after[number].items()
     assert json.dumps(summary["best"])
+
+
+@pytest.mark.slow
+def test_a_trial_that_fails_on_a_full_disk_ends_the_start_without_a_traceback(
+    small_space: Path, shards: Path, small_disk: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "trial.py"
+    script.write_text(TRIAL)
+    options = ["--space", small_space, "--data", shards, "--runs", small_disk / "runs", "--concurrency", 1]
+    words = [sys.executable, script, small_disk, *options, "--storage", f"sqlite:///{tmp_path / 'optuna.db'}"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(list(map(str, words)), env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "Free space on that disk" in result.stdout
