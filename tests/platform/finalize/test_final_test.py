@@ -147,7 +147,7 @@ def test_data_without_a_test_split_have_no_finalists(
     codes[split.test_query] = codes[split.test_gallery] = 0
     copy = shutil.copytree(shards, tmp_path / "without")
     write_manifest(with_right_fingerprint(replace(manifest, split_code=codes)), copy)
-    with pytest.raises(Error, match="has no test split. Leave the option out"):
+    with pytest.raises(Error, match=r"has no test split\. Leave the option out"):
         search_of("--data", copy, "--finalists", 1)
     search_of("--data", copy)
 
