@@ -120,7 +120,7 @@ def test_a_file_that_could_run_code_is_refused_and_not_run(recipe, tmp_path):
             return (Path.touch, (ran,))
 
     torch.save({"state_dict": Malice()}, path)
-    with pytest.raises(Error, match=f"The weights {path} could not be read from the disk"):
+    with pytest.raises(Error, match=f"The weights {path} are refused: they hold objects that could run code"):
         build_model(dataclasses.replace(recipe, weights_file=str(path)), 3)
     assert not ran.exists()
 
