@@ -53,6 +53,7 @@ def test_the_packages_own_names_are_refused(weights):
         load_file(timm.create_model(NETWORK), own)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(REAL_DATA is None, reason="SAKUGA_REAL_DATA names no folder of real images")
 def test_features_of_imagenet_find_the_works_of_avatars_and_random_ones_do_not(weights):
     """Queries and galleries have three characters of each style, with two images each."""
