@@ -184,9 +184,9 @@ def evaluate(
     """
     if tta not in (None, "flip"):
         raise SakugaError(f"tta={tta!r} is unknown. Use 'flip', or None for no augmentation.")
-    if query_expansion != int(query_expansion) or query_expansion < 0:
+    if not isinstance(query_expansion, int) or query_expansion < 0:
         raise SakugaError(f"query_expansion={query_expansion!r} is invalid: it must be an integer >= 0.")
-    options = EvaluationOptions(flip=tta == "flip", rerank=rerank, query_expansion=int(query_expansion))
+    options = EvaluationOptions(flip=tta == "flip", rerank=rerank, query_expansion=query_expansion)
     load_plugins(import_, accept_changed_code=accept_changed_code)
     with fetched(str(checkpoint), EVALUATED) as folder:
         return as_json(evaluate_split(folder, read_manifest(str(data)), split=split, fold=fold, options=options))

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from shards_tools.command import Parser, positive_int, print_json, run, say
+from platform.options import add_checkpoint
+from shards_tools.command import Parser, add_json_option, positive_int, print_json, run, say
 from shards_tools.plugins import add_code_options
 from trainables.evaluation.metric_names import SPOKEN
 
@@ -43,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parser() -> Parser:
     """Return the command line's parser."""
     arguments = Parser(prog="python -m platform.evaluate", description=__doc__, epilog=EXAMPLE)
+    add_checkpoint(arguments)
     add = arguments.add_argument
-    add("checkpoint", metavar="CHECKPOINT", help="a folder with checkpoint.json, such as OUT/last, or s3://, gs://")
     add("--data", required=True, metavar="SHARDS", help="shards: a folder, https://, s3:// or gs://")
     add("--split", choices=("val", "test"), default="val", help="default: val")
     add("--fold", type=int, metavar="K", help="default: the fold that the checkpoint was validated on")
@@ -58,7 +59,7 @@ def parser() -> Parser:
     )
     add("--rerank", action="store_true", help="re-rank by k-reciprocal neighbors (Zhong et al. 2017)")
     add_code_options(arguments)
-    add("--json", action="store_true", help="print one JSON object as the last line of standard output")
+    add_json_option(arguments)
     return arguments
 
 

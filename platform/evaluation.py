@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from shards_tools.errors import MAX_LISTED, MAX_REASON, Error
+from shards_tools.errors import MAX_REASON, Error, listed
 from shards_tools.manifest import Manifest
 from trainables.data.reading import Inputs, evaluation_inputs
 from trainables.device import Device
@@ -99,10 +99,9 @@ def _refuse_unknown_classes(evaluation: Evaluation) -> None:
     unknown = [] if evaluation.ranks else evaluation.unknown_classes
     if not unknown:
         return
-    listed = textwrap.shorten(", ".join(unknown[:MAX_LISTED]), MAX_REASON, placeholder=", ...")
-    more = f" and {len(unknown) - MAX_LISTED} more" if len(unknown) > MAX_LISTED else ""
+    names = textwrap.shorten(listed(unknown), MAX_REASON, placeholder=", ...")
     raise Error(
-        f"{evaluation.manifest.store} has classes that the checkpoint was not trained on: {listed}{more}. Build shards"
+        f"{evaluation.manifest.store} has classes that the checkpoint was not trained on: {names}. Build shards"
         " of its classes alone, or train on these with --set weights_file=CHECKPOINT pretrained=true."
     )
 

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from shards_tools.command import Parser, print_json, run, say
+from platform.options import add_checkpoint
+from shards_tools.command import Parser, add_json_option, print_json, run, say
 from shards_tools.errors import Error
 from shards_tools.plugins import add_code_options, load_plugins
 
@@ -21,7 +22,6 @@ EXAMPLE = """examples:
   python -m platform.export CHECKPOINT --out weights.safetensors
   python -m platform.export CHECKPOINT --out features.parquet --data shards/lsasrd --split test
 """
-FORMATS = ("onnx", "safetensors", "torchscript", "features")
 FORMAT_OF_SUFFIX = {
     ".onnx": "onnx",
     ".safetensors": "safetensors",
@@ -29,7 +29,8 @@ FORMAT_OF_SUFFIX = {
     ".npz": "features",
     ".parquet": "features",
 }
-FEATURE_SUFFIXES = (".npz", ".parquet")
+FORMATS = tuple(dict.fromkeys(FORMAT_OF_SUFFIX.values()))
+FEATURE_SUFFIXES = tuple(suffix for suffix, name in FORMAT_OF_SUFFIX.items() if name == "features")
 SPLITS = ("train", "val", "test")
 
 
@@ -39,9 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check(options)
     load_plugins(options.import_, accept_changed_code=options.accept_changed_code)
     found = export(options)
-    for name, value in found.items():
-        if name == "max_abs_difference":
-            say(f"largest difference from torch: {value:.2g}")
+    if "max_abs_difference" in found:
+        say(f"largest difference from torch: {found['max_abs_difference']:.2g}")
     say(f"wrote {options.out}")
     if options.json:
         print_json(found)
@@ -50,14 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parser() -> Parser:
     """Return the command line's parser."""
     arguments = Parser(prog="python -m platform.export", description=__doc__, epilog=EXAMPLE)
+    add_checkpoint(arguments)
     add = arguments.add_argument
-    add("checkpoint", metavar="CHECKPOINT", help="a folder with checkpoint.json, such as OUT/last, or s3://, gs://")
     add("--out", type=Path, required=True, metavar="FILE", help="a new file")
     add("--format", choices=FORMATS, help="default: by the suffix of FILE")
     add("--data", metavar="SHARDS", help="for features; onnx and torchscript are compared with torch on these images")
     add("--split", choices=SPLITS, default="val", help="of --data; default: val")
     add_code_options(arguments)
-    add("--json", action="store_true", help="print one JSON object as the last line of standard output")
+    add_json_option(arguments)
     return arguments
 
 

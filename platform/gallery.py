@@ -47,7 +47,7 @@ def open_gallery(address: str, predictor: Predictor) -> Gallery:
     if deep:
         raise Error(f"{deep[0]} is nested deeper than WORK/ROLE/IMAGE in {folder}. Name a folder further down.")
     if split := next((name for names in parts for name in names if split_of(name)), None):
-        raise Error(f"{folder} holds the split {split}, which is no work or class. Name a folder further down.")
+        raise Error(f"{folder} holds the split {split}, which is not a work or class. Name a folder further down.")
     works = [names[0] if names else None for names in parts]
     roles = ["/".join(names) if len(names) == 2 else None for names in parts]
     inputs = predictor.of_files(files)
@@ -63,8 +63,7 @@ def open_gallery(address: str, predictor: Predictor) -> Gallery:
 
 def _of_shards(address: str, predictor: Predictor) -> Gallery:
     manifest = read_manifest(address)
-    has_roles = manifest.layout in ("plain", "five-fold")
     works = [manifest.works[work] for work in manifest.work]
-    roles = [manifest.roles[role] if has_roles else None for role in manifest.role]
+    roles = [manifest.roles[role] if manifest.has_roles else None for role in manifest.role]
     features_GD = predictor.features(predictor.of_shards(manifest), manifest.num_images)
     return Gallery(features_GD, np.asarray(manifest.keys).tolist(), works, roles)

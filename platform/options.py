@@ -1,4 +1,4 @@
-"""Command-line options declared once, as the fields of a frozen dataclass."""
+"""Command-line options declared once: as the fields of a frozen dataclass, or for several commands."""
 
 from __future__ import annotations
 
@@ -84,3 +84,10 @@ def _converted(field: dataclasses.Field[Any], value: object) -> object:
 def name_of(field: dataclasses.Field[Any]) -> str:
     """Return the option of a field; a trailing underscore, which avoids a keyword of Python, is left out."""
     return "--" + field.name.rstrip("_").replace("_", "-")
+
+
+def add_checkpoint(arguments: argparse.ArgumentParser) -> None:
+    """Add the argument CHECKPOINT to a command."""
+    arguments.add_argument(
+        "checkpoint", metavar="CHECKPOINT", help="a folder with checkpoint.json, such as OUT/last, or s3://, gs://"
+    )

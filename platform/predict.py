@@ -11,7 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from shards_tools.command import Parser, positive_int, print_json, run, say
+from platform.options import add_checkpoint
+from shards_tools.command import Parser, add_json_option, positive_int, print_json, run, say
 from shards_tools.errors import Error
 from shards_tools.formats import NAMES
 from shards_tools.plugins import add_code_options, load_plugins
@@ -50,8 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parser() -> Parser:
     """Return the command line's parser."""
     arguments = Parser(prog="python -m platform.predict", description=__doc__, epilog=EXAMPLE)
+    add_checkpoint(arguments)
     add = arguments.add_argument
-    add("checkpoint", metavar="CHECKPOINT", help="a folder with checkpoint.json, such as OUT/last, or s3://, gs://")
     add("pictures", type=Path, nargs="*", metavar="PICTURE", help=f"pictures ({NAMES}), or folders of them")
     add("--pair", type=Path, nargs=2, metavar=("A", "B"), help="are these two pictures from the same work?")
     add("--calibrate", metavar="SHARDS", help="measure and store the thresholds of --pair on the validation split")
@@ -65,7 +66,7 @@ def parser() -> Parser:
     add("--nearest", metavar="GALLERY", help="shards, or a folder with WORK/ROLE/IMAGE, CLASS/IMAGE or only images")
     add("--top", type=positive_int, default=5, metavar="K", help="answers per picture; default: 5")
     add_code_options(arguments)
-    add("--json", action="store_true", help="print one JSON object as the last line of standard output")
+    add_json_option(arguments)
     return arguments
 
 

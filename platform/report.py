@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from shards_tools.command import Parser, run
+from shards_tools.command import Parser, add_json_option, run
 from shards_tools.plugins import add_code_options
 
 EXAMPLE = """examples:
@@ -43,7 +43,7 @@ def _parser() -> Parser:
         help="the MLflow store to log the report to; default: mlflow.db under --runs, if it exists",
     )
     add_code_options(parser)
-    add("--json", action="store_true", help="print one JSON object as the last line of standard output")
+    add_json_option(parser)
     return parser
 
 

@@ -16,7 +16,16 @@ from typing import Any
 from platform.config import checked_study_name
 from platform.paper_tables.table import PROGRAM, TABLES, PaperTable, get_table
 from platform.signals import remember_ctrl_c
-from shards_tools.command import Parser, positive_float, positive_int, print_data, print_json, run, show_log
+from shards_tools.command import (
+    Parser,
+    add_json_option,
+    positive_float,
+    positive_int,
+    print_data,
+    print_json,
+    run,
+    show_log,
+)
 from shards_tools.plugins import add_code_options, load_plugins
 from trainables.evaluation.metric_names import COLUMNS
 
@@ -110,7 +119,7 @@ def parser() -> Parser:
     add("--concurrency", type=positive_int, metavar="N", help="trainings at a time; default: by CPUs or GPUs")
     add_code_options(arguments)
     add("--dry-run", action="store_true", help="check everything, measure one step, print what it will take, and stop")
-    add("--json", action="store_true", help="print one JSON object as the last line of standard output")
+    add_json_option(arguments)
     return arguments
 
 

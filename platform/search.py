@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from platform.config import SearchConfig
 from platform.options import add_options
 from platform.signals import remember_ctrl_c
-from shards_tools.command import Parser, print_json, run
+from shards_tools.command import Parser, add_json_option, print_json, run
 
 PROGRAM = "platform.search"
 USAGE = "%(prog)s --space NAME|FILE.py [--data SHARDS] [option ...]"
@@ -49,9 +49,7 @@ def parser() -> Parser:
     """Return the command line's parser: one option for each field of `SearchConfig`, and --json."""
     arguments = Parser(prog=f"python -m {PROGRAM}", usage=USAGE, description=__doc__, epilog=EXAMPLE)
     add_options(arguments, SearchConfig)
-    arguments.add_argument(
-        "--json", action="store_true", help="print one JSON object as the last line of standard output"
-    )
+    add_json_option(arguments)
     return arguments
 
 

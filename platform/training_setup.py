@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from platform.resources import TrialResources
 from platform.samplers.pruning import rungs_of
 from platform.spaces.loading import Space
@@ -47,8 +45,7 @@ class TrainingSetup:
     @property
     def train_size(self) -> tuple[int, int]:
         """The numbers of works and of images in the training split."""
-        works = self.manifest.work[self.manifest.split(self.fold).train]
-        return len(np.unique(works)), len(works)
+        return self.manifest.train_size(self.fold)
 
     def recipe(self, trial: Any) -> Recipe:
         """Return the recipe that a trial trains."""

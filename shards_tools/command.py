@@ -57,6 +57,13 @@ def positive_float(text: str) -> float:
     return number
 
 
+def add_json_option(arguments: argparse.ArgumentParser) -> None:
+    """Add --json to a command."""
+    arguments.add_argument(
+        "--json", action="store_true", help="print one JSON object as the last line of standard output"
+    )
+
+
 def print_json(value: Any) -> None:
     """Print `value` as one line of standard JSON; NaN and infinity become null."""
     print(json.dumps(_finite(value), allow_nan=False), flush=True)

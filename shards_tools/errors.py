@@ -3,7 +3,7 @@
 import difflib
 import pickle  # noqa: TID251  # only for its exception
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 MAX_LISTED = 10  # names in one message
 MAX_REASON = 160  # characters of another library's message
@@ -30,8 +30,17 @@ def unknown(kind: str, name: str, known: Iterable[str], *, listing: str | None =
     hint = f" Did you mean {close!r}?" if close else ""
     if listing:
         return Error(f"{name!r} is not a known {kind}.{hint} List them with: {listing}.")
-    listed = ", ".join(names[:MAX_LISTED]) + (f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else "")
-    return Error(f"{name!r} is not a known {kind}.{hint} Known: {listed}.")
+    return Error(f"{name!r} is not a known {kind}.{hint} Known: {listed(names)}.")
+
+
+def listed(names: Sequence[str], most: int = MAX_LISTED) -> str:
+    """Return the first names, and how many more there are.
+
+    >>> listed(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def reason_of(failure: Exception) -> str:

@@ -27,6 +27,7 @@ SCHEMA = 1
 # The layout says how a source is split. "plain" and "five-fold": works and roles, as in LSASRD. "classes": train, val
 # and test share the classes. "identities": val and test hold other identities than train.
 NUM_FOLDS = {"plain": 1, "five-fold": 5, "classes": 1, "identities": 1}
+LAYOUTS_OF_ROLES = ("plain", "five-fold")
 DISTRACTOR = "distractor"  # the work of gallery images that have no known work or identity
 COLUMN_TYPES = {
     "shard": "<i4",
@@ -146,6 +147,16 @@ class Manifest:
             raise Error(f"Fold {fold} of {self.store} is kept for the test. Validate on another fold.")
         codes = self._codes_of_fold(fold) if self.layout == "five-fold" else self.split_code
         return Split(*(np.flatnonzero(codes == code) for code in range(len(SPLIT_NAMES))))
+
+    @property
+    def has_roles(self) -> bool:
+        """Whether works have roles; otherwise, the role of an image is its class or identity."""
+        return self.layout in LAYOUTS_OF_ROLES
+
+    def train_size(self, fold: int = 0) -> tuple[int, int]:
+        """Return the numbers of works and of images in the training split of a fold."""
+        works = self.work[self.split(fold).train]
+        return len(np.unique(works)), len(works)
 
     def require_train(self) -> None:
         """Check that there are images to train on.

@@ -9,7 +9,7 @@ import numpy as np
 from shards_tools.errors import Error
 from shards_tools.problems import KINDS, Problem, counted
 from shards_tools.sources.source import Source, problem_of
-from shards_tools.splits import TRAIN
+from shards_tools.splits import SPLIT_NAMES, TRAIN
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,14 @@ class Selection:
 
 
 def select(source: Source, left_out: Mapping[int, Problem]) -> Selection:
-    """Return the source without some images, and without classes that have no image in train any more.
+    """Return the source without some images, and without classes that have lost all their images in train.
 
     Args:
         source: as scanned.
         left_out: the problem of each image to leave out, by its index.
 
     Raises:
-        Error: no image of train stays.
+        Error: a split loses all its images.
     """
     if not left_out and not source.missing:
         return Selection(source, np.arange(len(source.images)), ())
@@ -37,10 +37,11 @@ def select(source: Source, left_out: Mapping[int, Problem]) -> Selection:
     problems = (*source.missing, *(left_out[index] for index in sorted(left_out)))
     kept = np.array([index for index in range(len(source.images)) if index not in left_out], np.int64)
     images = tuple(source.images[index] for index in kept.tolist())
-    if not any(image.split_code == TRAIN for image in images):
+    for code in sorted({image.split_code for image in source.images} - {image.split_code for image in images}):
+        what = "the source is left to train on" if code == TRAIN else f"{SPLIT_NAMES[code]} is left"
         raise Error(
-            f"No image of the source is left to train on: it has {counted(problems)}. {problems[0].path}"
-            f" {problems[0].reason}. Correct the source."
+            f"No image of {what}: it has {counted(problems)}. {problems[0].path} {problems[0].reason}. Correct the"
+            " source."
         )
     used = {image.work for image in images}
     place = {index: number for number, index in enumerate(kept.tolist())}
@@ -77,6 +78,8 @@ def unreadable(source: Source) -> tuple[dict[int, Problem], np.ndarray, np.ndarr
 def _untrained(source: Source, left_out: Container[int]) -> dict[int, Problem]:
     """Return the other images of classes whose train images are all left out."""
     if source.layout != "classes":
+        return {}
+    if all(image.split_code != TRAIN for image in source.images):  # only for evaluation
         return {}
     stay = [(index, image) for index, image in enumerate(source.images) if index not in left_out]
     trained = {image.work for _, image in stay if image.split_code == TRAIN}

@@ -4,7 +4,6 @@ import dataclasses
 import time
 from argparse import Namespace
 
-import numpy as np
 import torch
 
 from shards_tools.command import print_json, say, show_log
@@ -56,9 +55,7 @@ def _chosen_recipe(options: Namespace) -> Recipe:
 
 
 def _say_what_starts(recipe: Recipe, evaluation: Evaluation, options: Namespace, chance: Metrics) -> None:
-    manifest = evaluation.manifest
-    train_works = manifest.work[manifest.split(options.fold).train]
-    size = len(np.unique(train_works)), len(train_works)
+    size = evaluation.manifest.train_size(options.fold)
     works, images = recipe.batch_shape(*size)
     batches = f"{works} works x {images} images" if images > 1 else f"{works} images"
     what = f"{recipe.name} on {options.data}, fold {options.fold}: {recipe.epochs} epochs"

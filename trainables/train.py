@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from shards_tools.command import Parser, data_printer, positive_int, print_json, run
+from shards_tools.command import Parser, add_json_option, data_printer, positive_int, print_json, run
 from shards_tools.errors import Error
 from shards_tools.images import READINGS
 from shards_tools.plugins import add_code_options, load_plugins
@@ -55,7 +55,7 @@ def _parser() -> Parser:
     )
     add_code_options(parser)
     parser.add_argument("--list", action="store_true", help="list the recipes and exit")
-    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    add_json_option(parser)
     return parser
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from platform.spaces.points import Params, Point, Suggest
-from shards_tools.errors import Error
+from shards_tools.errors import Error, listed
 from trainables.recipes import RECIPES, get_recipe
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import settings_of, with_current_names
@@ -66,8 +66,7 @@ def point_of(recipe: Recipe, suggest: Suggest, distributions: Mapping[str, BaseD
         if current.num_differing == 0:
             return dict(current.params)
     missed = [f"{key}={search.wanted.get(key)!r}" for key in nearest.differing]
-    more = f" and {len(missed) - MOST_NAMED} more" if len(missed) > MOST_NAMED else ""
-    raise Error(f"suggest() does not reach {', '.join(missed[:MOST_NAMED])}{more} of recipe {recipe.name}. {REMEDY}")
+    raise Error(f"suggest() does not reach {listed(missed, MOST_NAMED)} of recipe {recipe.name}. {REMEDY}")
 
 
 class _Search:

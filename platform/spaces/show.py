@@ -13,7 +13,7 @@ import optuna
 from platform.spaces.conditions import conditions_of
 from platform.spaces.loading import Space, load_space
 from platform.spaces.registry import space_names
-from shards_tools.command import Parser, data_printer, print_json, say
+from shards_tools.command import Parser, add_json_option, data_printer, print_json, say
 
 SCALES = ("paper", "tiny")
 WIDTH = 120
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--show", metavar="NAME|FILE.py", help="show the parameters, conditions and baselines of one space"
     )
     parser.add_argument("--scale", choices=SCALES, help="with --show: one scale instead of both")
-    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of standard output")
+    add_json_option(parser)
     options = parser.parse_args(arguments)
     write = data_printer(options.json)
     if options.list and options.scale:

@@ -4,13 +4,12 @@ import re
 from collections.abc import Iterator
 
 from shards_tools.errors import Error, unknown
-from shards_tools.manifest import NUM_FOLDS
+from shards_tools.manifest import LAYOUTS_OF_ROLES, NUM_FOLDS
 from shards_tools.sources.source import Source, SourceImage
 from shards_tools.splits import SPLIT_NAMES
 from shards_tools.writer import MAX_KEY_LENGTH
 
 KEY = re.compile(r"[!-~]+")  # ASCII without blanks
-LAYOUTS_OF_ROLES = ("plain", "five-fold")
 
 
 def check_source(name: str, source: object) -> Source:

@@ -167,6 +167,7 @@ def test_options_put_their_numbers_beside_the_plain_ones(
     [
         ({"tta": "crop"}, "tta='crop' is unknown. Use 'flip'"),
         ({"query_expansion": -1}, "query_expansion=-1 is invalid: it must be an integer >= 0"),
+        ({"query_expansion": "three"}, "query_expansion='three' is invalid: it must be an integer >= 0"),
         ({"query_expansion": 10_000}, "--query-expansion 10000 needs more than 10000 gallery images"),
     ],
 )

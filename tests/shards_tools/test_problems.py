@@ -192,6 +192,13 @@ def test_a_source_without_an_image_left_is_refused_in_one_line(tree, tmp_path):
     assert message.startswith("No image of the source is left to train on: it has 60 broken and 30 untrained images.")
 
 
+def test_a_split_without_an_image_left_is_refused_in_one_line(tree, tmp_path):
+    for file in images_of(tree, "test"):
+        file.write_bytes(b"broken")
+    message = refusal(build, dafre.scan(tree), tmp_path / "out", SKIP)
+    assert message.startswith("No image of test is left: it has 20 broken images.")
+
+
 def test_links_to_nowhere_are_missing_images(tmp_path, make_picture):
     for name in ("a", "b"):
         (tmp_path / "pictures" / name).mkdir(parents=True)

@@ -33,6 +33,7 @@ from trainables.training.checkpoint import CheckpointInfo, load_model
 
 BATCH_SIZES = (1, 3)  # that are compared with torch
 LARGEST_DIFFERENCE = 1e-4
+INPUTS = ("images", "words")  # words only if the network reads tags
 OUTPUTS = ("features", "probabilities")
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 EXTRA = "sakuga[export]"
@@ -84,8 +85,7 @@ def export_onnx(checkpoint: Path, file: Path, images: Images | None) -> dict[str
     import onnxruntime
 
     network, info = _network(checkpoint)
-    batches = _batches(info, images)
-    names = ("images", "words")[: len(batches[-1])]
+    names, batches = _batches(info, images)
     with _quiet():
         program = torch.onnx.export(
             network,
@@ -126,14 +126,13 @@ def export_torchscript(checkpoint: Path, file: Path, images: Images | None) -> d
         Error: the checkpoint or the images cannot be read, or the difference is above LARGEST_DIFFERENCE.
     """
     network, info = _network(checkpoint)
-    batches = _batches(info, images)
+    names, batches = _batches(info, images)
     with _quiet(), torch.no_grad():
         example = tuple(map(torch.from_numpy, batches[-1]))
         torch.jit.save(torch.jit.trace(network, example, check_trace=False), file)  # type: ignore[no-untyped-call]
         loaded = torch.jit.load(file)  # type: ignore[no-untyped-call]
         difference = _difference(network, batches, lambda arrays: _run(loaded, arrays))
-    inputs = ("images", "words")[: len(batches[-1])]
-    return {"max_abs_difference": difference, "inputs": list(inputs), "outputs": list(OUTPUTS)}
+    return {"max_abs_difference": difference, "inputs": list(names), "outputs": list(OUTPUTS)}
 
 
 def export_weights(checkpoint: Path, file: Path) -> dict[str, Any]:
@@ -179,8 +178,11 @@ def _network(checkpoint: Path) -> tuple[ExportedNetwork, CheckpointInfo]:
     return ExportedNetwork(model, info).eval(), info
 
 
-def _batches(info: CheckpointInfo, images: Images | None) -> list[Arrays]:
-    """Return a batch of each size: images of the split or random pixels, and their words if the network reads tags."""
+def _batches(info: CheckpointInfo, images: Images | None) -> tuple[tuple[str, ...], list[Arrays]]:
+    """Return the names of the inputs, and a batch of each size.
+
+    The inputs are images of the split or random pixels, and their words if the network reads tags.
+    """
     recipe, most = info.recipe, max(BATCH_SIZES)
     if images is None:
         draw = np.random.default_rng(0)
@@ -192,7 +194,7 @@ def _batches(info: CheckpointInfo, images: Images | None) -> list[Arrays]:
         images_N = np.resize(images_of_split(manifest, split, info.fold), most)
         inputs = evaluation_inputs(recipe, manifest, info.vocabulary, "auto", threads=info.num_threads)
         arrays = [part.numpy() for part in inputs.at(images_N, Device("cpu")) if part is not None]
-    return [[array[:size] for array in arrays] for size in BATCH_SIZES]
+    return INPUTS[: len(arrays)], [[array[:size] for array in arrays] for size in BATCH_SIZES]
 
 
 def _difference(network: ExportedNetwork, batches: Sequence[Arrays], run: Callable[[Arrays], Sequence[Any]]) -> float:

@@ -17,9 +17,6 @@ from trainables.evaluation.evaluation import Evaluation
 from trainables.metrics.cross_role import Floats
 from trainables.training.checkpoint import load_model
 
-SPLITS = ("train", "val", "test")
-SUFFIXES = (".npz", ".parquet")
-
 
 def export_features(checkpoint: Path, file: Path, manifest: Manifest, split: str, *, suffix: str) -> dict[str, Any]:
     """Write `keys`, `works`, `roles` and `features` of every image of a split, in the order of the manifest.
@@ -30,8 +27,8 @@ def export_features(checkpoint: Path, file: Path, manifest: Manifest, split: str
         checkpoint: its local folder.
         file: a new file.
         manifest: the data.
-        split: one of SPLITS; the fold is that of the checkpoint.
-        suffix: the format, one of SUFFIXES.
+        split: "train", "val" or "test"; the fold is that of the checkpoint.
+        suffix: the format, ".npz" or ".parquet".
 
     Returns:
         `num_images` and `feature_dim`.
@@ -44,11 +41,10 @@ def export_features(checkpoint: Path, file: Path, manifest: Manifest, split: str
     images_N = images_of_split(manifest, split, info.fold)
     inputs = evaluation_inputs(info.recipe, manifest, info.vocabulary, "auto", threads=info.num_threads)
     features_ND = extract_features(model, inputs, images_N, device).cpu().numpy()
-    has_roles = manifest.layout in ("plain", "five-fold")
     names: dict[str, list[str | None]] = {
         "keys": np.asarray(manifest.keys)[images_N].tolist(),
         "works": [manifest.works[work] for work in manifest.work[images_N]],
-        "roles": [manifest.roles[role] if has_roles else None for role in manifest.role[images_N]],
+        "roles": [manifest.roles[role] if manifest.has_roles else None for role in manifest.role[images_N]],
     }
     (_write_npz if suffix == ".npz" else _write_parquet)(file, names, features_ND)
     return {"num_images": len(features_ND), "feature_dim": features_ND.shape[1]}
@@ -62,7 +58,7 @@ def images_of_split(manifest: Manifest, split: str, fold: int) -> np.ndarray:
     """
     images_N: np.ndarray = manifest.split(fold).train if split == "train" else Evaluation(manifest, split, fold).images
     if not len(images_N):
-        raise Error(f"{manifest.store} has no {split} split. Use another --split: {', '.join(SPLITS)}.")
+        raise Error(f"{manifest.store} has no {split} split. Use another --split.")
     return np.unique(images_N)
 
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from shards_tools.errors import Error
+from shards_tools.errors import Error, listed
 
 States = dict[str, Tensor]
 
@@ -75,9 +75,8 @@ def _load_torch(file: str) -> Any:
         else:
             refused.append(name)
     if refused:
-        listed = ", ".join(refused[:3]) + (f" and {len(refused) - 3} more" if len(refused) > 3 else "")
         raise Error(
-            f"The weights {file} are refused: they hold objects that could run code ({listed})."
+            f"The weights {file} are refused: they hold objects that could run code ({listed(refused, 3)})."
             " If you trust the file, load it with the program that wrote it, and save its state_dict alone:"
             " torch.save(model.state_dict(), 'weights.pth')."
         )

@@ -14,7 +14,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from shards_tools.errors import Error, reason_of
+from shards_tools.errors import Error, listed, reason_of
 from trainables.models.positions import Resize, fit_positions, resize_as_timm
 from trainables.models.weight_files import States, read_tables
 from trainables.models.weight_names import prefixes, unwrapped, with_timm_names
@@ -59,8 +59,7 @@ class LoadReport:
         )
         for what, names in kinds:
             if names:
-                more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-                text += f"; {what}: {', '.join(names[:5])}{more}"
+                text += f"; {what}: {listed(names, 5)}"
         return f"{text}."
 
 

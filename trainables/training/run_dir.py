@@ -34,7 +34,7 @@ class OutFolder:
         self.last = folder / "last"
         settings = {"recipe": dataclasses.asdict(recipe), "data": manifest.fingerprint, "fold": fold, "seed": seed}
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
-        self.former_epochs = self._refuse_strangers()
+        self.former_epochs = self._find_former_epochs()
         self.metrics = self._read_metrics()
 
     def checkpoint(self) -> Path | None:
@@ -74,8 +74,12 @@ class OutFolder:
         beside.rename(self.last)
         shutil.rmtree(self._aside, ignore_errors=True)
 
-    def _refuse_strangers(self) -> int | None:
-        """Raise an Error if the folder holds something else; return the number of epochs if this start has more."""
+    def _find_former_epochs(self) -> int | None:
+        """Return the epochs of the training in the folder if this start has more, else None.
+
+        Raises:
+            Error: the folder holds something else than this training.
+        """
         path = self.folder / SETTINGS_NAME
         if not path.is_file():
             if self.folder.exists() and not (self.folder.is_dir() and not any(self.folder.iterdir())):
