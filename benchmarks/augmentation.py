@@ -19,7 +19,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as torchvision
 
 from trainables.data.augmentation import Augmentation, AugmentParams, augment_batch, augment_pictures
-from trainables.data.buffer_pool import BufferPool
+from trainables.data.batches import BufferPool
 from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import override
