@@ -15,10 +15,11 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from platform.objectives import last_epoch
-from platform.resilient_storage import SERVER_OPTIONS, cause_of, without_password
+from platform.resilient_storage import SERVER_OPTIONS, cause_of, parse_url
 from platform.study import chosen_trial
 from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.errors import Error, unknown
+from shards_tools.redaction import redact
 
 PATIENCE_S = 60.0  # how long to wait while a search writes
 # Raised by Optuna and SQLAlchemy if a database does not answer or has no studies of a search.
@@ -122,7 +123,7 @@ def open_read_only(url: str) -> RDBStorage:
         Error: it cannot be read.
     """
     try:
-        address = sqlalchemy.engine.make_url(url)
+        address = parse_url(url)
         if address.get_backend_name() == "sqlite":
             file = Path(address.database or "")
             if not file.is_file():
@@ -160,7 +161,7 @@ def read_study(storage: RDBStorage, url: str, name: str) -> StoredStudy:
     """
     known = {study.study_name: study for study in searches(storage, url)}
     if not known:
-        raise Error(f"{without_password(url)} has no study yet. Run a search first.")
+        raise Error(f"{redact(url)} has no study yet. Run a search first.")
     if name not in known:
         raise unknown("study", name, known)
     parts = {part: _part(storage, f"{name}-{part}") for part in ("folds", "fold-trainings", "final")}
@@ -194,4 +195,4 @@ def _connected(file: Path) -> sqlite3.Connection:
 
 def _unreadable(url: str, failure: Exception) -> Error:
     remedy = "Give the database of a search with --storage: sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."
-    return Error(f"--storage {without_password(url)} cannot be read: {cause_of(failure)}. {remedy}")
+    return Error(f"--storage {redact(url)} cannot be read: {cause_of(failure)}. {remedy}")

@@ -11,7 +11,7 @@ from platform.environment import code_version, start_of_search
 from platform.execution import run_trials
 from platform.failures import refuse_full_disk
 from platform.lock import only_driver
-from platform.resilient_storage import PatientStorage, without_password
+from platform.resilient_storage import PatientStorage
 from platform.resolved_search import ResolvedSearch
 from platform.study import open_storage, open_study
 from platform.tracking.datasets import data_of
@@ -21,6 +21,7 @@ from platform.tracking.tracker import Tracker
 from platform.trial_record import StudyRecord
 from platform.trials import Trials
 from shards_tools.command import say
+from shards_tools.redaction import redact
 
 # An unreachable MLflow store delays the start and the end by at most this; the next start sends queued events.
 LONGEST_WAIT_FOR_MLFLOW_S = 60.0
@@ -93,7 +94,7 @@ def run_start(trials: Trials, tracker: Tracker, start: Callable[[], None], hours
     start()
     # The tracker creates MLflow's store while Ray starts; it must exist before the first trial does.
     if not tracker.ready.wait(LONGEST_WAIT_FOR_MLFLOW_S) and not tracker.trouble:
-        store = without_password(trials.stores.tracking)
+        store = redact(trials.stores.tracking)
         say(f"MLflow's store {store} has not answered yet. Training continues; events are queued on disk.")
     with trials.display:
         run_trials(trials, number, hours)

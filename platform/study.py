@@ -15,12 +15,13 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
 from platform.objectives import directions
-from platform.resilient_storage import PatientStorage, cause_of, open_database, without_password
+from platform.resilient_storage import PatientStorage, cause_of, open_database
 from platform.samplers.pruning import make_pruner
 from platform.spaces.constraints import is_over
 from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.errors import Error
 from shards_tools.plugins import changed_plugins, plugin_hashes, shown_name
+from shards_tools.redaction import redact
 
 if TYPE_CHECKING:
     from platform.resolved_search import ResolvedSearch
@@ -60,7 +61,7 @@ def open_storage(url: str) -> PatientStorage:
         return PatientStorage(open_database(url))
     except (OSError, ImportError, ValueError, sqlalchemy.exc.SQLAlchemyError, StorageInternalError) as error:
         raise Error(
-            f"--storage {without_password(url)} cannot be used: {cause_of(error)}. "
+            f"--storage {redact(url)} cannot be used: {cause_of(error)}. "
             "Give sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."
         ) from None
 

@@ -7,7 +7,6 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from platform.resilient_storage import without_password
 from platform.resolved_search import ResolvedSearch
 from platform.spaces.constraints import is_over
 from platform.stores import default_storage
@@ -15,6 +14,7 @@ from platform.study import chosen_trial, front
 from platform.tracking.descriptions import NOTE, study_note
 from platform.tracking.tracker import Tracker
 from platform.trial_record import TrialRecord
+from shards_tools.redaction import redact
 
 
 def study_event(study: optuna.Study, search: ResolvedSearch, *, over: bool) -> dict[str, Any]:
@@ -86,9 +86,9 @@ def summary(study: optuna.Study, search: ResolvedSearch, tracker: Tracker, secon
         "best": best and found(best, tracker),
         **({"front": [found(trial, tracker) for trial in front(study)]} if several else {}),
         "trials": counts(study),
-        "tracking_uri": without_password(stores.tracking),
+        "tracking_uri": redact(stores.tracking),
         "tracking": tracker.status,
-        "storage": without_password(stores.storage),
+        "storage": redact(stores.storage),
         "seconds": round(seconds, 1),
     }
 
@@ -129,6 +129,6 @@ def next_steps(study: optuna.Study, search: ResolvedSearch, tracker: Tracker) ->
         )
     lines.append(f"Compare runs: python -m platform.ui --runs {stores.runs}")
     own = stores.storage == default_storage(stores.runs)
-    where = f"--runs {stores.runs}" + ("" if own else f" --storage {without_password(stores.storage)}")
+    where = f"--runs {stores.runs}" + ("" if own else f" --storage {redact(stores.storage)}")
     lines.append(f"Report:       python -m platform.report {stores.study} {where} --out report-{stores.study}")
     return lines

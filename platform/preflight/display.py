@@ -10,8 +10,8 @@ from rich.table import Table
 
 from platform.preflight.estimate import Projection
 from platform.preflight.suggestions import NUM_SUGGESTIONS, Suggestion, Suggestions
-from platform.resilient_storage import without_password
 from shards_tools.command import say
+from shards_tools.redaction import redact
 
 
 def print_estimate(projection: Projection, suggestions: Suggestions, largest: Suggestion) -> None:
@@ -81,8 +81,8 @@ def as_json(projection: Projection, largest: Suggestion) -> dict[str, Any]:
         "hours": {"expected": projection.hours, "most": projection.most_hours},
         "gpu_hours": _hours_of(projection, resources.gpus_per_trial) if resources.gpus_per_trial else None,
         "cpu_hours": _hours_of(projection, resources.cpus_per_trial),
-        "storage": without_password(search.stores.storage),
-        "tracking_uri": without_password(search.stores.tracking),
+        "storage": redact(search.stores.storage),
+        "tracking_uri": redact(search.stores.tracking),
     }
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from platform.resilient_storage import without_password
 from platform.tracking.quiet_mlflow import IMPATIENT, import_quietly
 from shards_tools.command import say
+from shards_tools.redaction import redact
 
 PLACE = "report"  # the folder within the run's artifacts
 
@@ -20,7 +20,7 @@ def upload(tracking: str, study: str, folder: Path) -> str | None:
     import_quietly(**IMPATIENT)
     from mlflow import MlflowClient
 
-    where = without_password(tracking)
+    where = redact(tracking)
     try:
         client = MlflowClient(tracking_uri=tracking)
         experiment = client.get_experiment_by_name(study)

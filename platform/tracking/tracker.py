@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from platform.resilient_storage import without_password
 from platform.tracking.datasets import as_inputs
 from platform.tracking.descriptions import NOTE, ended_note
 from platform.tracking.journal import Event, Journal
@@ -22,6 +21,7 @@ from platform.tracking.model_registry import Registry
 from platform.tracking.quiet_mlflow import import_quietly
 from shards_tools.command import say
 from shards_tools.errors import MAX_REASON
+from shards_tools.redaction import redact
 from trainables.training.checkpoint_store import fetched, is_there
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Tracker(threading.Thread):
         self._offset = self._load_offset()
 
     def run(self) -> None:
-        store, told, pause_s = without_password(self._uri), False, 0.5  # told: whether the user knows of an outage
+        store, told, pause_s = redact(self._uri), False, 0.5  # told: whether the user knows of an outage
         client = None
         while not self._gave_up.is_set():
             try:
@@ -86,7 +86,7 @@ class Tracker(threading.Thread):
                     say(f"MLflow's store {store} answers again. It gets the queued events.")
                 self.trouble, told, pause_s = "", False, 0.5
             except Exception as error:  # whatever the store raises must not stop the search
-                self.trouble, more = f"{type(error).__name__}: {error}".splitlines()[0][:MAX_REASON], False
+                self.trouble, more = redact(f"{type(error).__name__}: {error}").splitlines()[0][:MAX_REASON], False
                 if not told and not self._closing.is_set():  # at the end, the summary has it
                     outage = f"MLflow's store {store} does not answer ({self.trouble})"
                     say(f"{outage}. Training continues; events are queued on disk.")
@@ -274,11 +274,11 @@ class Tracker(threading.Thread):
         if not self._sent_file.exists():
             return 0
         sent: dict[str, Any] = json.loads(self._sent_file.read_text())
-        return int(sent["offset"]) if sent["uri"] == without_password(self._uri) else 0
+        return int(sent["offset"]) if sent["uri"] == redact(self._uri) else 0
 
     def _save_offset(self, offset: int) -> None:
         temporary = self._sent_file.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"uri": without_password(self._uri), "offset": offset}))
+        temporary.write_text(json.dumps({"uri": redact(self._uri), "offset": offset}))
         os.replace(temporary, self._sent_file)
         self._offset = offset
 
