@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from shards_tools.errors import Error, unknown
+from shards_tools.plain_text import visible
 from shards_tools.redaction import redact
 
 
@@ -73,7 +74,7 @@ def print_json(value: Any) -> None:
 def print_data(line: str = "") -> None:
     """Print one line of data to standard output, where a pipe reads it; exit with 0 if the pipe's reader has ended."""
     try:
-        print(redact(line), flush=True)
+        print(visible(redact(line)), flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes it at the end
         raise SystemExit(0) from None
@@ -96,7 +97,7 @@ def _finite(value: Any) -> Any:
 
 def say(text: str = "") -> None:
     """Print one line for the user to standard error, so that standard output holds only data."""
-    print(redact(text), file=sys.stderr, flush=True)
+    print(visible(redact(text)), file=sys.stderr, flush=True)
 
 
 def on_terminal() -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from platform.preflight.estimate import Projection
 from platform.preflight.suggestions import NUM_SUGGESTIONS, Suggestion, Suggestions
+from platform.terminal.console import table_console
 from shards_tools.command import say
 from shards_tools.redaction import redact
 
@@ -28,7 +28,7 @@ def print_needs(projection: Projection, largest: Suggestion, checked: Sequence[t
     table.add_column()
     for part, text in [*checked, *_needed(projection, largest), *_expected(projection)]:
         table.add_row(part, text)
-    Console(stderr=True, width=None if Console(stderr=True).is_terminal else 100).print(table)
+    table_console().print(table)
 
 
 def as_json(projection: Projection, largest: Suggestion) -> dict[str, Any]:
