@@ -5,14 +5,16 @@ They are saved in the checkpoint as `verification.json`.
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from shards_tools.errors import Error, reason_of
+from shards_tools.errors import Error
 from shards_tools.folders import write_durably
 from shards_tools.manifest import DISTRACTOR, Manifest
+from shards_tools.records import parse_object, record
 from trainables.data.reading import evaluation_inputs
 from trainables.device import Device
 from trainables.evaluation.evaluate import extract_features
@@ -40,18 +42,24 @@ class Verification:
     area: float  # under the ROC curve
     points: tuple[Point, ...]  # from the lowest threshold to the highest
 
+    def __post_init__(self) -> None:
+        numbers = [number for point in self.points for number in vars(point).values()]
+        if self.num_same < 1 or self.num_different < 1 or not all(map(math.isfinite, numbers)):
+            raise ValueError("a number of pairs or a rate is not possible")
+
     def at_rate(self, false_accept_rate: float) -> Point:
         """Return the highest measured threshold whose false accept rate is at most this.
 
         Raises:
             Error: the rate is too low for the number of pairs, or not below 1.
         """
-        if not 1 / self.num_different <= false_accept_rate < 1:
+        fitting = [point for point in self.points if point.false_accept_rate <= false_accept_rate]
+        if not (1 / self.num_different <= false_accept_rate < 1 and fitting):
             raise Error(
                 f"--false-accept-rate {false_accept_rate:g}: {self.num_different:,} pairs of different works were"
                 f" measured. Use a rate of at least {1 / self.num_different:.1g} and below 1."
             )
-        return [point for point in self.points if point.false_accept_rate <= false_accept_rate][-1]
+        return fitting[-1]
 
 
 def count_split(
@@ -132,13 +140,13 @@ def read_verification(checkpoint: Path) -> Verification | None:
     if not file.is_file():
         return None
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        if values.pop("format") != FORMAT:
+        values = parse_object(file.read_bytes())
+        if values.pop("format", None) != FORMAT:
             raise ValueError("it has another format")
-        return Verification(**{**values, "points": tuple(Point(**point) for point in values["points"])})
-    except (ValueError, KeyError, TypeError, AttributeError) as failure:
+        return record(Verification, values)
+    except ValueError as failure:
         raise Error(
-            f"{file} is damaged ({reason_of(failure)}). Delete it, and measure again with --calibrate SHARDS."
+            f"{file} is damaged ({failure}). Delete it, and measure again with --calibrate SHARDS."
         ) from failure
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from shards_tools.errors import Error, unknown
+from shards_tools.records import shown
 from trainables.recipes.recipe import IDENTITY_FIELDS, Recipe
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
@@ -106,7 +107,7 @@ def _typed(recipe: Recipe, key: str, value: object, kind: Any) -> object:
         return None if value is None else _typed(recipe, key, value, typing.get_args(kind)[0])
     if typing.get_origin(kind) is Literal:
         if value not in typing.get_args(kind):
-            raise unknown(key, str(value), typing.get_args(kind))
+            raise unknown(key, shown(value).strip("'"), typing.get_args(kind))
         return value
     if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
         return tuple(_typed(recipe, key, entry, typing.get_args(kind)[0]) for entry in value)
@@ -115,7 +116,7 @@ def _typed(recipe: Recipe, key: str, value: object, kind: Any) -> object:
     if kind in (bool, int, float, str) and type(value) is kind:
         return value
     hint = " Write it as a number, without quotes." if kind in (int, float) and isinstance(value, str) else ""
-    raise Error(f"{recipe.name}: {key}={value!r} is {type(value).__name__}, not {_describe_type(kind)}.{hint}")
+    raise Error(f"{recipe.name}: {key}={shown(value)} is {type(value).__name__}, not {_describe_type(kind)}.{hint}")
 
 
 def _parsed(recipe: Recipe, key: str, text: str, kind: Any) -> object:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from shards_tools.conversion import AS_STORED, Conversion
 from shards_tools.errors import Error, reason_of
 from shards_tools.plugins import accepts_changed_code, changed_plugins, plugin_hashes, shown_name
+from shards_tools.records import parse_object, record, shown
 from shards_tools.registry import Registry
 from trainables.evaluation.evaluation import with_nan, without_nan
 from trainables.losses.registry import ID_LOSSES, METRIC_LOSSES
@@ -62,6 +63,14 @@ class CheckpointInfo:
     conversion: Conversion = AS_STORED  # of the pictures that it was trained on
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Stored(CheckpointInfo):
+    """The values as they stand in the file."""
+
+    recipe: dict[str, Any]  # type: ignore[assignment]
+    metrics: dict[str, float | None]  # type: ignore[assignment]
+
+
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that a training's results depend on."""
     return {
@@ -88,24 +97,22 @@ def read_info(folder: Path, *, any_code: bool = False) -> CheckpointInfo:
         remedy = f"Did you mean {below[0]}?" if below else "Use the folder that contains this file."
         raise Error(f"{folder} holds no checkpoint: it has no {INFO_NAME}. {remedy}")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_object(path.read_bytes())
     except ValueError as failure:
-        raise Error(f"{path} is not valid JSON ({reason_of(failure)}). Use another checkpoint.") from failure
-    found = values.get("format")
+        raise Error(f"{path} is not valid JSON ({failure}). Use another checkpoint.") from failure
+    found = values.pop("format", None)
     if found != FORMAT:
-        raise Error(f"{path} has format {found!r}, not {FORMAT}. Use the version that wrote it, or another checkpoint.")
-    missing = {each.name for each in dataclasses.fields(CheckpointInfo)} - set(values) - {"plugins", "conversion"}
-    if missing:
-        raise Error(f"{path} lacks {min(missing)!r}. Use another checkpoint.")
-    values.pop("format")
-    plugins = values.get("plugins", {})
-    _refuse_unregistered(folder, values["recipe"], plugins)
+        version = "Use the version that wrote it, or another checkpoint."
+        raise Error(f"{path} has format {shown(found)}, not {FORMAT}. {version}")
+    try:
+        stored = record(_Stored, values)
+    except ValueError as failure:
+        raise Error(f"{path} is damaged: {failure}. Use another checkpoint.") from failure
+    _refuse_unregistered(folder, stored.recipe, stored.plugins)
     if not any_code:
-        _refuse_changed_code(folder, values["recipe"], plugins)
-    recipe = recipe_from_dict(values["recipe"])
-    metrics, conversion = with_nan(values["metrics"]), Conversion(**values.get("conversion", {}))
-    labels = {name: tuple(values[name]) for name in ("works", "vocabulary")}
-    return CheckpointInfo(**{**values, "recipe": recipe, "metrics": metrics, "conversion": conversion, **labels})
+        _refuse_changed_code(folder, stored.recipe, stored.plugins)
+    recipe, metrics = recipe_from_dict(stored.recipe), with_nan(stored.metrics)
+    return CheckpointInfo(**{**vars(stored), "recipe": recipe, "metrics": metrics})
 
 
 REGISTRIES: dict[str, Registry[Any]] = {"backbone": BACKBONES, "metric_loss": METRIC_LOSSES, "id_loss": ID_LOSSES}
@@ -114,8 +121,8 @@ REGISTRIES: dict[str, Registry[Any]] = {"backbone": BACKBONES, "metric_loss": ME
 def _refuse_unregistered(folder: Path, recipe: Mapping[str, Any], plugins: Mapping[str, str]) -> None:
     for key, registry in REGISTRIES.items():
         name = recipe.get(key, "")
-        if not name or name in registry or name.startswith(TIMM):
-            continue
+        if not isinstance(name, str) or not name or name in registry or name.startswith(TIMM):
+            continue  # what is no text is refused with the recipe
         files = (
             " ".join(f"--import {shown_name(plugin)}" for plugin in plugins)
             or "--import FILE.py, the file that registers it"
@@ -128,7 +135,7 @@ def _refuse_changed_code(folder: Path, recipe: Mapping[str, Any], plugins: Mappi
     if accepts_changed_code():
         return
     changed = changed_plugins(plugins)
-    needs_own_code = any(recipe.get(key) in registry.added for key, registry in REGISTRIES.items())
+    needs_own_code = any(str(recipe.get(key)) in registry.added for key, registry in REGISTRIES.items())
     if needs_own_code and not set(plugins.values()) & set(plugin_hashes().values()):
         changed += plugins  # the code that registers its names now is not the code that it records
     if changed:
