@@ -73,8 +73,7 @@ def fit_positions(
         states: the weights, with timm's names.
         network: its grid decides.
         resize: resizes position embeddings.
-        stored: the grid that the file records, if it does. Otherwise a number of embeddings that forms a square is one,
-            also if the network's grid has that number in another shape.
+        stored: the grid that the file records, if it does.
 
     Raises:
         Error: the file's position embeddings form no grid, or belong to a network without a class token.
@@ -85,10 +84,8 @@ def fit_positions(
         return states, ""
     num_prefix = own.shape[1] - new[0] * new[1]
     num_places = found.shape[1] - num_prefix
-    old = stored if stored and math.prod(stored) == num_places else grid_of(num_places)
-    if found.shape[1] == own.shape[1] and (old is None or old == new or not (stored or old[0] == old[1])):
-        return states, ""
-    if found.shape[2] != own.shape[2] or num_prefix < 0:
+    old = _grid_in_file(num_places, new, stored)
+    if old == new or found.shape[2] != own.shape[2] or num_prefix < 0:
         return states, ""
     if num_prefix and "cls_token" not in states:
         raise Error("has no class token, but this network reads one. Use weights of a network with a class token.")
@@ -96,6 +93,18 @@ def fit_positions(
         raise Error(f"has {num_places} position embeddings, which form no grid. Use the weights of this backbone.")
     resized = {**states, "pos_embed": resize(found, old, new)}
     return resized, f"pos_embed from {old[0]} x {old[1]} to {new[0]} x {new[1]}"
+
+
+def _grid_in_file(num_places: int, own: Grid, stored: Grid | None) -> Grid | None:
+    """Return the grid of a file's position embeddings, or None if they form none.
+
+    A number that forms a square is one, also if the network's own grid has as many places: public weights are square.
+    """
+    if stored and math.prod(stored) == num_places:
+        return stored
+    usual = grid_of(num_places)
+    is_own = num_places == math.prod(own) and (usual is None or usual[0] != usual[1])
+    return own if is_own else usual
 
 
 def _distance_from_two(rows: int, columns: int) -> float:
