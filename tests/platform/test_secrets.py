@@ -30,7 +30,7 @@ def files_with_secret(folder: Path) -> list[Path]:
 
 
 def commands_with_secret(typed: int) -> list[list[str]]:
-    """The command lines of all processes, but for the one that the user started, that hold the password."""
+    """The command lines that hold the password, without that of the process which the user started."""
     found = []
     for process in psutil.process_iter():
         try:

@@ -65,7 +65,7 @@ class CheckpointInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class _Stored(CheckpointInfo):
-    """The values as they stand in the file."""
+    """The values of the file, before the recipe is built."""
 
     recipe: dict[str, Any]  # type: ignore[assignment]
     metrics: dict[str, float | None]  # type: ignore[assignment]
