@@ -24,9 +24,10 @@ from torch import Tensor, nn
 
 from shards_tools.conversion import AS_STORED, Conversion
 from shards_tools.errors import Error, reason_of
+from shards_tools.manifest import TRAINED_ON
 from shards_tools.plugins import accepts_changed_code, changed_plugins, plugin_hashes, shown_name
 from shards_tools.registry import Registry
-from trainables.evaluation.evaluation import with_nan, without_nan
+from trainables.evaluation.evaluation import Evaluation, with_nan, without_nan
 from trainables.losses.registry import ID_LOSSES, METRIC_LOSSES
 from trainables.models import build_model
 from trainables.models.model import Model
@@ -39,6 +40,7 @@ WEIGHTS_NAME = "weights.safetensors"
 TRAINED_NAME = "trained.safetensors"
 STATE_NAME = "state.pt"
 INFO_NAME = "checkpoint.json"
+LATER = ("plugins", "conversion", "trained_on", "test_fold")  # keys of INFO_NAME that older checkpoints lack
 EVALUATED = (WEIGHTS_NAME, INFO_NAME)  # files that `load_model` reads
 
 
@@ -60,6 +62,8 @@ class CheckpointInfo:
     # the user's code: the argument of --import, absolute if it is a file -> SHA-256
     plugins: dict[str, str] = field(default_factory=dict)
     conversion: Conversion = AS_STORED  # of the pictures that it was trained on
+    trained_on: tuple[str, ...] = TRAINED_ON  # splits
+    test_fold: int | None = None  # of five-fold data: kept out of the training
 
 
 def versions() -> dict[str, str]:
@@ -94,7 +98,8 @@ def read_info(folder: Path, *, any_code: bool = False) -> CheckpointInfo:
     found = values.get("format")
     if found != FORMAT:
         raise Error(f"{path} has format {found!r}, not {FORMAT}. Use the version that wrote it, or another checkpoint.")
-    missing = {each.name for each in dataclasses.fields(CheckpointInfo)} - set(values) - {"plugins", "conversion"}
+    needed = (each for each in dataclasses.fields(CheckpointInfo) if each.name not in LATER)
+    missing = {each.name for each in needed} - set(values)
     if missing:
         raise Error(f"{path} lacks {min(missing)!r}. Use another checkpoint.")
     values.pop("format")
@@ -104,8 +109,31 @@ def read_info(folder: Path, *, any_code: bool = False) -> CheckpointInfo:
         _refuse_changed_code(folder, values["recipe"], plugins)
     recipe = recipe_from_dict(values["recipe"])
     metrics, conversion = with_nan(values["metrics"]), Conversion(**values.get("conversion", {}))
-    labels = {name: tuple(values[name]) for name in ("works", "vocabulary")}
+    labels = {name: tuple(values[name]) for name in ("works", "vocabulary", "trained_on") if name in values}
     return CheckpointInfo(**{**values, "recipe": recipe, "metrics": metrics, "conversion": conversion, **labels})
+
+
+def refuse_trained_split(info: CheckpointInfo, evaluation: Evaluation) -> None:
+    """Refuse to evaluate a checkpoint on the val split that it was trained on.
+
+    Raises:
+        Error: it was; a fold that was kept out of the training is allowed.
+    """
+    manifest, fold = evaluation.manifest, evaluation.fold
+    if evaluation.split not in info.trained_on or info.fingerprint != manifest.fingerprint:
+        return
+    if info.test_fold is not None and info.test_fold == fold:
+        return
+    if manifest.layout != "five-fold":
+        remedy = "Use --split test."
+    elif info.test_fold is not None:
+        remedy = f"Use --fold {info.test_fold}, which it has not seen."
+    else:
+        remedy = "It has seen all folds: use other shards."
+    raise Error(
+        f"The checkpoint was trained on {' and '.join(info.trained_on)} of {manifest.store}, so --split"
+        f" {evaluation.split} would measure what it has seen. {remedy}"
+    )
 
 
 REGISTRIES: dict[str, Registry[Any]] = {"backbone": BACKBONES, "metric_loss": METRIC_LOSSES, "id_loss": ID_LOSSES}
