@@ -110,7 +110,7 @@ class SearchConfig:
         default=3, metavar="S", rule=_final_seeds, help="train each finalist with S seeds; default: 3"
     )
     final_train: bool = option(
-        default=False, help="at the end, train the best trial once more on train and val; test is not read"
+        default=False, help="at the end, train the best trial once more, on train and val without the test split"
     )
     objective: Sequence[str] = option(
         default=(),

@@ -87,8 +87,11 @@ def ask(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | None) -
     model, info = load_model(checkpoint, device.torch_device)
     # Float sums depend on the number of threads. The training's number reproduces the training's metrics.
     torch.set_num_threads(info.num_threads)
-    evaluation = Evaluation(manifest, split, info.fold if fold is None else fold, class_names=info.works)
-    refuse_trained_split(info, evaluation)
+    at = info.fold if fold is None else fold
+    refuse_trained_split(info, Evaluation(manifest, split, at))
+    if split == "test":
+        manifest = manifest.with_trained(info.trained_on)  # the training images of each class are counted
+    evaluation = Evaluation(manifest, split, at, class_names=info.works)
     _refuse_unknown_classes(evaluation)
     chance = evaluation.chance()
     inputs = evaluation_inputs(info.recipe, manifest, info.vocabulary, "auto", threads=info.num_threads)

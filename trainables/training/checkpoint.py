@@ -124,15 +124,14 @@ def refuse_trained_split(info: CheckpointInfo, evaluation: Evaluation) -> None:
         return
     if info.test_fold is not None and info.test_fold == fold:
         return
-    if manifest.layout != "five-fold":
-        remedy = "Use --split test."
-    elif info.test_fold is not None:
-        remedy = f"Use --fold {info.test_fold}, which it has not seen."
-    else:
-        remedy = "It has seen all folds: use other shards."
+    instead = ""
+    if info.test_fold is not None:
+        instead = f", or evaluate with --split val --fold {info.test_fold}"
+    elif len(Evaluation(manifest, "test").query):
+        instead = ", or evaluate with --split test"
     raise Error(
-        f"The checkpoint was trained on {' and '.join(info.trained_on)} of {manifest.store}, so --split"
-        f" {evaluation.split} would measure what it has seen. {remedy}"
+        f"The checkpoint was trained on {' and '.join(info.trained_on)} of {manifest.store}: val would only show what"
+        f" it has seen. Use other shards{instead}."
     )
 
 

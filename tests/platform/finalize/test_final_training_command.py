@@ -41,7 +41,7 @@ def test_a_search_trains_its_best_on_train_and_val_and_never_reads_the_test_spli
     assert model_behind(runs, summary["study"], "final") == own.info.run_id
 
     capsys.readouterr()
-    with pytest.raises(Error, match=r"Use --split test\.$"):
+    with pytest.raises(Error, match=r"or evaluate with --split test\.$"):
         evaluate.main([final["checkpoint"], "--data", str(bad)])
     with pytest.raises(Error, match="is a broken image"):
         evaluate.main([final["checkpoint"], "--data", str(bad), "--split", "test"])
