@@ -12,11 +12,14 @@ from optuna.trial import TrialState
 from platform.api import load_study
 from platform.finalize.after_search import AfterSearch
 from platform.finalize.final_training import FinalTraining
+from platform.finalize.trainings import Trainings
 from platform.protocol import command_for_test
 from platform.resilient_storage import PatientStorage
 from platform.resolved_search import ResolvedSearch
+from platform.runner import Start
 from platform.tracking.journal import Journal
 from platform.trial_record import TrialRecord
+from shards_tools.errors import Error
 from tests.platform.searches import changed
 from tests.platform.trainings_by_hand import NUM_EPOCHS, report, run_to_the_end, search_by_hand
 from trainables.training.trial_report import EarlyEnd, EndReason
@@ -194,6 +197,25 @@ def test_a_training_that_fails_is_named_and_retried(start: Callable[[], FinalTra
     run(final, tmp_path / "final")
     assert final.done is not None
     assert final.failure is None
+
+
+def test_a_search_whose_final_training_fails_ends_with_its_reason(
+    study: optuna.Study,
+    search: ResolvedSearch,
+    storage: PatientStorage,
+    journal: Journal,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_: FinalTraining, trainings: Trainings, hours: float | None) -> None:
+        trainings.start("a")
+        trainings.end_early("a", EarlyEnd(EndReason.MISTAKE, "Its weights are gone."))
+        trainings.finish("a", died=False)
+
+    monkeypatch.setattr(FinalTraining, "run", fail)
+    after = AfterSearch(study, search, storage, journal)
+    after.run(lambda: None)
+    with pytest.raises(Error, match=r"trial 2, train \+ val has ended early: Its weights are gone\. Run the same"):
+        Start(summary={}, without_final=after.failure).raise_if_stopped()
 
 
 def test_a_search_without_a_complete_trial_says_so_and_trains_nothing(

@@ -14,6 +14,7 @@ from shards_tools.manifest import DISTRACTOR, TRAINED_ON, TRAINED_ON_ALL_BUT_TES
 from shards_tools.manifest_file import read_manifest
 from tests.trainables.reports import Reports, assert_equal, state_of
 from trainables.evaluation.evaluation import Evaluation
+from trainables.inference.verification import measure
 from trainables.recipes.transreid import TransReIDRecipe
 from trainables.training.checkpoint import read_info, refuse_trained_split
 from trainables.training.loop import train
@@ -94,6 +95,8 @@ def test_a_checkpoint_is_not_evaluated_on_what_it_has_seen(
     for fold in range(TEST_FOLD):
         with pytest.raises(Error, match=r"trained on train and val of .* or evaluate with --split val --fold 4\."):
             refuse_trained_split(info, Evaluation(manifest, "val", fold))
+    with pytest.raises(Error, match=r"trained on train and val of"):
+        measure(tmp_path / "1", manifest, fold=0)  # thresholds for pairs of pictures
     refuse_trained_split(info, Evaluation(manifest, "val", TEST_FOLD))
     with pytest.raises(Error, match=r"has seen\. Use other shards\.$"):
         refuse_trained_split(replace(info, test_fold=None), Evaluation(manifest, "val", TEST_FOLD))
