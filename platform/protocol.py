@@ -26,6 +26,7 @@ class EvaluationProtocol:
     folds: int = 1  # folds that the best trials are trained on, including the search's own
     finalists: int | None = None  # trials that are evaluated on the test split; None: it is not read
     final_seeds: int = 3  # seeds that each finalist is trained with
+    final_train: bool = False  # whether the best trial is trained once more, on train and val
 
 
 def with_test_fold(manifest: Manifest, finalists: int | None) -> Manifest:
@@ -99,6 +100,17 @@ def check_protocol(study: optuna.Study, folds: int, test_fold: int | None) -> No
             f"Study {study.study_name} keeps fold {kept} for its finalists. Give --finalists N as on its first start,"
             " or start another study with --study NAME."
         )
+
+
+def command_for_test(checkpoint: str, manifest: Manifest) -> str | None:
+    """Return the command that evaluates a checkpoint on the images kept for the test; None if there are none."""
+    if manifest.test_fold is not None:
+        split = f"--split val --fold {manifest.test_fold}"
+    elif len(Evaluation(manifest, "test").query):
+        split = "--split test"
+    else:
+        return None
+    return f"python -m platform.evaluate {checkpoint} --data {manifest.store} {split}"
 
 
 def kept_test_fold(study: optuna.Study) -> int | None:

@@ -16,24 +16,26 @@ from optuna.trial import FrozenTrial, TrialState
 
 from platform.objectives import last_epoch
 from platform.resilient_storage import SERVER_OPTIONS, cause_of, parse_url
-from platform.study import chosen_trial
+from platform.study import chosen_trial, final_training
 from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.errors import Error, unknown
 from shards_tools.redaction import redact
 
 PATIENCE_S = 60.0  # how long to wait while a search writes
+PARTS = ("folds", "fold-trainings", "final", "final-train")  # of a study, each a study of its own
 # Raised by Optuna and SQLAlchemy if a database does not answer or has no studies of a search.
 UNREADABLE = (OSError, ImportError, ValueError, RuntimeError, sqlalchemy.exc.SQLAlchemyError, StorageInternalError)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredStudy:
-    """A search with its parts: the candidates on other folds, their trainings, and the finalists."""
+    """A search with its parts: the candidates on other folds, their trainings, finalists and final training."""
 
     study: optuna.Study
     candidates: Sequence[FrozenTrial] = ()
     fold_trainings: Sequence[FrozenTrial] = ()
     final_trainings: Sequence[FrozenTrial] = ()
+    trained_on_val: Sequence[FrozenTrial] = ()  # the trainings of --final-train
     final: StudyRecord | None = None  # the finalists and their test metrics
 
     @property
@@ -81,6 +83,11 @@ class StoredStudy:
     def best(self) -> FrozenTrial | None:
         """The best trial; None if no trial is complete."""
         return chosen_trial(self.study)
+
+    @property
+    def final_training(self) -> FrozenTrial | None:
+        """The training of the best trial on train and val; None if it was not trained so."""
+        return final_training(self.study, self.trained_on_val)
 
     @property
     def baselines(self) -> list[FrozenTrial]:
@@ -164,7 +171,7 @@ def read_study(storage: RDBStorage, url: str, name: str) -> StoredStudy:
         raise Error(f"{redact(url)} has no study yet. Run a search first.")
     if name not in known:
         raise unknown("study", name, known)
-    parts = {part: _part(storage, f"{name}-{part}") for part in ("folds", "fold-trainings", "final")}
+    parts = {part: _part(storage, f"{name}-{part}") for part in PARTS}
     trials = {part: found.get_trials(deepcopy=False) if found else [] for part, found in parts.items()}
     final = parts["final"]
     return StoredStudy(
@@ -172,6 +179,7 @@ def read_study(storage: RDBStorage, url: str, name: str) -> StoredStudy:
         candidates=trials["folds"],
         fold_trainings=trials["fold-trainings"],
         final_trainings=trials["final"],
+        trained_on_val=trials["final-train"],
         final=StudyRecord(final) if final else None,
     )
 

@@ -113,6 +113,14 @@ def chosen_trial(study: optuna.Study) -> optuna.trial.FrozenTrial | None:
     return best_trial(study) if number is None else study.get_trials(deepcopy=False)[number]
 
 
+def final_training(study: optuna.Study, trainings: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    """Return the completed training of the best trial among those of --final-train; None if there is none."""
+    best = chosen_trial(study)
+    number = None if best is None else best.number
+    done = [one for one in trainings if one.state == TrialState.COMPLETE and TrialRecord(one).trained == number]
+    return done[-1] if done else None
+
+
 def num_finished(study: optuna.Study) -> int:
     """Return the number of trials that count for --trials: completed and pruned ones."""
     return len(study.get_trials(deepcopy=False, states=FINISHED))

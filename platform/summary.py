@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import optuna
@@ -17,8 +18,14 @@ from platform.trial_record import TrialRecord
 from shards_tools.redaction import redact
 
 
-def study_event(study: optuna.Study, search: ResolvedSearch, *, over: bool) -> dict[str, Any]:
+def study_event(
+    study: optuna.Study, search: ResolvedSearch, *, over: bool, final: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
     """Return the event for the study's run in MLflow.
+
+    Args:
+        over: whether the search and the stages after it are over.
+        final: the entry of `models` for the final training, if it is done.
 
     Returns:
         The best trial as `trial` (its number) and `checkpoint`, both None before a trial is complete; `metrics`: its
@@ -35,7 +42,7 @@ def study_event(study: optuna.Study, search: ResolvedSearch, *, over: bool) -> d
     if over:
         from platform.best_models import models_of  # imports torch, which a search needs only at its end
 
-        models = models_of(study, search.setup, goal.objective)
+        models = [*models_of(study, search.setup, goal.objective), *final]
     return {
         "trial": best.number,
         "checkpoint": TrialRecord(best).checkpoint,

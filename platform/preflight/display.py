@@ -137,7 +137,8 @@ def _needed(projection: Projection, largest: Suggestion) -> list[tuple[str, str]
 def _expected(projection: Projection) -> list[tuple[str, str]]:
     search, left = projection.search, projection.num_left
     if not left:
-        return [("Trials", f"All {search.budget.trials} are finished: nothing is left to run.")]
+        ends = f"about {_duration(projection.hours)} for --final-train, unless it is done" if projection.hours else ""
+        return [("Trials", f"All {search.budget.trials} are finished: {ends or 'nothing is left to run'}.")]
     running = f", {projection.num_running} of them resume from checkpoints" if projection.num_running else ""
     done = f"{projection.num_finished} finished, {left} left" if projection.num_finished else f"{left}"
     most = "" if search.method.pruner == "none" else " and none is pruned"
@@ -146,6 +147,8 @@ def _expected(projection: Projection) -> list[tuple[str, str]]:
         enough = f" --hours {search.budget.hours:g} is less: run the same command again to resume."
     if search.protocol.folds > 1 or search.protocol.finalists:
         enough += " The trainings of --folds and --finalists are not included."
+    if search.protocol.final_train:
+        enough += f" --final-train is included, with at most {_duration(projection.most_final_hours)}."
     return [
         ("Trials", f"{done}{running}. {_ends(projection)}"),
         (

@@ -75,9 +75,10 @@ class Lines:
     def report(self, trial: optuna.Trial, step: int, last_step: int, values: Mapping[str, float], stops: bool) -> None:
         """Print a line for one epoch of a trial."""
         first, *others = self._objectives
+        score = "" if first == "loss" else f"{first} {100 * values[first]:5.2f} %  "
         more = "".join(f"{name} {written(name, values[name])}  " for name in others)
         say(
-            f"{self._head(trial)} epoch {step:>3}/{last_step}  {first} {100 * values[first]:5.2f} %  {more}"
+            f"{self._head(trial)} epoch {step:>3}/{last_step}  {score}{more}"
             f"loss {values['loss']:.3f}  {values['images_per_second']:.0f} images/s"
             f"{self._standing(trial, values[first], stops)}{'  pruned' if stops else ''}"
         )

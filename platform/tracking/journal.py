@@ -7,10 +7,30 @@ the journal lacks. Sent events are kept, so that the whole journal can be sent t
 import json
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 Event = dict[str, Any]
+Owner = int | str  # of a run in MLflow: the number of a trial, or `owner_of_final` for its final training
+OF_FINAL = "final-"
+
+
+def owner_of_final(number: int | str) -> str:
+    """Return the owner of the run of the final training of trial `number`."""
+    return f"{OF_FINAL}{number}"
+
+
+def tag_of(owner: Owner) -> tuple[str, str]:
+    """Return the name and the value of the tag by which the run of `owner` is found."""
+    return ("trial", str(owner)) if isinstance(owner, int) else ("final_of", owner.removeprefix(OF_FINAL))
+
+
+def owner_of(tags: Mapping[str, str]) -> Owner | None:
+    """Return the owner of the run with these tags; None for the study's own run."""
+    if "trial" in tags:
+        return int(tags["trial"])
+    return owner_of_final(tags["final_of"]) if "final_of" in tags else None
 
 
 class Book(Protocol):
@@ -32,6 +52,7 @@ class Journal:
         self.appended = threading.Event()
         _remove_incomplete_line(path)
         events, _ = self.read()
+        self.owners: set[Owner] = {event["trial"] for event in events if event["kind"] == "trial"}  # that have started
         self._epochs = {_epoch_key(event) for event in events if event["kind"] == "metrics"}
         states = [event for event in events if event["kind"] == "study"]
         self._state = {key: value for key, value in states[-1].items() if key not in ("kind", "time")} if states else {}
@@ -62,6 +83,8 @@ class Journal:
             self._state = state
         else:
             self._write(kind, fields)
+            if kind == "trial":
+                self.owners.add(fields["trial"])
         self.appended.set()
 
     def _write(self, kind: str, fields: Event) -> None:
@@ -99,7 +122,7 @@ class Journal:
         self._file.close()
 
 
-def _epoch_key(event: Event) -> tuple[int, int, str]:
+def _epoch_key(event: Event) -> tuple[Owner, int, str]:
     return event["trial"], event["step"], event.get("part", "")
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from platform.tracking.datasets import as_inputs
 from platform.tracking.descriptions import NOTE, ended_note
-from platform.tracking.journal import Event, Journal
+from platform.tracking.journal import Event, Journal, Owner, owner_of, tag_of
 from platform.tracking.model_registry import Registry
 from platform.tracking.quiet_mlflow import import_quietly
 from shards_tools.command import say
@@ -65,7 +65,7 @@ class Tracker(threading.Thread):
         self.trouble = ""  # the last error of the store; empty if the last call succeeded
         self._journal, self._uri, self._artifacts = journal, uri, artifacts
         self._study, self._params, self._tags, self._data = study, dict(params), dict(tags), list(data)
-        self._run_ids: dict[int, str] = {}
+        self._run_ids: dict[Owner, str] = {}
         self._parent = ""
         self._imported, self._closing = threading.Event(), threading.Event()
         self._packaging = threading.Lock()  # held while a model's folder is written, which imports; not for uploads
@@ -108,9 +108,9 @@ class Tracker(threading.Thread):
         """The number of bytes of the journal that are not sent yet."""
         return self._journal.size() - self._offset
 
-    def run_id(self, trial: int) -> str | None:
-        """Return the ID of a trial's MLflow run, or None if it does not exist yet."""
-        return self._run_ids.get(trial)
+    def run_id(self, owner: Owner) -> str | None:
+        """Return the ID of the MLflow run of a trial or a final training, or None if it does not exist yet."""
+        return self._run_ids.get(owner)
 
     @property
     def status(self) -> Literal["ok", "behind", "failed"]:
@@ -155,8 +155,9 @@ class Tracker(threading.Thread):
             token = page.token
             if not token:
                 break
-        self._run_ids = {int(run.data.tags["trial"]): run.info.run_id for run in runs if "trial" in run.data.tags}
-        parents = [run.info.run_id for run in runs if "trial" not in run.data.tags]
+        ids = {owner_of(run.data.tags): run.info.run_id for run in runs}
+        self._run_ids = {owner: run_id for owner, run_id in ids.items() if owner is not None}
+        parents = [run.info.run_id for run in runs if owner_of(run.data.tags) is None]
         if parents:
             self._parent = parents[0]
         else:
@@ -175,7 +176,7 @@ class Tracker(threading.Thread):
     def _send(self, client: MlflowClient) -> bool:
         """Send the next events and return whether there may be more."""
         events, offset = self._journal.read(self._offset, MAX_EVENTS_AT_ONCE)
-        by_trial: dict[int, list[Event]] = {}
+        by_trial: dict[Owner, list[Event]] = {}
         for event in events:
             if event["kind"] != "study":
                 by_trial.setdefault(event["trial"], []).append(event)
@@ -188,11 +189,11 @@ class Tracker(threading.Thread):
             self._save_offset(offset)
         return bool(events)
 
-    def _send_trials(self, client: MlflowClient, by_trial: dict[int, list[Event]]) -> None:
+    def _send_trials(self, client: MlflowClient, by_trial: dict[Owner, list[Event]]) -> None:
         for trial, events in by_trial.items():
             self._send_trial(client, trial, events)
 
-    def _send_trial(self, client: MlflowClient, trial: int, events: list[Event]) -> None:
+    def _send_trial(self, client: MlflowClient, trial: Owner, events: list[Event]) -> None:
         """Send events of one trial: metrics, parameters and tags in one call if possible, then the run's status."""
         from mlflow.entities import Metric, Param, RunTag
 
@@ -286,7 +287,7 @@ class Tracker(threading.Thread):
 def _tags_of(event: Event) -> dict[str, str]:
     """Return the tags that an event of a trial sets on its run."""
     if event["kind"] == "trial":
-        return {"trial": str(event["trial"]), "state": "RUNNING", **event["tags"]}
+        return {**dict([tag_of(event["trial"])]), "state": "RUNNING", **event["tags"]}
     if event["kind"] == "tag":
         return {event["key"]: event["value"]}
     if event["kind"] == "end":

@@ -20,7 +20,7 @@ from trainables.device import Device
 from trainables.evaluation.evaluate import extract_features
 from trainables.evaluation.evaluation import Evaluation
 from trainables.metrics.verification import PairCounts, Point, count_pairs
-from trainables.training.checkpoint import EVALUATED, CheckpointInfo, load_model
+from trainables.training.checkpoint import EVALUATED, CheckpointInfo, load_model, refuse_trained_split
 
 VERIFICATION_NAME = "verification.json"
 ASKED = (*EVALUATED, VERIFICATION_NAME)  # the files of a checkpoint that predictions need
@@ -79,6 +79,7 @@ def count_split(
     device = Device()
     model, info = load_model(checkpoint, device.torch_device)
     evaluation = Evaluation(manifest, split, info.fold if fold is None else fold)
+    refuse_trained_split(info, evaluation)
     _refuse_what_has_no_pairs(evaluation)
     images = labeled_images(evaluation)
     inputs = evaluation_inputs(info.recipe, manifest, info.vocabulary, "auto", threads=info.num_threads)

@@ -24,10 +24,11 @@ from torch import Tensor, nn
 
 from shards_tools.conversion import AS_STORED, Conversion
 from shards_tools.errors import Error, reason_of
+from shards_tools.manifest import TRAINED_ON
 from shards_tools.plugins import accepts_changed_code, changed_plugins, plugin_hashes, shown_name
 from shards_tools.records import parse_object, record, shown
 from shards_tools.registry import Registry
-from trainables.evaluation.evaluation import with_nan, without_nan
+from trainables.evaluation.evaluation import Evaluation, with_nan, without_nan
 from trainables.losses.registry import ID_LOSSES, METRIC_LOSSES
 from trainables.models import build_model
 from trainables.models.model import Model
@@ -61,6 +62,8 @@ class CheckpointInfo:
     # the user's code: the argument of --import, absolute if it is a file -> SHA-256
     plugins: dict[str, str] = field(default_factory=dict)
     conversion: Conversion = AS_STORED  # of the pictures that it was trained on
+    trained_on: tuple[str, ...] = TRAINED_ON  # splits
+    test_fold: int | None = None  # of five-fold data: kept out of the training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +116,28 @@ def read_info(folder: Path, *, any_code: bool = False) -> CheckpointInfo:
         _refuse_changed_code(folder, stored.recipe, stored.plugins)
     recipe, metrics = recipe_from_dict(stored.recipe), with_nan(stored.metrics)
     return CheckpointInfo(**{**vars(stored), "recipe": recipe, "metrics": metrics})
+
+
+def refuse_trained_split(info: CheckpointInfo, evaluation: Evaluation) -> None:
+    """Refuse to evaluate a checkpoint on the val split that it was trained on.
+
+    Raises:
+        Error: it was; a fold that was kept out of the training is allowed.
+    """
+    manifest, fold = evaluation.manifest, evaluation.fold
+    if evaluation.split not in info.trained_on or info.fingerprint != manifest.fingerprint:
+        return
+    if info.test_fold is not None and info.test_fold == fold:
+        return
+    instead = ""
+    if info.test_fold is not None:
+        instead = f", or evaluate with --split val --fold {info.test_fold}"
+    elif len(Evaluation(manifest, "test").query):
+        instead = ", or evaluate with --split test"
+    raise Error(
+        f"The checkpoint was trained on {' and '.join(info.trained_on)} of {manifest.store}: val would only show what"
+        f" it has seen. Use other shards{instead}."
+    )
 
 
 REGISTRIES: dict[str, Registry[Any]] = {"backbone": BACKBONES, "metric_loss": METRIC_LOSSES, "id_loss": ID_LOSSES}
