@@ -1,5 +1,6 @@
 """Write a training to a checkpoint, and restore it from one."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from trainables.training.checkpoint import (
     WEIGHTS_NAME,
     CheckpointInfo,
     as_json,
+    check_files,
+    checksum_of,
     load_weights,
+    read_info,
     versions,
 )
-from trainables.training.progress import Progress, save_progress
+from trainables.training.progress import PROGRESS_NAME, Progress, save_progress
 from trainables.training.train_state import TrainState
 from trainables.training.trial_report import Save
 
@@ -38,7 +42,7 @@ class CurrentCheckpoint:
     """
 
     def __init__(self, training: TrainState, epoch: int, metrics: dict[str, float], progress: Progress | None) -> None:
-        self._info = as_json(_info(training, epoch, metrics))
+        self._info = _info(training, epoch, metrics)
         self._progress, self._device = progress, training.device
         self._models = {WEIGHTS_NAME: dict(training.evaluated_model.state_dict())}
         if training.averaged is not None:
@@ -69,7 +73,7 @@ class CurrentCheckpoint:
 
 
 def _write(
-    folder: Path, models: dict[str, Tensors], state: dict[str, Any], progress: Progress | None, info: str
+    folder: Path, models: dict[str, Tensors], state: dict[str, Any], progress: Progress | None, info: CheckpointInfo
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, weights in models.items():
@@ -77,7 +81,9 @@ def _write(
     torch.save(state, folder / STATE_NAME)
     if progress is not None:
         save_progress(folder, progress)
-    (folder / INFO_NAME).write_text(info, encoding="utf-8")
+    names = [*models, STATE_NAME, *([PROGRESS_NAME] if progress is not None else [])]
+    info = replace(info, checksums={name: checksum_of(folder / name) for name in names})
+    (folder / INFO_NAME).write_text(as_json(info), encoding="utf-8")
 
 
 @torch.no_grad()
@@ -110,6 +116,7 @@ def load_training(training: TrainState, folder: Path) -> None:
     Raises:
         Error: the checkpoint is damaged.
     """
+    check_files(folder, read_info(folder, any_code=True))
     load_weights(training.evaluated_model, folder / WEIGHTS_NAME)
     if training.averaged is not None:
         load_weights(training.model, folder / TRAINED_NAME)

@@ -25,7 +25,7 @@ def start_from_checkpoint(model: Model, folder: Path, works: Sequence[str]) -> L
         works: the names of the model's classes, in the order of its rows.
     """
     info = read_info(folder, any_code=True)  # its weights fit by name and shape, whatever made them
-    states = dict(read_weights(folder))
+    states = dict(read_weights(folder, info))
     own = model.state_dict()
     _drop_other_positions(states, model, info)
     rows = {name: row for row, name in enumerate(info.works)}

@@ -2,6 +2,7 @@
 
 import json
 import math
+import zlib
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ def change_weights(folder, change):
     weights = load_file(folder / "weights.safetensors")
     change(weights)
     save_file(weights, folder / "weights.safetensors")
+    change_info(folder, checksums={})  # as a checkpoint of 0.1.0
 
 
 def test_a_checkpoint_says_what_it_is(checkpoint, small_recipe, manifest):
@@ -121,6 +123,7 @@ def test_a_training_state_with_the_names_of_an_earlier_version_is_restored(small
     centers = state["losses"].pop("center.centers")
     former = {"optimiser": state["optimizer"], "losses": {**state["losses"], "centre.centres": centers}}
     torch.save(former, tmp_path / "state.pt")
+    change_info(tmp_path, checksums={})  # as a checkpoint of 0.1.0
     training = prepare(recipe, manifest, fold=2, seed=5)
     load_training(training, tmp_path)
     assert torch.equal(training.criterion.state_dict()["center.centers"], centers)
@@ -128,6 +131,7 @@ def test_a_training_state_with_the_names_of_an_earlier_version_is_restored(small
 
 
 def test_damaged_files_are_named(checkpoint, small_recipe, manifest):
+    change_info(checkpoint, checksums={})  # as a checkpoint of 0.1.0
     training = prepare(small_recipe(), manifest, fold=2, seed=5)
     (checkpoint / "state.pt").write_bytes((checkpoint / "state.pt").read_bytes()[:50])
     with pytest.raises(Error, match=r"state\.pt holds no training state"):
@@ -148,6 +152,30 @@ def test_a_state_file_that_could_run_code_is_not_run(checkpoint, small_recipe, m
             return (ran.touch, ())
 
     torch.save({"state": Malice()}, checkpoint / "state.pt")
+    change_info(checkpoint, checksums={})  # an attacker would write the right ones
     with pytest.raises(Error, match=r"state\.pt holds no training state"):
         load_training(prepare(small_recipe(), manifest, fold=2, seed=5), checkpoint)
     assert not ran.exists()
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "state.pt"])
+def test_a_training_does_not_resume_from_a_file_with_another_checksum(name, checkpoint, small_recipe, manifest):
+    training = prepare(small_recipe(epochs=1), manifest, fold=2, seed=5, fresh=False)
+    load_training(training, checkpoint)
+    damaged = bytearray((checkpoint / name).read_bytes())
+    damaged[-1] ^= 1
+    (checkpoint / name).write_bytes(damaged)
+    with pytest.raises(Error, match=rf"{name} is damaged: its checksum is crc32:"):
+        load_training(training, checkpoint)
+
+
+def test_a_checksum_is_that_of_the_standard(checkpoint):
+    for name, checksum in read_info(checkpoint).checksums.items():
+        assert checksum == f"crc32:{zlib.crc32((checkpoint / name).read_bytes()):08x}"
+
+
+def test_a_checkpoint_without_checksums_as_0_1_0_wrote_it_is_read(checkpoint):
+    values = json.loads((checkpoint / "checkpoint.json").read_text())
+    assert set(values.pop("checksums")) == {"weights.safetensors", "state.pt"}
+    (checkpoint / "checkpoint.json").write_text(json.dumps(values))
+    load_model(checkpoint)
