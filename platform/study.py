@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +19,14 @@ from platform.resilient_storage import PatientStorage, cause_of, open_database, 
 from platform.samplers.pruning import make_pruner
 from platform.spaces.constraints import is_over
 from platform.trial_record import StudyRecord, TrialRecord
-from shards_tools.errors import Error
+from shards_tools.errors import Error, reason_of
 from shards_tools.plugins import changed_plugins, plugin_hashes, shown_name
+from trainables.recipes.settings import as_stored, with_current_names
 
 if TYPE_CHECKING:
     from platform.resolved_search import ResolvedSearch
     from platform.spaces.loading import Space
+    from platform.training_setup import TrainingSetup
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -43,6 +45,7 @@ def open_study(search: ResolvedSearch, storage: PatientStorage) -> optuna.Study:
         pruner=make_pruner(search.method.pruner, search.setup.rungs),
     )
     check_same_search(study, search)
+    check_same_settings(study, search.setup)
     _check_same_code(study, search.setup.plugins)
     _enqueue_baselines(study, search.setup.space)
     return study
@@ -147,6 +150,53 @@ def check_same_search(study: optuna.Study, search: ResolvedSearch) -> None:
                 f"{space.kind} {space.name} has changed since study {study.study_name} was started: {key} was "
                 f"{_range(before)}, now it is {_range(now)}. Start another study with --study NAME."
             )
+
+
+def check_same_settings(study: optuna.Study, setup: TrainingSetup) -> None:
+    """Refuse a space that gives other settings for the parameters of a stored trial, such as an edited constant.
+
+    Failed trials are left out, so that a space that let them fail can be corrected. The recipes of a paper's table are
+    compared by row; see paper_tables/trainings.py.
+
+    Raises:
+        Error: a trial or a baseline has other settings now; the message has the key and both values.
+    """
+    space = setup.space
+    if space.kind == "Table":
+        return
+    for trial in study.get_trials(deepcopy=False):
+        if trial.state == TrialState.FAIL:
+            continue
+        label = TrialRecord(trial).baseline
+        stored = trial.params or trial.system_attrs.get("fixed_params", {})
+        if label in space.baselines and (found := _first_difference(stored, space.baselines[label])):
+            raise _changed(study, space, f"baseline {label!r} had {found[0]}", f"it has {found[1]}")
+        if before := with_current_names(TrialRecord(trial).settings):
+            try:
+                now = as_stored(setup.recipe(trial))
+            except Exception as mistake:  # whatever `suggest` raises for parameters that it once asked for
+                text = f"suggest() fails for them ({reason_of(mistake)})"
+                raise _changed(study, space, f"trial {trial.number} was trained with its parameters", text) from mistake
+            # Keys that only one side has come from another version of the recipes.
+            both = before.keys() & now.keys()
+            if found := _first_difference(before, {key: now[key] for key in now if key in both}):
+                is_was, is_now = f"trial {trial.number} was trained with {found[0]}", f"its parameters give {found[1]}"
+                raise _changed(study, space, is_was, is_now)
+
+
+def _first_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the first entry of `now` that was different before, as `key=value` before and now; None if none was."""
+    for key, value in now.items():
+        if key not in before or before[key] != value:
+            return f"{key}={before[key]!r}" if key in before else f"no {key}", f"{key}={value!r}"
+    return None
+
+
+def _changed(study: optuna.Study, space: Space, before: str, now: str) -> Error:
+    return Error(
+        f"Space {space.name} has changed since study {study.study_name} was started: {before}, now {now}. Restore it,"
+        " or start another study with --study NAME."
+    )
 
 
 def _of_another_command(study: optuna.Study) -> Error:

@@ -78,6 +78,8 @@ class TrialRecord(Record):
     training = Stored[Mapping[str, int]]({})  # its "fold" and "seed", instead of the search's
     left_out = Stored(False)  # canceled before it started
 
+    settings = Stored[Mapping[str, Any]]({})  # "recipe", and all settings it trains with; empty before it starts
+
     candidate = Stored(-1, key="trial")  # for a cross-validated candidate: the number of the search's trial
 
     # How far the trial has come.

@@ -29,6 +29,7 @@ from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
 from shards_tools.folders import is_full
 from trainables.recipes.recipe import Recipe
+from trainables.recipes.settings import as_stored
 from trainables.training.checkpoint_store import is_there, remove
 from trainables.training.trial_report import EarlyEnd, EndReason, TrialReport
 
@@ -118,6 +119,7 @@ class Trials:
         while self._to_adopt or len(self._attempts) < self._num_left():
             trial = self._to_adopt.pop(0) if self._to_adopt else self._ask()
             recipe = self._setup.recipe(trial)
+            TrialRecord(trial).settings = as_stored(recipe)
             over = self._judge(trial, known_costs(recipe, self._goal.at_most))
             self._journal.append("trial", **start_of(trial, recipe, self._setup, self._method), time=time.time())
             if not over:
