@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import reprlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,7 +121,10 @@ def _module_from_file(path: Path) -> ModuleType:
     try:
         return load_space_file(path)
     except Exception as mistake:
-        raise Error(f"The space file {path} cannot be imported: {type(mistake).__name__}: {mistake}.") from mistake
+        hint = " Install it, or put it next to the file." if isinstance(mistake, ModuleNotFoundError) else ""
+        raise Error(
+            f"The space file {path} cannot be imported: {type(mistake).__name__}: {mistake}.{hint}"
+        ) from mistake
 
 
 def _checking(suggest: Suggest, name: str) -> Suggest:
@@ -184,6 +189,8 @@ class _Seen:
         """Add a sample and return whether it has a parameter or a choice that no earlier sample had."""
         params, distributions = trial.params, trial.distributions
         for key, distribution in distributions.items():
+            if key not in self.distributions:
+                _check_choices(space, key, distribution)
             known = self.distributions.setdefault(key, distribution)
             if known != distribution:
                 raise Error(
@@ -201,17 +208,37 @@ class _Seen:
         return is_new
 
 
+def _check_choices(space: Space, key: str, distribution: BaseDistribution) -> None:
+    """Refuse choices that a study does not give back as they were: JSON turns tuples into lists, and 1 equals True."""
+    choices = distribution.choices if isinstance(distribution, CategoricalDistribution) else ()
+    for choice in choices:
+        if not isinstance(choice, bool | int | float | str | None):
+            kind = type(choice).__name__
+            raise Error(
+                f"Space {space.name}: parameter {key!r} has the choice {reprlib.repr(choice)} of type {kind}, which a"
+                " study cannot store. Let it choose a name, and look the value up: {'short': (1, 2)}[name]."
+            )
+        first = choices[choices.index(choice)] if choice in choices else choice  # NaN is not
+        if type(first) is not type(choice):
+            raise Error(
+                f"Space {space.name}: parameter {key!r} has the choices {first!r} and {choice!r}, which are equal, so"
+                " that a study cannot tell them apart. Use choices of one type."
+            )
+
+
 def _probe(space: Space) -> _Seen:
     """Sample the space at random, check each sample, and return what they show."""
     rng = np.random.default_rng(0)
     seen = _Seen()
     last_new = 0
-    for number in range(MOST_PROBES):
-        if number - last_new > PATIENCE:
-            break
-        trial = Point(rng)
-        if seen.add(space, trial, space.recipe(trial, None)):
-            last_new = number
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Choices for a categorical distribution")  # these choices are refused
+        for number in range(MOST_PROBES):
+            if number - last_new > PATIENCE:
+                break
+            trial = Point(rng)
+            if seen.add(space, trial, space.recipe(trial, None)):
+                last_new = number
     return seen
 
 
