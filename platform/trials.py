@@ -21,6 +21,7 @@ from platform.samplers.pruning import should_stop
 from platform.samplers.registry import PRUNERS
 from platform.samplers.samplers import reseed
 from platform.spaces.constraints import judge, known_costs
+from platform.spaces.points import rejection
 from platform.study import folder_of_bucket
 from platform.terminal.lines import Screen
 from platform.tracking.events import METRIC_KEYS, start_of
@@ -115,10 +116,15 @@ class Trials:
         }
 
     def _next(self) -> tuple[optuna.Trial, Recipe] | None:
-        """Return the next trial to train; suggestions that are known to exceed a limit are pruned without training."""
+        """Return the next trial to train; suggestions that are rejected or known to exceed a limit are pruned."""
         while self._to_adopt or len(self._attempts) < self._num_left():
             trial = self._to_adopt.pop(0) if self._to_adopt else self._ask()
-            recipe = self._setup.recipe(trial)
+            try:
+                recipe = self._setup.recipe(trial)
+            except optuna.TrialPruned as reason:
+                self._journal.append("trial", **start_of(trial, None, self._setup, self._method), time=time.time())
+                self._end(trial, TrialState.PRUNED, rejection(reason))
+                continue
             TrialRecord(trial).settings = as_stored(recipe)
             over = self._judge(trial, known_costs(recipe, self._goal.at_most))
             self._journal.append("trial", **start_of(trial, recipe, self._setup, self._method), time=time.time())

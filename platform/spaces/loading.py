@@ -13,10 +13,11 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, distribution_to_json
 
 from platform.spaces.baselines import paper_row, point_of
-from platform.spaces.points import Point, Suggest
+from platform.spaces.points import Point, Suggest, rejection
 from platform.spaces.registry import built_in, check_space
 from shards_tools.errors import Error, nearest, unknown
 from shards_tools.plugins import load_space_file
@@ -56,6 +57,7 @@ class Space:
 
         Raises:
             Error: `suggest` returned something else than valid settings of a recipe.
+            TrialPruned: `suggest` rejects the trial's parameters.
         """
         settings = _settings(self.name, self.suggest(trial))
         values = {key: value for key, value in settings.items() if key != "recipe"}
@@ -133,7 +135,7 @@ def _checking(suggest: Suggest, name: str) -> Suggest:
     def checked(trial: Any) -> Any:
         try:
             return _settings(name, suggest(trial))
-        except Error:
+        except (Error, optuna.TrialPruned):
             raise
         except Exception as mistake:
             raise Error(f"Space {name}: suggest() raised {type(mistake).__name__}: {mistake}.") from mistake
@@ -230,15 +232,22 @@ def _probe(space: Space) -> _Seen:
     """Sample the space at random, check each sample, and return what they show."""
     rng = np.random.default_rng(0)
     seen = _Seen()
-    last_new = 0
+    num_old = 0  # samples in a row that showed nothing new
+    refusal = ""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Choices for a categorical distribution")  # these choices are refused
-        for number in range(MOST_PROBES):
-            if number - last_new > PATIENCE:
+        for _ in range(MOST_PROBES):
+            if num_old > PATIENCE:
                 break
             trial = Point(rng)
-            if seen.add(space, trial, space.recipe(trial, None)):
-                last_new = number
+            try:
+                recipe = space.recipe(trial, None)
+            except optuna.TrialPruned as reason:
+                refusal = rejection(reason)
+                continue
+            num_old = 0 if seen.add(space, trial, recipe) else num_old + 1
+    if not seen.recipes:
+        raise Error(f"Space {space.name}: {refusal}, as it did all of {MOST_PROBES} samples. Let it reject fewer.")
     return seen
 
 
@@ -265,7 +274,10 @@ def check_point(
         if not inside:
             raise Error(f"{place}: {key}={value!r} is outside {distributions[key]}.")
     trial = Point(np.random.default_rng(0), values)
-    space.recipe(trial, None)
+    try:
+        space.recipe(trial, None)
+    except optuna.TrialPruned as reason:
+        raise Error(f"{place}: {rejection(reason)}.") from None
     if missing := sorted(set(trial.params) - set(values)):
         raise Error(f"{place}: {missing[0]} has no value. Add it.")
     if unused := sorted(set(values) - set(trial.params)):

@@ -27,18 +27,19 @@ TAG_KEYS = ("baseline", "warm_start", "over_limit")  # a trial's origin, and a l
 
 
 def start_of(
-    trial: optuna.Trial | FrozenTrial, recipe: Recipe, setup: TrainingSetup, method: SearchMethod
+    trial: optuna.Trial | FrozenTrial, recipe: Recipe | None, setup: TrainingSetup, method: SearchMethod
 ) -> dict[str, Any]:
     """Return the fields of the journal event `trial`, which is written when a trial starts.
 
     Args:
         trial: its record may replace the fold and the seed of `setup`.
-        recipe: what the trial trains.
+        recipe: what the trial trains; None: the space rejects its parameters.
         setup: the space, the data, the fold and the seed.
         method: the sampler and the pruner, for the tags.
 
     Returns:
-        `trial` (its number), `name`, `params` (the recipe's settings, fold and seed) and `tags`, as MLflow shows them.
+        `trial` (its number), `name`, `params` (the recipe's settings, fold and seed; without a recipe the trial's own)
+        and `tags`, as MLflow shows them.
     """
     record = TrialRecord(trial)
     known = {key: text for key in TAG_KEYS if (text := getattr(record, key))}
@@ -46,13 +47,12 @@ def start_of(
     return {
         "trial": trial.number,
         "name": record.label or record.baseline or f"trial {trial.number}",
-        "params": {"recipe": recipe.name, **settings_of(recipe), **training},
+        "params": {"recipe": recipe.name, **settings_of(recipe), **training} if recipe else trial.params,
         "tags": {
             "data": setup.manifest.fingerprint,
             **search_tags(setup, method),
-            "recipe": recipe.name,
-            "backbone": recipe.backbone,
-            NOTE: trial_note(trial, recipe, setup.space, method.sampler),
+            **({"recipe": recipe.name, "backbone": recipe.backbone} if recipe else {}),
+            NOTE: trial_note(trial, recipe, setup.space, method.sampler) if recipe else "Rejected by `suggest`.",
             **known,
         },
     }
@@ -82,7 +82,11 @@ def rebuild(study: optuna.Study, setup: TrainingSetup, method: SearchMethod, jou
         if trial.state == TrialState.RUNNING and not TrialRecord(trial).attempts:
             continue  # killed before its first attempt, perhaps before its suggestion; the next attempt starts it
         began = _seconds(trial.datetime_start)
-        journal.append("trial", **start_of(trial, setup.recipe(trial), setup, method), time=began)
+        try:
+            recipe = setup.recipe(trial)
+        except optuna.TrialPruned:
+            recipe = None
+        journal.append("trial", **start_of(trial, recipe, setup, method), time=began)
         ended = _seconds(trial.datetime_complete) if trial.state.is_finished() else began
         epoch = last_epoch(trial)
         if epoch:
