@@ -19,6 +19,7 @@ from platform.resilient_storage import PatientStorage, cause_of, open_database, 
 from platform.samplers.pruning import make_pruner
 from platform.spaces.constraints import is_over
 from platform.trial_record import StudyRecord, TrialRecord
+from shards_tools.command import command_line
 from shards_tools.errors import Error, reason_of
 from shards_tools.plugins import changed_plugins, plugin_hashes, shown_name
 from trainables.recipes.settings import as_stored, with_current_names
@@ -51,20 +52,25 @@ def open_study(search: ResolvedSearch, storage: PatientStorage) -> optuna.Study:
     return study
 
 
-def open_storage(url: str) -> PatientStorage:
+def open_storage(url: str, option: str = "--storage") -> PatientStorage:
     """Open the database at `url`; the folder of an SQLite file is created if it is missing.
+
+    Args:
+        url: the address of the database.
+        option: takes such an address, for the error message.
 
     Raises:
         Error: the database cannot be used.
     """
     try:
-        if url.startswith("sqlite:///"):
-            Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        address = sqlalchemy.engine.make_url(url)
+        if address.get_backend_name() == "sqlite" and address.database:
+            Path(address.database).parent.mkdir(parents=True, exist_ok=True)
         return PatientStorage(open_database(url))
     except (OSError, ImportError, ValueError, sqlalchemy.exc.SQLAlchemyError, StorageInternalError) as error:
         raise Error(
-            f"--storage {without_password(url)} cannot be used: {cause_of(error)}. "
-            "Give sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."
+            f"Optuna's database {without_password(url)} cannot be used: {cause_of(error)}. "
+            f"Give {option} sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."
         ) from None
 
 
@@ -206,8 +212,8 @@ def _of_another_command(study: optuna.Study) -> Error:
     if StudyRecord(study).kind == "Table":
         found, command = f"table {name}", "platform.reproduce"
     return Error(
-        f"Study {study.study_name} is {found}. Resume it with python -m {command}, or start this one under another name"
-        " with --study NAME."
+        f"Study {study.study_name} is {found}. Resume it with {command_line(command)}, or start this one under another"
+        " name with --study NAME."
     )
 
 

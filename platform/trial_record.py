@@ -112,6 +112,7 @@ class StudyRecord(Record):
 
     kind = Stored("Space")  # what its trials are points of: "Space", or "Table" for the rows of a paper's table
     search = Stored[Mapping[str, Any]]({})  # the options that every start must share; empty for a part
+    study_id = Stored("")  # tells it from another study of the same name, such as one that was deleted
     starts = Stored(0)
     last_start = Stored[Mapping[str, Any]]({})
     bucket_folder = Stored("")  # in the bucket of --checkpoints

@@ -211,7 +211,7 @@ class _Seen:
 
 
 def _check_choices(space: Space, key: str, distribution: BaseDistribution) -> None:
-    """Refuse choices that a study does not give back as they were: JSON turns tuples into lists, and 1 equals True."""
+    """Refuse choices that a study cannot restore: JSON turns tuples into lists, and 1 equals True."""
     choices = distribution.choices if isinstance(distribution, CategoricalDistribution) else ()
     for choice in choices:
         if not isinstance(choice, bool | int | float | str | None):
