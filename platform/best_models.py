@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from platform.finalize.compare_study import best_paper_row
 from platform.objectives import OBJECTIVES
+from platform.run_paths import stored_path
 from platform.study import chosen_trial
 from platform.training_setup import TrainingSetup
 from platform.trial_record import TrialRecord
@@ -46,7 +47,7 @@ def _model(trial: FrozenTrial, alias: str, setup: TrainingSetup, objective: str)
     return {
         "trial": trial.number,
         "alias": alias,
-        "checkpoint": checkpoint,
+        "checkpoint": stored_path(checkpoint),
         "metrics": [name for name in OBJECTIVES if name in TrialRecord(trial).metrics],
         "note": f"{TrialRecord(trial).baseline or 'Suggested'}, trial {trial.number}:"
         f" {objective} {trial.values[0]:.4f} on the validation split.",

@@ -15,11 +15,13 @@ from platform.failures import refuse_full_disk
 from platform.lock import only_driver
 from platform.resilient_storage import PatientStorage, without_password
 from platform.resolved_search import ResolvedSearch
-from platform.stores import Stores, make_runs
+from platform.run_paths import use_runs
+from platform.stores import TRACKING_NAME, Stores, default_tracking, make_runs
 from platform.study import open_storage, open_study
 from platform.tracking.datasets import data_of
 from platform.tracking.events import search_tags
 from platform.tracking.journal import Journal
+from platform.tracking.moved_artifacts import follow_move
 from platform.tracking.quiet_mlflow import warn_of_ignored
 from platform.tracking.study_runs import STUDY_TAG
 from platform.tracking.tracker import SILENT_S, Tracker
@@ -43,6 +45,7 @@ def opened_study(search: ResolvedSearch) -> Iterator[tuple[optuna.Study, Patient
     """
     stores = search.stores
     make_runs(stores.runs)
+    use_runs(stores.runs)
     storage = open_storage(stores.storage)
     with (
         refuse_full_disk(stores.runs),
@@ -63,9 +66,12 @@ def _refuse_another_journal(stores: Stores, storage: PatientStorage, journal: Jo
     Raises:
         Error: the study was deleted from its database, or that was lost.
     """
-    known = next((study for study in storage.get_all_studies() if study.study_name == stores.study), None)
-    own = known.user_attrs.get(StudyRecord.study_id.key, "") if known else ""
-    is_own = journal.owner == own if own and journal.owner else bool(known) or not journal.size()
+    try:
+        own = StudyRecord(optuna.load_study(study_name=stores.study, storage=storage)).study_id
+        # A study or a journal of an earlier version has no ID; neither has a study whose first start was killed.
+        is_own = not own or journal.owner in ("", own)
+    except KeyError:
+        is_own = not journal.size()
     if not is_own:
         raise Error(
             f"{stores.folder} belongs to an earlier study {stores.study}, which is not in Optuna's database any more."
@@ -78,6 +84,8 @@ def tracked(search: ResolvedSearch, journal: Journal) -> Iterator[Tracker]:
     """Send the journal to MLflow inside the context; after an error, do not wait long for an unreachable store."""
     stores = search.stores
     warn_of_ignored(stores.tracking)
+    if stores.tracking == default_tracking(stores.runs):
+        follow_move(stores.runs / TRACKING_NAME, stores.study, stores.runs / "artifacts")
     tracker = Tracker(
         journal,
         uri=stores.tracking,

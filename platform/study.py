@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,19 +70,6 @@ def open_storage(url: str, option: str = "--storage") -> PatientStorage:
             f"Optuna's database {without_password(url)} cannot be used: {cause_of(error)}. "
             f"Give {option} sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."
         ) from None
-
-
-def folder_of_bucket(study: optuna.Study, bucket: str | None) -> str | None:
-    """Return the study's folder in `bucket`, that of --checkpoints, or None without a bucket.
-
-    The folder's name is unique, so that another study of the same name does not share it.
-    """
-    if bucket is None:
-        return None
-    if not StudyRecord(study).bucket_folder:
-        name = re.sub(r"[^A-Za-z0-9_.-]", "_", study.study_name)
-        StudyRecord(study).bucket_folder = f"{name}-{uuid.uuid4().hex[:8]}"
-    return f"{bucket}/{StudyRecord(study).bucket_folder}"
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:

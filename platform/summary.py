@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from platform.resilient_storage import without_password
 from platform.resolved_search import ResolvedSearch
+from platform.run_paths import stored_path
 from platform.spaces.constraints import is_over
 from platform.study import chosen_trial, front
 from platform.tracking.descriptions import NOTE, report_command, study_note
@@ -38,7 +39,7 @@ def study_event(study: optuna.Study, search: ResolvedSearch, *, over: bool) -> d
         models = models_of(study, search.setup, goal.objective)
     return {
         "trial": best.number,
-        "checkpoint": TrialRecord(best).checkpoint,
+        "checkpoint": stored_path(TrialRecord(best).checkpoint),
         "tags": {**tags, "best_trial": best.number, **front_tag(study)},
         "metrics": {**chance, **{f"best_{key}": value for key, value in TrialRecord(best).metrics.items()}},
         "models": models,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar, overload
 
+from platform.run_paths import located, stored_path
+
 Value = TypeVar("Value")
 Owner = TypeVar("Owner", bound="Record")
 
@@ -52,6 +54,25 @@ class Stored(Generic[Value]):
         record.of.set_user_attr(self.key, value)
 
 
+class StoredPath(Stored[str]):
+    """A path, or the address of a folder in a bucket; a path under --runs is stored relative to it."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    @overload
+    def __get__(self, record: None, owner: type[Record]) -> StoredPath: ...
+
+    @overload
+    def __get__(self, record: Record, owner: type[Record]) -> str: ...
+
+    def __get__(self, record: Record | None, owner: type[Record]) -> StoredPath | str:
+        return self if record is None else located(super().__get__(record, owner))
+
+    def __set__(self, record: Record, value: str) -> None:
+        super().__set__(record, stored_path(value))
+
+
 class Record:
     """A typed view of `user_attrs`: reading an attribute reads the study, assigning one writes it."""
 
@@ -85,7 +106,7 @@ class TrialRecord(Record):
     # How far the trial has come.
     attempts = Stored(0)  # started so far
     deaths = Stored[Mapping[str, Any]]({"epoch": None, "count": 0})  # deaths of its process in the epoch after "epoch"
-    checkpoint = Stored("")  # address of the last checkpoint
+    checkpoint = StoredPath()  # the last one
     epoch = Stored[int | None](None)  # the last epoch reported, with several objectives; see objectives.py
     metrics = Stored[Mapping[str, float]]({})  # of the last epoch
     reading = Stored("")  # how its images are read

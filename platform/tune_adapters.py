@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
+from optuna.exceptions import UpdateFinishedTrialError
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -29,7 +31,8 @@ def call_or_stop(trials: Trials, call: Callable[[], Answer], otherwise: Answer) 
     """
     if trials.failure is None:
         try:
-            with refuse_full_disk(trials.stores.runs):
+            with refuse_full_disk(trials.stores.runs), suppress(UpdateFinishedTrialError):
+                # Suppressed if another program ends the trial meanwhile: `finish` finds that.
                 return call()
         except Error as failure:
             trials.failure = failure

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from platform.resilient_storage import without_password
+from platform.run_paths import located
 from platform.tracking.datasets import as_inputs
 from platform.tracking.descriptions import NOTE, ended_note
 from platform.tracking.journal import Event, Journal, SentOffset
@@ -272,8 +273,9 @@ class Tracker(threading.Thread):
             )
         if best is not None and not self._is_deleted(self._runs.trials[best], f"of trial {best}"):
             mark_best(client, self._runs, best)
-            if event["checkpoint"] and is_there(event["checkpoint"]):
-                with fetched(event["checkpoint"]) as checkpoint:
+            place = located(event["checkpoint"] or "")
+            if place and is_there(place):
+                with fetched(place) as checkpoint:
                     client.log_artifacts(self._runs.trials[best], str(checkpoint), "checkpoint")
         registry = Registry(client, self._runs.experiment, self._study, self._packaging)
         for model in event.get("models", ()):
