@@ -20,6 +20,7 @@ from platform.study import chosen_trial
 from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.errors import Error, unknown
 
+PARTS = ("folds", "fold-trainings", "final")  # of a search, each a study called SEARCH-PART
 PATIENCE_S = 60.0  # how long to wait while a search writes
 # Raised by Optuna and SQLAlchemy if a database does not answer or has no studies of a search.
 UNREADABLE = (OSError, ImportError, ValueError, RuntimeError, sqlalchemy.exc.SQLAlchemyError, StorageInternalError)
@@ -163,7 +164,7 @@ def read_study(storage: RDBStorage, url: str, name: str) -> StoredStudy:
         raise Error(f"{without_password(url)} has no study yet. Run a search first.")
     if name not in known:
         raise unknown("study", name, known)
-    parts = {part: _part(storage, f"{name}-{part}") for part in ("folds", "fold-trainings", "final")}
+    parts = {part: _part(storage, f"{name}-{part}") for part in PARTS}
     trials = {part: found.get_trials(deepcopy=False) if found else [] for part, found in parts.items()}
     final = parts["final"]
     return StoredStudy(

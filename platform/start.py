@@ -27,13 +27,13 @@ from platform.tracking.study_runs import STUDY_TAG
 from platform.tracking.tracker import SILENT_S, Tracker
 from platform.trial_record import StudyRecord
 from platform.trials import Trials
-from shards_tools.command import say
+from shards_tools.command import command_line, say
 from shards_tools.errors import Error
 
 # An unreachable MLflow store delays the start and the end by at most this; the next start sends queued events.
 LONGEST_WAIT_FOR_MLFLOW_S = 60.0
 LONGEST_WAIT_AFTER_AN_ERROR_S = 2.0
-WAIT_FOR_ABSENT_MLFLOW_S = 5.0  # at the end, for a store that has not answered since the start
+WAIT_FOR_ABSENT_MLFLOW_S = 5.0  # at the end, for a store that has failed or a server that is silent since the start
 
 
 @contextmanager
@@ -73,9 +73,10 @@ def _refuse_another_journal(stores: Stores, storage: PatientStorage, journal: Jo
     except KeyError:
         is_own = not journal.size()
     if not is_own:
+        command = command_line("platform.studies", "delete", stores.study, "--runs", stores.runs)
         raise Error(
-            f"{stores.folder} belongs to an earlier study {stores.study}, which is not in Optuna's database any more."
-            f" Restore the database, or remove that folder and rename the experiment in MLflow to start again."
+            f"{stores.folder} belongs to an earlier study of this name, which is not in Optuna's database any more."
+            f" Restore the database, or delete what is left: {command}"
         )
 
 
@@ -99,7 +100,8 @@ def tracked(search: ResolvedSearch, journal: Journal) -> Iterator[Tracker]:
     wait_s = LONGEST_WAIT_AFTER_AN_ERROR_S
     try:
         yield tracker
-        wait_s = LONGEST_WAIT_FOR_MLFLOW_S if tracker.ready.is_set() else WAIT_FOR_ABSENT_MLFLOW_S
+        is_absent = not tracker.ready.is_set() and (tracker.trouble or stores.tracking.startswith("http"))
+        wait_s = WAIT_FOR_ABSENT_MLFLOW_S if is_absent else LONGEST_WAIT_FOR_MLFLOW_S
     finally:
         tracker.close(wait_s)
 

@@ -34,7 +34,7 @@ def run_report(options: argparse.Namespace) -> None:
     if options.list:
         write = data_printer(options.json)
         shown: dict[str, Any] = {
-            "studies": [_line(StoredStudy(study=study), write) for study in searches(storage, url)]
+            "studies": [study_line(StoredStudy(study=study), write) for study in searches(storage, url)]
         }
     else:
         # Imported here, because they import torch and matplotlib, which takes seconds.
@@ -58,7 +58,7 @@ def run_report(options: argparse.Namespace) -> None:
         print_json(shown)
 
 
-def _line(stored: StoredStudy, write: Callable[[str], None]) -> dict[str, Any]:
+def study_line(stored: StoredStudy, write: Callable[[str], None]) -> dict[str, Any]:
     """Write the line of a study in the list and return it for `--json`."""
     name, best, trials = stored.objective, stored.best, count(stored)
     value = best.values[0] if best else None

@@ -64,7 +64,9 @@ def search_tags(setup: TrainingSetup, method: SearchMethod) -> dict[str, str]:
 
 
 def rebuild(study: optuna.Study, setup: TrainingSetup, method: SearchMethod, journal: Journal) -> None:
-    """If the journal is empty, write the start, the last epoch and the end of every trial that has started.
+    """Write what the journal lacks: everything if it is empty, else the ends of trials that no search has ended.
+
+    An empty journal gets the start, the last epoch and the end of every trial that has started.
 
     Sending them again changes nothing in MLflow, except that the last epoch of a trial may appear with two timestamps.
 
@@ -72,9 +74,10 @@ def rebuild(study: optuna.Study, setup: TrainingSetup, method: SearchMethod, jou
         study: the study.
         setup: maps the parameters of each trial to its recipe.
         method: the sampler and the pruner, for the tags.
-        journal: unchanged if it has any event.
+        journal: of this study.
     """
     if journal.size():
+        _add_ends(study, journal)
         return
     for trial in study.get_trials(deepcopy=False):
         if trial.datetime_start is None:  # waiting, or skipped before it started
@@ -93,8 +96,21 @@ def rebuild(study: optuna.Study, setup: TrainingSetup, method: SearchMethod, jou
             values = TrialRecord(trial).metrics
             journal.append("metrics", trial=trial.number, step=epoch, time=ended, values=values)
         if trial.state.is_finished():
-            reason = TrialRecord(trial).reason
-            journal.append("end", trial=trial.number, state=trial.state.name, reason=reason, time=ended)
+            _append_end(trial, journal)
+
+
+def _add_ends(study: optuna.Study, journal: Journal) -> None:
+    """Write the ends of trials that another program has ended while no search ran, such as `platform.studies stop`."""
+    events, _ = journal.read()
+    begun, ended = ({event["trial"] for event in events if event["kind"] == kind} for kind in ("trial", "end"))
+    for trial in study.get_trials(deepcopy=False):
+        if trial.state.is_finished() and trial.number in begun - ended:
+            _append_end(trial, journal)
+
+
+def _append_end(trial: FrozenTrial, journal: Journal) -> None:
+    reason, ended = TrialRecord(trial).reason, _seconds(trial.datetime_complete)
+    journal.append("end", trial=trial.number, state=trial.state.name, reason=reason, time=ended)
 
 
 def _seconds(moment: datetime | None) -> float:

@@ -13,6 +13,7 @@ from platform.resolved_search import ResolvedSearch
 from platform.start import opened_study
 from platform.study import open_storage
 from shards_tools.errors import Error
+from tests.platform.searches import changed
 
 
 def begin_trial(search: ResolvedSearch) -> str:
@@ -36,7 +37,9 @@ def test_the_journal_of_a_deleted_study_is_refused_and_nothing_is_created(search
     begin_trial(search)
     delete_study(search)
     for _ in range(2):
-        with pytest.raises(Error, match=r"belongs to an earlier study .* to start again") as refused:
+        with pytest.raises(
+            Error, match=r"belongs to an earlier study .*: python -m platform\.studies delete"
+        ) as refused:
             begin_trial(search)
         assert optuna.get_all_study_names(search.stores.storage) == []
     assert len(str(refused.value)) < 400
@@ -99,3 +102,35 @@ def test_a_wait_for_mlflow_ends_early_or_is_announced(
 ) -> None:
     assert waited(uri, **named) < 0.7
     assert capsys.readouterr().err.splitlines() == said
+
+
+@pytest.mark.parametrize(
+    ("tracking", "is_ready", "trouble", "wait_s"),
+    [
+        ("http://host:1", True, "", 60.0),
+        ("http://host:1", True, "lost", 60.0),
+        ("http://host:1", False, "", 5.0),
+        ("http://host:1", False, "refused", 5.0),
+        (None, False, "", 60.0),  # the tables of a new file are being made
+        (None, False, "damaged", 5.0),
+    ],
+)
+def test_the_end_of_a_search_waits_for_a_store_as_long_as_it_may_answer(
+    search: ResolvedSearch,
+    monkeypatch: pytest.MonkeyPatch,
+    tracking: str | None,
+    is_ready: bool,
+    trouble: str,
+    wait_s: float,
+) -> None:
+    closed = []
+    ready = threading.Event()
+    if is_ready:
+        ready.set()
+    stub = SimpleNamespace(ready=ready, trouble=trouble, start=lambda: None, close=closed.append)
+    monkeypatch.setattr(start, "Tracker", lambda *_, **__: stub)
+    search = changed(search, tracking=tracking or search.stores.tracking)
+    journal: Any = SimpleNamespace(owner="x")
+    with start.tracked(search, journal):
+        pass
+    assert closed == [wait_s]
