@@ -56,7 +56,8 @@ def opened_study(search: ResolvedSearch) -> Iterator[tuple[optuna.Study, Patient
         study = open_study(search, storage)
         if not StudyRecord(study).study_id:
             StudyRecord(study).study_id = uuid.uuid4().hex
-        journal.owner = StudyRecord(study).study_id
+        if not journal.owner:
+            journal.owner = StudyRecord(study).study_id
         yield study, storage, journal
 
 

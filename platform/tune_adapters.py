@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
+import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -36,6 +37,13 @@ def call_or_stop(trials: Trials, call: Callable[[], Answer], otherwise: Answer) 
                 return call()
         except Error as failure:
             trials.failure = failure
+        except KeyError:  # Optuna's error for a record that is not there
+            if trials.study.study_name in optuna.get_all_study_names(trials.study._storage):
+                raise
+            trials.failure = Error(
+                f"Study {trials.study.study_name} was deleted from Optuna's database while this search ran. Start"
+                " another study with --study NAME."
+            )
     return otherwise
 
 

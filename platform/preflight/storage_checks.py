@@ -17,7 +17,7 @@ import sqlalchemy
 from platform.resilient_storage import without_password
 from platform.resolved_search import ResolvedSearch
 from platform.stores import Stores, default_storage, default_tracking
-from platform.study import check_same_search, open_storage
+from platform.study import check_same_search, check_same_settings, open_storage
 from platform.tracking.quiet_mlflow import IMPATIENT, client_of, import_quietly
 from platform.trial_record import StudyRecord
 from shards_tools.errors import MAX_REASON, Error
@@ -118,6 +118,7 @@ def _stored_study(search: ResolvedSearch) -> optuna.Study | None:
         return None
     if StudyRecord(study).is_search:
         check_same_search(study, search)
+        check_same_settings(study, search.setup)
     return study
 
 

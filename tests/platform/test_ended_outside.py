@@ -12,6 +12,7 @@ from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
 from platform.trials import Trials
 from platform.tune_adapters import call_or_stop
+from shards_tools.errors import Error
 from tests.platform.test_trials import epoch, run_to_the_end
 
 
@@ -59,6 +60,21 @@ def test_an_end_between_a_look_and_a_write_stops_the_attempt_too(
     call_or_stop(trials, lambda: trials.finish("a", died=False), None)
     assert trials.failure is None
     assert trials.start("b")
+
+
+def test_a_study_that_is_deleted_ends_the_search_in_one_line(
+    trials: Trials, study: optuna.Study, search: ResolvedSearch
+) -> None:
+    trials.start("a")
+    optuna.delete_study(study_name=study.study_name, storage=search.stores.storage)
+    assert call_or_stop(trials, lambda: trials.report("a", epoch(1)), False) is False
+    with pytest.raises(Error, match=r"^Study .* was deleted from Optuna's database while this search ran\."):
+        raise trials.failure or AssertionError
+
+
+def test_an_entry_that_is_missing_for_another_reason_is_a_bug(trials: Trials) -> None:
+    with pytest.raises(KeyError):
+        call_or_stop(trials, lambda: {}["no"], None)
 
 
 def test_a_trial_that_waits_to_be_resumed_is_not_resumed(

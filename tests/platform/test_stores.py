@@ -1,5 +1,6 @@
 """Folders and databases that cannot be used are refused by the name of what the user gave."""
 
+import dataclasses
 import os
 import re
 from collections.abc import Callable
@@ -15,6 +16,9 @@ from platform.resolved_search import ResolvedSearch
 from platform.start import opened_study
 from platform.stores import default_storage, make_runs
 from platform.study import open_storage
+from platform.terminal.lines import Display
+from platform.training_setup import TrainingSetup
+from platform.trials import Trials
 from shards_tools.errors import Error
 from tests.platform.searches import changed
 
@@ -63,6 +67,17 @@ def test_a_dry_run_names_what_the_user_gave(search: ResolvedSearch) -> None:
     elsewhere = file.rename(file.parent.parent / "optuna.db")
     with pytest.raises(Error, match=rf"^--storage sqlite:///{elsewhere} cannot be written: "):
         try_stores(changed(search, storage=f"sqlite:///{elsewhere}"))
+
+
+def test_a_dry_run_refuses_an_edited_constant_too(search: ResolvedSearch) -> None:
+    with opened_study(search) as (study, _, journal):
+        Trials(study, search, journal, Display(study, search.goal)).start("a")
+    other = TrainingSetup.recipe
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainingSetup, "recipe", lambda setup, trial: dataclasses.replace(other(setup, trial), lr=0.5))
+        with pytest.raises(Error, match="trial 0 was trained with lr="):
+            try_stores(search)
 
 
 def test_a_broken_database_of_a_report_is_named(tmp_path: Path) -> None:
