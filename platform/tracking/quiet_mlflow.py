@@ -60,7 +60,7 @@ def cause_of(error: Exception) -> str:
     """Return why a call of MLflow failed, in one short line."""
     if isinstance(error, Error):
         return str(error)
-    text = " ".join(str(error).split())
+    text = re.sub(r"//[^/@\s]+@", "//***@", " ".join(str(error).split()))  # passwords in addresses
     if of_system := re.search(r"\[Errno \d+\] [^\"')]+", text):  # at the end of a long message of urllib3
         return of_system[0]
     if "Read timed out" in text:
