@@ -172,7 +172,7 @@ def _refuse_other_data(table: PaperTable, rows: Sequence[str], manifest: Manifes
         what = "classes" if manifest.layout == "classes" else "works or identities"
         raise Error(
             f"Table {table.name} reports {', '.join(table.metrics)}, but {manifest.store} holds {what}, which give"
-            f" {', '.join(known[:2])}. Build the shards with: {command_line('shards_tools', 'build', table.build)}"
+            f" {', '.join(known[:2])}. Build the shards with: {command_line('shards_tools', 'build', table.build)}."
         )
     readers = [row for row in rows if reads_tags(table.recipes[row])]
     if readers and manifest.tags is None:
