@@ -19,7 +19,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as torchvision
 
 from trainables.data.augmentation import Augmentation, AugmentParams, augment_batch, augment_pictures
-from trainables.data.buffer_pool import BufferPool
+from trainables.data.batches import BufferPool
 from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import override
@@ -62,19 +62,19 @@ def crop(images_BHWC: Tensor, params: AugmentParams, recipe: Recipe) -> None:
     """Flip, pad and crop each image."""
     assert params.flips_B is not None
     assert params.corners_B2 is not None
-    size, cut_BHWC = recipe.image_size, torch.empty_like(images_BHWC)
+    size, cut_BHWC = recipe.size, torch.empty_like(images_BHWC)
     for image, (flip, (top, left)) in enumerate(zip(params.flips_B.tolist(), params.corners_B2.tolist(), strict=True)):
         image_CHW = images_BHWC[image].permute(2, 0, 1)
         image_CHW = torchvision.horizontal_flip(image_CHW) if flip else image_CHW
         padded_CHW = torchvision.pad(image_CHW, [recipe.pad_px])
-        cut_BHWC[image] = torchvision.crop(padded_CHW, top, left, size, size).permute(1, 2, 0)
+        cut_BHWC[image] = torchvision.crop(padded_CHW, top, left, *size).permute(1, 2, 0)
 
 
 def resized_crop(images_BHWC: Tensor, params: AugmentParams, recipe: Recipe) -> None:
     """Crop, resize and flip each image with PIL."""
     assert params.flips_B is not None
     assert params.boxes_B4 is not None
-    size = [recipe.image_size] * 2
+    size = list(recipe.size)
     cut_BHWC = np.empty((len(images_BHWC), *size, 3), np.uint8)
     for image, (flip, box) in enumerate(zip(params.flips_B.tolist(), params.boxes_B4.tolist(), strict=True)):
         picture = torchvision.resized_crop(Image.fromarray(images_BHWC[image].numpy()), *box, size=size)
@@ -108,8 +108,8 @@ def images_per_cpu_second(work: Callable[[], object]) -> float:
 def measure(case: Case, seconds: float) -> None:
     """Run the three forms in turn for this long and print their speeds and ratios."""
     recipe, pool = case.recipe, BufferPool()
-    images = np.random.default_rng(0).integers(0, 256, (BATCH, recipe.image_size, recipe.image_size, 3), np.uint8)
-    sizes = np.full((BATCH, 2), recipe.image_size)
+    images = np.random.default_rng(0).integers(0, 256, (BATCH, *recipe.size, 3), np.uint8)
+    sizes = np.full((BATCH, 2), recipe.size)
     augmentation = Augmentation(recipe, (1000, BATCH), slice(0, BATCH), seed=0, epoch=1)
     rounds: list[dict[str, float]] = []
     end = time.perf_counter() + seconds

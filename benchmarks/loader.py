@@ -91,7 +91,7 @@ def trained(
 ) -> Iterator[torch.Tensor]:
     """Yield a training's batches, as sent to the device or as they leave the model's input step."""
     indices = np.arange(num_images)
-    images = open_images(manifest, recipe.image_size, recipe.image_size, reading)
+    images = open_images(manifest, *recipe.size, reading)
     step = InputStep(recipe).train()
     data = TrainingSet(images, indices, manifest.work[indices].astype(np.int64), manifest.role[indices])
     for batch in EpochBatches(data, recipe, seed=0, epoch=1).start():

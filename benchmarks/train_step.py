@@ -92,7 +92,7 @@ def make_recipe(name: str, size: Size, **values: object) -> Any:
 
 def draw_batch(recipe: Any) -> Batch:
     """Return random pixels, and the works of P x K images."""
-    images_BHWC = torch.randint(256, (recipe.batch_size, recipe.image_size, recipe.image_size, 3), dtype=torch.uint8)
+    images_BHWC = torch.randint(256, (recipe.batch_size, *recipe.size, 3), dtype=torch.uint8)
     return Batch(images_BHWC, torch.arange(recipe.works_per_batch).repeat_interleave(recipe.images_per_work))
 
 

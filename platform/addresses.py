@@ -52,6 +52,10 @@ def checked_tracking(uri: str) -> str:
         raise Error(
             f"--tracking {uri!r} is not an MLflow store. Use sqlite:///FILE, postgresql://... or http://HOST:PORT."
         )
+    if not uri.startswith("http"):
+        from platform.resilient_storage import parse_url  # here, because it imports Optuna and SQLAlchemy
+
+        parse_url(uri)
     return uri
 
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BestTrial",
+    "FinalModel",
     "SakugaError",
     "SearchConfig",
     "SearchResult",
@@ -62,6 +63,14 @@ class BestTrial:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FinalModel:
+    """The best trial of a study, trained once more on train and val."""
+
+    trial: int  # the number of the best trial
+    checkpoint: str  # evaluate it on the test split; it has seen val
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialResult:
     """One trial of a study."""
 
@@ -79,12 +88,14 @@ class SearchResult:
 
     Attributes:
         best: the best trial, or None while no trial is complete.
+        final: the best trial trained on train and val, or None if `final_train` has not trained it.
         trials: every trial that has started, by number.
         study: the Optuna study, read-only.
         summary: the object that `platform.search --json` prints; empty if the study was only loaded.
     """
 
     best: BestTrial | None
+    final: FinalModel | None = None
     trials: list[TrialResult]
     study: optuna.Study
     summary: dict[str, Any] = field(default_factory=dict)
@@ -145,6 +156,7 @@ def load_study(name: str, *, runs: str | Path = "runs", storage: str | None = No
     best = chosen_trial(stored.study)
     return SearchResult(
         best=_best(best) if best else None,
+        final=_final(stored.final_training) if stored.final_training else None,
         trials=[_result(trial, stored.objective) for trial in stored.trials],
         study=stored.study,
     )
@@ -230,6 +242,11 @@ def predict(
 def _best(trial: FrozenTrial) -> BestTrial:
     record = TrialRecord(trial)
     return BestTrial(trial=trial.number, value=trial.values[0], params=dict(trial.params), checkpoint=record.checkpoint)
+
+
+def _final(training: FrozenTrial) -> FinalModel:
+    record = TrialRecord(training)
+    return FinalModel(trial=int(record.trained), checkpoint=record.checkpoint)
 
 
 def _result(trial: FrozenTrial, objective: str) -> TrialResult:

@@ -109,6 +109,9 @@ class SearchConfig:
     final_seeds: int = option(
         default=3, metavar="S", rule=_final_seeds, help="train each finalist with S seeds; default: 3"
     )
+    final_train: bool = option(
+        default=False, help="at the end, train the best trial once more, on train and val without the test split"
+    )
     objective: Sequence[str] = option(
         default=(),
         metavar="NAME",

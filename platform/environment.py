@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import platform as this_python
-from platform.resilient_storage import without_password
 from platform.resolved_search import ResolvedSearch
 from platform.resources import gpu_names
+from shards_tools.redaction import redact
 from trainables.evaluation.evaluation import Evaluation
 
 PACKAGES = ("torch", "timm", "ray", "optuna", "mlflow", "numpy")  # whose versions a result may depend on
@@ -37,7 +37,7 @@ def start_of_search(search: ResolvedSearch) -> dict[str, Any]:
 def typed_command(program: str) -> str:
     """Return this command as it was typed, without passwords; `program` is the module that `python -m` runs."""
     words = [word.partition("=") if word.startswith("--") else ("", "", word) for word in sys.argv[1:]]
-    given = [f"{option}{sign}{without_password(value)}" for option, sign, value in words]
+    given = [f"{option}{sign}{redact(value)}" for option, sign, value in words]
     return shlex.join(["python", "-m", program, *given])
 
 
@@ -47,7 +47,7 @@ def call_of(function: str, config: Any) -> str:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if value != field.default:
-            text = without_password(value) if isinstance(value, str) else value
+            text = redact(value) if isinstance(value, str) else value
             given.append(f"{field.name}={getattr(value, '__name__', None) or repr(text)}")
     return f"{function}({type(config).__name__}({', '.join(given)}))"
 

@@ -17,7 +17,7 @@ from trainables.evaluation.evaluate import evaluate, validation_precision
 from trainables.evaluation.evaluation import Evaluation, Metrics
 from trainables.evaluation.options import EvaluationOptions, evaluate_with
 from trainables.models.model import Model
-from trainables.training.checkpoint import CheckpointInfo, load_model
+from trainables.training.checkpoint import CheckpointInfo, load_model, refuse_trained_split
 
 PLAIN = EvaluationOptions()
 
@@ -81,13 +81,17 @@ def ask(checkpoint: Path, manifest: Manifest, *, split: str, fold: int | None) -
         fold: the fold of the split; None: the fold that the checkpoint was validated on.
 
     Raises:
-        Error: the split is empty, or the checkpoint does not know all of its classes.
+        Error: the split is empty, the checkpoint was trained on it, or does not know all of its classes.
     """
     device = Device()
     model, info = load_model(checkpoint, device.torch_device)
     # Float sums depend on the number of threads. The training's number reproduces the training's metrics.
     torch.set_num_threads(info.num_threads)
-    evaluation = Evaluation(manifest, split, info.fold if fold is None else fold, class_names=info.works)
+    at = info.fold if fold is None else fold
+    refuse_trained_split(info, Evaluation(manifest, split, at))
+    if split == "test":
+        manifest = manifest.with_trained(info.trained_on)  # the training images of each class are counted
+    evaluation = Evaluation(manifest, split, at, class_names=info.works)
     _refuse_unknown_classes(evaluation)
     chance = evaluation.chance()
     inputs = evaluation_inputs(info.recipe, manifest, info.vocabulary, "auto", threads=info.num_threads)

@@ -26,6 +26,7 @@ from platform.search import parser as search_parser
 from shards_tools.command import command_line, say
 from shards_tools.errors import Error, unknown
 from shards_tools.plugins import COPIED_FILES
+from shards_tools.redaction import redact
 
 ANSWER_S = 10.0
 LONGEST_STOP_S = 60.0
@@ -54,6 +55,13 @@ def checked_search(words: Sequence[str]) -> argparse.Namespace:
             option = "--" + name.replace("_", "-")
             raise Error(
                 f"{option} {getattr(options, name)} would be deleted with the job. Give an absolute path: sqlite:////..."
+            )
+    for name in ("data", "storage", "tracking", "warm_start_storage", "checkpoints"):
+        address = getattr(options, name) or ""
+        if address != redact(address):
+            raise Error(
+                f"--{name.replace('_', '-')} {address} has a password, which the cluster would show with the job. Set"
+                " PGPASSWORD, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, on the cluster's head instead."
             )
     for file in files_of(options):
         if not Path(file).is_file():

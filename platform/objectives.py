@@ -141,8 +141,8 @@ def num_parameters(recipe: Recipe) -> float:
 
 
 def written(name: str, value: float) -> str:
-    """Return a value as text: a metric in percent, a cost with its unit."""
-    return OBJECTIVES[name].written(value)
+    """Return a value as text: a metric in percent, a cost with its unit, a loss as it is."""
+    return OBJECTIVES[name].written(value) if name in OBJECTIVES else f"{value:.3f}"
 
 
 def tell_epoch(trial: optuna.Trial, step: int, value: float) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from platform.options import add_checkpoint
+from platform.terminal.console import table_console
 from shards_tools.command import Parser, add_json_option, positive_int, print_json, run, say
 from shards_tools.errors import Error
 from shards_tools.formats import NAMES
@@ -106,7 +106,7 @@ def show(entries: Sequence[dict[str, Any]]) -> None:
         for place, answer in enumerate(row):
             cells = [f"{value:.4g}" if isinstance(value, float) else value for value in answer.values()]
             table.add_row(entry["picture"] if place == 0 else "", *cells)
-    Console(stderr=True).print(table)
+    table_console().print(table)
     errors = [entry["error"] for entry in entries if "error" in entry]
     if errors:
         say(f"{len(errors):,} of {len(entries):,} pictures have no answer, such as: {errors[0]}")

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from platform.gallery import open_gallery
+from platform.terminal.console import table_console
 from shards_tools.command import command_line, say
 from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
@@ -87,7 +87,7 @@ def calibrate(checkpoint: Path, shards: str) -> dict[str, Any]:
         table.add_row(
             f"{100 * point.false_accept_rate:.3g}", f"{point.threshold:.4g}", f"{100 * point.false_reject_rate:.1f}"
         )
-    Console(stderr=True).print(table)
+    table_console().print(table)
     say(
         f"{found.num_same:,} pairs of the same work, {found.num_different:,} of different works; area under the curve"
         f" {found.area:.3f}"

@@ -12,6 +12,7 @@ import optuna
 from optuna.trial import TrialState
 
 from platform.trial_record import StudyRecord
+from shards_tools.command import command_line
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from trainables.evaluation.evaluation import Evaluation
@@ -26,6 +27,7 @@ class EvaluationProtocol:
     folds: int = 1  # folds that the best trials are trained on, including the search's own
     finalists: int | None = None  # trials that are evaluated on the test split; None: it is not read
     final_seeds: int = 3  # seeds that each finalist is trained with
+    final_train: bool = False  # whether the best trial is trained once more, on train and val
 
 
 def with_test_fold(manifest: Manifest, finalists: int | None) -> Manifest:
@@ -99,6 +101,17 @@ def check_protocol(study: optuna.Study, folds: int, test_fold: int | None) -> No
             f"Study {study.study_name} keeps fold {kept} for its finalists. Give --finalists N as on its first start,"
             " or start another study with --study NAME."
         )
+
+
+def command_for_test(checkpoint: str, manifest: Manifest) -> str | None:
+    """Return the command that evaluates a checkpoint on the images kept for the test; None if there are none."""
+    if manifest.test_fold is not None:
+        split: tuple[object, ...] = ("--split", "val", "--fold", manifest.test_fold)
+    elif len(Evaluation(manifest, "test").query):
+        split = ("--split", "test")
+    else:
+        return None
+    return command_line("platform.evaluate", checkpoint, "--data", manifest.store, *split)
 
 
 def kept_test_fold(study: optuna.Study) -> int | None:

@@ -15,25 +15,27 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from platform.objectives import last_epoch
-from platform.resilient_storage import SERVER_OPTIONS, cause_of, without_password
-from platform.study import chosen_trial
+from platform.resilient_storage import SERVER_OPTIONS, cause_of, parse_url
+from platform.study import chosen_trial, final_training
 from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.errors import Error, unknown
+from shards_tools.redaction import redact
 
-PARTS = ("folds", "fold-trainings", "final")  # of a search, each a study called SEARCH-PART
 PATIENCE_S = 60.0  # how long to wait while a search writes
+PARTS = ("folds", "fold-trainings", "final", "final-train")  # of a study, each a study of its own
 # Raised by Optuna and SQLAlchemy if a database does not answer or has no studies of a search.
 UNREADABLE = (OSError, ImportError, ValueError, RuntimeError, sqlalchemy.exc.SQLAlchemyError, StorageInternalError)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredStudy:
-    """A search with its parts: the candidates on other folds, their trainings, and the finalists."""
+    """A search with its parts: the candidates on other folds, their trainings, finalists and final training."""
 
     study: optuna.Study
     candidates: Sequence[FrozenTrial] = ()
     fold_trainings: Sequence[FrozenTrial] = ()
     final_trainings: Sequence[FrozenTrial] = ()
+    trained_on_val: Sequence[FrozenTrial] = ()  # the trainings of --final-train
     final: StudyRecord | None = None  # the finalists and their test metrics
 
     @property
@@ -83,6 +85,11 @@ class StoredStudy:
         return chosen_trial(self.study)
 
     @property
+    def final_training(self) -> FrozenTrial | None:
+        """The training of the best trial on train and val; None if it was not trained so."""
+        return final_training(self.study, self.trained_on_val)
+
+    @property
     def baselines(self) -> list[FrozenTrial]:
         """The baselines that have a value, the papers' rows first; of a retried baseline, its last trial."""
         rows = {TrialRecord(trial).baseline: trial for trial in self.trials if TrialRecord(trial).baseline}
@@ -123,7 +130,7 @@ def open_read_only(url: str) -> RDBStorage:
         Error: it cannot be read.
     """
     try:
-        address = sqlalchemy.engine.make_url(url)
+        address = parse_url(url)
         if address.get_backend_name() == "sqlite":
             file = Path(address.database or "")
             if not file.is_file():
@@ -161,7 +168,7 @@ def read_study(storage: RDBStorage, url: str, name: str) -> StoredStudy:
     """
     known = {study.study_name: study for study in searches(storage, url)}
     if not known:
-        raise Error(f"{without_password(url)} has no study yet. Run a search first.")
+        raise Error(f"{redact(url)} has no study yet. Run a search first.")
     if name not in known:
         raise unknown("study", name, known)
     parts = {part: _part(storage, f"{name}-{part}") for part in PARTS}
@@ -172,6 +179,7 @@ def read_study(storage: RDBStorage, url: str, name: str) -> StoredStudy:
         candidates=trials["folds"],
         fold_trainings=trials["fold-trainings"],
         final_trainings=trials["final"],
+        trained_on_val=trials["final-train"],
         final=StudyRecord(final) if final else None,
     )
 
@@ -195,4 +203,4 @@ def _connected(file: Path) -> sqlite3.Connection:
 
 def _unreadable(url: str, failure: Exception) -> Error:
     remedy = "Give the database of a search with --storage: sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."
-    return Error(f"Optuna's database {without_password(url)} cannot be read: {cause_of(failure)}. {remedy}")
+    return Error(f"Optuna's database {redact(url)} cannot be read: {cause_of(failure)}. {remedy}")

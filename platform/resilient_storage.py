@@ -19,11 +19,12 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import ArgumentError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLAlchemyError
 
 from platform.failures import disk_is_full
 from shards_tools.command import say
 from shards_tools.errors import Error
+from shards_tools.redaction import redact
 
 PATIENCE_S = 600.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
@@ -46,14 +47,22 @@ class DatabaseAway(Exception):
     """The database did not answer; the call may have been executed or not."""
 
 
-def without_password(url: str) -> str:
-    """Return a URL without its password, for messages and logs."""
-    try:
-        if sqlalchemy.engine.make_url(url).password:
-            url = sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return url
-    return re.sub(r"([?&]password=)[^&]*", r"\1***", url)  # libpq also accepts it as a parameter
+def parse_url(url: str) -> sqlalchemy.URL:
+    """Return the parts of a database's URL, as the libraries that connect to it read them.
+
+    Raises:
+        Error: its password has a character that makes the rest of it a part of the host.
+        ArgumentError: it is no URL.
+    """
+    address = sqlalchemy.engine.make_url(url)
+    if "@" in (address.host or ""):
+        raise Error(f"{redact(url)} has an @ in its password. Write it as %40.")
+    if re.search(r"[\s'\"<>]", address.password or ""):
+        place = f"{address.drivername}://{address.username}:***@{address.host}"
+        raise Error(
+            f"{place} has a space, a quotation mark, < or > in its password. Write it as %20, %22, %27, %3C or %3E."
+        )
+    return address
 
 
 def open_database(url: str) -> RDBStorage:
@@ -65,7 +74,7 @@ def open_database(url: str) -> RDBStorage:
     Raises:
         ValueError: the URL names another PostgreSQL driver than psycopg.
     """
-    address = sqlalchemy.engine.make_url(url)
+    address = parse_url(url)
     options: dict[str, Any] = {}
     if address.get_backend_name() == "postgresql":
         if address.drivername not in ("postgresql", "postgresql+psycopg"):
@@ -74,7 +83,7 @@ def open_database(url: str) -> RDBStorage:
         # The lock finds the connections of this storage by this name.
         connect = {**SERVER_OPTIONS, "application_name": f"sakuga {uuid.uuid4()}"}
         options = {"pool_pre_ping": True, "connect_args": connect}
-    return patiently(lambda again: _opened(address, options), Wait(without_password(url)))
+    return patiently(lambda again: _opened(address, options), Wait(redact(url)))
 
 
 def _opened(address: sqlalchemy.URL, options: dict[str, Any]) -> RDBStorage:
@@ -100,7 +109,7 @@ def _is_away(failure: Exception) -> bool:
 def cause_of(failure: Exception) -> str:
     """Return the first line of the database's own error message, without a period at its end."""
     known = failure.__cause__ if isinstance(failure, StorageInternalError) else failure
-    return str(getattr(known, "orig", None) or known).strip().splitlines()[0].rstrip(".")
+    return redact(str(getattr(known, "orig", None) or known)).strip().splitlines()[0].rstrip(".")
 
 
 class Wait:
@@ -186,7 +195,7 @@ class PatientStorage(BaseStorage):
     """
 
     def __init__(self, database: RDBStorage) -> None:
-        self.url = without_password(database.url)
+        self.url = redact(database.url)
         self.engine = database.engine
         self.name = database.engine_kwargs.get("connect_args", {}).get("application_name", "")
         # Called before every call; raises an Error if another driver runs the study. Its argument says whether the call

@@ -87,7 +87,10 @@ def resolve_search(config: SearchConfig, nodes: Sequence[Machine] = (), command:
         resources=resources,
         stores=_stores(config, f"{space.name}-{manifest.fingerprint[:8]}-{scale}"),
         protocol=EvaluationProtocol(
-            folds=checked_folds(config.folds, manifest), finalists=config.finalists, final_seeds=config.final_seeds
+            folds=checked_folds(config.folds, manifest),
+            finalists=config.finalists,
+            final_seeds=config.final_seeds,
+            final_train=config.final_train,
         ),
     )
 

@@ -29,6 +29,7 @@ from platform.tracking.tracker import Tracker
 from platform.trials import Trials
 from platform.warm_start import earlier_settings, enqueue_settings
 from shards_tools.command import show_log
+from shards_tools.errors import Error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,18 +39,21 @@ class Start:
     summary: dict[str, Any]  # the JSON of the command; of a dry run, its estimate
     interrupted: bool = False  # by Ctrl-C or SIGTERM
     failures: Failures | None = None
+    without_final: Error | None = None  # why --final-train has no result
 
     def raise_if_stopped(self) -> None:
         """Raise what ended the start early.
 
         Raises:
             KeyboardInterrupt: it was interrupted; running trials resume on the next start.
-            Error: too many trials in a row failed.
+            Error: too many trials in a row failed, or the final training did.
         """
         if self.interrupted:
             raise KeyboardInterrupt
         if self.failures:
             self.failures.raise_if_too_many()
+        if self.without_final:
+            raise self.without_final
 
 
 def run_search(config: SearchConfig, command: str) -> Start:
@@ -109,12 +113,18 @@ def _run(search: ResolvedSearch, started: float) -> Start:
                 if trials.over:
                     after.run(start)
             ran = after.ran or trials
-            journal.append("study", **study_event(study, search, over=ran.over), time=time.time())
-    print_summary(study, search.goal, after.tables(), next_steps(study, search, tracker))
+            event = study_event(study, search, over=ran.over, final=after.final_models())
+            journal.append("study", **event, time=time.time())
+    print_summary(study, search.goal, after.tables(), [*next_steps(study, search, tracker), *after.lines()])
     return Start(
-        summary={**summary(study, search, tracker, time.monotonic() - started), **after.as_json()},
+        summary={
+            **summary(study, search, tracker, time.monotonic() - started),
+            **after.as_json(),
+            "final": after.final_as_json(tracker),
+        },
         interrupted=ran.interrupted,
         failures=ran.failed,
+        without_final=after.failure,
     )
 
 

@@ -13,7 +13,7 @@ from platform.environment import code_version, start_of_search
 from platform.execution import run_trials
 from platform.failures import refuse_full_disk
 from platform.lock import only_driver
-from platform.resilient_storage import PatientStorage, without_password
+from platform.resilient_storage import PatientStorage
 from platform.resolved_search import ResolvedSearch
 from platform.run_paths import use_runs
 from platform.stores import TRACKING_NAME, Stores, default_tracking, make_runs
@@ -29,6 +29,7 @@ from platform.trial_record import StudyRecord
 from platform.trials import Trials
 from shards_tools.command import command_line, say
 from shards_tools.errors import Error
+from shards_tools.redaction import redact
 
 # An unreachable MLflow store delays the start and the end by at most this; the next start sends queued events.
 LONGEST_WAIT_FOR_MLFLOW_S = 60.0
@@ -142,7 +143,7 @@ def run_start(trials: Trials, tracker: Tracker, start: Callable[[], None], hours
 
 def _wait_for_mlflow(tracker: Tracker, uri: str) -> None:
     """Wait for MLflow's store until it answers or fails; making the tables of a new file takes longer than a server."""
-    store, begun, announced = without_password(uri), time.monotonic(), False
+    store, begun, announced = redact(uri), time.monotonic(), False
     limit_s = min(SILENT_S, LONGEST_WAIT_FOR_MLFLOW_S) if uri.startswith("http") else LONGEST_WAIT_FOR_MLFLOW_S
     while not tracker.ready.wait(0.1) and not tracker.trouble:
         waited_s = time.monotonic() - begun

@@ -13,13 +13,14 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
 from platform.objectives import directions
-from platform.resilient_storage import PatientStorage, cause_of, open_database, without_password
+from platform.resilient_storage import PatientStorage, cause_of, open_database
 from platform.samplers.pruning import make_pruner
 from platform.spaces.constraints import is_over
 from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.command import command_line
 from shards_tools.errors import Error, reason_of
 from shards_tools.plugins import changed_plugins, plugin_hashes, shown_name
+from shards_tools.redaction import redact
 from trainables.recipes.settings import as_stored, with_current_names
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def open_storage(url: str, option: str = "--storage") -> PatientStorage:
         return PatientStorage(open_database(url))
     except (OSError, ImportError, ValueError, sqlalchemy.exc.SQLAlchemyError, StorageInternalError) as error:
         raise Error(
-            f"Optuna's database {without_password(url)} cannot be used: {cause_of(error)}. "
+            f"Optuna's database {redact(url)} cannot be used: {cause_of(error)}. "
             f"Give {option} sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."
         ) from None
 
@@ -104,6 +105,14 @@ def chosen_trial(study: optuna.Study) -> optuna.trial.FrozenTrial | None:
     """Return the best trial by its mean over folds, if there was a cross-validation, else by its value."""
     number = StudyRecord(study).best_by_mean
     return best_trial(study) if number is None else study.get_trials(deepcopy=False)[number]
+
+
+def final_training(study: optuna.Study, trainings: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    """Return the completed training of the best trial among those of --final-train; None if there is none."""
+    best = chosen_trial(study)
+    number = None if best is None else best.number
+    done = [one for one in trainings if one.state == TrialState.COMPLETE and TrialRecord(one).trained == number]
+    return done[-1] if done else None
 
 
 def num_finished(study: optuna.Study) -> int:

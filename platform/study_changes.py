@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from platform.checkpoints import Checkpoints
 from platform.lock import only_driver
 from platform.read_only_study import PARTS
-from platform.resilient_storage import PatientStorage, without_password
+from platform.resilient_storage import PatientStorage
 from platform.run_paths import use_runs
 from platform.stores import Stores
 from platform.study import open_storage
@@ -22,6 +22,7 @@ from platform.tracking.quiet_mlflow import IMPATIENT, cause_of, client_of, impor
 from platform.tracking.study_runs import DELETED
 from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.errors import Error, unknown
+from shards_tools.redaction import redact
 
 STOPPED = "stopped with platform.studies"
 
@@ -100,7 +101,7 @@ def _load(storage: PatientStorage, stores: Stores) -> optuna.Study:
 
 def _unknown(stores: Stores, names: list[str]) -> Error:
     if not names:
-        return Error(f"{without_password(stores.storage)} has no study. Give its folder with --runs.")
+        return Error(f"{redact(stores.storage)} has no study. Give its folder with --runs.")
     return unknown("study", stores.study, names, listing="python -m platform.studies list")
 
 
@@ -124,7 +125,7 @@ def _mlflow_errors(stores: Stores) -> Iterator[None]:
         yield
     except Exception as failure:  # whatever the store raises
         raise Error(
-            f"MLflow's store {without_password(stores.tracking)} fails ({cause_of(failure)}). Nothing else was deleted."
+            f"MLflow's store {redact(stores.tracking)} fails ({cause_of(failure)}). Nothing else was deleted."
             " Name the store of the study with --tracking."
         ) from None
 

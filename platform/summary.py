@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from platform.resilient_storage import without_password
 from platform.resolved_search import ResolvedSearch
 from platform.run_paths import stored_path
 from platform.spaces.constraints import is_over
@@ -16,10 +16,17 @@ from platform.tracking.descriptions import NOTE, report_command, study_note
 from platform.tracking.tracker import Tracker
 from platform.trial_record import TrialRecord
 from shards_tools.command import command_line
+from shards_tools.redaction import redact
 
 
-def study_event(study: optuna.Study, search: ResolvedSearch, *, over: bool) -> dict[str, Any]:
+def study_event(
+    study: optuna.Study, search: ResolvedSearch, *, over: bool, final: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
     """Return the event for the study's run in MLflow.
+
+    Args:
+        over: whether the search and the stages after it are over.
+        final: the entry of `models` for the final training, if it is done.
 
     Returns:
         The best trial as `trial` (its number) and `checkpoint`, both None before a trial is complete; `metrics`: its
@@ -36,7 +43,7 @@ def study_event(study: optuna.Study, search: ResolvedSearch, *, over: bool) -> d
     if over:
         from platform.best_models import models_of  # imports torch, which a search needs only at its end
 
-        models = models_of(study, search.setup, goal.objective)
+        models = [*models_of(study, search.setup, goal.objective), *final]
     return {
         "trial": best.number,
         "checkpoint": stored_path(TrialRecord(best).checkpoint),
@@ -87,9 +94,9 @@ def summary(study: optuna.Study, search: ResolvedSearch, tracker: Tracker, secon
         "best": best and found(best, tracker),
         **({"front": [found(trial, tracker) for trial in front(study)]} if several else {}),
         "trials": counts(study),
-        "tracking_uri": without_password(stores.tracking),
+        "tracking_uri": redact(stores.tracking),
         "tracking": tracker.status,
-        "storage": without_password(stores.storage),
+        "storage": redact(stores.storage),
         "seconds": round(seconds, 1),
     }
 

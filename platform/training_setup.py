@@ -59,6 +59,7 @@ class TrainingSetup:
             "data": self.data,
             "fold": self.fold,
             "test_fold": self.manifest.test_fold,
+            "trained_on": list(self.manifest.trained_on),
             "seed": self.seed,
             "num_threads": resources.cpus_per_rank,
             "gpu_fraction": resources.gpus_per_rank,

@@ -20,7 +20,7 @@ from shards_tools.duplicates import find_duplicates, find_leaks
 from shards_tools.errors import Error
 from shards_tools.folders import build_locked
 from shards_tools.labels import collect_tags, label_columns, note_splits, roles_of
-from shards_tools.manifest import Manifest, Shard, fingerprint
+from shards_tools.manifest import TRAINED_ON, Manifest, Shard, fingerprint
 from shards_tools.manifest_file import write_manifest
 from shards_tools.parallel import in_processes, num_cpus
 from shards_tools.problems import BadPictures, Problem, write_report
@@ -151,7 +151,8 @@ def _manifest_of(
         notes=(*source.notes, *note_splits(source, columns["split_code"]), *box_notes, *notes_on(left_out)),
         tags=tags,
         pairs=pairs,
-        test_fold=None,  # a search may set one
+        test_fold=None,  # a search may change these two
+        trained_on=TRAINED_ON,
         conversion=conversion,
         **columns,
     )

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from shards_tools.errors import Error, unknown
+from shards_tools.plain_text import visible
+from shards_tools.redaction import redact
 
 
 class Parser(argparse.ArgumentParser):
@@ -67,13 +69,13 @@ def add_json_option(arguments: argparse.ArgumentParser) -> None:
 
 def print_json(value: Any) -> None:
     """Print `value` as one line of standard JSON; NaN and infinity become null."""
-    print(json.dumps(_finite(value), allow_nan=False), flush=True)
+    print(redact(json.dumps(_finite(value), allow_nan=False)), flush=True)
 
 
 def print_data(line: str = "") -> None:
     """Print one line of data to standard output, where a pipe reads it; exit with 0 if the pipe's reader has ended."""
     try:
-        print(line, flush=True)
+        print(visible(redact(line)), flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes it at the end
         raise SystemExit(0) from None
@@ -96,7 +98,7 @@ def _finite(value: Any) -> Any:
 
 def say(text: str = "") -> None:
     """Print one line for the user to standard error, so that standard output holds only data."""
-    print(text, file=sys.stderr, flush=True)
+    print(visible(redact(text)), file=sys.stderr, flush=True)
 
 
 def command_line(module: str, *words: object) -> str:

@@ -15,6 +15,9 @@ from shards_tools.fits import FITS
 from shards_tools.formats import FORMATS, NAMES, STORED, described, format_of
 
 MAX_PIXELS = 64 * 2**20  # a tiny file can claim any size: reject it before allocating memory
+# Each scan of a progressive JPEG costs a pass over all pixels, and takes as little as ten bytes of the file.
+MAX_SCANS, MAX_PIXELS_OF_SCANS = 100, 10 * MAX_PIXELS
+START_OF_SCAN = b"\xff\xda"  # not in the data of a scan, where every ff is followed by 00 or a restart marker
 PNG_SIGNATURE_BYTES, PNG_CHUNK_BYTES = 8, 12  # of a chunk: length, name and checksum
 TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 BROKEN = (
@@ -163,6 +166,7 @@ def _decode_with_turbo(data: bytes, out: np.ndarray | None) -> np.ndarray | None
     except ValueError:
         return None
     _refuse_giants(height, width)
+    _refuse_many_scans(data, height, width)
     if colors in ("CMYK", "YCCK"):
         return None
     if out is not None and out.shape[:2] != (height, width):
@@ -198,6 +202,8 @@ def _decode_with_pil(data: bytes, kind: str, conversion: Conversion) -> tuple[np
 def _load(data: bytes, kind: str) -> Image.Image:
     image = Image.open(io.BytesIO(data), formats=(kind.upper(),))
     _refuse_giants(image.height, image.width)
+    if kind == "JPEG":
+        _refuse_many_scans(data, image.height, image.width)
     image.load()
     return image
 
@@ -251,3 +257,9 @@ def _without_texts(png: bytes) -> bytes:
 def _refuse_giants(height: int, width: int) -> None:
     if height * width > MAX_PIXELS:
         raise _Unsupported(f"{width} x {height} px, which is more than {MAX_PIXELS:,} pixels")
+
+
+def _refuse_many_scans(jpeg: bytes, height: int, width: int) -> None:
+    num_scans = jpeg.count(START_OF_SCAN)
+    if num_scans > MAX_SCANS or num_scans * height * width > MAX_PIXELS_OF_SCANS:
+        raise _Unsupported(f"{num_scans:,} scans of {width} x {height} px, which would take long to decode")

@@ -5,12 +5,17 @@ import pickle  # noqa: TID251  # only for its exception
 import textwrap
 from collections.abc import Iterable, Sequence
 
+from shards_tools.redaction import redact
+
 MAX_LISTED = 10  # names in one message
 MAX_REASON = 160  # characters of another library's message
 
 
 class Error(Exception):
     """A user's mistake. The message says in one line what is wrong, with the value, and what to do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(redact(message))
 
 
 def unknown(kind: str, name: str, known: Iterable[str], *, listing: str | None = None) -> Error:
@@ -48,7 +53,7 @@ def reason_of(failure: Exception) -> str:
     if isinstance(failure, pickle.UnpicklingError):  # torch suggests loading the file unsafely
         return "the file is damaged, or has objects that could run code"
     text = str(failure) if isinstance(failure, Error) else f"{type(failure).__name__}: {failure}"
-    return textwrap.shorten(" ".join(text.split()), MAX_REASON)
+    return textwrap.shorten(" ".join(redact(text).split()), MAX_REASON)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -5,6 +5,7 @@ Readers take offsets and sizes from the manifest, never from tar headers.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from shards_tools.splits import (
     TEST_GALLERY,
     TEST_QUERY,
     TRAIN,
+    VAL,
     VAL_GALLERY,
     VAL_QUERY,
     query_roles_of_fold,
@@ -28,6 +30,8 @@ SCHEMA = 1
 # and test share the classes. "identities": val and test hold other identities than train.
 NUM_FOLDS = {"plain": 1, "five-fold": 5, "classes": 1, "identities": 1}
 LAYOUTS_OF_ROLES = ("plain", "five-fold")
+TRAINED_ON = ("train",)  # by every training of a search
+TRAINED_ON_ALL_BUT_TEST = ("train", "val")  # by the final training of a search
 DISTRACTOR = "distractor"  # the work of gallery images that have no known work or identity
 COLUMN_TYPES = {
     "shard": "<i4",
@@ -120,6 +124,7 @@ class Manifest:
     pairs: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.int64))  # official test pairs, [num_pairs, 2]
     conversion: Conversion = AS_STORED  # of the source's pictures to the stored ones
     test_fold: int | None = None  # the fold kept for the test, of five; never trained or validated on
+    trained_on: tuple[str, ...] = TRAINED_ON  # the splits whose images form `Split.train`
 
     @property
     def num_images(self) -> int:
@@ -135,7 +140,8 @@ class Manifest:
         """Return the images of each split.
 
         In the five-fold layout, fold `fold` is for validation and the other folds are for training. A test fold is
-        divided into query and gallery like a validation fold. In other layouts, the splits are those of the build.
+        divided into query and gallery like a validation fold. In other layouts, the splits are those of the build. If
+        val is trained on, its images are in train; val keeps its distractors, which are of no class.
 
         Raises:
             Error: there is no such fold, or it is kept for the test.
@@ -146,6 +152,9 @@ class Manifest:
         if fold == self.test_fold:
             raise Error(f"Fold {fold} of {self.store} is kept for the test. Validate on another fold.")
         codes = self._codes_of_fold(fold) if self.layout == "five-fold" else self.split_code
+        if "val" in self.trained_on:
+            is_val = np.isin(codes, (VAL, VAL_QUERY, VAL_GALLERY))
+            codes = np.where(is_val & (np.array(self.works)[self.work] != DISTRACTOR), TRAIN, codes)
         return Split(*(np.flatnonzero(codes == code) for code in range(len(SPLIT_NAMES))))
 
     @property
@@ -183,6 +192,10 @@ class Manifest:
                 " Use a fold from 0 to 4 of the five-fold layout."
             )
         return replace(self, test_fold=fold)
+
+    def with_trained(self, splits: Sequence[str]) -> "Manifest":
+        """Return the same manifest for a training on `splits`: TRAINED_ON or TRAINED_ON_ALL_BUT_TEST."""
+        return replace(self, trained_on=tuple(splits))
 
     def _codes_of_fold(self, fold: int) -> np.ndarray:
         codes = np.full(self.num_images, TRAIN)

@@ -1,13 +1,12 @@
 """Pictures that a build cannot use: each with the reason, counted for people and listed in a CSV file."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from shards_tools.folders import Resumable, write_durably
+from shards_tools.plain_text import csv_text
 
 KINDS = ("broken", "missing", "duplicate", "untrained")  # untrained: of a class without an image in train
 MAX_MESSAGE = 400  # characters
@@ -45,11 +44,8 @@ def counted(problems: Sequence[Problem]) -> str:
 
 def write_report(problems: Sequence[Problem], file: Path) -> None:
     """Write a CSV file with the columns path and reason, one line for each problem."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("path", "reason"))
-    rows.writerows((problem.path, " ".join(problem.reason.split())) for problem in problems)
-    write_durably(file, text.getvalue().encode("utf-8", "surrogateescape"))
+    rows = [(str(problem.path), " ".join(problem.reason.split())) for problem in problems]
+    write_durably(file, csv_text(("path", "reason"), rows).encode("utf-8", "surrogateescape"))
 
 
 def _shortened(text: str, length: int) -> str:

@@ -20,6 +20,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from shards_tools.errors import Error
 from shards_tools.folders import DISK_ERRORS, is_full, tells_full
+from shards_tools.manifest import TRAINED_ON, Manifest
 from shards_tools.manifest_file import read_manifest
 from shards_tools.plugins import load_shipped
 from trainables.device import Device
@@ -62,7 +63,8 @@ def run_trial(config: dict[str, Any]) -> None:
         config: has these keys.
 
             - `recipe`: a name; `settings`: the fields that differ from it.
-            - `data`: folder of shards; `fold`; `test_fold`: kept out of the training, if present and not None.
+            - `data`: folder of shards; `fold`; `test_fold`: kept out of the training, if present and not None;
+              `trained_on`: the splits to train on, if not train alone.
             - `seed`, `num_threads`.
             - `gpu_fraction`: of a GPU; below 1 it is shared.
             - `reading`: of images.
@@ -166,7 +168,7 @@ def _train(config: dict[str, Any], as_one_of: AbstractContextManager[Distributed
         ):
             train(
                 recipe,
-                read_manifest(config["data"]).with_test_fold(config.get("test_fold")),
+                _split_as_asked(read_manifest(config["data"]), config),
                 report=background.report,
                 save_partial=background.save_partial,
                 watch=background.raise_failure,
@@ -179,6 +181,10 @@ def _train(config: dict[str, Any], as_one_of: AbstractContextManager[Distributed
     except Exception as failure:
         return _early_end(failure)
     return None
+
+
+def _split_as_asked(manifest: Manifest, config: dict[str, Any]) -> Manifest:
+    return manifest.with_test_fold(config.get("test_fold")).with_trained(config.get("trained_on", TRAINED_ON))
 
 
 def _early_end(failure: Exception) -> EarlyEnd:
@@ -214,7 +220,7 @@ def run_one_step(job: dict[str, Any]) -> dict[str, Any]:
     load_shipped(config["plugins"], accept_changed_code=config["accept_changed_code"])
     step = measure(
         override(get_recipe(config["recipe"]), config["settings"]),
-        read_manifest(config["data"]).with_test_fold(config.get("test_fold")),
+        _split_as_asked(read_manifest(config["data"]), config),
         fold=config["fold"],
         seed=config["seed"],
         reading=config["reading"],
@@ -229,8 +235,7 @@ def _process_start_s() -> float:
     """Return the seconds from the start of this process until it had imported its libraries."""
     if ray.is_initialized():  # Ray may have started this process before it was needed
         return time.process_time()
-    started: float = psutil.Process().create_time()
-    return time.time() - started
+    return time.time() - float(psutil.Process().create_time())
 
 
 def _set_up(config: dict[str, Any]) -> None:

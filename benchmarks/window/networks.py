@@ -74,7 +74,7 @@ def build_step(
 def random_batch(recipe: Any, num_works: int = NUM_WORKS, num_words: int = 0) -> Batch:
     """Return a batch of random pixels, and of random tags unless `num_words` is 0."""
     size = recipe.batch_size
-    pixels = torch.randint(256, (size, recipe.image_size, recipe.image_size, 3), dtype=torch.uint8)
+    pixels = torch.randint(256, (size, *recipe.size, 3), dtype=torch.uint8)
     works = (torch.arange(size) // getattr(recipe, "images_per_work", 1)) % num_works
     if not num_words:
         return Batch(pixels, works)
@@ -88,7 +88,7 @@ def operations(recipe: Recipe) -> tuple[float, float]:
     plain = override(recipe, {"erase_probability": 0.0, "compiled": False, "activation_checkpointing": False})
     with torch.device("meta"):
         model = build_model(plain, NUM_WORKS).train()
-        images = torch.empty((FLOP_IMAGES, plain.image_size, plain.image_size, 3), dtype=torch.uint8)
+        images = torch.empty((FLOP_IMAGES, *plain.size, 3), dtype=torch.uint8)
     with FlopCounterMode(display=False) as training:
         torch.stack([logits.sum() for logits in model(images).logits]).sum().backward()  # type: ignore[no-untyped-call]
     with FlopCounterMode(display=False) as evaluation, torch.no_grad():

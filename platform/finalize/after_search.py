@@ -1,4 +1,4 @@
-"""Runs the stages after a search: its best third on other folds, then its finalists on the test split."""
+"""Runs the stages after a search: the best third on other folds, finalists on the test split, the final training."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from platform.finalize.compare import Comparison, comparison_table, notes_on
 from platform.finalize.compare_study import best_paper_row, compare_finalists, compare_folds, ranked_by_mean
 from platform.finalize.cross_validation import Folds
 from platform.finalize.final_test import Finalists
+from platform.finalize.final_training import FinalTraining
 from platform.finalize.trainings import Trainings
 from platform.protocol import check_protocol
 from platform.resilient_storage import PatientStorage
 from platform.resolved_search import ResolvedSearch
 from platform.spaces.constraints import is_over
 from platform.tracking.journal import Journal
+from platform.tracking.tracker import Tracker
 from platform.trial_record import StudyRecord
+from shards_tools.errors import Error
 from trainables.evaluation.evaluation import Evaluation
 
 
@@ -33,10 +36,12 @@ class AfterSearch:
         self._started = time.monotonic()
         self._folds = Folds(study, search, storage, journal) if search.protocol.folds > 1 else None
         self._finalists = Finalists(study, search, storage, journal) if search.protocol.finalists else None
+        self._final = FinalTraining(study, search, storage, journal) if search.protocol.final_train else None
+        self.failure: Error | None = None  # why the final training has no result
         self.ran: Trainings | None = None  # the trainings of the last stage that ran
 
     def run(self, start_ray: Callable[[], None]) -> None:
-        """Run the remaining trainings of both stages, within --hours."""
+        """Run the remaining trainings of all stages, within --hours."""
         if self._folds:
             self._folds.enlist()
             if not self._run(self._folds, start_ray):
@@ -47,8 +52,13 @@ class AfterSearch:
         if self._finalists:
             ranked = self._ranked()
             self._finalists.elect([trial for trial in ranked if not is_over(trial)], best_paper_row(ranked))
-            if self._run(self._finalists, start_ray):
-                self._finalists.test()
+            if not self._run(self._finalists, start_ray):
+                return
+            self._finalists.test()
+        if self._final:
+            self._final.enlist()
+            if self._run(self._final, start_ray):
+                self.failure = self._final.failure
 
     def tables(self) -> list[tuple[Table, list[str]]]:
         """Return the table of each stage that has results, with the lines under it."""
@@ -65,8 +75,20 @@ class AfterSearch:
             shown.append((comparison_table(title, "seed", final), notes_on(final, "seeds")))
         return shown
 
+    def final_models(self) -> list[dict[str, Any]]:
+        """Return the journal's entry for the model of the final training; empty before it is done."""
+        return self._final.models() if self._final else []
+
+    def lines(self) -> list[str]:
+        """Return the lines about the final training at the end of the summary."""
+        return self._final.lines() if self._final else []
+
+    def final_as_json(self, tracker: Tracker) -> dict[str, Any] | None:
+        """Return the entry of the final training in the command's JSON; None before it is done."""
+        return self._final.as_json(tracker) if self._final else None
+
     def as_json(self) -> dict[str, Any]:
-        """Return the stages' entries in the command's JSON; each is a list with one entry per trial, best first."""
+        """Return the other stages' entries in the command's JSON: lists with one entry per trial, best first."""
         final = self._compared_finalists()
         weights = [self._finalists.checkpoints(one.trial) for one in final] if self._finalists else []
         return {
@@ -74,7 +96,7 @@ class AfterSearch:
             "finalists": [{**one.as_json(), "checkpoints": own} for one, own in zip(final, weights, strict=True)],
         }
 
-    def _run(self, stage: Folds | Finalists, start_ray: Callable[[], None]) -> bool:
+    def _run(self, stage: Folds | Finalists | FinalTraining, start_ray: Callable[[], None]) -> bool:
         """Run a stage's trainings, and return whether all of them are done."""
         self.ran = trainings = stage.make_trainings()
         self._storage.interrupted = lambda: trainings.interrupted

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from platform.finalize.compare_study import best_paper_row, last_candidates
 from platform.finalize.paired_test import mean_and_std
-from platform.finalize.trainings import SCORES, Trainings, is_to_run, note_scores, open_part, run_part
+from platform.finalize.trainings import SCORES, BookOfPart, Trainings, is_to_run, note_scores, open_part, run_part
 from platform.fixed_trials import Training, enqueue_training, is_left_out, leave_out, newest
 from platform.resilient_storage import PatientStorage
 from platform.resolved_search import ResolvedSearch
@@ -84,7 +84,8 @@ class Folds:
 
     def make_trainings(self) -> Trainings:
         """Return the object that runs the trainings; it calls `settle` after each."""
-        return Trainings(self.trainings, self._search, self._journal, lambda one: f"fold_{one.fold}", self.settle)
+        book = BookOfPart(self._journal, self.trainings, lambda one: f"fold_{one.fold}")
+        return Trainings(self.trainings, self._search, book, self.settle)
 
     def settle(self) -> None:
         """Report the results of ended trainings to their candidates, and end candidates that are decided."""

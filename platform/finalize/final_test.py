@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from platform.finalize.compare_study import Scores, seeds_of_finalists, tested_scores
 from platform.finalize.paired_test import mean_and_std
-from platform.finalize.trainings import Trainings, is_to_run, note_scores, open_part, run_part
+from platform.finalize.trainings import BookOfPart, Trainings, is_to_run, note_scores, open_part, run_part
 from platform.fixed_trials import Training, enqueue_training, leave_out, newest
 from platform.resilient_storage import PatientStorage
 from platform.resolved_search import ResolvedSearch
@@ -100,7 +100,8 @@ class Finalists:
 
     def make_trainings(self) -> Trainings:
         """Return the object that runs the finalists' trainings."""
-        return Trainings(self.trainings, self._search, self._journal, lambda one: f"seed_{one.seed}", lambda: None)
+        book = BookOfPart(self._journal, self.trainings, lambda one: f"seed_{one.seed}")
+        return Trainings(self.trainings, self._search, book, lambda: None)
 
     def run(self, trainings: Trainings, hours: float | None) -> None:
         """Run the waiting trainings, for at most `hours`; None: without a limit."""

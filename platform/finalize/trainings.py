@@ -1,8 +1,7 @@
 """Trainings that are fixed in advance: other folds of a search's best trials, other seeds of its finalists.
 
 Each is enqueued as a trial with fixed parameters in a separate study, and runs as the trials of a search do: with the
-same attempts and checkpoints, and it resumes after a kill. Its metrics are logged to the MLflow run of the search's
-trial.
+same attempts and checkpoints, and it resumes after a kill.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.pruners import BasePruner, NopPruner
@@ -24,7 +23,7 @@ from platform.fixed_trials import FIXED, FixedTrials, Training, count, is_left_o
 from platform.resilient_storage import PatientStorage
 from platform.resolved_search import ResolvedSearch
 from platform.terminal.live import screen_of_part
-from platform.tracking.journal import Journal
+from platform.tracking.journal import Book, Journal
 from platform.trial_record import StudyRecord
 from shards_tools.command import say
 from shards_tools.errors import Error
@@ -33,7 +32,13 @@ from trainables.evaluation.metric_names import CLASSIFYING, RANKING
 SCORES = (*RANKING, *CLASSIFYING)
 
 
-def open_part(search_name: str, storage: PatientStorage, name: str, pruner: BasePruner | None = None) -> optuna.Study:
+def open_part(
+    search_name: str,
+    storage: PatientStorage,
+    name: str,
+    pruner: BasePruner | None = None,
+    direction: Literal["maximize", "minimize"] = "maximize",
+) -> optuna.Study:
     """Open the study `search_name`-`name`, or create it.
 
     Args:
@@ -41,6 +46,7 @@ def open_part(search_name: str, storage: PatientStorage, name: str, pruner: Base
         storage: the storage of both studies.
         name: the part, such as "folds" or "final".
         pruner: decides which trials of the part end early; None: none do.
+        direction: of the value that its trainings report.
 
     Raises:
         Error: another search has this name.
@@ -48,7 +54,7 @@ def open_part(search_name: str, storage: PatientStorage, name: str, pruner: Base
     study = optuna.create_study(
         study_name=f"{search_name}-{name}",
         storage=storage,
-        direction="maximize",
+        direction=direction,
         load_if_exists=True,
         pruner=pruner or NopPruner(),
     )
@@ -71,20 +77,11 @@ class Trainings(FixedTrials):
     Args:
         study: the study of the trainings.
         search: the search that they belong to.
-        journal: the journal of the search.
-        part: returns the name of a training's part, such as `fold_1`, which prefixes its metrics in MLflow.
+        book: takes their events.
         ended: called at the start, and whenever a training has ended.
     """
 
-    def __init__(
-        self,
-        study: optuna.Study,
-        search: ResolvedSearch,
-        journal: Journal,
-        part: Callable[[Training], str],
-        ended: Callable[[], None],
-    ) -> None:
-        book = _BookOfPart(journal, study, part)
+    def __init__(self, study: optuna.Study, search: ResolvedSearch, book: Book, ended: Callable[[], None]) -> None:
         self._ended = ended
         own = search_of_part(search, study)
         super().__init__(study, own, book, screen_of_part(own, partial(count, study)))
@@ -131,13 +128,20 @@ def run_part(trainings: Trainings, hours: float | None, what: str) -> None:
         raise trainings.failure
 
 
-class _BookOfPart:
-    """Passes the metrics of trainings to the journal as a part of the search's trial, whose run in MLflow has ended."""
+class BookOfPart:
+    """Passes the metrics of trainings to the journal as a part of the search's trial, whose run in MLflow has ended.
+
+    Args:
+        journal: the journal of the search.
+        study: the study of the trainings.
+        part: returns the name of a training's part, such as `fold_1`, which prefixes its metrics in MLflow.
+    """
 
     def __init__(self, journal: Journal, study: optuna.Study, part: Callable[[Training], str]) -> None:
         self._journal, self._study, self._part = journal, study, part
 
     def append(self, kind: str, **fields: Any) -> None:
+        """Append an event of a training, if it has metrics."""
         if kind != "metrics":
             return
         training = training_of(self._study.get_trials(deepcopy=False)[fields["trial"]])

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console
 from rich.table import Table
 
 from platform.fixed_trials import Training
 from platform.paper_tables.reproduction import Reproduction
 from platform.paper_tables.results import is_failed
 from platform.paper_tables.written import HEADINGS, ReproducedTable, cells_of
+from platform.terminal.console import table_console
 from platform.terminal.lines import say_smaller_batches
 from platform.trial_record import TrialRecord
 from shards_tools.command import command_line, say
@@ -50,7 +50,7 @@ def print_table(table: ReproducedTable, unfinished: Sequence[str], files: Sequen
         cells = cells_of(result)
         shown.add_row("" if result.row == above else cells[0], *cells[1:])
         above = result.row
-    Console(stderr=True, width=None if Console(stderr=True).is_terminal else WIDTH).print(shown)
+    table_console().print(shown)
     for line in (*table.notes, *unfinished):
         say(line)
     say(f"Written: {', '.join(map(str, files))}")

@@ -18,7 +18,6 @@ from platform.paper_tables.reproduction import Reproduction
 from platform.paper_tables.results import results_of
 from platform.paper_tables.trainings import enqueue_missing, measured
 from platform.paper_tables.written import ReproducedTable, as_markdown, make_folder, reproduced_table, write_table
-from platform.resilient_storage import without_password
 from platform.start import opened_study, recorded_start, run_start, tracked
 from platform.stores import make_runs
 from platform.summary import counts
@@ -27,6 +26,7 @@ from platform.tracking.descriptions import NOTE
 from platform.tracking.events import rebuild
 from platform.tracking.tracker import Tracker
 from shards_tools.command import print_json
+from shards_tools.redaction import redact
 
 
 def reproduce(reproduction: Reproduction, started: float, *, as_json: bool) -> None:
@@ -117,8 +117,8 @@ def summary(
         "rows": [result.as_json() for result in table.results],
         "trials": counts(study),
         "files": [str(file) for file in files],
-        "tracking_uri": without_password(stores.tracking),
+        "tracking_uri": redact(stores.tracking),
         "tracking": tracker.status,
-        "storage": without_password(stores.storage),
+        "storage": redact(stores.storage),
         "seconds": round(seconds, 1),
     }

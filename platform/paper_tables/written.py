@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import os
 from collections.abc import Sequence
@@ -14,6 +12,7 @@ from platform.paper_tables.reproduction import Reproduction
 from platform.paper_tables.results import Result
 from platform.paper_tables.table import PaperTable
 from shards_tools.errors import Error
+from shards_tools.plain_text import csv_text, markdown_text
 from trainables.evaluation.metric_names import COLUMNS
 
 NOTHING = "\N{EN DASH}"  # for a cell without a value
@@ -113,30 +112,28 @@ def cells_of(result: Result) -> list[str]:
 def as_markdown(table: ReproducedTable) -> str:
     """Return the table as Markdown, with its heading and notes."""
     lines = [
-        f"# {table.title}",
+        f"# {markdown_text(table.title)}",
         "",
         f"| {' | '.join(HEADINGS)} |",
         f"|---|---|{'---:|' * (len(HEADINGS) - 2)}",
-        *(f"| {' | '.join(cells_of(result))} |" for result in table.results),
+        *(f"| {' | '.join(map(markdown_text, cells_of(result)))} |" for result in table.results),
         "",
-        *(f"{note}  " for note in table.notes),
+        *(f"{markdown_text(note)}  " for note in table.notes),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def as_csv(table: ReproducedTable) -> str:
     """Return the table as CSV: one line per row and metric, with all digits; unknown numbers are empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     kept = ("name", "recipe", "metric", "printed", "mean", "std", "difference", "chance")
-    writer.writerow(["table", "scale", *kept, "wanted", "complete", "failed", "values"])
+    rows = []
     for result in table.results:
         entry = result.as_json()
         cells = ["" if _is_unknown(entry[key]) else entry[key] for key in kept]
         values = " ".join(map(repr, result.values))
         counts = entry["trainings"].values()
-        writer.writerow([table.of.name, table.scale, *cells, *counts, values])
-    return text.getvalue()
+        rows.append([table.of.name, table.scale, *cells, *counts, values])
+    return csv_text(["table", "scale", *kept, "wanted", "complete", "failed", "values"], rows)
 
 
 def as_latex(table: ReproducedTable) -> str:

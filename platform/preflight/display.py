@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from platform.preflight.estimate import Projection
 from platform.preflight.suggestions import NUM_SUGGESTIONS, Suggestion, Suggestions
-from platform.resilient_storage import without_password
+from platform.terminal.console import table_console
 from shards_tools.command import say
+from shards_tools.redaction import redact
 
 
 def print_estimate(projection: Projection, suggestions: Suggestions, largest: Suggestion) -> None:
@@ -28,7 +28,7 @@ def print_needs(projection: Projection, largest: Suggestion, checked: Sequence[t
     table.add_column()
     for part, text in [*checked, *_needed(projection, largest), *_expected(projection)]:
         table.add_row(part, text)
-    Console(stderr=True, width=None if Console(stderr=True).is_terminal else 100).print(table)
+    table_console().print(table)
 
 
 def as_json(projection: Projection, largest: Suggestion) -> dict[str, Any]:
@@ -81,8 +81,8 @@ def as_json(projection: Projection, largest: Suggestion) -> dict[str, Any]:
         "hours": {"expected": projection.hours, "most": projection.most_hours},
         "gpu_hours": _hours_of(projection, resources.gpus_per_trial) if resources.gpus_per_trial else None,
         "cpu_hours": _hours_of(projection, resources.cpus_per_trial),
-        "storage": without_password(search.stores.storage),
-        "tracking_uri": without_password(search.stores.tracking),
+        "storage": redact(search.stores.storage),
+        "tracking_uri": redact(search.stores.tracking),
     }
 
 
@@ -137,7 +137,8 @@ def _needed(projection: Projection, largest: Suggestion) -> list[tuple[str, str]
 def _expected(projection: Projection) -> list[tuple[str, str]]:
     search, left = projection.search, projection.num_left
     if not left:
-        return [("Trials", f"All {search.budget.trials} are finished: nothing is left to run.")]
+        ends = f"about {_duration(projection.hours)} for --final-train, unless it is done" if projection.hours else ""
+        return [("Trials", f"All {search.budget.trials} are finished: {ends or 'nothing is left to run'}.")]
     running = f", {projection.num_running} of them resume from checkpoints" if projection.num_running else ""
     done = f"{projection.num_finished} finished, {left} left" if projection.num_finished else f"{left}"
     most = "" if search.method.pruner == "none" else " and none is pruned"
@@ -146,6 +147,8 @@ def _expected(projection: Projection) -> list[tuple[str, str]]:
         enough = f" --hours {search.budget.hours:g} is less: run the same command again to resume."
     if search.protocol.folds > 1 or search.protocol.finalists:
         enough += " The trainings of --folds and --finalists are not included."
+    if search.protocol.final_train:
+        enough += f" --final-train is included, with at most {_duration(projection.most_final_hours)}."
     return [
         ("Trials", f"{done}{running}. {_ends(projection)}"),
         (

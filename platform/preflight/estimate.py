@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from platform.resolved_search import ResolvedSearch
 from platform.samplers.pruning import make_pruner, should_stop
 from platform.training_setup import TrainingSetup
 from platform.trial_record import TrialRecord
+from shards_tools.manifest import TRAINED_ON_ALL_BUT_TEST
 from trainables.profiling.measure_step import OneStep
 from trainables.profiling.resource_usage import share_bytes
 
@@ -59,23 +60,30 @@ class Projection:
     @property
     def hours(self) -> float:
         """Hours until the end if every trial is as fast as the one of median size and is pruned as in `lengths`."""
-        return self.trial_hours / self._at_a_time
+        trials = self._trial_hours(self.usual, sum(self.lengths)) / self._at_a_time
+        return trials + self._final_hours(self.usual)
 
     @property
     def most_hours(self) -> float:
         """Hours until the end if every trial is as slow as the slower of the two steps and none is pruned."""
-        return self.most_trial_hours / self._at_a_time
+        trials = max(self._trial_hours(step, self._most_epochs) for step in (self.largest, self.usual))
+        return trials / self._at_a_time + self.most_final_hours
 
     @property
     def trial_hours(self) -> float:
-        """The sum of the hours of all trials, under the assumptions of `hours`; times their GPUs, this is the cost."""
-        return self._trial_hours(self.usual, sum(self.lengths))
+        """The sum of the hours of all trainings, under the assumptions of `hours`; times the GPUs, it is the cost."""
+        return self._trial_hours(self.usual, sum(self.lengths)) + self._final_hours(self.usual)
 
     @property
     def most_trial_hours(self) -> float:
-        """The sum of the hours of all trials, under the assumptions of `most_hours`."""
-        num_epochs = self.num_left * self.search.setup.longest_epochs
-        return max(self._trial_hours(step, num_epochs) for step in (self.largest, self.usual))
+        """The sum of the hours of all trainings, under the assumptions of `most_hours`."""
+        trials = max(self._trial_hours(step, self._most_epochs) for step in (self.largest, self.usual))
+        return trials + self.most_final_hours
+
+    @property
+    def most_final_hours(self) -> float:
+        """Hours of the final training at the speed of the slower of the two steps; 0 without --final-train."""
+        return max(self._final_hours(step) for step in (self.largest, self.usual))
 
     @property
     def memory_bytes(self) -> int:
@@ -91,9 +99,10 @@ class Projection:
 
     @property
     def kept_bytes(self) -> int:
-        """Size of the checkpoints: several of each running trial and one of each complete trial."""
+        """Size of the checkpoints: several of each running trial and one of each complete training."""
         num_running = min(self.search.resources.concurrency, self.num_left)
-        return (KEPT_PER_RUNNING_TRIAL * num_running + self.num_complete) * self.largest.checkpoint_bytes
+        num_kept = self.num_complete + self.search.protocol.final_train
+        return (KEPT_PER_RUNNING_TRIAL * num_running + num_kept) * self.largest.checkpoint_bytes
 
     @property
     def disk_bytes(self) -> int:
@@ -115,8 +124,23 @@ class Projection:
         return min(self.search.resources.gpus_per_rank or 1.0, 1.0)
 
     @property
+    def _most_epochs(self) -> int:
+        return self.num_left * self.search.setup.longest_epochs
+
+    @property
     def _at_a_time(self) -> int:
         return max(1, min(self.search.resources.concurrency, self.num_left))
+
+    def _final_hours(self, step: OneStep) -> float:
+        """Return the hours of the training on train and val, whose epochs have more images and no evaluation."""
+        if not self.search.protocol.final_train:
+            return 0.0
+        setup = self.search.setup
+        _, num_images = setup.manifest.with_trained(TRAINED_ON_ALL_BUT_TEST).train_size(setup.fold)
+        longer = num_images / setup.train_size[1]
+        final = replace(step, epoch_images=round(longer * step.epoch_images), val_images=0, metrics_s=0.0)
+        training_s = final.training_s(setup.longest_epochs, gpu_share=self._gpu_share, loads_ahead=self.loads_ahead)
+        return (step.process_s + training_s) / 3600
 
     def _trial_hours(self, step: OneStep, num_epochs: int) -> float:
         """Return the sum of the hours of all trials that are left, if they train for `num_epochs` in all."""

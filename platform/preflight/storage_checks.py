@@ -14,13 +14,14 @@ from typing import Any
 import optuna
 import sqlalchemy
 
-from platform.resilient_storage import without_password
+from platform.resilient_storage import parse_url
 from platform.resolved_search import ResolvedSearch
 from platform.stores import Stores, default_storage, default_tracking
 from platform.study import check_same_search, check_same_settings, open_storage
 from platform.tracking.quiet_mlflow import IMPATIENT, client_of, import_quietly
 from platform.trial_record import StudyRecord
 from shards_tools.errors import MAX_REASON, Error
+from shards_tools.redaction import redact
 
 REMEDIES = {
     "--runs": "Give a folder that this user may write to.",
@@ -83,7 +84,7 @@ def _try_folder(option: str, asked: Any, folder: Path) -> None:
 def _try_database(option: str, url: str, table: str) -> bool:
     """Write to the database and roll back; return whether it has the store's tables."""
     try:
-        place = sqlalchemy.engine.make_url(url)
+        place = parse_url(url)
         if place.get_backend_name() == "sqlite" and not Path(place.database or "").exists():
             _try_folder(option, url, Path(place.database or "").absolute().parent)
             return False
@@ -96,7 +97,7 @@ def _try_database(option: str, url: str, table: str) -> bool:
         finally:
             engine.dispose()
     except (ImportError, ValueError, sqlalchemy.exc.SQLAlchemyError) as failure:
-        raise _refused(option, without_password(url), str(getattr(failure, "orig", None) or failure)) from None
+        raise _refused(option, redact(url), str(getattr(failure, "orig", None) or failure)) from None
 
 
 def _write_and_roll_back(connection: sqlalchemy.Connection) -> None:
@@ -137,11 +138,11 @@ def _try_mlflow(stores: Stores, *, writes: bool) -> None:
             client.create_experiment(known[0].name)
     except MlflowException as failure:
         if failure.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise _refused("--tracking", without_password(stores.tracking), failure.message) from None
+            raise _refused("--tracking", redact(stores.tracking), failure.message) from None
 
 
 def _refused(option: str, asked: Any, cause: str) -> Error:
-    cause = (cause.strip().splitlines() or ["no reason given"])[0].rstrip(".")
+    cause = (redact(cause).strip().splitlines() or ["no reason given"])[0].rstrip(".")
     of_system = re.search(r"\[Errno \d+\] [^\"')]+", cause)  # at the end of what urllib3 says
     cause = of_system[0] if of_system else textwrap.shorten(cause, MAX_REASON)
     return Error(f"{option} {asked} cannot be written: {cause}. {REMEDIES[option]}")

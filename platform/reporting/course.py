@@ -47,14 +47,14 @@ def cost_section(subject: Subject) -> Section:
     spent = sum(num_epochs(trial) for trial in trials)
     pruned = [trial for trial in trials if trial.state == TrialState.PRUNED]
     saved = sum(max(0, stored.search["epochs"] - num_epochs(trial)) for trial in pruned)
-    parts = [*stored.fold_trainings, *stored.final_trainings]
+    parts = [*stored.fold_trainings, *stored.final_trainings, *stored.trained_on_val]
     hours = _seconds(trials) / 3600
     rows = [
         ("trials", ", ".join(f"{number} {state}" for state, number in ended.items() if number) or "none"),
         ("trial hours", f"{hours:.2f}"),
     ]
     if parts:
-        rows.append(("hours of trainings on further folds and of finalists", f"{_seconds(parts) / 3600:.2f}"))
+        rows.append(("hours of further trainings: folds, finalists, train + val", f"{_seconds(parts) / 3600:.2f}"))
     gpus = stored.last_start.get("gpus_per_trial", 0)
     if gpus:
         rows.append(("GPU hours", f"{(hours + _seconds(parts) / 3600) * gpus:.2f}"))

@@ -16,10 +16,11 @@ from PIL import Image
 
 from platform.read_only_study import StoredStudy, num_epochs
 from platform.reporting.content import Content
-from platform.reporting.figures.figure import Figure, csv_text
+from platform.reporting.figures.figure import Figure
 from platform.reporting.figures.look import FULL_WIDTH
 from platform.reporting.figures.trials import distributions_of
 from platform.trial_record import TrialRecord
+from shards_tools.plain_text import csv_text, markdown_text
 
 SMALLEST_REM_PER_INCH = 4.7  # an 8-point font is then 8 pixels high
 # Of trials.csv, before the settings and metrics.
@@ -94,11 +95,6 @@ def chart(figure: Figure) -> str:
         full_html=False, include_plotlyjs=False, div_id=f"explore-{figure.name}", config={"responsive": True}
     )
     return text
-
-
-def markdown_text(text: object) -> str:
-    """Escape text for a line or a table cell of Markdown."""
-    return re.sub(r"([\\`*_{}\[\]<>|#$~])", r"\\\1", " ".join(str(text).split()))
 
 
 def trials_csv(stored: StoredStudy) -> str:

@@ -6,6 +6,7 @@ import shlex
 
 from optuna.trial import FrozenTrial
 
+from platform.protocol import command_for_test
 from platform.reporting.content import NOTHING, Section, Table
 from platform.reporting.figures.trials import distributions_of, setting
 from platform.reporting.subject import Subject
@@ -42,9 +43,18 @@ def settings_section(subject: Subject) -> Section:
     return Section(
         title="Best settings",
         tables=[table] if shown else [],
-        paragraphs=[] if shown else ["No trial has settings to show yet."],
+        paragraphs=_paragraphs(subject) if shown else ["No trial has settings to show yet."],
         commands=commands(subject),
     )
+
+
+def _paragraphs(subject: Subject) -> list[str]:
+    """Return a sentence about the final training, if there is one."""
+    final = subject.stored.final_training
+    if final is None:
+        return []
+    of, place = TrialRecord(final).trained, TrialRecord(final).checkpoint
+    return [f"Trial {of} was trained once more, on train and val. These weights have no metric on val: {place}"]
 
 
 def commands(subject: Subject) -> list[tuple[str, str]]:
@@ -66,6 +76,10 @@ def commands(subject: Subject) -> list[tuple[str, str]]:
             found.append(("Train the best settings again", in_lines(_training(info, data))))
             evaluate = ["python", "-m", "platform.evaluate", place, "--data", data]
             found.append(("Evaluate the best checkpoint", in_lines(evaluate)))
+    final, manifest = subject.stored.final_training, subject.manifest
+    command = command_for_test(TrialRecord(final).checkpoint, manifest) if final and manifest else None
+    if command:
+        found.append(("Evaluate the best settings trained on train and val", in_lines(shlex.split(command))))
     if "command" in subject.stored.last_start:
         found.append(("Resume the search", in_lines(shlex.split(subject.stored.last_start["command"]))))
     return found

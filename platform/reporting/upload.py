@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from platform.resilient_storage import without_password
 from platform.tracking.quiet_mlflow import IMPATIENT, cause_of, client_of, import_quietly
 from shards_tools.command import say
+from shards_tools.redaction import redact
 
 PLACE = "report"  # the folder within the run's artifacts
 
@@ -18,7 +18,7 @@ def upload(tracking: str, study: str, folder: Path) -> str | None:
         The ID of the run, or None if that failed. The failure is printed but not raised, because the report is on disk.
     """
     import_quietly(**IMPATIENT)
-    where = without_password(tracking)
+    where = redact(tracking)
     try:
         client = client_of(tracking)
         experiment = client.get_experiment_by_name(study)

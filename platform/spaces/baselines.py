@@ -13,6 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from platform.spaces.points import Params, Point, Suggest
 from shards_tools.errors import Error, listed
 from trainables.recipes import RECIPES, get_recipe
+from trainables.recipes.images import as_size
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import settings_of, with_current_names
 
@@ -107,12 +108,15 @@ class _Search:
         differing = [
             key
             for key in {**self.wanted, **values}
-            if key not in values or key not in self.wanted or _plain(values[key]) != self.wanted[key]
+            if key not in values or key not in self.wanted or _plain(key, values[key]) != self.wanted[key]
         ]
         return Try(len(differing), self._num_tries, answers, trial.params, differing)
 
 
-def _plain(value: Any) -> Any:
+def _plain(key: str, value: Any) -> Any:
+    """Return a setting as a recipe stores it."""
+    if key == "image_size" and (size := as_size(value)):
+        return size.setting
     return tuple(value) if isinstance(value, list) else value
 
 

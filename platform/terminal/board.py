@@ -16,6 +16,7 @@ from platform.terminal.leader import Leader
 from platform.terminal.lines import LABEL_WIDTH, PART_LABEL_WIDTH, label
 from platform.terminal.time_left import Pace, seconds_left
 from platform.trial_record import TrialRecord
+from shards_tools.plain_text import visible
 
 STYLES = {TrialState.COMPLETE: "green", TrialState.PRUNED: "", TrialState.FAIL: "red"}
 
@@ -262,8 +263,8 @@ def named_trial(trial: optuna.Trial | FrozenTrial) -> Named:
     record = TrialRecord(trial)
     return Named(
         number=trial.number,
-        label=label(trial),
-        baseline=record.baseline,
+        label=visible(label(trial)),
+        baseline=visible(record.baseline),
         settings=trial.params,
         is_over_limit=bool(record.over_limit),
         is_papers=record.is_paper_row,

@@ -7,12 +7,12 @@ from typing import Protocol
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console
 from rich.table import Table
 
 from platform.objectives import COSTS, Goal, last_epoch, written
 from platform.resolved_search import ResolvedSearch
 from platform.study import best_trial, chosen_trial, front
+from platform.terminal.console import table_console
 from platform.terminal.leader import Leader
 from platform.trial_record import TrialRecord
 from shards_tools.command import say
@@ -75,9 +75,10 @@ class Lines:
     def report(self, trial: optuna.Trial, step: int, last_step: int, values: Mapping[str, float], stops: bool) -> None:
         """Print a line for one epoch of a trial."""
         first, *others = self._objectives
+        score = "" if first == "loss" else f"{first} {100 * values[first]:5.2f} %  "
         more = "".join(f"{name} {written(name, values[name])}  " for name in others)
         say(
-            f"{self._head(trial)} epoch {step:>3}/{last_step}  {first} {100 * values[first]:5.2f} %  {more}"
+            f"{self._head(trial)} epoch {step:>3}/{last_step}  {score}{more}"
             f"loss {values['loss']:.3f}  {values['images_per_second']:.0f} images/s"
             f"{self._standing(trial, values[first], stops)}{'  pruned' if stops else ''}"
         )
@@ -203,7 +204,7 @@ def print_summary(
             over = " (over)" if TrialRecord(trial).over_limit else ""
             table.add_row(*_row(f"{TrialRecord(trial).baseline}{over}", trial, keys))
     table.add_row("chance", "", *(cell(key, goal.chance[key]) if key in goal.chance else "" for key in keys), "")
-    console = Console(stderr=True, width=None if Console(stderr=True).is_terminal else 100)
+    console = table_console()
     console.print(table)
     for further, lines in more:
         console.print(further)

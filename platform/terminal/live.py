@@ -20,6 +20,7 @@ from platform.resolved_search import ResolvedSearch
 from platform.signals import told_by
 from platform.study import num_finished
 from platform.terminal.board import Board, named_trial
+from platform.terminal.console import PlainConsole
 from platform.terminal.lines import PART_LABEL_WIDTH, Display, Lines, Screen
 from platform.terminal.picture import picture
 from platform.trial_record import TrialRecord
@@ -178,7 +179,7 @@ class LiveScreen(Lines):
             wait_s = 0
 
 
-class StillConsole(Console):
+class StillConsole(PlainConsole):
     """A console that never hides the cursor, so that `kill -9` does not leave a terminal without one."""
 
     def show_cursor(self, show: bool = True) -> bool:

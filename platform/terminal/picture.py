@@ -13,6 +13,7 @@ from rich.text import Text
 from platform.objectives import written
 from platform.terminal.board import Board, Row
 from platform.terminal.lines import PART_LABEL_WIDTH, cell
+from shards_tools.plain_text import visible
 from trainables.evaluation.metric_names import COLUMNS
 
 LEAST_LABEL_WIDTH = 20
@@ -131,7 +132,7 @@ def _bar(board: Board, now: float, passed_s: float, hours_left_s: float | None) 
 def settings_in_short(settings: Mapping[str, object]) -> str:
     """Return settings as one short line, with three digits per number."""
     values = {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in settings.items()}
-    return "  ".join(f"{name}={value[:LONGEST_SETTING]}" for name, value in values.items())
+    return "  ".join(f"{visible(name)}={visible(value)[:LONGEST_SETTING]}" for name, value in values.items())
 
 
 def clock(seconds: float) -> str:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from platform.resilient_storage import without_password
 from platform.training_setup import TrainingSetup
+from shards_tools.redaction import redact
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
@@ -27,7 +27,7 @@ def data_of(setup: TrainingSetup) -> list[dict[str, Any]]:
             "name": f"{name}/{use}",
             "use": use,
             "digest": manifest.fingerprint[:MAX_DIGEST],
-            "source": without_password(setup.data),
+            "source": redact(setup.data),
             "layout": manifest.layout,
             "images": len(images),
             "works": len(np.unique(manifest.work[images])),

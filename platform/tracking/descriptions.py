@@ -7,13 +7,14 @@ from collections.abc import Mapping
 import optuna
 from optuna.trial import FrozenTrial
 
-from platform.resilient_storage import without_password
 from platform.resolved_search import ResolvedSearch
 from platform.spaces.loading import Space
 from platform.stores import Stores, default_storage
 from platform.study import chosen_trial
 from platform.trial_record import TrialRecord
 from shards_tools.command import command_line
+from shards_tools.plain_text import markdown_code, markdown_text
+from shards_tools.redaction import redact
 from trainables.evaluation.metric_names import CLASSIFYING, RANKING, SPOKEN
 from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe
@@ -31,16 +32,19 @@ def study_note(study: optuna.Study, search: ResolvedSearch) -> str:
     """
     setup, goal = search.setup, search.goal
     manifest, best = setup.manifest, chosen_trial(study)
-    what = f"{manifest.num_images:,} images of {len(manifest.works):,} works or classes, `{manifest.layout}`"
+    what = (
+        f"{manifest.num_images:,} images of {len(manifest.works):,} works or classes, {markdown_code(manifest.layout)}"
+    )
+    space, data = markdown_code(setup.space.name), markdown_code(setup.data)
     lines = [
-        f"Space `{setup.space.name}` at {setup.scale} scale on `{setup.data}` ({what}); objective"
-        f" {' '.join(goal.objectives)} on the validation split, fold {setup.fold}.",
+        f"Space {space} at {setup.scale} scale on {data} ({what}); objective {' '.join(goal.objectives)} on the"
+        f" validation split, fold {setup.fold}.",
         "",
         *(_table(study, goal.chance, best) if best else ["No trial has finished yet."]),
         "",
-        f"To resume, or to print the summary: `{search.command}`",
+        f"To resume, or to print the summary: {markdown_code(search.command)}",
         "",
-        f"For tables and figures: `{report_command(search.stores)}`",
+        f"For tables and figures: {markdown_code(report_command(search.stores))}",
     ]
     return "\n".join(lines)
 
@@ -48,7 +52,7 @@ def study_note(study: optuna.Study, search: ResolvedSearch) -> str:
 def report_command(stores: Stores) -> str:
     """Return the command that reports a study."""
     own = stores.storage == default_storage(stores.runs)
-    storage = [] if own else ["--storage", without_password(stores.storage)]
+    storage = [] if own else ["--storage", redact(stores.storage)]
     where = ["--runs", stores.runs, *storage, "--out", f"report-{stores.study}"]
     return command_line("platform.report", stores.study, *where)
 
@@ -58,9 +62,9 @@ def _table(study: optuna.Study, chance: Mapping[str, float], best: FrozenTrial) 
     rows = [trial for trial in study.get_trials(deepcopy=False) if TrialRecord(trial).baseline and trial != best]
     names = [name for name in (*RANKING, *CLASSIFYING) if name in TrialRecord(best).metrics]
     heads = [f"{SPOKEN.get(name, name)} %" for name in names]
-    best_name = f"**best: {TrialRecord(best).baseline or f'trial {best.number}'}**"
+    best_name = f"**best: {markdown_text(TrialRecord(best).baseline or f'trial {best.number}')}**"
     entries: list[tuple[str, int | str, Mapping[str, float]]] = [(best_name, best.number, TrialRecord(best).metrics)]
-    entries += [(TrialRecord(row).baseline, row.number, TrialRecord(row).metrics) for row in rows]
+    entries += [(markdown_text(TrialRecord(row).baseline), row.number, TrialRecord(row).metrics) for row in rows]
     entries.append(("chance", "", chance))
     return [
         f"| | trial | {' | '.join(heads)} |",
@@ -87,12 +91,12 @@ def trial_note(trial: optuna.Trial | FrozenTrial, recipe: Recipe, space: Space, 
     named = settings_of(get_recipe(recipe.name))
     changed = {key: value for key, value in settings_of(recipe).items() if value != named.get(key)}
     record = TrialRecord(trial)
-    what = f"Baseline `{record.baseline}`" if record.baseline else f"Suggested by `{sampler}`"
+    what = f"Baseline {markdown_code(record.baseline)}" if record.baseline else f"Suggested by `{sampler}`"
     if record.warm_start:
-        what = f"Settings of `{record.warm_start}`"
+        what = f"Settings of {markdown_code(record.warm_start)}"
     if record.label:
-        what = f"{space.about}, `{record.label}`"
-    rows = [f"| `{key}` | {named.get(key)} | {value} |" for key, value in changed.items()]
+        what = f"{markdown_text(space.about)}, {markdown_code(record.label)}"
+    rows = [f"| `{key}` | {markdown_text(named.get(key))} | {markdown_text(value)} |" for key, value in changed.items()]
     return "\n".join(
         [f"{what}: recipe `{recipe.name}` with", "", "| setting | recipe | here |", "|---|---|---|", *rows]
     )
@@ -107,4 +111,4 @@ def ended_note(note: str, state: str, reason: str) -> str:
     """
     how = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}[state]
     why = f"{how}: {reason}" if reason and not reason.startswith(how) else reason or how
-    return f"{note.partition(ENDED)[0]}{ENDED}{why.rstrip('.')}."
+    return f"{note.partition(ENDED)[0]}{ENDED}{markdown_text(why.rstrip('.'))}."

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from platform.objectives import COSTS, METRICS, last_epoch
 from platform.samplers.registry import SearchMethod
 from platform.tracking.descriptions import NOTE, trial_note
-from platform.tracking.journal import Journal
+from platform.tracking.journal import Book, Journal
 from platform.training_setup import TrainingSetup
 from platform.trial_record import TrialRecord
 from trainables.evaluation.metric_names import LOSSES, SYSTEM
@@ -80,23 +80,27 @@ def rebuild(study: optuna.Study, setup: TrainingSetup, method: SearchMethod, jou
         _add_ends(study, journal)
         return
     for trial in study.get_trials(deepcopy=False):
-        if trial.datetime_start is None:  # waiting, or skipped before it started
-            continue
-        if trial.state == TrialState.RUNNING and not TrialRecord(trial).attempts:
-            continue  # killed before its first attempt, perhaps before its suggestion; the next attempt starts it
-        began = _seconds(trial.datetime_start)
-        try:
-            recipe = setup.recipe(trial)
-        except optuna.TrialPruned:
-            recipe = None
-        journal.append("trial", **start_of(trial, recipe, setup, method), time=began)
-        ended = _seconds(trial.datetime_complete) if trial.state.is_finished() else began
-        epoch = last_epoch(trial)
-        if epoch:
-            values = TrialRecord(trial).metrics
-            journal.append("metrics", trial=trial.number, step=epoch, time=ended, values=values)
-        if trial.state.is_finished():
-            _append_end(trial, journal)
+        write_trial(trial, setup, method, journal)
+
+
+def write_trial(trial: FrozenTrial, setup: TrainingSetup, method: SearchMethod, book: Book) -> None:
+    """Write the start, the last epoch and the end of a trial to a book, as far as it has come."""
+    if trial.datetime_start is None:  # waiting, or skipped before it started
+        return
+    if trial.state == TrialState.RUNNING and not TrialRecord(trial).attempts:
+        return  # killed before its first attempt, perhaps before its suggestion; the next attempt starts it
+    began = _seconds(trial.datetime_start)
+    try:
+        recipe = setup.recipe(trial)
+    except optuna.TrialPruned:
+        recipe = None
+    book.append("trial", **start_of(trial, recipe, setup, method), time=began)
+    ended = _seconds(trial.datetime_complete) if trial.state.is_finished() else began
+    epoch = last_epoch(trial)
+    if epoch:
+        book.append("metrics", trial=trial.number, step=epoch, time=ended, values=TrialRecord(trial).metrics)
+    if trial.state.is_finished():
+        _append_end(trial, book)
 
 
 def _add_ends(study: optuna.Study, journal: Journal) -> None:
@@ -108,9 +112,9 @@ def _add_ends(study: optuna.Study, journal: Journal) -> None:
             _append_end(trial, journal)
 
 
-def _append_end(trial: FrozenTrial, journal: Journal) -> None:
+def _append_end(trial: FrozenTrial, book: Book) -> None:
     reason, ended = TrialRecord(trial).reason, _seconds(trial.datetime_complete)
-    journal.append("end", trial=trial.number, state=trial.state.name, reason=reason, time=ended)
+    book.append("end", trial=trial.number, state=trial.state.name, reason=reason, time=ended)
 
 
 def _seconds(moment: datetime | None) -> float:

@@ -7,12 +7,32 @@ the journal lacks. Sent events are kept, so that the whole journal can be sent t
 import json
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from shards_tools.folders import write_durably
 
 Event = dict[str, Any]
+Owner = int | str  # of a run in MLflow: the number of a trial, or `owner_of_final` for its final training
+OF_FINAL = "final-"
+
+
+def owner_of_final(number: int | str) -> str:
+    """Return the owner of the run of the final training of trial `number`."""
+    return f"{OF_FINAL}{number}"
+
+
+def tag_of(owner: Owner) -> tuple[str, str]:
+    """Return the name and the value of the tag by which the run of `owner` is found."""
+    return ("trial", str(owner)) if isinstance(owner, int) else ("final_of", owner.removeprefix(OF_FINAL))
+
+
+def owner_of(tags: Mapping[str, str]) -> Owner | None:
+    """Return the owner of the run with these tags; None for the study's own run."""
+    if "trial" in tags:
+        return int(tags["trial"])
+    return owner_of_final(tags["final_of"]) if "final_of" in tags else None
 
 
 class Book(Protocol):
@@ -35,6 +55,7 @@ class Journal:
         self.appended = threading.Event()
         _remove_incomplete_line(path)
         events, _ = self.read()
+        self.owners: set[Owner] = {event["trial"] for event in events if event["kind"] == "trial"}  # that have started
         self._epochs = {_epoch_key(event) for event in events if event["kind"] == "metrics"}
         states = [event for event in events if event["kind"] == "study"]
         self._state = {key: value for key, value in states[-1].items() if key not in ("kind", "time")} if states else {}
@@ -74,6 +95,8 @@ class Journal:
             self._state = state
         else:
             self._write(kind, fields)
+            if kind == "trial":
+                self.owners.add(fields["trial"])
         self.appended.set()
 
     def _write(self, kind: str, fields: Event) -> None:
@@ -108,14 +131,14 @@ class Journal:
             file.seek(offset - 1)
             return offset if file.read(1) == b"\n" else 0
 
-    def trials_before(self, offset: int) -> set[int]:
-        """Return the numbers of the trials that have started before the byte `offset`."""
-        numbers = set()
+    def owners_before(self, offset: int) -> set[Owner]:
+        """Return the owners of the runs whose trials have started before the byte `offset`."""
+        owners: set[Owner] = set()
         with self.path.open("rb") as file:
             while file.tell() < offset and (line := file.readline()):
                 if line.startswith(b'{"kind": "trial"'):
-                    numbers.add(int(json.loads(line)["trial"]))
-        return numbers
+                    owners.add(json.loads(line)["trial"])
+        return owners
 
     def size(self) -> int:
         """Return the number of bytes written so far."""
@@ -152,7 +175,7 @@ class SentOffset:
         write_durably(self._path, json.dumps({"uri": self._store, "offset": offset}).encode())
 
 
-def _epoch_key(event: Event) -> tuple[int, int, str]:
+def _epoch_key(event: Event) -> tuple[Owner, int, str]:
     return event["trial"], event["step"], event.get("part", "")
 
 

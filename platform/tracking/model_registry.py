@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from platform.run_paths import located
+from platform.tracking.journal import Owner, tag_of
 from shards_tools.plugins import loaded_plugins, shipped_plugins
 from trainables.training.checkpoint_store import fetched, is_there
 
@@ -53,40 +54,42 @@ class Registry:
         If the trial has no version yet and its checkpoint no longer exists, nothing happens.
 
         Args:
-            model: the model's `trial`, `alias`, `checkpoint`, names of `metrics` and `note`, from the journal.
+            model: the model's `trial` (its owner), `alias`, `checkpoint`, names of `metrics` and `note`, from the
+                journal.
             run_id: the MLflow run of the trial.
         """
-        number = str(model["trial"])
-        known = self._version(number)
+        known = self._version(model["trial"])
         if known is None and is_there(place := located(model["checkpoint"])):
             with fetched(place) as checkpoint:
-                logged = self._log(number, checkpoint, run_id, model)
-            known = self._create_version(number, logged, run_id, model["note"])
+                logged = self._log(checkpoint, run_id, model)
+            known = self._create_version(model["trial"], logged, run_id, model["note"])
         if known is not None:
             self._client.set_registered_model_alias(self.name, model["alias"], known)
 
-    def _version(self, number: str) -> str | None:
+    def _version(self, owner: Owner) -> str | None:
         """Return the model version of a trial, or None if it has none yet."""
+        key, value = tag_of(owner)
         found = self._client.search_model_versions(f"name='{self.name}'")
-        return next((str(one.version) for one in found if one.tags.get("trial") == number), None)
+        return next((str(one.version) for one in found if one.tags.get(key) == value), None)
 
-    def _create_version(self, number: str, logged: LoggedModel, run_id: str, note: str) -> str:
+    def _create_version(self, owner: Owner, logged: LoggedModel, run_id: str, note: str) -> str:
         if not self._client.search_registered_models(f"name='{self.name}'"):
             self._client.create_registered_model(self.name, description=f"The best of study {self.name}.")
         created = self._client.create_model_version(
             self.name,
             logged.artifact_location,
             run_id,
-            tags={"trial": number},
+            tags=dict([tag_of(owner)]),
             description=note,
             model_id=logged.model_id,
         )
         return str(created.version)
 
-    def _log(self, number: str, checkpoint: Path, run_id: str, model: Mapping[str, Any]) -> LoggedModel:
+    def _log(self, checkpoint: Path, run_id: str, model: Mapping[str, Any]) -> LoggedModel:
         """Return the logged model of a trial, after uploading its files and metrics unless that is done."""
-        found = self._client.search_logged_models([self._experiment], f"tags.trial='{number}'")
-        logged = found[0] if found else self._create_logged(number, run_id)
+        key, value = tag_of(model["trial"])
+        found = self._client.search_logged_models([self._experiment], f"tags.{key}='{value}'")
+        logged = found[0] if found else self._create_logged(model["trial"], run_id)
         if str(logged.status) == "READY":
             return logged
         with tempfile.TemporaryDirectory() as folder:
@@ -113,9 +116,10 @@ class Registry:
         if model_id not in (output.model_id for output in shown):
             self._client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
 
-    def _create_logged(self, number: str, run_id: str) -> LoggedModel:
+    def _create_logged(self, owner: Owner, run_id: str) -> LoggedModel:
+        name = f"trial-{owner}" if isinstance(owner, int) else owner
         return self._client.create_logged_model(
-            self._experiment, f"trial-{number}", run_id, {"trial": number}, model_type=MODEL_TYPE
+            self._experiment, name, run_id, dict([tag_of(owner)]), model_type=MODEL_TYPE
         )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from shards_tools.command import say
 from shards_tools.errors import MAX_REASON, Error
+from shards_tools.redaction import redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -60,7 +61,7 @@ def cause_of(error: Exception) -> str:
     """Return why a call of MLflow failed, in one short line."""
     if isinstance(error, Error):
         return str(error)
-    text = re.sub(r"//[^/@\s]+@", "//***@", " ".join(str(error).split()))  # passwords in addresses
+    text = redact(" ".join(str(error).split()))
     if of_system := re.search(r"\[Errno \d+\] [^\"')]+", text):  # at the end of a long message of urllib3
         return of_system[0]
     if "Read timed out" in text:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from platform.tracking.journal import Owner, owner_of
 from shards_tools.errors import Error
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class StudyRuns:
 
     experiment: str
     parent: str = ""  # empty until it is created
-    trials: dict[int, str] = field(default_factory=dict)  # trial number -> run
+    trials: dict[Owner, str] = field(default_factory=dict)  # trial number, or a final training -> run
     deleted: set[str] = field(default_factory=set)  # runs that the user has deleted
 
 
@@ -52,8 +53,9 @@ def find_runs(client: MlflowClient, study: str, study_id: str, artifacts: Path |
     # An active run replaces a deleted one of the same trial.
     for run in sorted(_all_runs(client, number), key=lambda run: run.info.lifecycle_stage != DELETED):
         tags: Mapping[str, str] = run.data.tags
-        if "trial" in tags:
-            found.trials[int(tags["trial"])] = run.info.run_id
+        owner = owner_of(tags)
+        if owner is not None:
+            found.trials[owner] = run.info.run_id
         else:
             if study_id and tags.get(STUDY_TAG, study_id) != study_id:
                 raise Error(
@@ -66,7 +68,7 @@ def find_runs(client: MlflowClient, study: str, study_id: str, artifacts: Path |
     return found
 
 
-def mark_best(client: MlflowClient, runs: StudyRuns, trial: int) -> None:
+def mark_best(client: MlflowClient, runs: StudyRuns, trial: Owner) -> None:
     """Set the tag `best` on the run of one trial and remove it from the others."""
     best = runs.trials[trial]
     for run in client.search_runs([runs.experiment], "tags.best = 'true'"):

@@ -12,16 +12,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from platform.resilient_storage import without_password
 from platform.run_paths import located
 from platform.tracking.datasets import as_inputs
 from platform.tracking.descriptions import NOTE, ended_note
-from platform.tracking.journal import Event, Journal, SentOffset
+from platform.tracking.journal import Event, Journal, Owner, SentOffset, tag_of
 from platform.tracking.model_registry import Registry
 from platform.tracking.quiet_mlflow import cause_of, client_of, import_quietly
 from platform.tracking.study_runs import STUDY_TAG, StudyRuns, find_runs, mark_best
 from shards_tools.command import say
 from shards_tools.errors import Error
+from shards_tools.redaction import redact
 from trainables.training.checkpoint_store import fetched, is_there
 
 if TYPE_CHECKING:
@@ -72,11 +72,11 @@ class Tracker(threading.Thread):
         self._imported, self._closing = threading.Event(), threading.Event()
         self._packaging = threading.Lock()  # held while a model's folder is written, which imports; not for uploads
         self._gave_up = threading.Event()
-        self._sent = SentOffset(journal.path.with_suffix(".sent.json"), without_password(uri))
+        self._sent = SentOffset(journal.path.with_suffix(".sent.json"), redact(uri))
         self._offset = journal.whole(self._sent.load())
 
     def run(self) -> None:
-        store, pause_s = without_password(self._uri), 0.5
+        store, pause_s = redact(self._uri), 0.5
         client = None
         while not self._gave_up.is_set():
             try:
@@ -115,9 +115,9 @@ class Tracker(threading.Thread):
         """The number of bytes of the journal that are not sent yet."""
         return self._journal.size() - self._offset
 
-    def run_id(self, trial: int) -> str | None:
-        """Return the ID of a trial's MLflow run, or None if it does not exist yet."""
-        return self._runs.trials.get(trial)
+    def run_id(self, owner: Owner) -> str | None:
+        """Return the ID of the MLflow run of a trial or a final training, or None if it does not exist yet."""
+        return self._runs.trials.get(owner)
 
     @property
     def status(self) -> Literal["ok", "behind", "failed"]:
@@ -133,7 +133,7 @@ class Tracker(threading.Thread):
         self._imported.wait()  # exiting the interpreter in the middle of this import may crash it
         self.join(min(timeout_s, SILENT_S))
         if self.is_alive() and timeout_s > SILENT_S:
-            say(f"MLflow's store {without_password(self._uri)} gets the last events, for {timeout_s:.0f} s at most.")
+            say(f"MLflow's store {redact(self._uri)} gets the last events, for {timeout_s:.0f} s at most.")
             self.join(timeout_s - SILENT_S)
         self._gave_up.set()
         with self._packaging:
@@ -153,7 +153,7 @@ class Tracker(threading.Thread):
         if not self._runs.parent:
             self._runs.parent = self._create_parent(client)
             self._offset = 0  # a store that has lost the study gets everything again
-        elif self._journal.trials_before(self._offset) - self._runs.trials.keys():
+        elif self._journal.owners_before(self._offset) - self._runs.trials.keys():
             self._offset = 0  # and so does one that has lost trials, such as one restored from a backup
         if not self._is_deleted(self._runs.parent, self._study):
             client.log_batch(self._runs.parent, params=[Param(key, str(value)) for key, value in self._params.items()])
@@ -189,7 +189,7 @@ class Tracker(threading.Thread):
     def _send(self, client: MlflowClient) -> bool:
         """Send the next events and return whether there may be more."""
         events, offset = self._journal.read(self._offset, MAX_EVENTS_AT_ONCE)
-        by_trial: dict[int, list[Event]] = {}
+        by_trial: dict[Owner, list[Event]] = {}
         for event in events:
             if event["kind"] != "study":
                 by_trial.setdefault(event["trial"], []).append(event)
@@ -203,11 +203,11 @@ class Tracker(threading.Thread):
             self._offset = offset
         return bool(events)
 
-    def _send_trials(self, client: MlflowClient, by_trial: dict[int, list[Event]]) -> None:
+    def _send_trials(self, client: MlflowClient, by_trial: dict[Owner, list[Event]]) -> None:
         for trial, events in by_trial.items():
             self._send_trial(client, trial, events)
 
-    def _send_trial(self, client: MlflowClient, trial: int, events: list[Event]) -> None:
+    def _send_trial(self, client: MlflowClient, trial: Owner, events: list[Event]) -> None:
         """Send events of one trial: metrics, parameters and tags in one call if possible, then the run's status."""
         from mlflow.entities import Metric, Param, RunTag
 
@@ -288,7 +288,7 @@ class Tracker(threading.Thread):
 def _tags_of(event: Event) -> dict[str, str]:
     """Return the tags that an event of a trial sets on its run."""
     if event["kind"] == "trial":
-        return {"trial": str(event["trial"]), "state": "RUNNING", **event["tags"]}
+        return {**dict([tag_of(event["trial"])]), "state": "RUNNING", **event["tags"]}
     if event["kind"] == "tag":
         return {event["key"]: event["value"]}
     if event["kind"] == "end":

@@ -11,12 +11,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from shards_tools.batch_samplers.balanced import balanced_batches
+from shards_tools.batch_samplers.classification import balanced_batches, shuffle_batches
 from shards_tools.batch_samplers.cross_role import cross_role_batches
 from shards_tools.batch_samplers.epochs import EpochParams
 from shards_tools.batch_samplers.full import full_batches
 from shards_tools.batch_samplers.papers import papers_batches
-from shards_tools.batch_samplers.shuffle import shuffle_batches
 
 BATCH_SAMPLERS: dict[str, Callable[[np.ndarray, np.ndarray | None, EpochParams], np.ndarray]] = {
     "full": full_batches,

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from shards_tools.errors import Error
+from shards_tools.redaction import redact
 
 BUCKET_SCHEMES = ("s3", "gs")
 KNOWN = "Use a folder, file:///PATH, https://HOST/PATH, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX."
@@ -19,11 +20,14 @@ HOST = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\
 BUCKET = re.compile(r"[A-Za-z0-9][\w.-]{1,220}", re.ASCII)
 PART = re.compile(r"[\w.~%+=,:!-]+", re.ASCII)
 
-# Without link-local addresses: clouds serve the machine's credentials there.
 PRIVATE = [
     ipaddress.ip_network(text)
     for text in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
 ]
+# Clouds serve the machine's credentials here.
+METADATA_NAMES = ("metadata", "metadata.google.internal", "instance-data")
+METADATA = [ipaddress.ip_address(text) for text in ("fd00:ec2::254", "100.100.100.200", "192.0.0.192")]
+NUMBERS = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*\.?", re.IGNORECASE)  # read as an IPv4 address
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ def parse_address(text: str) -> Address | Path:
         raise _refused(
             text, f"is not an address of shards: {kind}: is not supported. For a folder with a colon, write ./{kind}:…."
         )
+    if "\\" in rest:
+        raise _refused(text, "has a backslash, which some programs read as a slash.")
     found = REMOTE.fullmatch(rest[2:])
     if found is None:
         raise _refused(text, "is not an address of shards: it has a query, a fragment or an extra @.")
@@ -83,17 +89,30 @@ def _web_address(text: str, scheme: str, found: re.Match[str], path: str) -> Add
     credentials, host = found[1], HOST.fullmatch(found[2])
     if host is None or (host[2] and not 0 < int(host[2]) < 65536):
         raise _refused(text, "has no valid host.")
-    if host[1].startswith("["):
-        try:
-            ipaddress.IPv6Address(host[1].strip("[]"))
-        except ValueError:
-            raise _refused(text, "has no valid host.") from None
     if scheme == "http" and not is_private(host[1].lower()):
         raise _refused(text, "is plain http, which is only for this machine and private networks. Use https://.")
+    _refuse_odd_host(text, host[1].lower())
     if credentials is not None and scheme == "http":
         raise _refused(text, "would send its password unencrypted. Use https://.")
     user, _, password = (credentials or "").partition(":")
     return Address(scheme, found[2].lower(), path, unquote(user), unquote(password))
+
+
+def _refuse_odd_host(text: str, host: str) -> None:
+    """Refuse hosts that are another machine than they look, and those that give credentials to any program."""
+    if host in METADATA_NAMES:
+        raise _refused(text, "is a cloud's metadata service.")
+    if not (host.startswith("[") or NUMBERS.fullmatch(host)):
+        return
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        raise _refused(text, "has no valid host.") from None
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address.is_link_local or address in METADATA:
+        raise _refused(text, "is a link-local address, where clouds have their metadata service.")
+    if address.is_unspecified or address.is_multicast:
+        raise _refused(text, "has no valid host.")
 
 
 def _checked_path(text: str, path: str, *, raw: bool) -> str:
@@ -111,5 +130,4 @@ def _checked_path(text: str, path: str, *, raw: bool) -> str:
 
 
 def _refused(text: str, complaint: str) -> Error:
-    shown = re.sub(r"//[^/]*@", "//***@", text)
-    return Error(f"{shown[:200]!r} {complaint} {KNOWN}")
+    return Error(f"{redact(text)[:200]!r} {complaint} {KNOWN}")

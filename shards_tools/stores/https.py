@@ -23,8 +23,7 @@ CHUNK_BYTES = 2**18
 class HttpStore(RemoteStore):
     """Files below an https:// address, read by byte ranges over persistent connections.
 
-    The store reads no more bytes than it requested. It follows redirects only from https to https or within one server,
-    and sends the password only to the server of the address.
+    The store reads no more bytes than it requested, and follows redirects only within the server of the address.
     """
 
     def exists(self) -> bool:
@@ -135,7 +134,7 @@ class HttpStore(RemoteStore):
 
     def _send(self, method: str, url: str, headers: dict[str, str]) -> BaseHTTPResponse:
         headers = {"Accept-Encoding": "identity", "User-Agent": "sakuga"} | headers
-        if self._address.user and _server(url) == _server(str(self._address)):
+        if self._address.user:
             pair = f"{self._address.user}:{self._address.password}".encode()
             headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
         timeout = urllib3.Timeout(connect=retry.CONNECT_TIMEOUT_S, read=retry.READ_TIMEOUT_S)
@@ -146,7 +145,7 @@ class HttpStore(RemoteStore):
 
     def _followed(self, url: str, location: str, name: str) -> str:
         target = urljoin(url, location)
-        if not (target.startswith("https://") and url.startswith("https://")) and _server(target) != _server(url):
+        if _server(target) != _server(url):
             where = "://".join(_server(target))
             way_out = "Use that address directly if you trust it."
             raise Error(f"{self.place(name)} redirects to {where:.100}, which is not followed. {way_out}")
@@ -155,7 +154,8 @@ class HttpStore(RemoteStore):
 
 def _server(url: str) -> tuple[str, str]:
     parts = urlsplit(url)
-    return parts.scheme, parts.netloc.rpartition("@")[2].lower()
+    host = parts.netloc.rpartition("@")[2].lower()
+    return parts.scheme, host.removesuffix(":443" if parts.scheme == "https" else ":80")
 
 
 def _status(answer: BaseHTTPResponse) -> str:

@@ -13,9 +13,13 @@ from platform import api, evaluate
 from platform.api import predict
 from shards_tools.build import build
 from shards_tools.errors import Error
+from shards_tools.manifest import TRAINED_ON_ALL_BUT_TEST
 from shards_tools.manifest_file import read_manifest
 from shards_tools.sources import folder
 from trainables import train
+from trainables.recipes import get_recipe
+from trainables.recipes.settings import override
+from trainables.training import loop
 
 
 def result(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
@@ -100,6 +104,23 @@ def test_a_classifier_gives_what_its_training_reported(
     assert found["top1"] > 0.25  # so that the other tests compare something
     assert found["top1_few"] == found["top1"]
     assert (found["chance"]["top1"], found["chance"]["top5"]) == (0.25, 1.0)
+
+
+def test_a_classifier_of_train_and_val_is_evaluated_on_test_alone_and_counts_the_images_of_both(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the 26 images of a class 18 are in train, which is few, and 3 in val; 21 are not few."""
+    for number in range(4):
+        save_class(tmp_path / "source" / f"c{number}", number, 26)
+    manifest = build(folder.scan(tmp_path / "source"), tmp_path / "shards")
+    recipe = override(get_recipe("dafre-tiny"), {"image_size": 24, "batch_size": 8, "epochs": 1, "warmup_epochs": 0})
+    both = manifest.with_trained(TRAINED_ON_ALL_BUT_TEST)
+    loop.train(recipe, both, report=lambda report, save: save(tmp_path / "final"))
+    found = result(capsys, str(tmp_path / "final"), "--data", str(tmp_path / "shards"), "--split", "test")
+    assert found["top1_medium"] == found["top1"]
+    assert "top1_few" not in found
+    with pytest.raises(Error, match=r"trained on train and val .* or evaluate with --split test\.$"):
+        result(capsys, str(tmp_path / "final"), "--data", str(tmp_path / "shards"))
 
 
 def test_a_subset_of_the_classes_is_evaluated_by_name(

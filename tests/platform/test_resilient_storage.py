@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 
 from platform import resilient_storage as storage_module
 from platform.lock import locked_study
-from platform.resilient_storage import PatientStorage, without_password
+from platform.resilient_storage import PatientStorage
 from platform.study import open_storage
 from shards_tools.errors import Error
 from tests.platform.broken_line import broken_line
@@ -237,16 +237,14 @@ def test_searches_that_start_at_once_on_a_new_file_make_its_tables_once(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("postgresql+psycopg://me:secret@host/n", "postgresql+psycopg://me:***@host/n"),
-        ("postgresql://host/n?user=me&password=secret", "postgresql://host/n?user=me&password=***"),
-        ("sqlite:////a/b.db", "sqlite:////a/b.db"),
-        ("transreid", "transreid"),
-    ],
+    ("password", "remedy"),
+    [("p@ss", "has an @ in its password. Write it as %40"), ("p ss", "Write it as %20"), ("p'ss", "%27")],
 )
-def test_a_password_is_not_shown(url: str, shown: str) -> None:
-    assert without_password(url) == shown
+def test_a_password_that_a_message_could_not_hide_is_refused(password: str, remedy: str) -> None:
+    with pytest.raises(Error) as refused:
+        open_storage(f"postgresql+psycopg://me:{password}@127.0.0.1:9/name")
+    assert remedy in str(refused.value)
+    assert "ss" not in str(refused.value).replace("password", "")
 
 
 def test_another_driver_than_psycopg_is_refused() -> None:

@@ -45,6 +45,22 @@ def test_what_would_be_lost_with_the_job_is_named(words: list[str], named: str) 
         checked_search(words)
 
 
+@pytest.mark.parametrize(
+    ("option", "address", "shown"),
+    [
+        ("--storage", "postgresql+psycopg://me:geheim@host/name", "postgresql+psycopg://me:***@host/name"),
+        ("--tracking", "http://me:geheim@host:5000", "http://me:***@host:5000"),
+        ("--tracking", "postgresql://me@host/name?sslpassword=geheim", "sslpassword=***"),
+    ],
+)
+def test_a_password_is_not_sent_with_a_job_whose_command_everybody_sees(option: str, address: str, shown: str) -> None:
+    with pytest.raises(Error) as refused:
+        checked_search(["--space", "transreid", *RUNS, option, address])
+    assert shown in str(refused.value)
+    assert "PGPASSWORD" in str(refused.value)
+    assert "geheim" not in str(refused.value)
+
+
 def test_what_lies_on_the_cluster_is_taken(small_space: Path) -> None:
     words = ["--space", str(small_space), *RUNS, "--data", "s3://bucket/lsasrd", "--storage", "sqlite:////shared/o.db"]
     assert checked_search(words).data == "s3://bucket/lsasrd"

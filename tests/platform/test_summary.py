@@ -13,7 +13,7 @@ from platform.search import main
 
 KEYS = (
     *("study", "scale", "data", "objective", "chance", "best", "trials"),
-    *("tracking_uri", "tracking", "storage", "seconds", "folds", "finalists"),
+    *("tracking_uri", "tracking", "storage", "seconds", "folds", "finalists", "final"),
 )
 
 

@@ -71,11 +71,11 @@ def damage(folder: Path, case: Case) -> None:
         _edit_head(folder, lambda head: _replace_values(head, edits))
     elif target in ("column", "array"):
         columns = folder / "manifest.npz"
-        columns.write_bytes(_edit_zip(columns.read_bytes(), edits, _edit_array if target == "array" else _edit_bytes))
+        columns.write_bytes(_edit_zip(columns.read_bytes(), edits, _edit_array if target == "array" else edit_bytes))
         digest = hashlib.sha256(columns.read_bytes()).hexdigest()
         _edit_head(folder, lambda head: head["columns"].update(sha256=digest))
     else:
-        (folder / target).write_bytes(_edit_bytes((folder / target).read_bytes(), edits))
+        (folder / target).write_bytes(edit_bytes((folder / target).read_bytes(), edits))
 
 
 def answer(folder: Path, original: Manifest) -> str:
@@ -112,7 +112,8 @@ def _too_slow(*_: object) -> None:
     raise TooSlow
 
 
-def _edit_bytes(data: bytes, edits: list[list[Any]]) -> bytes:
+def edit_bytes(data: bytes, edits: list[list[Any]]) -> bytes:
+    """Return the data after edits: what to do, where (0..1), and how much or with which byte (0..1)."""
     for kind, where, what in edits:
         at = int(where * len(data))
         length = int(what**4 * (len(data) - at)) + 1

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import re
 import struct
 import subprocess
 import tracemalloc
@@ -10,7 +11,7 @@ import zlib
 import numpy as np
 import pytest
 import simplejpeg
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, JpegImagePlugin
 
 from shards_tools.decode import decode, decode_fitted, image_suffix
 from shards_tools.errors import Error
@@ -170,6 +171,31 @@ def test_a_giant_is_refused_before_memory_is_taken_for_it(kind, size):
         decode(data, "bomb")
     assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
     tracemalloc.stop()
+
+
+def repeated_last_scan(mode, side, times):
+    """A progressive JPEG of one color whose last scan comes again and again, as a bomb has it."""
+    file = io.BytesIO()
+    Image.new(mode, (side, side), 128 if mode == "L" else (128,) * 4).save(file, "JPEG", progressive=True)
+    jpeg = file.getvalue()
+    *_, before, last = (found.start() for found in re.finditer(b"\xff\xda", jpeg))
+    tables = jpeg.rfind(b"\xff\xc4", before, last)  # of Huffman codes, for this scan
+    return jpeg[:-2] + jpeg[last if tables < 0 else tables : -2] * times + jpeg[-2:]
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+@pytest.mark.parametrize(("side", "times"), [(64, 200), (8000, 12)])
+def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded(mode, side, times, monkeypatch):
+    data = repeated_last_scan(mode, side, times)
+    assert len(data) < 2 * 2**20
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", None)
+    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "load", None)
+    with pytest.raises(Error, match=rf"bomb cannot be used: this JPEG has \d+ scans of {side} x {side} px"):
+        decode(data, "bomb")
+
+
+def test_a_progressive_jpeg_of_ordinary_scans_is_decoded():
+    assert decode(repeated_last_scan("L", 64, 3), "x").shape == (64, 64, 3)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])

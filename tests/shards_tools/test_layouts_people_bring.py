@@ -157,8 +157,9 @@ def works_of_splits(shards: Path) -> Splits:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_it_is_read_as_people_mean_it_or_refused_in_one_line(case, tmp_path, make_picture):
-    root, shards = tmp_path / "data", tmp_path / "shards"
+def test_it_is_read_as_people_mean_it_or_refused_in_one_line(case, tmp_path, make_picture, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the middle of a reason with a long path is left out
+    root, shards = Path("data"), Path("shards")
     plant(root, case, make_picture)
     arguments = ["build", case.kind, str(root), "--out", str(shards)]
     if not isinstance(case.outcome, str):

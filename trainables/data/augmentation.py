@@ -100,13 +100,12 @@ def augment(images_BHWC: Tensor, params: AugmentParams, recipe: ImageSettings) -
 
 def augment_batch(images_BHWC: Tensor, params: AugmentParams, recipe: ImageSettings) -> Tensor:
     """Augment as `augment` does on a GPU: the number of launches is that of one image, and nothing waits for them."""
-    size = recipe.image_size
     if params.corners_B2 is not None:
         assert params.flips_B is not None
-        images_BHWC = crop_and_flip_batch(images_BHWC, recipe.pad_px, params.flips_B, params.corners_B2, size)
+        images_BHWC = crop_and_flip_batch(images_BHWC, recipe.pad_px, params.flips_B, params.corners_B2, recipe.size)
     elif params.boxes_B4 is not None:
         assert params.flips_B is not None
-        images_BHWC = resized_crops_batch(images_BHWC, params.boxes_B4, params.flips_B, size)
+        images_BHWC = resized_crops_batch(images_BHWC, params.boxes_B4, params.flips_B, recipe.size)
     if params.factors_B4 is not None:
         assert params.orders_B4 is not None
         jitter_at_once(images_BHWC, _strengths(recipe), params.factors_B4, params.orders_B4)
@@ -124,7 +123,7 @@ def augment_pictures(pictures: Pictures, params: AugmentParams, recipe: ImageSet
     Returns:
         uint8 BHWC at the model's input size.
     """
-    images_BHWC = allocate((len(pictures), recipe.image_size, recipe.image_size, 3))
+    images_BHWC = allocate((len(pictures), *recipe.size, 3))
     if params.corners_B2 is not None:
         assert params.flips_B is not None
         flips_B, corners_B2 = params.flips_B.numpy(), params.corners_B2.numpy()

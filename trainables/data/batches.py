@@ -4,6 +4,8 @@ B batch, H height, W width, C channels, L text length.
 """
 
 import operator
+import sys
+import threading
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -22,12 +24,13 @@ from shards_tools.images import DecodedImages, OffsetImages
 from shards_tools.parallel import in_order
 from shards_tools.streaming.images import StreamedImages
 from trainables.data.augmentation import Allocate, Augmentation, AugmentParams, augment, augment_pictures
-from trainables.data.buffer_pool import BufferPool
 from trainables.data.reading import Pictures, TrainingImages
 from trainables.data.text import HIDDEN_STREAM, hide
 from trainables.device import Device
 from trainables.recipes.animesion import AnimesionRecipe
 from trainables.recipes.recipe import Recipe
+
+REFERENCES_OF_A_FREE_BUFFER = 3  # the list, the loop variable, and the argument of getrefcount
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,30 @@ class Batch:
         words, asked = (None if part is None else change(part) for part in (self.words, self.asked))
         params = None if self.params is None else self.params.each(change)
         return Batch(change(self.images), change(self.labels), words, asked, params, self.total)
+
+
+class BufferPool:
+    """uint8 arrays that are handed out again once nothing refers to them, including tensors and views.
+
+    Allocating the memory of a batch costs a fifth of the batch's time, and slows down all trials.
+    """
+
+    def __init__(self) -> None:
+        self._buffers: list[np.ndarray] = []
+        self._lock = threading.Lock()  # threads prepare batches
+
+    def take(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return an array of this shape with arbitrary content."""
+        with self._lock:
+            for buffer in self._buffers:
+                if buffer.shape == shape and sys.getrefcount(buffer) == REFERENCES_OF_A_FREE_BUFFER:
+                    return buffer
+            self._buffers.append(np.empty(shape, np.uint8))
+            return self._buffers[-1]
+
+    def allocate(self, shape: tuple[int, ...]) -> Tensor:
+        """Return a tensor of this shape with arbitrary content."""
+        return torch.from_numpy(self.take(shape))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 Of images with one shape, both forms give equal crops and flips, and resized crops that differ by at most one gray
 level. The forms of a batch have as many launches as for one image and never wait for the device.
 
-B batch, H height, W width, C channels; S pixels of a side of the result.
+B batch, H height, W width, C channels; R rows and S columns of the result.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from shards_tools.fits import resize
+from trainables.recipes.images import Size
 
 
 def crop_and_flip(
@@ -48,7 +49,7 @@ def crop_and_flip(
     return cut_BHWC
 
 
-def crop_and_flip_batch(images_BHWC: Tensor, pad_px: int, flips_B: Tensor, corners_B2: Tensor, size: int) -> Tensor:
+def crop_and_flip_batch(images_BHWC: Tensor, pad_px: int, flips_B: Tensor, corners_B2: Tensor, size: Size) -> Tensor:
     """Return the same crops as `crop_and_flip`; all tensors are on one device.
 
     Args:
@@ -56,20 +57,21 @@ def crop_and_flip_batch(images_BHWC: Tensor, pad_px: int, flips_B: Tensor, corne
         pad_px: black pixels around each image.
         flips_B: whether to mirror an image before its crop.
         corners_B2: top and left of each crop in the padded image, in px.
-        size: height and width of the crops in px.
+        size: of the crops.
     """
     num_images, height, width = images_BHWC.shape[:3]
     device = images_BHWC.device
-    steps_S = torch.arange(size, device=device) - pad_px
-    rows_BS, columns_BS = (corners_B2[:, :, None] + steps_S).unbind(1)
+    tops_B1, lefts_B1 = (corners_B2[:, :, None] - pad_px).unbind(1)
+    rows_BR = tops_B1 + torch.arange(size.height, device=device)
+    columns_BS = lefts_B1 + torch.arange(size.width, device=device)
     columns_BS = torch.where(flips_B[:, None], width - 1 - columns_BS, columns_BS)
-    rows_BS1, columns_B1S = rows_BS[:, :, None], columns_BS[:, None, :]
+    rows_BR1, columns_B1S = rows_BR[:, :, None], columns_BS[:, None, :]
     batch_B11 = torch.arange(num_images, device=device)[:, None, None]
-    cut_BSSC = images_BHWC[batch_B11, rows_BS1.clamp(0, height - 1), columns_B1S.clamp(0, width - 1)]
+    cut_BRSC = images_BHWC[batch_B11, rows_BR1.clamp(0, height - 1), columns_B1S.clamp(0, width - 1)]
     if pad_px:
-        inside_BSS = _within(rows_BS1, height) & _within(columns_B1S, width)
-        cut_BSSC.mul_(inside_BSS[..., None])
-    return cut_BSSC
+        inside_BRS = _within(rows_BR1, height) & _within(columns_B1S, width)
+        cut_BRSC.mul_(inside_BRS[..., None])
+    return cut_BRSC
 
 
 def resized_crops(
@@ -92,7 +94,7 @@ def resized_crops(
     return cut_BHWC
 
 
-def resized_crops_batch(images_BHWC: Tensor, boxes_B4: Tensor, flips_B: Tensor, size: int) -> Tensor:
+def resized_crops_batch(images_BHWC: Tensor, boxes_B4: Tensor, flips_B: Tensor, size: Size) -> Tensor:
     """Return the crops of `resized_crops` as two products of matrices per image.
 
     A level differs by at most 1: PIL rounds between the two products too, and in an order that depends on its version.
@@ -101,18 +103,18 @@ def resized_crops_batch(images_BHWC: Tensor, boxes_B4: Tensor, flips_B: Tensor, 
         images_BHWC: uint8.
         boxes_B4: top, left, height and width of each crop in px.
         flips_B: whether to mirror a crop.
-        size: height and width of the crops in px.
+        size: of the crops.
     """
     num_images, height, width = images_BHWC.shape[:3]
     tops_B, lefts_B, heights_B, widths_B = boxes_B4.unbind(1)
     with torch.autocast(images_BHWC.device.type, enabled=False):
-        of_columns_BSW = _weights(lefts_B, widths_B, width, size, flips_B)
-        of_rows_BSH = _weights(tops_B, heights_B, height, size, torch.zeros_like(flips_B))
+        of_columns_BSW = _weights(lefts_B, widths_B, width, size.width, flips_B)
+        of_rows_BRH = _weights(tops_B, heights_B, height, size.height, torch.zeros_like(flips_B))
         turned_BWX = images_BHWC.transpose(1, 2).reshape(num_images, width, -1).float()
-        narrow_BSHC = torch.bmm(of_columns_BSW, turned_BWX).reshape(num_images, size, height, 3)
+        narrow_BSHC = torch.bmm(of_columns_BSW, turned_BWX).reshape(num_images, size.width, height, 3)
         narrow_BHX = narrow_BSHC.transpose(1, 2).reshape(num_images, height, -1)
-        cut_BSX = torch.bmm(of_rows_BSH, narrow_BHX).add_(0.5).clamp_(0, 255)
-    return cut_BSX.to(torch.uint8).reshape(num_images, size, size, 3)
+        cut_BRX = torch.bmm(of_rows_BRH, narrow_BHX).add_(0.5).clamp_(0, 255)
+    return cut_BRX.to(torch.uint8).reshape(num_images, *size, 3)
 
 
 def _weights(starts_B: Tensor, extents_B: Tensor, length: int, size: int, mirrored_B: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from shards_tools.manifest import Manifest
 from trainables.data.text import evaluated_words, read_words
 from trainables.device import Device
 from trainables.distributed import DistributedContext
-from trainables.recipes.images import ImageSettings
+from trainables.recipes.images import ImageSettings, Size
 from trainables.recipes.recipe import Recipe
 
 TrainingImages = Images | NativeImages
@@ -31,16 +31,16 @@ class ImagesAt(Protocol):
 
 
 class MiddleOf:
-    """Center crops of other images, `size` px high and wide."""
+    """Center crops of other images, which are `read_px` high and wide."""
 
-    def __init__(self, images: ImagesAt, size: int, read_px: int) -> None:
+    def __init__(self, images: ImagesAt, size: Size, read_px: int) -> None:
         self._images, self.reading = images, images.reading
-        start = (read_px - size) // 2
-        self._middle = slice(start, start + size)
+        starts = [(read_px - side) // 2 for side in size]
+        self._rows, self._columns = (slice(start, start + side) for start, side in zip(starts, size, strict=True))
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        """[n] -> [n, size, size, 3]."""
-        return self._images[indices][:, self._middle, self._middle]
+        """[n] -> [n, H, W, 3]."""
+        return self._images[indices][:, self._rows, self._columns]
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ def as_evaluated(recipe: ImageSettings, at: Callable[[int, int, str], ImagesAt])
     Args:
         at: opens the images for height, width and fit.
     """
-    size, read_px = recipe.image_size, recipe.evaluation_px
-    return MiddleOf(at(read_px, read_px, "cover"), size, read_px) if read_px else at(size, size, "stretch")
+    size, read_px = recipe.size, recipe.evaluation_px
+    return MiddleOf(at(read_px, read_px, "cover"), size, read_px) if read_px else at(*size, "stretch")
 
 
 def training_images(recipe: Recipe, manifest: Manifest, reading: str, *, threads: int = 1) -> TrainingImages:
@@ -108,8 +108,7 @@ def training_images(recipe: Recipe, manifest: Manifest, reading: str, *, threads
         Error: native sizes differ and `reading` is neither auto nor offset.
     """
     if recipe.crop_area is None:
-        size = recipe.image_size + recipe.enlarge_px
-        return open_images(manifest, size, size, reading, fit=training_fit(recipe), threads=threads)
+        return open_images(manifest, *_enlarged(recipe), reading, fit=training_fit(recipe), threads=threads)
     shape = one_shape(manifest)
     if shape is not None:
         return open_images(manifest, *shape, reading, threads=threads)
@@ -163,9 +162,14 @@ def decoded_shapes(recipe: Recipe, manifest: Manifest, reading: str) -> set[tupl
 
 def _shapes(recipe: Recipe, manifest: Manifest) -> set[tuple[int, int, str]]:
     """Return height, width and fit of the images that a training opens; none if it reads native sizes."""
-    size = recipe.image_size + recipe.enlarge_px
-    trained = (size, size) if recipe.crop_area is None else one_shape(manifest)
+    trained = _enlarged(recipe) if recipe.crop_area is None else one_shape(manifest)
     if trained is None:
         return set()
-    evaluated_px, fit = recipe.evaluation_px or recipe.image_size, "cover" if recipe.evaluation_px else "stretch"
-    return {(*trained, training_fit(recipe)), (evaluated_px, evaluated_px, fit)}
+    read_px = recipe.evaluation_px
+    evaluated = (read_px, read_px, "cover") if read_px else (*recipe.size, "stretch")
+    return {(*trained, training_fit(recipe)), evaluated}
+
+
+def _enlarged(recipe: ImageSettings) -> tuple[int, int]:
+    """Return height and width at which training images are read."""
+    return recipe.size.height + recipe.enlarge_px, recipe.size.width + recipe.enlarge_px

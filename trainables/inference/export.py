@@ -28,6 +28,7 @@ from trainables.inference.feature_table import images_of_split
 from trainables.inference.prediction import probabilities_of
 from trainables.models.model import Model
 from trainables.models.timm_names import weights_by_timm_name
+from trainables.models.weight_files import GRID
 from trainables.recipes.animesion import AnimesionRecipe
 from trainables.training.checkpoint import CheckpointInfo, load_model
 
@@ -150,19 +151,22 @@ def export_weights(checkpoint: Path, file: Path) -> dict[str, Any]:
     """
     model, info = load_model(checkpoint)
     weights, left_out = weights_by_timm_name(model, info.recipe)
-    file.write_bytes(save({name: value.contiguous() for name, value in weights.items()}, metadata=describe(info)))
+    described = describe(info)
+    if grid := model.patch_grid:
+        described[GRID] = f"{grid[0]}x{grid[1]}"
+    file.write_bytes(save({name: value.contiguous() for name, value in weights.items()}, metadata=described))
     return {"num_tensors": len(weights), "left_out": left_out}
 
 
 def describe(info: CheckpointInfo) -> dict[str, str]:
     """Return what a user of an exported file must know, as text by name; lists are JSON."""
-    recipe, size = info.recipe, info.recipe.image_size
+    recipe, (height, width) = info.recipe, info.recipe.size
     resized = f"center crop after the short side is {recipe.evaluation_px}" if recipe.evaluation_px else "stretched"
     described = {
         "recipe": recipe.name,
         "backbone": recipe.backbone,
         "epoch": str(info.epoch),
-        "images": f"uint8 RGB, batch x {size} x {size} x 3, {resized}, bilinear; the network normalizes them",
+        "images": f"uint8 RGB, batch x {height} x {width} x 3, {resized}, bilinear; the network normalizes them",
         "pixel_mean": json.dumps(recipe.pixel_mean),
         "pixel_std": json.dumps(recipe.pixel_std),
         "classes": json.dumps(info.works, ensure_ascii=False),
@@ -186,7 +190,7 @@ def _batches(info: CheckpointInfo, images: Images | None) -> tuple[tuple[str, ..
     recipe, most = info.recipe, max(BATCH_SIZES)
     if images is None:
         draw = np.random.default_rng(0)
-        arrays = [draw.integers(0, 256, (most, recipe.image_size, recipe.image_size, 3), np.uint8)]
+        arrays = [draw.integers(0, 256, (most, *recipe.size, 3), np.uint8)]
         if isinstance(recipe, AnimesionRecipe) and info.vocabulary:
             arrays.append(draw.integers(0, len(info.vocabulary), (most, recipe.text_tokens), np.int64))
     else:

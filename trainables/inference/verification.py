@@ -5,20 +5,22 @@ They are saved in the checkpoint as `verification.json`.
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from shards_tools.errors import Error, reason_of
+from shards_tools.errors import Error
 from shards_tools.folders import write_durably
 from shards_tools.manifest import DISTRACTOR, Manifest
+from shards_tools.records import parse_object, record
 from trainables.data.reading import evaluation_inputs
 from trainables.device import Device
 from trainables.evaluation.evaluate import extract_features
 from trainables.evaluation.evaluation import Evaluation
 from trainables.metrics.verification import PairCounts, Point, count_pairs
-from trainables.training.checkpoint import EVALUATED, CheckpointInfo, load_model
+from trainables.training.checkpoint import EVALUATED, CheckpointInfo, load_model, refuse_trained_split
 
 VERIFICATION_NAME = "verification.json"
 ASKED = (*EVALUATED, VERIFICATION_NAME)  # the files of a checkpoint that predictions need
@@ -40,18 +42,24 @@ class Verification:
     area: float  # under the ROC curve
     points: tuple[Point, ...]  # from the lowest threshold to the highest
 
+    def __post_init__(self) -> None:
+        numbers = [number for point in self.points for number in vars(point).values()]
+        if self.num_same < 1 or self.num_different < 1 or not all(map(math.isfinite, numbers)):
+            raise ValueError("a number of pairs or a rate is not possible")
+
     def at_rate(self, false_accept_rate: float) -> Point:
         """Return the highest measured threshold whose false accept rate is at most this.
 
         Raises:
             Error: the rate is too low for the number of pairs, or not below 1.
         """
-        if not 1 / self.num_different <= false_accept_rate < 1:
+        fitting = [point for point in self.points if point.false_accept_rate <= false_accept_rate]
+        if not (1 / self.num_different <= false_accept_rate < 1 and fitting):
             raise Error(
                 f"--false-accept-rate {false_accept_rate:g}: {self.num_different:,} pairs of different works were"
                 f" measured. Use a rate of at least {1 / self.num_different:.1g} and below 1."
             )
-        return [point for point in self.points if point.false_accept_rate <= false_accept_rate][-1]
+        return fitting[-1]
 
 
 def count_split(
@@ -71,6 +79,7 @@ def count_split(
     device = Device()
     model, info = load_model(checkpoint, device.torch_device)
     evaluation = Evaluation(manifest, split, info.fold if fold is None else fold)
+    refuse_trained_split(info, evaluation)
     _refuse_what_has_no_pairs(evaluation)
     images = labeled_images(evaluation)
     inputs = evaluation_inputs(info.recipe, manifest, info.vocabulary, "auto", threads=info.num_threads)
@@ -132,13 +141,13 @@ def read_verification(checkpoint: Path) -> Verification | None:
     if not file.is_file():
         return None
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        if values.pop("format") != FORMAT:
+        values = parse_object(file.read_bytes())
+        if values.pop("format", None) != FORMAT:
             raise ValueError("it has another format")
-        return Verification(**{**values, "points": tuple(Point(**point) for point in values["points"])})
-    except (ValueError, KeyError, TypeError, AttributeError) as failure:
+        return record(Verification, values)
+    except ValueError as failure:
         raise Error(
-            f"{file} is damaged ({reason_of(failure)}). Delete it, and measure again with --calibrate SHARDS."
+            f"{file} is damaged ({failure}). Delete it, and measure again with --calibrate SHARDS."
         ) from failure
 
 

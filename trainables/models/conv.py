@@ -15,6 +15,7 @@ from trainables.models.initial import init_default
 from trainables.models.weight_files import States
 from trainables.models.weights import load_pretrained
 from trainables.recipes.backbones import ConvNet, get_backbone
+from trainables.recipes.images import Size
 from trainables.recipes.recipe import Recipe
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
@@ -66,10 +67,10 @@ def unstride_last_stage(network: nn.Module) -> None:
         module.stride = (1, 1)
 
 
-def count_places(network: nn.Module, image_size: int) -> int:
+def count_places(network: nn.Module, size: Size) -> int:
     """Count the positions of the last map for images of this size, on the meta device."""
     shapes_alone = copy.deepcopy(network).to("meta").eval()
-    images_BCHW = torch.empty(1, 3, image_size, image_size, device="meta")
+    images_BCHW = torch.empty(1, 3, *size, device="meta")
     map_BCHW: Tensor = shapes_alone.forward_features(images_BCHW)  # type: ignore[operator]
     return math.prod(map_BCHW.shape[2:])
 

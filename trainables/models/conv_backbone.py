@@ -26,7 +26,7 @@ class ConvBackbone(nn.Module):
         self.network = network
         self.pooling = pooling
         self.width = get_backbone(recipe.backbone).width
-        self.image_size = recipe.image_size
+        self.image_size = recipe.size
         if recipe.activation_checkpointing:
             recompute_activations(self.network.get_submodule(stage) for stage in STAGES)
 

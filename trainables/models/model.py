@@ -17,6 +17,8 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from trainables.models.positions import Grid, patch_grid
+
 Features = dict[str, Tensor]  # batch first; always has "branches", B x R x D
 
 
@@ -52,6 +54,11 @@ class Model(nn.Module):
     def num_tokens(self) -> int:
         """Patches of an image, or positions of the last map."""
         return int(self.backbone.num_tokens)  # type: ignore[arg-type]
+
+    @property
+    def patch_grid(self) -> Grid | None:
+        """Rows and columns of patches; None if the network has no patches."""
+        return patch_grid(getattr(self.backbone, "network", self.backbone))
 
     def forward(self, images_BHWC: Tensor, words_BL: Tensor | None = None) -> Outputs:
         """Return the inputs of the losses for uint8 images."""

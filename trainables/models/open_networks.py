@@ -5,6 +5,7 @@ B batch, D width.
 
 import copy
 import dataclasses
+import math
 from typing import Any
 
 import timm
@@ -21,6 +22,7 @@ from trainables.models.timm_models import build_timm_model
 from trainables.models.weight_files import States
 from trainables.models.weights import from_hub, hub_weights, load_file, load_states
 from trainables.recipes.backbones import AnyNetwork, OwnNetwork, TimmModel, get_backbone
+from trainables.recipes.images import Size
 from trainables.recipes.open_networks import OpenRecipe
 
 HUB = "hf-hub:"
@@ -47,7 +49,7 @@ class OpenBackbone(nn.Module):
         super().__init__()
         shape = get_backbone(recipe.backbone)
         self.input_step = InputStep(recipe)
-        self.name, self.image_size = recipe.backbone, recipe.image_size
+        self.name, self.image_size = recipe.backbone, recipe.size
         if isinstance(shape, AnyNetwork):
             self.network, self.width = _network(recipe, shape), shape.width
         elif isinstance(shape, TimmModel):
@@ -65,7 +67,7 @@ class OpenBackbone(nn.Module):
         """Patches per image, or positions in the last feature map; 0 if unknown."""
         shape = get_backbone(self.name)
         if isinstance(shape, AnyNetwork):
-            return (self.image_size // shape.grid_px) ** 2
+            return math.prod(side // shape.grid_px for side in self.image_size)
         return _count_tokens(self.network, self.image_size)
 
     def forward(self, images_BHWC: Tensor, words_BL: Tensor | None = None) -> Features:
@@ -92,7 +94,7 @@ class OpenBackbone(nn.Module):
 def _network(recipe: OpenRecipe, shape: AnyNetwork) -> nn.Module:
     arguments = {**shape.arguments, "drop_path_rate": recipe.drop_path}
     if shape.sized:
-        arguments["img_size"] = recipe.image_size
+        arguments["img_size"] = tuple(recipe.size)
     network: nn.Module = timm.create_model(shape.architecture, **arguments)
     network.reset_classifier(0)  # type: ignore[operator]
     if recipe.pretrained:
@@ -102,7 +104,7 @@ def _network(recipe: OpenRecipe, shape: AnyNetwork) -> nn.Module:
 
 def _timm_network(recipe: OpenRecipe) -> nn.Module:
     is_on_hub = recipe.pretrained and recipe.weights_file is None
-    network = build_timm_model(recipe.backbone, recipe.image_size, drop_path=recipe.drop_path, pretrained=is_on_hub)
+    network = build_timm_model(recipe.backbone, recipe.size, drop_path=recipe.drop_path, pretrained=is_on_hub)
     if recipe.weights_file is not None:
         load_file(network, recipe.weights_file, _without_classifier)
     return network
@@ -136,13 +138,13 @@ def _recompute_activations(network: nn.Module, recipe: OpenRecipe) -> None:
         ) from failure
 
 
-def _count_tokens(network: nn.Module, image_size: int) -> int:
+def _count_tokens(network: nn.Module, size: Size) -> int:
     """Return the number of patches or positions, from shapes alone; 0 without a `forward_features` like timm's."""
     if not hasattr(network, "forward_features"):
         return 0
     on_meta: Any = copy.deepcopy(network).to("meta").eval()
     with torch.inference_mode():
-        map_BCHW = on_meta.forward_features(torch.empty(1, 3, image_size, image_size, device="meta"))
+        map_BCHW = on_meta.forward_features(torch.empty(1, 3, *size, device="meta"))
     if not isinstance(map_BCHW, Tensor) or map_BCHW.numel() % on_meta.num_features:
         return 0
     return int(map_BCHW.numel() // on_meta.num_features - getattr(on_meta, "num_prefix_tokens", 0))

@@ -58,27 +58,53 @@ def grid_of(num_places: int) -> Grid | None:
     return usual if usual and usual[0] <= TALLEST * usual[1] else None
 
 
-def fit_positions(states: dict[str, Tensor], network: nn.Module, resize: Resize) -> tuple[dict[str, Tensor], str]:
+def patch_grid(network: nn.Module) -> Grid | None:
+    """Return the grid of a network's patches, or None if it has none."""
+    grid = getattr(getattr(network, "patch_embed", None), "grid_size", None)
+    return (int(grid[0]), int(grid[1])) if grid else None
+
+
+def fit_positions(
+    states: dict[str, Tensor], network: nn.Module, resize: Resize, stored: Grid | None = None
+) -> tuple[dict[str, Tensor], str]:
     """Return the weights with position embeddings for the network's grid, and the resizing in words; "" if none.
+
+    Args:
+        states: the weights, with timm's names.
+        network: its grid decides.
+        resize: resizes position embeddings.
+        stored: the grid that the file records, if it does.
 
     Raises:
         Error: the file's position embeddings form no grid, or belong to a network without a class token.
     """
     own, found = getattr(network, "pos_embed", None), states.get("pos_embed")
-    new: Grid | None = getattr(getattr(network, "patch_embed", None), "grid_size", None)
+    new = patch_grid(network)
     if own is None or found is None or new is None or own.ndim != 3 or found.ndim != 3:
         return states, ""
     num_prefix = own.shape[1] - new[0] * new[1]
-    if found.shape[1] == own.shape[1] or found.shape[2] != own.shape[2] or num_prefix < 0:
+    num_places = found.shape[1] - num_prefix
+    old = _grid_in_file(num_places, new, stored)
+    if old == new or found.shape[2] != own.shape[2] or num_prefix < 0:
         return states, ""
     if num_prefix and "cls_token" not in states:
         raise Error("has no class token, but this network reads one. Use weights of a network with a class token.")
-    num_places = found.shape[1] - num_prefix
-    old = grid_of(num_places)
     if old is None:
         raise Error(f"has {num_places} position embeddings, which form no grid. Use the weights of this backbone.")
-    resized = {**states, "pos_embed": resize(found, old, (new[0], new[1]))}
+    resized = {**states, "pos_embed": resize(found, old, new)}
     return resized, f"pos_embed from {old[0]} x {old[1]} to {new[0]} x {new[1]}"
+
+
+def _grid_in_file(num_places: int, own: Grid, stored: Grid | None) -> Grid | None:
+    """Return the grid of a file's position embeddings, or None if they form none.
+
+    A number that forms a square is one, also if the network's own grid has as many places: public weights are square.
+    """
+    if stored and math.prod(stored) == num_places:
+        return stored
+    usual = grid_of(num_places)
+    is_own = num_places == math.prod(own) and (usual is None or usual[0] != usual[1])
+    return own if is_own else usual
 
 
 def _distance_from_two(rows: int, columns: int) -> float:

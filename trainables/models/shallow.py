@@ -3,6 +3,8 @@
 B batch, D feature dimension, C channels, H height, W width.
 """
 
+import math
+
 from torch import Tensor, nn
 
 from trainables.models.input_step import InputStep
@@ -25,12 +27,12 @@ class ShallowBackbone(nn.Module):
     def __init__(self, recipe: Recipe, shape: Shallow) -> None:
         super().__init__()
         first, second = shape.channels
-        size = _halved(_halved(recipe.image_size))
+        num_places = math.prod(_halved(_halved(side)) for side in recipe.size)
         self.input_step = InputStep(recipe)
         self.convolutions = nn.Sequential(_stage(3, first), _stage(first, second))
-        self.linear = nn.Sequential(nn.Linear(second * size * size, shape.width), nn.ReLU(), nn.Dropout(DROPOUT))
+        self.linear = nn.Sequential(nn.Linear(second * num_places, shape.width), nn.ReLU(), nn.Dropout(DROPOUT))
         self.width = shape.width
-        self.num_tokens = size * size
+        self.num_tokens = num_places
 
     def forward(self, images_BHWC: Tensor, words_BL: Tensor | None = None) -> Features:
         """Return the single branch, B x 1 x D."""

@@ -18,6 +18,7 @@ from torch import nn
 from shards_tools.errors import Error, reason_of
 from trainables.models.weights import from_hub
 from trainables.recipes.backbones import TIMM, TimmModel
+from trainables.recipes.images import Size
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +42,12 @@ def timm_backbone(name: str) -> TimmModel:
         hint = f" Did you mean {TIMM}{nearest[0]}?" if nearest else ""
         raise Error(f"{name!r} is not a model of timm {timm.__version__}.{hint} timm.list_models() lists them all.")
     channels, height, width = config.input_size
-    if channels != 3 or height != width:
-        raise Error(
-            f"{name} reads images of {channels} x {height} x {width}, not square RGB images. Use another model."
-        )
+    if channels != 3:
+        raise Error(f"{name} reads images of {channels} channels, not RGB images. Use another model.")
     return TimmModel(
-        width=_width(name, model, height, None),
+        width=_width(name, model, Size(height, width), None),
         pretrained_name=model if config.has_weights else None,
-        image_size=height,
+        size=(height, width),
         fixed_size=bool(config.fixed_input_size),
         pixel_mean=_of_channels(config.mean),
         pixel_std=_of_channels(config.std),
@@ -60,21 +59,21 @@ def _of_channels(values: Sequence[float]) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def check_size(name: str, image_size: int) -> None:
+def check_size(name: str, size: Size) -> None:
     """Refuse an image size at which `timm/NAME` cannot be built or gives no feature; it is tried without memory.
 
     Args:
-        image_size: height and width in px.
+        size: of the images.
 
     Raises:
         Error: the model does not take this size.
     """
     shape = timm_backbone(name)
-    if image_size != shape.image_size:
-        _width(name, name.removeprefix(TIMM), image_size, shape)
+    if size != shape.size:
+        _width(name, name.removeprefix(TIMM), size, shape)
 
 
-def build_timm_model(name: str, image_size: int, *, drop_path: float = 0.0, pretrained: bool = False) -> nn.Module:
+def build_timm_model(name: str, size: Size, *, drop_path: float = 0.0, pretrained: bool = False) -> nn.Module:
     """Return the model without its classifier, for images of this size.
 
     Args:
@@ -85,7 +84,7 @@ def build_timm_model(name: str, image_size: int, *, drop_path: float = 0.0, pret
         Error: the weights cannot be read.
     """
     model, shape = name.removeprefix(TIMM), timm_backbone(name)
-    arguments = _size_arguments(shape, image_size)
+    arguments = _size_arguments(shape, size)
     if drop_path and not _takes(model, drop_path_rate=drop_path):
         log.info("%s has no stochastic depth: drop_path=%s is not used.", name, drop_path)
     elif drop_path:
@@ -97,9 +96,10 @@ def build_timm_model(name: str, image_size: int, *, drop_path: float = 0.0, pret
         return _without_classifier(model, {**arguments, "pretrained": True})
 
 
-def _size_arguments(shape: TimmModel | None, image_size: int) -> dict[str, Any]:
-    resized = shape is not None and shape.fixed_size and image_size != shape.image_size
-    return {"img_size": image_size} if resized else {}
+def _size_arguments(shape: TimmModel | None, size: Size) -> dict[str, Any]:
+    resized = shape is not None and shape.fixed_size and size != shape.size
+    # some models take only an integer, so square images are given as one
+    return {"img_size": size.height if size.height == size.width else tuple(size)} if resized else {}
 
 
 def _without_classifier(model: str, arguments: dict[str, Any]) -> nn.Module:
@@ -122,22 +122,22 @@ def _takes(model: str, **arguments: Any) -> bool:
 
 
 @cache
-def _width(name: str, model: str, image_size: int, shape: TimmModel | None) -> int:
+def _width(name: str, model: str, size: Size, shape: TimmModel | None) -> int:
     """Return the width of the model's feature at this image size, found without memory.
 
     Args:
-        shape: of the model; None: `image_size` is its native size.
+        shape: of the model; None: `size` is its native size.
     """
     try:
         with torch.device("meta"), torch.random.fork_rng(devices=[]), torch.inference_mode():
-            network = _without_classifier(model, _size_arguments(shape, image_size)).eval()
-            features_BD = network(torch.empty(2, 3, image_size, image_size))
+            network = _without_classifier(model, _size_arguments(shape, size)).eval()
+            features_BD = network(torch.empty(2, 3, *size))
             batch, width = features_BD.shape
     except Exception as failure:  # models refuse sizes in many ways
         reason = reason_of(failure)
         if shape is None:
             raise Error(f"{name} gives no feature ({reason}). Use another model.") from failure
-        native = f"image_size={shape.image_size}, the size it was made for"
-        raise Error(f"{name} does not take images of {image_size} px ({reason}). Set {native}.") from failure
+        native = f"image_size={Size(*shape.size)}, the size it was made for"
+        raise Error(f"{name} does not take images of {size} px ({reason}). Set {native}.") from failure
     assert batch == 2
     return int(width)

@@ -15,6 +15,7 @@ from trainables.models.positions import resize_bilinear
 from trainables.models.weight_files import States
 from trainables.models.weights import load_pretrained
 from trainables.recipes.backbones import Transformer, get_backbone
+from trainables.recipes.images import Size
 from trainables.recipes.recipe import Recipe
 
 
@@ -57,39 +58,39 @@ def build_vit(
     if not isinstance(shape, Transformer):
         raise Error(f"`backbone={recipe.backbone!r}` is not a vision transformer. Use one whose name starts with vit.")
     settings: dict[str, Any] = {"norm_layer": partial(nn.LayerNorm, eps=norm_eps), **rates}
-    vit = _bare(shape, recipe.image_size, settings)
-    set_stride(vit, recipe.image_size, stride_px)
+    vit = _bare(shape, recipe.size, settings)
+    set_stride(vit, recipe.size, stride_px)
     initialize(vit)  # after resizing, which would smooth position embeddings
     if recipe.pretrained:
         load_pretrained(vit, recipe, shape, without_classifier, partial(resize_bilinear, corner_aligned=corner_aligned))
     return vit
 
 
-def set_stride(vit: VisionTransformer, image_size: int, stride_px: int, *, corner_aligned: bool = False) -> None:
+def set_stride(vit: VisionTransformer, size: Size, stride_px: int, *, corner_aligned: bool = False) -> None:
     """Make `vit` cut images of this size into patches at this stride, and resize its position embedding to match.
 
     Args:
         vit: changed in place; its position embedding has one prefix token.
-        image_size: height and width of the images in px.
+        size: of the images.
         stride_px: less than the patch's size if patches overlap.
         corner_aligned: how to resize; see `resize_bilinear`.
     """
     patches = vit.patch_embed
-    grid = (image_size - patches.patch_size[0]) // stride_px + 1
+    rows, columns = ((side - patches.patch_size[0]) // stride_px + 1 for side in size)
     assert vit.pos_embed is not None
     positions_BTD = vit.pos_embed.detach()
-    resized_BTD = resize_bilinear(positions_BTD, patches.grid_size, (grid, grid), corner_aligned=corner_aligned)
+    resized_BTD = resize_bilinear(positions_BTD, patches.grid_size, (rows, columns), corner_aligned=corner_aligned)
     vit.pos_embed = nn.Parameter(resized_BTD)
     patches.proj.stride = (stride_px, stride_px)
-    patches.img_size = (image_size, image_size)
-    patches.grid_size = (grid, grid)
-    patches.num_patches = grid * grid
+    patches.img_size = (size.height, size.width)
+    patches.grid_size = (rows, columns)
+    patches.num_patches = rows * columns
 
 
-def _bare(shape: Transformer, image_size: int, settings: dict[str, Any]) -> VisionTransformer:
+def _bare(shape: Transformer, size: Size, settings: dict[str, Any]) -> VisionTransformer:
     """Return the modules; the class token and positions are uninitialized."""
     vit = VisionTransformer(
-        img_size=image_size,
+        img_size=(size.height, size.width),
         patch_size=shape.patch_px,
         embed_dim=shape.width,
         depth=shape.depth,

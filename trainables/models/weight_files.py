@@ -1,12 +1,14 @@
 """Read the tables of tensors in a file of weights; nothing in it is executed."""
 
 import pickletools
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -29,6 +31,7 @@ NOT_NEEDED = (
 )
 PLAIN_TYPES = {f"builtins.{name}" for name in ("bool", "dict", "float", "int", "list", "set", "str", "tuple")}
 MAPPING = "collections.defaultdict"
+GRID = "grid"  # in the metadata of exported weights: rows and columns of patches, as in 16x8
 
 
 class StandIn:
@@ -58,6 +61,15 @@ def read_tables(file: str) -> dict[str, States]:
     if not tables:
         raise Error(f"{file} has no tensors by name. Save a state_dict: torch.save(model.state_dict(), 'weights.pth').")
     return tables
+
+
+def read_grid(file: str) -> tuple[int, int] | None:
+    """Return the grid of the position embeddings that this project's exports record, or None."""
+    if not _is_safetensors(file):
+        return None
+    with safe_open(file, "pt") as opened:
+        recorded = re.fullmatch("([0-9]+)x([0-9]+)", (opened.metadata() or {}).get(GRID, ""))
+    return (int(recorded[1]), int(recorded[2])) if recorded else None
 
 
 def _is_safetensors(file: str) -> bool:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from shards_tools.errors import Error, listed, reason_of
 from trainables.models.positions import Resize, fit_positions, resize_as_timm
-from trainables.models.weight_files import States, read_tables
+from trainables.models.weight_files import States, read_grid, read_tables
 from trainables.models.weight_names import prefixes, unwrapped, with_timm_names
 from trainables.recipes.backbones import Backbone
 from trainables.recipes.recipe import Recipe
@@ -24,6 +25,7 @@ from trainables.recipes.recipe import Recipe
 log = logging.getLogger(__name__)
 
 Clean = Callable[[States], States]  # removes tensors that do not belong in the network
+FitPositions = Callable[[States, nn.Module], tuple[States, str]]  # as `fit_positions`
 BROKEN = (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError)  # raised by damaged or missing weights
 AVERAGES = ("ema", "teacher")  # in the keys of averaged weights, which are preferred to the trained ones
 
@@ -122,6 +124,7 @@ def load_file(network: nn.Module, file: str, clean: Clean = dict, resize: Resize
     is_numpy = file.endswith((".npz", ".npy"))
     try:
         tables = {"": _numpy_weights(network, file)} if is_numpy else read_tables(file)
+        grid = read_grid(file)
     except Error:
         raise
     except Exception as failure:  # a damaged file raises nearly anything
@@ -129,7 +132,7 @@ def load_file(network: nn.Module, file: str, clean: Clean = dict, resize: Resize
             f"The weights {file} could not be read from the disk ({reason_of(failure)}). Copy the file again, or use"
             " another one."
         ) from failure
-    return _load(network, tables, file, clean, resize)
+    return _load(network, tables, file, clean, partial(fit_positions, resize=resize, stored=grid))
 
 
 def load_states(
@@ -147,7 +150,7 @@ def load_states(
     Raises:
         Error: they do not fit.
     """
-    return _load(network, {"": states}, source, clean, resize)
+    return _load(network, {"": states}, source, clean, partial(fit_positions, resize=resize))
 
 
 @contextmanager
@@ -199,7 +202,7 @@ def take(network: nn.Module, states: Mapping[str, Tensor], source: str, fitted: 
     return report
 
 
-def _load(network: nn.Module, tables: dict[str, States], source: str, clean: Clean, resize: Resize) -> LoadReport:
+def _load(network: nn.Module, tables: dict[str, States], source: str, clean: Clean, fit: FitPositions) -> LoadReport:
     """Load the table and prefix with the most names of the network; ties go to averages, then to short prefixes."""
     own = network.state_dict().keys()
     best, most, refusal = Fitted({}), (-1, False), None
@@ -207,7 +210,7 @@ def _load(network: nn.Module, tables: dict[str, States], source: str, clean: Cle
         plain = unwrapped(table)
         for prefix in prefixes(plain):
             try:
-                fitted = _fitted(network, plain, prefix, path, clean, resize)
+                fitted = _fitted(network, plain, prefix, path, clean, fit)
             except Error as reason:
                 refusal = refusal or reason
                 continue
@@ -221,11 +224,11 @@ def _load(network: nn.Module, tables: dict[str, States], source: str, clean: Cle
     return take(network, best.states, source, best)
 
 
-def _fitted(network: nn.Module, table: States, prefix: str, path: str, clean: Clean, resize: Resize) -> Fitted:
+def _fitted(network: nn.Module, table: States, prefix: str, path: str, clean: Clean, fit: FitPositions) -> Fitted:
     """Return the tensors with this prefix under the network's names, with position embeddings of its size."""
     inside = {name[len(prefix) :]: value for name, value in table.items() if name.startswith(prefix)}
     named = clean(with_timm_names(inside, getattr(network, "reg_token", None) is not None))
-    sized, resizing = fit_positions(named, network, resize)
+    sized, resizing = fit(named, network)
     convert = getattr(sys.modules.get(type(network).__module__), "checkpoint_filter_fn", None)
     states: States = dict(convert(dict(sized), network)) if convert else sized
     resized = [resizing] if resizing else []

@@ -63,8 +63,8 @@ def _bytes_per_image(recipe: Recipe, model: Any) -> int:
         kept[tensor.untyped_storage()._cdata] = tensor
         return tensor
 
-    size, text = recipe.image_size, _text_tokens(recipe)
-    images_BHWC = torch.empty(IMAGES_AT_ONCE, size, size, 3, dtype=torch.uint8, device="meta")
+    text = _text_tokens(recipe)
+    images_BHWC = torch.empty(IMAGES_AT_ONCE, *recipe.size, 3, dtype=torch.uint8, device="meta")
     words_BL = torch.zeros(IMAGES_AT_ONCE, text, dtype=torch.int64, device="meta") if text else None
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         outputs = model(images_BHWC, words_BL)  # keeps the saved tensors alive until they are counted

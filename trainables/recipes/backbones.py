@@ -58,7 +58,7 @@ class AnyNetwork(Backbone):
 class TimmModel(Backbone):
     """Any model of timm, named `backbone=timm/NAME`; `width` is its feature dimension at its native size."""
 
-    image_size: int  # the native size in px, from timm's config
+    size: tuple[int, int]  # the native height and width in px, from timm's config
     fixed_size: bool  # whether it is built for one image size
     pixel_mean: tuple[float, float, float]
     pixel_std: tuple[float, float, float]

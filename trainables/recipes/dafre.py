@@ -46,9 +46,9 @@ class DAFreRecipe(ClassifierRecipe):
         require(self, "dropout", 0 <= self.dropout < 1, "a probability below 1")
         if isinstance(shape, Transformer):
             rule = f"at least one patch of {shape.patch_px} px"
-            require(self, "image_size", self.image_size >= shape.patch_px, rule)
+            require(self, "image_size", min(self.size) >= shape.patch_px, rule)
         if isinstance(shape, Shallow):
-            require(self, "image_size", self.image_size >= 16, "at least 16")
+            require(self, "image_size", min(self.size) >= 16, "at least 16")
 
 
 def _row(

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from shards_tools.errors import Error
 from trainables.recipes.backbones import TIMM, AnyNetwork, OwnNetwork, TimmModel, get_backbone
 from trainables.recipes.checks import require
-from trainables.recipes.images import IMAGENET
+from trainables.recipes.images import IMAGENET, Size
 from trainables.recipes.recipe import RankingRecipe
 from trainables.recipes.tiny import TINY
 
@@ -37,12 +37,15 @@ class OpenRecipe(RankingRecipe):
         require(self, "backbone", isinstance(shape, AnyNetwork | TimmModel | OwnNetwork), rule)
         require(self, "drop_path", 0 <= self.drop_path < 1, "a probability below 1")
         if isinstance(shape, AnyNetwork):
-            rule = f"a multiple of {shape.grid_px}, the patch size"
-            require(self, "image_size", not shape.sized or self.image_size % shape.grid_px == 0, rule)
+            if shape.sized:
+                fits = all(side % shape.grid_px == 0 for side in self.size)
+                require(self, "image_size", fits, f"a multiple of {shape.grid_px}, the patch size")
+            else:
+                require(self, "image_size", min(self.size) >= shape.grid_px, f"at least {shape.grid_px}")
         if isinstance(shape, TimmModel):
             from trainables.models.timm_models import check_size
 
-            check_size(self.backbone, self.image_size)
+            check_size(self.backbone, self.size)
 
     def completed(self, values: Mapping[str, object]) -> Mapping[str, object]:
         """Return the values; a new `timm/NAME` adds its normalization, and `native` becomes its image size.
@@ -59,7 +62,7 @@ class OpenRecipe(RankingRecipe):
         shape = get_backbone(name)
         assert isinstance(shape, TimmModel)
         implied = {"pixel_mean": shape.pixel_mean, "pixel_std": shape.pixel_std} if "backbone" in values else {}
-        return {**implied, **values, **({"image_size": shape.image_size} if native else {})}
+        return {**implied, **values, **({"image_size": Size(*shape.size).setting} if native else {})}
 
 
 def _open(name: str, backbone: str, image_size: int, **values: Any) -> OpenRecipe:

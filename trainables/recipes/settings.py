@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from shards_tools.errors import Error, unknown
+from shards_tools.records import shown
+from trainables.recipes.images import SIZE_RULE, ImageSize, as_size
 from trainables.recipes.recipe import IDENTITY_FIELDS, Recipe
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
@@ -109,11 +111,15 @@ def _kind(recipe: Recipe, key: str, kinds: Mapping[str, Any]) -> Any:
 
 def _typed(recipe: Recipe, key: str, value: object, kind: Any) -> object:
     """Return `value` converted to the field's type, or raise an Error with both."""
+    if kind == ImageSize:
+        if as_size(value) is None:
+            raise Error(f"{recipe.name}: {key}={shown(value)} is invalid: it must be {SIZE_RULE}.")
+        return value
     if isinstance(kind, types.UnionType):
         return None if value is None else _typed(recipe, key, value, typing.get_args(kind)[0])
     if typing.get_origin(kind) is Literal:
         if value not in typing.get_args(kind):
-            raise unknown(key, str(value), typing.get_args(kind))
+            raise unknown(key, shown(value).strip("'"), typing.get_args(kind))
         return value
     if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
         return tuple(_typed(recipe, key, entry, typing.get_args(kind)[0]) for entry in value)
@@ -122,15 +128,18 @@ def _typed(recipe: Recipe, key: str, value: object, kind: Any) -> object:
     if kind in (bool, int, float, str) and type(value) is kind:
         return value
     hint = " Write it as a number, without quotes." if kind in (int, float) and isinstance(value, str) else ""
-    raise Error(f"{recipe.name}: {key}={value!r} is {type(value).__name__}, not {_describe_type(kind)}.{hint}")
+    raise Error(f"{recipe.name}: {key}={shown(value)} is {type(value).__name__}, not {_describe_type(kind)}.{hint}")
 
 
 def _parsed(recipe: Recipe, key: str, text: str, kind: Any) -> object:
-    if isinstance(kind, types.UnionType):
+    if kind == ImageSize:
+        if size := as_size(text):
+            return size.setting
+    elif isinstance(kind, types.UnionType):
         return None if text.lower() == "none" else _parsed(recipe, key, text, typing.get_args(kind)[0])
-    if kind is bool and text.lower() in ("true", "false"):
+    elif kind is bool and text.lower() in ("true", "false"):
         return text.lower() == "true"
-    if kind in (int, float):
+    elif kind in (int, float):
         try:
             return kind(text)
         except ValueError:
@@ -145,6 +154,8 @@ def _parsed(recipe: Recipe, key: str, text: str, kind: Any) -> object:
 
 def _describe_type(kind: Any) -> str:
     names = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
+    if kind == ImageSize:
+        return SIZE_RULE
     if kind in names:
         return names[kind]
     entries = typing.get_args(kind)

@@ -7,9 +7,11 @@ from typing import Any
 
 from shards_tools.errors import Error
 from trainables.recipes.backbones import ConvNet, TimmModel, Transformer, get_backbone
+from trainables.recipes.images import Size
 from trainables.recipes.recipe import ClassifierRecipe, Recipe
 
-IMAGE_PX = 48
+IMAGE_PX = 48  # of the short side
+PATCH_PX = 8  # of most tiny transformers
 NUM_EPOCHS = 9
 IMAGES_PER_EPOCH = 2048
 # what every recipe at tiny scale has, also those set by hand
@@ -54,13 +56,13 @@ TINY_BACKBONES = {
 
 def tiny_form(recipe: Recipe) -> Recipe:
     """Return the recipe at tiny scale, named NAME-tiny."""
-    image_size = _tiny_size(recipe)
-    shrink = image_size / recipe.image_size
+    size = _tiny_size(recipe)
+    shrink = min(size) / min(recipe.size)
     changes: dict[str, Any] = {
         **TINY,
         "backbone": _tiny_backbone(recipe.backbone),
         "frozen_backbone": False,  # a frozen backbone with random weights would learn nothing
-        "image_size": image_size,
+        "image_size": size.setting,
         "pad_px": round(shrink * recipe.pad_px),
         "enlarge_px": round(shrink * recipe.enlarge_px),
         "evaluation_px": round(shrink * recipe.evaluation_px),
@@ -89,15 +91,18 @@ def _tiny_backbone(name: str) -> str:
     return "resnet50_16" if isinstance(shape, ConvNet) else name
 
 
-def _tiny_size(recipe: Recipe) -> int:
+def _tiny_size(recipe: Recipe) -> Size:
+    short = min(recipe.size)
+    # the long side is rounded down to whole patches
+    size = Size(*(IMAGE_PX * side // short // PATCH_PX * PATCH_PX for side in recipe.size))
     if isinstance(get_backbone(recipe.backbone), TimmModel):
         from trainables.models.timm_models import check_size
 
         try:
-            check_size(recipe.backbone, IMAGE_PX)
+            check_size(recipe.backbone, size)
         except Error:  # it only takes larger images
-            return recipe.image_size
-    return IMAGE_PX
+            return recipe.size
+    return size
 
 
 def _in_proportion(epoch: int, epochs: int) -> int:

@@ -1,5 +1,6 @@
 """TransReID (He et al. 2021, arXiv 2102.04378), as in LSASRD's Table 5, in LSASRD's code and in TransReID's code."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,7 @@ class TransReIDRecipe(RankingRecipe):
             self, "stride_px", 1 <= self.stride_px <= backbone.patch_px, f"in 1..{backbone.patch_px}, the patch size"
         )
         rule = f"at least one patch of {backbone.patch_px} px"
-        require(self, "image_size", self.image_size >= backbone.patch_px, rule)
+        require(self, "image_size", min(self.size) >= backbone.patch_px, rule)
         require(self, "drop_path", 0 <= self.drop_path < 1, "a probability below 1")
         require(self, "global_weight", 0 < self.global_weight <= 1, "above 0 and at most 1")
         at_least_zero(self, "sie_weight")
@@ -58,16 +59,17 @@ class TransReIDRecipe(RankingRecipe):
             )
 
     @property
-    def grid(self) -> int:
-        """Patches per side."""
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
         backbone = get_backbone(self.backbone)
         assert isinstance(backbone, Transformer)
-        return (self.image_size - backbone.patch_px) // self.stride_px + 1
+        rows, columns = ((side - backbone.patch_px) // self.stride_px + 1 for side in self.size)
+        return rows, columns
 
     @property
     def num_patches(self) -> int:
         """Patches per image: the tokens without the class token."""
-        return self.grid**2
+        return math.prod(self.grid)
 
 
 def _paper(row: str, **values: Any) -> TransReIDRecipe:

@@ -24,9 +24,11 @@ from torch import Tensor, nn
 
 from shards_tools.conversion import AS_STORED, Conversion
 from shards_tools.errors import Error, reason_of
+from shards_tools.manifest import TRAINED_ON
 from shards_tools.plugins import accepts_changed_code, changed_plugins, plugin_hashes, shown_name
+from shards_tools.records import parse_object, record, shown
 from shards_tools.registry import Registry
-from trainables.evaluation.evaluation import with_nan, without_nan
+from trainables.evaluation.evaluation import Evaluation, with_nan, without_nan
 from trainables.losses.registry import ID_LOSSES, METRIC_LOSSES
 from trainables.models import build_model
 from trainables.models.model import Model
@@ -60,6 +62,16 @@ class CheckpointInfo:
     # the user's code: the argument of --import, absolute if it is a file -> SHA-256
     plugins: dict[str, str] = field(default_factory=dict)
     conversion: Conversion = AS_STORED  # of the pictures that it was trained on
+    trained_on: tuple[str, ...] = TRAINED_ON  # splits
+    test_fold: int | None = None  # of five-fold data: kept out of the training
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stored(CheckpointInfo):
+    """The values of the file, before the recipe is built."""
+
+    recipe: dict[str, Any]  # type: ignore[assignment]
+    metrics: dict[str, float | None]  # type: ignore[assignment]
 
 
 def versions() -> dict[str, str]:
@@ -88,24 +100,44 @@ def read_info(folder: Path, *, any_code: bool = False) -> CheckpointInfo:
         remedy = f"Did you mean {below[0]}?" if below else "Use the folder that contains this file."
         raise Error(f"{folder} holds no checkpoint: it has no {INFO_NAME}. {remedy}")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_object(path.read_bytes())
     except ValueError as failure:
-        raise Error(f"{path} is not valid JSON ({reason_of(failure)}). Use another checkpoint.") from failure
-    found = values.get("format")
+        raise Error(f"{path} is not valid JSON ({failure}). Use another checkpoint.") from failure
+    found = values.pop("format", None)
     if found != FORMAT:
-        raise Error(f"{path} has format {found!r}, not {FORMAT}. Use the version that wrote it, or another checkpoint.")
-    missing = {each.name for each in dataclasses.fields(CheckpointInfo)} - set(values) - {"plugins", "conversion"}
-    if missing:
-        raise Error(f"{path} lacks {min(missing)!r}. Use another checkpoint.")
-    values.pop("format")
-    plugins = values.get("plugins", {})
-    _refuse_unregistered(folder, values["recipe"], plugins)
+        version = "Use the version that wrote it, or another checkpoint."
+        raise Error(f"{path} has format {shown(found)}, not {FORMAT}. {version}")
+    try:
+        stored = record(_Stored, values)
+    except ValueError as failure:
+        raise Error(f"{path} is damaged: {failure}. Use another checkpoint.") from failure
+    _refuse_unregistered(folder, stored.recipe, stored.plugins)
     if not any_code:
-        _refuse_changed_code(folder, values["recipe"], plugins)
-    recipe = recipe_from_dict(values["recipe"])
-    metrics, conversion = with_nan(values["metrics"]), Conversion(**values.get("conversion", {}))
-    labels = {name: tuple(values[name]) for name in ("works", "vocabulary")}
-    return CheckpointInfo(**{**values, "recipe": recipe, "metrics": metrics, "conversion": conversion, **labels})
+        _refuse_changed_code(folder, stored.recipe, stored.plugins)
+    recipe, metrics = recipe_from_dict(stored.recipe), with_nan(stored.metrics)
+    return CheckpointInfo(**{**vars(stored), "recipe": recipe, "metrics": metrics})
+
+
+def refuse_trained_split(info: CheckpointInfo, evaluation: Evaluation) -> None:
+    """Refuse to evaluate a checkpoint on the val split that it was trained on.
+
+    Raises:
+        Error: it was; a fold that was kept out of the training is allowed.
+    """
+    manifest, fold = evaluation.manifest, evaluation.fold
+    if evaluation.split not in info.trained_on or info.fingerprint != manifest.fingerprint:
+        return
+    if info.test_fold is not None and info.test_fold == fold:
+        return
+    instead = ""
+    if info.test_fold is not None:
+        instead = f", or evaluate with --split val --fold {info.test_fold}"
+    elif len(Evaluation(manifest, "test").query):
+        instead = ", or evaluate with --split test"
+    raise Error(
+        f"The checkpoint was trained on {' and '.join(info.trained_on)} of {manifest.store}: val would only show what"
+        f" it has seen. Use other shards{instead}."
+    )
 
 
 REGISTRIES: dict[str, Registry[Any]] = {"backbone": BACKBONES, "metric_loss": METRIC_LOSSES, "id_loss": ID_LOSSES}
@@ -114,8 +146,8 @@ REGISTRIES: dict[str, Registry[Any]] = {"backbone": BACKBONES, "metric_loss": ME
 def _refuse_unregistered(folder: Path, recipe: Mapping[str, Any], plugins: Mapping[str, str]) -> None:
     for key, registry in REGISTRIES.items():
         name = recipe.get(key, "")
-        if not name or name in registry or name.startswith(TIMM):
-            continue
+        if not isinstance(name, str) or not name or name in registry or name.startswith(TIMM):
+            continue  # what is no text is refused with the recipe
         files = (
             " ".join(f"--import {shown_name(plugin)}" for plugin in plugins)
             or "--import FILE.py, the file that registers it"
@@ -128,7 +160,7 @@ def _refuse_changed_code(folder: Path, recipe: Mapping[str, Any], plugins: Mappi
     if accepts_changed_code():
         return
     changed = changed_plugins(plugins)
-    needs_own_code = any(recipe.get(key) in registry.added for key, registry in REGISTRIES.items())
+    needs_own_code = any(str(recipe.get(key)) in registry.added for key, registry in REGISTRIES.items())
     if needs_own_code and not set(plugins.values()) & set(plugin_hashes().values()):
         changed += plugins  # the code that registers its names now is not the code that it records
     if changed:

@@ -42,7 +42,7 @@ def train(
     ranks: DistributedContext = ALONE,
     watch: Callable[[Progress], None] | None = None,
 ) -> None:
-    """Train a recipe on a fold and report the metrics on its val split after every epoch.
+    """Train a recipe on a fold and report the metrics on its val split, unless it trains on val too, after every epoch.
 
     Every epoch depends only on (seed, epoch), so a resumed training continues exactly as it would have; with one thread
     on a CPU, bit for bit.
@@ -109,7 +109,6 @@ def run_epoch(training: TrainState, epoch: int) -> Metrics:
         "lr": next(group["lr"] for group in training.optimizer.param_groups if group["lr_factor"] == 1),
         "seconds": time.perf_counter() - start,
         "images_per_second": images_per_second,
-        "ms_per_image": training.ms_per_image,
         "time": time.time(),
         **peaks(training.device),
         **load(training.device),
@@ -117,14 +116,16 @@ def run_epoch(training: TrainState, epoch: int) -> Metrics:
 
 
 def _validate(training: TrainState, epoch: int) -> Metrics:
-    """Evaluate on val, and measure the latency in the first epoch of this start."""
+    """Evaluate on val, and measure the latency in the first epoch of this start; without val, return no metrics."""
     recipe = training.recipe
+    if not len(training.evaluation.query):
+        return {}
     parts = training.evaluated_model, training.evaluation, training.inputs, training.device
     precision, batch_size = validation_precision(recipe, epoch), training.evaluation_batch_size
     scores = evaluate(*parts, training.ranks, precision=precision, batch_size=batch_size)
     if training.ms_per_image is None:
         training.ms_per_image = ms_per_image(*parts, precision=recipe.precision)
-    return scores
+    return {**scores, "ms_per_image": training.ms_per_image}
 
 
 def train_one_epoch(training: TrainState, epoch: int) -> tuple[Metrics, int]:
@@ -179,7 +180,13 @@ def _start(
         return _Start(epoch=0, metrics={}, progress=None, reading=reading)
     info = read_info(resume)
     written: dict[str, Any] = {**vars(info), **dataclasses.asdict(info.recipe)}
-    asked = {**dataclasses.asdict(recipe), "fingerprint": manifest.fingerprint, "fold": fold, "seed": seed}
+    asked = {
+        **dataclasses.asdict(recipe),
+        "fingerprint": manifest.fingerprint,
+        "trained_on": manifest.trained_on,
+        "fold": fold,
+        "seed": seed,
+    }
     if reading != "auto" and "stream" in (reading, info.reading):  # only streamed batches differ in content
         asked["reading"] = reading
     for name, value in asked.items():

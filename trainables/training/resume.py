@@ -143,4 +143,6 @@ def _info(training: TrainState, epoch: int, metrics: dict[str, float]) -> Checkp
         versions=versions(),
         plugins=plugin_hashes(),
         conversion=training.manifest.conversion,
+        trained_on=training.manifest.trained_on,
+        test_fold=training.manifest.test_fold,
     )

@@ -1,5 +1,6 @@
 """Take weights from another training's checkpoint, also with other classes, or use its model as a teacher."""
 
+import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,10 +9,11 @@ import torch
 from torch import Tensor
 
 from shards_tools.errors import Error
+from trainables.models import build_model
 from trainables.models.model import Model
 from trainables.models.weights import LoadReport, take
 from trainables.recipes.recipe import ClassifierRecipe, Recipe
-from trainables.training.checkpoint import load_model, read_info, read_weights
+from trainables.training.checkpoint import CheckpointInfo, load_model, read_info, read_weights
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +27,7 @@ def start_from_checkpoint(model: Model, folder: Path, works: Sequence[str]) -> L
     info = read_info(folder, any_code=True)  # its weights fit by name and shape, whatever made them
     states = dict(read_weights(folder))
     own = model.state_dict()
+    _drop_other_positions(states, model, info)
     rows = {name: row for row, name in enumerate(info.works)}
     shared = [(row, rows[name]) for row, name in enumerate(works) if name in rows]
     for name, value in own.items():
@@ -32,6 +35,19 @@ def start_from_checkpoint(model: Model, folder: Path, works: Sequence[str]) -> L
             states[name] = _with_rows(value, states, name, shared)
     log.info("%d of %d classes are in the checkpoint %s", len(shared), len(works), folder)
     return take(model, states, str(folder))
+
+
+def _drop_other_positions(states: dict[str, Tensor], model: Model, info: CheckpointInfo) -> None:
+    """Remove position embeddings of another grid: a square and a rectangle may have equally many."""
+    own, size = model.patch_grid, info.recipe.size
+    if own is None or (own[0] == own[1] and size.height == size.width):
+        return
+    bare = dataclasses.replace(info.recipe, pretrained=False, weights_file=None)
+    with torch.device("meta"):
+        grid = build_model(bare, len(info.works), len(info.vocabulary)).patch_grid
+    if grid != own:
+        for name in [name for name in states if name.endswith("pos_embed")]:
+            del states[name]
 
 
 def load_teacher(recipe: Recipe, works: Sequence[str], device: torch.device) -> Model | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +14,7 @@ import matplotlib.figure
 from platform.reporting.figures.look import SETTINGS
 from shards_tools.command import say
 from shards_tools.errors import Error
+from shards_tools.plain_text import csv_text
 
 if TYPE_CHECKING:  # importing it takes a second, which most commands do not need
     import plotly.graph_objects
@@ -62,13 +62,6 @@ class Figure:
             warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
             self.plot.savefig(content, format=kind, **options)
         return content.getvalue()
-
-
-def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return a table as CSV with a header."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
-    return text.getvalue()
 
 
 def make_figures(source: Source, plots: Iterable[Callable[[Source], Figure]], what: str) -> list[Figure]:

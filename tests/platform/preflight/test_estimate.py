@@ -66,3 +66,18 @@ def test_every_rank_takes_memory_and_is_paid_for(search: ResolvedSearch) -> None
     suggestions = suggestions_of(search)
     cost, times_three = (as_json(one, suggestions.largest())["cpu_hours"]["most"] for one in (alone, of_three))
     assert times_three == pytest.approx(3 * cost)
+
+
+def test_the_final_training_counts_with_its_images_and_without_an_evaluation(search: ResolvedSearch) -> None:
+    """Written out: as many more steps as train and val have more images than train, once, after all other trials."""
+    plain, final = (
+        projection_of(changed(search, final_train=asked, concurrency=2), process_s=3.0, prepare_s=1.5, metrics_s=9.0)
+        for asked in (False, True)
+    )
+    split = search.setup.manifest.split()
+    num_val = len(split.val_query) + len(split.val_gallery)
+    epoch_images = round(512 * (len(split.train) + num_val) / len(split.train))
+    hours = (3.0 + 1.5 + 4 * epoch_images / 16 * 0.1) / 3600
+    for name in ("hours", "most_hours", "trial_hours", "most_trial_hours"):
+        assert getattr(final, name) == pytest.approx(getattr(plain, name) + hours), name
+    assert final.kept_bytes == plain.kept_bytes + 10**6

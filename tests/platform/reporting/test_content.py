@@ -15,7 +15,7 @@ from platform.config import SearchConfig
 from platform.environment import call_of, start_of_search, typed_command
 from platform.read_only_study import StoredStudy
 from platform.reporting.papers import papers_section, printed_row
-from platform.reporting.settings import commands, in_lines
+from platform.reporting.settings import commands, in_lines, settings_section
 from platform.reporting.stages import finalists_of, folds_of
 from platform.reporting.subject import Subject, subject_of
 from platform.resolved_search import ResolvedSearch
@@ -78,6 +78,18 @@ def test_the_command_trains_the_best_settings_again(tmp_path: Path) -> None:
         "python", "-m", "trainables.train", "--recipe", "agw-resnet50-tiny", "--data", "some shards",
         "--out", "out/agw-resnet50-tiny", "--fold", "2", "--seed", "5",
     ]  # fmt: skip
+
+
+def test_the_training_on_train_and_val_is_named_with_the_command_that_evaluates_it(search: ResolvedSearch) -> None:
+    study, setup = study_by_hand(data=search.setup.manifest.fingerprint), search.setup
+    of = {number: {"of": number, "checkpoint": f"/weights/{number}"} for number in (0, 3)}
+    trainings = [create_trial(value=1.0, user_attrs=attributes) for attributes in of.values()]
+    for ones, places in ((trainings, ["/weights/3"]), (trainings[:1], [])):
+        subject = subject_of(StoredStudy(study=study, trained_on_val=ones), setup.data)
+        evaluated = [" ".join(shlex.split(command.replace("\\\n", " "))) for name, command in commands(subject)]
+        assert evaluated == [f"python -m platform.evaluate {at} --data {setup.data} --split test" for at in places]
+        told = settings_section(subject).paragraphs
+        assert [text.rpartition(": ")[2] for text in told] == places
 
 
 def test_a_command_in_lines_is_the_same_command() -> None:

@@ -52,6 +52,16 @@ def test_a_listed_recipe_is_a_baseline_of_its_name_with_exactly_its_settings() -
         assert suggested_again(space, name) == settings_of(get_recipe(name))
 
 
+def test_a_square_recipe_is_found_among_sizes_that_are_written_as_height_x_width() -> None:
+    def sized(trial: optuna.Trial) -> dict[str, Any]:
+        return {"recipe": ROW, "image_size": trial.suggest_categorical("image_size", ("96x48", "48x48"))}
+
+    space = load_space(with_baselines([ROW], sized), "tiny")
+    assert space.baselines == {ROW: {"image_size": "48x48"}}
+    assert suggested_again(space, ROW) == settings_of(RECIPES[ROW])
+    assert space.recipe(optuna.trial.FixedTrial({"image_size": "96x48"}), epochs=None).size == (96, 48)
+
+
 def test_numbers_have_the_types_of_their_ranges() -> None:
     (point,) = load_space(with_baselines([ROW]), "tiny").baselines.values()
     assert [type(point[name]) for name in ("slow_lr", "slow_warm_up", "jpm")] == [float, int, bool]

@@ -56,6 +56,18 @@ def test_trials_best_and_bar_are_shown(board: Board) -> None:
     ]
 
 
+def test_a_training_without_a_metric_shows_its_loss(quick_search: ResolvedSearch) -> None:
+    board = board_of(changed(quick_search, objectives=("loss",), chance={}), rivals=False)
+    board.count(0, 1)
+    board.start(DRAWN, 1, (0, 4), {}, now=0.0)
+    board.report(DRAWN, 4, {name: value for name, value in VALUES.items() if name != "mAP"}, now=30.0)
+    assert lines_of(board)[1:3] == [
+        "running                                epoch      loss  images/s   host MB    silent",
+        "trial 3                                  4/4     1.500       123      1168      0:15",
+    ]
+    assert board.end(DRAWN, TrialState.COMPLETE, "").plain.endswith(" loss   1.500  complete, 4 epochs")
+
+
 def test_a_narrow_terminal_has_fewer_columns(board: Board) -> None:
     lines = lines_of(board, width=60, height=24)
     assert max(map(len, lines)) <= 60

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from platform.tracking.journal import Journal
+import pytest
+
+from platform.tracking.journal import Journal, Owner, owner_of, owner_of_final, tag_of
 
 
 def test_what_was_appended_is_read_back_in_order(journal: Journal) -> None:
@@ -57,3 +59,21 @@ def test_the_same_state_of_the_study_is_written_once(journal: Journal) -> None:
     journal.append("study", tags={"complete": 3}, time=3.0)
     events, _ = journal.read()
     assert [event["tags"]["complete"] for event in events] == [2, 3]
+
+
+@pytest.mark.parametrize("owner", [7, owner_of_final(7)])
+def test_a_run_is_found_by_its_tag_and_the_final_training_of_a_trial_is_not_the_trial(owner: Owner) -> None:
+    tags = dict([tag_of(owner)])
+    assert owner_of({**tags, "state": "COMPLETE"}) == owner
+    assert ("trial" in tags) == (owner == 7), "runs with the tag `trial` are the trials of the study"
+    assert owner_of({"state": "COMPLETE"}) is None
+
+
+def test_a_journal_knows_which_runs_have_started_also_when_it_is_opened_again(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        assert journal.owners == set()
+        for owner in (0, owner_of_final(0)):
+            journal.append("trial", trial=owner)
+        assert journal.owners == {0, "final-0"}
+    with Journal(tmp_path / "journal.jsonl") as again:
+        assert again.owners == {0, "final-0"}

@@ -59,7 +59,7 @@ def test_a_server_that_never_answers_is_described(monkeypatch: pytest.MonkeyPatc
         (requests.ConnectionError(), "ConnectionError"),
         (mlflow.MlflowException("a\nb " + "c " * 400), "MlflowException: a b c"),
         (Error("Rename it."), "Rename it."),
-        (ValueError("GET http://me:s3cret@host/x failed"), "ValueError: GET http://***@host/x failed"),
+        (ValueError("GET http://me:s3cret@host/x failed"), "ValueError: GET http://me:***@host/x failed"),
         (KeyError(0), "KeyError: 0"),
     ],
 )

@@ -1,5 +1,6 @@
 """An address has one of five known forms, or it is rejected in one line before anything uses it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -106,7 +107,37 @@ def test_a_remote_address_is_read(text: str, address: Address) -> None:
     ],
 )
 def test_every_other_text_is_refused(text: str) -> None:
-    assert repr(text)[1:-1] in refused(text) or "***@" in refused(text)
+    assert repr(text)[1:-1] in refused(text) or "***" in refused(text)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "169.254.169.254",
+        "2852039166",
+        "0xA9FEA9FE",
+        "0251.0376.0251.0376",
+        "169.254.43518",
+        "169.254.169.254.",
+        "[::ffff:169.254.169.254]",
+        "[fe80::1]",
+        "[fd00:ec2::254]",
+        "metadata.google.internal",
+        "good.org\\@169.254.169.254",
+        "good.org\\.evil.org",
+        "0.0.0.0",
+        "[::]",
+    ],
+)
+def test_a_host_that_serves_credentials_or_is_written_as_a_trick_is_refused(host: str) -> None:
+    """Every numeric form of 169.254.169.254 is one that the system's resolver accepts."""
+    complaint = r"metadata service|no valid host|backslash"
+    assert re.search(complaint, refused(f"https://{host}/a"))
+
+
+def test_ordinary_hosts_with_digits_are_addresses() -> None:
+    for host in ("8.8.8.8", "7zip.org", "123.example.org", "[2001:db8::1]"):
+        assert isinstance(parse_address(f"https://{host}/a"), Address)
 
 
 @pytest.mark.parametrize(

@@ -13,17 +13,20 @@ from trainables.data.augmentation import Augmentation, AugmentParams, augment, a
 RESIZED = {"crop_area": (0.3, 1.0), "pad_px": 0}
 JITTER = {"jitter_brightness": 0.3, "jitter_contrast": 0.3, "jitter_saturation": 0.3, "jitter_hue": 0.1}
 CHANGES = [{}, {"enlarge_px": 3}, {"jitter_hue": 0.2}, RESIZED, {**JITTER, "pad_px": 3}, {**JITTER, **RESIZED}]
+CHANGES += [{"image_size": "24x16", "enlarge_px": 3}, {**JITTER, "image_size": "16x24", **RESIZED}]
 
 
 def make_images(recipe):
-    size = 24 + recipe.enlarge_px
-    return np.random.default_rng(0).integers(0, 256, (4, size, size, 3), np.uint8)
+    return np.random.default_rng(0).integers(0, 256, (4, *read_size(recipe), 3), np.uint8)
+
+
+def read_size(recipe):
+    return [side + recipe.enlarge_px for side in recipe.size]
 
 
 def sampled(recipe, batch, places=slice(0, 4), **place):
     augmentation = Augmentation(recipe, (6, 4), places, **{"seed": 1, "epoch": 1, **place})
-    size = 24 + recipe.enlarge_px
-    return augmentation.sample(batch, np.full((len(range(4)[places]), 2), size))
+    return augmentation.sample(batch, np.full((len(range(4)[places]), 2), read_size(recipe)))
 
 
 def allocate(shape):
@@ -67,7 +70,7 @@ def test_a_batch_is_augmented_where_it_lies_without_waiting_for_a_gpu(small_reci
         on_gpu = params.each(lambda part: part.to("cuda"))
         images_BHWC = augment(torch.empty(make_images(recipe).shape, dtype=torch.uint8, device="cuda"), on_gpu, recipe)
     assert images_BHWC.device.type == "cuda"
-    assert images_BHWC.shape == (4, 24, 24, 3)
+    assert images_BHWC.shape == (4, *recipe.size, 3)
     assert images_BHWC.dtype == torch.uint8
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from trainables.data.buffer_pool import BufferPool
+from trainables.data.batches import BufferPool
 
 SHAPE = (2, 4, 4, 3)  # of a batch
 

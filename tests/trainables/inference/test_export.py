@@ -19,6 +19,7 @@ from trainables.inference.export import export_onnx, export_torchscript, export_
 from trainables.inference.prediction import Predictor
 from trainables.models import build_model
 from trainables.recipes import get_recipe
+from trainables.recipes.settings import override
 from trainables.training.checkpoint import INFO_NAME, WEIGHTS_NAME, CheckpointInfo, as_json
 
 WORKS = ("asuka", "miku", "rem")
@@ -37,9 +38,9 @@ OTHERS = (
 pytestmark = pytest.mark.integration
 
 
-def write_checkpoint(name: str, folder: Path) -> Path:
+def write_checkpoint(name: str, folder: Path, **settings: object) -> Path:
     """Write a checkpoint of a recipe whose weights are all random: fresh classifiers may be 0, which hides errors."""
-    recipe = get_recipe(name)
+    recipe = override(get_recipe(name), settings)
     vocabulary = tuple(f"tag{number}" for number in range(2 * least_num_words(recipe)))
     draw = torch.Generator().manual_seed(0)
     model = build_model(dataclasses.replace(recipe, pretrained=False), len(WORKS), len(vocabulary))

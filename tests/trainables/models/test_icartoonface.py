@@ -127,6 +127,10 @@ def _batches(training):
             {"image_size": 20, "evaluation_px": 0},
             r"has an image size of 24 px, but this training 20. Set image_size=24",
         ),
+        (
+            {"image_size": "24x20", "evaluation_px": 0},
+            r"has an image size of 24 px, but this training 24x20. Set image_size=24",
+        ),
         ({"teacher": "nowhere"}, r"nowhere holds no checkpoint"),
     ],
 )

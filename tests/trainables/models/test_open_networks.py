@@ -19,25 +19,27 @@ TINY = [recipe for recipe in RECIPES.values() if recipe.system == "open" and rec
 PAPER = [recipe for recipe in RECIPES.values() if recipe.system == "open" and recipe.scale == "paper"]
 
 
-def images_of(size):
-    return torch.randint(0, 256, (4, size, size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+def images_of(recipe):
+    return torch.randint(0, 256, (4, *recipe.size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 def network_of(recipe):
     """timm's own, made for the recipe's tiny backbone."""
     shape = BACKBONES[recipe.backbone]
-    size = {"img_size": recipe.image_size} if shape.sized else {}
+    size = {"img_size": tuple(recipe.size)} if shape.sized else {}
     return timm.create_model(shape.architecture, num_classes=7, **shape.arguments, **size)
 
 
+@pytest.mark.parametrize("image_size", [None, "64x32"])
 @pytest.mark.parametrize("recipe", TINY, ids=lambda recipe: recipe.name)
-def test_the_feature_is_what_timms_network_gives_before_its_classifier(recipe):
+def test_the_feature_is_what_timms_network_gives_before_its_classifier(recipe, image_size):
+    recipe = recipe if image_size is None else dataclasses.replace(recipe, image_size=image_size)
     model = build_model(recipe, 3).eval()
     network = network_of(recipe).eval()
     network.reset_classifier(0)
     network.load_state_dict(model.backbone.network.state_dict())
-    pixels_BCHW = model.backbone.input_step(images_of(recipe.image_size))
-    torch.testing.assert_close(model.backbone(images_of(recipe.image_size))["branches"][:, 0], network(pixels_BCHW))
+    pixels_BCHW = model.backbone.input_step(images_of(recipe))
+    torch.testing.assert_close(model.backbone(images_of(recipe))["branches"][:, 0], network(pixels_BCHW))
 
 
 @pytest.mark.parametrize("recipe", TINY, ids=lambda recipe: recipe.name)
@@ -46,7 +48,7 @@ def test_every_weight_has_a_layer_and_gradients_reach_all(recipe):
     depths = depths_below_head(model)
     assert set(depths) == {name for name, _ in model.named_parameters() if name.startswith("backbone.")}
     assert set(depths.values()) == set(range(1, max(depths.values()) + 1))
-    outputs = model(images_of(recipe.image_size))
+    outputs = model(images_of(recipe))
     sum(value.square().sum() for value in (*outputs.logits, *outputs.features)).backward()
     assert [name for name, weight in model.named_parameters() if weight.requires_grad and weight.grad is None] == []
 
@@ -86,7 +88,7 @@ def test_a_tagger_that_reads_blue_green_red_sees_the_same_image(tmp_path, monkey
     reads_bgr = dataclasses.replace(BACKBONES[recipe.backbone], reads_bgr=True)
     monkeypatch.setitem(BACKBONES, recipe.backbone, reads_bgr)
     backbone = OpenBackbone(dataclasses.replace(recipe, pretrained=True, weights_file=str(path))).eval()
-    pixels_BCHW = backbone.input_step(images_of(48))
+    pixels_BCHW = backbone.input_step(images_of(recipe))
     torch.testing.assert_close(backbone.network(pixels_BCHW), source(pixels_BCHW.flip(1)))
 
 
@@ -125,6 +127,8 @@ def test_without_a_network_the_weights_are_named_with_the_way_out(tmp_path, monk
     [
         ({"backbone": "vit_96x2"}, "backbone='vit_96x2' .* an open network"),
         ({"backbone": "dinov2_tiny", "image_size": 50}, "image_size=50 .* a multiple of 8"),
+        ({"backbone": "dinov2_tiny", "image_size": "64x36"}, "image_size='64x36' .* a multiple of 8"),
+        ({"image_size": "64x24"}, "image_size='64x24' .* at least 32"),
         ({"drop_path": 1.0}, "drop_path=1.0 .* below 1"),
     ],
 )

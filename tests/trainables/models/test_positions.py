@@ -59,6 +59,26 @@ def test_timms_resizing_keeps_prefix_tokens_and_a_constant_map(num_prefix):
     torch.testing.assert_close(resized[:, num_prefix:], torch.full((1, 16, 3), 2.0))
 
 
+@pytest.mark.parametrize(
+    ("stored", "grid"),
+    [(None, (4, 4)), ((4, 4), (4, 4)), ((2, 8), (2, 8)), ((3, 5), (4, 4))],
+)
+def test_as_many_positions_in_another_grid_are_resized(stored, grid):
+    network = VisionTransformer(img_size=(64, 16), patch_size=8, embed_dim=3, depth=1, num_heads=1)  # 8 x 2
+    states = {"pos_embed": torch.randn(1, 17, 3), "cls_token": torch.zeros(1, 1, 3)}
+    fitted, text = fit_positions(states, network, resize_as_timm, stored)
+    assert torch.equal(fitted["pos_embed"], resize_as_timm(states["pos_embed"], grid, (8, 2)))
+    assert not torch.equal(fitted["pos_embed"], states["pos_embed"])
+    assert text == f"pos_embed from {grid[0]} x {grid[1]} to 8 x 2"
+    assert fit_positions(states, network, resize_as_timm, (8, 2)) == (states, "")
+
+
+def test_positions_that_form_no_square_are_those_of_a_network_with_as_many():
+    network = VisionTransformer(img_size=(80, 56), patch_size=8, embed_dim=3, depth=1, num_heads=1)  # 10 x 7
+    states = {"pos_embed": torch.randn(1, 71, 3), "cls_token": torch.zeros(1, 1, 3)}
+    assert fit_positions(states, network, resize_as_timm) == (states, "")
+
+
 def test_positions_of_the_networks_own_size_are_untouched():
     network = VisionTransformer(img_size=32, patch_size=8, embed_dim=3, depth=1, num_heads=1)
     states = {"pos_embed": torch.randn(1, 17, 3)}

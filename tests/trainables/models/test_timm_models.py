@@ -27,12 +27,10 @@ NAMES = timm.list_models()
 SOME = random.Random(19).sample(NAMES, 25)
 # Models that give no feature vector at the size of timm's own config -> the reason.
 NO_CLASSIFIER = "an encoder for another model, without a classifier or a pooled feature"
-NOT_SQUARE = "reads images of 1024 x 768 px; recipes have square ones"
 WITHOUT_FEATURE = {
     **dict.fromkeys(("deepseek_vit_412m_enc", "gemma4_vit_167m_enc", "gemma4_vit_570m_enc"), NO_CLASSIFIER),
     **dict.fromkeys(("mobilenetv5_300m_enc", "qwen3_vit_88m_enc", "qwen3_vit_306m_enc"), NO_CLASSIFIER),
     "qwen3_vit_416m_enc": NO_CLASSIFIER,
-    **{f"vit_{size}_patch16_sapiens2": NOT_SQUARE for size in ("5b", "base", "giant", "huge", "large")},
 }
 # One model of each of 20 families, the smallest that are quick on a CPU, and the px that they are trained at.
 FAMILIES = {
@@ -74,7 +72,7 @@ def check(name: str) -> None:
     """Build the model at its own size, and compare what it promises with what it gives."""
     recipe = native(name)
     model = shapes_of(recipe)
-    images = torch.empty(2, recipe.image_size, recipe.image_size, 3, dtype=torch.uint8, device="meta")
+    images = torch.empty(2, *recipe.size, 3, dtype=torch.uint8, device="meta")
     with torch.inference_mode():
         assert model.backbone(images)["branches"].shape == (2, 1, model.num_features)
     depths = depths_below_head(model)
@@ -86,6 +84,24 @@ def test_one_of_25_drawn_models_is_built_and_gives_its_feature(name):
     if name in WITHOUT_FEATURE:
         pytest.skip(WITHOUT_FEATURE[name])
     check(name)
+
+
+def test_a_model_that_timm_made_for_an_upright_size_keeps_it():
+    assert native("vit_base_patch16_sapiens2").image_size == "1024x768"
+    check("vit_base_patch16_sapiens2")
+
+
+@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "vit_tiny_patch16_224", "convnext_atto"])
+def test_a_rectangular_model_gives_what_timms_own_of_that_size_gives(name):
+    torch.manual_seed(0)
+    settings = {"backbone": f"timm/{name}", "image_size": "64x32", "pretrained": False, "drop_path": 0.0}
+    model = build_model(override(get_recipe("open"), settings), 3).eval()
+    sized = {} if name.startswith("convnext") else {"img_size": (64, 32)}
+    theirs = timm.create_model(name, num_classes=0, **sized).eval()
+    theirs.load_state_dict(model.backbone.network.state_dict(), strict=False)
+    images = torch.randint(0, 256, (2, 64, 32, 3), dtype=torch.uint8)
+    expected = theirs(model.backbone.input_step(images))
+    torch.testing.assert_close(model.backbone(images)["branches"][:, 0], expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.slow
@@ -150,8 +166,8 @@ def test_a_model_of_a_fixed_size_is_built_for_the_recipes_size():
         ({"backbone": "timm/resnet10"}, "'timm/resnet10' is not a model of timm .* Did you mean timm/resnet10t"),
         ({"backbone": "timm/resnet10t.c3"}, r"is not a model of timm .* Did you mean timm/resnet10t\.c3_in1k"),
         (
-            {"backbone": "timm/halonet26t", "image_size": 64},
-            r"timm/halonet26t does not take images of 64 px \(.*\)\. Set image_size=256, the size it was made for",
+            {"backbone": "timm/halonet26t", "image_size": "64x48"},
+            r"timm/halonet26t does not take images of 64x48 px \(.*\)\. Set image_size=256, the size it was made for",
         ),
         ({"backbone": "timm/resnet34_does_not_exist"}, "is not a model of timm"),
         ({"backbone": "timm/tf_efficientnet_b0_pruned"}, "is not a model of timm"),

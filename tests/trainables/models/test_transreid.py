@@ -89,7 +89,7 @@ def test_gradients_reach_all_that_trains_and_the_neck_s_bias_stays_0(name, image
 def as_plain_vit(model: Model, recipe) -> VisionTransformer:
     """timm's own transformer with the weights of the model's trunk and global branch."""
     shape = BACKBONES[recipe.backbone]
-    size = {"img_size": recipe.image_size, "patch_size": shape.patch_px, "num_classes": 0}
+    size = {"img_size": tuple(recipe.size), "patch_size": shape.patch_px, "num_classes": 0}
     vit = VisionTransformer(**size, embed_dim=shape.width, depth=shape.depth, num_heads=shape.num_heads)
     weights = {}
     for name, tensor in model.backbone.state_dict().items():
@@ -105,8 +105,10 @@ def branches_of(model: Model, images: torch.Tensor) -> list[torch.Tensor]:
     return list(model.backbone(images)["branches"].unbind(1))
 
 
-def test_the_global_feature_is_timms_class_token(small_recipe, images):
-    recipe = small_recipe(stride_px=8)
+@pytest.mark.parametrize("image_size", [24, "24x16", "16x24"])
+def test_the_global_feature_is_timms_class_token(small_recipe, images, image_size):
+    recipe = small_recipe(stride_px=8, image_size=image_size)
+    images = images[:, : recipe.size.height, : recipe.size.width]
     model = build_model(recipe, NUM_WORKS).eval()
     pixels_BCHW = (images.float() / 255 - 0.5).permute(0, 3, 1, 2) / 0.5
     expected_BD = as_plain_vit(model, recipe).forward_features(pixels_BCHW)[:, 0]

@@ -110,7 +110,7 @@ def test_a_field_that_is_missing_is_named(checkpoint):
     values = json.loads(path.read_text())
     del values["works"]
     path.write_text(json.dumps(values))
-    with pytest.raises(Error, match=r"checkpoint\.json lacks 'works'"):
+    with pytest.raises(Error, match=r"checkpoint\.json is damaged: it lacks 'works'"):
         read_info(checkpoint)
 
 
