@@ -29,6 +29,7 @@ nitpicky = False
 COMMANDS = (
     "platform.search",
     "platform.report",
+    "platform.studies",
     "platform.reproduce",
     "platform.predict",
     "platform.evaluate",

@@ -15,13 +15,15 @@ def checked_runs(runs: Path) -> Path:
     """Return the folder of --runs as an absolute path.
 
     Raises:
-        Error: it is an address.
+        Error: it is an address, or the addresses of the databases in it would have another meaning.
     """
     if re.match(r"[a-z][a-z0-9+.-]+:/", str(runs)):  # Path turns "//" into "/"
         raise Error(
             f"--runs {runs} is an address, not a folder. Give a folder, which several nodes must share, or keep the"
             " checkpoints in a bucket with --checkpoints s3://BUCKET/PREFIX."
         )
+    if found := re.search(r"[?%]", str(runs.absolute())):
+        raise Error(f"--runs {runs}: its path has {found[0]!r}, which database addresses reserve. Use another folder.")
     return runs.absolute()
 
 

@@ -22,6 +22,7 @@ from platform.environment import call_of
 from platform.evaluation import as_json, evaluate_split
 from platform.prediction import answers_about
 from platform.read_only_study import open_read_only, read_study, value_of
+from platform.run_paths import folder_of_study, use_runs
 from platform.runner import run_search
 from platform.stores import default_storage
 from platform.study import chosen_trial
@@ -150,6 +151,7 @@ def load_study(name: str, *, runs: str | Path = "runs", storage: str | None = No
         SakugaError: there is no such study or database.
     """
     url = storage or default_storage(Path(runs).absolute())
+    use_runs(folder_of_study(Path(runs), url, name))
     stored = read_study(open_read_only(url), url, name)
     best = chosen_trial(stored.study)
     return SearchResult(

@@ -10,10 +10,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from platform.finalize.compare_study import best_paper_row
 from platform.objectives import OBJECTIVES
+from platform.run_paths import stored_path
 from platform.study import chosen_trial
 from platform.training_setup import TrainingSetup
 from platform.trial_record import TrialRecord
-from shards_tools.command import say
+from shards_tools.command import command_line, say
 from shards_tools.errors import Error
 from trainables.evaluation.evaluation import Evaluation
 from trainables.inference.verification import VERIFICATION_NAME, measure, read_verification, write_verification
@@ -46,7 +47,7 @@ def _model(trial: FrozenTrial, alias: str, setup: TrainingSetup, objective: str)
     return {
         "trial": trial.number,
         "alias": alias,
-        "checkpoint": checkpoint,
+        "checkpoint": stored_path(checkpoint),
         "metrics": [name for name in OBJECTIVES if name in TrialRecord(trial).metrics],
         "note": f"{TrialRecord(trial).baseline or 'Suggested'}, trial {trial.number}:"
         f" {objective} {trial.values[0]:.4f} on the validation split.",
@@ -64,7 +65,7 @@ def measure_once(place: str, setup: TrainingSetup) -> None:
         if not is_there(place) or _is_measured(place):
             return
         if setup.scale == "paper" and not torch.cuda.is_available():  # the head of a cluster would take half an hour
-            command = f"python -m platform.predict {place} --calibrate {setup.data}"
+            command = command_line("platform.predict", place, "--calibrate", setup.data)
             say(f"Thresholds for pairs of pictures need a GPU here: {command}")
             return
         with fetched(place, EVALUATED) as checkpoint:

@@ -9,7 +9,7 @@ from pathlib import Path
 from optuna.trial import TrialState
 
 from shards_tools.errors import Error
-from shards_tools.folders import DISK_ERRORS
+from shards_tools.folders import DISK_ERRORS, full_folder
 
 MAX_FAILURES_IN_A_ROW = 5
 
@@ -58,10 +58,10 @@ def disk_is_full(place: object, cause: str) -> Error:
 
 @contextmanager
 def refuse_full_disk(folder: Path) -> Iterator[None]:
-    """Turn a full disk inside the context into an Error that names `folder`."""
+    """Turn a full disk inside the context into an Error that names the full folder: `folder`, or a temporary one."""
     try:
         yield
     except OSError as failure:
         if failure.errno not in DISK_ERRORS:
             raise
-        raise disk_is_full(folder, failure.strerror or str(failure)) from None
+        raise disk_is_full(full_folder(folder, failure), failure.strerror or str(failure)) from None

@@ -23,7 +23,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 from platform.cluster.auth import TOKEN_PLACES, demand_tokens, own_token
 from platform.cluster.connect import copied_package
 from platform.search import parser as search_parser
-from shards_tools.command import say
+from shards_tools.command import command_line, say
 from shards_tools.errors import Error, unknown
 from shards_tools.plugins import COPIED_FILES
 from shards_tools.redaction import redact
@@ -198,7 +198,7 @@ def follow(client: JobSubmissionClient, job: str, address: str) -> None:
         Error: the connection was lost.
         SystemExit: the job did not succeed.
     """
-    command = f"python -m platform.submit --address {address}"
+    command = command_line("platform.submit", "--address", address)
     try:
         try:
             asyncio.run(_print_output(client, job))

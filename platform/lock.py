@@ -61,10 +61,14 @@ def locked_file(path: Path, study: str) -> Iterator[None]:
     """Hold the lock file `path`.
 
     Raises:
-        Error: another process holds it.
+        Error: another process holds it, or this user may not write it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = path.open("a+")
+    except PermissionError as failure:
+        raise Error(f"{path} cannot be written: {failure.strerror}. Use a folder of your own with --runs.") from None
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

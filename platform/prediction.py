@@ -10,7 +10,7 @@ from rich.table import Table
 
 from platform.gallery import open_gallery
 from platform.terminal.console import table_console
-from shards_tools.command import say
+from shards_tools.command import command_line, say
 from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
 from trainables.data.pictures import find_pictures
@@ -119,7 +119,7 @@ def thresholds(checkpoint: Path, place: str) -> Verification:
     if known is None:
         raise Error(
             f"{place} has no thresholds for comparing pictures. Measure them once on works or identities:"
-            f" python -m platform.predict {place} --calibrate SHARDS."
+            f" {command_line('platform.predict', place, '--calibrate', 'SHARDS')}"
         )
     return known
 

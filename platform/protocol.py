@@ -12,6 +12,7 @@ import optuna
 from optuna.trial import TrialState
 
 from platform.trial_record import StudyRecord
+from shards_tools.command import command_line
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from trainables.evaluation.evaluation import Evaluation
@@ -105,12 +106,12 @@ def check_protocol(study: optuna.Study, folds: int, test_fold: int | None) -> No
 def command_for_test(checkpoint: str, manifest: Manifest) -> str | None:
     """Return the command that evaluates a checkpoint on the images kept for the test; None if there are none."""
     if manifest.test_fold is not None:
-        split = f"--split val --fold {manifest.test_fold}"
+        split: tuple[object, ...] = ("--split", "val", "--fold", manifest.test_fold)
     elif len(Evaluation(manifest, "test").query):
-        split = "--split test"
+        split = ("--split", "test")
     else:
         return None
-    return f"python -m platform.evaluate {checkpoint} --data {manifest.store} {split}"
+    return command_line("platform.evaluate", checkpoint, "--data", manifest.store, *split)
 
 
 def kept_test_fold(study: optuna.Study) -> int | None:

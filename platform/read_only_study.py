@@ -203,4 +203,4 @@ def _connected(file: Path) -> sqlite3.Connection:
 
 def _unreadable(url: str, failure: Exception) -> Error:
     remedy = "Give the database of a search with --storage: sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."
-    return Error(f"--storage {redact(url)} cannot be read: {cause_of(failure)}. {remedy}")
+    return Error(f"Optuna's database {redact(url)} cannot be read: {cause_of(failure)}. {remedy}")

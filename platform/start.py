@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,19 +15,26 @@ from platform.failures import refuse_full_disk
 from platform.lock import only_driver
 from platform.resilient_storage import PatientStorage
 from platform.resolved_search import ResolvedSearch
+from platform.run_paths import use_runs
+from platform.stores import TRACKING_NAME, Stores, default_tracking, make_runs
 from platform.study import open_storage, open_study
 from platform.tracking.datasets import data_of
 from platform.tracking.events import search_tags
 from platform.tracking.journal import Journal
-from platform.tracking.tracker import Tracker
+from platform.tracking.moved_artifacts import follow_move
+from platform.tracking.quiet_mlflow import warn_of_ignored
+from platform.tracking.study_runs import STUDY_TAG
+from platform.tracking.tracker import SILENT_S, Tracker
 from platform.trial_record import StudyRecord
 from platform.trials import Trials
-from shards_tools.command import say
+from shards_tools.command import command_line, say
+from shards_tools.errors import Error
 from shards_tools.redaction import redact
 
 # An unreachable MLflow store delays the start and the end by at most this; the next start sends queued events.
 LONGEST_WAIT_FOR_MLFLOW_S = 60.0
 LONGEST_WAIT_AFTER_AN_ERROR_S = 2.0
+WAIT_FOR_ABSENT_MLFLOW_S = 5.0  # at the end, for a store that has failed or a server that is silent since the start
 
 
 @contextmanager
@@ -36,33 +45,65 @@ def opened_study(search: ResolvedSearch) -> Iterator[tuple[optuna.Study, Patient
         Error: another driver runs the study, it was started with other options, a store fails, or the disk is full.
     """
     stores = search.stores
+    make_runs(stores.runs)
+    use_runs(stores.runs)
     storage = open_storage(stores.storage)
     with (
         refuse_full_disk(stores.runs),
         only_driver(stores, storage),
         Journal(stores.folder / "journal.jsonl") as journal,
     ):
-        yield open_study(search, storage), storage, journal
+        _refuse_another_journal(stores, storage, journal)
+        study = open_study(search, storage)
+        if not StudyRecord(study).study_id:
+            StudyRecord(study).study_id = uuid.uuid4().hex
+        if not journal.owner:
+            journal.owner = StudyRecord(study).study_id
+        yield study, storage, journal
+
+
+def _refuse_another_journal(stores: Stores, storage: PatientStorage, journal: Journal) -> None:
+    """Refuse a journal of an earlier study of the same name: MLflow would get the trials of both under one name.
+
+    Raises:
+        Error: the study was deleted from its database, or that was lost.
+    """
+    try:
+        own = StudyRecord(optuna.load_study(study_name=stores.study, storage=storage)).study_id
+        # A study or a journal of an earlier version has no ID; neither has a study whose first start was killed.
+        is_own = not own or journal.owner in ("", own)
+    except KeyError:
+        is_own = not journal.size()
+    if not is_own:
+        command = command_line("platform.studies", "delete", stores.study, "--runs", stores.runs)
+        raise Error(
+            f"{stores.folder} belongs to an earlier study of this name, which is not in Optuna's database any more."
+            f" Restore the database, or delete what is left: {command}"
+        )
 
 
 @contextmanager
 def tracked(search: ResolvedSearch, journal: Journal) -> Iterator[Tracker]:
     """Send the journal to MLflow inside the context; after an error, do not wait long for an unreachable store."""
     stores = search.stores
+    warn_of_ignored(stores.tracking)
+    if stores.tracking == default_tracking(stores.runs):
+        follow_move(stores.runs / TRACKING_NAME, stores.study, stores.runs / "artifacts")
     tracker = Tracker(
         journal,
         uri=stores.tracking,
         artifacts=stores.runs / "artifacts",
         study=stores.study,
         params={key: value for key, value in search.identity().items() if value is not None},
-        tags=study_tags(search),
+        tags={**study_tags(search), STUDY_TAG: journal.owner},
         data=data_of(search.setup),
     )
     tracker.start()
     wait_s = LONGEST_WAIT_AFTER_AN_ERROR_S
     try:
         yield tracker
-        wait_s = LONGEST_WAIT_FOR_MLFLOW_S
+        is_absent = not tracker.ready.is_set() and (tracker.trouble or stores.tracking.startswith("http"))
+        wait_s = WAIT_FOR_ABSENT_MLFLOW_S if is_absent else LONGEST_WAIT_FOR_MLFLOW_S
     finally:
         tracker.close(wait_s)
 
@@ -93,13 +134,25 @@ def run_start(trials: Trials, tracker: Tracker, start: Callable[[], None], hours
     StudyRecord(trials.study).starts = number
     start()
     # The tracker creates MLflow's store while Ray starts; it must exist before the first trial does.
-    if not tracker.ready.wait(LONGEST_WAIT_FOR_MLFLOW_S) and not tracker.trouble:
-        store = redact(trials.stores.tracking)
-        say(f"MLflow's store {store} has not answered yet. Training continues; events are queued on disk.")
+    _wait_for_mlflow(tracker, trials.stores.tracking)
     with trials.display:
         run_trials(trials, number, hours)
     if trials.failure:
         raise trials.failure
+
+
+def _wait_for_mlflow(tracker: Tracker, uri: str) -> None:
+    """Wait for MLflow's store until it answers or fails; making the tables of a new file takes longer than a server."""
+    store, begun, announced = redact(uri), time.monotonic(), False
+    limit_s = min(SILENT_S, LONGEST_WAIT_FOR_MLFLOW_S) if uri.startswith("http") else LONGEST_WAIT_FOR_MLFLOW_S
+    while not tracker.ready.wait(0.1) and not tracker.trouble:
+        waited_s = time.monotonic() - begun
+        if waited_s > limit_s:
+            say(f"MLflow's store {store} has not answered for {limit_s:.0f} s. Events are queued on disk.")
+            return
+        if waited_s > SILENT_S and not announced:
+            say(f"MLflow's store {store} is being opened. Waiting up to {limit_s:.0f} s.")
+            announced = True
 
 
 def study_tags(search: ResolvedSearch) -> dict[str, str]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from shards_tools.errors import Error
 
 STORAGE_NAME = "optuna.db"  # under --runs
 TRACKING_NAME = "mlflow.db"
@@ -17,6 +21,23 @@ def default_storage(runs: Path) -> str:
 def default_tracking(runs: Path) -> str:
     """Return the URI of MLflow's store without --tracking."""
     return f"sqlite:///{runs / TRACKING_NAME}"
+
+
+def make_runs(runs: Path) -> None:
+    """Create the folder of --runs if it is missing.
+
+    Raises:
+        Error: this user may not write to it.
+    """
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=runs):
+            pass
+    except OSError as failure:
+        remedy = (
+            "Free space on that disk" if failure.errno == errno.ENOSPC else "Give a folder that this user may write to"
+        )
+        raise Error(f"--runs {runs} cannot be written: {failure.strerror}. {remedy}.") from None
 
 
 @dataclass(frozen=True, kw_only=True)

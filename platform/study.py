@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +17,16 @@ from platform.resilient_storage import PatientStorage, cause_of, open_database
 from platform.samplers.pruning import make_pruner
 from platform.spaces.constraints import is_over
 from platform.trial_record import StudyRecord, TrialRecord
-from shards_tools.errors import Error
+from shards_tools.command import command_line
+from shards_tools.errors import Error, reason_of
 from shards_tools.plugins import changed_plugins, plugin_hashes, shown_name
 from shards_tools.redaction import redact
+from trainables.recipes.settings import as_stored, with_current_names
 
 if TYPE_CHECKING:
     from platform.resolved_search import ResolvedSearch
     from platform.spaces.loading import Space
+    from platform.training_setup import TrainingSetup
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -44,39 +45,32 @@ def open_study(search: ResolvedSearch, storage: PatientStorage) -> optuna.Study:
         pruner=make_pruner(search.method.pruner, search.setup.rungs),
     )
     check_same_search(study, search)
+    check_same_settings(study, search.setup)
     _check_same_code(study, search.setup.plugins)
     _enqueue_baselines(study, search.setup.space)
     return study
 
 
-def open_storage(url: str) -> PatientStorage:
+def open_storage(url: str, option: str = "--storage") -> PatientStorage:
     """Open the database at `url`; the folder of an SQLite file is created if it is missing.
+
+    Args:
+        url: the address of the database.
+        option: takes such an address, for the error message.
 
     Raises:
         Error: the database cannot be used.
     """
     try:
-        if url.startswith("sqlite:///"):
-            Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        address = sqlalchemy.engine.make_url(url)
+        if address.get_backend_name() == "sqlite" and address.database:
+            Path(address.database).parent.mkdir(parents=True, exist_ok=True)
         return PatientStorage(open_database(url))
     except (OSError, ImportError, ValueError, sqlalchemy.exc.SQLAlchemyError, StorageInternalError) as error:
         raise Error(
-            f"--storage {redact(url)} cannot be used: {cause_of(error)}. "
-            "Give sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."
+            f"Optuna's database {redact(url)} cannot be used: {cause_of(error)}. "
+            f"Give {option} sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."
         ) from None
-
-
-def folder_of_bucket(study: optuna.Study, bucket: str | None) -> str | None:
-    """Return the study's folder in `bucket`, that of --checkpoints, or None without a bucket.
-
-    The folder's name is unique, so that another study of the same name does not share it.
-    """
-    if bucket is None:
-        return None
-    if not StudyRecord(study).bucket_folder:
-        name = re.sub(r"[^A-Za-z0-9_.-]", "_", study.study_name)
-        StudyRecord(study).bucket_folder = f"{name}-{uuid.uuid4().hex[:8]}"
-    return f"{bucket}/{StudyRecord(study).bucket_folder}"
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
@@ -158,6 +152,53 @@ def check_same_search(study: optuna.Study, search: ResolvedSearch) -> None:
             )
 
 
+def check_same_settings(study: optuna.Study, setup: TrainingSetup) -> None:
+    """Refuse a space that gives other settings for the parameters of a stored trial, such as an edited constant.
+
+    Failed trials are left out, so that a space that let them fail can be corrected. The recipes of a paper's table are
+    compared by row; see paper_tables/trainings.py.
+
+    Raises:
+        Error: a trial or a baseline has other settings now; the message has the key and both values.
+    """
+    space = setup.space
+    if space.kind == "Table":
+        return
+    for trial in study.get_trials(deepcopy=False):
+        if trial.state == TrialState.FAIL:
+            continue
+        label = TrialRecord(trial).baseline
+        stored = trial.params or trial.system_attrs.get("fixed_params", {})
+        if label in space.baselines and (found := _first_difference(stored, space.baselines[label])):
+            raise _changed(study, space, f"baseline {label!r} had {found[0]}", f"it has {found[1]}")
+        if before := with_current_names(TrialRecord(trial).settings):
+            try:
+                now = as_stored(setup.recipe(trial))
+            except Exception as mistake:  # whatever `suggest` raises for parameters that it once asked for
+                text = f"suggest() fails for them ({reason_of(mistake)})"
+                raise _changed(study, space, f"trial {trial.number} was trained with its parameters", text) from mistake
+            # Keys that only one side has come from another version of the recipes.
+            both = before.keys() & now.keys()
+            if found := _first_difference(before, {key: now[key] for key in now if key in both}):
+                is_was, is_now = f"trial {trial.number} was trained with {found[0]}", f"its parameters give {found[1]}"
+                raise _changed(study, space, is_was, is_now)
+
+
+def _first_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the first entry of `now` that was different before, as `key=value` before and now; None if none was."""
+    for key, value in now.items():
+        if key not in before or before[key] != value:
+            return f"{key}={before[key]!r}" if key in before else f"no {key}", f"{key}={value!r}"
+    return None
+
+
+def _changed(study: optuna.Study, space: Space, before: str, now: str) -> Error:
+    return Error(
+        f"Space {space.name} has changed since study {study.study_name} was started: {before}, now {now}. Restore it,"
+        " or start another study with --study NAME."
+    )
+
+
 def _of_another_command(study: optuna.Study) -> Error:
     """Return the error for a search whose study has a paper's table, and the reverse."""
     name = StudyRecord(study).search["space"]
@@ -165,8 +206,8 @@ def _of_another_command(study: optuna.Study) -> Error:
     if StudyRecord(study).kind == "Table":
         found, command = f"table {name}", "platform.reproduce"
     return Error(
-        f"Study {study.study_name} is {found}. Resume it with python -m {command}, or start this one under another name"
-        " with --study NAME."
+        f"Study {study.study_name} is {found}. Resume it with {command_line(command)}, or start this one under another"
+        " name with --study NAME."
     )
 
 

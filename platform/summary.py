@@ -9,12 +9,13 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from platform.resolved_search import ResolvedSearch
+from platform.run_paths import stored_path
 from platform.spaces.constraints import is_over
-from platform.stores import default_storage
 from platform.study import chosen_trial, front
-from platform.tracking.descriptions import NOTE, study_note
+from platform.tracking.descriptions import NOTE, report_command, study_note
 from platform.tracking.tracker import Tracker
 from platform.trial_record import TrialRecord
+from shards_tools.command import command_line
 from shards_tools.redaction import redact
 
 
@@ -34,7 +35,7 @@ def study_event(
     """
     best = chosen_trial(study)
     goal = search.goal
-    tags = {**counts(study), NOTE: study_note(study, search.setup, goal, search.command)}
+    tags = {**counts(study), NOTE: study_note(study, search)}
     chance = {f"chance_{name}": goal.chance[name] for name in goal.objectives if name in goal.chance}
     if best is None:
         return {"trial": None, "checkpoint": None, "tags": tags, "metrics": chance, "models": []}
@@ -45,7 +46,7 @@ def study_event(
         models = [*models_of(study, search.setup, goal.objective), *final]
     return {
         "trial": best.number,
-        "checkpoint": TrialRecord(best).checkpoint,
+        "checkpoint": stored_path(TrialRecord(best).checkpoint),
         "tags": {**tags, "best_trial": best.number, **front_tag(study)},
         "metrics": {**chance, **{f"best_{key}": value for key, value in TrialRecord(best).metrics.items()}},
         "models": models,
@@ -122,7 +123,7 @@ def next_steps(study: optuna.Study, search: ResolvedSearch, tracker: Tracker) ->
     if running:
         lines.append(f"Trials left running: {running}. Run the same command again to resume them.")
     if tracker.unsent:
-        cause = f" ({tracker.trouble})" if tracker.trouble else ""
+        cause = f" ({tracker.trouble})" if tracker.trouble and not tracker.told else ""
         lines.append(f"MLflow lacks some events{cause}. Run the same command again to send them.")
     met = search.budget.met(study, search.resources.gpus_per_trial)
     if met:
@@ -131,11 +132,8 @@ def next_steps(study: optuna.Study, search: ResolvedSearch, tracker: Tracker) ->
     if best:
         what = f"Best weights by {goal.objective}" if len(goal.objectives) > 1 else "Best weights"
         lines.append(f"{what}: {TrialRecord(best).checkpoint}")
-        lines.append(
-            f"Evaluate:     python -m platform.evaluate {TrialRecord(best).checkpoint} --data {search.setup.data}"
-        )
-    lines.append(f"Compare runs: python -m platform.ui --runs {stores.runs}")
-    own = stores.storage == default_storage(stores.runs)
-    where = f"--runs {stores.runs}" + ("" if own else f" --storage {redact(stores.storage)}")
-    lines.append(f"Report:       python -m platform.report {stores.study} {where} --out report-{stores.study}")
+        checkpoint = TrialRecord(best).checkpoint
+        lines.append(f"Evaluate:     {command_line('platform.evaluate', checkpoint, '--data', search.setup.data)}")
+    lines.append(f"Compare runs: {command_line('platform.ui', '--runs', stores.runs)}")
+    lines.append(f"Report:       {report_command(stores)}")
     return lines

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar, overload
 
+from platform.run_paths import located, stored_path
+
 Value = TypeVar("Value")
 Owner = TypeVar("Owner", bound="Record")
 
@@ -52,6 +54,25 @@ class Stored(Generic[Value]):
         record.of.set_user_attr(self.key, value)
 
 
+class StoredPath(Stored[str]):
+    """A path, or the address of a folder in a bucket; a path under --runs is stored relative to it."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    @overload
+    def __get__(self, record: None, owner: type[Record]) -> StoredPath: ...
+
+    @overload
+    def __get__(self, record: Record, owner: type[Record]) -> str: ...
+
+    def __get__(self, record: Record | None, owner: type[Record]) -> StoredPath | str:
+        return self if record is None else located(super().__get__(record, owner))
+
+    def __set__(self, record: Record, value: str) -> None:
+        super().__set__(record, stored_path(value))
+
+
 class Record:
     """A typed view of `user_attrs`: reading an attribute reads the study, assigning one writes it."""
 
@@ -78,12 +99,14 @@ class TrialRecord(Record):
     training = Stored[Mapping[str, int]]({})  # its "fold" and "seed", instead of the search's
     left_out = Stored(False)  # canceled before it started
 
+    settings = Stored[Mapping[str, Any]]({})  # "recipe", and all settings it trains with; empty before it starts
+
     candidate = Stored(-1, key="trial")  # for a cross-validated candidate: the number of the search's trial
 
     # How far the trial has come.
     attempts = Stored(0)  # started so far
     deaths = Stored[Mapping[str, Any]]({"epoch": None, "count": 0})  # deaths of its process in the epoch after "epoch"
-    checkpoint = Stored("")  # address of the last checkpoint
+    checkpoint = StoredPath()  # the last one
     epoch = Stored[int | None](None)  # the last epoch reported, with several objectives; see objectives.py
     metrics = Stored[Mapping[str, float]]({})  # of the last epoch
     reading = Stored("")  # how its images are read
@@ -110,6 +133,7 @@ class StudyRecord(Record):
 
     kind = Stored("Space")  # what its trials are points of: "Space", or "Table" for the rows of a paper's table
     search = Stored[Mapping[str, Any]]({})  # the options that every start must share; empty for a part
+    study_id = Stored("")  # tells it from another study of the same name, such as one that was deleted
     starts = Stored(0)
     last_start = Stored[Mapping[str, Any]]({})
     bucket_folder = Stored("")  # in the bucket of --checkpoints

@@ -7,13 +7,16 @@ the trial RUNNING and runs its last epoch again from the checkpoint; the journal
 from __future__ import annotations
 
 import math
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
+from platform.checkpoints import Checkpoints
 from platform.failures import Failures, disk_is_full
 from platform.objectives import final_values, knows_epoch, last_epoch, num_parameters, tell_epoch
 from platform.resolved_search import ResolvedSearch
@@ -21,7 +24,7 @@ from platform.samplers.pruning import should_stop
 from platform.samplers.registry import PRUNERS
 from platform.samplers.samplers import reseed
 from platform.spaces.constraints import judge, known_costs
-from platform.study import folder_of_bucket
+from platform.spaces.points import rejection
 from platform.terminal.lines import Screen
 from platform.tracking.events import METRIC_KEYS, start_of
 from platform.tracking.journal import Book
@@ -29,7 +32,8 @@ from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
 from shards_tools.folders import is_full
 from trainables.recipes.recipe import Recipe
-from trainables.training.checkpoint_store import is_there, remove
+from trainables.recipes.settings import as_stored
+from trainables.training.checkpoint_store import is_there
 from trainables.training.trial_report import EarlyEnd, EndReason, TrialReport
 
 MAX_ATTEMPTS_WITHOUT_PROGRESS = 3
@@ -54,7 +58,7 @@ class Trials:
         self._setup, self._goal, self._budget, self._method = search.setup, search.goal, search.budget, search.method
         self.resources, self.stores = search.resources, search.stores
         self._attempts: dict[str, Attempt] = {}
-        self._bucket = folder_of_bucket(study, search.stores.checkpoints)
+        self._checkpoints = Checkpoints(study, search.stores)
         self.interrupted = False  # by Ctrl-C or SIGTERM
         self.hurried = False  # by a second Ctrl-C or SIGTERM: do not wait for running epochs
         self.out_of_time = False
@@ -72,9 +76,8 @@ class Trials:
     @property
     def done(self) -> bool:
         """Whether nothing is left to start."""
-        if self.stopping or self.failed.are_too_many:
-            return True
-        return not self._attempts and not self._to_adopt and self._num_left() == 0
+        ends = self.stopping or self.failed.are_too_many
+        return ends or (not self._attempts and not self._to_adopt and self._num_left() == 0)
 
     @property
     def over(self) -> bool:
@@ -98,26 +101,33 @@ class Trials:
         if following is None:
             return None
         trial, recipe = following
-        self._attempts[attempt_id] = Attempt(trial, recipe)
-        attempt = TrialRecord(trial).attempts + 1
+        attempt, checkpoint = TrialRecord(trial).attempts + 1, TrialRecord(trial).checkpoint
         TrialRecord(trial).attempts = attempt
-        checkpoint = TrialRecord(trial).checkpoint
-        own = f"{self._bucket}/trial-{trial.number:04d}/attempt-{attempt}" if self._bucket else None
+        self._attempts[attempt_id] = Attempt(trial, recipe)
         self.display.start(trial, attempt, last_epoch(self._frozen(trial)) or 0, recipe.epochs)
         return {
             **self._setup.config(recipe, self.resources),
             **TrialRecord(trial).training,  # another fold or seed; see fixed_trials.py
             "trial": trial.number,
             "attempt": attempt,
-            "bucket": own,
+            "bucket": self._checkpoints.in_bucket(trial.number, attempt),
             "resume": checkpoint if checkpoint and is_there(checkpoint) else None,
         }
 
     def _next(self) -> tuple[optuna.Trial, Recipe] | None:
-        """Return the next trial to train; suggestions that are known to exceed a limit are pruned without training."""
+        """Return the next trial to train; suggestions that are rejected or known to exceed a limit are pruned."""
         while self._to_adopt or len(self._attempts) < self._num_left():
             trial = self._to_adopt.pop(0) if self._to_adopt else self._ask()
-            recipe = self._setup.recipe(trial)
+            if self._frozen(trial).state.is_finished():
+                self._ended_outside(trial)
+                continue
+            try:
+                recipe = self._setup.recipe(trial)
+            except optuna.TrialPruned as reason:
+                self._journal.append("trial", **start_of(trial, None, self._setup, self._method), time=time.time())
+                self._end(trial, TrialState.PRUNED, rejection(reason))
+                continue
+            TrialRecord(trial).settings = as_stored(recipe)
             over = self._judge(trial, known_costs(recipe, self._goal.at_most))
             self._journal.append("trial", **start_of(trial, recipe, self._setup, self._method), time=time.time())
             if not over:
@@ -142,8 +152,10 @@ class Trials:
         if report.is_partial:  # `checkpoint` records it
             return True
         trial, step = attempt.trial, report.epoch
-        self._note_reading(trial, report.reading)
         known = self._frozen(trial)
+        if known.state.is_finished():
+            return False
+        self._note_reading(trial, report.reading)
         if knows_epoch(known, step):
             # An earlier start may have died after storing the value and before asking the pruner.
             asks_again = step == known.last_step and PRUNERS[self._method.pruner].has_rungs
@@ -190,7 +202,7 @@ class Trials:
 
     def checkpoint(self, attempt_id: str, path: str) -> None:
         """Store the path of the attempt's newest checkpoint, from which the next attempt resumes."""
-        if attempt := self._attempts.get(attempt_id):
+        if (attempt := self._attempts.get(attempt_id)) and not self._frozen(attempt.trial).state.is_finished():
             TrialRecord(attempt.trial).checkpoint = path
             attempt.saved = True
 
@@ -200,8 +212,12 @@ class Trials:
         if attempt is None:
             return
         trial = self._frozen(attempt.trial)
-        if died and is_full(self.stores.runs):
-            raise disk_is_full(self.stores.runs, "no space is left")
+        if trial.state.is_finished():
+            self._ended_outside(attempt.trial)
+            return
+        full = [place for place in (self.stores.runs, Path(tempfile.gettempdir())) if died and is_full(place)]
+        if full:
+            raise disk_is_full(full[0], "no space is left")
         if attempt.failed:
             self._end(attempt.trial, TrialState.FAIL, attempt.ending)
         elif attempt.ending:
@@ -217,14 +233,14 @@ class Trials:
     def _attempt_died(self, attempt: Attempt, trial: optuna.trial.FrozenTrial) -> None:
         """Retry from the last checkpoint, unless the trial has died too often in the same epoch."""
         deaths = TrialRecord(trial).deaths
-        count = deaths["count"] + 1 if deaths["epoch"] == last_epoch(trial) else 1
-        TrialRecord(attempt.trial).deaths = {"epoch": last_epoch(trial), "count": count}
+        epoch = last_epoch(trial)
+        count = deaths["count"] + 1 if deaths["epoch"] == epoch else 1
+        TrialRecord(attempt.trial).deaths = {"epoch": epoch, "count": count}
         if count < MAX_ATTEMPTS_WITHOUT_PROGRESS:
             self.display.died(attempt.trial, count)
             self._to_adopt.append(attempt.trial)
         else:
-            epoch = (last_epoch(trial) or 0) + 1
-            reason = f"Its process died {count} times in epoch {epoch}."
+            reason = f"Its process died {count} times in epoch {(epoch or 0) + 1}."
             self.failed.note(reason)
             self._end(attempt.trial, TrialState.FAIL, reason)
 
@@ -238,21 +254,23 @@ class Trials:
         if reason:
             TrialRecord(trial).reason = reason
         frozen = self._frozen(trial)
-        self._delete_checkpoints(
-            trial.number, keep="" if state == TrialState.PRUNED else TrialRecord(frozen).checkpoint
-        )
+        self._clean_up(frozen, state)
         values = final_values(frozen, self._goal.objectives) if state == TrialState.COMPLETE else None
         self.study.tell(trial, values, state=state)
         self.failed.count(state)
         self.display.end(trial, state, reason)
 
-    def _delete_checkpoints(self, number: int, keep: str) -> None:
-        """Delete the checkpoints of all attempts of a trial but `keep`, which may be empty."""
-        for checkpoint in self.stores.folder.glob(f"start-*/trial-{number:04d}-*/checkpoint_*"):
-            if str(checkpoint) != keep:
-                remove(str(checkpoint))
-        if self._bucket:
-            remove(f"{self._bucket}/trial-{number:04d}", keep=keep)
+    def _ended_outside(self, trial: optuna.Trial) -> None:
+        """Note the end of a trial that another program has ended in the study, such as `platform.studies stop`."""
+        frozen = self._frozen(trial)
+        reason = TrialRecord(frozen).reason or "ended in the study by another program"
+        self._journal.append("end", trial=trial.number, state=frozen.state.name, reason=reason, time=time.time())
+        self._clean_up(frozen, frozen.state)
+        self.display.end(trial, frozen.state, reason)
+
+    def _clean_up(self, trial: optuna.trial.FrozenTrial, state: TrialState) -> None:
+        """Delete the checkpoints of a trial that ends in `state`, except the last one unless it is pruned."""
+        self._checkpoints.delete(trial.number, keep="" if state == TrialState.PRUNED else TrialRecord(trial).checkpoint)
 
     def _ask(self) -> optuna.Trial:
         self._reseed()
@@ -263,15 +281,8 @@ class Trials:
         return optuna.Trial(self.study, trial._trial_id)
 
     def _reseed(self, number: int | None = None) -> None:
-        setup = self._setup
-        reseed(
-            self.study,
-            self._method.sampler,
-            space=setup.space,
-            rungs=setup.rungs,
-            seed=setup.seed,
-            number=number,
-        )
+        setup, sampler = self._setup, self._method.sampler
+        reseed(self.study, sampler, space=setup.space, rungs=setup.rungs, seed=setup.seed, number=number)
 
     def _end_pruned(self, trial: optuna.Trial) -> None:
         self._end(trial, TrialState.PRUNED, f"pruned at epoch {TrialRecord(trial).pruned_at}")

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -29,10 +32,18 @@ def call_or_stop(trials: Trials, call: Callable[[], Answer], otherwise: Answer) 
     """
     if trials.failure is None:
         try:
-            with refuse_full_disk(trials.stores.runs):
+            with refuse_full_disk(trials.stores.runs), suppress(UpdateFinishedTrialError):
+                # Suppressed if another program ends the trial meanwhile: `finish` finds that.
                 return call()
         except Error as failure:
             trials.failure = failure
+        except KeyError:  # Optuna's error for a record that is not there
+            if trials.study.study_name in optuna.get_all_study_names(trials.study._storage):
+                raise
+            trials.failure = Error(
+                f"Study {trials.study.study_name} was deleted from Optuna's database while this search ran. Start"
+                " another study with --study NAME."
+            )
     return otherwise
 
 

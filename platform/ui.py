@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Without its job workers the server starts in a third of the time and needs a third of the memory.
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{store}"]
+    command += ["--registry-store-uri", f"sqlite:///{store}"]  # else a variable of the environment names it
     command += ["--default-artifact-root", (options.runs.absolute() / "artifacts").as_uri()]
     command += ["--host", "127.0.0.1", "--port", str(options.port), "--workers", "1"]
     os.execve(sys.executable, command, environment)

@@ -46,7 +46,7 @@ def earlier_settings(method: SearchMethod, setup: TrainingSetup, stores: Stores)
         return {}
     option = f"--warm-start {name}"
     url = method.warm_start_storage or stores.storage
-    earlier = _study(url, name)
+    earlier = _study(url, name, "--warm-start-storage")
     if earlier is None:
         raise _unknown_study(url, name)
     _refuse_another_space(earlier, space.name, option)
@@ -98,11 +98,11 @@ def _refuse_another_space(earlier: optuna.Study, space: str, option: str) -> Non
         )
 
 
-def _study(url: str, name: str) -> optuna.Study | None:
+def _study(url: str, name: str, option: str = "--storage") -> optuna.Study | None:
     """Return the study of that name, or None; no database is created."""
     if not _exists(url):
         return None
-    storage = open_storage(url)
+    storage = open_storage(url, option)
     try:
         return optuna.load_study(study_name=name, storage=storage)
     except KeyError:

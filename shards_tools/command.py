@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -98,6 +99,11 @@ def _finite(value: Any) -> Any:
 def say(text: str = "") -> None:
     """Print one line for the user to standard error, so that standard output holds only data."""
     print(visible(redact(text)), file=sys.stderr, flush=True)
+
+
+def command_line(module: str, *words: object) -> str:
+    """Return `python -m module words ...`, quoted so that it can be pasted into a shell."""
+    return shlex.join(["python", "-m", module, *map(str, words)])
 
 
 def on_terminal() -> bool:

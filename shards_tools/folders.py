@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -72,6 +73,26 @@ def build_once(target: Path, fill: Callable[[Path], None]) -> Path:
 def is_full(folder: Path) -> bool:
     """Return whether the disk of `folder` is full."""
     return shutil.disk_usage(folder).free < LEAST_BYTES
+
+
+def full_folder(folder: Path, failure: BaseException) -> Path:
+    """Return the folder whose disk is full: that of the file that failed, the temporary folder, or else `folder`.
+
+    Args:
+        folder: where files are expected to be written.
+        failure: the error of a write; it often has no file name.
+    """
+    named = getattr(failure, "filename", None)
+    if isinstance(named, str):
+        place = Path(named) if Path(named).is_dir() else Path(named).parent
+        return folder if place.absolute().is_relative_to(folder.absolute()) else place
+    temporary = Path(tempfile.gettempdir())
+    return temporary if is_full(temporary) and not is_full(folder) else folder
+
+
+def tells_full(failure: BaseException) -> bool:
+    """Return whether an error, perhaps another library's own, says that a disk or a quota is full."""
+    return any(os.strerror(code) in str(failure) for code in (errno.ENOSPC, errno.EDQUOT))
 
 
 def write_durably(path: Path, data: bytes) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from shards_tools.command import command_line
 from shards_tools.conversion import Conversion
 from shards_tools.errors import Error
 from shards_tools.folders import write_durably
@@ -102,11 +103,13 @@ def _read_head(store: Store) -> dict[str, Any]:
         what = "has no manifest.json, so it holds no finished shards" if store.exists() else "is not a folder"
         if store.is_local and store.exists():
             raise Error(
-                f"{store} {what}. If it holds images, build shards of them: python -m shards_tools build KIND {store}"
-                " --out SHARDS."
+                f"{store} {what}. If it holds images, build shards of them:"
+                f" {command_line('shards_tools', 'build', 'KIND', store, '--out', 'SHARDS')}"
             )
-        out = store if store.is_local else "SHARDS, and copy them there"
-        raise Error(f"{store} {what}. Build shards with: python -m shards_tools build KIND SOURCE --out {out}.")
+        command = command_line(
+            "shards_tools", "build", "KIND", "SOURCE", "--out", store if store.is_local else "SHARDS"
+        )
+        raise Error(f"{store} {what}. Build shards{'' if store.is_local else ', and copy them there'}: {command}")
     try:
         head = json.loads(data)
     except (ValueError, RecursionError):

@@ -192,12 +192,15 @@ def _read(file: Path) -> str:
 
 
 def _run(path: str, source: str) -> ModuleType:
-    """Run a file's source as a module of its own, which `sys.modules` knows by the file's path."""
+    """Run a file's source as a module of its own, which `sys.modules` knows and which can import its neighbors."""
     name = f"sakuga_plugin_{Path(path).stem}_{hashlib.sha256(path.encode()).hexdigest()[:8]}"
     module = ModuleType(name)
     module.__file__ = path
     linecache.cache[path] = (len(source), None, source.splitlines(keepends=True), path)  # for tracebacks
     sys.modules[name] = module
+    # As for a script, but behind installed packages: a neighbor's name must not replace one of theirs.
+    if (folder := str(Path(path).parent)) not in sys.path:
+        sys.path.append(folder)
     try:
         exec(compile(source, path, "exec"), module.__dict__)
     except BaseException:

@@ -19,7 +19,7 @@ from ray import tune
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from shards_tools.errors import Error
-from shards_tools.folders import DISK_ERRORS, is_full
+from shards_tools.folders import DISK_ERRORS, is_full, tells_full
 from shards_tools.manifest import TRAINED_ON, Manifest
 from shards_tools.manifest_file import read_manifest
 from shards_tools.plugins import load_shipped
@@ -294,6 +294,6 @@ def passing_folder() -> Iterator[Path]:
         try:
             yield Path(folder)
         except Exception as failure:
-            if is_full(Path(folder)):  # torch and safetensors raise errors of their own
+            if is_full(Path(folder)) or tells_full(failure):  # torch and safetensors raise errors of their own
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), tempfile.gettempdir()) from failure
             raise

@@ -16,7 +16,7 @@ from platform.paper_tables.written import HEADINGS, ReproducedTable, cells_of
 from platform.terminal.console import table_console
 from platform.terminal.lines import say_smaller_batches
 from platform.trial_record import TrialRecord
-from shards_tools.command import say
+from shards_tools.command import command_line, say
 
 WIDTH = 100  # columns if the output is not a terminal
 
@@ -54,7 +54,7 @@ def print_table(table: ReproducedTable, unfinished: Sequence[str], files: Sequen
     for line in (*table.notes, *unfinished):
         say(line)
     say(f"Written: {', '.join(map(str, files))}")
-    say(f"Compare runs: python -m platform.ui --runs {runs}")
+    say(f"Compare runs: {command_line('platform.ui', '--runs', runs)}")
 
 
 def unfinished(trainings: Mapping[Training, str], known: Mapping[Training, FrozenTrial]) -> list[str]:

@@ -23,6 +23,7 @@ from platform.resources import Machine, TrialResources, allocate
 from platform.spaces.loading import Space
 from platform.stores import Stores, default_storage, default_tracking
 from platform.training_setup import TrainingSetup
+from shards_tools.command import command_line
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
@@ -171,7 +172,7 @@ def _refuse_other_data(table: PaperTable, rows: Sequence[str], manifest: Manifes
         what = "classes" if manifest.layout == "classes" else "works or identities"
         raise Error(
             f"Table {table.name} reports {', '.join(table.metrics)}, but {manifest.store} holds {what}, which give"
-            f" {', '.join(known[:2])}. Build the shards with: python -m shards_tools build {table.build}."
+            f" {', '.join(known[:2])}. Build the shards with: {command_line('shards_tools', 'build', table.build)}."
         )
     readers = [row for row in rows if reads_tags(table.recipes[row])]
     if readers and manifest.tags is None:

@@ -19,6 +19,7 @@ from platform.paper_tables.results import results_of
 from platform.paper_tables.trainings import enqueue_missing, measured
 from platform.paper_tables.written import ReproducedTable, as_markdown, make_folder, reproduced_table, write_table
 from platform.start import opened_study, recorded_start, run_start, tracked
+from platform.stores import make_runs
 from platform.summary import counts
 from platform.terminal.live import screen_of_part
 from platform.tracking.descriptions import NOTE
@@ -41,6 +42,7 @@ def reproduce(reproduction: Reproduction, started: float, *, as_json: bool) -> N
         KeyboardInterrupt: the command was interrupted.
     """
     search, wanted = reproduction.search, reproduction.trainings
+    make_runs(search.stores.runs)
     make_folder(reproduction.out)
     with opened_study(search) as (study, storage, journal):
         enqueue_missing(study, wanted, reproduction.recipes)

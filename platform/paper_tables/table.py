@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from shards_tools.command import command_line
 from shards_tools.errors import unknown
 from trainables.evaluation.metric_names import COLUMNS
 from trainables.recipes import RECIPES, printed_numbers
@@ -60,7 +61,7 @@ class PaperTable:
         rows = {**{recipe.name: row for row, recipe in self.recipes.items()}, **{row: row for row in self.recipes}}
         for name in names:
             if name not in rows:
-                listing = f"python -m {PROGRAM} {self.name} --list"
+                listing = command_line(PROGRAM, self.name, "--list")
                 raise unknown(f"row of {self.name}", name, self.recipes, listing=listing)
         chosen = {rows[name] for name in names}
         return tuple(row for row in self.recipes if row in chosen or not names)
@@ -118,7 +119,7 @@ def get_table(name: str) -> PaperTable:
         Error: there is none; the message suggests the nearest.
     """
     if name not in TABLES:
-        raise unknown("table", name, TABLES, listing=f"python -m {PROGRAM} --list")
+        raise unknown("table", name, TABLES, listing=command_line(PROGRAM, "--list"))
     return TABLES[name]
 
 

@@ -6,6 +6,8 @@ import re
 import tempfile
 import textwrap
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +16,20 @@ import sqlalchemy
 
 from platform.resilient_storage import parse_url
 from platform.resolved_search import ResolvedSearch
-from platform.stores import Stores
-from platform.study import check_same_search, open_storage
-from platform.tracking.quiet_mlflow import IMPATIENT, import_quietly
+from platform.stores import Stores, default_storage, default_tracking
+from platform.study import check_same_search, check_same_settings, open_storage
+from platform.tracking.quiet_mlflow import IMPATIENT, client_of, import_quietly
 from platform.trial_record import StudyRecord
 from shards_tools.errors import MAX_REASON, Error
 from shards_tools.redaction import redact
 
 REMEDIES = {
     "--runs": "Give a folder that this user may write to.",
-    "--storage": "Give sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME, where this user may write.",
-    "--tracking": "Give sqlite:///FILE, postgresql://USER@HOST/NAME or http://HOST:PORT, where this user may write.",
+    "--storage": "Give --storage sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME, where this user may write.",
+    "--tracking": "Give --tracking sqlite:///FILE, postgresql://... or http://HOST:PORT, where this user may write.",
 }
+# What a message calls a store that the user has not given with its option: its place follows from --runs.
+DEFAULTS = {"--storage": "Optuna's database", "--tracking": "MLflow's store"}
 
 
 def try_stores(search: ResolvedSearch) -> optuna.Study | None:
@@ -39,12 +43,27 @@ def try_stores(search: ResolvedSearch) -> optuna.Study | None:
     """
     stores = search.stores
     _try_folder("--runs", stores.runs, stores.runs)
-    study = _stored_study(search) if _try_database("--storage", stores.storage, "studies") else None
-    if stores.tracking.startswith("http"):
-        _try_mlflow(stores, writes=True)
-    elif _try_database("--tracking", stores.tracking, "experiments"):
-        _try_mlflow(stores, writes=False)
+    study = None
+    with _as_given("--storage", stores.storage != default_storage(stores.runs)):
+        if _try_database("--storage", stores.storage, "studies"):
+            study = _stored_study(search)
+    with _as_given("--tracking", stores.tracking != default_tracking(stores.runs)):
+        if stores.tracking.startswith("http"):
+            _try_mlflow(stores, writes=True)
+        elif _try_database("--tracking", stores.tracking, "experiments"):
+            _try_mlflow(stores, writes=False)
     return study
+
+
+@contextmanager
+def _as_given(option: str, is_given: bool) -> Iterator[None]:
+    """Let an Error inside the context name a store instead of its option, if the user has not given that."""
+    try:
+        yield
+    except Error as failure:
+        if is_given or not str(failure).startswith(option):
+            raise
+        raise Error(f"{DEFAULTS[option]}{str(failure).removeprefix(option)}") from None
 
 
 def existing_folder(folder: Path) -> Path:
@@ -100,18 +119,18 @@ def _stored_study(search: ResolvedSearch) -> optuna.Study | None:
         return None
     if StudyRecord(study).is_search:
         check_same_search(study, search)
+        check_same_settings(study, search.setup)
     return study
 
 
 def _try_mlflow(stores: Stores, *, writes: bool) -> None:
     """Read the study's experiment from MLflow as the search will; if `writes`, also try to write."""
     import_quietly(**IMPATIENT)
-    from mlflow import MlflowClient
     from mlflow.entities import ViewType
     from mlflow.exceptions import MlflowException
 
     try:
-        client = MlflowClient(tracking_uri=stores.tracking)
+        client = client_of(stores.tracking)
         client.get_experiment_by_name(stores.study)
         known = client.search_experiments(view_type=ViewType.ALL, max_results=1)
         if writes and known:

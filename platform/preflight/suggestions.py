@@ -10,7 +10,7 @@ import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from platform.spaces.constraints import Limits, known_costs
-from platform.spaces.points import Point
+from platform.spaces.points import sample
 from platform.training_setup import TrainingSetup
 from shards_tools.errors import Error
 from trainables.profiling.memory_estimate import bytes_held
@@ -40,9 +40,11 @@ class Suggestions:
         self._setup, self._limits = setup, at_most
         self._train_size = setup.train_size
         self._rng = np.random.default_rng(setup.seed)
-        self.random = [self._draw({}) for _ in range(NUM_SUGGESTIONS)]
+        draws = [self._draw({}) for _ in range(NUM_SUGGESTIONS)]
+        # Of a space that rejects nearly all combinations, those that were found when it was loaded.
+        self.random = [draw for draw in draws if draw] or self._drawn(map(dict, setup.space.draws))
         self.forced = list(self._sample_missing_choices())
-        self.baselines = [self._draw(values, runs=True) for values in setup.space.baselines.values()]
+        self.baselines = self._drawn(setup.space.baselines.values(), runs=True)
 
     @property
     def num_choices(self) -> int:
@@ -61,7 +63,8 @@ class Suggestions:
         """
         best = max([*self.random, *self.forced, *self.baselines], key=lambda suggestion: suggestion.num_bytes)
         while True:
-            others = [(key, self._draw({**best.params, key: value})) for key, value in _choices(best)]
+            changed = [(key, self._draw({**best.params, key: value})) for key, value in _choices(best)]
+            others = [(key, other) for key, other in changed if other]
             larger = max((other for _, other in others), key=lambda suggestion: suggestion.num_bytes, default=best)
             if larger.num_bytes <= best.num_bytes:
                 matter = {key for key, other in others if other.num_bytes < best.num_bytes}
@@ -77,17 +80,23 @@ class Suggestions:
             if not left:
                 return
             for key, value in sorted(left, key=str):
-                suggestions.append(self._draw({**left[key, value].params, key: value}))
-                yield suggestions[-1]
+                if suggestion := self._draw({**left[key, value].params, key: value}):
+                    suggestions.append(suggestion)
+                    yield suggestion
             asked |= left.keys()
 
-    def _draw(self, fixed: dict[str, Any], *, runs: bool = False) -> Suggestion:
-        """Return a sample with these values, the others at random.
+    def _drawn(self, points: Iterable[dict[str, Any]], *, runs: bool = False) -> list[Suggestion]:
+        return [draw for point in points if (draw := self._draw(point, runs=runs))]
+
+    def _draw(self, fixed: dict[str, Any], *, runs: bool = False) -> Suggestion | None:
+        """Return a sample with these values, the others at random; None if the space rejects these values.
 
         Args:
             runs: whether it is trained even if it exceeds a limit, as baselines are.
         """
-        trial = Point(self._rng, fixed)
+        trial = sample(self._setup.space.suggest, self._rng, fixed)
+        if trial is None:
+            return None
         try:
             recipe = self._setup.recipe(trial)
             over = any(cost > self._limits[name] for name, cost in known_costs(recipe, self._limits).items())

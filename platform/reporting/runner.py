@@ -11,6 +11,7 @@ import optuna
 
 from platform.read_only_study import StoredStudy, count, open_read_only, read_study, searches
 from platform.reporting.content import cell, spoken
+from platform.run_paths import folder_of_study, use_runs
 from platform.stores import TRACKING_NAME, default_storage, default_tracking
 from shards_tools.command import data_printer, print_json, say
 from shards_tools.folders import build_new
@@ -33,7 +34,7 @@ def run_report(options: argparse.Namespace) -> None:
     if options.list:
         write = data_printer(options.json)
         shown: dict[str, Any] = {
-            "studies": [_line(StoredStudy(study=study), write) for study in searches(storage, url)]
+            "studies": [study_line(StoredStudy(study=study), write) for study in searches(storage, url)]
         }
     else:
         # Imported here, because they import torch and matplotlib, which takes seconds.
@@ -43,6 +44,7 @@ def run_report(options: argparse.Namespace) -> None:
         from platform.reporting.subject import subject_of
         from platform.reporting.upload import upload
 
+        use_runs(folder_of_study(options.runs, url, options.study))
         stored = read_study(storage, url, options.study)
         subject = subject_of(stored, options.data)
         content = gather(subject)
@@ -56,7 +58,7 @@ def run_report(options: argparse.Namespace) -> None:
         print_json(shown)
 
 
-def _line(stored: StoredStudy, write: Callable[[str], None]) -> dict[str, Any]:
+def study_line(stored: StoredStudy, write: Callable[[str], None]) -> dict[str, Any]:
     """Write the line of a study in the list and return it for `--json`."""
     name, best, trials = stored.objective, stored.best, count(stored)
     value = best.values[0] if best else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from platform.tracking.quiet_mlflow import IMPATIENT, import_quietly
+from platform.tracking.quiet_mlflow import IMPATIENT, cause_of, client_of, import_quietly
 from shards_tools.command import say
 from shards_tools.redaction import redact
 
@@ -18,11 +18,9 @@ def upload(tracking: str, study: str, folder: Path) -> str | None:
         The ID of the run, or None if that failed. The failure is printed but not raised, because the report is on disk.
     """
     import_quietly(**IMPATIENT)
-    from mlflow import MlflowClient
-
     where = redact(tracking)
     try:
-        client = MlflowClient(tracking_uri=tracking)
+        client = client_of(tracking)
         experiment = client.get_experiment_by_name(study)
         if experiment is None:
             say(f"The report was not logged to MLflow: {where} has no experiment {study}.")
@@ -35,8 +33,7 @@ def upload(tracking: str, study: str, folder: Path) -> str | None:
         run_id: str = parents[0]
         client.log_artifacts(run_id, str(folder), PLACE)
     except Exception as failure:  # whatever the store raises, the report is on disk
-        cause = (str(failure).strip().splitlines() or [type(failure).__name__])[0]
-        say(f"The report was not logged to MLflow at {where}: {cause}")
+        say(f"The report was not logged to MLflow at {where}: {cause_of(failure)}")
         return None
     say(f"Logged the report to MLflow: run of study {study}, Artifacts, {PLACE}/index.html.")
     return run_id

@@ -18,7 +18,7 @@ from threadpoolctl import ThreadpoolController
 
 from platform.samplers.gaussian_process import Array, GaussianProcess
 from platform.spaces.constraints import is_over
-from platform.spaces.points import Axes, Point, Suggest
+from platform.spaces.points import Axes, Point, Suggest, accepts, sample
 from platform.trial_record import TrialRecord
 
 MIN_RESULTS = 10  # trials that must have reached a rung before the sampler learns from it
@@ -83,7 +83,7 @@ class RungwiseSampler(BaseSampler):
         rung = self._highest_rung(trials)
         learns = self._rng.random() >= RANDOM_SHARE
         promising = self._promising(study, trials, rung) if rung is not None and learns else []
-        for point in itertools.chain(promising, (self._draw(Point(self._rng)) for _ in range(MOST_REPEATS))):
+        for point in itertools.chain(promising, (self._draw() for _ in range(MOST_REPEATS))):
             if all(trial.params != point.params for trial in trials):
                 break
         return point
@@ -99,9 +99,9 @@ class RungwiseSampler(BaseSampler):
             order = np.argsort(-_improvement(results, trials, candidates), kind="stable")
         return [candidates[index] for index in order]
 
-    def _draw(self, point: Point) -> Point:
-        self._suggest(point)
-        return point
+    def _draw(self) -> Point:
+        """Return a random point; an empty one, which Optuna completes at random, if the space rejects nearly all."""
+        return sample(self._suggest, self._rng) or Point(self._rng)
 
     def _highest_rung(self, trials: Sequence[FrozenTrial]) -> int | None:
         """Return the highest rung that enough trials have reached, or None; useless trials count for the lowest."""
@@ -114,12 +114,14 @@ class RungwiseSampler(BaseSampler):
         return None
 
     def _candidates(self, results: Sequence[Result]) -> Iterator[Point]:
-        for _ in range(NUM_ANYWHERE):
-            yield self._draw(Point(self._rng))
-        for trial, _ in _best_first(results)[:NUM_BEST]:
-            for spread in SPREADS:
-                for _ in range(NUM_NEAR):
-                    yield self._draw(Point(self._rng, trial.params, spread))
+        anywhere = (Point(self._rng) for _ in range(NUM_ANYWHERE))
+        near = (
+            Point(self._rng, trial.params, spread)
+            for trial, _ in _best_first(results)[:NUM_BEST]
+            for spread in SPREADS
+            for _ in range(NUM_NEAR)
+        )
+        return (point for point in itertools.chain(anywhere, near) if accepts(self._suggest, point))
 
 
 def _improvement(results: Sequence[Result], trials: Sequence[FrozenTrial], candidates: Sequence[Point]) -> Array:

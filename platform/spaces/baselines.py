@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from platform.spaces.points import Params, Point, Suggest
@@ -97,7 +98,11 @@ class _Search:
 
     def _try(self, answers: Params) -> Try:
         trial = Point(self._rng, answers)
-        settings = dict(self._suggest(trial))
+        self._num_tries += 1
+        try:
+            settings = dict(self._suggest(trial))
+        except optuna.TrialPruned:  # its neighbors may be wanted
+            return Try(len(self.wanted) + 1, self._num_tries, answers, trial.params, list(self.wanted))
         base = get_recipe(settings.pop("recipe"))
         values = {"system": base.system, **settings_of(base), **base.completed(with_current_names(settings))}
         differing = [
@@ -105,7 +110,6 @@ class _Search:
             for key in {**self.wanted, **values}
             if key not in values or key not in self.wanted or _plain(key, values[key]) != self.wanted[key]
         ]
-        self._num_tries += 1
         return Try(len(differing), self._num_tries, answers, trial.params, differing)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import reprlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +13,11 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, distribution_to_json
 
 from platform.spaces.baselines import paper_row, point_of
-from platform.spaces.points import Point, Suggest
+from platform.spaces.points import Point, Suggest, rejection
 from platform.spaces.registry import built_in, check_space
 from shards_tools.errors import Error, nearest, unknown
 from shards_tools.plugins import load_space_file
@@ -54,6 +57,7 @@ class Space:
 
         Raises:
             Error: `suggest` returned something else than valid settings of a recipe.
+            TrialPruned: `suggest` rejects the trial's parameters.
         """
         settings = _settings(self.name, self.suggest(trial))
         values = {key: value for key, value in settings.items() if key != "recipe"}
@@ -119,7 +123,10 @@ def _module_from_file(path: Path) -> ModuleType:
     try:
         return load_space_file(path)
     except Exception as mistake:
-        raise Error(f"The space file {path} cannot be imported: {type(mistake).__name__}: {mistake}.") from mistake
+        hint = " Install it, or put it next to the file." if isinstance(mistake, ModuleNotFoundError) else ""
+        raise Error(
+            f"The space file {path} cannot be imported: {type(mistake).__name__}: {mistake}.{hint}"
+        ) from mistake
 
 
 def _checking(suggest: Suggest, name: str) -> Suggest:
@@ -128,7 +135,7 @@ def _checking(suggest: Suggest, name: str) -> Suggest:
     def checked(trial: Any) -> Any:
         try:
             return _settings(name, suggest(trial))
-        except Error:
+        except (Error, optuna.TrialPruned):
             raise
         except Exception as mistake:
             raise Error(f"Space {name}: suggest() raised {type(mistake).__name__}: {mistake}.") from mistake
@@ -184,6 +191,8 @@ class _Seen:
         """Add a sample and return whether it has a parameter or a choice that no earlier sample had."""
         params, distributions = trial.params, trial.distributions
         for key, distribution in distributions.items():
+            if key not in self.distributions:
+                _check_choices(space, key, distribution)
             known = self.distributions.setdefault(key, distribution)
             if known != distribution:
                 raise Error(
@@ -201,17 +210,44 @@ class _Seen:
         return is_new
 
 
+def _check_choices(space: Space, key: str, distribution: BaseDistribution) -> None:
+    """Refuse choices that a study cannot restore: JSON turns tuples into lists, and 1 equals True."""
+    choices = distribution.choices if isinstance(distribution, CategoricalDistribution) else ()
+    for choice in choices:
+        if not isinstance(choice, bool | int | float | str | None):
+            kind = type(choice).__name__
+            raise Error(
+                f"Space {space.name}: parameter {key!r} has the choice {reprlib.repr(choice)} of type {kind}, which a"
+                " study cannot store. Let it choose a name, and look the value up: {'short': (1, 2)}[name]."
+            )
+        first = choices[choices.index(choice)] if choice in choices else choice  # NaN is not
+        if type(first) is not type(choice):
+            raise Error(
+                f"Space {space.name}: parameter {key!r} has the choices {first!r} and {choice!r}, which are equal, so"
+                " that a study cannot tell them apart. Use choices of one type."
+            )
+
+
 def _probe(space: Space) -> _Seen:
     """Sample the space at random, check each sample, and return what they show."""
     rng = np.random.default_rng(0)
     seen = _Seen()
-    last_new = 0
-    for number in range(MOST_PROBES):
-        if number - last_new > PATIENCE:
-            break
-        trial = Point(rng)
-        if seen.add(space, trial, space.recipe(trial, None)):
-            last_new = number
+    num_old = 0  # samples in a row that showed nothing new
+    refusal = ""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Choices for a categorical distribution")  # these choices are refused
+        for _ in range(MOST_PROBES):
+            if num_old > PATIENCE:
+                break
+            trial = Point(rng)
+            try:
+                recipe = space.recipe(trial, None)
+            except optuna.TrialPruned as reason:
+                refusal = rejection(reason)
+                continue
+            num_old = 0 if seen.add(space, trial, recipe) else num_old + 1
+    if not seen.recipes:
+        raise Error(f"Space {space.name}: {refusal}, as it did all of {MOST_PROBES} samples. Let it reject fewer.")
     return seen
 
 
@@ -238,7 +274,10 @@ def check_point(
         if not inside:
             raise Error(f"{place}: {key}={value!r} is outside {distributions[key]}.")
     trial = Point(np.random.default_rng(0), values)
-    space.recipe(trial, None)
+    try:
+        space.recipe(trial, None)
+    except optuna.TrialPruned as reason:
+        raise Error(f"{place}: {rejection(reason)}.") from None
     if missing := sorted(set(trial.params) - set(values)):
         raise Error(f"{place}: {missing[0]} has no value. Add it.")
     if unused := sorted(set(values) - set(trial.params)):

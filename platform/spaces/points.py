@@ -20,6 +20,7 @@ from optuna.distributions import (
 Params = Mapping[str, Any]
 Suggest = Callable[[Any], Any]  # the `suggest` of a space, which asks a trial for its parameters
 
+MOST_REJECTED = 300  # samples in a row, before nothing is sampled
 NUM_CHANGES = 3.0  # the average number of parameters in which a nearby point differs
 
 
@@ -54,6 +55,33 @@ class Point(optuna.trial.FixedTrial):
             return value_at(distribution, self._rng.random())
         place = place_of(distribution, value) + self._rng.normal(0.0, self._spread)
         return value_at(distribution, min(max(place, 0.0), 1.0))
+
+
+def sample(suggest: Suggest, rng: np.random.Generator, fixed: Params | None = None) -> Point | None:
+    """Return a point with these values, the others at random, that `suggest` does not reject.
+
+    Returns:
+        None if it rejects the first `MOST_REJECTED` samples.
+    """
+    for _ in range(MOST_REJECTED):
+        point = Point(rng, fixed)
+        if accepts(suggest, point):
+            return point
+    return None
+
+
+def accepts(suggest: Suggest, point: Point) -> bool:
+    """Let a point sample all its parameters, and return whether `suggest` does not reject it with TrialPruned."""
+    try:
+        suggest(point)
+    except optuna.TrialPruned:
+        return False
+    return True
+
+
+def rejection(reason: optuna.TrialPruned) -> str:
+    """Return, for people, that `suggest` raised this because a combination is not wanted."""
+    return f"suggest() rejects these parameters{f' ({reason})' if str(reason) else ''}"
 
 
 def value_at(distribution: BaseDistribution, place: float) -> Any:

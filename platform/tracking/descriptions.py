@@ -7,12 +7,14 @@ from collections.abc import Mapping
 import optuna
 from optuna.trial import FrozenTrial
 
-from platform.objectives import Goal
+from platform.resolved_search import ResolvedSearch
 from platform.spaces.loading import Space
+from platform.stores import Stores, default_storage
 from platform.study import chosen_trial
-from platform.training_setup import TrainingSetup
 from platform.trial_record import TrialRecord
+from shards_tools.command import command_line
 from shards_tools.plain_text import markdown_code, markdown_text
+from shards_tools.redaction import redact
 from trainables.evaluation.metric_names import CLASSIFYING, RANKING, SPOKEN
 from trainables.recipes import get_recipe
 from trainables.recipes.recipe import Recipe
@@ -22,17 +24,13 @@ NOTE = "mlflow.note.content"  # the tag that MLflow shows as the description of 
 ENDED = "\n\nEnded "  # separates the note written at the start of a trial from the outcome added at its end
 
 
-def study_note(study: optuna.Study, setup: TrainingSetup, goal: Goal, command: str) -> str:
-    """Return the note of a study: its data and objective, its best results, and the command that resumes it.
-
-    Args:
-        setup: the space and the data.
-        goal: the objectives, and the metrics of random features.
-        command: the command line that starts this search.
+def study_note(study: optuna.Study, search: ResolvedSearch) -> str:
+    """Return the note of a study: its data and objective, its best results, and the commands that resume or report it.
 
     Returns:
         Markdown, with metrics in percent.
     """
+    setup, goal = search.setup, search.goal
     manifest, best = setup.manifest, chosen_trial(study)
     what = (
         f"{manifest.num_images:,} images of {len(manifest.works):,} works or classes, {markdown_code(manifest.layout)}"
@@ -44,11 +42,19 @@ def study_note(study: optuna.Study, setup: TrainingSetup, goal: Goal, command: s
         "",
         *(_table(study, goal.chance, best) if best else ["No trial has finished yet."]),
         "",
-        f"To resume, or to print the summary: {markdown_code(command)}",
+        f"To resume, or to print the summary: {markdown_code(search.command)}",
         "",
-        f"For tables and figures: {markdown_code(f'python -m platform.report {study.study_name} --out report')}",
+        f"For tables and figures: {markdown_code(report_command(search.stores))}",
     ]
     return "\n".join(lines)
+
+
+def report_command(stores: Stores) -> str:
+    """Return the command that reports a study."""
+    own = stores.storage == default_storage(stores.runs)
+    storage = [] if own else ["--storage", redact(stores.storage)]
+    where = ["--runs", stores.runs, *storage, "--out", f"report-{stores.study}"]
+    return command_line("platform.report", stores.study, *where)
 
 
 def _table(study: optuna.Study, chance: Mapping[str, float], best: FrozenTrial) -> list[str]:

@@ -27,18 +27,19 @@ TAG_KEYS = ("baseline", "warm_start", "over_limit")  # a trial's origin, and a l
 
 
 def start_of(
-    trial: optuna.Trial | FrozenTrial, recipe: Recipe, setup: TrainingSetup, method: SearchMethod
+    trial: optuna.Trial | FrozenTrial, recipe: Recipe | None, setup: TrainingSetup, method: SearchMethod
 ) -> dict[str, Any]:
     """Return the fields of the journal event `trial`, which is written when a trial starts.
 
     Args:
         trial: its record may replace the fold and the seed of `setup`.
-        recipe: what the trial trains.
+        recipe: what the trial trains; None: the space rejects its parameters.
         setup: the space, the data, the fold and the seed.
         method: the sampler and the pruner, for the tags.
 
     Returns:
-        `trial` (its number), `name`, `params` (the recipe's settings, fold and seed) and `tags`, as MLflow shows them.
+        `trial` (its number), `name`, `params` (the recipe's settings, fold and seed; without a recipe the trial's own)
+        and `tags`, as MLflow shows them.
     """
     record = TrialRecord(trial)
     known = {key: text for key in TAG_KEYS if (text := getattr(record, key))}
@@ -46,13 +47,12 @@ def start_of(
     return {
         "trial": trial.number,
         "name": record.label or record.baseline or f"trial {trial.number}",
-        "params": {"recipe": recipe.name, **settings_of(recipe), **training},
+        "params": {"recipe": recipe.name, **settings_of(recipe), **training} if recipe else trial.params,
         "tags": {
             "data": setup.manifest.fingerprint,
             **search_tags(setup, method),
-            "recipe": recipe.name,
-            "backbone": recipe.backbone,
-            NOTE: trial_note(trial, recipe, setup.space, method.sampler),
+            **({"recipe": recipe.name, "backbone": recipe.backbone} if recipe else {}),
+            NOTE: trial_note(trial, recipe, setup.space, method.sampler) if recipe else "Rejected by `suggest`.",
             **known,
         },
     }
@@ -64,7 +64,9 @@ def search_tags(setup: TrainingSetup, method: SearchMethod) -> dict[str, str]:
 
 
 def rebuild(study: optuna.Study, setup: TrainingSetup, method: SearchMethod, journal: Journal) -> None:
-    """If the journal is empty, write the start, the last epoch and the end of every trial that has started.
+    """Write what the journal lacks: everything if it is empty, else the ends of trials that no search has ended.
+
+    An empty journal gets the start, the last epoch and the end of every trial that has started.
 
     Sending them again changes nothing in MLflow, except that the last epoch of a trial may appear with two timestamps.
 
@@ -72,9 +74,10 @@ def rebuild(study: optuna.Study, setup: TrainingSetup, method: SearchMethod, jou
         study: the study.
         setup: maps the parameters of each trial to its recipe.
         method: the sampler and the pruner, for the tags.
-        journal: unchanged if it has any event.
+        journal: of this study.
     """
     if journal.size():
+        _add_ends(study, journal)
         return
     for trial in study.get_trials(deepcopy=False):
         write_trial(trial, setup, method, journal)
@@ -87,14 +90,31 @@ def write_trial(trial: FrozenTrial, setup: TrainingSetup, method: SearchMethod, 
     if trial.state == TrialState.RUNNING and not TrialRecord(trial).attempts:
         return  # killed before its first attempt, perhaps before its suggestion; the next attempt starts it
     began = _seconds(trial.datetime_start)
-    book.append("trial", **start_of(trial, setup.recipe(trial), setup, method), time=began)
+    try:
+        recipe = setup.recipe(trial)
+    except optuna.TrialPruned:
+        recipe = None
+    book.append("trial", **start_of(trial, recipe, setup, method), time=began)
     ended = _seconds(trial.datetime_complete) if trial.state.is_finished() else began
     epoch = last_epoch(trial)
     if epoch:
         book.append("metrics", trial=trial.number, step=epoch, time=ended, values=TrialRecord(trial).metrics)
     if trial.state.is_finished():
-        reason = TrialRecord(trial).reason
-        book.append("end", trial=trial.number, state=trial.state.name, reason=reason, time=ended)
+        _append_end(trial, book)
+
+
+def _add_ends(study: optuna.Study, journal: Journal) -> None:
+    """Write the ends of trials that another program has ended while no search ran, such as `platform.studies stop`."""
+    events, _ = journal.read()
+    begun, ended = ({event["trial"] for event in events if event["kind"] == kind} for kind in ("trial", "end"))
+    for trial in study.get_trials(deepcopy=False):
+        if trial.state.is_finished() and trial.number in begun - ended:
+            _append_end(trial, journal)
+
+
+def _append_end(trial: FrozenTrial, book: Book) -> None:
+    reason, ended = TrialRecord(trial).reason, _seconds(trial.datetime_complete)
+    book.append("end", trial=trial.number, state=trial.state.name, reason=reason, time=ended)
 
 
 def _seconds(moment: datetime | None) -> float:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from shards_tools.folders import write_durably
+
 Event = dict[str, Any]
 Owner = int | str  # of a run in MLflow: the number of a trial, or `owner_of_final` for its final training
 OF_FINAL = "final-"
@@ -49,6 +51,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
+        self._owner_file = path.with_suffix(".study")
         self.appended = threading.Event()
         _remove_incomplete_line(path)
         events, _ = self.read()
@@ -58,6 +61,15 @@ class Journal:
         self._state = {key: value for key, value in states[-1].items() if key not in ("kind", "time")} if states else {}
         # Unbuffered: otherwise closing the file would retry writes that failed.
         self._file = path.open("ab", buffering=0)
+
+    @property
+    def owner(self) -> str:
+        """The ID of the study that the events belong to; empty for a journal that has none yet."""
+        return self._owner_file.read_text() if self._owner_file.exists() else ""
+
+    @owner.setter
+    def owner(self, study_id: str) -> None:
+        write_durably(self._owner_file, study_id.encode())
 
     def append(self, kind: str, **fields: Any) -> None:
         """Append one event; once this returns, the event survives a crash of this process.
@@ -111,6 +123,23 @@ class Journal:
                 lines.append(line)
         return [json.loads(line) for line in lines], offset + sum(map(len, lines))
 
+    def whole(self, offset: int) -> int:
+        """Return `offset` if a line ends there, else 0: the file may have been lost and written again."""
+        if not 0 < offset <= self.size():
+            return 0
+        with self.path.open("rb") as file:
+            file.seek(offset - 1)
+            return offset if file.read(1) == b"\n" else 0
+
+    def owners_before(self, offset: int) -> set[Owner]:
+        """Return the owners of the runs whose trials have started before the byte `offset`."""
+        owners: set[Owner] = set()
+        with self.path.open("rb") as file:
+            while file.tell() < offset and (line := file.readline()):
+                if line.startswith(b'{"kind": "trial"'):
+                    owners.add(json.loads(line)["trial"])
+        return owners
+
     def size(self) -> int:
         """Return the number of bytes written so far."""
         return os.path.getsize(self.path)
@@ -120,6 +149,30 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+
+class SentOffset:
+    """The file that says how many bytes of a journal a store has.
+
+    Args:
+        path: the file.
+        store: the address of the store, without a password.
+    """
+
+    def __init__(self, path: Path, store: str) -> None:
+        self._path, self._store = path, store
+
+    def load(self) -> int:
+        """Return the number of bytes; 0 for a store at another address, and if the file is missing or damaged."""
+        try:
+            sent = json.loads(self._path.read_bytes())
+            return int(sent["offset"]) if sent["uri"] == self._store else 0
+        except (FileNotFoundError, ValueError, LookupError, TypeError):
+            return 0
+
+    def save(self, offset: int) -> None:
+        """Store the number of bytes."""
+        write_durably(self._path, json.dumps({"uri": self._store, "offset": offset}).encode())
 
 
 def _epoch_key(event: Event) -> tuple[Owner, int, str]:

@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from platform.run_paths import located
 from platform.tracking.journal import Owner, tag_of
 from shards_tools.plugins import loaded_plugins, shipped_plugins
 from trainables.training.checkpoint_store import fetched, is_there
@@ -58,8 +59,8 @@ class Registry:
             run_id: the MLflow run of the trial.
         """
         known = self._version(model["trial"])
-        if known is None and is_there(model["checkpoint"]):
-            with fetched(model["checkpoint"]) as checkpoint:
+        if known is None and is_there(place := located(model["checkpoint"])):
+            with fetched(place) as checkpoint:
                 logged = self._log(checkpoint, run_id, model)
             known = self._create_version(model["trial"], logged, run_id, model["note"])
         if known is not None:

@@ -7,26 +7,25 @@ time once.
 
 from __future__ import annotations
 
-import json
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from platform.run_paths import located
 from platform.tracking.datasets import as_inputs
 from platform.tracking.descriptions import NOTE, ended_note
-from platform.tracking.journal import Event, Journal, Owner, owner_of, tag_of
+from platform.tracking.journal import Event, Journal, Owner, SentOffset, tag_of
 from platform.tracking.model_registry import Registry
-from platform.tracking.quiet_mlflow import import_quietly
+from platform.tracking.quiet_mlflow import cause_of, client_of, import_quietly
+from platform.tracking.study_runs import STUDY_TAG, StudyRuns, find_runs, mark_best
 from shards_tools.command import say
-from shards_tools.errors import MAX_REASON
+from shards_tools.errors import Error
 from shards_tools.redaction import redact
 from trainables.training.checkpoint_store import fetched, is_there
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
 
 RUN_STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED", "RUNNING": "RUNNING"}
 # MLflow's limits for one call are 100 parameters and 1,000 entities in total.
@@ -36,6 +35,8 @@ MAX_EVENTS_AT_ONCE = 500
 GATHER_S = 0.5  # wait after an event to batch the next ones with it: one call costs the same for one metric as for many
 LONGEST_PAUSE_S = 10.0
 LONGEST_PAUSE_AT_THE_END_S = 1.0  # during `close`, whose caller waits
+INTERNAL_ERROR = "INTERNAL_ERROR"
+SILENT_S = 10.0  # a longer wait is announced
 
 
 class Tracker(threading.Thread):
@@ -63,18 +64,19 @@ class Tracker(threading.Thread):
         super().__init__(name="mlflow", daemon=True)
         self.ready = threading.Event()  # set once the parent run exists in the store
         self.trouble = ""  # the last error of the store; empty if the last call succeeded
+        self.told = False  # whether the user knows of that error
         self._journal, self._uri, self._artifacts = journal, uri, artifacts
         self._study, self._params, self._tags, self._data = study, dict(params), dict(tags), list(data)
-        self._run_ids: dict[Owner, str] = {}
-        self._parent = ""
+        self._runs = StudyRuns("")
+        self._told_deleted = False
         self._imported, self._closing = threading.Event(), threading.Event()
         self._packaging = threading.Lock()  # held while a model's folder is written, which imports; not for uploads
         self._gave_up = threading.Event()
-        self._sent_file = journal.path.with_suffix(".sent.json")
-        self._offset = self._load_offset()
+        self._sent = SentOffset(journal.path.with_suffix(".sent.json"), redact(uri))
+        self._offset = journal.whole(self._sent.load())
 
     def run(self) -> None:
-        store, told, pause_s = redact(self._uri), False, 0.5  # told: whether the user knows of an outage
+        store, pause_s = redact(self._uri), 0.5
         client = None
         while not self._gave_up.is_set():
             try:
@@ -82,15 +84,20 @@ class Tracker(threading.Thread):
                     client = self._connect()
                     self.ready.set()
                 more = self._send(client)
-                if told:
+                if self.told:
                     say(f"MLflow's store {store} answers again. It gets the queued events.")
-                self.trouble, told, pause_s = "", False, 0.5
+                self.trouble, self.told, pause_s = "", False, 0.5
             except Exception as error:  # whatever the store raises must not stop the search
-                self.trouble, more = redact(f"{type(error).__name__}: {error}").splitlines()[0][:MAX_REASON], False
-                if not told and not self._closing.is_set():  # at the end, the summary has it
-                    outage = f"MLflow's store {store} does not answer ({self.trouble})"
-                    say(f"{outage}. Training continues; events are queued on disk.")
-                    told = True
+                reason = error if client is None else self._explained(client, error)
+                if reason is None:
+                    client = None
+                    continue
+                self.trouble, more = cause_of(reason), False
+                if not self.told and not self._closing.is_set():  # at the end, the summary has it
+                    outage = f"MLflow's store {store} does not answer ({self.trouble})."
+                    outage = self.trouble if isinstance(reason, Error) else outage
+                    say(f"{outage} Training continues; events are queued on disk.")
+                    self.told = True
                 client = None  # reconnecting looks up what the store did before the error, so nothing is created twice
                 longest_s = LONGEST_PAUSE_AT_THE_END_S if self._closing.is_set() else LONGEST_PAUSE_S
                 pause_s = min(2 * pause_s, longest_s)
@@ -110,7 +117,7 @@ class Tracker(threading.Thread):
 
     def run_id(self, owner: Owner) -> str | None:
         """Return the ID of the MLflow run of a trial or a final training, or None if it does not exist yet."""
-        return self._run_ids.get(owner)
+        return self._runs.trials.get(owner)
 
     @property
     def status(self) -> Literal["ok", "behind", "failed"]:
@@ -124,7 +131,10 @@ class Tracker(threading.Thread):
         self._closing.set()
         self._journal.appended.set()
         self._imported.wait()  # exiting the interpreter in the middle of this import may crash it
-        self.join(timeout_s)
+        self.join(min(timeout_s, SILENT_S))
+        if self.is_alive() and timeout_s > SILENT_S:
+            say(f"MLflow's store {redact(self._uri)} gets the last events, for {timeout_s:.0f} s at most.")
+            self.join(timeout_s - SILENT_S)
         self._gave_up.set()
         with self._packaging:
             pass
@@ -132,46 +142,49 @@ class Tracker(threading.Thread):
     def _connect(self) -> MlflowClient:
         try:
             # If a response is lost, MLflow's own retry would create a run twice.
-            import_quietly(MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
-            from mlflow import MlflowClient  # imported in the thread, so that the search does not wait for it
-            from mlflow.entities import Param, ViewType
+            import_quietly(MLFLOW_HTTP_REQUEST_MAX_RETRIES="0", MLFLOW_HTTP_REQUEST_TIMEOUT="30")
+            from mlflow.entities import Param  # imported in the thread, so that the search does not wait for it
         finally:
             self._imported.set()
-        client = MlflowClient(tracking_uri=self._uri)
-        experiment = client.get_experiment_by_name(self._study)
-        if experiment is None:
-            # For SQLite the default would be `mlruns` in the current folder; a server has its own artifact location.
-            location = None if self._uri.startswith("http") else self._artifacts.as_uri()
-            # With this kind, the UI opens on the training runs instead of the traces.
-            kind = {"mlflow.experimentKind": "custom_model_development"}
-            self._experiment = client.create_experiment(self._study, artifact_location=location, tags=kind)
-        else:
-            self._experiment = experiment.experiment_id
-        runs: list[Run] = []
-        token = None
-        while True:
-            page = client.search_runs([self._experiment], run_view_type=ViewType.ALL, page_token=token)
-            runs += page
-            token = page.token
-            if not token:
-                break
-        ids = {owner_of(run.data.tags): run.info.run_id for run in runs}
-        self._run_ids = {owner: run_id for owner, run_id in ids.items() if owner is not None}
-        parents = [run.info.run_id for run in runs if owner_of(run.data.tags) is None]
-        if parents:
-            self._parent = parents[0]
-        else:
-            self._parent = self._create_parent(client)
+        client = client_of(self._uri)
+        # For SQLite the default would be `mlruns` in the current folder; a server has its own artifact location.
+        artifacts = None if self._uri.startswith("http") else self._artifacts
+        self._runs = find_runs(client, self._study, self._tags.get(STUDY_TAG, ""), artifacts)
+        if not self._runs.parent:
+            self._runs.parent = self._create_parent(client)
             self._offset = 0  # a store that has lost the study gets everything again
-        client.log_batch(self._parent, params=[Param(key, str(value)) for key, value in self._params.items()])
-        if self._data:
-            client.log_inputs(self._parent, as_inputs(self._data))
+        elif self._journal.owners_before(self._offset) - self._runs.trials.keys():
+            self._offset = 0  # and so does one that has lost trials, such as one restored from a backup
+        if not self._is_deleted(self._runs.parent, self._study):
+            client.log_batch(self._runs.parent, params=[Param(key, str(value)) for key, value in self._params.items()])
+            if self._data:
+                client.log_inputs(self._runs.parent, as_inputs(self._data))
         return client
 
     def _create_parent(self, client: MlflowClient) -> str:
-        run = client.create_run(self._experiment, run_name=self._study, tags=self._tags)
+        run = client.create_run(self._runs.experiment, run_name=self._study, tags=self._tags)
         run_id: str = run.info.run_id
         return run_id
+
+    def _explained(self, client: MlflowClient, refusal: Exception) -> Exception | None:
+        """Return why a call failed: None if the user has deleted runs, after which the store can be asked again."""
+        if getattr(refusal, "error_code", INTERNAL_ERROR) == INTERNAL_ERROR:  # MLflow's code for a lost connection
+            return refusal
+        try:
+            now = find_runs(client, self._study, self._tags.get(STUDY_TAG, ""), None)
+        except Exception as failure:
+            return failure
+        gone = self._runs.trials.keys() - now.trials.keys()
+        return None if gone or not now.parent or now.deleted - self._runs.deleted else refusal
+
+    def _is_deleted(self, run_id: str, name: str) -> bool:
+        """Return whether the user has deleted a run, and say once that deleted runs get no more events."""
+        if run_id not in self._runs.deleted:
+            return False
+        if not self._told_deleted:
+            self._told_deleted = True
+            say(f"In MLflow, the run {name} was deleted. Deleted runs of this study get no events; all others do.")
+        return True
 
     def _send(self, client: MlflowClient) -> bool:
         """Send the next events and return whether there may be more."""
@@ -186,7 +199,8 @@ class Tracker(threading.Thread):
             self._send_study(client, event)
         self._send_trials(client, by_trial)
         if events:
-            self._save_offset(offset)
+            self._sent.save(offset)
+            self._offset = offset
         return bool(events)
 
     def _send_trials(self, client: MlflowClient, by_trial: dict[Owner, list[Event]]) -> None:
@@ -198,10 +212,12 @@ class Tracker(threading.Thread):
         from mlflow.entities import Metric, Param, RunTag
 
         starts = [event for event in events if event["kind"] == "trial"]
-        is_new = trial not in self._run_ids
+        is_new = trial not in self._runs.trials
         if is_new:
-            self._run_ids[trial] = self._create_run(client, starts[0])
-        run_id = self._run_ids[trial]
+            self._runs.trials[trial] = self._create_run(client, starts[0])
+        run_id = self._runs.trials[trial]
+        if self._is_deleted(run_id, f"of trial {trial}"):
+            return
         tags = {key: value for event in events for key, value in _tags_of(event).items()}
         if "end" in (event["kind"] for event in events):
             known = tags.get(NOTE) or client.get_run(run_id).data.tags.get(NOTE, "")
@@ -234,10 +250,10 @@ class Tracker(threading.Thread):
     def _create_run(self, client: MlflowClient, event: Event) -> str:
         """Create the run of a trial together with its tags, so that an interruption cannot leave a run without them."""
         run = client.create_run(
-            self._experiment,
+            self._runs.experiment,
             run_name=event["name"],
             start_time=round(event["time"] * 1000),
-            tags={"mlflow.parentRunId": self._parent, **_tags_of(event)},
+            tags={"mlflow.parentRunId": self._runs.parent, **_tags_of(event)},
         )
         run_id: str = run.info.run_id
         return run_id
@@ -247,41 +263,26 @@ class Tracker(threading.Thread):
         from mlflow.entities import Metric, RunTag
 
         now = round(event["time"] * 1000)
-        client.log_batch(
-            self._parent,
-            metrics=[Metric(key, value, now, 0) for key, value in event["metrics"].items()],
-            tags=[RunTag(key, str(value)) for key, value in event["tags"].items()],
-        )
-        if event["trial"] is not None:
-            self._mark_best(client, self._run_ids[event["trial"]])
-        if event["checkpoint"] and is_there(event["checkpoint"]):
-            with fetched(event["checkpoint"]) as checkpoint:
-                client.log_artifacts(self._run_ids[event["trial"]], str(checkpoint), "checkpoint")
-        registry = Registry(client, self._experiment, self._study, self._packaging)
+        parent, best = self._runs.parent, event["trial"]
+        has_parent = not self._is_deleted(parent, self._study)
+        if has_parent:
+            client.log_batch(
+                parent,
+                metrics=[Metric(key, value, now, 0) for key, value in event["metrics"].items()],
+                tags=[RunTag(key, str(value)) for key, value in event["tags"].items()],
+            )
+        if best is not None and not self._is_deleted(self._runs.trials[best], f"of trial {best}"):
+            mark_best(client, self._runs, best)
+            place = located(event["checkpoint"] or "")
+            if place and is_there(place):
+                with fetched(place) as checkpoint:
+                    client.log_artifacts(self._runs.trials[best], str(checkpoint), "checkpoint")
+        registry = Registry(client, self._runs.experiment, self._study, self._packaging)
         for model in event.get("models", ()):
-            registry.register(model, self._run_ids[model["trial"]])
-        client.set_terminated(self._parent, "FINISHED", now)
-
-    def _mark_best(self, client: MlflowClient, run_id: str) -> None:
-        """Set the tag `best` on one run of the study and remove it from the others."""
-        marked = client.search_runs([self._experiment], "tags.best = 'true'")
-        for run in marked:
-            if run.info.run_id != run_id:
-                client.delete_tag(run.info.run_id, "best")
-        client.set_tag(run_id, "best", "true")
-
-    def _load_offset(self) -> int:
-        """Return how many bytes of the journal this store has; 0 for a store at another address."""
-        if not self._sent_file.exists():
-            return 0
-        sent: dict[str, Any] = json.loads(self._sent_file.read_text())
-        return int(sent["offset"]) if sent["uri"] == redact(self._uri) else 0
-
-    def _save_offset(self, offset: int) -> None:
-        temporary = self._sent_file.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"uri": redact(self._uri), "offset": offset}))
-        os.replace(temporary, self._sent_file)
-        self._offset = offset
+            if not self._is_deleted(run_id := self._runs.trials[model["trial"]], f"of trial {model['trial']}"):
+                registry.register(model, run_id)
+        if has_parent:
+            client.set_terminated(parent, "FINISHED", now)
 
 
 def _tags_of(event: Event) -> dict[str, str]:

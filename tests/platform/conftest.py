@@ -7,6 +7,7 @@ from pathlib import Path
 import optuna
 import pytest
 
+from platform import run_paths
 from platform.resilient_storage import PatientStorage
 from platform.resolve import resolve_search
 from platform.resolved_search import ResolvedSearch
@@ -60,6 +61,13 @@ def suggest(trial):
 RANKS_SPACE_WITH_SGD = re.sub(
     '"lr": .*(?=,)', '"optimizer": "sgd", "lr": trial.suggest_float("lr", 1e-3, 1e-2, log=True)', RANKS_SPACE
 )
+
+
+@pytest.fixture(autouse=True)
+def _forget_runs() -> Iterator[None]:
+    """Forget the folder of --runs that a test has used in this process."""
+    yield
+    run_paths._runs.clear()
 
 
 @pytest.fixture(scope="session")

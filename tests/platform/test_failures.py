@@ -1,5 +1,8 @@
 """Trainings that end early: which of them end a trial, and which end the search."""
 
+import errno
+import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -7,12 +10,13 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from platform.failures import MAX_FAILURES_IN_A_ROW
+from platform.failures import MAX_FAILURES_IN_A_ROW, refuse_full_disk
 from platform.resolved_search import ResolvedSearch
 from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
 from platform.trials import Trials
 from shards_tools.errors import Error
+from shards_tools.folders import tells_full
 from trainables.training.trial_report import EarlyEnd, EndReason, TrialReport
 
 
@@ -95,3 +99,63 @@ def test_a_process_that_dies_after_the_last_epoch_costs_an_attempt_only_without_
         trials.checkpoint("a", str(tmp_path))
     trials.finish("a", died=True)
     assert study.trials[0].state == state
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> set[Path]:
+    """The folders whose disks are full."""
+    folders: set[Path] = set()
+    for module in ("shards_tools.folders", "platform.trials"):
+        monkeypatch.setattr(f"{module}.is_full", folders.__contains__)
+    return folders
+
+
+@pytest.mark.parametrize(
+    ("is_full", "file", "named"),
+    [
+        (("runs",), None, "runs"),
+        (("tmp",), None, "tmp"),
+        (("runs", "tmp"), None, "runs"),
+        ((), None, "runs"),
+        ((), "cache/pixels", "cache"),
+        (("tmp",), "runs/optuna.db", "runs"),
+    ],
+)
+def test_the_folder_that_is_full_is_named(
+    full: set[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_full: tuple[str, ...],
+    file: str | None,
+    named: str,
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    full.update(tmp_path / name for name in is_full)
+    failure = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / file) if file else None)
+    with (
+        pytest.raises(Error, match=rf"^{tmp_path / named} cannot be written: No space left on device\. Free"),
+        refuse_full_disk(tmp_path / "runs"),
+    ):
+        raise failure
+
+
+def test_a_process_that_dies_because_the_temporary_folder_is_full_fails_no_trial(
+    trials: Trials, study: optuna.Study, full: set[Path]
+) -> None:
+    full.add(Path(tempfile.gettempdir()))
+    trials.start("a")
+    with pytest.raises(Error, match=rf"^{tempfile.gettempdir()} cannot be written: no space is left"):
+        trials.finish("a", died=True)
+    assert study.get_trials()[0].state == TrialState.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("text", "is_told"),
+    [
+        ("Error while serializing: I/O error: No space left on device (os error 28)", True),  # of safetensors
+        ("[Errno 122] Disk quota exceeded", True),
+        ("expected 3 channels", False),
+    ],
+)
+def test_another_librarys_error_of_a_full_disk_is_recognized(text: str, is_told: bool) -> None:
+    assert tells_full(RuntimeError(text)) == is_told

@@ -61,7 +61,8 @@ def outcome(storage: Path | str, tracking: Path | str, runs: Path, summary: dict
             points[int(run.data.tags["trial"])] = {
                 key: sorted((point.step, point.value) for point in history) for key, history in histories.items()
             }
-    checkpoints = [str(path.parent) for path in runs.rglob("checkpoint.json") if "artifacts" not in path.parts]
+    places = [path.parent for path in runs.rglob("checkpoint.json") if "artifacts" not in path.parts]
+    checkpoints = [str(place.relative_to(runs)) for place in places]
     return Outcome(summary, stored_trials(storage), points, checkpoints)
 
 

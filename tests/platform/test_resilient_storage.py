@@ -129,7 +129,7 @@ def test_an_address_with_a_mistake_is_not_waited_for(server: Server, database: s
     wrong = {"database": f"{database}-none", "role": database.replace("sakuga@", "nobody@")}
     wrong["host"] = database.replace("127.0.0.1", "nowhere.invalid")
     started = time.monotonic()
-    with pytest.raises(Error, match=r"--storage .* cannot be used: .*(does not exist|failed to resolve)"):
+    with pytest.raises(Error, match=r"Optuna's database .* cannot be used: .*(does not exist|failed to resolve)"):
         open_storage(wrong[what])
     assert time.monotonic() < started + 60
 

@@ -74,7 +74,7 @@ def test_a_complete_trial_keeps_its_last_checkpoint_and_a_pruned_one_none(
     runs, summary, _ = undisturbed
     for trial in stored_trials(runs / "optuna.db"):
         kept = [str(path) for path in runs.glob(f"{summary['study']}/start-*/trial-{trial.number:04d}-*/checkpoint_*")]
-        assert kept == ([trial.user_attrs["checkpoint"]] if trial.state.name == "COMPLETE" else [])
+        assert kept == ([str(runs / trial.user_attrs["checkpoint"])] if trial.state.name == "COMPLETE" else [])
 
 
 def test_the_evaluation_of_the_best_checkpoint_gives_its_value(

@@ -97,7 +97,7 @@ def test_ctrl_c_leaves_running_trials_to_be_gone_on_with(options: list[object], 
             assert after[trial.number].last_step > trial.last_step
     for trial in after:
         if trial.state == TrialState.RUNNING:
-            checkpoint = json.loads((Path(trial.user_attrs["checkpoint"]) / "checkpoint.json").read_text())
+            checkpoint = json.loads((runs / trial.user_attrs["checkpoint"] / "checkpoint.json").read_text())
             assert checkpoint["epoch"] == trial.last_step
     summary, _ = run_search(*options)
     assert_whole(runs / "optuna.db", runs / "mlflow.db", summary, NUM_TRIALS)

@@ -9,8 +9,8 @@ import pytest
 from optuna.trial import TrialState
 
 from platform.budgets import gpu_hours
+from platform.checkpoints import folder_of_bucket
 from platform.resolved_search import ResolvedSearch
-from platform.study import folder_of_bucket
 from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
 from platform.trials import MAX_ATTEMPTS_WITHOUT_PROGRESS, Trials

@@ -10,6 +10,7 @@ from typing import TypedDict
 
 import numpy as np
 
+from shards_tools.command import command_line
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest
 from trainables.evaluation.metric_names import CLASSIFYING, RANKING
@@ -100,7 +101,8 @@ class Evaluation:
         other = Evaluation(self.manifest, "test" if split == "val" else "val", self.fold)
         fold = " --fold K" if self.manifest.num_folds > 1 else ""
         instead = f"Evaluate with --split {other.split}{fold}, or build" if len(other.query) else "Build"
-        needed = "a test split" if split == "test" else f"what val needs (see `python -m shards_tools show {store}`)"
+        needed = f"what val needs (see `{command_line('shards_tools', 'show', store)}`)"
+        needed = "a test split" if split == "test" else needed
         return f"{store} has no {split} split. {instead} shards with {needed}."
 
     def _why_no_positives(self) -> str:

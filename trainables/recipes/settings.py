@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -92,6 +93,12 @@ def _settable(family: type[Recipe]) -> dict[str, Any]:
 def settings_of(recipe: Recipe) -> dict[str, Any]:
     """Return the value of every field that can be set: all except the `IDENTITY_FIELDS`."""
     return {key: getattr(recipe, key) for key in settable(recipe)}
+
+
+def as_stored(recipe: Recipe) -> dict[str, Any]:
+    """Return the recipe's name as `recipe`, and its settings, as JSON gives them back."""
+    stored: dict[str, Any] = json.loads(json.dumps({"recipe": recipe.name, **settings_of(recipe)}))
+    return stored
 
 
 def _kind(recipe: Recipe, key: str, kinds: Mapping[str, Any]) -> Any:

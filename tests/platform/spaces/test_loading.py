@@ -53,6 +53,83 @@ def test_a_file_that_does_not_import_is_named_with_its_fault(tmp_path: Path) -> 
         load_space(str(path), "tiny")
 
 
+def test_a_file_can_import_the_modules_next_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "lib_of_mine.py").write_text("BOUNDS = (1e-4, 1e-2)\n")
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "import lib_of_mine\ndef suggest(trial):\n"
+        "    return {'recipe': 'agw-tiny', 'lr': trial.suggest_float('lr', *lib_of_mine.BOUNDS)}\n"
+    )
+    assert '"high": 0.01' in load_space(str(path), "tiny").distributions["lr"]
+
+
+def test_a_neighbor_does_not_replace_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "tabnanny", raising=False)  # any module of the standard library
+    (tmp_path / "tabnanny.py").write_text("1 / 0\n")
+    path = tmp_path / "mine.py"
+    path.write_text("import tabnanny\ndef suggest(trial):\n    return {'recipe': 'agw-tiny'}\n")
+    assert load_space(str(path), "tiny").name == "mine"
+
+
+def test_a_dataclass_in_a_file_with_postponed_annotations_works(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+        "@dataclass\nclass Bounds:\n    low: float = 1e-4\n"
+        "def suggest(trial):\n"
+        "    return {'recipe': 'agw-tiny', 'lr': trial.suggest_float('lr', Bounds().low, 1e-2)}\n"
+    )
+    assert '"low": 0.0001' in load_space(str(path), "tiny").distributions["lr"]
+
+
+def test_a_module_that_is_missing_is_named_with_the_places_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("import no_such_lib\n")
+    with pytest.raises(Error, match=r"No module named 'no_such_lib'\. Install it, or put it next to the file\."):
+        load_space(str(path), "tiny")
+
+
+@pytest.mark.parametrize("choice", ["(1, 2)", "[1, 2]", "{'a': 1}", "range(3)", "numpy.int64(1)"])
+def test_choices_that_a_study_cannot_store_are_refused(tmp_path: Path, choice: str) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        f"import numpy\ndef suggest(trial):\n    trial.suggest_categorical('milestones', ('none', {choice}))\n"
+        "    return {'recipe': 'agw-tiny'}\n"
+    )
+    with pytest.raises(
+        Error, match=r"parameter 'milestones' has the choice .* of type \w+, which a study cannot store"
+    ) as refused:
+        load_space(str(path), "tiny")
+    assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize("choices", ["1, True", "0.0, 0", "False, 0"])
+def test_choices_that_a_study_cannot_tell_apart_are_refused(tmp_path: Path, choices: str) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        f"def suggest(trial):\n    trial.suggest_categorical('rate', (0.1, {choices}))\n"
+        "    return {'recipe': 'agw-tiny'}\n"
+    )
+    with pytest.raises(Error, match=r"parameter 'rate' has the choices .* which are equal"):
+        load_space(str(path), "tiny")
+
+
+def test_the_remedy_for_tuples_works_in_a_study_that_is_opened_twice(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "def suggest(trial):\n"
+        "    name = trial.suggest_categorical('milestones', ('short', 'long'))\n"
+        "    milestones = {'short': (1, 2), 'long': (2, 3)}[name]\n"
+        "    return {'recipe': 'agw-tiny', 'schedule': 'multistep', 'milestones': milestones}\n"
+    )
+    space = load_space(str(path), "tiny")
+    for _ in range(2):
+        study = optuna.create_study(storage=f"sqlite:///{tmp_path / 'o.db'}", study_name="s", load_if_exists=True)
+        assert space.recipe(study.ask(), None).milestones in ((1, 2), (2, 3))
+
+
 # a branch that one draw in 50 takes, none of the first 190
 RARE_BRANCH = """
 def suggest(trial):

@@ -1,0 +1,44 @@
+"""The checkpoints of a study's trials: under the study's folder, or in the bucket of --checkpoints."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+import optuna
+
+from platform.stores import Stores
+from platform.trial_record import StudyRecord
+from trainables.training.checkpoint_store import remove
+
+
+class Checkpoints:
+    """Names the folders of attempts in a bucket, and deletes checkpoints that nothing needs any more."""
+
+    def __init__(self, study: optuna.Study, stores: Stores) -> None:
+        self._folder, self._bucket = stores.folder, folder_of_bucket(study, stores.checkpoints)
+
+    def in_bucket(self, number: int, attempt: int) -> str | None:
+        """Return the bucket folder of an attempt of trial `number`; None without a bucket, where Tune names it."""
+        return f"{self._bucket}/trial-{number:04d}/attempt-{attempt}" if self._bucket else None
+
+    def delete(self, number: int, keep: str) -> None:
+        """Delete the checkpoints of all attempts of a trial but `keep`, which may be empty."""
+        for checkpoint in self._folder.glob(f"start-*/trial-{number:04d}-*/checkpoint_*"):
+            if str(checkpoint) != keep:
+                remove(str(checkpoint))
+        if self._bucket:
+            remove(f"{self._bucket}/trial-{number:04d}", keep=keep)
+
+
+def folder_of_bucket(study: optuna.Study, bucket: str | None) -> str | None:
+    """Return the study's folder in `bucket`, that of --checkpoints, or None without a bucket.
+
+    The folder's name is unique, so that another study of the same name does not share it.
+    """
+    if bucket is None:
+        return None
+    if not StudyRecord(study).bucket_folder:
+        name = re.sub(r"[^A-Za-z0-9_.-]", "_", study.study_name)
+        StudyRecord(study).bucket_folder = f"{name}-{uuid.uuid4().hex[:8]}"
+    return f"{bucket}/{StudyRecord(study).bucket_folder}"
