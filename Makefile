@@ -15,8 +15,9 @@ venv: .venv/.installed
 search: venv
 	$(python) -m platform.search --space transreid
 
+# Each process runs whole files, whose tests share what is slow to make.
 test: venv
-	$(python) -m pytest -m "not slow and not cluster and not gpu"
+	$(python) -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile -m "not slow and not cluster and not gpu"
 
 # The tests that start no process and do not import Ray.
 test-unit: venv

@@ -90,12 +90,12 @@ MISTAKES = {
     "--data https://me:secret@host/shards": "--data https://host/shards has a password",
     "--study ../up": "'../up' is not a valid name",
     "--tracking mlruns": "'mlruns' is not an MLflow store",
-    "--storage nonsense": "--storage nonsense cannot be used",
+    "--storage nonsense": "nonsense cannot be used: Could not parse",
     "--gpus-per-trial 99": "this machine has",
     "--runs s3://bucket/runs": "--runs s3:/bucket/runs is an address",
     "--checkpoints /shared/kept": "--checkpoints /shared/kept is not a bucket",
     "--checkpoints https://host/kept": "--checkpoints https://host/kept is not a bucket",
-    "--checkpoints s3://me:secret@bucket/kept": "s3://***@bucket/kept' has no valid bucket",
+    "--checkpoints s3://me:secret@bucket/kept": "s3://me:***@bucket/kept' has no valid bucket",
     "--ranks-per-trial 999": "--ranks-per-trial 999: this machine holds",
     "--trails 3": "Did you mean '--trials'?",
     "more": "Unexpected argument 'more'",
@@ -133,7 +133,7 @@ def test_an_objective_that_the_data_do_not_have_is_refused(tmp_path: Path) -> No
 
 
 def test_data_that_is_no_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(Error, match=r"nowhere is not a folder\. Build shards with"):
+    with pytest.raises(Error, match=r"nowhere is not a folder\. Build shards: python"):
         main(["--space", "transreid", "--data", str(tmp_path / "nowhere")])
 
 

@@ -82,3 +82,10 @@ def plain(plain_tree: Path, tmp_path: Path) -> Manifest:
 def five_fold(five_fold_tree: Path, tmp_path: Path) -> Manifest:
     """Shards of the five-fold tree."""
     return build(scan(five_fold_tree), tmp_path / "five-fold-shards")
+
+
+@pytest.fixture
+def open_webdataset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A webdataset that opens files, which it no longer does in a process that has streamed shards."""
+    utils = pytest.importorskip("webdataset.utils")
+    monkeypatch.setattr(utils, "enforce_security", False)

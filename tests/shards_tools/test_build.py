@@ -60,7 +60,7 @@ def test_the_fingerprint_tells_other_images_and_other_labels(plain_tree, plain, 
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset leaves the shards open
-def test_webdataset_reads_the_shards(plain_tree, tmp_path, small_shards):
+def test_webdataset_reads_the_shards(plain_tree, tmp_path, small_shards, open_webdataset):
     wds = pytest.importorskip("webdataset")
     built = build(scan(plain_tree), tmp_path / "shards")
     urls = [str(tmp_path / "shards" / shard.name) for shard in built.shards]

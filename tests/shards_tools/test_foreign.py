@@ -4,7 +4,6 @@ import gc
 import io
 import json
 import os
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -19,14 +18,12 @@ from shards_tools.manifest import Manifest
 from shards_tools.reader import read_image
 from shards_tools.sources.lsasrd import scan
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("open_webdataset")]
 
 
 @pytest.fixture
 def shards(five_fold_tree, tmp_path, monkeypatch) -> Manifest:
-    """105 images in several shards, and a webdataset that opens files, which streams of this process forbid."""
-    if "webdataset.utils" in sys.modules:
-        monkeypatch.setattr("webdataset.utils.enforce_security", False)
+    """105 images in several shards."""
     monkeypatch.setattr(writer, "MAX_SHARD_BYTES", 20_000)
     manifest = build(scan(five_fold_tree), tmp_path / "shards")
     assert len(manifest.shards) > 2
