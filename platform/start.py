@@ -16,7 +16,7 @@ from platform.lock import only_driver
 from platform.resilient_storage import PatientStorage
 from platform.resolved_search import ResolvedSearch
 from platform.run_paths import use_runs
-from platform.stores import TRACKING_NAME, Stores, default_tracking, make_runs
+from platform.stores import TRACKING_NAME, Stores, default_storage, default_tracking, make_runs
 from platform.study import open_storage, open_study
 from platform.tracking.datasets import data_of
 from platform.tracking.events import search_tags
@@ -45,9 +45,12 @@ def opened_study(search: ResolvedSearch) -> Iterator[tuple[optuna.Study, Patient
         Error: another driver runs the study, it was started with other options, a store fails, or the disk is full.
     """
     stores = search.stores
+    is_in_runs = stores.storage == default_storage(stores.runs)
+    # A database that cannot be used is refused before a folder is made.
+    storage = None if is_in_runs else open_storage(stores.storage)
     make_runs(stores.runs)
     use_runs(stores.runs)
-    storage = open_storage(stores.storage)
+    storage = storage or open_storage(stores.storage)
     with (
         refuse_full_disk(stores.runs),
         only_driver(stores, storage),
