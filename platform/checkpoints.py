@@ -8,8 +8,8 @@ import uuid
 import optuna
 
 from platform.stores import Stores
-from platform.trial_record import StudyRecord
-from trainables.training.checkpoint_store import remove
+from platform.trial_record import StudyRecord, TrialRecord
+from trainables.training.checkpoint_store import is_there, remove
 
 
 class Checkpoints:
@@ -29,6 +29,20 @@ class Checkpoints:
                 remove(str(checkpoint))
         if self._bucket:
             remove(f"{self._bucket}/trial-{number:04d}", keep=keep)
+
+
+def store_checkpoint(trial: optuna.Trial, place: str) -> None:
+    """Store the place of a trial's newest checkpoint, and of the one before, which serves if the newest is damaged."""
+    record = TrialRecord(trial)
+    if record.checkpoint not in ("", place):
+        record.former_checkpoint = record.checkpoint
+    record.checkpoint = place
+
+
+def kept_checkpoints(trial: optuna.Trial) -> list[str]:
+    """Return the places of a trial's last two checkpoints, the newest first, without those that are gone."""
+    record = TrialRecord(trial)
+    return [place for place in (record.checkpoint, record.former_checkpoint) if place and is_there(place)]
 
 
 def folder_of_bucket(study: optuna.Study, bucket: str | None) -> str | None:

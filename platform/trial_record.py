@@ -107,6 +107,7 @@ class TrialRecord(Record):
     attempts = Stored(0)  # started so far
     deaths = Stored[Mapping[str, Any]]({"epoch": None, "count": 0})  # deaths of its process in the epoch after "epoch"
     checkpoint = StoredPath()  # the last one
+    former_checkpoint = StoredPath()  # the one before, in case the last one is damaged
     epoch = Stored[int | None](None)  # the last epoch reported, with several objectives; see objectives.py
     metrics = Stored[Mapping[str, float]]({})  # of the last epoch
     reading = Stored("")  # how its images are read

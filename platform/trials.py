@@ -16,7 +16,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from platform.checkpoints import Checkpoints
+from platform.checkpoints import Checkpoints, kept_checkpoints, store_checkpoint
 from platform.failures import Failures, disk_is_full
 from platform.objectives import final_values, knows_epoch, last_epoch, num_parameters, tell_epoch
 from platform.resolved_search import ResolvedSearch
@@ -33,7 +33,6 @@ from shards_tools.errors import Error
 from shards_tools.folders import is_full
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import as_stored
-from trainables.training.checkpoint_store import is_there
 from trainables.training.trial_report import EarlyEnd, EndReason, TrialReport
 
 MAX_ATTEMPTS_WITHOUT_PROGRESS = 3
@@ -101,7 +100,7 @@ class Trials:
         if following is None:
             return None
         trial, recipe = following
-        attempt, checkpoint = TrialRecord(trial).attempts + 1, TrialRecord(trial).checkpoint
+        attempt = TrialRecord(trial).attempts + 1
         TrialRecord(trial).attempts = attempt
         self._attempts[attempt_id] = Attempt(trial, recipe)
         self.display.start(trial, attempt, last_epoch(self._frozen(trial)) or 0, recipe.epochs)
@@ -111,7 +110,7 @@ class Trials:
             "trial": trial.number,
             "attempt": attempt,
             "bucket": self._checkpoints.in_bucket(trial.number, attempt),
-            "resume": checkpoint if checkpoint and is_there(checkpoint) else None,
+            "resume": kept_checkpoints(trial),
         }
 
     def _next(self) -> tuple[optuna.Trial, Recipe] | None:
@@ -203,7 +202,7 @@ class Trials:
     def checkpoint(self, attempt_id: str, path: str) -> None:
         """Store the path of the attempt's newest checkpoint, from which the next attempt resumes."""
         if (attempt := self._attempts.get(attempt_id)) and not self._frozen(attempt.trial).state.is_finished():
-            TrialRecord(attempt.trial).checkpoint = path
+            store_checkpoint(attempt.trial, path)
             attempt.saved = True
 
     def finish(self, attempt_id: str, *, died: bool) -> None:

@@ -19,6 +19,7 @@ from ray.tune.stopper import Stopper
 
 from platform.failures import refuse_full_disk
 from platform.trials import Trials
+from shards_tools.command import say
 from shards_tools.errors import Error
 from trainables.training.trial_report import EarlyEnd, from_result
 
@@ -87,6 +88,8 @@ class StudyScheduler(FIFOScheduler):
             call_or_stop(self._trials, lambda: self._trials.end_early(trial.trial_id, report), None)
             # Raises ProcessSpent there, so that Tune replaces the process. A stopped trial's process would be reused.
             return TrialScheduler.CONTINUE if self._trials.failure is None else TrialScheduler.STOP
+        if report.notice:
+            say(f"trial {trial.config['trial']}: {report.notice}")
         continues = call_or_stop(self._trials, lambda: self._trials.report(trial.trial_id, report), False)
         if report.kept_at:  # in a bucket; Tune does not know about these checkpoints
             call_or_stop(self._trials, lambda: self._trials.checkpoint(trial.trial_id, report.kept_at), None)

@@ -106,6 +106,16 @@ def write_durably(path: Path, data: bytes) -> None:
     _sync_folder(path.parent)
 
 
+def sync_files(folder: Path, levels: int = 3) -> None:
+    """Make the files in a folder and its place in `levels` folders above survive a power failure."""
+    for file in folder.iterdir():
+        if file.is_file():
+            with open(file, "rb") as content:
+                os.fsync(content.fileno())
+    for place in (folder, *list(folder.parents)[:levels]):
+        _sync_folder(place)
+
+
 def _refuse_what_is_there(target: Path) -> None:
     if target.is_dir():
         if any(target.iterdir()):

@@ -19,7 +19,7 @@ from ray import tune
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from shards_tools.errors import Error
-from shards_tools.folders import DISK_ERRORS, is_full, tells_full
+from shards_tools.folders import DISK_ERRORS, is_full, sync_files, tells_full
 from shards_tools.manifest import TRAINED_ON, Manifest
 from shards_tools.manifest_file import read_manifest
 from shards_tools.plugins import load_shipped
@@ -30,9 +30,10 @@ from trainables.profiling.resource_usage import freed_gpu, keep_to_share
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
 from trainables.training.background import BackgroundReports
-from trainables.training.checkpoint_store import PASSING_VARIABLE, BucketAway, patiently, remove, resumed, send
+from trainables.training.checkpoint_store import PASSING_VARIABLE, BucketAway, patiently, remove, send
 from trainables.training.loop import train
 from trainables.training.loss_reader import NonFiniteLoss
+from trainables.training.resume import newest_intact
 from trainables.training.trial_report import EarlyEnd, EndReason, Save, TrialReport
 
 # Variables that a cluster's launcher may have set; they do not apply to a trial.
@@ -69,7 +70,7 @@ def run_trial(config: dict[str, Any]) -> None:
             - `gpu_fraction`: of a GPU; below 1 it is shared.
             - `reading`: of images.
             - `ranks`: number of processes that train together; this one is the first.
-            - `resume`: the checkpoint to resume from, or None.
+            - `resume`: the checkpoints to resume from, the newest first; an older one serves if it is damaged.
             - `bucket`: bucket folder for checkpoints; None: Tune keeps them.
             - `plugins`: the user's own code, as `shards_tools.plugins.shipped_plugins` gives it;
               `accept_changed_code`: whether it may have changed since the checkpoint.
@@ -160,24 +161,21 @@ def _train(config: dict[str, Any], as_one_of: AbstractContextManager[Distributed
     try:
         load_shipped(config["plugins"], accept_changed_code=config["accept_changed_code"])
         recipe = override(get_recipe(config["recipe"]), config["settings"])
-        reports = Reports(config["bucket"])
-        with (
-            as_one_of as ranks,
-            resumed(config["resume"]) as resume,
-            BackgroundReports(reports.report, reports.partial) as background,
-        ):
-            train(
-                recipe,
-                _split_as_asked(read_manifest(config["data"]), config),
-                report=background.report,
-                save_partial=background.save_partial,
-                watch=background.raise_failure,
-                fold=config["fold"],
-                seed=config["seed"],
-                resume=resume,
-                reading=config["reading"],
-                ranks=ranks,
-            )
+        with as_one_of as ranks, newest_intact(config["resume"]) as (resume, notice):
+            reports = Reports(config["bucket"], notice)
+            with BackgroundReports(reports.report, reports.partial) as background:
+                train(
+                    recipe,
+                    _split_as_asked(read_manifest(config["data"]), config),
+                    report=background.report,
+                    save_partial=background.save_partial,
+                    watch=background.raise_failure,
+                    fold=config["fold"],
+                    seed=config["seed"],
+                    resume=resume,
+                    reading=config["reading"],
+                    ranks=ranks,
+                )
     except Exception as failure:
         return _early_end(failure)
     return None
@@ -253,8 +251,8 @@ class Reports:
     address.
     """
 
-    def __init__(self, bucket: str | None) -> None:
-        self._bucket = bucket
+    def __init__(self, bucket: str | None, notice: str = "") -> None:
+        self._bucket, self._notice = bucket, notice  # of the first report
         self._count = 0
         self._kept: list[str] = []
 
@@ -262,7 +260,8 @@ class Reports:
         """Save a checkpoint and send it with the report."""
         with passing_folder() as folder:
             save(folder)
-            self._send(report, folder)
+            self._send(replace(report, notice=self._notice), folder)
+        self._notice = ""
 
     def partial(self, save: Save) -> None:
         """Report a checkpoint within an epoch, which is no step of the study."""
@@ -271,6 +270,8 @@ class Reports:
     def _send(self, report: TrialReport, folder: Path) -> None:
         if self._bucket is None:
             tune.report(report.to_result(), checkpoint=tune.Checkpoint.from_directory(folder))
+            if kept := tune.get_checkpoint():
+                sync_files(Path(kept.path))
             return
         place = f"{self._bucket}/checkpoint_{self._count:06d}"
         self._count += 1

@@ -9,11 +9,24 @@ import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any, Protocol
 
+from shards_tools.command import say
 from shards_tools.folders import write_durably
+from shards_tools.records import parse_object
 
 Event = dict[str, Any]
+NUMBER = (int, float)
+# Fields of the events of each kind -> their types; events may have more.
+FIELDS: dict[str, dict[str, Any]] = {
+    "trial": {"trial": (int, str), "name": str, "params": dict, "tags": dict, "time": NUMBER},
+    "metrics": {"trial": (int, str), "step": int, "values": dict, "time": NUMBER},
+    "tag": {"trial": (int, str), "key": str, "value": str, "time": NUMBER},
+    "end": {"trial": (int, str), "state": str, "reason": str, "time": NUMBER},
+    "study": {"trial": (int, NoneType), "metrics": dict, "tags": dict, "checkpoint": str, "time": NUMBER},
+}
+STATES = ("COMPLETE", "PRUNED", "FAIL")
 Owner = int | str  # of a run in MLflow: the number of a trial, or `owner_of_final` for its final training
 OF_FINAL = "final-"
 
@@ -45,6 +58,8 @@ class Book(Protocol):
 class Journal:
     """An append-only file of events that skips epochs and study states which it already has.
 
+    Lines that a crash of the machine or a disk has damaged are skipped: MLflow lacks their events.
+
     A trial has one series of epochs for its own training and one more for each `part`, such as another fold.
     """
 
@@ -55,6 +70,9 @@ class Journal:
         self.appended = threading.Event()
         _remove_incomplete_line(path)
         events, _ = self.read()
+        damaged = _num_lines(path) - len(events)
+        if damaged:
+            say(f"{path} has {damaged:,} damaged lines, whose events MLflow does not get.")
         self.owners: set[Owner] = {event["trial"] for event in events if event["kind"] == "trial"}  # that have started
         self._epochs = {_epoch_key(event) for event in events if event["kind"] == "metrics"}
         states = [event for event in events if event["kind"] == "study"]
@@ -109,6 +127,7 @@ class Journal:
         except OSError:
             os.truncate(self.path, end)
             raise
+        os.fsync(self._file.fileno())
 
     def read(self, offset: int = 0, limit: int | None = None) -> tuple[list[Event], int]:
         """Return at most `limit` events from the byte `offset` on, and the offset after the last of them."""
@@ -121,7 +140,7 @@ class Journal:
                 if not line.endswith(b"\n") or len(lines) == limit:
                     break
                 lines.append(line)
-        return [json.loads(line) for line in lines], offset + sum(map(len, lines))
+        return [event for line in lines if (event := _event(line))], offset + sum(map(len, lines))
 
     def whole(self, offset: int) -> int:
         """Return `offset` if a line ends there, else 0: the file may have been lost and written again."""
@@ -136,8 +155,8 @@ class Journal:
         owners: set[Owner] = set()
         with self.path.open("rb") as file:
             while file.tell() < offset and (line := file.readline()):
-                if line.startswith(b'{"kind": "trial"'):
-                    owners.add(json.loads(line)["trial"])
+                if line.startswith(b'{"kind": "trial"') and (event := _event(line)):
+                    owners.add(event["trial"])
         return owners
 
     def size(self) -> int:
@@ -165,14 +184,34 @@ class SentOffset:
     def load(self) -> int:
         """Return the number of bytes; 0 for a store at another address, and if the file is missing or damaged."""
         try:
-            sent = json.loads(self._path.read_bytes())
+            sent = parse_object(self._path.read_bytes())
             return int(sent["offset"]) if sent["uri"] == self._store else 0
-        except (FileNotFoundError, ValueError, LookupError, TypeError):
+        except (FileNotFoundError, ValueError, LookupError, TypeError, OverflowError):
             return 0
 
     def save(self, offset: int) -> None:
         """Store the number of bytes."""
         write_durably(self._path, json.dumps({"uri": self._store, "offset": offset}).encode())
+
+
+def _event(line: bytes) -> Event | None:
+    """Return the event of a line, or None if the line is damaged."""
+    try:
+        event = parse_object(line)
+    except ValueError:
+        return None
+    fields = FIELDS.get(str(event.get("kind")), {"kind": NoneType})
+    numbers = event.get("values") or event.get("metrics") or {}
+    fits = all(isinstance(event.get(name), kind) for name, kind in fields.items())
+    fits = fits and event.get("state", STATES[0]) in STATES
+    return event if fits and all(isinstance(number, NUMBER) for number in numbers.values()) else None
+
+
+def _num_lines(path: Path) -> int:
+    if not path.exists():
+        return 0
+    with path.open("rb") as file:
+        return sum(1 for _ in file)
 
 
 def _epoch_key(event: Event) -> tuple[Owner, int, str]:

@@ -105,7 +105,7 @@ def test_the_next_start_goes_on_with_what_ran_and_takes_no_epoch_twice(
     second = books(study, search, journal)
     config = second.start("b")
     assert config is not None
-    assert (config["trial"], config["resume"]) == (0, str(tmp_path))
+    assert (config["trial"], config["resume"]) == (0, [str(tmp_path)])
     second.report("b", epoch(2, 0.7))  # from the checkpoint, again
     assert study.trials[0].user_attrs["metrics"]["mAP"] == 0.2
     second.report("b", epoch(3, 0.3))

@@ -84,13 +84,13 @@ def test_an_epoch_that_is_reported_again_changes_nothing(trials: Trials, study: 
 def test_the_next_attempt_starts_from_the_noted_checkpoint(trials: Trials, study: optuna.Study, tmp_path: Path) -> None:
     first = trials.start("a")
     assert first is not None
-    assert first["resume"] is None
+    assert first["resume"] == []
     trials.report("a", epoch(1))
     trials.checkpoint("a", str(tmp_path))
     trials.finish("a", died=True)
     second = trials.start("b")
     assert second is not None
-    assert (second["trial"], second["attempt"], second["resume"]) == (first["trial"], 2, str(tmp_path))
+    assert (second["trial"], second["attempt"], second["resume"]) == (first["trial"], 2, [str(tmp_path)])
 
 
 def test_a_checkpoint_that_is_gone_means_a_fresh_training(trials: Trials, tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_checkpoint_that_is_gone_means_a_fresh_training(trials: Trials, tmp_pa
     trials.finish("a", died=True)
     second = trials.start("b")
     assert second is not None
-    assert second["resume"] is None
+    assert second["resume"] == []
 
 
 def test_a_trial_that_dies_again_and_again_in_one_epoch_has_failed(trials: Trials, study: optuna.Study) -> None:
@@ -183,7 +183,7 @@ def test_a_checkpoint_within_an_epoch_is_kept_and_is_no_step(
     assert study.trials[0].intermediate_values == {}
     again = trials.start("b")
     assert again is not None
-    assert again["resume"] == str(tmp_path)
+    assert again["resume"] == [str(tmp_path)]
 
 
 def test_how_a_trial_reads_its_images_is_noted_once(trials: Trials, study: optuna.Study, journal: Journal) -> None:

@@ -96,10 +96,14 @@ class BucketAway(Error):
 
 
 @contextmanager
-def resumed(place: str | None) -> Iterator[Path | None]:
-    """Yield the folder of the checkpoint to resume from, or None."""
+def resumed(place: str) -> Iterator[Path]:
+    """Yield the folder of a checkpoint to resume from, as `fetched`; wait for its bucket.
+
+    Raises:
+        BucketAway: as in `patiently`.
+    """
     with ExitStack() as stack:
-        yield None if place is None else patiently(lambda: stack.enter_context(fetched(place)))
+        yield patiently(lambda: stack.enter_context(fetched(place)))
 
 
 def patiently(call: Callable[[], Answer]) -> Answer:

@@ -1,5 +1,7 @@
 """Write a training to a checkpoint, and restore it from one."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from trainables.training.checkpoint import (
     read_info,
     versions,
 )
+from trainables.training.checkpoint_store import resumed
 from trainables.training.progress import PROGRESS_NAME, Progress, save_progress
 from trainables.training.train_state import TrainState
 from trainables.training.trial_report import Save
@@ -84,6 +87,29 @@ def _write(
     names = [*models, STATE_NAME, *([PROGRESS_NAME] if progress is not None else [])]
     info = replace(info, checksums={name: checksum_of(folder / name) for name in names})
     (folder / INFO_NAME).write_text(as_json(info), encoding="utf-8")
+
+
+@contextmanager
+def newest_intact(places: Sequence[str]) -> Iterator[tuple[Path | None, str]]:
+    """Yield the folder of the first checkpoint that is intact, or None, and what to tell the user about damaged ones.
+
+    Args:
+        places: folders or addresses of checkpoints, the newest first.
+
+    Raises:
+        BucketAway: a bucket does not answer.
+    """
+    notice = ""
+    for place in places:
+        with resumed(place) as folder:
+            try:
+                check_files(folder, read_info(folder, any_code=True))
+            except Error:
+                notice = f"{place} is damaged, so the trial resumes from an earlier checkpoint."
+                continue
+            yield folder, notice
+            return
+    yield None, notice and f"{places[0]} is damaged, and so is the one before: the trial starts from its first epoch."
 
 
 @torch.no_grad()

@@ -24,6 +24,7 @@ class TrialReport:
     metrics: dict[str, float] = field(default_factory=dict)  # of the epoch; empty for a checkpoint within one
     reading: str = ""  # how images are read; see shards_tools/images.py
     kept_at: str = ""  # address of the checkpoint in a bucket; empty: Tune keeps it
+    notice: str = ""  # for the user
 
     @property
     def is_partial(self) -> bool:
@@ -42,7 +43,8 @@ class TrialReport:
 
     def to_result(self) -> dict[str, Any]:
         """Return the dict to send with Tune."""
-        return {**_with_prefix(METRICS, self.metrics), "reading": self.reading, "kept_at": self.kept_at}
+        texts = {"reading": self.reading, "kept_at": self.kept_at, "notice": self.notice}
+        return {**_with_prefix(METRICS, self.metrics), **texts}
 
 
 class EndReason(StrEnum):
@@ -75,7 +77,7 @@ def from_result(result: Mapping[str, Any]) -> TrialReport | EarlyEnd:
     if end := _under_prefix(EARLY_END, result):
         return EarlyEnd(**{**end, "reason": EndReason(end["reason"])})
     metrics = _under_prefix(METRICS, result)
-    return TrialReport(metrics=metrics, reading=result["reading"], kept_at=result["kept_at"])
+    return TrialReport(metrics=metrics, **{name: result[name] for name in ("reading", "kept_at", "notice")})
 
 
 def _with_prefix(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:

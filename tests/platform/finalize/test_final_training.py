@@ -126,7 +126,7 @@ def test_an_interrupted_training_resumes_from_its_last_epoch(
 ) -> None:
     interrupted(start(), tmp_path / "two epochs")
     (config,) = run(start(), tmp_path / "final")
-    assert (config["attempt"], config["resume"]) == (2, str(tmp_path / "two epochs"))
+    assert (config["attempt"], config["resume"]) == (2, [str(tmp_path / "two epochs")])
 
 
 @pytest.mark.parametrize("is_done", [True, False])
@@ -138,7 +138,7 @@ def test_a_new_best_is_trained_in_place_of_the_earlier_one(
     final = start()
     assert final.done is None
     (config,) = run(final, tmp_path / "second")
-    assert config["resume"] is None
+    assert config["resume"] == []
     assert config["settings"]["lr"] == study.trials[3].params["lr"]
     assert final.done is not None
     assert TrialRecord(final.done).trained == best

@@ -1,24 +1,30 @@
 """The journal keeps every event, whole lines only, and an epoch once."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from platform.tracking.journal import Journal, Owner, owner_of, owner_of_final, tag_of
+from platform.tracking.journal import Journal, Owner, SentOffset, owner_of, owner_of_final, tag_of
+
+
+def begun(trial: Owner) -> dict[str, Any]:
+    """The fields of the event that a trial starts with."""
+    return {"trial": trial, "name": "row", "params": {"lr": 0.1}, "tags": {}, "time": 1.0}
 
 
 def test_what_was_appended_is_read_back_in_order(journal: Journal) -> None:
-    journal.append("trial", trial=0)
-    journal.append("end", trial=0)
+    journal.append("trial", **begun(0))
+    journal.append("end", trial=0, state="COMPLETE", reason="", time=2.0)
     events, offset = journal.read()
     assert [event["kind"] for event in events] == ["trial", "end"]
     assert offset == journal.size()
 
 
 def test_reading_goes_on_behind_the_offset(journal: Journal) -> None:
-    journal.append("trial", trial=0)
+    journal.append("trial", **begun(0))
     _, offset = journal.read()
-    journal.append("trial", trial=1)
+    journal.append("trial", **begun(1))
     events, end = journal.read(offset)
     assert [event["trial"] for event in events] == [1]
     assert journal.read(end) == ([], end)
@@ -26,7 +32,7 @@ def test_reading_goes_on_behind_the_offset(journal: Journal) -> None:
 
 def test_a_limit_cuts_the_reading_in_two(journal: Journal) -> None:
     for trial in range(3):
-        journal.append("trial", trial=trial)
+        journal.append("trial", **begun(trial))
     first, offset = journal.read(limit=2)
     rest, _ = journal.read(offset, limit=2)
     assert [event["trial"] for event in first + rest] == [0, 1, 2]
@@ -46,17 +52,19 @@ def test_an_epoch_is_written_once_even_by_another_start(tmp_path: Path) -> None:
 
 def test_a_line_that_a_killed_process_left_torn_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    path.write_bytes(b'{"kind": "trial", "trial": 0}\n{"kind": "metr')
     with Journal(path) as journal:
-        journal.append("end", trial=0)
+        journal.append("trial", **begun(0))
+    path.write_bytes(path.read_bytes() + b'{"kind": "metr')
+    with Journal(path) as journal:
+        journal.append("end", trial=0, state="COMPLETE", reason="", time=2.0)
         events, _ = journal.read()
     assert [event["kind"] for event in events] == ["trial", "end"]
 
 
 def test_the_same_state_of_the_study_is_written_once(journal: Journal) -> None:
-    journal.append("study", tags={"complete": 2}, time=1.0)
-    journal.append("study", tags={"complete": 2}, time=2.0)
-    journal.append("study", tags={"complete": 3}, time=3.0)
+    journal.append("study", trial=None, metrics={}, tags={"complete": 2}, checkpoint="", time=1.0)
+    journal.append("study", trial=None, metrics={}, tags={"complete": 2}, checkpoint="", time=2.0)
+    journal.append("study", trial=None, metrics={}, tags={"complete": 3}, checkpoint="", time=3.0)
     events, _ = journal.read()
     assert [event["tags"]["complete"] for event in events] == [2, 3]
 
@@ -73,7 +81,41 @@ def test_a_journal_knows_which_runs_have_started_also_when_it_is_opened_again(tm
     with Journal(tmp_path / "journal.jsonl") as journal:
         assert journal.owners == set()
         for owner in (0, owner_of_final(0)):
-            journal.append("trial", trial=owner)
+            journal.append("trial", **begun(owner))
         assert journal.owners == {0, "final-0"}
     with Journal(tmp_path / "journal.jsonl") as again:
         assert again.owners == {0, "final-0"}
+
+
+DAMAGED = (
+    b"\x00" * 40,
+    b'{"kind": "metrics", "trial": 0}',
+    b'{"kind": "metrics", "trial": 0, "step": 2, "time": 1.0, "values": {"mAP": "high"}}',
+    b'{"kind": "end", "trial": 0, "state": "LOST", "reason": "", "time": 1.0}',
+    b'{"kind": "unknown", "trial": 0}',
+    b'{"kind": "trial", "trial": 0, "name": "row", "params": {"lr": 0.1}, "tags": {}, "ti',
+    b"[" * 100_000,
+    b"\xff\xfe",
+)
+
+
+def test_damaged_lines_are_reported_once_and_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        journal.append("trial", **begun(0))
+        journal.append("metrics", trial=0, step=1, time=1.0, values={"mAP": 0.5})
+    first, last = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([first, *DAMAGED, last, b""]))
+    with Journal(path) as journal:
+        events, offset = journal.read()
+        assert [event["kind"] for event in events] == ["trial", "metrics"]
+        assert offset == journal.size()
+        journal.append("metrics", trial=0, step=1, time=9.0, values={"mAP": 0.5})  # known
+        assert journal.size() == offset
+    assert capsys.readouterr().err == f"{path} has 8 damaged lines, whose events MLflow does not get.\n"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"uri": "x"}', '{"uri": "x", "offset": "many"}', "\x00" * 30, "NaN"])
+def test_a_damaged_offset_counts_as_nothing_sent(text: str, tmp_path: Path) -> None:
+    (tmp_path / "sent.json").write_text(text)
+    assert SentOffset(tmp_path / "sent.json", "x").load() == 0
