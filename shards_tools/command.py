@@ -141,6 +141,8 @@ def run(main: Callable[[Sequence[str] | None], None]) -> NoReturn:
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C during shutdown would change the exit code
+        # If the exception has passed through `exec`, as in an import, Python would end this process by the signal.
+        exec("")
         say("interrupted")
         raise SystemExit(130) from None
     raise SystemExit(0)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,3 +31,39 @@ def fill(disk: Path) -> Path:
         while True:
             file.write(bytes(4096))
     return path
+
+
+class PowerlessDisk:
+    """An ext4 file system in a file, from which the power can be taken; skips where it cannot be had.
+
+    After the failure it holds what was written to the disk before, and nothing of what waited in memory.
+    """
+
+    def __init__(self, folder: Path, megabytes: int) -> None:
+        self.image, self.place = folder / "disk.img", folder / "disk"
+        self.place.mkdir()
+        with open(self.image, "wb") as file:
+            file.truncate(megabytes * 2**20)
+        if os.getuid() != 0 or not shutil.which("mkfs.ext4"):
+            pytest.skip("making a file system needs root and mkfs.ext4")
+        subprocess.run(["mkfs.ext4", "-q", self.image], check=True)
+        if subprocess.run(self._mount(), check=False, capture_output=True).returncode != 0:
+            pytest.skip("mounting a file needs loop devices")
+
+    def fail(self) -> None:
+        """Let nothing more reach the disk; every later write is an error."""
+        subprocess.run(["mount", "-o", "remount,abort", self.place], check=True)
+
+    def restore(self) -> None:
+        """Mount it again, once no process uses it."""
+        subprocess.run(["umount", self.place], check=True)
+        subprocess.run(self._mount(), check=True)
+
+    def remove(self) -> None:
+        """Unmount it and delete its file."""
+        subprocess.run(["umount", "--lazy", self.place], check=True)
+        self.image.unlink()
+
+    def _mount(self) -> list[str | Path]:
+        # Without delayed allocation a file would reach the disk sooner than on most machines.
+        return ["mount", "-o", "loop,commit=30", self.image, self.place]

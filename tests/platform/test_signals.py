@@ -3,8 +3,10 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -31,6 +33,17 @@ def test_ctrl_c_while_modules_are_imported_is_one_line() -> None:
         search.send_signal(signal.SIGINT)
         out, _ = search.communicate(timeout=60)
     assert (search.returncode, out) == (130, "interrupted\n")
+
+
+def test_a_ctrl_c_within_code_that_is_executed_ends_with_130_and_not_by_a_signal(tmp_path: Path) -> None:
+    """As within a dataclass that a module makes while it is imported: Python notes it, and would end by SIGINT."""
+    (tmp_path / "stopped.py").write_text(
+        "from shards_tools.command import run\n\n\ndef main(_):\n    exec('raise KeyboardInterrupt')\n\n\nrun(main)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-m", "stopped"]
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
 @pytest.mark.usefixtures("_own_handler")

@@ -109,6 +109,7 @@ def test_what_is_more_than_the_share_is_out_of_memory() -> None:
 @pytest.mark.skipif(not PEAK_RESET.exists(), reason="the system cannot count anew")
 def test_memory_that_was_given_back_before_is_not_counted() -> None:
     """A process trains one trial after another."""
+    forget_peaks(CPU_DEVICE)  # of the tests before
     large = np.ones(300_000_000, np.uint8)
     with_it = peaks(CPU_DEVICE)["rss_mb"]
     del large
