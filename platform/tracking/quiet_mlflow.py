@@ -8,6 +8,7 @@ import re
 import textwrap
 from typing import TYPE_CHECKING
 
+from platform.tracking.local_store import make_tables
 from shards_tools.command import say
 from shards_tools.errors import MAX_REASON, Error
 from shards_tools.redaction import redact
@@ -47,6 +48,7 @@ def client_of(uri: str) -> MlflowClient:
     """Return a client whose runs and models are both in the store at `uri`, whatever the environment says."""
     from mlflow import MlflowClient
 
+    make_tables(uri)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
