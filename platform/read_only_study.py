@@ -171,8 +171,12 @@ def read_study(storage: RDBStorage, url: str, name: str) -> StoredStudy:
         raise Error(f"{redact(url)} has no study yet. Run a search first.")
     if name not in known:
         raise unknown("study", name, known)
-    parts = {part: _part(storage, f"{name}-{part}") for part in PARTS}
-    trials = {part: found.get_trials(deepcopy=False) if found else [] for part, found in parts.items()}
+    try:
+        parts = {part: _part(storage, f"{name}-{part}") for part in PARTS}
+        trials = {part: found.get_trials(deepcopy=False) if found else [] for part, found in parts.items()}
+        known[name].get_trials(deepcopy=False)  # so that damage is found here
+    except UNREADABLE as failure:
+        raise _unreadable(url, failure) from None
     final = parts["final"]
     return StoredStudy(
         study=known[name],

@@ -7,6 +7,7 @@ state, first check whether they were already executed. They can, because nobody 
 
 from __future__ import annotations
 
+import json
 import re
 import time
 import uuid
@@ -261,3 +262,9 @@ class PatientStorage(BaseStorage):
         except Error as end:
             self._ended = end
             raise
+        except (StorageInternalError, json.JSONDecodeError) as failure:
+            self._ended = Error(
+                f"Optuna's database {self.url} cannot be used: {cause_of(failure)}. If it is damaged, restore it from a"
+                " copy."
+            )
+            raise self._ended from failure

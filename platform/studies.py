@@ -53,13 +53,12 @@ def _parser() -> Parser:
 
 
 def _list(options: Namespace) -> dict[str, Any]:
-    from platform.read_only_study import StoredStudy, open_read_only, searches
-    from platform.reporting.runner import study_line
+    from platform.read_only_study import open_read_only
+    from platform.reporting.runner import list_studies
     from platform.stores import default_storage
 
     url = options.storage or default_storage(checked_runs(options.runs))
-    write = data_printer(options.json)
-    return {"studies": [study_line(StoredStudy(study=one), write) for one in searches(open_read_only(url), url)]}
+    return {"studies": list_studies(open_read_only(url), url, data_printer(options.json))}
 
 
 def _show(options: Namespace) -> dict[str, Any]:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
+from optuna.storages import RDBStorage
 
-from platform.read_only_study import StoredStudy, count, open_read_only, read_study, searches
+from platform.read_only_study import UNREADABLE, StoredStudy, count, open_read_only, read_study, searches
 from platform.reporting.content import cell, spoken
 from platform.run_paths import folder_of_study, use_runs
 from platform.stores import TRACKING_NAME, default_storage, default_tracking
 from shards_tools.command import data_printer, print_json, say
+from shards_tools.errors import reason_of
 from shards_tools.folders import build_new
 from shards_tools.plugins import load_plugins
 
@@ -32,10 +34,7 @@ def run_report(options: argparse.Namespace) -> None:
     url = options.storage or default_storage(options.runs.absolute())
     storage = open_read_only(url)
     if options.list:
-        write = data_printer(options.json)
-        shown: dict[str, Any] = {
-            "studies": [study_line(StoredStudy(study=study), write) for study in searches(storage, url)]
-        }
+        shown: dict[str, Any] = {"studies": list_studies(storage, url, data_printer(options.json))}
     else:
         # Imported here, because they import torch and matplotlib, which takes seconds.
         from platform.reporting.gather import gather
@@ -56,6 +55,21 @@ def run_report(options: argparse.Namespace) -> None:
         shown = {**_paths(options.out, content), **main_numbers(subject), "mlflow_run_id": sent}
     if options.json:
         print_json(shown)
+
+
+def list_studies(storage: RDBStorage, url: str, write: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Write a line for every search in the database and return them for `--json`; one that is damaged is left out.
+
+    Raises:
+        Error: the database cannot be read.
+    """
+    lines = []
+    for study in searches(storage, url):
+        try:
+            lines.append(study_line(StoredStudy(study=study), write))
+        except (*UNREADABLE, LookupError, TypeError, AttributeError) as failure:
+            say(f"Study {study.study_name} cannot be read ({reason_of(failure)}).")
+    return lines
 
 
 def study_line(stored: StoredStudy, write: Callable[[str], None]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class Journal:
         events, _ = self.read()
         damaged = _num_lines(path) - len(events)
         if damaged:
-            say(f"{path} has {damaged:,} damaged lines, whose events MLflow does not get.")
+            say(f"{path}: MLflow does not get the events of damaged lines, {damaged:,} in number.")
         self.owners: set[Owner] = {event["trial"] for event in events if event["kind"] == "trial"}  # that have started
         self._epochs = {_epoch_key(event) for event in events if event["kind"] == "metrics"}
         states = [event for event in events if event["kind"] == "study"]
@@ -200,11 +200,12 @@ def _event(line: bytes) -> Event | None:
         event = parse_object(line)
     except ValueError:
         return None
-    fields = FIELDS.get(str(event.get("kind")), {"kind": NoneType})
+    fields = FIELDS.get(str(event.get("kind")))
+    if fields is None or not all(isinstance(event.get(name), kind) for name, kind in fields.items()):
+        return None
     numbers = event.get("values") or event.get("metrics") or {}
-    fits = all(isinstance(event.get(name), kind) for name, kind in fields.items())
-    fits = fits and event.get("state", STATES[0]) in STATES
-    return event if fits and all(isinstance(number, NUMBER) for number in numbers.values()) else None
+    fits = event.get("state", STATES[0]) in STATES and all(isinstance(number, NUMBER) for number in numbers.values())
+    return event if fits else None
 
 
 def _num_lines(path: Path) -> int:

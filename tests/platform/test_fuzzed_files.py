@@ -4,9 +4,17 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import optuna
 import pytest
 
+from platform import report
+from platform.api import load_study
+from platform.resilient_storage import PatientStorage
+from platform.resolved_search import ResolvedSearch
+from platform.spaces.loading import load_space
+from platform.tracking.journal import FIELDS, Journal, SentOffset
 from tests.platform.fuzzed import answers
+from tests.platform.trainings_by_hand import lucky_third, search_by_hand
 from trainables.inference.verification import Verification, read_verification, write_verification
 from trainables.metrics.verification import Point
 from trainables.training.checkpoint import INFO_NAME, WEIGHTS_NAME, load_model
@@ -64,3 +72,74 @@ def test_damaged_thresholds_are_refused_or_read(num_cases: int, own: Path) -> No
         assert point.false_accept_rate <= 0.05
 
     assert_most_are_refused(own / "verification.json", read, num_cases)
+
+
+@pytest.mark.parametrize("num_cases", NUMBERS_OF_CASES)
+def test_a_damaged_database_of_studies_is_refused_or_read(
+    num_cases: int,
+    study: optuna.Study,
+    search: ResolvedSearch,
+    storage: PatientStorage,
+    journal: Journal,
+    tmp_path: Path,
+) -> None:
+    search_by_hand(study, search, journal, lucky_third, tmp_path)
+    storage.engine.dispose()
+
+    def read() -> None:
+        report.main(["--list", "--runs", str(search.stores.runs)])
+        load_study(search.stores.study, runs=search.stores.runs).to_frame()
+
+    assert_most_are_refused(search.stores.runs / "optuna.db", read, num_cases)
+
+
+@pytest.mark.parametrize("num_cases", NUMBERS_OF_CASES)
+def test_a_damaged_journal_loses_damaged_events_alone(num_cases: int, tmp_path: Path) -> None:
+    file = tmp_path / "journal.jsonl"
+    with Journal(file) as journal:
+        write_events(journal)
+
+    def read() -> None:
+        with Journal(file) as journal:
+            events, offset = journal.read()
+            assert offset == journal.size()
+            assert journal.whole(offset) == offset
+            names = {kind: set(FIELDS[kind]) | {"kind"} for kind in FIELDS}
+            assert all(names[event["kind"]] <= event.keys() for event in events)
+
+    assert set(answers(file, read, num_cases)) == {""}
+
+
+@pytest.mark.parametrize("num_cases", NUMBERS_OF_CASES)
+def test_a_damaged_offset_is_an_offset_of_a_line_or_0(num_cases: int, tmp_path: Path) -> None:
+    file = tmp_path / "journal.sent.json"
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        write_events(journal)
+        SentOffset(file, "x").save(journal.size())
+
+        def read() -> None:
+            offset = journal.whole(SentOffset(file, "x").load())
+            assert offset == 0 or journal.read(0)[1] >= offset
+
+        assert set(answers(file, read, num_cases)) == {""}
+
+
+@pytest.mark.parametrize("num_cases", NUMBERS_OF_CASES)
+def test_a_damaged_space_is_refused_or_loaded(num_cases: int, small_space_text: str, tmp_path: Path) -> None:
+    file = tmp_path / "space.py"
+    file.write_text(small_space_text)
+    assert_most_are_refused(file, lambda: void(load_space(str(file), "tiny")), num_cases)
+
+
+def write_events(journal: Journal) -> None:
+    """One event of every kind."""
+    journal.append("trial", trial=0, name="row", params={"lr": 0.1}, tags={"baseline": "row"}, time=100.0)
+    for step in (1, 2):
+        journal.append("metrics", trial=0, step=step, time=100.0 + step, values={"mAP": 0.1 * step})
+    journal.append("tag", trial=0, key="reading", value="decoded", time=103.0)
+    journal.append("end", trial=0, state="COMPLETE", reason="", time=104.0)
+    journal.append("study", trial=0, metrics={"mAP": 0.2}, tags={}, checkpoint="", time=105.0)
+
+
+def void(_: object) -> None:
+    """Ignore a value."""

@@ -96,6 +96,8 @@ DAMAGED = (
     b'{"kind": "trial", "trial": 0, "name": "row", "params": {"lr": 0.1}, "tags": {}, "ti',
     b"[" * 100_000,
     b"\xff\xfe",
+    b"{}",
+    b'{"trial": 0}',
 )
 
 
@@ -112,7 +114,7 @@ def test_damaged_lines_are_reported_once_and_skipped(tmp_path: Path, capsys: pyt
         assert offset == journal.size()
         journal.append("metrics", trial=0, step=1, time=9.0, values={"mAP": 0.5})  # known
         assert journal.size() == offset
-    assert capsys.readouterr().err == f"{path} has 8 damaged lines, whose events MLflow does not get.\n"
+    assert capsys.readouterr().err == f"{path}: MLflow does not get the events of damaged lines, 10 in number.\n"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"uri": "x"}', '{"uri": "x", "offset": "many"}', "\x00" * 30, "NaN"])
