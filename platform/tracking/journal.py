@@ -201,7 +201,9 @@ def _event(line: bytes) -> Event | None:
     except ValueError:
         return None
     fields = FIELDS.get(str(event.get("kind")))
-    if fields is None or not all(isinstance(event.get(name), kind) for name, kind in fields.items()):
+    if fields is None or not fields.keys() <= event.keys():
+        return None
+    if not all(isinstance(event[name], kind) for name, kind in fields.items()):
         return None
     numbers = event.get("values") or event.get("metrics") or {}
     fits = event.get("state", STATES[0]) in STATES and all(isinstance(number, NUMBER) for number in numbers.values())

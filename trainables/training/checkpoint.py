@@ -10,6 +10,7 @@
 
 import dataclasses
 import json
+import re
 import sys
 import zlib
 from collections.abc import Mapping
@@ -113,6 +114,10 @@ def read_info(folder: Path, *, any_code: bool = False) -> CheckpointInfo:
         raise Error(f"{path} has format {shown(found)}, not {FORMAT}. {version}")
     try:
         stored = record(_Stored, values)
+        if not stored.works:
+            raise ValueError("it names no works")
+        if odd := [name for name in stored.checksums if not re.fullmatch(r"\w+\.\w+", name)]:
+            raise ValueError(f"it has a checksum of {shown(odd[0])}, which is no file of a checkpoint")
     except ValueError as failure:
         raise Error(f"{path} is damaged: {failure}. Use another checkpoint.") from failure
     _refuse_unregistered(folder, stored.recipe, stored.plugins)
@@ -226,7 +231,9 @@ def check_files(folder: Path, info: CheckpointInfo, *names: str) -> None:
         except OSError as failure:
             raise Error(f"{folder / name} could not be read ({failure.strerror}). Use another checkpoint.") from None
         if found != known:
-            raise Error(f"{folder / name} is damaged: its checksum is {found}, not {known}. Use another checkpoint.")
+            raise Error(
+                f"{folder / name} is damaged: its checksum is {found}, not {shown(known)}. Use another checkpoint."
+            )
 
 
 def load_weights(model: nn.Module, file: Path) -> None:
