@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection
 from platform.resilient_storage import SERVER_OPTIONS, DatabaseAway, PatientStorage, Wait, patiently, raise_away
 from platform.stores import Stores
 from shards_tools.errors import Error
+from shards_tools.folders import refuse_link
 
 # Reads the session that holds a 64-bit advisory lock.
 HOLDER = text(
@@ -65,7 +66,7 @@ def locked_file(path: Path, study: str) -> Iterator[None]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        opened = path.open("a+")
+        opened = open(path, "a+", opener=refuse_link)  # noqa: SIM115  closed below
     except PermissionError as failure:
         raise Error(f"{path} cannot be written: {failure.strerror}. Use a folder of your own with --runs.") from None
     with opened as file:

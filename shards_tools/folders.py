@@ -95,10 +95,24 @@ def tells_full(failure: BaseException) -> bool:
     return any(os.strerror(code) in str(failure) for code in (errno.ENOSPC, errno.EDQUOT))
 
 
+def refuse_link(path: str | Path, flags: int) -> int:
+    """Open a file or a folder that is ours to empty or overwrite; an opener for `open`.
+
+    Raises:
+        Error: it is a link, whose target would be emptied or overwritten.
+    """
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    except OSError:
+        if not os.path.islink(path):
+            raise
+        raise Error(f"{path} is a link to {os.readlink(path)}, which would be overwritten. Remove the link.") from None
+
+
 def write_durably(path: Path, data: bytes) -> None:
     """Write `path` atomically: a reader sees the old file or the new one, even after a crash."""
     beside = path.with_name(f".{path.name}.writing")
-    with open(beside, "wb") as file:
+    with open(beside, "wb", opener=refuse_link) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -159,9 +173,10 @@ def _lock(room: Path, target: Path, *, wait: bool) -> int:
     deadline = time.monotonic() + LOCK_PATIENCE_S
     while True:
         room.parent.mkdir(parents=True, exist_ok=True)
-        room.mkdir(exist_ok=True)
+        if not room.is_symlink():
+            room.mkdir(exist_ok=True)
         try:
-            descriptor = os.open(room, os.O_RDONLY | os.O_DIRECTORY)
+            descriptor = refuse_link(room, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:  # the lock's holder finished between the two lines above
             continue
         try:

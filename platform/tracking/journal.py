@@ -13,7 +13,7 @@ from types import NoneType
 from typing import Any, Protocol
 
 from shards_tools.command import say
-from shards_tools.folders import write_durably
+from shards_tools.folders import refuse_link, write_durably
 from shards_tools.records import parse_object
 
 Event = dict[str, Any]
@@ -78,7 +78,7 @@ class Journal:
         states = [event for event in events if event["kind"] == "study"]
         self._state = {key: value for key, value in states[-1].items() if key not in ("kind", "time")} if states else {}
         # Unbuffered: otherwise closing the file would retry writes that failed.
-        self._file = path.open("ab", buffering=0)
+        self._file = open(path, "ab", buffering=0, opener=refuse_link)  # noqa: SIM115  closed by `__exit__`
 
     @property
     def owner(self) -> str:
@@ -225,8 +225,8 @@ def _remove_incomplete_line(path: Path) -> None:
     """Remove the last line if a killed process left it incomplete."""
     if not path.exists():
         return
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        with path.open("r+b") as file:
+    with open(path, "r+b", opener=refuse_link) as file:
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
             file.truncate(whole)

@@ -44,7 +44,7 @@ def test_a_lock_that_another_user_owns_is_named(tmp_path: Path, monkeypatch: pyt
     def refuse(*_: object) -> None:
         raise PermissionError(13, os.strerror(13))
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("platform.lock.refuse_link", refuse)
     with pytest.raises(Error, match=r"driver\.lock cannot be written: Permission denied\. .* --runs"):
         locked_file(tmp_path / "driver.lock", "s").__enter__()
 
@@ -99,3 +99,14 @@ def test_a_database_is_made_in_a_folder_of_any_other_name(tmp_path: Path, name: 
     open_storage(default_storage(runs))
     assert [file.name for file in runs.iterdir()] == ["optuna.db"]
     assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_a_link_in_place_of_the_lock_is_refused_and_its_target_stays(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / "driver.lock").symlink_to(tmp_path / "precious")
+    with (
+        pytest.raises(Error, match=r"driver\.lock is a link to .*Remove the link"),
+        locked_file(tmp_path / "driver.lock", "s"),
+    ):
+        pass
+    assert (tmp_path / "precious").read_text() == "kept"

@@ -116,3 +116,22 @@ def test_a_file_is_replaced_in_one_step(tmp_path):
     write_durably(tmp_path / "file", b"new")
     assert (tmp_path / "file").read_bytes() == b"new"
     assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_that_is_planted_where_we_write_is_refused_and_its_target_stays(tmp_path: Path, exists: bool) -> None:
+    victim = tmp_path / "victim"
+    if exists:
+        victim.mkdir()
+        (victim / "precious").write_text("kept")
+    (tmp_path / ".new.building").symlink_to(victim)
+    (tmp_path / ".file.writing").symlink_to(victim / "precious")
+    for write in (
+        lambda: build_new(tmp_path / "new", write_one),
+        lambda: build_once(tmp_path / "new", write_one),
+        lambda: write_durably(tmp_path / "file", b"new"),
+    ):
+        with pytest.raises(Error, match=r"\.(new\.building|file\.writing) is a link to .*Remove the link"):
+            write()
+    assert not exists or (victim / "precious").read_text() == "kept"
+    assert names(tmp_path) == sorted([".file.writing", ".new.building", *(["victim"] if exists else [])])

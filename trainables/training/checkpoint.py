@@ -117,7 +117,7 @@ def read_info(folder: Path, *, any_code: bool = False) -> CheckpointInfo:
         if not stored.works:
             raise ValueError("it names no works")
         if odd := [name for name in stored.checksums if not re.fullmatch(r"\w+\.\w+", name)]:
-            raise ValueError(f"it has a checksum of {shown(odd[0])}, which is no file of a checkpoint")
+            raise ValueError(f"it has a checksum of {shown(odd[0])}, which does not belong to a checkpoint")
     except ValueError as failure:
         raise Error(f"{path} is damaged: {failure}. Use another checkpoint.") from failure
     _refuse_unregistered(folder, stored.recipe, stored.plugins)

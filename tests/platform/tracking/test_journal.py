@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from platform.tracking.journal import Journal, Owner, SentOffset, owner_of, owner_of_final, tag_of
+from shards_tools.errors import Error
 
 
 def begun(trial: Owner) -> dict[str, Any]:
@@ -121,3 +122,11 @@ def test_damaged_lines_are_reported_once_and_skipped(tmp_path: Path, capsys: pyt
 def test_a_damaged_offset_counts_as_nothing_sent(text: str, tmp_path: Path) -> None:
     (tmp_path / "sent.json").write_text(text)
     assert SentOffset(tmp_path / "sent.json", "x").load() == 0
+
+
+def test_a_link_in_place_of_the_journal_is_refused_and_its_target_stays(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("without an end of line")
+    (tmp_path / "journal.jsonl").symlink_to(tmp_path / "precious")
+    with pytest.raises(Error, match=r"journal\.jsonl is a link to .*Remove the link"):
+        Journal(tmp_path / "journal.jsonl")
+    assert (tmp_path / "precious").read_text() == "without an end of line"
