@@ -24,7 +24,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "metrics": {"trial": (int, str), "step": int, "values": dict, "time": NUMBER},
     "tag": {"trial": (int, str), "key": str, "value": str, "time": NUMBER},
     "end": {"trial": (int, str), "state": str, "reason": str, "time": NUMBER},
-    "study": {"trial": (int, NoneType), "metrics": dict, "tags": dict, "checkpoint": str, "time": NUMBER},
+    "study": {"trial": (int, NoneType), "metrics": dict, "tags": dict, "checkpoint": (str, NoneType), "time": NUMBER},
 }
 STATES = ("COMPLETE", "PRUNED", "FAIL")
 Owner = int | str  # of a run in MLflow: the number of a trial, or `owner_of_final` for its final training
@@ -120,6 +120,8 @@ class Journal:
     def _write(self, kind: str, fields: Event) -> None:
         """Write a whole line; if that fails, remove what was written of it and raise."""
         line = json.dumps({"kind": kind, **fields}).encode() + b"\n"
+        if not _event(line):
+            raise ValueError(f"not an event: {line!r:.300}")
         end = self.size()
         try:
             while line:

@@ -198,10 +198,11 @@ class Tracker(threading.Thread):
             by_trial = {}
             self._send_study(client, event)
         self._send_trials(client, by_trial)
-        if events:
+        is_new = offset > self._offset  # also by damaged lines, which have no events
+        if is_new:
             self._sent.save(offset)
             self._offset = offset
-        return bool(events)
+        return is_new
 
     def _send_trials(self, client: MlflowClient, by_trial: dict[Owner, list[Event]]) -> None:
         for trial, events in by_trial.items():

@@ -33,7 +33,7 @@ def test_a_trial_resumes_from_its_checkpoint_in_a_moved_folder(
     with opened_study(moved) as (study, _, journal):
         config = Trials(study, moved, journal, Display(study, moved.goal)).start("a")
     assert config
-    assert config["resume"] == str(moved.stores.folder / "start-001" / "trial-0000-1" / "checkpoint_000000")
+    assert config["resume"] == [str(moved.stores.folder / "start-001" / "trial-0000-1" / "checkpoint_000000")]
     assert not (tmp_path / "runs").exists()
 
 

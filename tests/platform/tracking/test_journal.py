@@ -102,6 +102,12 @@ DAMAGED = (
 )
 
 
+def test_what_would_be_read_as_damaged_is_not_written(journal: Journal) -> None:
+    with pytest.raises(ValueError, match="not an event"):
+        journal.append("end", trial=0, state="LOST", reason="", time=1.0)
+    assert journal.size() == 0
+
+
 def test_damaged_lines_are_reported_once_and_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "journal.jsonl"
     with Journal(path) as journal:

@@ -52,6 +52,12 @@ def test_a_trial_becomes_a_child_run_with_its_own_times(journal: Journal, tmp_pa
     assert tracker.run_id(0) == child.info.run_id
 
 
+def test_damaged_lines_at_the_end_of_a_journal_count_as_sent(journal: Journal, tmp_path: Path) -> None:
+    with open(journal.path, "ab") as file:
+        file.write(b"\x00\x00\n")
+    assert send(journal, f"sqlite:///{tmp_path}/mlflow.db").status == "ok"
+
+
 def test_what_came_together_is_told_in_one_call(
     journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
