@@ -77,16 +77,16 @@ def epoch_of(trial: FrozenTrial) -> int:
 
 def test_ctrl_c_leaves_running_trials_to_be_gone_on_with(options: list[object], tmp_path: Path) -> None:
     """They finish their epoch first."""
-    runs = tmp_path / "runs"
+    runs, options = tmp_path / "runs", [*options, "--epochs", 12]
     with started_search(*options) as search:
-        wait_until(lambda: any(runs.glob("*/start-001/*/checkpoint_000001")), START_TIMEOUT_S, "a checkpoint")
+        wait_until(lambda: any(runs.glob("*/start-001/*/checkpoint_000000")), START_TIMEOUT_S, "a checkpoint")
         family = family_of(search)
         before = stored_trials(runs / "optuna.db")
         os.killpg(search.pid, signal.SIGINT)  # as a terminal does: to every process in the foreground
         out, screen = search.communicate(timeout=120)
         assert search.returncode == 130
         assert "Stopping after the current epochs" in screen
-        assert "Run the same command again to resume them" in screen
+        assert "Run the same command again to resume them" in screen, screen
         assert json.loads(out.splitlines()[-1])["trials"]["failed"] == 0
         gone = psutil.wait_procs(family, timeout=60)[1]
         assert gone == []
