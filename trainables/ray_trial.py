@@ -259,7 +259,7 @@ class Reports:
     def report(self, report: TrialReport, save: Save) -> None:
         """Save a checkpoint and send it with the report."""
         with passing_folder() as folder:
-            save(folder)
+            save_into(folder, save)
             self._send(replace(report, notice=self._notice), folder)
         self._notice = ""
 
@@ -284,17 +284,22 @@ class Reports:
 
 @contextmanager
 def passing_folder() -> Iterator[Path]:
-    """Yield a temporary folder.
-
-    Raises:
-        OSError: writing failed because the disk is full; the error names the folder.
-    """
+    """Yield a temporary folder on the way to where a checkpoint is kept."""
     parent = os.environ.get(PASSING_VARIABLE, tempfile.gettempdir())
     os.makedirs(parent, exist_ok=True)  # it does not exist on other nodes than the driver's
     with tempfile.TemporaryDirectory(dir=parent) as folder:
-        try:
-            yield Path(folder)
-        except Exception as failure:
-            if is_full(Path(folder)) or tells_full(failure):  # torch and safetensors raise errors of their own
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), tempfile.gettempdir()) from failure
-            raise
+        yield Path(folder)
+
+
+def save_into(folder: Path, save: Save) -> None:
+    """Write a checkpoint into a temporary folder.
+
+    Raises:
+        OSError: the disk is full; the error names the folder for temporary files.
+    """
+    try:
+        save(folder)
+    except Exception as failure:
+        if is_full(folder) or tells_full(failure):  # torch and safetensors raise errors of their own
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), tempfile.gettempdir()) from failure
+        raise
