@@ -1,13 +1,10 @@
 """A trial of the search: run the training loop and report to Tune. The only file here that imports Ray."""
 
-import errno
 import os
-import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,7 @@ from ray import tune
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from shards_tools.errors import Error
-from shards_tools.folders import DISK_ERRORS, is_full, sync_files, tells_full
+from shards_tools.folders import DISK_ERRORS, sync_files
 from shards_tools.manifest import TRAINED_ON, Manifest
 from shards_tools.manifest_file import read_manifest
 from shards_tools.plugins import load_shipped
@@ -30,7 +27,7 @@ from trainables.profiling.resource_usage import freed_gpu, keep_to_share
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
 from trainables.training.background import BackgroundReports
-from trainables.training.checkpoint_store import PASSING_VARIABLE, BucketAway, patiently, remove, send
+from trainables.training.checkpoint_store import BucketAway, patiently, remove, saved_aside, send
 from trainables.training.loop import train
 from trainables.training.loss_reader import NonFiniteLoss
 from trainables.training.resume import newest_intact
@@ -258,8 +255,7 @@ class Reports:
 
     def report(self, report: TrialReport, save: Save) -> None:
         """Save a checkpoint and send it with the report."""
-        with passing_folder() as folder:
-            save_into(folder, save)
+        with saved_aside(save) as folder:
             self._send(replace(report, notice=self._notice), folder)
         self._notice = ""
 
@@ -280,26 +276,3 @@ class Reports:
         self._kept.append(place)
         if len(self._kept) > 2:  # Tune keeps two as well: the study may not know the newest yet
             remove(self._kept.pop(0))
-
-
-@contextmanager
-def passing_folder() -> Iterator[Path]:
-    """Yield a temporary folder on the way to where a checkpoint is kept."""
-    parent = os.environ.get(PASSING_VARIABLE, tempfile.gettempdir())
-    os.makedirs(parent, exist_ok=True)  # it does not exist on other nodes than the driver's
-    with tempfile.TemporaryDirectory(dir=parent) as folder:
-        yield Path(folder)
-
-
-def save_into(folder: Path, save: Save) -> None:
-    """Write a checkpoint into a temporary folder.
-
-    Raises:
-        OSError: the disk is full; the error names the folder for temporary files.
-    """
-    try:
-        save(folder)
-    except Exception as failure:
-        if is_full(folder) or tells_full(failure):  # torch and safetensors raise errors of their own
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), tempfile.gettempdir()) from failure
-        raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import shutil
 import tempfile
@@ -12,9 +14,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from shards_tools.errors import Error
+from shards_tools.folders import is_full, tells_full
 from shards_tools.stores.address import BUCKET_SCHEMES, Address, parse_address
 from shards_tools.stores.buckets import BucketStore
 from shards_tools.stores.retry import Unreachable
+from trainables.training.trial_report import Save
 
 # Names the folder of checkpoints that Tune has yet to copy; the process that starts Ray deletes it at the end.
 PASSING_VARIABLE = "SAKUGA_PASSING"
@@ -54,6 +58,26 @@ def fetched(place: str, names: Collection[str] = ()) -> Iterator[Path]:
         for name in found:
             if not names or name in names:
                 bucket.fetch(name, Path(folder) / name)
+        yield Path(folder)
+
+
+@contextmanager
+def saved_aside(save: Save) -> Iterator[Path]:
+    """Yield a temporary folder with a checkpoint, on its way to where it is kept.
+
+    Raises:
+        OSError: the checkpoint cannot be written because the disk is full; the error names the folder for temporary
+            files.
+    """
+    parent = os.environ.get(PASSING_VARIABLE, tempfile.gettempdir())
+    os.makedirs(parent, exist_ok=True)  # it does not exist on other nodes than the driver's
+    with tempfile.TemporaryDirectory(dir=parent) as folder:
+        try:
+            save(Path(folder))
+        except Exception as failure:
+            if is_full(Path(folder)) or tells_full(failure):  # torch and safetensors raise errors of their own
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), tempfile.gettempdir()) from failure
+            raise
         yield Path(folder)
 
 
