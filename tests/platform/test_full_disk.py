@@ -56,15 +56,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_line_of_the_journal_that_finds_no_room_is_not_there_at_all(small_disk: Path) -> None:
     with Journal(small_disk / "journal.jsonl") as journal:
-        journal.append("tag", trial=0, value="short")
+        journal.append("tag", trial=0, key="reading", value="short", time=1.0)
         filler = fill(small_disk)
         assert is_full(small_disk)
-        values = {"mAP": 0.5, "much": "x" * 10_000}
+        values = {f"metric {number}": 0.5 for number in range(1000)}
         with pytest.raises(OSError, match="No space left"):
-            journal.append("metrics", trial=0, step=1, values=values)
+            journal.append("metrics", trial=0, step=1, time=1.0, values=values)
         assert [event["kind"] for event in journal.read()[0]] == ["tag"]
         filler.unlink()
-        journal.append("metrics", trial=0, step=1, values=values)
+        journal.append("metrics", trial=0, step=1, time=1.0, values=values)
         assert [event["kind"] for event in journal.read()[0]] == ["tag", "metrics"]
 
 

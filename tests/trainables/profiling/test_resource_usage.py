@@ -4,6 +4,7 @@ No GPU is needed: what CUDA answers is written in, as of a card of 80 GB. The na
 Linux give the same numbers.
 """
 
+import mmap
 import re
 import time
 import weakref
@@ -110,9 +111,9 @@ def test_what_is_more_than_the_share_is_out_of_memory() -> None:
 def test_memory_that_was_given_back_before_is_not_counted() -> None:
     """A process trains one trial after another."""
     forget_peaks(CPU_DEVICE)  # of the tests before
-    large = np.ones(300_000_000, np.uint8)
-    with_it = peaks(CPU_DEVICE)["rss_mb"]
-    del large
+    with mmap.mmap(-1, 300_000_000) as large:  # which, unlike an array, is surely given back
+        np.frombuffer(large, np.uint8)[:] = 1
+        with_it = peaks(CPU_DEVICE)["rss_mb"]
     assert peaks(CPU_DEVICE)["rss_mb"] == with_it
     forget_peaks(CPU_DEVICE)
     assert peaks(CPU_DEVICE)["rss_mb"] < with_it - 250
