@@ -111,7 +111,7 @@ def test_what_is_more_than_the_share_is_out_of_memory() -> None:
 def test_memory_that_was_given_back_before_is_not_counted() -> None:
     """A process trains one trial after another."""
     forget_peaks(CPU_DEVICE)  # of the tests before
-    with mmap.mmap(-1, 300_000_000) as large:  # which, unlike an array, is surely given back
+    with mmap.mmap(-1, 300_000_000) as large:  # unlike an array, it surely returns its memory
         np.frombuffer(large, np.uint8)[:] = 1
         with_it = peaks(CPU_DEVICE)["rss_mb"]
     assert peaks(CPU_DEVICE)["rss_mb"] == with_it
