@@ -21,8 +21,8 @@ from platform.config import SearchConfig
 from platform.environment import call_of
 from platform.evaluation import as_json, evaluate_split
 from platform.prediction import answers_about
-from platform.read_only_study import open_read_only, read_study, value_of
-from platform.run_paths import folder_of_study, use_runs
+from platform.read_only_study import folder_of_study, open_read_only, read_study, value_of
+from platform.run_paths import use_runs
 from platform.runner import run_search
 from platform.stores import default_storage
 from platform.study import chosen_trial

@@ -32,7 +32,8 @@ def only_driver(stores: Stores, storage: PatientStorage) -> Iterator[None]:
     """Hold the locks that make this process the study's only driver, in its folder and its database.
 
     Raises:
-        Error: another driver runs the study.
+        StudyTaken: another driver runs the study.
+        Error: this user may not write the lock.
     """
     with ExitStack() as locks:
         locks.enter_context(locked_file(stores.folder / "driver.lock", stores.study))
@@ -157,5 +158,9 @@ def _end(connection: Connection) -> None:
     connection.close()
 
 
-def _taken(study: str, holder: str) -> Error:
-    return Error(f"Study {study} is being run by {holder}. Wait for it, stop it, or use another name with --study.")
+class StudyTaken(Error):
+    """Another driver runs the study."""
+
+
+def _taken(study: str, holder: str) -> StudyTaken:
+    return StudyTaken(f"Study {study} is being run by {holder}. Wait for it, stop it, or give another --study NAME.")

@@ -15,11 +15,10 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from platform.objectives import last_epoch
-from platform.resilient_storage import SERVER_OPTIONS, cause_of, parse_url
+from platform.resilient_storage import SERVER_OPTIONS, cause_of, parse_url, sqlite_file
 from platform.study import chosen_trial, final_training
 from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.errors import Error, unknown
-from shards_tools.redaction import redact
 
 PATIENCE_S = 60.0  # how long to wait while a search writes
 PARTS = ("folds", "fold-trainings", "final", "final-train")  # of a study, each a study of its own
@@ -130,12 +129,11 @@ def open_read_only(url: str) -> RDBStorage:
         Error: it cannot be read.
     """
     try:
-        address = parse_url(url)
-        if address.get_backend_name() == "sqlite":
-            file = Path(address.database or "")
+        if file := sqlite_file(url):
             if not file.is_file():
                 raise Error(f"{file} does not exist. Run a search first, or give its folder with --runs.")
             return RDBStorage(url, skip_table_creation=True, engine_kwargs={"creator": lambda: _connected(file)})
+        address = parse_url(url)
         if address.drivername not in ("postgresql", "postgresql+psycopg"):
             raise ValueError(f"{address.drivername} is another database or driver")
         url = address.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
@@ -144,6 +142,13 @@ def open_read_only(url: str) -> RDBStorage:
         return RDBStorage(url, skip_table_creation=True, engine_kwargs=options)
     except UNREADABLE as failure:
         raise _unreadable(url, failure) from None
+
+
+def folder_of_study(runs: Path, storage: str, study: str) -> Path:
+    """Return the folder of --runs that has a study: `runs`, or the folder of an SQLite database that is elsewhere."""
+    file = sqlite_file(storage)
+    elsewhere = file is not None and not (runs / study).is_dir() and (file.parent / study).is_dir()
+    return file.parent if file and elsewhere else runs
 
 
 def searches(storage: RDBStorage, url: str) -> list[optuna.Study]:
@@ -168,7 +173,7 @@ def read_study(storage: RDBStorage, url: str, name: str) -> StoredStudy:
     """
     known = {study.study_name: study for study in searches(storage, url)}
     if not known:
-        raise Error(f"{redact(url)} has no study yet. Run a search first.")
+        raise Error(f"{url} has no study yet. Run a search first.")
     if name not in known:
         raise unknown("study", name, known)
     try:
@@ -207,4 +212,4 @@ def _connected(file: Path) -> sqlite3.Connection:
 
 def _unreadable(url: str, failure: Exception) -> Error:
     remedy = "Give the database of a search with --storage: sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."
-    return Error(f"Optuna's database {redact(url)} cannot be read: {cause_of(failure)}. {remedy}")
+    return Error(f"Optuna's database {url} cannot be read: {cause_of(failure)}. {remedy}")

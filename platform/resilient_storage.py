@@ -12,6 +12,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
@@ -57,13 +58,23 @@ def parse_url(url: str) -> sqlalchemy.URL:
     """
     address = sqlalchemy.engine.make_url(url)
     if "@" in (address.host or ""):
-        raise Error(f"{redact(url)} has an @ in its password. Write it as %40.")
+        raise Error(f"{url} has an @ in its password. Write it as %40.")
     if re.search(r"[\s'\"<>]", address.password or ""):
         place = f"{address.drivername}://{address.username}:***@{address.host}"
         raise Error(
             f"{place} has a space, a quotation mark, < or > in its password. Write it as %20, %22, %27, %3C or %3E."
         )
     return address
+
+
+def sqlite_file(url: str) -> Path | None:
+    """Return the file of an SQLite database, or None if the database is on a server or in memory.
+
+    Raises:
+        ArgumentError, Error: as in `parse_url`.
+    """
+    address = parse_url(url)
+    return Path(address.database) if address.get_backend_name() == "sqlite" and address.database else None
 
 
 def open_database(url: str) -> RDBStorage:

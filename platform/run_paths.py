@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import sqlalchemy
-
 from trainables.training.checkpoint_store import IN_BUCKET
 
 _runs: list[Path] = []  # at most one
@@ -17,14 +15,6 @@ _runs: list[Path] = []  # at most one
 def use_runs(runs: Path) -> None:
     """Store and find the paths of this process relative to `runs` from now on."""
     _runs[:] = [runs.absolute()]
-
-
-def folder_of_study(runs: Path, storage: str, study: str) -> Path:
-    """Return the folder of --runs that has a study: `runs`, or the folder of an SQLite database that is elsewhere."""
-    database = sqlalchemy.engine.make_url(storage)
-    beside = Path(database.database or "").parent
-    elsewhere = database.get_backend_name() == "sqlite" and not (runs / study).is_dir() and (beside / study).is_dir()
-    return beside if elsewhere else runs
 
 
 def stored_path(place: str) -> str:

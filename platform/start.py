@@ -29,7 +29,6 @@ from platform.trial_record import StudyRecord
 from platform.trials import Trials
 from shards_tools.command import command_line, say
 from shards_tools.errors import Error
-from shards_tools.redaction import redact
 
 # An unreachable MLflow store delays the start and the end by at most this; the next start sends queued events.
 LONGEST_WAIT_FOR_MLFLOW_S = 60.0
@@ -81,7 +80,7 @@ def _refuse_another_journal(stores: Stores, storage: PatientStorage, journal: Jo
         command = command_line("platform.studies", "delete", stores.study, "--runs", stores.runs)
         raise Error(
             f"{stores.folder} belongs to an earlier study of this name, which is not in Optuna's database any more."
-            f" Restore the database, or delete what is left: {command}"
+            f" Restore the database, or delete the folder and its runs in MLflow: {command}"
         )
 
 
@@ -146,15 +145,15 @@ def run_start(trials: Trials, tracker: Tracker, start: Callable[[], None], hours
 
 def _wait_for_mlflow(tracker: Tracker, uri: str) -> None:
     """Wait for MLflow's store until it answers or fails; making the tables of a new file takes longer than a server."""
-    store, begun, announced = redact(uri), time.monotonic(), False
+    begun, announced = time.monotonic(), False
     limit_s = min(SILENT_S, LONGEST_WAIT_FOR_MLFLOW_S) if uri.startswith("http") else LONGEST_WAIT_FOR_MLFLOW_S
     while not tracker.ready.wait(0.1) and not tracker.trouble:
         waited_s = time.monotonic() - begun
         if waited_s > limit_s:
-            say(f"MLflow's store {store} has not answered for {limit_s:.0f} s. Events are queued on disk.")
+            say(f"MLflow's store {uri} has not answered for {limit_s:.0f} s. Events are queued on disk.")
             return
         if waited_s > SILENT_S and not announced:
-            say(f"MLflow's store {store} is being opened. Waiting up to {limit_s:.0f} s.")
+            say(f"MLflow's store {uri} is being opened. Waiting up to {limit_s:.0f} s.")
             announced = True
 
 

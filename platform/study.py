@@ -13,14 +13,13 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
 from platform.objectives import directions
-from platform.resilient_storage import PatientStorage, cause_of, open_database
+from platform.resilient_storage import PatientStorage, cause_of, open_database, sqlite_file
 from platform.samplers.pruning import make_pruner
 from platform.spaces.constraints import is_over
 from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.command import command_line
 from shards_tools.errors import Error, reason_of
 from shards_tools.plugins import changed_plugins, plugin_hashes, shown_name
-from shards_tools.redaction import redact
 from trainables.recipes.settings import as_stored, with_current_names
 
 if TYPE_CHECKING:
@@ -62,13 +61,12 @@ def open_storage(url: str, option: str = "--storage") -> PatientStorage:
         Error: the database cannot be used.
     """
     try:
-        address = sqlalchemy.engine.make_url(url)
-        if address.get_backend_name() == "sqlite" and address.database:
-            Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+        if file := sqlite_file(url):
+            file.parent.mkdir(parents=True, exist_ok=True)
         return PatientStorage(open_database(url))
     except (OSError, ImportError, ValueError, sqlalchemy.exc.SQLAlchemyError, StorageInternalError) as error:
         raise Error(
-            f"Optuna's database {redact(url)} cannot be used: {cause_of(error)}. "
+            f"Optuna's database {url} cannot be used: {cause_of(error)}. "
             f"Give {option} sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."
         ) from None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +11,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from platform.checkpoints import Checkpoints
-from platform.lock import only_driver
+from platform.lock import StudyTaken, only_driver
 from platform.read_only_study import PARTS
-from platform.resilient_storage import PatientStorage
+from platform.resilient_storage import PatientStorage, sqlite_file
 from platform.run_paths import use_runs
 from platform.stores import Stores
 from platform.study import open_storage
@@ -22,7 +21,6 @@ from platform.tracking.quiet_mlflow import IMPATIENT, cause_of, client_of, impor
 from platform.tracking.study_runs import DELETED
 from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.errors import Error, unknown
-from shards_tools.redaction import redact
 
 STOPPED = "stopped with platform.studies"
 
@@ -49,7 +47,7 @@ def stop_trial(stores: Stores, number: int) -> str:
         with only_driver(stores, storage):
             _end(storage, trial)
             Checkpoints(study, stores).delete(number, keep="")
-    except Error:  # a search runs the study, and cleans up itself
+    except StudyTaken:  # a search runs it, and cleans up itself
         _end(storage, trial)
         return f"Trial {number} of study {stores.study} stops after its epoch."
     return f"Trial {number} of study {stores.study} was stopped. The next start of the search will not resume it."
@@ -101,7 +99,7 @@ def _load(storage: PatientStorage, stores: Stores) -> optuna.Study:
 
 def _unknown(stores: Stores, names: list[str]) -> Error:
     if not names:
-        return Error(f"{redact(stores.storage)} has no study. Give its folder with --runs.")
+        return Error(f"{stores.storage} has no study. Give its folder with --runs.")
     return unknown("study", stores.study, names, listing="python -m platform.studies list")
 
 
@@ -125,15 +123,15 @@ def _mlflow_errors(stores: Stores) -> Iterator[None]:
         yield
     except Exception as failure:  # whatever the store raises
         raise Error(
-            f"MLflow's store {redact(stores.tracking)} fails ({cause_of(failure)}). Nothing else was deleted."
+            f"MLflow's store {stores.tracking} fails ({cause_of(failure)}). Nothing else was deleted."
             " Name the store of the study with --tracking."
         ) from None
 
 
 def _delete_from_mlflow(stores: Stores) -> list[str]:
     """Rename the experiment, because MLflow keeps the names of deleted ones, and delete it and the registered model."""
-    file = re.match(r"sqlite:///(.*)", stores.tracking)
-    if file and not Path(file[1]).is_file():
+    file = sqlite_file(stores.tracking)
+    if file and not file.is_file():
         return []
     import_quietly(**IMPATIENT)
     with _mlflow_errors(stores):

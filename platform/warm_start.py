@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 
-from platform.resilient_storage import parse_url
+from platform.resilient_storage import sqlite_file
 from platform.samplers.registry import SearchMethod
 from platform.spaces.constraints import is_over
 from platform.spaces.loading import check_point
@@ -20,7 +19,6 @@ from platform.training_setup import TrainingSetup
 from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.command import say
 from shards_tools.errors import Error, unknown
-from shards_tools.redaction import redact
 
 SHARE = 4  # take the best quarter of the finished trials,
 MOST = 10  # but at most this many
@@ -113,10 +111,9 @@ def _unknown_study(url: str, name: str) -> Error:
     names = optuna.get_all_study_names(open_storage(url)) if _exists(url) else []
     if names:
         return unknown("study for --warm-start", name, names)
-    return Error(f"--warm-start {name}: {redact(url)} has no study. Give its database with --warm-start-storage URL.")
+    return Error(f"--warm-start {name}: {url} has no study. Give its database with --warm-start-storage URL.")
 
 
 def _exists(url: str) -> bool:
-    if not url.startswith("sqlite:///"):
-        return True
-    return Path(parse_url(url).database or "").is_file()
+    file = sqlite_file(url)
+    return file is None or file.is_file()

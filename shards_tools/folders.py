@@ -82,7 +82,7 @@ def full_folder(folder: Path, failure: BaseException) -> Path:
         folder: where files are expected to be written.
         failure: the error of a write; it often has no file name.
     """
-    named = getattr(failure, "filename", None)
+    named = written_file(failure)
     if isinstance(named, str):
         place = Path(named) if Path(named).is_dir() else Path(named).parent
         return folder if place.absolute().is_relative_to(folder.absolute()) else place
@@ -90,7 +90,13 @@ def full_folder(folder: Path, failure: BaseException) -> Path:
     return temporary if is_full(temporary) and not is_full(folder) else folder
 
 
-def tells_full(failure: BaseException) -> bool:
+def written_file(failure: BaseException) -> str | None:
+    """Return the file that could not be written; the error of a copy names its source first."""
+    named: str | None = getattr(failure, "filename2", None) or getattr(failure, "filename", None)
+    return named
+
+
+def means_full_disk(failure: BaseException) -> bool:
     """Return whether an error, perhaps another library's own, says that a disk or a quota is full."""
     return any(os.strerror(code) in str(failure) for code in (errno.ENOSPC, errno.EDQUOT))
 

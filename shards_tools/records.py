@@ -23,7 +23,7 @@ def parse_object(text: str | bytes) -> dict[str, Any]:
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if not isinstance(values, dict):
-        raise ValueError(f"it holds {shown(values)}, not an object")
+        raise ValueError(f"it holds {short_repr(values)}, not an object")
     return values
 
 
@@ -44,14 +44,14 @@ def record(kind: type[Record], values: Mapping[str, Any]) -> Record:
         if field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
     }
     if unknown := sorted(values.keys() - fields.keys()):
-        raise ValueError(f"it has the unknown key {shown(unknown[0])}")
+        raise ValueError(f"it has the unknown key {short_repr(unknown[0])}")
     if missing := sorted(fields.keys() - has_default - values.keys()):
         raise ValueError(f"it lacks {missing[0]!r}")
     kinds = typing.get_type_hints(kind)
     return kind(**{name: _typed(name, value, kinds[name]) for name, value in values.items()})
 
 
-def shown(value: object) -> str:
+def short_repr(value: object) -> str:
     """Return a value for a message; a long one is cut."""
     text = repr(value)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
@@ -73,11 +73,11 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
         return _as_float(name, value)
     if type(value) is origin or (dataclasses.is_dataclass(kind) and isinstance(value, kind)):  # type: ignore[arg-type]
         return value
-    raise ValueError(f"{name}={shown(value)} is not {NAMES.get(origin, 'an object')}")
+    raise ValueError(f"{name}={short_repr(value)} is not {NAMES.get(origin, 'an object')}")
 
 
 def _as_float(name: str, value: float) -> float:
     try:
         return float(value)
     except OverflowError:
-        raise ValueError(f"{name}={shown(value)} is too large") from None
+        raise ValueError(f"{name}={short_repr(value)} is too large") from None

@@ -16,7 +16,7 @@ from ray import tune
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from shards_tools.errors import Error
-from shards_tools.folders import DISK_ERRORS, sync_files
+from shards_tools.folders import DISK_ERRORS, sync_files, written_file
 from shards_tools.manifest import TRAINED_ON, Manifest
 from shards_tools.manifest_file import read_manifest
 from shards_tools.plugins import load_shipped
@@ -198,7 +198,7 @@ def _early_end(failure: Exception) -> EarlyEnd:
         cause = str(failure).partition("DefaultCPUAllocator: ")[2]
         return EarlyEnd(EndReason.INFEASIBLE, f"out of memory: {cause}")
     if isinstance(failure, OSError) and failure.errno in DISK_ERRORS:
-        return EarlyEnd(EndReason.DISK_FULL, failure.strerror or str(failure), place=failure.filename or "")
+        return EarlyEnd(EndReason.DISK_FULL, failure.strerror or str(failure), place=written_file(failure) or "")
     lines = "".join(traceback.format_exception(failure))
     return EarlyEnd(EndReason.BUG, f"{type(failure).__name__}: {failure}", traceback=lines)
 

@@ -19,6 +19,7 @@ from platform.objectives import Goal, last_epoch
 from platform.protocol import command_for_test
 from platform.resilient_storage import PatientStorage
 from platform.resolved_search import ResolvedSearch
+from platform.run_paths import stored_path
 from platform.study import chosen_trial, final_training
 from platform.terminal.lines import label, say_smaller_batches
 from platform.tracking.events import write_trial
@@ -109,7 +110,7 @@ class FinalTraining:
             {
                 "trial": owner_of_final(record.trained),
                 "alias": "final",
-                "checkpoint": record.checkpoint,
+                "checkpoint": stored_path(record.checkpoint),
                 "metrics": ["loss"],
                 "note": f"Trial {record.trained}, trained once more on train and val. Evaluate it on test.",
             }

@@ -6,15 +6,12 @@ import re
 import tempfile
 import textwrap
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import optuna
 import sqlalchemy
 
-from platform.resilient_storage import parse_url
+from platform.resilient_storage import sqlite_file
 from platform.resolved_search import ResolvedSearch
 from platform.stores import Stores, default_storage, default_tracking
 from platform.study import check_same_search, check_same_settings, open_storage
@@ -42,28 +39,20 @@ def try_stores(search: ResolvedSearch) -> optuna.Study | None:
         Error: a store cannot be used.
     """
     stores = search.stores
-    _try_folder("--runs", stores.runs, stores.runs)
-    study = None
-    with _as_given("--storage", stores.storage != default_storage(stores.runs)):
-        if _try_database("--storage", stores.storage, "studies"):
-            study = _stored_study(search)
-    with _as_given("--tracking", stores.tracking != default_tracking(stores.runs)):
-        if stores.tracking.startswith("http"):
-            _try_mlflow(stores, writes=True)
-        elif _try_database("--tracking", stores.tracking, "experiments"):
-            _try_mlflow(stores, writes=False)
+    _try_folder("--runs", f"--runs {stores.runs}", stores.runs)
+    storage = _as_given("--storage", stores.storage, default_storage(stores.runs))
+    study = _stored_study(search) if _try_database("--storage", storage, stores.storage, "studies") else None
+    tracking = _as_given("--tracking", stores.tracking, default_tracking(stores.runs))
+    if stores.tracking.startswith("http"):
+        _try_mlflow(tracking, stores, writes=True)
+    elif _try_database("--tracking", tracking, stores.tracking, "experiments"):
+        _try_mlflow(tracking, stores, writes=False)
     return study
 
 
-@contextmanager
-def _as_given(option: str, is_given: bool) -> Iterator[None]:
-    """Let an Error inside the context name a store instead of its option, if the user has not given that."""
-    try:
-        yield
-    except Error as failure:
-        if is_given or not str(failure).startswith(option):
-            raise
-        raise Error(f"{DEFAULTS[option]}{str(failure).removeprefix(option)}") from None
+def _as_given(option: str, address: str, default: str) -> str:
+    """Return a store for a message: with its option, or with its name if the user has not given the option."""
+    return f"{option if address != default else DEFAULTS[option]} {address}"
 
 
 def existing_folder(folder: Path) -> Path:
@@ -71,7 +60,7 @@ def existing_folder(folder: Path) -> Path:
     return next(place for place in (folder, *folder.parents) if place.exists())
 
 
-def _try_folder(option: str, asked: Any, folder: Path) -> None:
+def _try_folder(option: str, asked: str, folder: Path) -> None:
     """Write and read a file in the folder, or in its nearest parent that exists."""
     try:
         with tempfile.TemporaryDirectory(prefix=".dry-run-", dir=existing_folder(folder)) as room:
@@ -81,12 +70,12 @@ def _try_folder(option: str, asked: Any, folder: Path) -> None:
         raise _refused(option, asked, failure.strerror or str(failure)) from failure
 
 
-def _try_database(option: str, url: str, table: str) -> bool:
+def _try_database(option: str, asked: str, url: str, table: str) -> bool:
     """Write to the database and roll back; return whether it has the store's tables."""
     try:
-        place = parse_url(url)
-        if place.get_backend_name() == "sqlite" and not Path(place.database or "").exists():
-            _try_folder(option, url, Path(place.database or "").absolute().parent)
+        file = sqlite_file(url)
+        if file and not file.exists():
+            _try_folder(option, asked, file.absolute().parent)
             return False
         engine = sqlalchemy.create_engine(url)
         try:
@@ -97,7 +86,7 @@ def _try_database(option: str, url: str, table: str) -> bool:
         finally:
             engine.dispose()
     except (ImportError, ValueError, sqlalchemy.exc.SQLAlchemyError) as failure:
-        raise _refused(option, redact(url), str(getattr(failure, "orig", None) or failure)) from None
+        raise _refused(option, asked, str(getattr(failure, "orig", None) or failure)) from None
 
 
 def _write_and_roll_back(connection: sqlalchemy.Connection) -> None:
@@ -123,7 +112,7 @@ def _stored_study(search: ResolvedSearch) -> optuna.Study | None:
     return study
 
 
-def _try_mlflow(stores: Stores, *, writes: bool) -> None:
+def _try_mlflow(asked: str, stores: Stores, *, writes: bool) -> None:
     """Read the study's experiment from MLflow as the search will; if `writes`, also try to write."""
     import_quietly(**IMPATIENT)
     from mlflow.entities import ViewType
@@ -138,11 +127,11 @@ def _try_mlflow(stores: Stores, *, writes: bool) -> None:
             client.create_experiment(known[0].name)
     except MlflowException as failure:
         if failure.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise _refused("--tracking", redact(stores.tracking), failure.message) from None
+            raise _refused("--tracking", asked, failure.message) from None
 
 
-def _refused(option: str, asked: Any, cause: str) -> Error:
+def _refused(option: str, asked: str, cause: str) -> Error:
     cause = (redact(cause).strip().splitlines() or ["no reason given"])[0].rstrip(".")
     of_system = re.search(r"\[Errno \d+\] [^\"')]+", cause)  # at the end of what urllib3 says
     cause = of_system[0] if of_system else textwrap.shorten(cause, MAX_REASON)
-    return Error(f"{option} {asked} cannot be written: {cause}. {REMEDIES[option]}")
+    return Error(f"{asked} cannot be written: {cause}. {REMEDIES[option]}")

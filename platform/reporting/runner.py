@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.storages import RDBStorage
 
-from platform.read_only_study import UNREADABLE, StoredStudy, count, open_read_only, read_study, searches
+from platform.read_only_study import (
+    UNREADABLE,
+    StoredStudy,
+    count,
+    folder_of_study,
+    open_read_only,
+    read_study,
+    searches,
+)
 from platform.reporting.content import cell, spoken
-from platform.run_paths import folder_of_study, use_runs
+from platform.run_paths import use_runs
 from platform.stores import TRACKING_NAME, default_storage, default_tracking
 from shards_tools.command import data_printer, print_json, say
 from shards_tools.errors import reason_of

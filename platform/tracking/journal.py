@@ -68,10 +68,9 @@ class Journal:
         self.path = path
         self._owner_file = path.with_suffix(".study")
         self.appended = threading.Event()
-        _remove_incomplete_line(path)
-        events, _ = self.read()
-        damaged = _num_lines(path) - len(events)
-        if damaged:
+        lines = _complete_lines(path)
+        events = [event for line in lines if (event := _event(line))]
+        if damaged := len(lines) - len(events):
             say(f"{path}: MLflow does not get the events of damaged lines, {damaged:,} in number.")
         self.owners: set[Owner] = {event["trial"] for event in events if event["kind"] == "trial"}  # that have started
         self._epochs = {_epoch_key(event) for event in events if event["kind"] == "metrics"}
@@ -144,7 +143,7 @@ class Journal:
                 lines.append(line)
         return [event for line in lines if (event := _event(line))], offset + sum(map(len, lines))
 
-    def whole(self, offset: int) -> int:
+    def valid_offset(self, offset: int) -> int:
         """Return `offset` if a line ends there, else 0: the file may have been lost and written again."""
         if not 0 < offset <= self.size():
             return 0
@@ -212,23 +211,17 @@ def _event(line: bytes) -> Event | None:
     return event if fits else None
 
 
-def _num_lines(path: Path) -> int:
-    if not path.exists():
-        return 0
-    with path.open("rb") as file:
-        return sum(1 for _ in file)
-
-
 def _epoch_key(event: Event) -> tuple[Owner, int, str]:
     return event["trial"], event["step"], event.get("part", "")
 
 
-def _remove_incomplete_line(path: Path) -> None:
-    """Remove the last line if a killed process left it incomplete."""
+def _complete_lines(path: Path) -> list[bytes]:
+    """Return the lines of the file, if it exists, and remove the last one if a killed process left it incomplete."""
     if not path.exists():
-        return
+        return []
     with open(path, "r+b", opener=refuse_link) as file:
-        content = file.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            file.truncate(whole)
+        lines = file.readlines()
+        if lines and not lines[-1].endswith(b"\n"):
+            file.truncate(sum(map(len, lines[:-1])))
+            lines.pop()
+    return lines

@@ -11,8 +11,7 @@ import uuid
 from contextlib import closing, suppress
 from pathlib import Path
 
-import sqlalchemy
-
+from platform.resilient_storage import sqlite_file
 from shards_tools.folders import sync_files
 
 DEFAULT_EXPERIMENT = "Default"  # MLflow's own
@@ -26,8 +25,7 @@ def make_tables(uri: str) -> None:
     """
     from mlflow import MlflowClient
 
-    url = sqlalchemy.engine.make_url(uri) if uri.startswith("sqlite:") else None
-    file = Path(url.database) if url and url.database else None
+    file = sqlite_file(uri)
     if file is None or (file.exists() and not _is_half_made(file)):
         return
     beside = file.with_name(f".{file.name}.{uuid.uuid4().hex}")  # MLflow remembers the stores of a process by name

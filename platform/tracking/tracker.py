@@ -73,10 +73,10 @@ class Tracker(threading.Thread):
         self._packaging = threading.Lock()  # held while a model's folder is written, which imports; not for uploads
         self._gave_up = threading.Event()
         self._sent = SentOffset(journal.path.with_suffix(".sent.json"), redact(uri))
-        self._offset = journal.whole(self._sent.load())
+        self._offset = journal.valid_offset(self._sent.load())
 
     def run(self) -> None:
-        store, pause_s = redact(self._uri), 0.5
+        store, pause_s = self._uri, 0.5
         client = None
         while not self._gave_up.is_set():
             try:
@@ -133,7 +133,7 @@ class Tracker(threading.Thread):
         self._imported.wait()  # exiting the interpreter in the middle of this import may crash it
         self.join(min(timeout_s, SILENT_S))
         if self.is_alive() and timeout_s > SILENT_S:
-            say(f"MLflow's store {redact(self._uri)} gets the last events, for {timeout_s:.0f} s at most.")
+            say(f"MLflow's store {self._uri} gets the last events, for {timeout_s:.0f} s at most.")
             self.join(timeout_s - SILENT_S)
         self._gave_up.set()
         with self._packaging:

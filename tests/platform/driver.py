@@ -64,6 +64,14 @@ def family_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
 
+def kill_driver(search: subprocess.Popen[str]) -> None:
+    """Kill the driver of a search alone, and wait for the end of every process that it has started."""
+    family = family_of(search)
+    search.kill()
+    search.wait()
+    wait_until(lambda: not any(member.is_running() for member in family), 60, "the end of every process")
+
+
 def trainings_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """The processes that train, the newest last; one before it may be on its way out."""
     trainings = []

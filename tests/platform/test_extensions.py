@@ -16,7 +16,7 @@ from PIL import Image
 from platform.resolved_search import ResolvedSearch
 from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.errors import Error
-from tests.platform.driver import ROOT, family_of, run_search, started_search, stored_trials, wait_until
+from tests.platform.driver import ROOT, kill_driver, run_search, started_search, stored_trials, wait_until
 from tests.platform.mlflow_server import ask, served
 
 OWN_CODE = ROOT / "tests" / "trainables" / "own_code.py"
@@ -62,10 +62,7 @@ def test_own_code_survives_a_kill_is_refused_once_edited_and_reaches_every_comma
     named = ["--import", own_code]
     with started_search(*options, *named, "--trials", 2) as search:
         wait_until(lambda: any(runs.glob("*/start-001/*/checkpoint_000000")), 240, "a checkpoint")
-        family = family_of(search)
-        search.kill()
-        search.wait()
-        wait_until(lambda: not any(member.is_running() for member in family), 60, "the end of every process")
+        kill_driver(search)
     _, said = run_search(*options, "--trials", 2, expect=2)
     assert said == f"error: Study mine was started with --import {own_code}. Add it.\n"
     result, _ = run_search(*options, *named, "--trials", 2)

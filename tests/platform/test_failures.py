@@ -16,7 +16,7 @@ from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
 from platform.trials import Trials
 from shards_tools.errors import Error
-from shards_tools.folders import tells_full
+from shards_tools.folders import means_full_disk
 from trainables.training.trial_report import EarlyEnd, EndReason, TrialReport
 
 
@@ -158,4 +158,12 @@ def test_a_process_that_dies_because_the_temporary_folder_is_full_fails_no_trial
     ],
 )
 def test_another_librarys_error_of_a_full_disk_is_recognized(text: str, is_told: bool) -> None:
-    assert tells_full(RuntimeError(text)) == is_told
+    assert means_full_disk(RuntimeError(text)) == is_told
+
+
+def test_the_error_of_a_copy_names_the_disk_of_its_target(tmp_path: Path) -> None:
+    """As `shutil` raises it: the file that is read comes first."""
+    runs = tmp_path / "runs"
+    failure = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/elsewhere/source", None, str(runs / "target"))
+    with pytest.raises(Error, match=rf"^{runs} cannot be written: No space left"), refuse_full_disk(runs):
+        raise failure

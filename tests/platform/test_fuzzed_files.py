@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 
 import optuna
@@ -9,7 +10,6 @@ import pytest
 
 from platform import report
 from platform.api import load_study
-from platform.resilient_storage import PatientStorage
 from platform.resolved_search import ResolvedSearch
 from platform.spaces.loading import load_space
 from platform.tracking.journal import FIELDS, Journal, SentOffset
@@ -76,15 +76,9 @@ def test_damaged_thresholds_are_refused_or_read(num_cases: int, own: Path) -> No
 
 @pytest.mark.parametrize("num_cases", NUMBERS_OF_CASES)
 def test_a_damaged_database_of_studies_is_refused_or_read(
-    num_cases: int,
-    study: optuna.Study,
-    search: ResolvedSearch,
-    storage: PatientStorage,
-    journal: Journal,
-    tmp_path: Path,
+    num_cases: int, study: optuna.Study, search: ResolvedSearch, journal: Journal, tmp_path: Path
 ) -> None:
     search_by_hand(study, search, journal, lucky_third, tmp_path)
-    storage.engine.dispose()
 
     def read() -> None:
         report.main(["--list", "--runs", str(search.stores.runs)])
@@ -103,7 +97,7 @@ def test_a_damaged_journal_loses_damaged_events_alone(num_cases: int, tmp_path: 
         with Journal(file) as journal:
             events, offset = journal.read()
             assert offset == journal.size()
-            assert journal.whole(offset) == offset
+            assert journal.valid_offset(offset) == offset
             names = {kind: set(FIELDS[kind]) | {"kind"} for kind in FIELDS}
             assert all(names[event["kind"]] <= event.keys() for event in events)
 
@@ -116,10 +110,12 @@ def test_a_damaged_offset_is_an_offset_of_a_line_or_0(num_cases: int, tmp_path: 
     with Journal(tmp_path / "journal.jsonl") as journal:
         write_events(journal)
         SentOffset(file, "x").save(journal.size())
+        ends = {0, *accumulate(map(len, journal.path.read_bytes().splitlines(keepends=True)))}
 
         def read() -> None:
-            offset = journal.whole(SentOffset(file, "x").load())
+            offset = journal.valid_offset(SentOffset(file, "x").load())
             assert offset == 0 or journal.read(0)[1] >= offset
+            assert offset in ends
 
         assert set(answers(file, read, num_cases)) == {""}
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import optuna
 import pytest
 
+from platform.read_only_study import folder_of_study
 from platform.resolved_search import ResolvedSearch
-from platform.run_paths import folder_of_study, located, stored_path, use_runs
+from platform.run_paths import located, stored_path, use_runs
 from platform.start import opened_study
 from platform.terminal.lines import Display
 from platform.trial_record import TrialRecord

@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from optuna.trial import FrozenTrial
 
-from tests.platform.driver import ROOT, family_of, mlflow_runs, run_search, started_search, stored_trials, wait_until
+from tests.platform.driver import ROOT, kill_driver, mlflow_runs, run_search, started_search, stored_trials, wait_until
 
 NUM_TRIALS = 6
 
@@ -43,10 +43,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory, space: Path, shards: Path) 
     with started_search(*options(space, shards, runs)) as search:
         # With the second checkpoint on disk, the study knows of the first. A baseline is not pruned there.
         wait_until(lambda: any(runs.glob("*/start-001/trial-0001-1/checkpoint_000001")), 240, "a checkpoint of trial 1")
-        family = family_of(search)
-        search.kill()
-        search.wait()
-        wait_until(lambda: not any(member.is_running() for member in family), 60, "the end of every process")
+        kill_driver(search)
     return runs, *run_search(*options(space, shards, runs))
 
 

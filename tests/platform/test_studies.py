@@ -108,6 +108,19 @@ def test_a_trial_that_a_search_runs_is_stopped_by_the_search(
         assert (end["state"], end["reason"]) == ("PRUNED", "stopped with platform.studies")
 
 
+def test_a_trial_is_not_stopped_behind_a_lock_that_cannot_be_had(
+    search: ResolvedSearch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with opened_study(search) as (study, _, journal):
+        Trials(study, search, journal, Display(study, search.goal)).start("a")
+    lock = search.stores.folder / "driver.lock"
+    lock.unlink()
+    lock.symlink_to(search.stores.folder / "elsewhere")
+    with pytest.raises(Error, match=r"driver\.lock is a link"):
+        run(capsys, "stop", study.study_name, "--trial", 0, "--runs", search.stores.runs)
+    assert study.trials[0].state == TrialState.RUNNING
+
+
 def test_a_trial_that_was_left_running_is_stopped_for_good(
     search: ResolvedSearch, capsys: pytest.CaptureFixture[str]
 ) -> None:

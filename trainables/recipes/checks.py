@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, Literal
 
 from shards_tools.errors import Error, unknown
-from shards_tools.records import shown
+from shards_tools.records import short_repr
 
 
 def require(recipe: Any, key: str, holds: bool, rule: str) -> None:
@@ -24,7 +24,7 @@ def require(recipe: Any, key: str, holds: bool, rule: str) -> None:
         Error: the rule does not hold.
     """
     if not holds:
-        raise Error(f"{recipe.name}: {key}={shown(getattr(recipe, key))} is invalid: it must be {rule}.")
+        raise Error(f"{recipe.name}: {key}={short_repr(getattr(recipe, key))} is invalid: it must be {rule}.")
 
 
 def above_zero(recipe: Any, *keys: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from shards_tools.errors import Error, unknown
-from shards_tools.records import shown
+from shards_tools.records import short_repr
 from trainables.recipes.images import SIZE_RULE, ImageSize, as_size
 from trainables.recipes.recipe import IDENTITY_FIELDS, Recipe
 
@@ -113,13 +113,13 @@ def _typed(recipe: Recipe, key: str, value: object, kind: Any) -> object:
     """Return `value` converted to the field's type, or raise an Error with both."""
     if kind == ImageSize:
         if as_size(value) is None:
-            raise Error(f"{recipe.name}: {key}={shown(value)} is invalid: it must be {SIZE_RULE}.")
+            raise Error(f"{recipe.name}: {key}={short_repr(value)} is invalid: it must be {SIZE_RULE}.")
         return value
     if isinstance(kind, types.UnionType):
         return None if value is None else _typed(recipe, key, value, typing.get_args(kind)[0])
     if typing.get_origin(kind) is Literal:
         if value not in typing.get_args(kind):
-            raise unknown(key, shown(value).strip("'"), typing.get_args(kind))
+            raise unknown(key, short_repr(value).strip("'"), typing.get_args(kind))
         return value
     if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
         return tuple(_typed(recipe, key, entry, typing.get_args(kind)[0]) for entry in value)
@@ -128,7 +128,9 @@ def _typed(recipe: Recipe, key: str, value: object, kind: Any) -> object:
     if kind in (bool, int, float, str) and type(value) is kind:
         return value
     hint = " Write it as a number, without quotes." if kind in (int, float) and isinstance(value, str) else ""
-    raise Error(f"{recipe.name}: {key}={shown(value)} is {type(value).__name__}, not {_describe_type(kind)}.{hint}")
+    raise Error(
+        f"{recipe.name}: {key}={short_repr(value)} is {type(value).__name__}, not {_describe_type(kind)}.{hint}"
+    )
 
 
 def _parsed(recipe: Recipe, key: str, text: str, kind: Any) -> object:

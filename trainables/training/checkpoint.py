@@ -29,7 +29,7 @@ from shards_tools.conversion import AS_STORED, Conversion
 from shards_tools.errors import Error, reason_of
 from shards_tools.manifest import TRAINED_ON
 from shards_tools.plugins import accepts_changed_code, changed_plugins, plugin_hashes, shown_name
-from shards_tools.records import parse_object, record, shown
+from shards_tools.records import parse_object, record, short_repr
 from shards_tools.registry import Registry
 from trainables.evaluation.evaluation import Evaluation, with_nan, without_nan
 from trainables.losses.registry import ID_LOSSES, METRIC_LOSSES
@@ -111,13 +111,13 @@ def read_info(folder: Path, *, any_code: bool = False) -> CheckpointInfo:
     found = values.pop("format", None)
     if found != FORMAT:
         version = "Use the version that wrote it, or another checkpoint."
-        raise Error(f"{path} has format {shown(found)}, not {FORMAT}. {version}")
+        raise Error(f"{path} has format {short_repr(found)}, not {FORMAT}. {version}")
     try:
         stored = record(_Stored, values)
         if not stored.works:
             raise ValueError("it names no works")
         if odd := [name for name in stored.checksums if not re.fullmatch(r"\w+\.\w+", name)]:
-            raise ValueError(f"it has a checksum of {shown(odd[0])}, which does not belong to a checkpoint")
+            raise ValueError(f"it has a checksum of {short_repr(odd[0])}, which does not belong to a checkpoint")
     except ValueError as failure:
         raise Error(f"{path} is damaged: {failure}. Use another checkpoint.") from failure
     _refuse_unregistered(folder, stored.recipe, stored.plugins)
@@ -232,7 +232,7 @@ def check_files(folder: Path, info: CheckpointInfo, *names: str) -> None:
             raise Error(f"{folder / name} could not be read ({failure.strerror}). Use another checkpoint.") from None
         if found != known:
             raise Error(
-                f"{folder / name} is damaged: its checksum is {found}, not {shown(known)}. Use another checkpoint."
+                f"{folder / name} is damaged: its checksum is {found}, not {short_repr(known)}. Use another checkpoint."
             )
 
 

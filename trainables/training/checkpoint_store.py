@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from shards_tools.errors import Error
-from shards_tools.folders import is_full, tells_full
+from shards_tools.folders import is_full, means_full_disk
 from shards_tools.stores.address import BUCKET_SCHEMES, Address, parse_address
 from shards_tools.stores.buckets import BucketStore
 from shards_tools.stores.retry import Unreachable
@@ -75,7 +75,7 @@ def saved_aside(save: Save) -> Iterator[Path]:
         try:
             save(Path(folder))
         except Exception as failure:
-            if is_full(Path(folder)) or tells_full(failure):  # torch and safetensors raise errors of their own
+            if is_full(Path(folder)) or means_full_disk(failure):  # torch and safetensors raise errors of their own
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), tempfile.gettempdir()) from failure
             raise
         yield Path(folder)

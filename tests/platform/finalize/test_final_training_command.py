@@ -9,7 +9,7 @@ import pytest
 from platform import evaluate
 from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
-from tests.platform.driver import family_of, mlflow_runs, run_search, started_search, wait_until
+from tests.platform.driver import kill_driver, mlflow_runs, run_search, started_search, wait_until
 from tests.platform.finalize.test_final_test import poisoned, short
 
 pytestmark = pytest.mark.slow
@@ -70,10 +70,7 @@ def test_a_final_training_that_is_killed_ends_as_the_undisturbed_one(
     with started_search(*words(runs)) as search:
         first = lambda: any(runs.glob("*/final-train/start-001/trial-0000-1/checkpoint_*"))  # noqa: E731
         wait_until(first, 400, "a checkpoint of the final training")
-        family = family_of(search)
-        search.kill()
-        search.wait()
-        wait_until(lambda: not any(member.is_running() for member in family), 60, "the end of every process")
+        kill_driver(search)
     killed, screen = run_search(*words(runs))
     assert "1 resume from their last checkpoint" in screen
     weights = [(Path(one["final"]["checkpoint"]) / "weights.safetensors").read_bytes() for one in (undisturbed, killed)]

@@ -15,7 +15,7 @@ from platform.resilient_storage import PatientStorage
 from platform.resolved_search import ResolvedSearch
 from platform.study import open_storage, open_study
 from platform.tracking.journal import Journal
-from tests.platform.driver import address_of, family_of, mlflow_runs, run_search, started_search, wait_until
+from tests.platform.driver import address_of, kill_driver, mlflow_runs, run_search, started_search, wait_until
 from tests.platform.trainings_by_hand import lucky_third, run_to_the_end, search_by_hand
 
 NUM_TRIALS = 6
@@ -104,10 +104,7 @@ def test_a_search_killed_in_the_middle_of_its_folds_ends_as_the_undisturbed_one(
     with started_search(*options(small_space, five_folds, runs)) as search:
         second = lambda: any(runs.glob("*/fold-trainings/start-001/trial-0001-1/checkpoint_000000"))  # noqa: E731
         wait_until(second, 400, "a checkpoint of the second training")
-        family = family_of(search)
-        search.kill()
-        search.wait()
-        wait_until(lambda: not any(member.is_running() for member in family), 60, "the end of every process")
+        kill_driver(search)
     killed, screen = run_search(*options(small_space, five_folds, runs))
     assert "resume from their last checkpoint" in screen
     assert [entry["values"] for entry in killed["folds"]] == [entry["values"] for entry in undisturbed["folds"]]
