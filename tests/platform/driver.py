@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -105,29 +106,45 @@ def stored_trials(database: Path | str) -> list[optuna.trial.FrozenTrial]:
         storage.engine.dispose()
 
 
-def mlflow_runs(database: Path | str, experiment: str | None = None) -> list[Any]:
-    """Every run of an MLflow database, or of one experiment in it."""
+def mlflow_runs(database: Path | str, experiment: str | None = None, *, deleted: bool = False) -> list[Any]:
+    """Every run of an MLflow database, or of one experiment in it; those that were deleted, if `deleted`."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     from mlflow import MlflowClient
+    from mlflow.entities import ViewType
 
     client = MlflowClient(address_of(database))
     found = [found.experiment_id for found in client.search_experiments() if experiment in (None, found.name)]
-    return list(client.search_runs(found))
+    return list(client.search_runs(found, run_view_type=ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY))
 
 
 def assert_whole(
-    storage: Path | str, tracking: Path | str, summary: dict[str, Any], num_trials: int, experiment: str | None = None
+    storage: Path | str,
+    tracking: Path | str,
+    summary: dict[str, Any],
+    num_trials: int,
+    experiment: str | None = None,
+    failed: Collection[int] = (),
+    deleted: Collection[int] = (),
 ) -> None:
-    """Every trial once in Optuna, in MLflow and in the summary; none runs; one parent."""
-    trials = stored_trials(storage)
-    ended = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    assert len(ended) == len(trials) == num_trials
-    states = [trial.state.name for trial in trials]
-    assert summary["trials"] == {"complete": states.count("COMPLETE"), "pruned": states.count("PRUNED"), "failed": 0}
-    rows = mlflow_runs(tracking, experiment)
-    told = sorted(int(run.data.tags["trial"]) for run in rows if "trial" in run.data.tags)
-    assert told == list(range(num_trials)), f"MLflow has the runs of trials {told}"
-    assert len(rows) == num_trials + 1
-    children = {int(run.data.tags["trial"]): run for run in rows if "trial" in run.data.tags}
-    assert {number: run.data.tags["state"] for number, run in children.items()} == dict(enumerate(states))
-    assert all(run.info.status != "RUNNING" for run in rows)
+    """Every trial once in Optuna, in MLflow and in the summary; none runs; one parent.
+
+    Args:
+        failed: the trials that have failed, as intended; no other has.
+        deleted: the trials whose runs are deleted in MLflow; no other run is.
+    """
+    states = {trial.number: trial.state for trial in stored_trials(storage)}
+    assert list(states) == list(range(num_trials))
+    assert {number for number, state in states.items() if state == TrialState.FAIL} == set(failed)
+    counts = Counter(state.name.lower() for state in states.values())
+    assert counts.keys() <= {"complete", "pruned", "fail"}
+    assert summary["trials"] == {"complete": counts["complete"], "pruned": counts["pruned"], "failed": len(failed)}
+    runs = mlflow_runs(tracking, experiment)
+    told = [int(run.data.tags["trial"]) for run in runs if "trial" in run.data.tags]
+    lost = [int(run.data.tags["trial"]) for run in mlflow_runs(tracking, experiment, deleted=True)]
+    assert sorted(told + lost) == list(range(num_trials)), f"MLflow has the runs of trials {sorted(told + lost)}"
+    assert set(lost) == set(deleted)
+    assert len(runs) == len(told) + 1
+    for run in runs:
+        assert run.info.status != "RUNNING"
+        if "trial" in run.data.tags:
+            assert run.data.tags["state"] == states[int(run.data.tags["trial"])].name

@@ -1,29 +1,43 @@
-"""A hundred faults in one long search, which then equals an undisturbed one.
+"""A hundred faults in one long search, of machines and of people; it then equals an undisturbed one.
 
 `SAKUGA_FAULTS=10 SAKUGA_FAULTS_SEED=3 python -m pytest -s tests/platform/test_faults.py` is a quick check.
 """
 
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from shards_tools.sample import sample_set
-from tests.platform.driver import ROOT, assert_whole, command, mlflow_runs, stored_trials, wait_until
-from tests.platform.faults import FAULTS, SPACE, TRIALS_PER_FAULT, Storm, processes_of, rage
+from tests.platform.deeds import DEEDS, end_outside
+from tests.platform.driver import ROOT, assert_whole, command, end_family, mlflow_runs, stored_trials, wait_until
+from tests.platform.faults import FAULTS
 from tests.platform.mlflow_server import MlflowServer
 from tests.platform.postgres import running_server
 from tests.platform.small_disk import mounted_disk
+from tests.platform.storm import (
+    FIRST_COMPARISON,
+    PATIENCE_S,
+    SPACE,
+    TRIALS_PER_FAULT,
+    Places,
+    Storm,
+    processes_of,
+    rage,
+)
 from trainables.evaluation.metric_names import SYSTEM
 
 pytestmark = [
@@ -36,6 +50,8 @@ NUM_FAULTS = int(os.environ.get("SAKUGA_FAULTS", "100"))
 SEED = int(os.environ.get("SAKUGA_FAULTS_SEED", "0"))
 NUM_TRIALS = max(4, round(NUM_FAULTS * TRIALS_PER_FAULT))
 DISK_MB = 128
+TMP_MB = 1024  # for the logs of Ray of every start
+ALL_FAULTS = FAULTS | DEEDS
 # What a training measures of itself, which no two trainings share.
 MEASURED = ("seconds", "total_seconds", "images_per_second", "rss_mb", "gpu_mb", "ms_per_image", *SYSTEM)
 
@@ -50,8 +66,15 @@ class Outcome:
     checkpoints: list[str]  # under --runs
 
 
-def outcome(storage: Path | str, tracking: Path | str, runs: Path, summary: dict[str, Any]) -> Outcome:
-    assert_whole(storage, tracking, summary, NUM_TRIALS)
+def outcome(
+    storage: Path | str,
+    tracking: Path | str,
+    runs: Path,
+    summary: dict[str, Any],
+    failed: Collection[int],
+    deleted: Collection[int],
+) -> Outcome:
+    assert_whole(storage, tracking, summary, NUM_TRIALS, failed=failed, deleted=deleted)
     client = MlflowClient(f"sqlite:///{tracking}" if isinstance(tracking, Path) else tracking)
     assert sorted(found.name for found in client.search_experiments()) == sorted(["Default", summary["study"]])
     points = {}
@@ -75,26 +98,29 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def words(folder: Path, runs: Path) -> list[object]:
-    chosen = ["--space", folder / "space.py", "--data", sample_set(), "--runs", runs]
-    return [*chosen, "--trials", NUM_TRIALS, "--concurrency", 1]
+def words(folder: Path) -> list[object]:
+    return ["--space", folder / "space.py", "--data", sample_set(), "--trials", NUM_TRIALS, "--concurrency", 1]
 
 
 @pytest.fixture(scope="module")
 def stormy(folder: Path) -> Iterator[tuple[Outcome, Storm, Counter[str]]]:
     """The search that met the faults."""
-    with running_server() as postgres, mounted_disk(folder / "disk", DISK_MB) as disk:
+    with (
+        running_server() as postgres,
+        mounted_disk(folder / "disk", DISK_MB) as disk,
+        mounted_disk(folder / "tmp", TMP_MB) as tmp,
+    ):
         storage, store = postgres.new_database("optuna"), postgres.new_database("mlflow")
         mlflow = MlflowServer(folder, store)
         mlflow.start()
-        options = [*words(folder, disk / "runs"), "--storage", storage, "--tracking", mlflow.uri]
-        storm = Storm(options, folder=folder, disk=disk, database="optuna", postgres=postgres, mlflow=mlflow)
+        options = [*words(folder), "--storage", storage, "--tracking", mlflow.uri]
+        storm = Storm(options, Places(folder, disk, tmp, "optuna"), postgres, mlflow)
         try:
-            counts = rage(storm, NUM_FAULTS, SEED)
+            counts = rage(storm, ALL_FAULTS, NUM_FAULTS, SEED)
             wait_until(lambda: not processes_of(storm.mark), 60, "the end of every process of the search")
             print(storm.screen.read_text()[-2000:])
             summary = json.loads(storm.screen.with_suffix(".json").read_text().splitlines()[-1])
-            yield outcome(storage, store, disk / "runs", summary), storm, counts
+            yield outcome(storage, store, storm.runs, summary, storm.ended_outside, storm.deleted_runs), storm, counts
         finally:
             for process in processes_of(storm.mark):
                 process.kill()
@@ -102,18 +128,38 @@ def stormy(folder: Path) -> Iterator[tuple[Outcome, Storm, Counter[str]]]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(folder: Path) -> Outcome:
-    """The same search in peace, its stores in files."""
-    runs = folder / "undisturbed"
-    result = subprocess.run(command(*words(folder, runs)), cwd=ROOT, capture_output=True, text=True, check=True)
-    summary = json.loads(result.stdout.splitlines()[-1])
-    return outcome(runs / "optuna.db", runs / "mlflow.db", runs, summary)
+def undisturbed(folder: Path, stormy: tuple[Outcome, Storm, Counter[str]]) -> Outcome:
+    """The same search in peace, its stores in files. The same trials are ended in the study."""
+    runs, failed = folder / "undisturbed", stormy[1].ended_outside
+    database, screen = runs / "optuna.db", folder / "undisturbed.json"
+    with screen.open("w") as out:
+        search = subprocess.Popen(command(*words(folder), "--runs", runs), cwd=ROOT, stdout=out, start_new_session=True)
+    try:
+        for number in sorted(failed):
+            has_begun = partial(has_epochs, database, number)
+            wait_until(has_begun, PATIENCE_S, f"the first epoch of trial {number}")
+            assert end_outside(f"sqlite:///{database}", number)
+        assert search.wait() == 0
+    finally:
+        end_family(search)
+    summary = json.loads(screen.read_text().splitlines()[-1])
+    return outcome(database, runs / "mlflow.db", runs, summary, failed, ())
+
+
+def has_epochs(database: Path, number: int) -> bool:
+    """Whether a study has an epoch of a trial."""
+    with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(sqlite3.connect(database)) as connection:
+        count = "SELECT count(*) FROM trial_intermediate_values JOIN trials USING (trial_id) WHERE number = ?"
+        return bool(connection.execute(count, (number,)).fetchone()[0])
+    return False  # its tables are not made yet
 
 
 def told(trial: FrozenTrial) -> tuple[object, ...]:
     """What must not depend on what befell the search."""
     kept = {key: trial.user_attrs.get(key) for key in ("baseline", "reason", "pruned_at", "spared_at", "reading")}
-    return trial.number, trial.state, trial.params, trial.value, trial.intermediate_values, kept
+    # Of a trial that somebody has ended, the time decides how many epochs there are.
+    epochs = {} if trial.state == TrialState.FAIL else trial.intermediate_values
+    return trial.number, trial.state, trial.params, trial.value, epochs, kept
 
 
 def test_every_kind_of_fault_came(stormy: tuple[Outcome, Storm, Counter[str]]) -> None:
@@ -122,11 +168,16 @@ def test_every_kind_of_fault_came(stormy: tuple[Outcome, Storm, Counter[str]]) -
         print(f"{name:<32} {count:3d}")
     print(f"{sum(counts.values())} faults with seed {SEED}, {storm.num_starts} starts")
     assert sum(counts.values()) == NUM_FAULTS
-    assert len(counts) == min(NUM_FAULTS, len(FAULTS))
+    assert len(counts) == min(NUM_FAULTS, len(ALL_FAULTS))
 
 
 def test_every_trial_is_the_undisturbed_one(stormy: tuple[Outcome, Storm, Counter[str]], undisturbed: Outcome) -> None:
     assert [told(trial) for trial in stormy[0].trials] == [told(trial) for trial in undisturbed.trials]
+    for trials in (stormy[0].trials, undisturbed.trials):
+        ended = [trial for trial in trials if trial.number in stormy[1].ended_outside]
+        assert all(len(trial.intermediate_values) < FIRST_COMPARISON for trial in ended), (
+            "another trial was compared with it"
+        )
     reasons = " ".join(trial.user_attrs.get("reason", "") for trial in undisturbed.trials)
     if NUM_FAULTS >= 100:
         assert "The loss is" in reasons
@@ -148,8 +199,15 @@ def test_no_finished_epoch_was_lost(stormy: tuple[Outcome, Storm, Counter[str]])
 
 
 def test_mlflow_has_every_point_once(stormy: tuple[Outcome, Storm, Counter[str]], undisturbed: Outcome) -> None:
+    ended, storm, _ = stormy
     for number, metrics in undisturbed.points.items():
-        ours = stormy[0].points[number]
+        if number in storm.deleted_runs:
+            continue
+        ours = ended.points[number]
+        for points in ours.values():
+            assert len({step for step, _ in points}) == len(points)
+        if number in storm.ended_outside:
+            continue
         assert ours.keys() == metrics.keys()
         for key, points in metrics.items():
             assert [step for step, _ in ours[key]] == [step for step, _ in points]

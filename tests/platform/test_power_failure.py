@@ -18,8 +18,8 @@ from optuna.trial import FrozenTrial
 
 from shards_tools.sample import sample_set
 from tests.platform.driver import assert_whole, run_search, started_search, stored_trials, wait_until
-from tests.platform.faults import SPACE
 from tests.platform.small_disk import PowerlessDisk
+from tests.platform.storm import SPACE
 
 pytestmark = pytest.mark.slow
 
