@@ -13,9 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from platform.trial_record import TrialRecord
 from tests.platform.driver import wait_until
-from tests.platform.faults import TERMINATED, terminate_driver
 from tests.platform.small_disk import fill
-from tests.platform.storm import FIRST_COMPARISON, Fault, Storm, processes_of
+from tests.platform.storm import FIRST_COMPARISON, TERMINATED, Fault, Storm, processes_of
 
 
 def delete_run(storm: Storm) -> None:
@@ -41,7 +40,7 @@ def trial_runs(client: MlflowClient) -> dict[int, Run]:
 
 def move_runs(storm: Storm) -> None:
     """Stop the search, rename the folder of its runs, and give its command with the new name."""
-    terminate_driver(storm)
+    storm.terminate()
     wait_until(lambda: not processes_of(storm.mark), 60, "the end of every process of the search")
     storm.runs = storm.runs.rename(storm.places.disk / f"runs {storm.num_starts}")
 

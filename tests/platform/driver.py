@@ -129,11 +129,13 @@ def assert_whole(
     """Every trial once in Optuna, in MLflow and in the summary; none runs; one parent.
 
     Args:
+        num_trials: those that have not failed.
         failed: the trials that have failed, as intended; no other has.
         deleted: the trials whose runs are deleted in MLflow; no other run is.
     """
     states = {trial.number: trial.state for trial in stored_trials(storage)}
-    assert list(states) == list(range(num_trials))
+    numbers = list(range(num_trials + len(failed)))
+    assert list(states) == numbers
     assert {number for number, state in states.items() if state == TrialState.FAIL} == set(failed)
     counts = Counter(state.name.lower() for state in states.values())
     assert counts.keys() <= {"complete", "pruned", "fail"}
@@ -141,7 +143,7 @@ def assert_whole(
     runs = mlflow_runs(tracking, experiment)
     told = [int(run.data.tags["trial"]) for run in runs if "trial" in run.data.tags]
     lost = [int(run.data.tags["trial"]) for run in mlflow_runs(tracking, experiment, deleted=True)]
-    assert sorted(told + lost) == list(range(num_trials)), f"MLflow has the runs of trials {sorted(told + lost)}"
+    assert sorted(told + lost) == numbers, f"MLflow has the runs of trials {sorted(told + lost)}"
     assert set(lost) == set(deleted)
     assert len(runs) == len(told) + 1
     for run in runs:

@@ -13,19 +13,13 @@ import psutil
 
 from tests.platform.driver import family_of, wait_until
 from tests.platform.small_disk import fill
-from tests.platform.storm import Fault, Storm
+from tests.platform.storm import TERMINATED, Fault, Storm
 
 CGROUPS = Path("/sys/fs/cgroup/memory")
-TERMINATED = (130, -signal.SIGTERM, signal.SIGTERM)  # the last while Ray starts
 
 
 def kill_driver(storm: Storm) -> None:
     storm.search.kill()
-    storm.until_it_ends()
-
-
-def terminate_driver(storm: Storm) -> None:
-    storm.search.terminate()
     storm.until_it_ends()
 
 
@@ -127,7 +121,7 @@ def fill_disk(storm: Storm) -> None:
 SEARCH_ENDS = (2,)
 FAULTS = {
     "driver: kill -9": Fault(kill_driver, (-signal.SIGKILL,)),
-    "driver: SIGTERM": Fault(terminate_driver, TERMINATED),
+    "driver: SIGTERM": Fault(Storm.terminate, TERMINATED),
     "driver: Ctrl-C": Fault(interrupt, (130,)),
     "training: kill -9": Fault(kill_training, kills_training=True),
     "training: out of memory": Fault(take_memory_away, kills_training=True),

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import signal
 import subprocess
 import time
 import uuid
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from tests.platform.driver import ROOT, command, stored_trials, trainings_of
 from tests.platform.mlflow_server import MlflowServer
@@ -39,7 +40,9 @@ def suggest(trial):
 BASELINES = {"hand-set": {"kind": 0, "erase_probability": 0.0, "lr": 1e-3}}
 """
 FIRST_COMPARISON = 9  # the epoch at which trials of SPACE are compared, that of its warm-up
-TRIALS_PER_FAULT = 1.2  # as many as the search needs so as not to end before the last fault
+TRIALS_PER_FAULT = 2  # more than a search comes to between two faults
+TRIALS_AFTER_FAULTS = 3
+TERMINATED = (130, -signal.SIGTERM, signal.SIGTERM)  # exit codes; the last while Ray starts
 PATIENCE_S = 900  # for one further epoch, on a busy machine
 LONGEST_START_S = 12  # until trainings begin
 MARK = "SAKUGA_FAULTS_RUN"  # a variable in the environment of every process of the search
@@ -58,10 +61,13 @@ class Places:
 class Storm:
     """A search that is restarted by the same command whenever it ends, and the record of its faults."""
 
-    def __init__(self, words: list[object], places: Places, postgres: Server, mlflow: MlflowServer) -> None:
+    def __init__(
+        self, words: list[object], num_trials: int, places: Places, postgres: Server, mlflow: MlflowServer
+    ) -> None:
         self.places, self.postgres, self.mlflow = places, postgres, mlflow
         self.mark = uuid.uuid4().hex
         self.done = False
+        self.num_trials = num_trials
         self.num_starts = 0
         self.seen: dict[int, dict[int, float]] = {}  # trial -> epoch -> value, as known when a fault came
         self.runs = places.disk / "runs"  # until somebody moves it
@@ -77,7 +83,7 @@ class Storm:
         environment = {**os.environ, MARK: self.mark, "TMPDIR": str(self.places.tmp)}
         with open(self.screen, "w") as screen, open(self.screen.with_suffix(".json"), "w") as out:
             self.search = subprocess.Popen(
-                command(*self._words, "--runs", self.runs),
+                command(*self._words, "--trials", self.num_trials, "--runs", self.runs),
                 cwd=ROOT,
                 stdout=out,
                 stderr=screen,
@@ -118,6 +124,11 @@ class Storm:
             self.keep_running(may_end_with)
             assert time.monotonic() < deadline, f"nothing for {PATIENCE_S} s:\n{self.screen.read_text()}"
             time.sleep(0.05)
+
+    def terminate(self) -> None:
+        """End this start with SIGTERM."""
+        self.search.terminate()
+        self.until_it_ends()
 
     def until_it_ends(self) -> None:
         """Wait for the end of this start."""
@@ -164,7 +175,7 @@ class Fault:
 
 
 def rage(storm: Storm, faults: Mapping[str, Fault], number: int, seed: int) -> Counter[str]:
-    """Inject `number` faults, then let the search end undisturbed; return how many of each kind there were.
+    """Inject `number` faults, then let the search end soon, undisturbed; return how many of each kind there were.
 
     A start that a fault has ended may meet the next one before its first epoch, unless that kills trainings: three such
     deaths in one epoch end a trial, as they should.
@@ -190,6 +201,10 @@ def rage(storm: Storm, faults: Mapping[str, Fault], number: int, seed: int) -> C
             storm.go_on(faults[name].codes)
     storm.mlflow.wait()
     storm.remember()
+    storm.terminate()
+    states = [trial.state for trial in storm.trials()]
+    storm.num_trials = sum(state.is_finished() and state != TrialState.FAIL for state in states) + TRIALS_AFTER_FAULTS
+    storm.keep_running(TERMINATED)
     while not storm.done:
         storm.go_on()
     return counts

@@ -48,7 +48,6 @@ pytestmark = [
 
 NUM_FAULTS = int(os.environ.get("SAKUGA_FAULTS", "100"))
 SEED = int(os.environ.get("SAKUGA_FAULTS_SEED", "0"))
-NUM_TRIALS = max(4, round(NUM_FAULTS * TRIALS_PER_FAULT))
 DISK_MB = 128
 TMP_MB = 1024  # for the logs of Ray of every start
 ALL_FAULTS = FAULTS | DEEDS
@@ -67,14 +66,14 @@ class Outcome:
 
 
 def outcome(
+    storm: Storm,
     storage: Path | str,
     tracking: Path | str,
     runs: Path,
     summary: dict[str, Any],
-    failed: Collection[int],
     deleted: Collection[int],
 ) -> Outcome:
-    assert_whole(storage, tracking, summary, NUM_TRIALS, failed=failed, deleted=deleted)
+    assert_whole(storage, tracking, summary, storm.num_trials, failed=storm.ended_outside, deleted=deleted)
     client = MlflowClient(f"sqlite:///{tracking}" if isinstance(tracking, Path) else tracking)
     assert sorted(found.name for found in client.search_experiments()) == sorted(["Default", summary["study"]])
     points = {}
@@ -99,7 +98,7 @@ def folder() -> Iterator[Path]:
 
 
 def words(folder: Path) -> list[object]:
-    return ["--space", folder / "space.py", "--data", sample_set(), "--trials", NUM_TRIALS, "--concurrency", 1]
+    return ["--space", folder / "space.py", "--data", sample_set(), "--concurrency", 1]
 
 
 @pytest.fixture(scope="module")
@@ -114,13 +113,14 @@ def stormy(folder: Path) -> Iterator[tuple[Outcome, Storm, Counter[str]]]:
         mlflow = MlflowServer(folder, store)
         mlflow.start()
         options = [*words(folder), "--storage", storage, "--tracking", mlflow.uri]
-        storm = Storm(options, Places(folder, disk, tmp, "optuna"), postgres, mlflow)
+        num_trials = max(4, NUM_FAULTS * TRIALS_PER_FAULT)
+        storm = Storm(options, num_trials, Places(folder, disk, tmp, "optuna"), postgres, mlflow)
         try:
             counts = rage(storm, ALL_FAULTS, NUM_FAULTS, SEED)
             wait_until(lambda: not processes_of(storm.mark), 60, "the end of every process of the search")
             print(storm.screen.read_text()[-2000:])
             summary = json.loads(storm.screen.with_suffix(".json").read_text().splitlines()[-1])
-            yield outcome(storage, store, storm.runs, summary, storm.ended_outside, storm.deleted_runs), storm, counts
+            yield outcome(storm, storage, store, storm.runs, summary, storm.deleted_runs), storm, counts
         finally:
             for process in processes_of(storm.mark):
                 process.kill()
@@ -130,12 +130,13 @@ def stormy(folder: Path) -> Iterator[tuple[Outcome, Storm, Counter[str]]]:
 @pytest.fixture(scope="module")
 def undisturbed(folder: Path, stormy: tuple[Outcome, Storm, Counter[str]]) -> Outcome:
     """The same search in peace, its stores in files. The same trials are ended in the study."""
-    runs, failed = folder / "undisturbed", stormy[1].ended_outside
+    storm, runs = stormy[1], folder / "undisturbed"
+    options = [*words(folder), "--trials", storm.num_trials, "--runs", runs]
     database, screen = runs / "optuna.db", folder / "undisturbed.json"
     with screen.open("w") as out:
-        search = subprocess.Popen(command(*words(folder), "--runs", runs), cwd=ROOT, stdout=out, start_new_session=True)
+        search = subprocess.Popen(command(*options), cwd=ROOT, stdout=out, start_new_session=True)
     try:
-        for number in sorted(failed):
+        for number in sorted(storm.ended_outside):
             has_begun = partial(has_epochs, database, number)
             wait_until(has_begun, PATIENCE_S, f"the first epoch of trial {number}")
             assert end_outside(f"sqlite:///{database}", number)
@@ -143,7 +144,7 @@ def undisturbed(folder: Path, stormy: tuple[Outcome, Storm, Counter[str]]) -> Ou
     finally:
         end_family(search)
     summary = json.loads(screen.read_text().splitlines()[-1])
-    return outcome(database, runs / "mlflow.db", runs, summary, failed, ())
+    return outcome(storm, database, runs / "mlflow.db", runs, summary, ())
 
 
 def has_epochs(database: Path, number: int) -> bool:
