@@ -3,8 +3,8 @@
 import numpy as np
 
 from shards_tools.batch_samplers.epochs import EpochParams, epoch_of_pass
+from shards_tools.batch_samplers.members import Partition
 from shards_tools.batch_samplers.works import check_sizes, refuse_part_of_a_batch
-from shards_tools.splits import positions_of_each
 
 
 def shuffle_batches(labels: np.ndarray, roles: np.ndarray | None, params: EpochParams) -> np.ndarray:
@@ -37,17 +37,14 @@ def balanced_batches(labels: np.ndarray, roles: np.ndarray | None, params: Epoch
         Error: there are no images.
     """
     check_sizes(labels, params)
-    images_of_work = positions_of_each(np.asarray(labels))
-    num_batches = -(-len(labels) // params.batch_size)
+    works = Partition.of(np.asarray(labels))
+    num_works, num_batches = len(works.sizes), -(-len(labels) // params.batch_size)
+    num_places = num_batches * params.batch_size
 
     def draw_pass(generator: np.random.Generator) -> np.ndarray:
-        num_rounds = -(-num_batches * params.batch_size // len(images_of_work))
-        rounds = [generator.permutation(len(images_of_work)) for _ in range(num_rounds)]
-        works = np.concatenate(rounds)[: num_batches * params.batch_size]
-        indices = np.empty(len(works), dtype=np.int64)
-        for places in positions_of_each(works):
-            images = images_of_work[works[places[0]]]
-            indices[places] = np.resize(generator.permutation(images), len(places))
-        return indices.reshape(num_batches, params.batch_size)
+        rounds = np.tile(np.arange(num_works), (-(-num_places // num_works), 1))
+        work = generator.permuted(rounds, axis=1).ravel()[:num_places]
+        images = works.shuffled(generator).at(work, np.arange(num_places) // num_works)
+        return images.astype(np.int64).reshape(num_batches, params.batch_size)
 
     return epoch_of_pass(draw_pass, num_batches, params)

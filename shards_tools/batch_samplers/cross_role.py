@@ -3,12 +3,15 @@
 So the positives are those of cross-role retrieval: other roles of the same work.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from shards_tools.batch_samplers.epochs import EpochParams
-from shards_tools.batch_samplers.works import batches_of_groups, draw_works, images_of_works
+from shards_tools.batch_samplers.members import Partition, numbered, stable_argsort
+from shards_tools.batch_samplers.rows import draw_rows
+from shards_tools.batch_samplers.works import batches_of_groups, partition_into_works
 from shards_tools.errors import Error
-from shards_tools.splits import positions_of_each
 
 
 def cross_role_batches(labels: np.ndarray, roles: np.ndarray | None, params: EpochParams) -> np.ndarray:
@@ -29,55 +32,64 @@ def cross_role_batches(labels: np.ndarray, roles: np.ndarray | None, params: Epo
     """
     if roles is None or len(roles) != len(labels):
         raise Error(f"batch_sampler=cross_role needs the roles of {len(labels)} images. Pass one role per label.")
-    images_of_work = images_of_works(labels, params)
-    images_of_roles = [[images[role] for role in positions_of_each(roles[images])] for images in images_of_work]
-    least_groups = np.array(
-        [_least_groups(images_of_role, params.images_per_work) for images_of_role in images_of_roles]
-    )
-
-    def deal(work: int, num_groups: int, generator: np.random.Generator) -> np.ndarray:
-        return _deal(images_of_roles[work], num_groups, params.images_per_work, generator)
-
-    return batches_of_groups(least_groups, deal, params)
+    groups = _Groups.of(partition_into_works(labels, params), np.asarray(roles), params.images_per_work)
+    return batches_of_groups(groups.least(), groups.deal, params)
 
 
-def _most_of_a_role(num_roles: int, group_size: int) -> int:
-    """Return how many images of one role a group may contain."""
-    return -(-group_size // num_roles)
+@dataclass(frozen=True, eq=False)
+class _Groups:
+    """The groups of K images of all works; the roles of the first work come first."""
 
+    roles: Partition
+    work_of_role: np.ndarray  # ascending
+    size: int  # of a group, K
+    most: np.ndarray  # of each work, how many images of one role a group may contain
 
-def _least_groups(images_of_role: list[np.ndarray], group_size: int) -> int:
-    """Return the number of groups that a work needs for all of its images."""
-    sizes = [len(images) for images in images_of_role]
-    most = _most_of_a_role(len(sizes), group_size)
-    return max(-(-sum(sizes) // group_size), -(-max(sizes) // most))
+    @classmethod
+    def of(cls, works: Partition, role_of_image: np.ndarray, size: int) -> "_Groups":
+        roles = works.divided(role_of_image)
+        work_of_role = np.empty(len(roles.sizes), np.int64)
+        work_of_role[roles.group] = works.group
+        return cls(roles, work_of_role, size, -(-size // np.bincount(work_of_role)))
 
+    def least(self) -> np.ndarray:
+        """Return the number of groups that each work needs for all of its images."""
+        num_images = np.bincount(self.work_of_role, self.roles.sizes).astype(np.int64)
+        least: np.ndarray = -(-num_images // self.size)
+        np.maximum.at(least, self.work_of_role, -(-self.roles.sizes // self.most[self.work_of_role]))
+        return least
 
-def _deal(
-    images_of_role: list[np.ndarray], num_groups: int, group_size: int, generator: np.random.Generator
-) -> np.ndarray:
-    """Return the images of one work as [num_groups, K]; roles are combined at random, and each role's images in turn.
+    def deal(self, num_groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Return `num_groups[w]` groups of each work w, [sum of num_groups, K].
 
-    `draw_works` draws the roles of each group as it draws the works of each batch. A role that may occur several times
-    in a group counts as that many roles, which share its positions.
-    """
-    most = _most_of_a_role(len(images_of_role), group_size)
-    sizes = np.array([len(images) for images in images_of_role])
-    places = _share_places(sizes, num_groups * most, num_groups * group_size, generator)
-    shares = (places[:, None] + np.arange(most)) // most  # [R, most]: each at most num_groups
-    role_of_share = np.repeat(np.arange(len(sizes)), most)[shares.ravel() > 0]
-    drawn = draw_works(shares[shares > 0], num_groups, group_size, generator)
-    groups = np.empty((num_groups, group_size), dtype=np.int64)
-    for role, images in enumerate(images_of_role):
-        groups[role_of_share[drawn] == role] = np.resize(generator.permutation(images), places[role])
-    return groups
+        The roles of each group are drawn as the works of each batch are, and each role's images come in turn. A role
+        that may occur several times in a group counts as that many roles, which share its places.
+        """
+        places = self._places(num_groups, generator)
+        most = self.most[self.work_of_role]
+        role_of_share = np.repeat(np.arange(len(places)), most)
+        shares = (places[role_of_share] + numbered(most)) // most[role_of_share]  # each at most num_groups
+        role_of_share, shares = role_of_share[shares > 0], shares[shares > 0]
+        rows = draw_rows(shares, self.size, generator, self.work_of_role[role_of_share])
+        role = role_of_share[rows].ravel()
+        images = self.roles.shuffled(generator)
+        groups = np.empty(len(role), np.int64)
+        order = stable_argsort(role)
+        groups[order] = images.at(role[order], numbered(places))
+        return groups.reshape(-1, self.size)
 
-
-def _share_places(sizes: np.ndarray, most: int, total: int, generator: np.random.Generator) -> np.ndarray:
-    """Return how many of `total` positions each role fills: at least its size, at most `most`, the rest at random."""
-    places: np.ndarray = sizes.copy()
-    while missing := total - int(places.sum()):
-        open_roles = np.flatnonzero(places < most)
-        drawn = generator.permutation(np.repeat(open_roles, sizes[open_roles]))[:missing]
-        places = np.minimum(places + np.bincount(drawn, minlength=len(sizes)), most)
-    return places
+    def _places(self, num_groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Return how many places each role fills: at least its size, at most `most` per group, the rest at random."""
+        places: np.ndarray = self.roles.sizes.copy()
+        while (missing := num_groups * self.size - np.bincount(self.work_of_role, places).astype(np.int64)).any():
+            is_open = places < (self.most * num_groups)[self.work_of_role]
+            is_open &= (missing > 0)[self.work_of_role]
+            tickets = np.repeat(np.arange(len(places)), np.where(is_open, self.roles.sizes, 0))
+            tickets = generator.permutation(tickets)
+            of_work = self.work_of_role[tickets]
+            tickets = tickets[order := stable_argsort(of_work)]
+            of_work = of_work[order]
+            drawn = tickets[numbered(np.bincount(of_work, minlength=len(missing))) < missing[of_work]]
+            added = np.bincount(drawn, minlength=len(places))
+            places = np.minimum(places + added, np.maximum(places, (self.most * num_groups)[self.work_of_role]))
+        return places

@@ -1,9 +1,12 @@
 """The batch sampler `full`: P works x K images, every image in every pass."""
 
+from functools import partial
+
 import numpy as np
 
 from shards_tools.batch_samplers.epochs import EpochParams
-from shards_tools.batch_samplers.works import batches_of_groups, groups_of_works, images_of_works
+from shards_tools.batch_samplers.members import Partition, numbered
+from shards_tools.batch_samplers.works import batches_of_groups, groups_of_works, partition_into_works
 
 
 def full_batches(labels: np.ndarray, roles: np.ndarray | None, params: EpochParams) -> np.ndarray:
@@ -16,21 +19,21 @@ def full_batches(labels: np.ndarray, roles: np.ndarray | None, params: EpochPara
     Raises:
         Error: there are no images, or fewer than P works.
     """
-    images_of_work = images_of_works(labels, params)
-
-    def deal(work: int, num_groups: int, generator: np.random.Generator) -> np.ndarray:
-        return _deal(images_of_work[work], num_groups, params.images_per_work, generator)
-
-    return batches_of_groups(groups_of_works(images_of_work, params), deal, params)
+    works = partition_into_works(labels, params)
+    return batches_of_groups(groups_of_works(works, params), partial(_deal, works, params.images_per_work), params)
 
 
-def _deal(images: np.ndarray, num_groups: int, group_size: int, generator: np.random.Generator) -> np.ndarray:
-    """Return the images of one work as [num_groups, K]: each once, then repeats, in a group only if fewer than K."""
-    if len(images) < group_size:
-        return np.stack([np.resize(generator.permutation(images), group_size) for _ in range(num_groups)])
-    images = generator.permutation(images)
-    rest = -len(images) % group_size
-    full = len(images) // group_size * group_size
-    once = np.concatenate([images, generator.permutation(images[:full])[:rest]]).reshape(-1, group_size)
-    again = [generator.permutation(images)[:group_size] for _ in range(num_groups - len(once))]
-    return np.concatenate([once, *(group[None] for group in again)])
+def _deal(works: Partition, group_size: int, num_groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Return `num_groups[w]` groups of each work w, [sum of num_groups, K].
+
+    A work's images are shuffled and divided into groups, and again as often as it has groups left. The last group of
+    each order is filled with its first images.
+    """
+    groups_per_order = -(-works.sizes // group_size)
+    num_copies = -(-num_groups // groups_per_order) - 1
+    orders = works.shuffled(generator).with_copies(num_copies, generator)
+    work = np.repeat(np.arange(len(num_groups)), num_groups)
+    copy, place = np.divmod(numbered(num_groups), groups_per_order[work])
+    first_copy = len(num_groups) + np.cumsum(num_copies) - num_copies
+    order = np.where(copy == 0, work, first_copy[work] + copy - 1)
+    return orders.at(order[:, None], place[:, None] * group_size + np.arange(group_size))

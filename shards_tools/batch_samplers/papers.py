@@ -3,7 +3,8 @@
 import numpy as np
 
 from shards_tools.batch_samplers.epochs import EpochParams, epoch_of_pass
-from shards_tools.batch_samplers.works import images_of_works
+from shards_tools.batch_samplers.members import numbered, stable_argsort
+from shards_tools.batch_samplers.works import partition_into_works
 
 
 def papers_batches(labels: np.ndarray, roles: np.ndarray | None, params: EpochParams) -> np.ndarray:
@@ -20,20 +21,34 @@ def papers_batches(labels: np.ndarray, roles: np.ndarray | None, params: EpochPa
     Raises:
         Error: there are no images, or fewer than P works.
     """
-    images_of_work = images_of_works(labels, params)
-    num_groups = np.array([max(len(images) // params.images_per_work, 1) for images in images_of_work])
+    works = partition_into_works(labels, params)
+    num_groups = np.maximum(works.sizes // params.images_per_work, 1)
 
     def draw_pass(generator: np.random.Generator) -> np.ndarray:
-        groups_of_work = [_groups(images, params.images_per_work, generator) for images in images_of_work]
-        left = num_groups.copy()
-        batches = []
-        while len(with_groups := np.flatnonzero(left)) >= params.works_per_batch:
-            works = generator.choice(with_groups, params.works_per_batch, replace=False)
-            left[works] -= 1
-            batches.append(np.concatenate([groups_of_work[work][left[work]] for work in works]))
-        return np.stack(batches)
+        members = works.members()
+        images_of_work = np.split(members.images, members.starts[1:])
+        groups = np.concatenate([_groups(images, params.images_per_work, generator) for images in images_of_work])
+        works_BP = _draw_works(num_groups, params.works_per_batch, generator)
+        order = stable_argsort(works_BP.ravel())
+        uses = np.bincount(works_BP.ravel(), minlength=len(num_groups))
+        images_BPK = np.empty((works_BP.size, params.images_per_work), np.int64)
+        images_BPK[order] = groups[np.repeat(np.cumsum(num_groups) - 1, uses) - numbered(uses)]
+        return images_BPK.reshape(len(works_BP), -1)
 
     return epoch_of_pass(draw_pass, _most_batches(num_groups, params.works_per_batch), params)
+
+
+def _draw_works(num_groups: np.ndarray, works_per_batch: int, generator: np.random.Generator) -> np.ndarray:
+    """Return the works of each batch, [num_batches, P], until fewer than P works have groups left."""
+    left, with_groups = num_groups.copy(), np.arange(len(num_groups))
+    batches = []
+    while len(with_groups) >= works_per_batch:
+        works = generator.choice(with_groups, works_per_batch, replace=False)
+        left[works] -= 1
+        if not left[works].all():
+            with_groups = with_groups[left[with_groups] > 0]
+        batches.append(works)
+    return np.stack(batches)
 
 
 def _groups(images: np.ndarray, group_size: int, generator: np.random.Generator) -> np.ndarray:

@@ -12,7 +12,12 @@ import numpy as np
 
 from shards_tools.batch_samplers.epochs import EpochParams, epoch_of_pass
 from shards_tools.batch_samplers.pool import draw_groups, draw_images
-from shards_tools.batch_samplers.works import groups_of_works, images_of_works, least_batches, refuse_part_of_a_batch
+from shards_tools.batch_samplers.works import (
+    groups_of_works,
+    least_batches,
+    partition_into_works,
+    refuse_part_of_a_batch,
+)
 from shards_tools.errors import Error
 from shards_tools.writer import IMAGES_PER_BLOCK
 
@@ -77,7 +82,7 @@ def stream_batches(
 def _num_batches(sampler: str, labels: np.ndarray, params: EpochParams) -> int:
     """Return the minimum number of batches in a pass; raise an Error if the images do not fill one batch."""
     if sampler == "full":
-        return least_batches(groups_of_works(images_of_works(labels, params), params), params.works_per_batch)
+        return least_batches(groups_of_works(partition_into_works(labels, params), params), params.works_per_batch)
     refuse_part_of_a_batch(labels, params)
     return -(-len(labels) // params.batch_size)
 

@@ -5,24 +5,25 @@ from collections.abc import Callable
 import numpy as np
 
 from shards_tools.batch_samplers.epochs import EpochParams, epoch_of_pass
+from shards_tools.batch_samplers.members import Partition, stable_argsort
+from shards_tools.batch_samplers.rows import draw_rows
 from shards_tools.errors import Error
-from shards_tools.splits import positions_of_each
 
 
-def images_of_works(labels: np.ndarray, params: EpochParams) -> list[np.ndarray]:
-    """Return the positions of each work's images in `labels`, in ascending order of the works.
+def partition_into_works(labels: np.ndarray, params: EpochParams) -> Partition:
+    """Return the images of `labels` by their works, in ascending order of the works.
 
     Raises:
         Error: there are fewer than P works or no images, or P or K is less than 1.
     """
     check_sizes(labels, params)
-    images_of_work = positions_of_each(np.asarray(labels))
-    if len(images_of_work) < params.works_per_batch:
+    works = Partition.of(np.asarray(labels))
+    if len(works.sizes) < params.works_per_batch:
         raise Error(
-            f"works_per_batch={params.works_per_batch} is more than the {len(images_of_work)} works in train."
-            f" Set works_per_batch to {len(images_of_work)} or less."
+            f"works_per_batch={params.works_per_batch} is more than the {len(works.sizes)} works in train."
+            f" Set works_per_batch to {len(works.sizes)} or less."
         )
-    return images_of_work
+    return works
 
 
 def check_sizes(labels: np.ndarray, params: EpochParams) -> None:
@@ -36,9 +37,10 @@ def check_sizes(labels: np.ndarray, params: EpochParams) -> None:
         raise Error(f"{len(labels)} images cannot form batches of {shape}. Use at least one of each.")
 
 
-def groups_of_works(images_of_work: list[np.ndarray], params: EpochParams) -> np.ndarray:
+def groups_of_works(works: Partition, params: EpochParams) -> np.ndarray:
     """Return the number of groups of K that the images of each work need."""
-    return np.array([-(-len(images) // params.images_per_work) for images in images_of_work])
+    num_groups: np.ndarray = -(-works.sizes // params.images_per_work)
+    return num_groups
 
 
 def refuse_part_of_a_batch(labels: np.ndarray, params: EpochParams) -> None:
@@ -57,23 +59,23 @@ def refuse_part_of_a_batch(labels: np.ndarray, params: EpochParams) -> None:
 
 def batches_of_groups(
     least_groups: np.ndarray,
-    deal: Callable[[int, int, np.random.Generator], np.ndarray],
+    deal: Callable[[np.ndarray, np.random.Generator], np.ndarray],
     params: EpochParams,
 ) -> np.ndarray:
     """Return the batches of an epoch, [num_batches, P * K], each of groups of P distinct works.
 
     Args:
         least_groups: the number of groups that each work needs for all of its images.
-        deal: `deal(work, num_groups, generator)` returns the groups of a work, [num_groups, K].
+        deal: `deal(num_groups, generator)` returns num_groups[w] groups of each work w, one work after another,
+            [sum of num_groups, K].
     """
     num_batches = least_batches(least_groups, params.works_per_batch)
 
     def draw_pass(generator: np.random.Generator) -> np.ndarray:
         num_groups = fill_up(least_groups, num_batches, params.works_per_batch, generator)
-        works_BP = draw_works(num_groups, num_batches, params.works_per_batch, generator)
-        images_BPK = np.empty((*works_BP.shape, params.images_per_work), dtype=np.int64)
-        for work in range(len(least_groups)):
-            images_BPK[works_BP == work] = deal(work, int(num_groups[work]), generator)
+        works_BP = draw_rows(num_groups, params.works_per_batch, generator)
+        images_BPK = np.empty((works_BP.size, params.images_per_work), dtype=np.int64)
+        images_BPK[stable_argsort(works_BP.ravel())] = deal(num_groups, generator)
         return images_BPK.reshape(num_batches, -1)
 
     return epoch_of_pass(draw_pass, num_batches, params)
@@ -105,33 +107,3 @@ def fill_up(
         num_groups[chosen] += 1
         missing -= len(chosen)
     return num_groups
-
-
-def draw_works(
-    num_groups: np.ndarray, num_batches: int, works_per_batch: int, generator: np.random.Generator
-) -> np.ndarray:
-    """Draw the works of each batch of a pass, spread over the pass.
-
-    The n groups of a work are due at random times, one in each n-th of the pass, and a row takes the P works that are
-    due first. A work with as many groups left as there are rows left must be taken. There are never more than P such
-    works, because the remaining groups fill the remaining rows exactly.
-
-    Args:
-        num_groups: in how many batches each work occurs, [num_works]: 1 to num_batches, with the sum num_batches * P.
-        num_batches: the length of the pass.
-        works_per_batch: distinct works in a batch, P.
-        generator: draws the times.
-
-    Returns:
-        Indices into `num_groups`, int64 [num_batches, P], ascending in each row.
-    """
-    left = num_groups.copy()
-    due = generator.random(len(left)) / num_groups
-    works_BP = np.empty((num_batches, works_per_batch), dtype=np.int64)
-    for batch in range(num_batches):
-        urgent = np.where(left == num_batches - batch, -1.0, due)
-        first = np.argpartition(urgent, works_per_batch - 1)[:works_per_batch]
-        works_BP[batch] = chosen = np.sort(first)  # argpartition's order differs between processors
-        left[chosen] -= 1
-        due[chosen] = (num_groups[chosen] - left[chosen] + generator.random(works_per_batch)) / num_groups[chosen]
-    return works_BP
