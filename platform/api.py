@@ -25,7 +25,6 @@ from platform.read_only_study import folder_of_study, open_read_only, read_study
 from platform.run_paths import use_runs
 from platform.runner import run_search
 from platform.stores import default_storage
-from platform.study import chosen_trial
 from platform.trial_record import TrialRecord
 from shards_tools.errors import Error as SakugaError
 from shards_tools.manifest_file import read_manifest
@@ -153,9 +152,8 @@ def load_study(name: str, *, runs: str | Path = "runs", storage: str | None = No
     url = storage or default_storage(Path(runs).absolute())
     use_runs(folder_of_study(Path(runs), url, name))
     stored = read_study(open_read_only(url), url, name)
-    best = chosen_trial(stored.study)
     return SearchResult(
-        best=_best(best) if best else None,
+        best=_best(stored.best) if stored.best else None,
         final=_final(stored.final_training) if stored.final_training else None,
         trials=[_result(trial, stored.objective) for trial in stored.trials],
         study=stored.study,

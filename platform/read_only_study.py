@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,10 @@ UNREADABLE = (OSError, ImportError, ValueError, RuntimeError, sqlalchemy.exc.SQL
 
 @dataclass(frozen=True, kw_only=True)
 class StoredStudy:
-    """A search with its parts: the candidates on other folds, their trainings, finalists and final training."""
+    """A search with its parts: the candidates on other folds, their trainings, finalists and final training.
+
+    All of it is read once, so that what a report says is of one moment, even while the search runs.
+    """
 
     study: optuna.Study
     candidates: Sequence[FrozenTrial] = ()
@@ -42,27 +46,27 @@ class StoredStudy:
         """The name of the study."""
         return self.study.study_name
 
-    @property
+    @cached_property
     def search(self) -> Mapping[str, Any]:
         """The options that define the search: space, scale, fold and so on."""
         return StudyRecord(self.study).search
 
-    @property
+    @cached_property
     def last_start(self) -> Mapping[str, Any]:
         """The record of the last start; empty before the first."""
         return StudyRecord(self.study).last_start
 
-    @property
+    @cached_property
     def elected(self) -> Mapping[str, Any]:
         """The finalists and the options they were chosen with; empty before they are chosen."""
         return self.final.elected if self.final else {}
 
-    @property
+    @cached_property
     def test_metrics(self) -> dict[int, dict[str, float]]:
         """Number of a finalist's training -> its metrics on the test split."""
         return self.final.test_metrics if self.final else {}
 
-    @property
+    @cached_property
     def objectives(self) -> tuple[str, ...]:
         """The objectives; the first decides which trial is best."""
         return tuple(self.search["objective"].split())
@@ -72,23 +76,23 @@ class StoredStudy:
         """The first objective."""
         return self.objectives[0]
 
-    @property
+    @cached_property
     def trials(self) -> list[FrozenTrial]:
         """All trials that have started, without those that were canceled before."""
         trials = self.study.get_trials(deepcopy=False)
         return [one for one in trials if one.state != TrialState.WAITING and not TrialRecord(one).left_out]
 
-    @property
+    @cached_property
     def best(self) -> FrozenTrial | None:
         """The best trial; None if no trial is complete."""
         return chosen_trial(self.study)
 
-    @property
+    @cached_property
     def final_training(self) -> FrozenTrial | None:
         """The training of the best trial on train and val; None if it was not trained so."""
         return final_training(self.study, self.trained_on_val)
 
-    @property
+    @cached_property
     def baselines(self) -> list[FrozenTrial]:
         """The baselines that have a value, the papers' rows first; of a retried baseline, its last trial."""
         rows = {TrialRecord(trial).baseline: trial for trial in self.trials if TrialRecord(trial).baseline}

@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
@@ -24,6 +23,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLAlchemyError
 
 from platform.failures import disk_is_full
+from platform.trial_cache import TrialCache
 from shards_tools.command import say
 from shards_tools.errors import Error
 from shards_tools.redaction import redact
@@ -214,7 +214,7 @@ class PatientStorage(BaseStorage):
         # is a retry: then statements of the earlier attempt must end at the server first.
         self.fence: Callable[[bool], None] = lambda again: None
         self.interrupted: Callable[[], bool] = lambda: False  # ends the waiting
-        self._storage = optuna.storages.get_storage(database)
+        self._storage: BaseStorage = TrialCache(database)
         self._ended: Error | None = None
         sqlalchemy.event.listen(database.engine, "handle_error", raise_away)
 

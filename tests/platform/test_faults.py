@@ -21,6 +21,7 @@ import pytest
 from mlflow import MlflowClient
 from optuna.trial import FrozenTrial, TrialState
 
+from platform.trial_record import TrialRecord
 from shards_tools.sample import sample_set
 from tests.platform.deeds import DEEDS, end_outside
 from tests.platform.driver import ROOT, assert_whole, command, end_family, mlflow_runs, stored_trials, wait_until
@@ -216,11 +217,11 @@ def test_mlflow_has_every_point_once(stormy: tuple[Outcome, Storm, Counter[str]]
                 assert ours[key] == points
 
 
-def test_a_complete_trial_keeps_its_last_checkpoint_and_any_other_none(
+def test_complete_and_failed_trials_keep_their_last_checkpoints_and_others_none(
     stormy: tuple[Outcome, Storm, Counter[str]],
 ) -> None:
-    kept = [trial.user_attrs["checkpoint"] for trial in stormy[0].trials if trial.state.name == "COMPLETE"]
-    assert sorted(stormy[0].checkpoints) == sorted(kept)
+    trials = [TrialRecord(trial) for trial in stormy[0].trials if trial.state != TrialState.PRUNED]
+    assert sorted(stormy[0].checkpoints) == sorted(trial.checkpoint for trial in trials if trial.checkpoint)
 
 
 def test_no_checkpoint_is_left_on_its_way(stormy: tuple[Outcome, Storm, Counter[str]], folder: Path) -> None:

@@ -1,0 +1,93 @@
+"""Optuna's cache of finished trials, extended to running ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from optuna.storages import RDBStorage
+from optuna.storages._cached_storage import _CachedStorage, _StudyInfo
+from optuna.storages._rdb.models import StudyModel, TrialModel
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+NO_TRIAL = 2**31 - 1  # no trial has a larger ID: the column has 32 bits in PostgreSQL
+MAX_NAMED = 500  # trials that a query names; SQLite allows 999 in some builds
+
+
+def _noted(name: str) -> Callable[..., Any]:
+    """Return a method that writes to a trial, and notes that it has."""
+
+    def method(self: TrialCache, trial_id: int, *arguments: Any, **options: Any) -> Any:
+        try:
+            return getattr(super(TrialCache, self), name)(trial_id, *arguments, **options)
+        finally:  # also if it failed, because the database may have executed it
+            self._changed.add(trial_id)
+
+    return method
+
+
+class TrialCache(_CachedStorage):
+    """An Optuna storage that reads a running trial again only if this process or its state has changed it.
+
+    Optuna itself reads all running trials, with all their epochs, at every look at the study: several times for each
+    suggestion. Here only one process writes to trials (see lock.py). Others may add trials, or end them.
+    """
+
+    def __init__(self, database: RDBStorage) -> None:
+        super().__init__(database)
+        self._changed: set[int] = set()  # IDs of trials that this process has written to since it last read them
+
+    set_trial_param = _noted("set_trial_param")
+    set_trial_state_values = _noted("set_trial_state_values")
+    set_trial_intermediate_value = _noted("set_trial_intermediate_value")
+    set_trial_user_attr = _noted("set_trial_user_attr")
+    set_trial_system_attr = _noted("set_trial_system_attr")
+
+    def _read_trials_from_remote_storage(self, study_id: int) -> None:
+        """Update the cache; Optuna calls this before every look at the trials of a study."""
+        with self._lock:
+            study = self._studies.setdefault(study_id, _StudyInfo())
+            states = self._states(study_id, study)
+            if not states:
+                return
+            known = {trial._trial_id: trial.state for trial in self._cached(study_id, states)}
+            due = {
+                trial_id
+                for trial_id, state in states.items()
+                if trial_id in self._changed or known.get(trial_id) != state
+            }
+            self._changed -= due  # before they are read: a write during that is read next time
+            if due:
+                self._add_trials_to_cache(study_id, self._read(study_id, study, due))
+            cached = self._cached(study_id, states)
+            study.unfinished_trial_ids = {trial._trial_id for trial in cached if not trial.state.is_finished()}
+            finished = [trial._trial_id for trial in cached if trial.state.is_finished()]
+            study.last_finished_trial_id = max([study.last_finished_trial_id, *finished])
+
+    def _states(self, study_id: int, study: _StudyInfo) -> dict[int, TrialState]:
+        """Return the states of the trials that are new or were not finished, by ID.
+
+        Raises:
+            KeyError: the study was deleted.
+        """
+        is_due = or_(
+            TrialModel.trial_id.in_(study.unfinished_trial_ids), TrialModel.trial_id > study.last_finished_trial_id
+        )
+        with Session(self._backend.engine) as session:
+            StudyModel.find_or_raise_by_id(study_id, session)
+            rows = session.execute(
+                select(TrialModel.trial_id, TrialModel.state).where(TrialModel.study_id == study_id, is_due)
+            )
+            return {trial_id: state for trial_id, state in rows}
+
+    def _read(self, study_id: int, study: _StudyInfo, due: set[int]) -> list[FrozenTrial]:
+        if len(due) <= MAX_NAMED:
+            return self._backend._get_trials(study_id, None, due, NO_TRIAL)
+        return self._backend._get_trials(study_id, None, study.unfinished_trial_ids, study.last_finished_trial_id)
+
+    def _cached(self, study_id: int, trial_ids: Iterable[int]) -> list[FrozenTrial]:
+        trials = self._studies[study_id].trials
+        places = [self._trial_id_to_study_id_and_number.get(trial_id) for trial_id in trial_ids]
+        return [trials[place[1]] for place in places if place is not None and place[1] in trials]
