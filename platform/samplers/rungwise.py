@@ -63,7 +63,8 @@ class RungwiseSampler(BaseSampler):
         self._independent.reseed_rng()
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        self._point = None if "fixed_params" in trial.system_attrs else self._next(study, trial)
+        has_params = "fixed_params" in trial.system_attrs or TrialRecord(trial).settings  # an earlier start trained it
+        self._point = None if has_params else self._next(study, trial)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return dict(self._point.distributions) if self._point else {}

@@ -3,18 +3,22 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 from sqlalchemy.engine import make_url
 
-from tests.platform.driver import ROOT, command, started_search, wait_until
+from tests.platform.driver import ROOT, command, run_search, started_search, wait_until
+from tests.platform.mlflow_server import MlflowServer
 from tests.platform.postgres import binaries, running_server
+from tests.s3_server import opened_bucket
 
 pytestmark = pytest.mark.slow
 
-SECRET = "Gah3-imWald"
+SECRET = "Gah3-imWald-bei-Nacht"
 
 
 def with_password(url: str, form: str) -> str:
@@ -24,9 +28,9 @@ def with_password(url: str, form: str) -> str:
     return f"{url}?password={SECRET}"
 
 
-def files_with_secret(folder: Path) -> list[Path]:
+def files_with_secret(folder: Path, secret: str = SECRET) -> list[Path]:
     """The files below a folder that hold the password."""
-    return [file for file in folder.rglob("*") if file.is_file() and SECRET.encode() in file.read_bytes()]
+    return [file for file in folder.rglob("*") if file.is_file() and secret.encode() in file.read_bytes()]
 
 
 def commands_with_secret(typed: int) -> list[list[str]]:
@@ -72,6 +76,48 @@ def test_a_search_whose_servers_answer_shows_no_password(
             assert "COPY public." in text
             assert SECRET not in text
         assert files_with_secret(tmp_path) == []
+
+
+@pytest.fixture
+def tracking(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[MlflowServer]:
+    """An MLflow server with an account."""
+    pytest.importorskip("flask_wtf", reason="mlflow[auth] is not installed")
+    folder = tmp_path_factory.mktemp("accounts")
+    (folder / "auth.ini").write_text(
+        f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{folder}/auth.db\n"
+        f"admin_username = admin\nadmin_password = {SECRET}\n"
+        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+    )
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_FLASK_SERVER_SECRET_KEY", "of the test")
+        patch.setenv("MLFLOW_AUTH_CONFIG_PATH", str(folder / "auth.ini"))
+        server_folder = tmp_path_factory.mktemp("server")
+        server = MlflowServer(server_folder, options=("--app-name", "basic-auth"))
+        server.start()
+    yield server
+    server.kill()
+    assert files_with_secret(server_folder) == []
+
+
+def test_a_search_whose_servers_ask_for_passwords_shows_none(
+    tracking: MlflowServer, small_space: Path, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened_bucket(tmp_path, monkeypatch) as bucket:
+        place = tracking.uri.replace("//", f"//admin:{SECRET}@")
+        words = ["--space", small_space, "--data", shards, "--runs", tmp_path / "runs", "--tracking", place]
+        words += ["--checkpoints", "s3://bucket/kept", "--trials", 2, "--concurrency", 1]
+        with started_search(*words) as search:
+            kept = partial(bucket.folder.rglob, "checkpoint.json")
+            wait_until(lambda: any(kept()) or search.poll() is not None, 400, "the first checkpoint")
+            lines = commands_with_secret(search.pid)
+            out, screen = search.communicate(timeout=600)
+        assert search.returncode == 0, screen
+        assert lines == []
+        summary, again = run_search(*words)  # sends what MLflow still lacks
+        assert summary["tracking"] == "ok"
+        for secret in (SECRET, bucket.environment["AWS_SECRET_ACCESS_KEY"]):
+            assert secret not in out + screen + again
+            assert files_with_secret(tmp_path, secret) == []
 
 
 @pytest.mark.parametrize(

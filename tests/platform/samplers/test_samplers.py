@@ -12,6 +12,7 @@ from scipy.stats import kstest
 from platform.resolved_search import ResolvedSearch
 from platform.samplers.registry import SAMPLERS
 from platform.samplers.rungwise import MIN_RESULTS, RANDOM_SHARE, RungwiseSampler
+from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
 from tests.platform.searches import changed, reseed_for
 
@@ -258,3 +259,19 @@ def test_rungs_are_learned_from_under_halving_alone(search_of: Callable[..., Res
     assert search_of("--pruner", "median").method.sampler == "tpe"
     with pytest.raises(Error, match=r"--sampler rungwise .* --pruner is median"):
         search_of("--pruner", "median", "--sampler", "rungwise")
+
+
+@pytest.mark.parametrize("is_trained", [True, False])
+def test_only_a_trial_that_was_killed_before_its_training_needs_a_suggestion_at_the_next_start(
+    is_trained: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = optuna.create_study(direction="maximize", sampler=RungwiseSampler(suggest_x, RUNGS, seed=0))
+    trial = study.ask()
+    suggested = suggest_x(trial)
+    if is_trained:
+        TrialRecord(trial).settings = {"recipe": "transreid-tiny"}
+    study.sampler = RungwiseSampler(suggest_x, RUNGS, seed=1)
+    asked: list[int] = []
+    monkeypatch.setattr(RungwiseSampler, "_next", lambda self, study, trial: asked.append(trial.number))
+    assert suggest_x(optuna.Trial(study, trial._trial_id)) == suggested
+    assert asked == ([] if is_trained else [0])
