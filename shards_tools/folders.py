@@ -61,13 +61,35 @@ def build_once(target: Path, fill: Callable[[Path], None]) -> Path:
     Raises:
         Error: `target` cannot be written.
     """
-    while not target.exists():
+    while not os.path.lexists(target):
         with _room_beside(target, wait=True) as (room, _):
-            if not target.exists():
+            if not os.path.lexists(target):
                 _empty(room)
                 fill(room)
                 _put_in_place(room, target)
     return target
+
+
+def discard(target: Path, is_damaged: Callable[[], bool]) -> bool:
+    """Remove what `build_once` made if it is damaged, and return whether this call removed it.
+
+    Several processes may find the same damage: under the lock of the build, the first one removes the folder, and the
+    others find none, or a new one. No process sees the folder half removed, and open files of it can still be read.
+
+    Raises:
+        Error: the folder cannot be removed.
+    """
+    with _room_beside(target, wait=True) as (room, _):
+        if not is_damaged():
+            return False
+        _empty(room)
+        try:
+            os.rename(target, room / target.name)  # which is removed now, or by the next build after a kill
+        except FileNotFoundError:  # just evicted
+            return False
+        except OSError as failure:
+            raise Error(f"{target} is damaged and cannot be removed: {failure.strerror}. Remove it.") from None
+        return True
 
 
 def is_full(folder: Path) -> bool:

@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import psutil
 
-from shards_tools.cache import cache_folder, decoded, pixels_place
+from shards_tools.cache import cache_folder, decoded, is_decoded
 from shards_tools.conversion import AS_STORED, Conversion
 from shards_tools.decode import decode, decode_fitted
 from shards_tools.errors import unknown
@@ -206,7 +206,7 @@ def decoded_fits(manifest: Manifest, height: int, width: int, fit: str) -> bool:
     num_bytes = math.prod((manifest.num_images, height, width, 3))
     if num_bytes > MEMORY_FRACTION * psutil.virtual_memory().available:
         return False
-    if pixels_place(manifest, height, width, fit=fit).exists():
+    if is_decoded(manifest, height, width, fit):
         return True
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)

@@ -36,7 +36,8 @@ def keep_within_quota(folder: Path, *, used: Path) -> None:
     `used` itself is never evicted, even if it exceeds the quota. A process that has mapped a file of an evicted folder
     can still read it; the disk space is freed when the last such process exits.
     """
-    with contextlib.suppress(FileNotFoundError):  # just evicted by another process; the caller has mapped it
+    # just evicted by another process, and the caller has mapped it; or in another user's cache
+    with contextlib.suppress(FileNotFoundError, PermissionError):
         os.utime(used)
     last_use = {}
     for entry in itertools.chain.from_iterable(folder.glob(pattern) for pattern in PATTERNS):

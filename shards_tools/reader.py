@@ -1,6 +1,7 @@
 """Read encoded images from the shards, using only the offsets in the manifest."""
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,10 +18,7 @@ def read_image(manifest: Manifest, index: int) -> bytes:
     Raises:
         Error: the image cannot be read, or its checksum is wrong.
     """
-    shard = manifest.shards[manifest.shard[index]].name
-    data = manifest.store.read(shard, int(manifest.offset[index]), int(manifest.size[index]))
-    _check(manifest, index, data)
-    return data
+    return _read(manifest, [index], int(manifest.offset[index]), int(manifest.size[index]))[0]
 
 
 def spans(manifest: Manifest) -> list[np.ndarray]:
@@ -39,17 +37,29 @@ def read_span(manifest: Manifest, span: np.ndarray) -> list[bytes]:
     Raises:
         Error: the images cannot be read, or a checksum is wrong.
     """
-    shard = manifest.shards[manifest.shard[span[0]]].name
-    offsets, sizes = manifest.offset[span], manifest.size[span]
-    start, end = int(offsets[0]), int(offsets[-1] + sizes[-1])
-    data = manifest.store.read(shard, start, end - start)
-    images = [data[first : first + size] for first, size in zip(offsets - start, sizes, strict=True)]
-    for index, image in zip(span, images, strict=True):
-        _check(manifest, index, image)
+    start, end = int(manifest.offset[span[0]]), int(manifest.offset[span[-1]] + manifest.size[span[-1]])
+    return _read(manifest, span.tolist(), start, end - start)
+
+
+def _read(manifest: Manifest, indices: Sequence[int], start: int, size: int) -> list[bytes]:
+    """Return images that are all in one range of a shard; a damaged copy of the shard is fetched again."""
+    store, shard = manifest.store, manifest.shards[manifest.shard[indices[0]]].name
+    try:
+        return _checked(manifest, indices, start, store.read(shard, start, size))
+    except Error:
+        if not store.renew(shard):
+            raise
+    return _checked(manifest, indices, start, store.read(shard, start, size))
+
+
+def _checked(manifest: Manifest, indices: Sequence[int], start: int, data: bytes) -> list[bytes]:
+    """Return the images, of which `data` holds the bytes from `start` on, after comparing their checksums."""
+    images = []
+    for index in indices:
+        first = int(manifest.offset[index]) - start
+        image = data[first : first + int(manifest.size[index])]
+        if hashlib.sha256(image).hexdigest().encode() != manifest.sha256[index]:
+            place = manifest.store.place(manifest.shards[manifest.shard[index]].name)
+            raise Error(f"{place} is damaged: the checksum of sample {manifest.keys[index]} is wrong. {REBUILD}")
+        images.append(image)
     return images
-
-
-def _check(manifest: Manifest, index: int, data: bytes) -> None:
-    if hashlib.sha256(data).hexdigest().encode() != manifest.sha256[index]:
-        place = manifest.store.place(manifest.shards[manifest.shard[index]].name)
-        raise Error(f"{place} is damaged: the checksum of sample {manifest.keys[index]} is wrong. {REBUILD}")

@@ -12,11 +12,12 @@ from shards_tools.cache import cache_folder
 from shards_tools.command import say
 from shards_tools.drawing.face import SIZE
 from shards_tools.drawing.layouts import LAYOUTS
-from shards_tools.errors import unknown
-from shards_tools.folders import build_locked, build_once
+from shards_tools.errors import Error, unknown
+from shards_tools.folders import build_locked, build_once, discard
 from shards_tools.parallel import in_processes, num_cpus
 from shards_tools.progress import progress
 from shards_tools.sources import SOURCES
+from shards_tools.verify import verify
 
 SAMPLE_VERSION = 1  # increase when the drawing changes, so that an older sample set is not reused
 IMAGES_PER_PROCESS = 100  # starting a process takes 0.3 s; in that time a running one draws about 30
@@ -59,8 +60,20 @@ def sample_set(folder: Path | None = None) -> Path:
     if not shards.exists():
         say(f"No data given: drawing a sample set of anime-like faces, once per machine, in {shards}.")
     build_once(shards, _draw_and_build)
+    if _is_damaged(shards):
+        if discard(shards, lambda: shards.exists() and _is_damaged(shards)):
+            say(f"{shards} does not match its checksums: the sample set is rebuilt.")
+        build_once(shards, _draw_and_build)
     say(f"Data: the drawn sample set in {shards}.")
     return shards
+
+
+def _is_damaged(shards: Path) -> bool:
+    try:
+        verify(shards, "full")
+    except Error:
+        return True
+    return False
 
 
 def _draw_and_build(room: Path) -> None:

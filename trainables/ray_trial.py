@@ -20,6 +20,7 @@ from shards_tools.folders import DISK_ERRORS, sync_files, written_file
 from shards_tools.manifest import TRAINED_ON, Manifest
 from shards_tools.manifest_file import read_manifest
 from shards_tools.plugins import load_shipped
+from trainables.collected_warnings import CollectedWarnings, collected_warnings
 from trainables.device import Device
 from trainables.distributed import ALONE, DistributedContext, group, open_meeting
 from trainables.profiling.measure_step import measure
@@ -158,8 +159,12 @@ def _train(config: dict[str, Any], as_one_of: AbstractContextManager[Distributed
     try:
         load_shipped(config["plugins"], accept_changed_code=config["accept_changed_code"])
         recipe = override(get_recipe(config["recipe"]), config["settings"])
-        with as_one_of as ranks, newest_intact(config["resume"]) as (resume, notice):
-            reports = Reports(config["bucket"], notice)
+        with (
+            collected_warnings("shards_tools") as warnings,
+            as_one_of as ranks,
+            newest_intact(config["resume"]) as (resume, notice),
+        ):
+            reports = Reports(config["bucket"], notice, warnings)
             with BackgroundReports(reports.report, reports.partial) as background:
                 train(
                     recipe,
@@ -248,15 +253,18 @@ class Reports:
     address.
     """
 
-    def __init__(self, bucket: str | None, notice: str = "") -> None:
-        self._bucket, self._notice = bucket, notice  # of the first report
+    def __init__(self, bucket: str | None, notice: str = "", warnings: CollectedWarnings | None = None) -> None:
+        self._bucket, self._warnings = bucket, warnings
+        self._notice = notice  # of the first report
         self._count = 0
         self._kept: list[str] = []
 
     def report(self, report: TrialReport, save: Save) -> None:
         """Save a checkpoint and send it with the report."""
         with saved_aside(save) as folder:
-            self._send(replace(report, notice=self._notice), folder)
+            warnings = self._warnings.taken() if self._warnings else []
+            notice = " ".join([self._notice, *warnings]).strip()
+            self._send(replace(report, notice=notice), folder)
         self._notice = ""
 
     def partial(self, save: Save) -> None:

@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from shards_tools.cache import cache_folder
+from shards_tools.checksums import open_file
 from shards_tools.errors import Error
-from shards_tools.folders import build_once
+from shards_tools.folders import build_once, discard
 from shards_tools.manifest import Manifest, Shard
 from shards_tools.progress import progress
 from shards_tools.quota import keep_within_quota, quota_bytes
@@ -39,17 +40,56 @@ def cached_shard(store: Store, shard: Shard, folder: Path | None = None) -> Loca
             f"The manifest of {store} is damaged: {shard.name} has no checksum or no bytes. Build the shards again."
         )
     folder = folder or cache_folder()
+    place = _place_of(shard, folder)
+    rebuilt = False
     while True:
-        place = build_once(folder / "shards" / shard.sha256, lambda room: _fetch(store, shard, room))
+        build_once(place, lambda room: _fetch(store, shard, room))
         copy = LocalStore(place)
-        try:
-            copy.read(FILE_NAME, 0, 1)  # opens the file, so that it stays readable after an eviction
-        except Error:
-            if (place / FILE_NAME).exists():
-                raise
-            continue  # another process evicted it between the two lines above
-        keep_within_quota(folder, used=place)
-        return copy
+        if _is_opened(copy, shard):
+            keep_within_quota(folder, used=place)
+            return copy
+        if rebuilt:
+            raise Error(
+                f"{copy.place(FILE_NAME)} does not match its checksum right after it was fetched again."
+                " Set SAKUGA_CACHE to a folder on another disk."
+            )
+        rebuilt = _discard_if_damaged(place, store, shard)  # if not, another process has evicted or rebuilt it
+
+
+def _place_of(shard: Shard, folder: Path) -> Path:
+    return folder / "shards" / shard.sha256
+
+
+def _is_opened(copy: LocalStore, shard: Shard) -> bool:
+    """Open the file of a copy, so that it stays readable after an eviction, and return whether it has all bytes."""
+    if copy.size(FILE_NAME) != shard.num_bytes:
+        return False
+    try:
+        copy.read(FILE_NAME, shard.num_bytes - 1, 1)
+    except Error:
+        if (copy.folder / FILE_NAME).exists():
+            raise
+        return False
+    return True
+
+
+def _discard_if_damaged(place: Path, store: Store, shard: Shard) -> bool:
+    def is_damaged() -> bool:
+        return os.path.lexists(place) and _sha256_of(place / FILE_NAME) != shard.sha256
+
+    discarded = discard(place, is_damaged)
+    if discarded:
+        log.warning("%s does not match its checksum: the copy of %s is rebuilt", place, store.place(shard.name))
+    return discarded
+
+
+def _sha256_of(path: Path) -> str | None:
+    """Return the SHA-256 of a file, or None if it is missing, is no regular file or cannot be read."""
+    try:
+        with open(open_file(path), "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return None
 
 
 def cached(manifest: Manifest, folder: Path | None = None) -> Manifest:
@@ -114,6 +154,15 @@ class CachedStore:
         if local is None:
             local = self._fetched[name] = cached_shard(self._manifest.store, self._shards[name], self._folder)
         return local.read(FILE_NAME, start, size)
+
+    def renew(self, name: str) -> bool:
+        """Fetch a shard again if its copy is damaged; return whether there is a copy at all."""
+        if name not in self._fetched:
+            return False
+        store, shard = self._manifest.store, self._shards[name]
+        _discard_if_damaged(_place_of(shard, self._folder), store, shard)
+        self._fetched[name] = cached_shard(store, shard, self._folder)
+        return True
 
 
 def _fetch(store: Store, shard: Shard, room: Path) -> None:

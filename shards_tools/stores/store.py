@@ -33,6 +33,9 @@ class Store(Protocol):
             Error: the file cannot be read, or ends earlier.
         """
 
+    def renew(self, name: str) -> bool:
+        """Discard a damaged copy of a file, and return whether reading the file again may help."""
+
 
 def check_name(store: Store, name: str) -> None:
     """Check that a name does not lead out of the store.
@@ -75,6 +78,10 @@ class RemoteStore(ABC):
         """Read `size` bytes from byte `start` on, with one range request."""
         check_name(self, name)
         return persist(self.place(name), lambda: self._ask_range(name, start, size)) if size else b""
+
+    def renew(self, name: str) -> bool:
+        """Return False: this is no copy of other files."""
+        return False
 
     @property
     def _connection(self) -> Any:

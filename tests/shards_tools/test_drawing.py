@@ -256,6 +256,20 @@ def test_the_sample_set_is_drawn_once_and_said_out_loud(tmp_path, monkeypatch, c
     assert [path.name for path in tmp_path.iterdir()] == [shards.name]
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "manifest.npz", "shard-00000.tar"])
+@pytest.mark.parametrize("deed", [Path.unlink, lambda file: file.write_bytes(file.read_bytes()[:-700])])
+def test_a_sample_set_that_was_purged_or_cut_is_drawn_again(name, deed, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sample, "draw_tree", lambda out: draw_tree(out, **SMALL))
+    shards = sample.sample_set(tmp_path)
+    before = {file.name: file.read_bytes() for file in shards.iterdir()}
+    deed(shards / name)
+    capsys.readouterr()
+    assert sample.sample_set(tmp_path) == shards
+    assert "does not match its checksums: the sample set is rebuilt" in capsys.readouterr().err
+    assert {file.name: file.read_bytes() for file in shards.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == [shards.name]
+
+
 def test_a_face_is_a_picture_and_not_a_blank():
     styles = draw_styles(30, 0)
     for work, style in enumerate(styles):

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from shards_tools.cache import pixels_place
+from shards_tools.cache import is_decoded
 from shards_tools.errors import Error
 from shards_tools.images import one_shape
 from shards_tools.manifest import Manifest
@@ -175,7 +175,7 @@ def _keep_decoded(training: TrainState, reading: str, timer: Timer) -> float:
     assert isinstance(pixels_NHWC, np.ndarray)
     training.data = replace(data, images=RepeatedImages(pixels_NHWC))
     training.inputs = replace(inputs, images=RepeatedImages(inputs.images[training.evaluation.images[:DECODED_IMAGES]]))
-    missing = [shape for shape in shapes if not pixels_place(manifest, *shape[:2], fit=shape[2]).exists()]
+    missing = [shape for shape in shapes if not is_decoded(manifest, *shape)]
     cpu_s = seconds * torch.get_num_threads() / len(some)
     return len(missing) * manifest.num_images * cpu_s / num_cpus()
 
