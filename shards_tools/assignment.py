@@ -17,6 +17,7 @@ from shards_tools.conversion import Conversion
 from shards_tools.decode import PictureError, convert, image_suffix
 from shards_tools.errors import Error
 from shards_tools.folders import write_durably
+from shards_tools.picture_limits import MAX_FILE_BYTES, read_picture
 from shards_tools.writer import ShardWriter
 
 BOX_QUALITY = 95  # JPEG, with full color resolution: a crop is compressed a second time
@@ -105,10 +106,10 @@ def _load(row: Row, conversion: Conversion) -> tuple[bytes, int, int]:
     """Return the bytes to store in the shard, and height and width in px."""
     name, _, _, num_bytes, _, box = row
     try:
-        data = Path(name).read_bytes()
+        data = read_picture(Path(name))
     except OSError as failure:
         raise PictureError(name, f"cannot be read: {failure.strerror}") from None
-    if len(data) != num_bytes:
+    if len(data) != min(num_bytes, MAX_FILE_BYTES + 1):
         raise Error(f"{name} changed during the build. Start the build again when no files change.")
     data, pixels = convert(data, name, conversion)
     if box is not None:

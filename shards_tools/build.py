@@ -15,7 +15,6 @@ import numpy as np
 
 from shards_tools.assignment import BOX_BYTES_PER_PX, BOX_NOTE, make_shard
 from shards_tools.conversion import ON_WHITE, Conversion
-from shards_tools.decode import MAX_PIXELS
 from shards_tools.duplicates import find_duplicates, find_leaks
 from shards_tools.errors import Error
 from shards_tools.folders import build_locked
@@ -23,6 +22,7 @@ from shards_tools.labels import collect_tags, label_columns, note_splits, roles_
 from shards_tools.manifest import TRAINED_ON, Manifest, Shard, fingerprint
 from shards_tools.manifest_file import write_manifest
 from shards_tools.parallel import in_processes, num_cpus
+from shards_tools.picture_limits import MAX_PIXELS
 from shards_tools.problems import BadPictures, Problem, write_report
 from shards_tools.progress import progress
 from shards_tools.rewriting import rewrite_changed

@@ -2,24 +2,29 @@
 
 import io
 import struct
+import warnings
 import zlib
 from collections.abc import Callable
 
 import numpy as np
 import simplejpeg
-from PIL import ExifTags, Image, UnidentifiedImageError, features
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError, features
 
 from shards_tools.conversion import AS_STORED, Conversion
 from shards_tools.errors import Error
 from shards_tools.fits import FITS
 from shards_tools.formats import FORMATS, NAMES, STORED, described, format_of
+from shards_tools.picture_limits import (
+    Unsupported,
+    png_chunks,
+    refuse_giants,
+    refuse_large_file,
+    refuse_many_parts,
+    refuse_many_scans,
+)
 
-MAX_PIXELS = 64 * 2**20  # a tiny file can claim any size: reject it before allocating memory
-# Each scan of a progressive JPEG costs a pass over all pixels, and takes as little as ten bytes of the file.
-MAX_SCANS, MAX_PIXELS_OF_SCANS = 100, 10 * MAX_PIXELS
-START_OF_SCAN = b"\xff\xda"  # not in the data of a scan, where every ff is followed by 00 or a restart marker
-PNG_SIGNATURE_BYTES, PNG_CHUNK_BYTES = 8, 12  # of a chunk: length, name and checksum
 TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
+TILE_SIZE = (TiffImagePlugin.TILELENGTH, TiffImagePlugin.TILEWIDTH)
 BROKEN = (
     OSError,
     ValueError,
@@ -33,6 +38,8 @@ BROKEN = (
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
+# PIL warns about what it tolerates; here a picture is either decoded or refused with one line.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 # EXIF's orientation -> the same pixels [H, W, 3], upright
 UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda pixels: pixels[:, ::-1],
@@ -51,10 +58,6 @@ class PictureError(Error):
     def __init__(self, name: str, reason: str, remedy: str = "Replace it or remove it") -> None:
         super().__init__(f"{name} {reason}. {remedy}.")
         self.reason = reason
-
-
-class _Unsupported(ValueError):
-    """An intact picture of a kind that is not decoded."""
 
 
 def decode(data: bytes, name: str, out: np.ndarray | None = None, conversion: Conversion = AS_STORED) -> np.ndarray:
@@ -136,12 +139,13 @@ def _decode(data: bytes, name: str, out: np.ndarray | None, conversion: Conversi
     if kind not in FORMATS:
         raise _stranger(data, name, kind)
     try:
+        refuse_large_file(data)
         pixels = _decode_with_turbo(data, out) if kind == "JPEG" else None
         if pixels is None:
             return _decode_with_pil(data, kind, conversion)
         turn = UPRIGHT.get(_orientation_of_jpeg(data)) if conversion.exif_orientation else None
         return (pixels, False) if turn is None else (np.ascontiguousarray(turn(pixels)), True)
-    except _Unsupported as failure:
+    except Unsupported as failure:
         reason = f"cannot be used: this {described(kind, name)} has {failure}"
         raise PictureError(name, reason, "Convert it or remove it") from None
     except UnidentifiedImageError:
@@ -165,8 +169,8 @@ def _decode_with_turbo(data: bytes, out: np.ndarray | None) -> np.ndarray | None
         height, width, colors = simplejpeg.decode_jpeg_header(data)[:3]
     except ValueError:
         return None
-    _refuse_giants(height, width)
-    _refuse_many_scans(data, height, width)
+    refuse_giants(height, width)
+    refuse_many_scans(data, height, width)
     if colors in ("CMYK", "YCCK"):
         return None
     if out is not None and out.shape[:2] != (height, width):
@@ -182,9 +186,9 @@ def _decode_with_pil(data: bytes, kind: str, conversion: Conversion) -> tuple[np
     """Return the pixels, and whether they differ from those of the same bytes in shards."""
     if kind == "PNG" and data[12:16] == b"IHDR":  # checked first: PIL warns about huge images
         width, height = struct.unpack(">II", data[16:24])
-        _refuse_giants(height, width)
+        refuse_giants(height, width)
     if kind in ("WebP", "AVIF") and not features.check(kind.lower()):
-        raise _Unsupported("a format that the installed Pillow was built without")
+        raise Unsupported("a format that the installed Pillow was built without")
     try:
         image = _load(data, kind)
     except ValueError:
@@ -200,10 +204,13 @@ def _decode_with_pil(data: bytes, kind: str, conversion: Conversion) -> tuple[np
 
 
 def _load(data: bytes, kind: str) -> Image.Image:
+    refuse_many_parts(data, kind)
     image = Image.open(io.BytesIO(data), formats=(kind.upper(),))
-    _refuse_giants(image.height, image.width)
+    refuse_giants(image.height, image.width)
     if kind == "JPEG":
-        _refuse_many_scans(data, image.height, image.width)
+        refuse_many_scans(data, image.height, image.width)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):  # a tile is decoded as a whole, and may be larger than it
+        refuse_giants(*(image.tag_v2.get(tag, 0) for tag in TILE_SIZE), what="tiles of ")
     image.load()
     return image
 
@@ -211,7 +218,7 @@ def _load(data: bytes, kind: str) -> Image.Image:
 def _to_rgb(image: Image.Image, background: str | None) -> tuple[np.ndarray, bool]:
     """Return the pixels on the background, and whether any was transparent."""
     if image.mode.startswith(("I", "F")):  # PIL would clip these to white
-        raise _Unsupported("more than 8 bits per channel")
+        raise Unsupported("more than 8 bits per channel")
     try:
         if image.has_transparency_data:
             image = image.convert("RGBA")
@@ -221,11 +228,12 @@ def _to_rgb(image: Image.Image, background: str | None) -> tuple[np.ndarray, boo
                 return np.asarray(canvas.convert("RGB")), True
         return np.asarray(image.convert("RGB")), False
     except ValueError:
-        raise _Unsupported(f"colors of the kind {image.mode}") from None
+        raise Unsupported(f"colors of the kind {image.mode}") from None
 
 
 def _orientation_of_jpeg(data: bytes) -> int:
     try:
+        refuse_many_parts(data, "JPEG")
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
             return _orientation(image)
     except BROKEN:  # libjpeg-turbo has decoded it
@@ -243,23 +251,9 @@ def _orientation(image: Image.Image) -> int:
 
 def _without_texts(png: bytes) -> bytes:
     """Return the PNG without its texts and color profile; the same object if it has none."""
-    pieces, start, place = [], 0, PNG_SIGNATURE_BYTES
-    while place + PNG_CHUNK_BYTES <= len(png):
-        length, name = struct.unpack_from(">I4s", png, place)
-        end = place + PNG_CHUNK_BYTES + length
+    pieces, kept = [], 0
+    for name, start, end in png_chunks(png):
         if name in TEXT_CHUNKS:
-            pieces.append(png[start:place])
-            start = end
-        place = end
-    return b"".join([*pieces, png[start:]]) if pieces else png
-
-
-def _refuse_giants(height: int, width: int) -> None:
-    if height * width > MAX_PIXELS:
-        raise _Unsupported(f"{width} x {height} px, which is more than {MAX_PIXELS:,} pixels")
-
-
-def _refuse_many_scans(jpeg: bytes, height: int, width: int) -> None:
-    num_scans = jpeg.count(START_OF_SCAN)
-    if num_scans > MAX_SCANS or num_scans * height * width > MAX_PIXELS_OF_SCANS:
-        raise _Unsupported(f"{num_scans:,} scans of {width} x {height} px, which would take long to decode")
+            pieces.append(png[kept:start])
+            kept = end
+    return b"".join([*pieces, png[kept:]]) if pieces else png

@@ -69,6 +69,21 @@ def images_then_labels(data: bytes, manifest: Manifest) -> bytes:
     return tar_of(sorted(members_of(data), key=lambda member: member[0].endswith(".cls")))
 
 
+def with_headers(name: str = "/tmp/escaped", kind: bytes = tarfile.REGTYPE, size: int | None = None) -> Damage:
+    """Give every image a header of this name, type and size, with a correct checksum; pixels and offsets stay."""
+
+    def damage(data: bytes, manifest: Manifest) -> bytes:
+        tar = bytearray(data)
+        for index in range(manifest.num_images):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, "../../escaped" if kind != tarfile.REGTYPE else ""
+            info.size = int(manifest.size[index]) if size is None else size
+            tar[header_of(manifest, index) : manifest.offset[index]] = info.tobuf(tarfile.GNU_FORMAT)
+        return bytes(tar)
+
+    return damage
+
+
 REFUSED: dict[str, Damage] = {
     "cut inside a header": lambda data, manifest: data[: header_of(manifest, middle(manifest)) + 100],
     "cut between two samples": lambda data, manifest: data[: header_of(manifest, middle(manifest))],
@@ -89,6 +104,15 @@ HARMLESS: dict[str, Damage] = {
     "a label byte flipped": lambda data, manifest: flip(data, header_of(manifest, middle(manifest)) - TAR_BLOCK),
     "no end mark": lambda data, manifest: data[: -2 * TAR_BLOCK],
     "bytes after the end": lambda data, manifest: data + b"more",
+    "absolute paths, all the same": with_headers("/tmp/escaped.jpg"),
+    "paths that lead out": with_headers("../../escaped.jpg"),
+    "symbolic links": with_headers(kind=tarfile.SYMTYPE),
+    "hard links": with_headers(kind=tarfile.LNKTYPE),
+    "devices": with_headers(kind=tarfile.BLKTYPE),
+    "folders": with_headers(kind=tarfile.DIRTYPE),
+    "long names": with_headers(kind=tarfile.GNUTYPE_LONGNAME),
+    "sizes of 64 GB": with_headers(size=2**36),
+    "sizes of 0": with_headers(size=0),
 }
 
 
@@ -141,6 +165,8 @@ def test_damage_to_what_the_manifest_knows_better_changes_no_pixel(plain, tmp_pa
     expected = np.stack([resize(decode(read_image(plain, index), ""), 8, 8) for index in every])
     np.testing.assert_array_equal(np.concatenate(list(images.batches(every.reshape(-1, 4)))), expected)
     np.testing.assert_array_equal(images[every], expected)
+    assert not list(tmp_path.parent.rglob("*escaped*"))
+    assert not list(Path("/tmp").glob("escaped*"))
 
 
 @pytest.mark.parametrize("name", REFUSED | HARMLESS)

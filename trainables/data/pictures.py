@@ -10,6 +10,7 @@ from shards_tools.conversion import AS_STORED, Conversion
 from shards_tools.errors import Error
 from shards_tools.formats import NAMES, SUFFIXES
 from shards_tools.images import OffsetImages
+from shards_tools.picture_limits import read_picture
 from trainables.data.reading import Inputs, as_evaluated
 from trainables.data.text import evaluated_words, words_without_tags
 from trainables.recipes.recipe import Recipe
@@ -91,6 +92,6 @@ def read_file(file: Path) -> bytes:
         Error: the file cannot be read.
     """
     try:
-        return file.read_bytes()
+        return read_picture(file)
     except OSError as failure:
         raise Error(f"{file} cannot be read ({failure.strerror}). Use another file.") from failure
