@@ -7,27 +7,29 @@ without a manifest is not a dataset.
 import hashlib
 import io
 import json
-import re
+import textwrap
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from shards_tools.command import command_line
-from shards_tools.conversion import Conversion
-from shards_tools.errors import Error
+from shards_tools.conversion import AS_STORED, Conversion
+from shards_tools.errors import MAX_REASON, Error
 from shards_tools.folders import write_durably
-from shards_tools.manifest import COLUMN_TYPES, NUM_FOLDS, SCHEMA, Duplicates, Manifest, Shard, Tags, fingerprint
+from shards_tools.manifest import COLUMN_TYPES, SCHEMA, Duplicates, Manifest, Shard, Tags
+from shards_tools.manifest_checks import KEYS, contradictions
+from shards_tools.plain_text import visible
+from shards_tools.records import record
 from shards_tools.stores import open_store
 from shards_tools.stores.store import Store
 
 JSON_NAME = "manifest.json"
 COLUMNS_NAME = "manifest.npz"
-MAX_MANIFEST_BYTES = 2**30  # for each file; DAF:re needs 60 MB
-SHARD_NAME = re.compile(r"[\w-]+\.tar")
-KEYS = re.compile(rb"[!-~\0]*")  # visible ASCII; numpy pads with zeros
+MAX_HEAD_BYTES = 2**27  # of manifest.json: names of works and roles; parsed, it takes up to twenty times as much
+MAX_COLUMNS_BYTES = 2**30  # of manifest.npz; DAF:re needs 60 MB
 REBUILD = "Build the shards again: python -m shards_tools build KIND SOURCE --out SHARDS."
 
 
@@ -70,13 +72,16 @@ def read_manifest(address: str | Path) -> Manifest:
     head = _read_head(store)
     try:
         manifest = _assemble(store, head)
-        whole = manifest.layout in NUM_FOLDS and manifest.num_images == head["num_images"] and _fits_together(manifest)
+        wrong = next(contradictions(manifest), None)
     except Error:
         raise
-    except Exception:  # a damaged file can raise nearly anything
-        whole = False
-    if not whole:
-        raise Error(f"{store.place(JSON_NAME)} is damaged: its parts contradict each other. {REBUILD}")
+    except ValueError as failure:
+        wrong = str(failure)
+    except Exception as failure:  # a damaged file can raise nearly anything
+        wrong = type(failure).__name__
+    if wrong:
+        reason = textwrap.shorten(" ".join(visible(wrong).split()), MAX_REASON)
+        raise Error(f"{store.place(JSON_NAME)} is damaged: its parts contradict each other ({reason}). {REBUILD}")
     if store.is_local:
         check_shard_sizes(manifest)
     return manifest
@@ -98,7 +103,7 @@ def check_shard_sizes(manifest: Manifest) -> None:
 
 
 def _read_head(store: Store) -> dict[str, Any]:
-    data, place = _read_whole(store, JSON_NAME), store.place(JSON_NAME)
+    data, place = _read_whole(store, JSON_NAME, MAX_HEAD_BYTES), store.place(JSON_NAME)
     if data is None:
         what = "has no manifest.json, so it holds no finished shards" if store.exists() else "is not a folder"
         if store.is_local and store.exists():
@@ -120,49 +125,65 @@ def _read_head(store: Store) -> dict[str, Any]:
     return head
 
 
-def _read_whole(store: Store, name: str) -> bytes | None:
+def _read_whole(store: Store, name: str, limit: int) -> bytes | None:
     size = store.size(name)
     if size is None:
         return None
-    if size > MAX_MANIFEST_BYTES:
+    if size > limit:
         raise Error(f"{store.place(name)} is too large for a manifest: {size:,} bytes. {REBUILD}")
     return store.read(name, 0, size)
 
 
-def _assemble(store: Store, head: dict[str, Any]) -> Manifest:
-    columns = _read_columns(store, head["columns"]["sha256"])
+@dataclass(frozen=True)
+class _Head:
+    """The entries of `manifest.json`; those with a default are absent from older manifests."""
+
+    source: str
+    layout: str
+    fingerprint: str
+    num_images: int
+    columns: dict[str, str]
+    shards: tuple[Shard, ...]
+    works: tuple[str, ...]
+    roles: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    duplicates: Duplicates = field(default_factory=Duplicates)
+    conversion: Conversion = AS_STORED
+
+
+def _assemble(store: Store, entries: dict[str, Any]) -> Manifest:
+    head = record(_Head, {known.name: entries[known.name] for known in fields(_Head) if known.name in entries})
+    columns = _read_columns(store, head.columns["sha256"])
     if not KEYS.fullmatch(columns["keys"].tobytes()):
         raise ValueError("a key is not visible ASCII")
-    return Manifest(
+    manifest = Manifest(
         store=store,
-        shards=tuple(Shard(**shard) for shard in head["shards"]),
-        works=tuple(head["works"]),
-        roles=tuple(head["roles"]),
-        source=head["source"],
-        layout=head["layout"],
-        fingerprint=head["fingerprint"],
-        duplicates=_read_duplicates(head),
-        notes=tuple(head.get("notes", ())),  # absent from older manifests, as is the next
-        conversion=Conversion(**head.get("conversion", {})),
+        shards=head.shards,
+        works=head.works,
+        roles=head.roles,
+        source=head.source,
+        layout=head.layout,
+        fingerprint=head.fingerprint,
+        duplicates=head.duplicates,
+        notes=head.notes,
+        conversion=head.conversion,
         keys=np.char.decode(columns.pop("keys"), "ascii"),
         **columns,
     )
-
-
-def _read_duplicates(head: dict[str, Any]) -> Duplicates:
-    found = dict(head.get("duplicates", {}))  # absent from older manifests
-    return Duplicates(**found | {"pairs": tuple((first, second) for first, second in found.get("pairs", ()))})
+    if manifest.num_images != head.num_images:
+        raise ValueError(f"num_images={head.num_images}, but the columns hold {manifest.num_images}")
+    return manifest
 
 
 def _read_columns(store: Store, sha256: str) -> dict[str, Any]:
-    data, place = _read_whole(store, COLUMNS_NAME), store.place(COLUMNS_NAME)
+    data, place = _read_whole(store, COLUMNS_NAME, MAX_COLUMNS_BYTES), store.place(COLUMNS_NAME)
     if data is None:
         raise Error(f"{place} is missing. {REBUILD}")
     if hashlib.sha256(data).hexdigest() != sha256:
         raise Error(f"{place} is damaged: its checksum differs from {JSON_NAME}. {REBUILD}")
     with warnings.catch_warnings(), np.load(io.BytesIO(data), allow_pickle=False) as file:
         warnings.simplefilter("error")  # a header of another Python version counts as damage
-        if sum(member.file_size for member in file.zip.infolist()) > MAX_MANIFEST_BYTES:
+        if sum(member.file_size for member in file.zip.infolist()) > MAX_COLUMNS_BYTES:
             raise ValueError("the columns are compressed and too large")
         columns = {name: file[name] for name in ("keys", *COLUMN_TYPES)}
         if "pairs" in file:
@@ -171,44 +192,3 @@ def _read_columns(store: Store, sha256: str) -> dict[str, Any]:
             names = tuple(np.char.decode(file["tag_names"], "utf-8").tolist())
             columns["tags"] = Tags(names, file["tag_starts"], file["tag_ids"])
     return columns
-
-
-def _fits_together(manifest: Manifest) -> bool:
-    """Return whether columns have equal lengths, ids and offsets are in bounds, and the fingerprint is correct."""
-    columns = {name: getattr(manifest, name) for name in COLUMN_TYPES}
-    if any(column.shape != manifest.keys.shape for column in columns.values()) or manifest.keys.ndim != 1:
-        return False
-    if any(columns[name].dtype != np.dtype(kind) for name, kind in COLUMN_TYPES.items()):
-        return False
-    bounds = {"shard": len(manifest.shards), "work": len(manifest.works), "role": len(manifest.roles)}
-    if any(((columns[name] < 0) | (columns[name] >= bound)).any() for name, bound in bounds.items()):
-        return False
-    shard_bytes = np.array([shard.num_bytes for shard in manifest.shards], dtype=np.int64)
-    ends = manifest.offset + manifest.size
-    inside = (manifest.offset >= 0) & (manifest.size > 0) & (ends <= shard_bytes[manifest.shard])
-    counts = np.bincount(manifest.shard, minlength=len(manifest.shards)).tolist()
-    texts = (manifest.source, *manifest.works, *manifest.roles, *manifest.notes)
-    return (
-        bool(inside.all())
-        and all(isinstance(text, str) for text in texts)
-        and counts == [shard.num_samples for shard in manifest.shards]
-        and all(SHARD_NAME.fullmatch(shard.name) for shard in manifest.shards)
-        and _extras_fit(manifest)
-        and manifest.fingerprint == fingerprint(manifest.works, manifest.roles, columns, manifest.tags, manifest.pairs)
-    )
-
-
-def _extras_fit(manifest: Manifest) -> bool:
-    """Return whether the pairs are image indices and the tags' starts and ids are in bounds."""
-    pairs, tags = manifest.pairs, manifest.tags
-    if pairs.ndim != 2 or pairs.shape[1] != 2 or ((pairs < 0) | (pairs >= manifest.num_images)).any():
-        return False
-    if tags is None:
-        return True
-    return (
-        tags.starts.shape == (manifest.num_images + 1,)
-        and tags.starts[0] == 0
-        and tags.starts[-1] == len(tags.ids)
-        and bool((np.diff(tags.starts) >= 0).all())
-        and bool(((tags.ids >= 0) & (tags.ids < len(tags.names))).all())
-    )

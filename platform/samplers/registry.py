@@ -44,7 +44,7 @@ SAMPLERS: Registry[Sampler] = Registry(
         ),
         "tpe": Sampler("optuna.samplers:TPESampler"),
         "gp": Sampler("optuna.samplers:GPSampler"),
-        "cmaes": Sampler("optuna.samplers:CmaEsSampler", several_objectives=False),
+        "cmaes": Sampler("platform.samplers.cma_es:SafeCmaEsSampler", several_objectives=False),
         "random": Sampler("optuna.samplers:RandomSampler"),
         "grid": Sampler("platform.samplers.samplers:grid", needs=("space", "study_seed")),
         "qmc": Sampler("platform.samplers.samplers:quasi_monte_carlo", needs=("study_seed",)),
