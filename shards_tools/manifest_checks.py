@@ -94,6 +94,8 @@ def _wrong_shards(manifest: Manifest) -> Iterator[str]:
 
 def _wrong_extras(manifest: Manifest) -> Iterator[str]:
     pairs, tags = manifest.pairs, manifest.tags
+    if any(len(pair) != 2 for pair in manifest.duplicates.pairs):
+        yield "copies are not in pairs"
     if pairs.dtype.kind != "i" or pairs.ndim != 2 or pairs.shape[1] != 2:
         yield "the pairs are no pairs of integers"
     elif ((pairs < 0) | (pairs >= manifest.num_images)).any():
