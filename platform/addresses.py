@@ -53,7 +53,7 @@ def checked_tracking(uri: str) -> str:
             f"--tracking {uri!r} is not an MLflow store. Use sqlite:///FILE, postgresql://... or http://HOST:PORT."
         )
     if not uri.startswith("http"):
-        from platform.resilient_storage import parse_url  # here, because it imports Optuna and SQLAlchemy
+        from platform.databases import parse_url  # here, because it imports SQLAlchemy
 
         parse_url(uri)
     return uri

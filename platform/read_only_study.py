@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,16 +14,20 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from platform.databases import sqlite_file, study_names
 from platform.objectives import last_epoch
-from platform.resilient_storage import SERVER_OPTIONS, cause_of, parse_url, sqlite_file
+from platform.resilient_storage import DAMAGE, DatabaseAway, cause_of, open_database
+from platform.sound_records import check_study, check_trial
 from platform.study import chosen_trial, final_training
 from platform.trial_record import StudyRecord, TrialRecord
-from shards_tools.errors import Error, unknown
+from shards_tools.command import say
+from shards_tools.errors import Error, reason_of, unknown
+from shards_tools.records import short_repr
 
-PATIENCE_S = 60.0  # how long to wait while a search writes
 PARTS = ("folds", "fold-trainings", "final", "final-train")  # of a study, each a study of its own
 # Raised by Optuna and SQLAlchemy if a database does not answer or has no studies of a search.
 UNREADABLE = (OSError, ImportError, ValueError, RuntimeError, sqlalchemy.exc.SQLAlchemyError, StorageInternalError)
+DAMAGED = (*UNREADABLE, *DAMAGE, Error)  # and if it has something else than a search has written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,21 +133,14 @@ def open_read_only(url: str) -> RDBStorage:
     """Open the database at `url` read-only.
 
     Raises:
-        Error: it cannot be read.
+        Error: it cannot be read, is another program's, has another version, or has no study yet.
     """
     try:
-        if file := sqlite_file(url):
-            if not file.is_file():
-                raise Error(f"{file} does not exist. Run a search first, or give its folder with --runs.")
-            return RDBStorage(url, skip_table_creation=True, engine_kwargs={"creator": lambda: _connected(file)})
-        address = parse_url(url)
-        if address.drivername not in ("postgresql", "postgresql+psycopg"):
-            raise ValueError(f"{address.drivername} is another database or driver")
-        url = address.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
-        connect = {**SERVER_OPTIONS, "options": "-c default_transaction_read_only=on"}
-        options = {"pool_pre_ping": True, "connect_args": connect}
-        return RDBStorage(url, skip_table_creation=True, engine_kwargs=options)
-    except UNREADABLE as failure:
+        file = sqlite_file(url)
+        if file and not file.is_file():
+            raise Error(f"{file} does not exist. Run a search first, or give its folder with --runs.")
+        return open_database(url, read_only=True, waits=False)
+    except (*UNREADABLE, DatabaseAway) as failure:
         raise _unreadable(url, failure) from None
 
 
@@ -158,22 +154,38 @@ def folder_of_study(runs: Path, storage: str, study: str) -> Path:
 def searches(storage: RDBStorage, url: str) -> list[optuna.Study]:
     """Return the searches in the database; studies that are a part of a search, such as its folds, are left out.
 
+    A study that is damaged is left out with a line.
+
     Raises:
         Error: the database cannot be read.
     """
     try:
-        names = optuna.get_all_study_names(storage)
-        studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
-        return [study for study in studies if StudyRecord(study).is_search]
+        names = study_names(storage.engine)
     except UNREADABLE as failure:
         raise _unreadable(url, failure) from None
+    studies = []
+    for name in names:
+        try:
+            study = optuna.load_study(study_name=name, storage=storage)
+            if StudyRecord(study).is_search:
+                studies.append(study)
+        except DAMAGED as failure:
+            say(f"Left out: {damaged(name, failure)}")
+    return studies
+
+
+def damaged(study: str, failure: Exception) -> Error:
+    """Return the error for a study that cannot be read."""
+    return Error(
+        f"Study {short_repr(study)} is damaged ({reason_of(failure).rstrip('.')}). Restore the database from a copy."
+    )
 
 
 def read_study(storage: RDBStorage, url: str, name: str) -> StoredStudy:
     """Return the search called `name` with its parts.
 
     Raises:
-        Error: there is none; the message suggests the nearest.
+        Error: there is none; the message suggests the nearest. Or it is damaged.
     """
     known = {study.study_name: study for study in searches(storage, url)}
     if not known:
@@ -181,11 +193,11 @@ def read_study(storage: RDBStorage, url: str, name: str) -> StoredStudy:
     if name not in known:
         raise unknown("study", name, known)
     try:
+        check(known[name])
         parts = {part: _part(storage, f"{name}-{part}") for part in PARTS}
         trials = {part: found.get_trials(deepcopy=False) if found else [] for part, found in parts.items()}
-        known[name].get_trials(deepcopy=False)  # so that damage is found here
-    except UNREADABLE as failure:
-        raise _unreadable(url, failure) from None
+    except DAMAGED as failure:
+        raise damaged(name, failure) from None
     final = parts["final"]
     return StoredStudy(
         study=known[name],
@@ -197,6 +209,17 @@ def read_study(storage: RDBStorage, url: str, name: str) -> StoredStudy:
     )
 
 
+def check(study: optuna.Study) -> None:
+    """Check that a search can have written all that the database says about it.
+
+    Raises:
+        Exception: it cannot; or whatever Optuna raises for damage.
+    """
+    check_study(study)
+    for trial in study.get_trials(deepcopy=False):
+        check_trial(trial, len(study.directions))
+
+
 def _part(storage: RDBStorage, name: str) -> optuna.Study | None:
     """Return a part of a search; None if it has none, or if the study of this name is a search itself."""
     try:
@@ -204,14 +227,6 @@ def _part(storage: RDBStorage, name: str) -> optuna.Study | None:
     except KeyError:
         return None
     return None if StudyRecord(study).is_search else study
-
-
-def _connected(file: Path) -> sqlite3.Connection:
-    """Return a connection that cannot write; SQLite itself still rolls back the transaction of a killed search."""
-    address = f"{file.absolute().as_uri()}?mode=rw"  # creates no file, and accepts a read-only one
-    connection = sqlite3.connect(address, uri=True, timeout=PATIENCE_S, check_same_thread=False)
-    connection.execute("PRAGMA query_only = ON")
-    return connection
 
 
 def _unreadable(url: str, failure: Exception) -> Error:

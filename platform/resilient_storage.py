@@ -8,11 +8,11 @@ state, first check whether they were already executed. They can, because nobody 
 from __future__ import annotations
 
 import json
-import re
+import textwrap
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy
@@ -22,26 +22,31 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLAlchemyError
 
+from platform.databases import (
+    OPTUNA,
+    READ_ONLY_SERVER,
+    SERVER,
+    parse_url,
+    read_only_connection,
+    recognize,
+    server_address,
+    sqlite_file,
+    study_names,
+)
 from platform.failures import disk_is_full
 from platform.trial_cache import TrialCache
 from shards_tools.command import say
-from shards_tools.errors import Error
+from shards_tools.errors import MAX_REASON, Error
 from shards_tools.redaction import redact
 
 PATIENCE_S = 600.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
-# A server that was switched off sends nothing. After these times it counts as unreachable.
-SERVER_OPTIONS = {
-    "connect_timeout": 10,
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 60_000,  # milliseconds
-}
 TABLE_ATTEMPTS = 10
 AWAY = (OperationalError, InterfaceError, InternalError)
 # Parts of a database's errors that waiting does not fix: the address is wrong.
 MISTAKES = ("does not exist", "authentication", "pg_hba.conf", "failed to resolve", "unable to open", "not a database")
+# Raised by Optuna and SQLAlchemy while they read rows that Optuna has not written itself.
+DAMAGE = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 Answer = TypeVar("Answer")
 
 
@@ -49,59 +54,48 @@ class DatabaseAway(Exception):
     """The database did not answer; the call may have been executed or not."""
 
 
-def parse_url(url: str) -> sqlalchemy.URL:
-    """Return the parts of a database's URL, as the libraries that connect to it read them.
-
-    Raises:
-        Error: its password has a character that makes the rest of it a part of the host.
-        ArgumentError: it is no URL.
-    """
-    address = sqlalchemy.engine.make_url(url)
-    if "@" in (address.host or ""):
-        raise Error(f"{url} has an @ in its password. Write it as %40.")
-    if re.search(r"[\s'\"<>]", address.password or ""):
-        place = f"{address.drivername}://{address.username}:***@{address.host}"
-        raise Error(
-            f"{place} has a space, a quotation mark, < or > in its password. Write it as %20, %22, %27, %3C or %3E."
-        )
-    return address
+class NoStudies(Error):
+    """A database that is only read has no studies."""
 
 
-def sqlite_file(url: str) -> Path | None:
-    """Return the file of an SQLite database, or None if the database is on a server or in memory.
-
-    Raises:
-        ArgumentError, Error: as in `parse_url`.
-    """
-    address = parse_url(url)
-    return Path(address.database) if address.get_backend_name() == "sqlite" and address.database else None
-
-
-def open_database(url: str) -> RDBStorage:
+def open_database(url: str, option: str = OPTUNA.option, *, read_only: bool = False, waits: bool = True) -> RDBStorage:
     """Open Optuna's tables at `url`, and create them if they are missing.
 
     Several searches may start on an empty database at the same time, so creating a table that another search has just
     created is retried. An unreachable database is waited for, as in every later call.
 
+    Args:
+        url: the address of the database.
+        option: took the address, for error messages.
+        read_only: create and change nothing.
+        waits: False: do not wait for an unreachable database.
+
     Raises:
-        ValueError: the URL names another PostgreSQL driver than psycopg.
+        NoStudies: the database is only read, and has no tables yet.
+        Error: the database is another program's or has another version.
+        DatabaseAway: it is not waited for, and unreachable.
+        ValueError: the URL names another driver than psycopg.
     """
-    address = parse_url(url)
-    options: dict[str, Any] = {}
-    if address.get_backend_name() == "postgresql":
-        if address.drivername not in ("postgresql", "postgresql+psycopg"):
-            raise ValueError(f"{address.drivername} is another driver than psycopg")
-        address = address.set(drivername="postgresql+psycopg")
-        # The lock finds the connections of this storage by this name.
-        connect = {**SERVER_OPTIONS, "application_name": f"sakuga {uuid.uuid4()}"}
-        options = {"pool_pre_ping": True, "connect_args": connect}
-    return patiently(lambda again: _opened(address, options), Wait(redact(url)))
+    make = partial(_opened, *_address_and_options(url, read_only=read_only), option=option, read_only=read_only)
+    return patiently(lambda again: make(), Wait(redact(url))) if waits else make()
 
 
-def _opened(address: sqlalchemy.URL, options: dict[str, Any]) -> RDBStorage:
+def _address_and_options(url: str, *, read_only: bool) -> tuple[str, dict[str, Any]]:
+    """Return the address that SQLAlchemy connects to, and the options of its engine."""
+    if parse_url(url).get_backend_name() == "sqlite":
+        file = sqlite_file(url)
+        return url, {"creator": partial(read_only_connection, file)} if file and read_only else {}
+    # The lock finds the connections of this storage by this name.
+    connect = READ_ONLY_SERVER if read_only else {**SERVER, "application_name": f"sakuga {uuid.uuid4()}"}
+    return server_address(url), {"pool_pre_ping": True, "connect_args": connect}
+
+
+def _opened(address: str, engine_options: dict[str, Any], *, option: str, read_only: bool) -> RDBStorage:
     for left in reversed(range(TABLE_ATTEMPTS)):
         try:
-            return RDBStorage(address.render_as_string(hide_password=False), engine_kwargs=options)
+            if not recognize(address, OPTUNA, option) and read_only:
+                raise NoStudies(f"{address} has no study yet. Run a search first, or name another with {option}.")
+            return RDBStorage(address, engine_options, skip_table_creation=read_only)
         except (SQLAlchemyError, StorageInternalError) as failure:
             if left and any(words in str(failure) for words in ("already exists", "duplicate key", "UNIQUE")):
                 time.sleep(FIRST_PAUSE_S)
@@ -200,6 +194,20 @@ def _patient(name: str) -> Callable[..., Any]:
     return method
 
 
+def _patient_read(name: str) -> Callable[..., Any]:
+    """Return a storage method that reads: what Optuna raises for rows that it has not written itself is an Error."""
+
+    def method(self: PatientStorage, *arguments: Any, **options: Any) -> Any:
+        try:
+            return self._patiently(lambda again: getattr(self._storage, name)(*arguments, **options))
+        except (Error, KeyError):  # the second is the answer that there is no such study or trial
+            raise
+        except DAMAGE as failure:
+            raise self._damaged(failure) from failure
+
+    return method
+
+
 class PatientStorage(BaseStorage):
     """An Optuna storage that retries its calls for up to PATIENCE_S while the database is unreachable.
 
@@ -220,21 +228,25 @@ class PatientStorage(BaseStorage):
 
     # This includes create_new_study: if the study exists already, Optuna opens it.
     create_new_study = _patient("create_new_study")
-    delete_study = _patient("delete_study")
+    delete_study = _patient_read("delete_study")
     set_study_user_attr = _patient("set_study_user_attr")
     set_study_system_attr = _patient("set_study_system_attr")
-    get_study_id_from_name = _patient("get_study_id_from_name")
-    get_study_name_from_id = _patient("get_study_name_from_id")
-    get_study_directions = _patient("get_study_directions")
-    get_study_user_attrs = _patient("get_study_user_attrs")
-    get_study_system_attrs = _patient("get_study_system_attrs")
-    get_all_studies = _patient("get_all_studies")
+    get_study_id_from_name = _patient_read("get_study_id_from_name")
+    get_study_name_from_id = _patient_read("get_study_name_from_id")
+    get_study_directions = _patient_read("get_study_directions")
+    get_study_user_attrs = _patient_read("get_study_user_attrs")
+    get_study_system_attrs = _patient_read("get_study_system_attrs")
+    get_all_studies = _patient_read("get_all_studies")
     set_trial_param = _patient("set_trial_param")
     set_trial_intermediate_value = _patient("set_trial_intermediate_value")
     set_trial_user_attr = _patient("set_trial_user_attr")
     set_trial_system_attr = _patient("set_trial_system_attr")
-    get_trial = _patient("get_trial")
-    get_all_trials = _patient("get_all_trials")
+    get_trial = _patient_read("get_trial")
+    get_all_trials = _patient_read("get_all_trials")
+
+    def study_names(self) -> list[str]:
+        """Return the names of all studies, also of damaged ones."""
+        return self._patiently(lambda again: study_names(self.engine))
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """Create a trial, or return a trial that an attempt without an answer has created."""
@@ -274,8 +286,9 @@ class PatientStorage(BaseStorage):
             self._ended = end
             raise
         except (StorageInternalError, json.JSONDecodeError) as failure:
-            self._ended = Error(
-                f"Optuna's database {self.url} cannot be used: {cause_of(failure)}. If it is damaged, restore it from a"
-                " copy."
-            )
+            self._ended = self._damaged(failure)
             raise self._ended from failure
+
+    def _damaged(self, failure: Exception) -> Error:
+        cause = textwrap.shorten(cause_of(failure), MAX_REASON)
+        return Error(f"Optuna's database {self.url} cannot be used: {cause}. If it is damaged, restore it from a copy.")

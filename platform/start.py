@@ -21,6 +21,7 @@ from platform.study import open_storage, open_study
 from platform.tracking.datasets import data_of
 from platform.tracking.events import search_tags
 from platform.tracking.journal import Journal
+from platform.tracking.local_store import check_store
 from platform.tracking.moved_artifacts import follow_move
 from platform.tracking.quiet_mlflow import warn_of_ignored
 from platform.tracking.study_runs import STUDY_TAG
@@ -46,6 +47,7 @@ def opened_study(search: ResolvedSearch) -> Iterator[tuple[optuna.Study, Patient
     stores = search.stores
     is_in_runs = stores.storage == default_storage(stores.runs)
     # A database that cannot be used is refused before a folder is made.
+    check_store(stores)
     storage = None if is_in_runs else open_storage(stores.storage)
     make_runs(stores.runs)
     use_runs(stores.runs)

@@ -12,8 +12,9 @@ import sqlalchemy.exc
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
+from platform.databases import sqlite_file
 from platform.objectives import directions
-from platform.resilient_storage import PatientStorage, cause_of, open_database, sqlite_file
+from platform.resilient_storage import PatientStorage, cause_of, open_database
 from platform.samplers.pruning import make_pruner
 from platform.spaces.constraints import is_over
 from platform.trial_record import StudyRecord, TrialRecord
@@ -50,20 +51,23 @@ def open_study(search: ResolvedSearch, storage: PatientStorage) -> optuna.Study:
     return study
 
 
-def open_storage(url: str, option: str = "--storage") -> PatientStorage:
+def open_storage(url: str, option: str = "--storage", *, read_only: bool = False) -> PatientStorage:
     """Open the database at `url`; the folder of an SQLite file is created if it is missing.
 
     Args:
         url: the address of the database.
         option: takes such an address, for the error message.
+        read_only: create and change nothing.
 
     Raises:
-        Error: the database cannot be used.
+        NoStudies: the database is only read, and has no tables yet.
+        Error: the database cannot be used, is another program's, or has another version.
     """
     try:
-        if file := sqlite_file(url):
+        file = sqlite_file(url)
+        if file and not read_only:
             file.parent.mkdir(parents=True, exist_ok=True)
-        return PatientStorage(open_database(url))
+        return PatientStorage(open_database(url, option, read_only=read_only))
     except (OSError, ImportError, ValueError, sqlalchemy.exc.SQLAlchemyError, StorageInternalError) as error:
         raise Error(
             f"Optuna's database {url} cannot be used: {cause_of(error)}. "

@@ -11,9 +11,10 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from platform.checkpoints import Checkpoints
+from platform.databases import sqlite_file
 from platform.lock import StudyTaken, only_driver
 from platform.read_only_study import PARTS
-from platform.resilient_storage import PatientStorage, sqlite_file
+from platform.resilient_storage import PatientStorage
 from platform.run_paths import use_runs
 from platform.stores import Stores
 from platform.study import open_storage
@@ -70,7 +71,7 @@ def delete_study(stores: Stores) -> list[str]:
         Error: there is no such study, a search runs it, or a store fails.
     """
     storage = open_storage(stores.storage)
-    names = optuna.get_all_study_names(storage)
+    names = storage.study_names()
     if stores.study not in names and not stores.folder.is_dir():
         raise _unknown(stores, names)
     with only_driver(stores, storage):
@@ -94,7 +95,7 @@ def _load(storage: PatientStorage, stores: Stores) -> optuna.Study:
     try:
         return optuna.load_study(study_name=stores.study, storage=storage)
     except KeyError:
-        raise _unknown(stores, optuna.get_all_study_names(storage)) from None
+        raise _unknown(stores, storage.study_names()) from None
 
 
 def _unknown(stores: Stores, names: list[str]) -> Error:
@@ -121,6 +122,8 @@ def _delete_from_database(storage: PatientStorage, name: str, *, is_part: bool) 
 def _mlflow_errors(stores: Stores) -> Iterator[None]:
     try:
         yield
+    except Error:  # another program's database, of which nothing was deleted
+        raise
     except Exception as failure:  # whatever the store raises
         raise Error(
             f"MLflow's store {stores.tracking} fails ({cause_of(failure)}). Nothing else was deleted."
@@ -131,7 +134,7 @@ def _mlflow_errors(stores: Stores) -> Iterator[None]:
 def _delete_from_mlflow(stores: Stores) -> list[str]:
     """Rename the experiment, because MLflow keeps the names of deleted ones, and delete it and the registered model."""
     file = sqlite_file(stores.tracking)
-    if file and not file.is_file():
+    if file and not (file.is_file() and file.stat().st_size):
         return []
     import_quietly(**IMPATIENT)
     with _mlflow_errors(stores):
@@ -142,11 +145,17 @@ def _delete_from_mlflow(stores: Stores) -> list[str]:
             number = experiment.experiment_id
             if experiment.lifecycle_stage == DELETED:  # such an experiment cannot be renamed
                 client.restore_experiment(number)
-            name = f"{stores.study} (deleted, experiment {number})"
-            client.rename_experiment(number, name)
-            client.delete_experiment(number)
-            lines.append(f"Deleted the experiment in MLflow; it can be restored there as {name!r}.")
+            client.rename_experiment(number, _name_of_deleted(stores.study, number))
+        # Not only that one: a deletion that was killed may have renamed it, and no more.
+        for renamed in client.search_experiments(filter_string=f"name LIKE '{stores.study} (deleted, %'"):
+            if renamed.name == _name_of_deleted(stores.study, renamed.experiment_id):
+                client.delete_experiment(renamed.experiment_id)
+                lines.append(f"Deleted the experiment in MLflow; it can be restored there as {renamed.name!r}.")
         if client.search_registered_models(f"name='{stores.study}'"):
             client.delete_registered_model(stores.study)
             lines.append("Deleted the registered model in MLflow.")
     return lines
+
+
+def _name_of_deleted(study: str, experiment: str) -> str:
+    return f"{study} (deleted, experiment {experiment})"

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import optuna
 from optuna.distributions import json_to_distribution
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from platform.resilient_storage import sqlite_file
+from platform.databases import sqlite_file
+from platform.read_only_study import damaged
+from platform.resilient_storage import DAMAGE, NoStudies, PatientStorage
 from platform.samplers.registry import SearchMethod
+from platform.sound_records import check_trial
 from platform.spaces.constraints import is_over
 from platform.spaces.loading import check_point
 from platform.stores import Stores
@@ -18,7 +23,8 @@ from platform.study import FINISHED, front, open_storage
 from platform.training_setup import TrainingSetup
 from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.command import say
-from shards_tools.errors import Error, unknown
+from shards_tools.errors import Error, listed, reason_of, unknown
+from shards_tools.records import short_repr
 
 SHARE = 4  # take the best quarter of the finished trials,
 MOST = 10  # but at most this many
@@ -42,16 +48,10 @@ def earlier_settings(method: SearchMethod, setup: TrainingSetup, stores: Stores)
     own = _study(stores.storage, stores.study)
     if own is not None and StudyRecord(own).warm_start:
         return {}
-    option = f"--warm-start {name}"
-    url = method.warm_start_storage or stores.storage
-    earlier = _study(url, name, "--warm-start-storage")
-    if earlier is None:
-        raise _unknown_study(url, name)
-    _refuse_another_space(earlier, space.name, option)
     distributions = {key: json_to_distribution(text) for key, text in space.distributions.items()}
     fit: Settings = {}
     left_out = []
-    for trial in _best(earlier):
+    for trial in _best_of_study(method.warm_start_storage or stores.storage, name, space.name):
         try:
             check_point(space, f"space {space.name} at {setup.scale} scale", trial.params, distributions)
         except Error as mistake:
@@ -61,11 +61,25 @@ def earlier_settings(method: SearchMethod, setup: TrainingSetup, stores: Stores)
                 fit[f"{name}/{trial.number}"] = trial.params
     if not fit:
         why = left_out[0] if left_out else "It has no complete trials other than the baselines."
-        raise Error(f"{option}: none of its settings can be used here. {why} Leave it out, or name another study.")
+        raise Error(
+            f"--warm-start {name}: none of its settings can be used here. {why} Leave it out, or name another study."
+        )
     for line in left_out:
         say(line)
     say(f"Warm start: {len(fit)} settings of study {name} run right after the baselines.")
     return fit
+
+
+def _best_of_study(url: str, name: str, space: str) -> list[FrozenTrial]:
+    """Return the best trials of the study of --warm-start."""
+    earlier = _study(url, name, "--warm-start-storage")
+    if earlier is None:
+        raise _unknown_study(url, name)
+    try:
+        _refuse_another_search(earlier, space, f"--warm-start {name}")
+        return _best(earlier, name)
+    except DAMAGE as failure:  # whatever Optuna raises for what it has not written itself
+        raise damaged(name, failure) from None
 
 
 def enqueue_settings(study: optuna.Study, settings: Settings) -> None:
@@ -78,42 +92,76 @@ def enqueue_settings(study: optuna.Study, settings: Settings) -> None:
             study.enqueue_trial(params, user_attrs=TrialRecord.attributes(warm_start=source))
 
 
-def _best(earlier: optuna.Study) -> list[FrozenTrial]:
-    """Return the best completed trials without the baselines, at most a quarter of the finished ones."""
-    trials = [trial for trial in earlier.get_trials(states=FINISHED) if not TrialRecord(trial).baseline]
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and not is_over(trial)]
-    leading = {trial.number for trial in front(earlier)}
+def _best(earlier: optuna.Study, name: str) -> list[FrozenTrial]:
+    """Return the best completed trials without the baselines, at most a quarter of the finished ones.
+
+    Trials that no search can have written, such as those with a value of infinity, are left out with a line.
+    """
+    sound = optuna.create_study(directions=earlier.directions)
+    trials, unsound = [], []
+    for trial in earlier.get_trials(deepcopy=False, states=FINISHED):
+        try:
+            _check_sound(trial, sound)
+        except (Error, *DAMAGE) as failure:
+            unsound.append(reason_of(failure).rstrip("."))
+        else:
+            trials.append(trial)
+    if unsound:
+        say(f"Damaged trials of study {name} are skipped: {listed(unsound, most=1)}.")
+    leading = {trials[trial.number].number for trial in front(sound)}
+    searched = [trial for trial in trials if not TrialRecord(trial).baseline]
+    complete = [trial for trial in searched if trial.state == TrialState.COMPLETE and not is_over(trial)]
     complete.sort(key=lambda trial: (trial.number not in leading, -trial.values[0], trial.number))
-    return complete[: min(MOST, math.ceil(len(trials) / SHARE))]
+    return complete[: min(MOST, math.ceil(len(searched) / SHARE))]
 
 
-def _refuse_another_space(earlier: optuna.Study, space: str, option: str) -> None:
-    searched = StudyRecord(earlier).search.get("space")
+def _check_sound(trial: FrozenTrial, sound: optuna.Study) -> None:
+    """Add a trial to a study in memory, which checks its parameters, and check what else is read of it.
+
+    Raises:
+        Exception: no search can have written it; or whatever Optuna raises.
+    """
+    check_trial(trial, len(sound.directions))
+    if trial.state == TrialState.COMPLETE and not 0 <= trial.values[0] <= 1:  # the first objective is a metric
+        raise Error(f"trial {trial.number} has the value {trial.values[0]:g}")
+    sound.add_trial(trial)
+
+
+def _refuse_another_search(earlier: optuna.Study, space: str, option: str) -> None:
+    search = StudyRecord(earlier).search
+    searched = search.get("space") if isinstance(search, Mapping) else None
     if searched != space:
         raise Error(
-            f"{option} searched space {searched or 'unknown'}, but this study searches {space}. Name a"
-            " study of the same space."
+            f"{option} searched space {short_repr(searched) if searched else 'unknown'}, but this study searches"
+            f" {space}. Name a study of the same space."
         )
+    if earlier.directions[0] != StudyDirection.MAXIMIZE:
+        raise Error(f"{option} minimizes its first objective, which no search does. Name another study.")
 
 
 def _study(url: str, name: str, option: str = "--storage") -> optuna.Study | None:
-    """Return the study of that name, or None; no database is created."""
-    if not _exists(url):
-        return None
-    storage = open_storage(url, option)
+    """Return the study of that name, or None; the database is only read."""
+    storage = _database(url, option)
     try:
-        return optuna.load_study(study_name=name, storage=storage)
+        return None if storage is None else optuna.load_study(study_name=name, storage=storage)
     except KeyError:
         return None
 
 
 def _unknown_study(url: str, name: str) -> Error:
-    names = optuna.get_all_study_names(open_storage(url)) if _exists(url) else []
+    storage = _database(url, "--warm-start-storage")
+    names = [] if storage is None else storage.study_names()
     if names:
         return unknown("study for --warm-start", name, names)
     return Error(f"--warm-start {name}: {url} has no study. Give its database with --warm-start-storage URL.")
 
 
-def _exists(url: str) -> bool:
+def _database(url: str, option: str) -> PatientStorage | None:
+    """Return a database, which is only read; None if there is none, or it has no studies."""
     file = sqlite_file(url)
-    return file is None or file.is_file()
+    if file and not file.is_file():
+        return None
+    try:
+        return open_storage(url, option, read_only=True)
+    except NoStudies:
+        return None

@@ -13,6 +13,7 @@ from shards_tools.drawing.face import SIZE
 from shards_tools.drawing.layouts import LAYOUTS
 from shards_tools.duplicates import SPLITS, describe_duplicates
 from shards_tools.errors import Error
+from shards_tools.folders import refuse_existing
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
 from shards_tools.overview import count_overview, describe_contents, describe_overview
@@ -147,6 +148,7 @@ def _build(chosen: Any) -> dict[str, Any]:
     scan = SOURCES.find(chosen.source)
     if chosen.seed is not None and not chosen.five_fold:
         raise Error("--seed works only with --five-fold, which is not set. Add --five-fold or remove --seed.")
+    refuse_existing(chosen.out)  # reading a large tree takes minutes
     with links_followed(chosen.follow_links):
         source = check_source(chosen.source, scan(chosen.folder))
     if chosen.five_fold:

@@ -31,7 +31,8 @@ def unknown(kind: str, name: str, known: Iterable[str], *, listing: str | None =
     'transried' is not a known space. Did you mean 'transreid'? Known: agw, transreid.
     """
     names = sorted(known)
-    close = nearest(name, names)
+    close = nearest(name, names) if len(name) <= MAX_REASON else None
+    name, names = name[:MAX_REASON], [one[:MAX_REASON] for one in names]
     hint = f" Did you mean {close!r}?" if close else ""
     if listing:
         return Error(f"{name!r} is not a known {kind}.{hint} List them with: {listing}.")

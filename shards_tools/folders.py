@@ -46,9 +46,9 @@ def build_locked(target: Path, fill: Callable[[Path, int], None], *, resumed: bo
     Raises:
         Error: `target` exists, is being built by another process, or cannot be written.
     """
-    _refuse_what_is_there(target)
+    refuse_existing(target)
     with _room_beside(target, wait=False, resumed=resumed) as (room, descriptor):
-        _refuse_what_is_there(target)
+        refuse_existing(target)
         if not resumed:
             _empty(room)
         fill(room, descriptor)
@@ -158,7 +158,12 @@ def sync_files(folder: Path, levels: int = 3) -> None:
         _sync_folder(place)
 
 
-def _refuse_what_is_there(target: Path) -> None:
+def refuse_existing(target: Path) -> None:
+    """Refuse a target that exists; a command that works for long before it builds asks first.
+
+    Raises:
+        Error: `target` exists and is not an empty folder.
+    """
     if target.is_dir():
         if any(target.iterdir()):
             raise Error(f"{target} exists and is not empty. Use a new folder or remove this one first.")

@@ -4,7 +4,8 @@ import re
 
 HIDDEN = "***"
 
-ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^\s'\"<>]+)")
+# The longest scheme is bounded, so that a long word takes no quadratic time.
+ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30})://([^\s'\"<>]+)")
 # A user and its password, which may hold any character unescaped. `HOST:PORT/PATH@REST` has neither, and a message may
 # say where to write the password.
 USER_AND_PASSWORD = re.compile(r"([^:/?#]*):(?!\d{1,5}[/?#]|PASSWORD$)(.+)")

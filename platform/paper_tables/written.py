@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,10 +80,12 @@ def make_folder(out: Path) -> None:
     """Create the folder of --out before any training starts.
 
     Raises:
-        Error: it cannot be created.
+        Error: it cannot be created, or this user may not write to it.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
     except OSError as failure:
         raise Error(
             f"--out {out} cannot be written: {failure.strerror}. Give a folder that this user may write to."

@@ -11,10 +11,11 @@ from pathlib import Path
 import optuna
 import sqlalchemy
 
-from platform.resilient_storage import sqlite_file
+from platform.databases import MLFLOW, OPTUNA, Library, recognize, sqlite_file
 from platform.resolved_search import ResolvedSearch
 from platform.stores import Stores, default_storage, default_tracking
 from platform.study import check_same_search, check_same_settings, open_storage
+from platform.tracking.local_store import check_store
 from platform.tracking.quiet_mlflow import IMPATIENT, client_of, import_quietly
 from platform.trial_record import StudyRecord
 from shards_tools.errors import MAX_REASON, Error
@@ -40,12 +41,13 @@ def try_stores(search: ResolvedSearch) -> optuna.Study | None:
     """
     stores = search.stores
     _try_folder("--runs", f"--runs {stores.runs}", stores.runs)
+    check_store(stores)
     storage = _as_given("--storage", stores.storage, default_storage(stores.runs))
-    study = _stored_study(search) if _try_database("--storage", storage, stores.storage, "studies") else None
+    study = _stored_study(search) if _try_database(OPTUNA, storage, stores.storage) else None
     tracking = _as_given("--tracking", stores.tracking, default_tracking(stores.runs))
     if stores.tracking.startswith("http"):
         _try_mlflow(tracking, stores, writes=True)
-    elif _try_database("--tracking", tracking, stores.tracking, "experiments"):
+    elif _try_database(MLFLOW, tracking, stores.tracking):
         _try_mlflow(tracking, stores, writes=False)
     return study
 
@@ -70,23 +72,24 @@ def _try_folder(option: str, asked: str, folder: Path) -> None:
         raise _refused(option, asked, failure.strerror or str(failure)) from failure
 
 
-def _try_database(option: str, asked: str, url: str, table: str) -> bool:
-    """Write to the database and roll back; return whether it has the store's tables."""
+def _try_database(library: Library, asked: str, url: str) -> bool:
+    """Write to the database and roll back; return whether it has the library's tables."""
     try:
         file = sqlite_file(url)
         if file and not file.exists():
-            _try_folder(option, asked, file.absolute().parent)
+            _try_folder(library.option, asked, file.absolute().parent)
             return False
+        has_tables = recognize(url, library)
         engine = sqlalchemy.create_engine(url)
         try:
             # Transactions are started explicitly, because Python's sqlite3 starts none for CREATE TABLE.
             with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 _write_and_roll_back(connection)
-            return sqlalchemy.inspect(engine).has_table(table)
+            return has_tables
         finally:
             engine.dispose()
     except (ImportError, ValueError, sqlalchemy.exc.SQLAlchemyError) as failure:
-        raise _refused(option, asked, str(getattr(failure, "orig", None) or failure)) from None
+        raise _refused(library.option, asked, str(getattr(failure, "orig", None) or failure)) from None
 
 
 def _write_and_roll_back(connection: sqlalchemy.Connection) -> None:
@@ -101,7 +104,7 @@ def _write_and_roll_back(connection: sqlalchemy.Connection) -> None:
 
 
 def _stored_study(search: ResolvedSearch) -> optuna.Study | None:
-    storage = open_storage(search.stores.storage)
+    storage = open_storage(search.stores.storage, read_only=True)
     try:
         study = optuna.load_study(study_name=search.stores.study, storage=storage)
     except KeyError:

@@ -21,6 +21,7 @@ from platform.spaces.points import Point, Suggest, rejection
 from platform.spaces.registry import built_in, check_space
 from shards_tools.errors import Error, nearest, unknown
 from shards_tools.plugins import load_space_file
+from shards_tools.records import short_repr
 from trainables.recipes import RECIPES, get_recipe
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import override
@@ -272,7 +273,7 @@ def check_point(
         except ValueError:
             inside = False
         if not inside:
-            raise Error(f"{place}: {key}={value!r} is outside {distributions[key]}.")
+            raise Error(f"{place}: {key}={short_repr(value)} is outside {distributions[key]}.")
     trial = Point(np.random.default_rng(0), values)
     try:
         space.recipe(trial, None)

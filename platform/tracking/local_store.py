@@ -11,22 +11,57 @@ import uuid
 from contextlib import closing, suppress
 from pathlib import Path
 
-from platform.resilient_storage import sqlite_file
+from sqlalchemy.exc import SQLAlchemyError
+
+from platform.databases import MLFLOW, VERSION_TABLE, OtherVersion, are_same, recognize, sqlite_file
+from platform.stores import Stores
+from shards_tools.errors import Error
 from shards_tools.folders import sync_files
 
 DEFAULT_EXPERIMENT = "Default"  # MLflow's own
 TABLE_IN_THE_MAKING = "_alembic_tmp_"
 
 
+def check_store(stores: Stores) -> None:
+    """Refuse a database that MLflow cannot use, before a search starts; MLflow itself is not imported.
+
+    Raises:
+        Error: it is another program's or Optuna's, or of another version of MLflow.
+    """
+    if not stores.tracking.startswith("http") and are_same(stores.tracking, stores.storage):
+        raise Error(f"{stores.tracking} is Optuna's database. Give MLflow's own database with --tracking.")
+    is_complete(stores.tracking)
+
+
+def is_complete(uri: str) -> bool:
+    """Return whether a database has all tables of MLflow; False also if it is no database, which MLflow reports.
+
+    Raises:
+        Error: it is another program's, or of another version of MLflow and not half made.
+    """
+    try:
+        return not uri.startswith("http") and recognize(uri, MLFLOW)
+    except OtherVersion:
+        file = sqlite_file(uri)
+        if file is None or not _is_half_made(file):
+            raise
+    except (SQLAlchemyError, sqlite3.Error, ImportError, ValueError):
+        pass
+    return False
+
+
 def make_tables(uri: str) -> None:
     """Create the file of an SQLite store, under another name until its tables are complete; others stay as they are.
 
     A file that was left half made and has no runs is replaced.
+
+    Raises:
+        Error: it is another program's, or of another version of MLflow.
     """
     from mlflow import MlflowClient
 
     file = sqlite_file(uri)
-    if file is None or (file.exists() and not _is_half_made(file)):
+    if is_complete(uri) or file is None or (file.exists() and not _is_half_made(file)):
         return
     beside = file.with_name(f".{file.name}.{uuid.uuid4().hex}")  # MLflow remembers the stores of a process by name
     try:
@@ -54,9 +89,10 @@ def _is_half_made(file: Path) -> bool:
                 has_experiments = connection.execute(named, [DEFAULT_EXPERIMENT]).fetchone()
                 if has_experiments or connection.execute("SELECT 1 FROM runs").fetchone():
                     return False
-            known = connection.execute("SELECT version_num FROM alembic_version") if "alembic_version" in tables else []
+            known = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}") if VERSION_TABLE in tables else []
+            is_older = all(found in MLFLOW.revisions.keys() - {MLFLOW.newest} for (found,) in known)
             own = {name for name in tables if not name.startswith(TABLE_IN_THE_MAKING)}
-            return own <= _tables_of_mlflow() and _newest_version() not in [version for (version,) in known]
+            return is_older and own <= _tables_of_mlflow()
     except sqlite3.Error:  # a damaged file, or another kind of file: MLflow says so
         return False
 
@@ -64,11 +100,4 @@ def _is_half_made(file: Path) -> bool:
 def _tables_of_mlflow() -> set[str]:
     from mlflow.store.db.base_sql_model import Base
 
-    return {*Base.metadata.tables, "alembic_version"}
-
-
-def _newest_version() -> str | None:
-    import mlflow
-    from alembic.script import ScriptDirectory
-
-    return ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations")).get_current_head()
+    return {*Base.metadata.tables, VERSION_TABLE}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shards_tools import __main__ as command
-from shards_tools.errors import reason_of, unknown
+from shards_tools.errors import Error, reason_of, unknown
 from shards_tools.sample import draw_tree
 
 
@@ -94,6 +94,13 @@ def test_damaged_shards_end_verify_with_two(plain, damage):
     data[5000] ^= 1
     shard.write_bytes(data if damage == "flipped" else data[:-1])
     assert f"{shard} is damaged" in refused("verify", plain.store.folder, "--level", "full")
+
+
+def test_a_folder_that_exists_is_refused_before_the_source_is_read(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(Error, match="out exists and is not empty"):
+        command.main(["build", "lsasrd", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")])
 
 
 def test_an_unknown_name_lists_ten_known_ones_at_most():

@@ -10,6 +10,7 @@ from sqlalchemy.engine import make_url
 from shards_tools.command import print_data, print_json, say
 from shards_tools.errors import Error, reason_of
 from shards_tools.redaction import redact
+from tests.platform.fuzzed import limited
 
 SECRET = "Gah3-im"
 ADDRESSES = (
@@ -94,3 +95,13 @@ def test_a_reason_that_is_cut_hides_the_secret_before_it_is_cut() -> None:
     for length in range(100, 170):
         failure = ValueError("x" * length + " " + ADDRESSES[0].format(SECRET))
         assert SECRET[:4] not in reason_of(failure)
+
+
+@pytest.mark.parametrize("part", ["x", "password", "a:", "://", "a://", "a://b@", "token="])
+def test_a_text_of_a_megabyte_is_searched_within_seconds(part: str) -> None:
+    with limited(10, "hiding secrets"):
+        redact(part * (1_000_000 // len(part)))
+
+
+def test_an_address_within_a_long_word_is_found() -> None:
+    assert redact(f"{'y' * 50}http://me:secret@host/x") == f"{'y' * 50}http://me:***@host/x"

@@ -107,7 +107,7 @@ def test_a_database_that_is_none_is_named(tmp_path: Path) -> None:
         main(["--list", "--runs", str(tmp_path)])
     with contextlib.closing(sqlite3.connect(tmp_path / "other.db")) as connection:
         connection.execute("CREATE TABLE other (number INTEGER)")
-    with pytest.raises(Error, match="cannot be read: "):
+    with pytest.raises(Error, match="has tables of another program, such as other"):
         main(["--list", "--storage", f"sqlite:///{tmp_path / 'other.db'}"])
 
 
@@ -148,7 +148,7 @@ def test_a_postgresql_is_read_and_never_written() -> None:
         command = [sys.executable, "-m", "platform.report", "--list", "--storage", empty]
         refused = subprocess.run(command, capture_output=True, text=True)
         assert refused.returncode == 2
-        assert "cannot be read: " in refused.stderr
+        assert "has no study yet" in refused.stderr
         looked_at = sqlalchemy.create_engine(empty)
         assert sqlalchemy.inspect(looked_at).get_table_names() == []
         for engine in (written.engine, read.engine, looked_at):
@@ -163,6 +163,23 @@ def test_a_folder_with_something_in_it_is_left_as_it_is(tmp_path: Path) -> None:
         main(["one", "--runs", str(tmp_path), "--out", str(tmp_path / "out")])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["optuna.db", "out"]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+def test_a_folder_that_exists_is_refused_before_the_study_is_read(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(Error, match="out exists and is not empty"):
+        main(["one", "--runs", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")])
+
+
+def test_a_store_of_mlflow_that_does_not_exist_is_not_made(tmp_path: Path) -> None:
+    study_by_hand("one", database(tmp_path), trials=TRIALS[:1])
+    words = ["one", "--runs", str(tmp_path), "--out", str(tmp_path / "out")]
+    with pytest.raises(Error, match=r"--tracking sqlite:///.*m\.db: .* does not exist"):
+        main([*words, "--tracking", f"sqlite:///{tmp_path}/m.db"])
+    with pytest.raises(Error, match="'mlruns' is not an MLflow store"):
+        main([*words, "--tracking", "mlruns"])
+    assert [path.name for path in tmp_path.iterdir()] == ["optuna.db"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The files of a table, each read back."""
 
 import csv
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from platform.paper_tables.written import (
     reproduced_table,
     write_table,
 )
+from shards_tools.errors import Error
 from tests.platform.reproduce.conftest import end_next, results_in, start
 
 
@@ -126,3 +128,14 @@ def test_people_are_told_what_failed_and_what_is_left(
     assert "Failed trainings: 1. Run the same command again to retry them." in screen
     assert "Trainings left: 2. Run the same command again to resume." in screen
     assert "0/2, 1 failed" in screen
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_any_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, os.strerror(13))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    with pytest.raises(Error, match=r"--out .* cannot be written: Permission denied\."):
+        make_folder(tmp_path)

@@ -14,7 +14,8 @@ from mlflow.store.db import utils
 from sqlalchemy.exc import SQLAlchemyError
 
 from platform.tracking import local_store
-from platform.tracking.local_store import make_tables
+from platform.tracking.local_store import is_complete, make_tables
+from shards_tools.errors import Error
 from tests.platform.driver import ROOT
 
 pytestmark = pytest.mark.integration
@@ -68,8 +69,22 @@ def test_a_half_made_store_is_made_again(half_made: Path) -> None:
 def test_a_database_with_something_to_keep_stays_as_it_is(statement: str, half_made: Path) -> None:
     change(half_made, statement)
     before = half_made.read_bytes()
-    make_tables(f"sqlite:///{half_made}")
+    with pytest.raises(Error, match=r"'cbc13b556ace', but the installed MLflow .* mlflow db upgrade sqlite:///"):
+        make_tables(f"sqlite:///{half_made}")
     assert half_made.read_bytes() == before
+
+
+def test_a_fresh_store_of_a_newer_mlflow_stays_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "mlflow.db"
+    make_tables(f"sqlite:///{file}")
+    assert is_complete(f"sqlite:///{file}")
+    change(file, "UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    before = file.read_bytes()
+    for use in (make_tables, is_complete):
+        with pytest.raises(Error, match=r"has MLflow's schema 'ffffffffffff', .* pip install --upgrade mlflow"):
+            use(f"sqlite:///{file}")
+    assert file.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [file]
 
 
 @pytest.mark.parametrize("content", [b"not a database", b"SQLite format 3\x00" + b"\xff" * 200])
