@@ -178,7 +178,8 @@ def answers_about(checkpoint: Path, places: Sequence[Path], gallery: str | None,
     inputs = predictor.of_files(files)
     what = "classes" if gallery is None else "nearest"
     if gallery is None:
-        ranked = top_classes(predictor.probabilities(inputs, len(files)), predictor.info.works, top)
+        _, probabilities_NC = predictor.predict(inputs, len(files))
+        ranked = top_classes(probabilities_NC, predictor.info.works, top)
         answers = [[{"class": name, "probability": chance} for name, chance in row] for row in ranked]
     else:
         known = open_gallery(gallery, predictor)

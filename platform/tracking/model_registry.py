@@ -159,10 +159,11 @@ def signature() -> ModelSignature:
     """Return the inputs, outputs and parameters of a served model."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
-    from mlflow.types.schema import Array, DataType
+    from mlflow.types.schema import AnyType, Array, DataType
 
     return ModelSignature(
-        inputs=Schema([ColSpec("binary", "image"), ColSpec("binary", "other", required=False)]),
+        # Not binary: MLflow would refuse the whole request for one row that it cannot convert.
+        inputs=Schema([ColSpec(AnyType(), "image"), ColSpec(AnyType(), "other", required=False)]),
         outputs=Schema(
             [
                 ColSpec(Array(DataType.string), "classes"),

@@ -5,6 +5,7 @@ serving machine does not have Sakuga installed.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from shards_tools.plugins import load_shipped
 from trainables.evaluation.metric_names import USUAL_FALSE_ACCEPT_RATE
 from trainables.inference.prediction import Predictor, distances_of_pairs, top_classes
 from trainables.inference.verification import read_verification
+from trainables.metrics.cross_role import Floats
 
 USUAL_TOP = 5
 
@@ -40,27 +42,30 @@ class PictureModel(PythonModel):
 
         Args:
             context: MLflow's context, unused.
-            model_input: encoded pictures in the column `image` and, optionally, an image to compare it with in the
-                column `other`.
+            model_input: pictures in the column `image` and, optionally, pictures to compare them with in the column
+                `other`; each is encoded bytes, or their text in base64.
             params: `top`, the number of classes to return; `false_accept_rate`, which selects the distance threshold.
 
         Returns:
-            The columns `classes`, `probabilities` and `features`; with `other`, also `distance` and `same_work`. If a
-            picture of any row cannot be read, also `error`: the reason, or None for the other rows.
+            The columns `classes`, `probabilities` and `features`; with `other`, also `distance` and `same_work`, which
+            are None in rows without `other`. If a picture of any row cannot be read, also `error`: the reason, or None
+            for the other rows.
 
         Raises:
-            MlflowException: no picture can be read, a parameter is invalid, or the model has no thresholds.
+            MlflowException: no row can be answered, a parameter is invalid, or the model has no thresholds.
         """
+        params = params or {}
         try:
-            return self._answer(model_input, params or {})
+            top, rate = _number_of_classes(params), _false_accept_rate(params)
+            return self._answer(model_input, top, rate)
         except Error as mistake:
             raise MlflowException.invalid_parameter_value(str(mistake)) from mistake
 
-    def _answer(self, model_input: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
-        pictures, top = list(model_input["image"]), int(params.get("top", USUAL_TOP))
-        inputs = self._predictor.of_bytes(pictures)
-        features_ND = self._predictor.features(inputs, len(pictures))
-        classes = top_classes(self._predictor.probabilities(inputs, len(pictures)), self._predictor.info.works, top)
+    def _answer(self, model_input: pd.DataFrame, top: int, false_accept_rate: float) -> pd.DataFrame:
+        pictures = _cells(model_input["image"])
+        inputs = self._predictor.of_cells(pictures)
+        features_ND, probabilities_NC = self._predictor.predict(inputs, len(pictures))
+        classes = top_classes(probabilities_NC, self._predictor.info.works, top)
         answer = pd.DataFrame(
             {
                 "classes": [[name for name, _ in row] for row in classes],
@@ -68,20 +73,47 @@ class PictureModel(PythonModel):
                 "features": features_ND.tolist(),
             }
         )
-        errors = dict(inputs.errors)
-        if "other" in model_input:
-            if self._verification is None:
-                raise Error("This model has no verification thresholds. Leave out the column 'other'.")
-            point = self._verification.at_rate(float(params.get("false_accept_rate", USUAL_FALSE_ACCEPT_RATE)))
-            others = list(model_input["other"])
-            other_inputs = self._predictor.of_bytes(others)
-            distances_N = distances_of_pairs(features_ND, self._predictor.features(other_inputs, len(others)))
-            answer = answer.assign(distance=distances_N.astype(float), same_work=distances_N < point.threshold)
-            errors = {**{row: f"other: {text}" for row, text in other_inputs.errors.items()}, **errors}
-        return _with_errors(answer, errors)
+        if "other" not in model_input:
+            return _with_errors(answer, inputs.errors)
+        others = {row: cell for row, cell in _cells(model_input["other"]).items() if cell is not None}
+        compared, errors = self._compare(features_ND, others, false_accept_rate)
+        return _with_errors(answer.join(compared), {**errors, **inputs.errors})
+
+    def _compare(
+        self, features_ND: Floats, others: Mapping[int, object], false_accept_rate: float
+    ) -> tuple[pd.DataFrame, dict[int, str]]:
+        """Return the distance and the decision of each row, None for rows without `other`, and errors by row."""
+        if self._verification is None:
+            raise Error("This model has no verification thresholds. Leave out the column 'other'.")
+        threshold = self._verification.at_rate(false_accept_rate).threshold
+        inputs, rows = self._predictor.of_cells(others), list(others)
+        distances = distances_of_pairs(features_ND[rows], self._predictor.features(inputs, len(rows)))
+        answered = pd.DataFrame({"distance": distances.astype(float), "same_work": distances < threshold}, index=rows)
+        compared = answered.astype(object).reindex(range(len(features_ND)))
+        errors = {rows[index]: f"other: {text}" for index, text in inputs.errors.items()}
+        return compared.where(compared.notna(), None), errors
 
 
-def _with_errors(answer: pd.DataFrame, errors: dict[int, str]) -> pd.DataFrame:
+def _number_of_classes(params: Mapping[str, Any]) -> int:
+    top = params.get("top", USUAL_TOP)
+    if not isinstance(top, int) or top < 1:
+        raise Error(f"top={top} is invalid. Use an integer of at least 1.")
+    return top
+
+
+def _false_accept_rate(params: Mapping[str, Any]) -> float:
+    rate = params.get("false_accept_rate", USUAL_FALSE_ACCEPT_RATE)
+    if not isinstance(rate, float) or not 0 < rate < 1:
+        raise Error(f"false_accept_rate={rate} is invalid. Use a number between 0 and 1.")
+    return rate
+
+
+def _cells(column: pd.Series) -> dict[int, object]:
+    """Return the cells by row; None for null, and for a key that a row of the request lacks, which pandas makes NaN."""
+    return {row: None if pd.api.types.is_scalar(cell) and pd.isna(cell) else cell for row, cell in enumerate(column)}
+
+
+def _with_errors(answer: pd.DataFrame, errors: Mapping[int, str]) -> pd.DataFrame:
     """Return the rows with the errors in place of their answers, in a further column if there are any.
 
     Raises:

@@ -1,6 +1,9 @@
 """Images outside of shards, from files or bytes, prepared as the recipe's model expects them in evaluation."""
 
+import base64
+import reprlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +98,21 @@ def read_file(file: Path) -> bytes:
         return read_picture(file)
     except OSError as failure:
         raise Error(f"{file} cannot be read ({failure.strerror}). Use another file.") from failure
+
+
+def picture_in_cell(cell: object, name: str) -> bytes:
+    """Return the encoded picture in a cell of a table.
+
+    Args:
+        cell: the bytes themselves, or text in base64, with or without line breaks.
+        name: how the Error names it.
+
+    Raises:
+        Error: it is neither.
+    """
+    if isinstance(cell, bytes):
+        return cell
+    if isinstance(cell, str):
+        with suppress(ValueError):
+            return base64.b64decode("".join(cell.split()), validate=True)
+    raise Error(f"{name} is not text in base64 ({reprlib.repr(cell)}). Send the file of the picture in base64.")

@@ -3,7 +3,7 @@
 N images, G gallery, D feature dimension, C classes, B images at a time, K top classes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from shards_tools.manifest import Manifest
-from trainables.data.pictures import picture_inputs, read_file
+from trainables.data.pictures import picture_in_cell, picture_inputs, read_file
 from trainables.data.reading import Inputs, evaluation_inputs
 from trainables.device import Device
-from trainables.evaluation.evaluate import IMAGES_AT_ONCE, extract_features
+from trainables.evaluation.evaluate import evaluating, extract_features, first_batch_size, outputs_of
 from trainables.metrics.cross_role import Floats
 from trainables.metrics.pairs import squared_distances
 from trainables.recipes.recipe import Recipe
@@ -34,9 +34,14 @@ class Predictor:
         """Return image files as inputs; those that cannot be read are in the inputs' `errors`."""
         return self._of([str(file) for file in files], lambda index: read_file(files[index]))
 
-    def of_bytes(self, pictures: Sequence[bytes]) -> Inputs:
-        """Return encoded images as inputs; a message about one, in `errors`, names its position, from 1."""
-        return self._of([f"picture {place}" for place in range(1, len(pictures) + 1)], pictures.__getitem__)
+    def of_cells(self, cells: Mapping[int, object]) -> Inputs:
+        """Return the pictures in the cells of a table as inputs; those that cannot be read are in `errors`.
+
+        Args:
+            cells: row -> encoded bytes, or text in base64. Messages count rows from 1.
+        """
+        names, found = [f"picture {row + 1}" for row in cells], list(cells.values())
+        return self._of(names, lambda index: picture_in_cell(found[index], names[index]))
 
     def of_shards(self, manifest: Manifest) -> Inputs:
         """Return all images of the shards as inputs."""
@@ -49,15 +54,22 @@ class Predictor:
         found: Floats = extract_features(self._model, inputs, np.arange(num_images), self._device).cpu().numpy()
         return found
 
-    def probabilities(self, inputs: Inputs, num_images: int) -> Floats:
-        """Return the probability of each trained class, [N, C]."""
-        found = [np.empty((0, len(self.info.works)), np.float32)]
-        with torch.inference_mode():
-            for start in range(0, num_images, IMAGES_AT_ONCE):
-                indices = np.arange(start, min(start + IMAGES_AT_ONCE, num_images))
-                logits_BC = self._model.classify(*inputs.at(indices, self._device))
-                found.append(probabilities_of(logits_BC.float(), self.info.recipe).cpu().numpy())
-        return np.concatenate(found)
+    def predict(self, inputs: Inputs, num_images: int) -> tuple[Floats, Floats]:
+        """Return the test features, [N, D], and the probability of each trained class, [N, C], from one pass."""
+        num_features = self._model.num_features
+        found = [torch.empty(0, num_features + len(self.info.works), device=self._device.torch_device)]
+        with evaluating(self._model):
+            batch_size = first_batch_size(self._device)
+            found += outputs_of(self._both, inputs, np.arange(num_images), self._device, batch_size)
+        both: Floats = torch.cat(found).cpu().numpy()
+        return both[:, :num_features], both[:, num_features:]
+
+    def _both(self, images_BHWC: Tensor, words_BL: Tensor | None) -> Tensor:
+        with self._device.precision("fp32"):
+            features = self._model.backbone(images_BHWC, words_BL)
+            logits_BC = self._model.head(features).logits[0]
+            embedded_BD = self._model.head.embed(features)  # type: ignore[operator]
+        return torch.cat([embedded_BD, probabilities_of(logits_BC.float(), self.info.recipe)], dim=1)
 
     def _of(self, names: Sequence[str], read: Callable[[int], bytes]) -> Inputs:
         return picture_inputs(self.info.recipe, self.info.vocabulary, names, read, self.info.conversion)

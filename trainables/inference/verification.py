@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, Context
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ class Verification:
 
     def __post_init__(self) -> None:
         numbers = [number for point in self.points for number in vars(point).values()]
-        if self.num_same < 1 or self.num_different < 1 or not all(map(math.isfinite, numbers)):
+        if self.num_same < 1 or self.num_different < 1 or not numbers or not all(map(math.isfinite, numbers)):
             raise ValueError("a number of pairs or a rate is not possible")
 
     def at_rate(self, false_accept_rate: float) -> Point:
@@ -54,10 +55,11 @@ class Verification:
             Error: the rate is too low for the number of pairs, or not below 1.
         """
         fitting = [point for point in self.points if point.false_accept_rate <= false_accept_rate]
-        if not (1 / self.num_different <= false_accept_rate < 1 and fitting):
+        least = max(1 / self.num_different, self.points[0].false_accept_rate)
+        if not (least <= false_accept_rate < 1):
             raise Error(
-                f"--false-accept-rate {false_accept_rate:g}: {self.num_different:,} pairs of different works were"
-                f" measured. Use a rate of at least {1 / self.num_different:.1g} and below 1."
+                f"A false accept rate of {false_accept_rate:g} cannot be told from {self.num_different:,} pairs of"
+                f" different works. Use a rate of at least {_rounded_up(least):g} and below 1."
             )
         return fitting[-1]
 
@@ -158,6 +160,11 @@ def labeled_images(evaluation: Evaluation) -> np.ndarray:
         return images
     labeled: np.ndarray = images[manifest.work[images] != manifest.works.index(DISTRACTOR)]
     return labeled
+
+
+def _rounded_up(rate: float) -> float:
+    """Return two digits of a rate; a user who copies them is not refused again."""
+    return float(Context(prec=2, rounding=ROUND_CEILING).create_decimal(str(rate)))
 
 
 def _refuse_what_has_no_pairs(evaluation: Evaluation) -> None:

@@ -101,7 +101,7 @@ def test_onnxruntime_gives_the_features_and_probabilities_of_torch(
         read = [part.numpy() for part in inputs.at(np.arange(size), Device("cpu")) if part is not None]
         features, probabilities = session.run(["features", "probabilities"], dict(zip(names, read, strict=True)))
         np.testing.assert_allclose(features, predictor.features(inputs, size), rtol=0, atol=1e-4)
-        np.testing.assert_allclose(probabilities, predictor.probabilities(inputs, size), rtol=0, atol=1e-4)
+        np.testing.assert_allclose(probabilities, predictor.predict(inputs, size)[1], rtol=0, atol=1e-4)
     assert np.ptp(features, axis=0).max() > 1e-3  # the pictures have different features
     described = session.get_modelmeta().custom_metadata_map
     assert json.loads(described["classes"]) == list(WORKS)
@@ -124,7 +124,7 @@ def test_torchscript_gives_the_features_and_probabilities_of_torch(
         read = [part for part in inputs.at(np.arange(size), Device("cpu")) if part is not None]
         features, probabilities = loaded(*read)
         np.testing.assert_allclose(features.detach(), predictor.features(inputs, size), rtol=0, atol=1e-4)
-        np.testing.assert_allclose(probabilities.detach(), predictor.probabilities(inputs, size), rtol=0, atol=1e-4)
+        np.testing.assert_allclose(probabilities.detach(), predictor.predict(inputs, size)[1], rtol=0, atol=1e-4)
 
 
 def test_a_network_that_differs_from_torch_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
