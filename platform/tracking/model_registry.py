@@ -42,10 +42,14 @@ class Registry:
     Args:
         experiment: the ID of the study's MLflow experiment.
         packaging: a lock, held while the folder of a model is written.
+        uploads: where this folder is written.
     """
 
-    def __init__(self, client: MlflowClient, experiment: str, study: str, packaging: threading.Lock) -> None:
+    def __init__(
+        self, client: MlflowClient, experiment: str, study: str, packaging: threading.Lock, uploads: Path
+    ) -> None:
         self._client, self._experiment, self._packaging = client, experiment, packaging
+        self._uploads = uploads
         self.name = study
 
     def register(self, model: Mapping[str, Any], run_id: str) -> None:
@@ -60,7 +64,7 @@ class Registry:
         """
         known = self._version(model["trial"])
         if known is None and is_there(place := located(model["checkpoint"])):
-            with fetched(place) as checkpoint:
+            with fetched(place, beside=self._uploads) as checkpoint:
                 logged = self._log(checkpoint, run_id, model)
             known = self._create_version(model["trial"], logged, run_id, model["note"])
         if known is not None:
@@ -92,7 +96,7 @@ class Registry:
         logged = found[0] if found else self._create_logged(model["trial"], run_id)
         if str(logged.status) == "READY":
             return logged
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=self._uploads) as folder:
             place = Path(folder) / "model"
             with self._packaging, warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # MLflow warns about its own code

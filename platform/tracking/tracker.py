@@ -19,6 +19,7 @@ from platform.tracking.journal import Event, Journal, Owner, SentOffset, tag_of
 from platform.tracking.model_registry import Registry
 from platform.tracking.quiet_mlflow import cause_of, client_of, import_quietly
 from platform.tracking.study_runs import STUDY_TAG, StudyRuns, find_runs, mark_best
+from platform.tracking.uploads import folder_of_uploads
 from shards_tools.command import say
 from shards_tools.errors import Error
 from shards_tools.redaction import redact
@@ -272,16 +273,17 @@ class Tracker(threading.Thread):
                 metrics=[Metric(key, value, now, 0) for key, value in event["metrics"].items()],
                 tags=[RunTag(key, str(value)) for key, value in event["tags"].items()],
             )
-        if best is not None and not self._is_deleted(self._runs.trials[best], f"of trial {best}"):
-            mark_best(client, self._runs, best)
-            place = located(event["checkpoint"] or "")
-            if place and is_there(place):
-                with fetched(place) as checkpoint:
-                    client.log_artifacts(self._runs.trials[best], str(checkpoint), "checkpoint")
-        registry = Registry(client, self._runs.experiment, self._study, self._packaging)
-        for model in event.get("models", ()):
-            if not self._is_deleted(run_id := self._runs.trials[model["trial"]], f"of trial {model['trial']}"):
-                registry.register(model, run_id)
+        with folder_of_uploads(self._journal.path.parent) as uploads:
+            if best is not None and not self._is_deleted(self._runs.trials[best], f"of trial {best}"):
+                mark_best(client, self._runs, best)
+                place = located(event["checkpoint"] or "")
+                if place and is_there(place):
+                    with fetched(place, beside=uploads) as checkpoint:
+                        client.log_artifacts(self._runs.trials[best], str(checkpoint), "checkpoint")
+            registry = Registry(client, self._runs.experiment, self._study, self._packaging, uploads)
+            for model in event.get("models", ()):
+                if not self._is_deleted(run_id := self._runs.trials[model["trial"]], f"of trial {model['trial']}"):
+                    registry.register(model, run_id)
         if has_parent:
             client.set_terminated(parent, "FINISHED", now)
 

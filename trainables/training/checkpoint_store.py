@@ -20,7 +20,7 @@ from shards_tools.stores.buckets import BucketStore
 from shards_tools.stores.retry import Unreachable
 from trainables.training.trial_report import Save
 
-# Names the folder of checkpoints that Tune has yet to copy; the process that starts Ray deletes it at the end.
+# Names the folder of checkpoints on their way; the process that starts Ray deletes it at the end.
 PASSING_VARIABLE = "SAKUGA_PASSING"
 MAY_BE_AWAY_S = 300.0  # how long a training retries its bucket
 IN_BUCKET = re.compile(rf"({'|'.join(BUCKET_SCHEMES)}):/", re.IGNORECASE)
@@ -38,11 +38,12 @@ def bucket_of(place: str) -> BucketStore | None:
 
 
 @contextmanager
-def fetched(place: str, names: Collection[str] = ()) -> Iterator[Path]:
+def fetched(place: str, names: Collection[str] = (), *, beside: Path | None = None) -> Iterator[Path]:
     """Yield the folder at `place`; for a bucket, a temporary copy.
 
     Args:
         names: files to download, if they exist; empty: all.
+        beside: the folder for the copy; None: one that is removed with the driver's Ray, or that for temporary files.
 
     Raises:
         Error: the bucket folder is empty.
@@ -54,7 +55,9 @@ def fetched(place: str, names: Collection[str] = ()) -> Iterator[Path]:
     found = [name for name in bucket.names() if "/" not in name]
     if not found:
         raise Error(f"{place} holds no files. Pass the folder of a checkpoint.")
-    with tempfile.TemporaryDirectory(prefix="fetched-") as folder:
+    passing = os.environ.get(PASSING_VARIABLE, "")
+    parent = beside or (passing if os.path.isdir(passing) else None)
+    with tempfile.TemporaryDirectory(prefix="fetched-", dir=parent) as folder:
         for name in found:
             if not names or name in names:
                 bucket.fetch(name, Path(folder) / name)

@@ -73,6 +73,23 @@ def test_what_is_sent_comes_back(trial: str, folder: Path) -> None:
         assert contents(found) == contents(folder)
 
 
+@pytest.mark.filterwarnings("ignore:Sending a large body")
+def test_a_copy_is_made_where_somebody_removes_what_a_kill_leaves(
+    trial: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(folder, trial, ["info.json"])
+    passing, given = tmp_path / "passing", tmp_path / "given"
+    passing.mkdir()
+    given.mkdir()
+    monkeypatch.setenv(places.PASSING_VARIABLE, str(passing))
+    with fetched(trial) as copy, fetched(trial, beside=given) as other:
+        assert (copy.parent, other.parent) == (passing, given)
+    passing.rmdir()  # as after the end of Ray
+    with fetched(trial) as copy:
+        assert contents(copy) == {"info.json": b"{}"}
+    assert not passing.exists()
+
+
 def test_what_is_to_be_kept_stays_when_the_rest_of_a_trial_is_removed(trial: str, folder: Path) -> None:
     for name in ("attempt-1/checkpoint_000000", "attempt-1/checkpoint_000001", "attempt-2/checkpoint_000000"):
         send(folder, f"{trial}/{name}", ["info.json"])
