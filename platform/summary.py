@@ -12,6 +12,7 @@ from platform.resolved_search import ResolvedSearch
 from platform.run_paths import stored_path
 from platform.spaces.constraints import is_over
 from platform.study import chosen_trial, front
+from platform.terminal.lines import label
 from platform.tracking.descriptions import NOTE, report_command, study_note
 from platform.tracking.tracker import Tracker
 from platform.trial_record import TrialRecord
@@ -119,6 +120,7 @@ def next_steps(study: optuna.Study, search: ResolvedSearch, tracker: Tracker) ->
     over = sum(is_over(trial) for trial in study.get_trials(deepcopy=False))
     limited = f" {over} of them were over --at-most {goal.limits}." if over else ""
     lines = [f"{number['complete']} complete, {number['pruned']} pruned, {number['failed']} failed.{limited}"]
+    lines += _last_failure(study)
     running = len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
     if running:
         lines.append(f"Trials left running: {running}. Run the same command again to resume them.")
@@ -137,3 +139,10 @@ def next_steps(study: optuna.Study, search: ResolvedSearch, tracker: Tracker) ->
     lines.append(f"Compare runs: {command_line('platform.ui', '--runs', stores.runs)}")
     lines.append(f"Report:       {report_command(stores)}")
     return lines
+
+
+def _last_failure(study: optuna.Study) -> list[str]:
+    """Return the line that says why the last trial that failed did; none if none has failed."""
+    failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+    reasons = [(trial, TrialRecord(trial).reason) for trial in failed if TrialRecord(trial).reason]
+    return [f"Last failure: {label(trial)}: {reason}" for trial, reason in reasons[-1:]]

@@ -19,6 +19,7 @@ from optuna.trial import TrialState
 from platform.checkpoints import Checkpoints, kept_checkpoints, store_checkpoint
 from platform.failures import Failures, disk_is_full
 from platform.objectives import final_values, knows_epoch, last_epoch, num_parameters, tell_epoch
+from platform.out_of_memory import OutOfMemoryKills, reason_of_deaths
 from platform.resolved_search import ResolvedSearch
 from platform.samplers.pruning import should_stop
 from platform.samplers.registry import PRUNERS
@@ -62,7 +63,7 @@ class Trials:
         self.hurried = False  # by a second Ctrl-C or SIGTERM: do not wait for running epochs
         self.out_of_time = False
         self.failure: Error | None = None  # what the user must fix: an unreachable store, a full disk
-        self.failed = Failures()
+        self.failed, self._kills = Failures(), OutOfMemoryKills()
         self._to_adopt: list[optuna.Trial] = []
         for running in study.get_trials(states=(TrialState.RUNNING,)):
             trial = self._adopt(running)
@@ -231,15 +232,14 @@ class Trials:
 
     def _attempt_died(self, attempt: Attempt, trial: optuna.trial.FrozenTrial) -> None:
         """Retry from the last checkpoint, unless the trial has died too often in the same epoch."""
-        deaths = TrialRecord(trial).deaths
-        epoch = last_epoch(trial)
+        deaths, epoch, by_kernel = TrialRecord(trial).deaths, last_epoch(trial), self._kills.are_new()
         count = deaths["count"] + 1 if deaths["epoch"] == epoch else 1
         TrialRecord(attempt.trial).deaths = {"epoch": epoch, "count": count}
         if count < MAX_ATTEMPTS_WITHOUT_PROGRESS:
             self.display.died(attempt.trial, count)
             self._to_adopt.append(attempt.trial)
         else:
-            reason = f"Its process died {count} times in epoch {(epoch or 0) + 1}."
+            reason = reason_of_deaths(count, (epoch or 0) + 1, by_kernel=by_kernel)
             self.failed.note(reason)
             self._end(attempt.trial, TrialState.FAIL, reason)
 
