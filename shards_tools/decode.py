@@ -210,7 +210,8 @@ def _load(data: bytes, kind: str) -> Image.Image:
     if kind == "JPEG":
         refuse_many_scans(data, image.height, image.width)
     if isinstance(image, TiffImagePlugin.TiffImageFile):  # a tile is decoded as a whole, and may be larger than it
-        refuse_giants(*(image.tag_v2.get(tag, 0) for tag in TILE_SIZE), what="tiles of ")
+        height, width = (image.tag_v2.get(tag, 0) for tag in TILE_SIZE)
+        refuse_giants(height, width, what="tiles of ")
     image.load()
     return image
 
