@@ -211,7 +211,7 @@ def _load(data: bytes, kind: str) -> Image.Image:
         refuse_many_scans(data, image.height, image.width)
     if isinstance(image, TiffImagePlugin.TiffImageFile):  # a tile is decoded as a whole, and may be larger than it
         height, width = (image.tag_v2.get(tag, 0) for tag in TILE_SIZE)
-        refuse_giants(height, width, what="tiles of ")
+        refuse_giants(height, width, "tiles of ")
     image.load()
     return image
 

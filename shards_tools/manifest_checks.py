@@ -1,4 +1,4 @@
-"""What every manifest satisfies, whoever wrote it: readers rely on these ranges, types and sizes."""
+"""What every manifest must satisfy: readers rely on these ranges, types and sizes."""
 
 import re
 from collections.abc import Iterator

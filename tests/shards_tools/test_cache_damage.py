@@ -25,6 +25,11 @@ processes = multiprocessing.get_context("spawn")
 Deed = Callable[[Path], object]
 
 
+def purge(place: Path) -> None:
+    for file in place.iterdir():
+        file.unlink()
+
+
 def cut(place: Path) -> None:
     os.truncate(place / PIXELS_NAME, 500)
 
@@ -64,7 +69,7 @@ def put_a_link_to_nowhere(place: Path) -> None:
 DEEDS: dict[str, Deed] = {
     "purged": lambda place: os.remove(place / PIXELS_NAME),
     "checksums purged": lambda place: os.remove(place / CHECKSUMS_NAME),
-    "everything purged": lambda place: [os.remove(file) for file in place.iterdir()],
+    "everything purged": purge,
     "cut": cut,
     "emptied": lambda place: os.truncate(place / PIXELS_NAME, 0),
     "one bit": flip_a_bit,

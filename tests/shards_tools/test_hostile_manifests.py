@@ -29,7 +29,7 @@ def rewrite(folder: Path, edit: Callable[[Columns, Head], object]) -> None:
         columns = {name: file[name] for name in file.files}
     edit(columns, head)
     content = io.BytesIO()
-    np.savez(content, **columns)  # type: ignore[arg-type]
+    np.savez(content, **columns)
     (folder / "manifest.npz").write_bytes(content.getvalue())
     head["columns"]["sha256"] = hashlib.sha256(content.getvalue()).hexdigest()
     if head["fingerprint"] and isinstance(head["works"], list):

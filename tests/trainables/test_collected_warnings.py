@@ -25,7 +25,7 @@ def test_a_warning_reaches_the_driver_with_the_next_report(monkeypatch: pytest.M
         log.warning("again")
         reports.report(TrialReport(), write_nothing)
     log.warning("after the trial")
-    notices = [from_result(result).notice for result in sent]  # type: ignore[union-attr]
+    notices = [from_result(result).notice for result in sent]
     assert notices == ["The newest checkpoint is damaged. the images in a/b are rebuilt.", "", "again."]
     assert warnings.taken() == []
 
