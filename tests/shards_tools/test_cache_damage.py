@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shards_tools import checksums
+from shards_tools import cache, checksums
 from shards_tools.cache import PIXELS_NAME, decoded, is_decoded
 from shards_tools.checksums import CHECKSUMS_NAME, damage_of, write_checksums
 from shards_tools.errors import Error
+from shards_tools.folders import discard
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import read_manifest
 from tests.platform.small_disk import mounted_disk
@@ -83,8 +84,8 @@ DEEDS: dict[str, Deed] = {
 }
 
 
-def place_of(cache: Path) -> Path:
-    (place,) = cache.glob("pixels-*")
+def place_of(folder: Path) -> Path:
+    (place,) = folder.glob("pixels-*")
     return place
 
 
@@ -94,20 +95,20 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 @pytest.mark.parametrize("deed", DEEDS.values(), ids=DEEDS)
 def test_damaged_pixels_are_rebuilt_and_reported_once(deed: Deed, plain: Manifest, tmp_path: Path, caplog) -> None:
-    cache = tmp_path / "cache"
-    before = np.array(decoded(plain, 8, 8, cache))
+    folder = tmp_path / "cache"
+    before = np.array(decoded(plain, 8, 8, folder))
     assert lines(caplog) == []
-    deed(place_of(cache))
-    np.testing.assert_array_equal(decoded(plain, 8, 8, cache), before)
+    deed(place_of(folder))
+    np.testing.assert_array_equal(decoded(plain, 8, 8, folder), before)
     (line,) = lines(caplog)
     assert "checksum" in line
     assert "rebuilt" in line
-    assert str(place_of(cache)) in line
+    assert str(place_of(folder)) in line
     assert "\n" not in line
     caplog.clear()
-    np.testing.assert_array_equal(decoded(plain, 8, 8, cache), before)
+    np.testing.assert_array_equal(decoded(plain, 8, 8, folder), before)
     assert lines(caplog) == []
-    assert [entry.name for entry in cache.iterdir()] == [place_of(cache).name]
+    assert [entry.name for entry in folder.iterdir()] == [place_of(folder).name]
 
 
 def test_pixels_of_another_set_under_this_sets_name_are_rebuilt(
@@ -149,24 +150,45 @@ def test_a_folder_without_pixels_does_not_count_as_decoded(
     assert not is_decoded(plain, 8, 8)
 
 
-def decode_and_note(shards: Path, cache: Path, notes: Path, begin: float) -> None:
+def test_pixels_that_another_process_rebuilds_first_are_taken(
+    plain: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    """Two find the damage, and the second one gets the lock of the build when the first one is done."""
+    folder = tmp_path / "cache"
+    before = np.array(decoded(plain, 8, 8, folder))
+    flip_a_bit(place_of(folder))
+    rebuilt: list[int] = []
+
+    def after_another_process(target: Path, is_damaged: Callable[[], bool]) -> bool:
+        monkeypatch.setattr(cache, "discard", discard)
+        decoded(plain, 8, 8, folder)
+        rebuilt.append(target.stat().st_ino)
+        return discard(target, is_damaged)
+
+    monkeypatch.setattr(cache, "discard", after_another_process)
+    np.testing.assert_array_equal(decoded(plain, 8, 8, folder), before)
+    assert [place_of(folder).stat().st_ino] == rebuilt
+    assert len(lines(caplog)) == 1
+
+
+def decode_and_note(shards: Path, folder: Path, notes: Path, begin: float) -> None:
     told: list[str] = []
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger("shards_tools").addHandler(handler)
     manifest = read_manifest(shards)
     time.sleep(max(0.0, begin - time.time()))
-    pixels = np.array(decoded(manifest, 8, 8, cache))
+    pixels = np.array(decoded(manifest, 8, 8, folder))
     (notes / f"{os.getpid()}-{len(told)}").write_bytes(pixels.tobytes())
 
 
 @pytest.mark.slow
 def test_of_processes_that_find_the_damage_at_once_one_rebuilds(plain: Manifest, tmp_path: Path) -> None:
-    cache, notes = tmp_path / "cache", tmp_path / "notes"
+    folder, notes = tmp_path / "cache", tmp_path / "notes"
     notes.mkdir()
-    before = np.array(decoded(plain, 8, 8, cache)).tobytes()
-    flip_a_bit(place_of(cache))
-    arguments = (plain.store.folder, cache, notes, time.time() + 5)
+    before = np.array(decoded(plain, 8, 8, folder)).tobytes()
+    flip_a_bit(place_of(folder))
+    arguments = (plain.store.folder, folder, notes, time.time() + 5)
     readers = [processes.Process(target=decode_and_note, args=arguments, daemon=True) for _ in range(4)]
     for reader in readers:
         reader.start()
@@ -175,7 +197,7 @@ def test_of_processes_that_find_the_damage_at_once_one_rebuilds(plain: Manifest,
     assert [reader.exitcode for reader in readers] == [0, 0, 0, 0]
     assert {note.read_bytes() for note in notes.iterdir()} == {before}
     assert sorted(note.name.split("-")[1] for note in notes.iterdir()) == ["0", "0", "0", "1"]
-    assert [entry.name for entry in cache.iterdir()] == [place_of(cache).name]
+    assert [entry.name for entry in folder.iterdir()] == [place_of(folder).name]
 
 
 DECODE_ON_A_DISK_THAT_SEEMS_FREE = """
