@@ -10,6 +10,7 @@ from pathlib import Path
 from shards_tools.errors import Error
 
 PATTERNS = ("pixels-*", "shards/" + 64 * "[0-9a-f]")  # folders that share the quota; everything else stays
+HALF_REMOVED = (".pixels-*.removed", "shards/.*.removed")  # left by a process that was killed while it evicted
 
 
 def quota_bytes(folder: Path) -> int:
@@ -39,6 +40,8 @@ def keep_within_quota(folder: Path, *, used: Path) -> None:
     # just evicted by another process, and the caller has mapped it; or in another user's cache
     with contextlib.suppress(FileNotFoundError, PermissionError):
         os.utime(used)
+    for left in itertools.chain.from_iterable(folder.glob(pattern) for pattern in HALF_REMOVED):
+        shutil.rmtree(left, ignore_errors=True)
     last_use = {}
     for entry in itertools.chain.from_iterable(folder.glob(pattern) for pattern in PATTERNS):
         with contextlib.suppress(FileNotFoundError):
@@ -64,6 +67,6 @@ def _bytes_in(folder: Path) -> int:
 def _remove(folder: Path) -> None:
     """Rename the folder to a hidden one, then delete it, so that no process sees it half deleted."""
     hidden = folder.with_name(f".{folder.name}.{os.getpid()}.removed")
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, PermissionError):  # PermissionError: another user's
         folder.rename(hidden)
     shutil.rmtree(hidden, ignore_errors=True)

@@ -1,6 +1,7 @@
 """The cache stays within its quota and takes nothing from the processes that use it."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,20 @@ def test_shards_and_pixels_share_the_quota(tmp_path: Path, monkeypatch: pytest.M
     keep_within_quota(tmp_path, used=used)
     assert left(tmp_path) == {"shards", "pixels-a"}
     assert left(tmp_path / "shards") == {new, *others}
+
+
+def test_what_a_killed_process_had_half_removed_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAKUGA_CACHE_GB", str(250e-9))
+    for name in ("pixels-old", f"shards/{'0b' * 32}"):
+        fill(tmp_path, name, num_bytes=100, last_use=100)
+    used = fill(tmp_path, "pixels-new", num_bytes=200, last_use=200)
+    with monkeypatch.context() as killed:
+        killed.setattr(shutil, "rmtree", lambda *_, **__: None)
+        keep_within_quota(tmp_path, used=used)
+    assert len([entry for entry in tmp_path.rglob("*.removed") if entry.is_dir()]) == 2
+    keep_within_quota(tmp_path, used=used)
+    assert left(tmp_path) == {"pixels-new", "shards"}
+    assert left(tmp_path / "shards") == set()
 
 
 def test_pixels_that_went_are_made_again_and_the_old_map_stays_good(
