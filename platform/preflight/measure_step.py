@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, fields
@@ -23,7 +22,9 @@ from platform.spaces.loading import Space
 from platform.training_setup import TrainingSetup
 from shards_tools.command import say
 from shards_tools.errors import Error
+from shards_tools.folders import write_durably
 from shards_tools.parallel import Killed, in_processes
+from shards_tools.records import parse_object
 from trainables.profiling.measure_step import OneStep
 from trainables.ray_trial import run_one_step, run_trial
 
@@ -115,9 +116,7 @@ def remembered_step(
         (step,) = measure_steps(setup, resources, [suggestion], machines, free_bytes)
         known[key] = asdict(step)
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".tmp")
-        partial.write_text(json.dumps(known, indent=1) + "\n")
-        os.replace(partial, file)
+        write_durably(file, json.dumps({"checksum": _checksum(known), "steps": known}, indent=1).encode())
     return OneStep(**known[key])
 
 
@@ -178,7 +177,12 @@ def _key(setup: TrainingSetup, resources: TrialResources, suggestion: Suggestion
 def _read(file: Path) -> dict[str, Any]:
     """Return the stored measurements; empty if the file is missing or damaged, because they can be repeated."""
     try:
-        known = json.loads(file.read_text())
+        stored = parse_object(file.read_bytes())
     except (OSError, ValueError):
         return {}
-    return known if isinstance(known, dict) else {}
+    known = stored.get("steps")
+    return known if isinstance(known, dict) and stored.get("checksum") == _checksum(known) else {}
+
+
+def _checksum(steps: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(steps, sort_keys=True).encode()).hexdigest()

@@ -1,8 +1,9 @@
 """Files that are damaged at random are refused in one line or read: no traceback, no hang."""
 
+import json
 import shutil
 from collections.abc import Callable
-from itertools import accumulate
+from itertools import accumulate, count
 from pathlib import Path
 
 import optuna
@@ -10,14 +11,26 @@ import pytest
 
 from platform import report
 from platform.api import load_study
+from platform.preflight import measure_step
 from platform.resolved_search import ResolvedSearch
+from platform.resources import this_machine
 from platform.spaces.loading import load_space
 from platform.tracking.journal import FIELDS, Journal, SentOffset
+from platform.tracking.moved_artifacts import follow_move
+from platform.tracking.quiet_mlflow import cause_of, client_of
+from platform.tracking.study_runs import find_runs
+from shards_tools.errors import Error
+from shards_tools.manifest_file import read_manifest
 from tests.platform.fuzzed import answers
+from tests.platform.searches import suggestions_of
 from tests.platform.trainings_by_hand import lucky_third, search_by_hand
 from trainables.inference.verification import Verification, read_verification, write_verification
 from trainables.metrics.verification import Point
-from trainables.training.checkpoint import INFO_NAME, WEIGHTS_NAME, load_model
+from trainables.profiling.measure_step import OneStep
+from trainables.recipes.registry import recipe_from_dict
+from trainables.training.checkpoint import INFO_NAME, STATE_NAME, WEIGHTS_NAME, load_model
+from trainables.training.resume import load_training
+from trainables.training.train_state import prepare
 
 FEW, MANY = 60, 2000
 NUMBERS_OF_CASES = [FEW, pytest.param(MANY, marks=pytest.mark.slow)]
@@ -125,6 +138,92 @@ def test_a_damaged_space_is_refused_or_loaded(num_cases: int, small_space_text: 
     file = tmp_path / "space.py"
     file.write_text(small_space_text)
     assert_most_are_refused(file, lambda: void(load_space(str(file), "tiny")), num_cases)
+
+
+@pytest.mark.parametrize("num_cases", NUMBERS_OF_CASES)
+def test_damaged_state_of_a_training_is_refused_or_loaded(
+    num_cases: int, checkpoint: Path, shards: Path, tmp_path: Path
+) -> None:
+    own = shutil.copytree(checkpoint, tmp_path / "own")
+    info = json.loads((own / INFO_NAME).read_text())
+    recipe = recipe_from_dict(info["recipe"])
+    training = prepare(recipe, read_manifest(shards), fold=info["fold"], seed=info["seed"])
+    file = own / STATE_NAME
+    whole, changed = file.read_bytes(), []
+
+    def read() -> None:
+        changed.append(file.read_bytes() != whole)
+        load_training(training, own)
+
+    for said, differs in zip(answers(file, read, num_cases // 10), changed, strict=False):
+        assert bool(said) == differs
+    # A checkpoint of 0.1.0 has no checksums, so that torch itself has to find the damage.
+    (own / INFO_NAME).write_text(json.dumps({**info, "checksums": {}}))
+    assert_most_are_refused(file, lambda: load_training(training, own), num_cases)
+
+
+@pytest.mark.parametrize("num_cases", NUMBERS_OF_CASES)
+def test_damaged_measurements_are_repeated(
+    num_cases: int, quick_search: ResolvedSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, measured = OneStep(step_s=0.5, batch_images=16, peak_bytes=10**9), []
+
+    def measure(*_: object) -> list[OneStep]:
+        measured.append(step)
+        return [step]
+
+    monkeypatch.setattr(measure_step, "measure_steps", measure)
+    search, machine = quick_search, [this_machine()]
+    largest = suggestions_of(search).largest()
+
+    def read() -> None:
+        found = measure_step.remembered_step(search.setup, search.resources, largest, machine, [10**10], tmp_path)
+        assert found == step
+
+    read()
+    assert set(answers(tmp_path / measure_step.MEASURED_NAME, read, num_cases)) == {""}
+    assert len(measured) > 0.5 * num_cases
+    known = len(measured)
+    read()
+    assert len(measured) == known
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of MLflow with a study of one trial."""
+    file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    client = client_of(f"sqlite:///{file}")
+    runs = find_runs(client, "one", "", file.parent)
+    runs.parent = client.create_run(runs.experiment, run_name="one").info.run_id
+    client.create_run(runs.experiment, tags={"mlflow.parentRunId": runs.parent, "trial": "0"})
+    return file
+
+
+@pytest.mark.parametrize(
+    ("num_cases", "seed"), [(12, 0), *(pytest.param(500, seed, marks=pytest.mark.slow) for seed in range(4))]
+)
+def test_a_damaged_store_of_mlflow_is_refused_or_read(num_cases: int, seed: int, store: Path, tmp_path: Path) -> None:
+    """Each case has a name of its own, because MLflow keeps connections by name."""
+    names = (tmp_path / f"{number}.db" for number in count())
+    known = find_runs(client_of(f"sqlite:///{store}"), "one", "", None)
+
+    def read() -> None:
+        file = Path(shutil.copy(tmp_path / "mlflow.db", next(names)))
+        try:
+            follow_move(file, "one", tmp_path / "artifacts")
+            found = find_runs(client_of(f"sqlite:///{file}"), "one", "", tmp_path)
+            assert found == known or file.read_bytes() != store.read_bytes()
+        except (Error, AssertionError):
+            raise
+        except Exception as failure:  # as every caller reports what MLflow raises
+            raise Error(cause_of(failure)) from failure
+        finally:
+            file.unlink()
+
+    whole = Path(shutil.copy(store, tmp_path / "mlflow.db"))
+    refused = sum(bool(said) for said in answers(whole, read, num_cases, seed))
+    assert refused > 0.1 * num_cases
+    read()
 
 
 def write_events(journal: Journal) -> None:
