@@ -45,8 +45,8 @@ def find_runs(client: MlflowClient, study: str, study_id: str, artifacts: Path |
         # With this kind, the UI opens on the training runs instead of the traces.
         kind = {"mlflow.experimentKind": "custom_model_development"}
         location = artifacts.as_uri() if artifacts else None
-        return StudyRuns(client.create_experiment(study, artifact_location=location, tags=kind))
-    number = experiment.experiment_id
+        return StudyRuns(own_id(client.create_experiment(study, artifact_location=location, tags=kind)))
+    number = own_id(experiment.experiment_id)
     if experiment.lifecycle_stage == DELETED:
         raise Error(f"The experiment {study} was deleted in MLflow. Restore it there (its ID is {number}).")
     found = StudyRuns(number)
@@ -66,6 +66,17 @@ def find_runs(client: MlflowClient, study: str, study_id: str, artifacts: Path |
         if run.info.lifecycle_stage == DELETED:
             found.deleted.add(run.info.run_id)
     return found
+
+
+def own_id(number: str) -> str:
+    """Return the ID of an experiment or a run from an answer of the store.
+
+    Raises:
+        Error: it is empty. MLflow reads any JSON object, such as that of another server, as a successful answer.
+    """
+    if not number:
+        raise Error("MLflow's store answers without an ID. Check that --tracking names an MLflow server.")
+    return number
 
 
 def mark_best(client: MlflowClient, runs: StudyRuns, trial: Owner) -> None:

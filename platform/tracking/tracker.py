@@ -18,7 +18,7 @@ from platform.tracking.descriptions import NOTE, ended_note
 from platform.tracking.journal import Event, Journal, Owner, SentOffset, tag_of
 from platform.tracking.model_registry import Registry
 from platform.tracking.quiet_mlflow import cause_of, client_of, import_quietly
-from platform.tracking.study_runs import STUDY_TAG, StudyRuns, find_runs, mark_best
+from platform.tracking.study_runs import STUDY_TAG, StudyRuns, find_runs, mark_best, own_id
 from platform.tracking.uploads import folder_of_uploads
 from shards_tools.command import say
 from shards_tools.errors import Error
@@ -164,8 +164,7 @@ class Tracker(threading.Thread):
 
     def _create_parent(self, client: MlflowClient) -> str:
         run = client.create_run(self._runs.experiment, run_name=self._study, tags=self._tags)
-        run_id: str = run.info.run_id
-        return run_id
+        return own_id(run.info.run_id)
 
     def _explained(self, client: MlflowClient, refusal: Exception) -> Exception | None:
         """Return why a call failed: None if the user has deleted runs, after which the store can be asked again."""
@@ -257,8 +256,7 @@ class Tracker(threading.Thread):
             start_time=round(event["time"] * 1000),
             tags={"mlflow.parentRunId": self._runs.parent, **_tags_of(event)},
         )
-        run_id: str = run.info.run_id
-        return run_id
+        return own_id(run.info.run_id)
 
     def _send_study(self, client: MlflowClient, event: Event) -> None:
         """Send the state of the study to the parent run, upload the best checkpoint, and register models."""
