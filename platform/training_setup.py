@@ -57,6 +57,7 @@ class TrainingSetup:
             "recipe": recipe.name,
             "settings": settings_of(recipe),
             "data": self.data,
+            "fingerprint": self.manifest.fingerprint,
             "fold": self.fold,
             "test_fold": self.manifest.test_fold,
             "trained_on": list(self.manifest.trained_on),

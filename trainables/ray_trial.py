@@ -62,8 +62,9 @@ def run_trial(config: dict[str, Any]) -> None:
         config: has these keys.
 
             - `recipe`: a name; `settings`: the fields that differ from it.
-            - `data`: folder of shards; `fold`; `test_fold`: kept out of the training, if present and not None;
-              `trained_on`: the splits to train on, if not train alone.
+            - `data`: folder of shards; `fingerprint`: of their manifest, if it is to be compared.
+            - `fold`; `test_fold`: kept out of the training, if present and not None; `trained_on`: the splits to train
+              on, if not train alone.
             - `seed`, `num_threads`.
             - `gpu_fraction`: of a GPU; below 1 it is shared.
             - `reading`: of images.
@@ -168,7 +169,7 @@ def _train(config: dict[str, Any], as_one_of: AbstractContextManager[Distributed
             with BackgroundReports(reports.report, reports.partial) as background:
                 train(
                     recipe,
-                    _split_as_asked(read_manifest(config["data"]), config),
+                    _as_asked(read_manifest(config["data"]), config),
                     report=background.report,
                     save_partial=background.save_partial,
                     watch=background.raise_failure,
@@ -183,7 +184,21 @@ def _train(config: dict[str, Any], as_one_of: AbstractContextManager[Distributed
     return None
 
 
-def _split_as_asked(manifest: Manifest, config: dict[str, Any]) -> Manifest:
+class DataChanged(Error):
+    """The shards are others than those of the study."""
+
+
+def _as_asked(manifest: Manifest, config: dict[str, Any]) -> Manifest:
+    """Return the manifest with the split of the training.
+
+    Raises:
+        DataChanged: the shards were replaced since the search started, or this node has others.
+    """
+    if manifest.fingerprint != config.get("fingerprint", manifest.fingerprint):
+        raise DataChanged(
+            f"{manifest.store} has other images, labels or splits than at the start of the search. Put back the shards"
+            f" with the fingerprint {config['fingerprint'][:16]}."
+        )
     return manifest.with_test_fold(config.get("test_fold")).with_trained(config.get("trained_on", TRAINED_ON))
 
 
@@ -197,6 +212,8 @@ def _early_end(failure: Exception) -> EarlyEnd:
         return EarlyEnd(EndReason.INFEASIBLE, f"out of memory: {failure}")
     if isinstance(failure, BucketAway):
         return EarlyEnd(EndReason.STORE_UNREACHABLE, str(failure))
+    if isinstance(failure, DataChanged):
+        return EarlyEnd(EndReason.DATA_CHANGED, str(failure))
     if isinstance(failure, Error):
         return EarlyEnd(EndReason.MISTAKE, str(failure))
     if "DefaultCPUAllocator: can't allocate memory" in str(failure):  # torch has no exception class for it
@@ -220,7 +237,7 @@ def run_one_step(job: dict[str, Any]) -> dict[str, Any]:
     load_shipped(config["plugins"], accept_changed_code=config["accept_changed_code"])
     step = measure(
         override(get_recipe(config["recipe"]), config["settings"]),
-        _split_as_asked(read_manifest(config["data"]), config),
+        _as_asked(read_manifest(config["data"]), config),
         fold=config["fold"],
         seed=config["seed"],
         reading=config["reading"],

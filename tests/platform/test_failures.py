@@ -45,10 +45,13 @@ def test_failures_in_a_row_end_the_start_as_a_mistake_or_as_a_bug(
         trials.failed.raise_if_too_many()
 
 
-def test_a_bucket_that_stays_away_ends_the_start_and_no_trial(trials: Trials, study: optuna.Study) -> None:
+@pytest.mark.parametrize("reason", [EndReason.STORE_UNREACHABLE, EndReason.DATA_CHANGED])
+def test_a_store_that_stays_away_or_data_that_changed_ends_the_start_and_no_trial(
+    reason: EndReason, trials: Trials, study: optuna.Study
+) -> None:
     trials.start("a")
-    with pytest.raises(Error, match=r"s3://bucket/x cannot be written\. Run the same command again; running trials"):
-        trials.end_early("a", EarlyEnd(EndReason.STORE_UNREACHABLE, "s3://bucket/x cannot be written."))
+    with pytest.raises(Error, match=r"s3://bucket/x is away\. Run the same command again; running trials resume"):
+        trials.end_early("a", EarlyEnd(reason, "s3://bucket/x is away."))
     assert study.get_trials()[0].state == TrialState.RUNNING
 
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from shards_tools.errors import Error
+from shards_tools.manifest_file import read_manifest
 from trainables import ray_trial
-from trainables.ray_trial import ProcessSpent, Reports, _early_end, run_trial
+from trainables.ray_trial import DataChanged, ProcessSpent, Reports, _as_asked, _early_end, run_trial
 from trainables.training.checkpoint_store import BucketAway
 from trainables.training.loss_reader import NonFiniteLoss
 from trainables.training.trial_report import EarlyEnd, EndReason, Save, TrialReport, from_result
@@ -26,6 +27,7 @@ ENDS = [
         "out of memory: can't allocate memory: 4 GiB",
     ),
     (BucketAway("s3://b is away."), EndReason.STORE_UNREACHABLE, "s3://b is away."),
+    (DataChanged("The shards are others."), EndReason.DATA_CHANGED, "The shards are others."),
     (Error("The shards are damaged."), EndReason.MISTAKE, "The shards are damaged."),
     (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/d"), EndReason.DISK_FULL, "No space left on device"),
     (OSError(errno.ENOENT, "No such file", "/d"), EndReason.BUG, "FileNotFoundError: [Errno 2] No such file: '/d'"),
@@ -39,6 +41,13 @@ def test_an_exception_ends_a_training_for_a_reason(failure: Exception, reason: E
     assert (end.reason, end.text) == (reason, text)
     assert end.place == ("/d" if reason is EndReason.DISK_FULL else "")
     assert bool(end.traceback) == (reason is EndReason.BUG)
+
+
+def test_shards_that_were_replaced_during_a_search_are_refused_by_name(shards: Path) -> None:
+    manifest = read_manifest(shards)
+    assert _as_asked(manifest, {"fingerprint": manifest.fingerprint}).fingerprint == manifest.fingerprint
+    with pytest.raises(DataChanged, match=rf"{shards} has other images, .* fingerprint 0123456789abcdef\."):
+        _as_asked(manifest, {"fingerprint": "0123456789abcdef" * 4})
 
 
 def test_the_last_two_checkpoints_are_kept_in_a_bucket_and_their_addresses_sent(
