@@ -13,6 +13,7 @@ from typing import Any
 import ray
 from ray import tune
 
+from platform.cluster.auth import close_token
 from platform.cluster.connect import quieten
 from platform.cluster.ray_watchdog import watched_servers
 from platform.cluster.reaper import reaped
@@ -87,6 +88,7 @@ def local_cluster(num_cpus: int) -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="sakuga-", ignore_cleanup_errors=True) as passing:
         os.environ[PASSING_VARIABLE] = passing
         _start_ray(num_cpus)
+        close_token()
         try:
             with reaped(Path(passing)), watched_servers():
                 yield

@@ -33,6 +33,7 @@ def demand_tokens(cluster: str, has_them: bool) -> None:
         raise Error(f"{cluster} {WITHOUT_TOKENS}")
     if own_token() is None:
         raise Error(f"{cluster} needs a token, and there is none in {TOKEN_PLACES}. Copy it from the head.")
+    close_token()
     os.environ["RAY_AUTH_MODE"] = "token"
     Config.initialize("")  # Ray read the mode when it was imported
 
@@ -45,3 +46,14 @@ def own_token() -> str | None:
         path = os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token"
         return Path(path).read_text().strip() or None
     return None
+
+
+def close_token() -> None:
+    """Let only this user read the token in the home folder; Ray creates it with the modes of the umask.
+
+    Another file, named by RAY_AUTH_TOKEN_PATH, is left as it is.
+    """
+    with suppress(OSError, RuntimeError):  # it does not exist, belongs to another user, or there is no home folder
+        token = Path.home() / ".ray" / "auth_token"
+        if not token.is_symlink():
+            token.chmod(0o600)
