@@ -1,5 +1,6 @@
 """Searches whose stores are PostgreSQL databases: whatever becomes of the server, nothing is lost."""
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -29,6 +30,7 @@ pytestmark = [
 
 NUM_TRIALS = 4
 START_TIMEOUT_S = 600
+RESTART_EVERY_S = 20
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +80,31 @@ def test_a_server_that_is_restarted_twice_in_the_middle_costs_nothing(
     assert "resumes from the last checkpoint" not in screen
     assert "Traceback" not in screen, screen
     assert_whole(*stores, json.loads(out.splitlines()[-1]), NUM_TRIALS)
+    assert_every_epoch_is_in_both(*stores)
+    assert [trial.user_attrs["attempts"] for trial in stored_trials(stores[0])] == [1] * NUM_TRIALS
+
+
+def test_a_server_that_is_restarted_every_twenty_seconds_costs_nothing(
+    server: Server, options: list[object], stores: tuple[str, str], tmp_path: Path
+) -> None:
+    with started_search(*options, "--runs", tmp_path / "runs") as search:
+        restarts = 0
+        while search.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                search.wait(RESTART_EVERY_S)
+            if search.poll() is None:
+                server.stop(signal.SIGINT)
+                server.start()
+                restarts += 1
+                assert restarts < 60, "the search does not end"
+        out, screen = search.communicate(timeout=60)
+    assert search.returncode == 0, screen
+    assert restarts >= 1
+    assert "Traceback" not in screen, screen
+    summary = json.loads(out.splitlines()[-1])
+    if summary["tracking"] != "ok":  # it was restarted while the last events were sent
+        summary, _ = run_search(*options, "--runs", tmp_path / "runs")
+    assert_whole(*stores, summary, NUM_TRIALS)
     assert_every_epoch_is_in_both(*stores)
     assert [trial.user_attrs["attempts"] for trial in stored_trials(stores[0])] == [1] * NUM_TRIALS
 
