@@ -1,7 +1,10 @@
-"""The failures that end a search: a full disk, and too many failed trials in a row."""
+"""The failures that end a search: a disk that cannot be written, and too many failed trials in a row."""
 
 from __future__ import annotations
 
+import errno
+import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,9 +12,10 @@ from pathlib import Path
 from optuna.trial import TrialState
 
 from shards_tools.errors import Error
-from shards_tools.folders import DISK_ERRORS, full_folder
+from shards_tools.folders import DISK_ERRORS, full_folder, has_no_inodes
 
 MAX_FAILURES_IN_A_ROW = 5
+DEFECTS = (os.strerror(errno.EROFS), os.strerror(errno.EIO))  # of a disk, which free space does not fix
 
 
 class Failures:
@@ -50,10 +54,24 @@ class Failures:
 
 def disk_is_full(place: object, cause: str) -> Error:
     """Return the error for a `place` that cannot be written."""
+    cause, remedy = cause.rstrip("."), "Free space on that disk"
+    if isinstance(place, Path) and place.exists() and has_no_inodes(place):
+        cause, remedy = "its disk has no inodes left", "Delete files on that disk"
+    elif cause in DEFECTS:
+        remedy = "Make that disk writable again"
     return Error(
-        f"{place} cannot be written: {cause.rstrip('.')}. Free space on that disk and run the same command again;"
-        " running trials resume from their last checkpoint."
+        f"{place} cannot be written: {cause}. {remedy} and run the same command again; running trials resume from their"
+        " last checkpoint."
     )
+
+
+def refusal_of_disk(folder: Path) -> Error | None:
+    """Return the error for a folder whose disk takes no new file, or None."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as failure:
+        return disk_is_full(folder, failure.strerror or "") if failure.errno in DISK_ERRORS else None
 
 
 @contextmanager

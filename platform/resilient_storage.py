@@ -33,7 +33,7 @@ from platform.databases import (
     sqlite_file,
     study_names,
 )
-from platform.failures import disk_is_full
+from platform.failures import disk_is_full, refusal_of_disk
 from platform.trial_cache import TrialCache
 from shards_tools.command import say
 from shards_tools.errors import MAX_REASON, Error
@@ -132,6 +132,8 @@ class Wait:
         self._since = self._since or now
         if "disk is full" in cause:  # from SQLite
             return disk_is_full(self._url, cause)
+        if (file := sqlite_file(self._url)) and (refusal := refusal_of_disk(file.parent)):
+            return refusal
         if now - self._since >= PATIENCE_S or self._interrupted():
             return Error(
                 f"{self._url} has not answered for {now - self._since:.0f} s ({cause}). Run the same command again once"

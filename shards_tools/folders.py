@@ -93,8 +93,14 @@ def discard(target: Path, is_damaged: Callable[[], bool]) -> bool:
 
 
 def is_full(folder: Path) -> bool:
-    """Return whether the disk of `folder` is full."""
-    return shutil.disk_usage(folder).free < LEAST_BYTES
+    """Return whether the disk of `folder` has no space for a further file."""
+    return has_no_inodes(folder) or shutil.disk_usage(folder).free < LEAST_BYTES
+
+
+def has_no_inodes(folder: Path) -> bool:
+    """Return whether the disk of `folder` has as many files as it can, whatever its free space."""
+    disk = os.statvfs(folder)
+    return disk.f_files > 0 and disk.f_favail == 0  # file systems without a limit report 0 files
 
 
 def full_folder(folder: Path, failure: BaseException) -> Path:

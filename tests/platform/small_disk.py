@@ -1,6 +1,7 @@
 """A disk of the tests' own, which can be filled up."""
 
 import contextlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -12,10 +13,10 @@ import pytest
 
 
 @contextmanager
-def mounted_disk(folder: Path, megabytes: int) -> Iterator[Path]:
-    """A disk of its own in `folder`; skips where it cannot be had."""
+def mounted_disk(folder: Path, megabytes: int, num_files: int = 0) -> Iterator[Path]:
+    """A disk of its own in `folder`, for at most `num_files` files (0: any number); skips where it cannot be had."""
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,nr_inodes={num_files}", "tmpfs", str(folder)]
     if os.getuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
         pytest.skip("mounting a disk of its own needs root")
     try:
@@ -31,6 +32,16 @@ def fill(disk: Path) -> Path:
         while True:
             file.write(bytes(4096))
     return path
+
+
+def use_up_inodes(disk: Path) -> Path:
+    """A folder of as many empty files as the disk takes."""
+    folder = disk / "many"
+    folder.mkdir()
+    with contextlib.suppress(OSError):
+        for number in itertools.count():
+            (folder / str(number)).touch()
+    return folder
 
 
 class PowerlessDisk:

@@ -1,18 +1,31 @@
-"""A disk that fills up under a search: one line that names it, and the same command goes on once there is room."""
+"""A disk that takes no more files under a search: one line that names it, and the same command resumes later."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
+from platform.failures import refusal_of_disk
+from platform.resilient_storage import Wait
 from platform.tracking.journal import Journal
 from shards_tools.folders import is_full
-from tests.platform.driver import ROOT, assert_whole, run_search, started_search, stored_trials, wait_until
-from tests.platform.small_disk import fill, mounted_disk
+from tests.platform.driver import (
+    ROOT,
+    assert_whole,
+    family_of,
+    run_search,
+    started_search,
+    stored_trials,
+    wait_until,
+)
+from tests.platform.small_disk import PowerlessDisk, fill, mounted_disk, use_up_inodes
 
 NUM_TRIALS = 4
 
@@ -75,6 +88,60 @@ def test_a_search_that_starts_on_a_full_disk_says_so_in_one_line(
     _, screen = run_search("--space", small_space, "--data", shards, "--runs", small_disk / "runs", expect=2)
     assert len(screen.splitlines()) == 1
     assert str(small_disk / "runs") in screen
+
+
+def test_a_disk_without_inodes_or_that_is_read_only_is_not_waited_for(tmp_path: Path) -> None:
+    with mounted_disk(tmp_path / "disk", megabytes=4, num_files=50) as disk:
+        assert refusal_of_disk(disk) is None
+        database = f"sqlite:///{disk}/optuna.db"
+        many = use_up_inodes(disk)
+        assert is_full(disk)
+        refused = Wait(database).pause("unable to open database file")
+        assert str(refused).startswith(f"{disk} cannot be written: its disk has no inodes left. Delete files on that")
+        shutil.rmtree(many)
+        assert not is_full(disk)
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        refused = Wait(database).pause("attempt to write a readonly database")
+        assert str(refused).startswith(
+            f"{disk} cannot be written: Read-only file system. Make that disk writable again"
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["no inodes", "read-only"])
+def test_a_search_whose_disk_takes_no_more_files_ends_in_one_line_and_resumes(
+    fault: str, small_space: Path, shards: Path, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        if fault == "read-only":
+            failing = PowerlessDisk(tmp_path, 256)
+            stack.callback(failing.remove)
+            disk = failing.place
+        else:
+            disk = stack.enter_context(mounted_disk(tmp_path / "disk", megabytes=256, num_files=4000))
+        runs = disk / "runs"
+        options = ["--space", small_space, "--data", shards, "--runs", runs, "--trials", 2, "--concurrency", 1]
+        with started_search(*options) as search:
+            wait_until(lambda: any(runs.glob("*/start-001/*/checkpoint_000001")), 600, "a second checkpoint")
+            family = family_of(search)
+            if fault == "read-only":
+                failing.fail()
+            else:
+                many = use_up_inodes(disk)
+            _, screen = search.communicate(timeout=300)
+            psutil.wait_procs(family, timeout=60)
+        assert search.returncode == 2, screen
+        assert "Traceback" not in screen, screen
+        last = screen.splitlines()[-1]
+        assert str(disk) in last
+        assert "and run the same command again; running trials resume from their last checkpoint." in last
+        if fault == "read-only":
+            failing.restore()
+        else:
+            shutil.rmtree(many)
+        summary, screen = run_search(*options)
+        assert "left running by an earlier start" in screen
+        assert_whole(runs / "optuna.db", runs / "mlflow.db", summary, 2)
 
 
 @pytest.mark.slow
