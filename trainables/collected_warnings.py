@@ -13,7 +13,12 @@ class CollectedWarnings(logging.Handler):
         self._texts: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._texts.append(f"{record.getMessage()}.")
+        self.add(f"{record.getMessage()}.")
+
+    def add(self, text: str) -> None:
+        """Add a warning; an empty text is none."""
+        if text:
+            self._texts.append(text)
 
     def taken(self) -> list[str]:
         """Return the warnings since the last call."""

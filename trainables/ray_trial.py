@@ -165,7 +165,8 @@ def _train(config: dict[str, Any], as_one_of: AbstractContextManager[Distributed
             as_one_of as ranks,
             newest_intact(config["resume"]) as (resume, notice),
         ):
-            reports = Reports(config["bucket"], notice, warnings)
+            warnings.add(notice)
+            reports = Reports(config["bucket"], warnings)
             with BackgroundReports(reports.report, reports.partial) as background:
                 train(
                     recipe,
@@ -270,19 +271,15 @@ class Reports:
     address.
     """
 
-    def __init__(self, bucket: str | None, notice: str = "", warnings: CollectedWarnings | None = None) -> None:
-        self._bucket, self._warnings = bucket, warnings
-        self._notice = notice  # of the first report
+    def __init__(self, bucket: str | None, warnings: CollectedWarnings | None = None) -> None:
+        self._bucket, self._warnings = bucket, warnings or CollectedWarnings()
         self._count = 0
         self._kept: list[str] = []
 
     def report(self, report: TrialReport, save: Save) -> None:
         """Save a checkpoint and send it with the report."""
         with saved_aside(save) as folder:
-            warnings = self._warnings.taken() if self._warnings else []
-            notice = " ".join([self._notice, *warnings]).strip()
-            self._send(replace(report, notice=notice), folder)
-        self._notice = ""
+            self._send(replace(report, notice=" ".join(self._warnings.taken())), folder)
 
     def partial(self, save: Save) -> None:
         """Report a checkpoint within an epoch, which is no step of the study."""

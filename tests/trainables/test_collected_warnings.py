@@ -17,7 +17,9 @@ def test_a_warning_reaches_the_driver_with_the_next_report(monkeypatch: pytest.M
     monkeypatch.setattr("ray.tune.get_checkpoint", lambda: None)
     log = logging.getLogger("shards_tools.cache")
     with collected_warnings("shards_tools") as warnings:
-        reports = Reports(None, "The newest checkpoint is damaged.", warnings)
+        warnings.add("The newest checkpoint is damaged.")
+        warnings.add("")
+        reports = Reports(None, warnings)
         log.info("not for the driver")
         log.warning("the images in %s are rebuilt", "a/b")
         for _ in range(2):
