@@ -34,7 +34,7 @@ def check_store(stores: Stores) -> None:
 
 
 def is_complete(uri: str) -> bool:
-    """Return whether a database has all tables of MLflow; False also if it is no database, which MLflow reports.
+    """Return whether a database has all tables of MLflow; False also if it is damaged or no database.
 
     Raises:
         Error: it is another program's, or of another version of MLflow and not half made.
@@ -56,13 +56,15 @@ def make_tables(uri: str) -> None:
     A file that was left half made and has no runs is replaced.
 
     Raises:
-        Error: it is another program's, or of another version of MLflow.
+        Error: it is damaged, another program's, or of another version of MLflow.
     """
     from mlflow import MlflowClient
 
     file = sqlite_file(uri)
-    if is_complete(uri) or file is None or (file.exists() and not _is_half_made(file)):
+    if is_complete(uri) or file is None:
         return
+    if file.exists() and not _is_half_made(file):  # MLflow would try to open it for minutes
+        raise Error(f"{uri} is damaged, or no database. Restore it from a copy, or name another store with --tracking.")
     beside = file.with_name(f".{file.name}.{uuid.uuid4().hex}")  # MLflow remembers the stores of a process by name
     try:
         MlflowClient(tracking_uri=f"sqlite:///{beside}").search_experiments(max_results=1)

@@ -90,7 +90,8 @@ def test_a_fresh_store_of_a_newer_mlflow_stays_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"not a database", b"SQLite format 3\x00" + b"\xff" * 200])
 def test_another_file_stays_as_it_is(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "file.db").write_bytes(content)
-    make_tables(f"sqlite:///{tmp_path / 'file.db'}")
+    with pytest.raises(Error, match=r"file\.db is damaged, or no database\. Restore it"):
+        make_tables(f"sqlite:///{tmp_path / 'file.db'}")
     assert (tmp_path / "file.db").read_bytes() == content
 
 
