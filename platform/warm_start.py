@@ -133,7 +133,7 @@ def _refuse_another_search(earlier: optuna.Study, space: str, option: str) -> No
     if searched != space:
         raise Error(
             f"{option} searched space {short_repr(searched) if searched else 'unknown'}, but this study searches"
-            f" {space}. Name a study of the same space."
+            f" {space!r}. Name a study of the same space."
         )
     if earlier.directions[0] != StudyDirection.MAXIMIZE:
         raise Error(f"{option} minimizes its first objective, which no search does. Name another study.")

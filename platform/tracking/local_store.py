@@ -28,8 +28,9 @@ def check_store(stores: Stores) -> None:
     Raises:
         Error: it is another program's or Optuna's, or of another version of MLflow.
     """
-    if not stores.tracking.startswith("http") and are_same(stores.tracking, stores.storage):
-        raise Error(f"{stores.tracking} is Optuna's database. Give MLflow's own database with --tracking.")
+    with suppress(SQLAlchemyError):  # text that is no address is refused where it is opened
+        if not stores.tracking.startswith("http") and are_same(stores.tracking, stores.storage):
+            raise Error(f"{stores.tracking} is Optuna's database. Give MLflow's own database with --tracking.")
     is_complete(stores.tracking)
 
 

@@ -248,5 +248,5 @@ def test_a_password_that_a_message_could_not_hide_is_refused(password: str, reme
 
 
 def test_another_driver_than_psycopg_is_refused() -> None:
-    with pytest.raises(Error, match="postgresql\\+asyncpg is another driver than psycopg"):
+    with pytest.raises(Error, match="postgresql\\+asyncpg is another database or driver"):
         open_storage("postgresql+asyncpg://host/name")

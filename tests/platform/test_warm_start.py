@@ -121,7 +121,7 @@ def test_another_space_is_refused_and_nothing_is_stored(
     earlier(search_of, 8)
     other = small_space.rename(tmp_path / "other.py")
     words = ["--space", other, "--data", shards, "--runs", tmp_path / "runs", "--warm-start", "earlier"]
-    with pytest.raises(Error, match="--warm-start earlier searched space small, but this study searches other"):
+    with pytest.raises(Error, match="--warm-start earlier searched space 'small', but this study searches 'other'"):
         main([*map(str, words), "--study", "new"])
     assert optuna.get_all_study_names(f"sqlite:///{tmp_path / 'runs' / 'optuna.db'}") == ["earlier"]
 

@@ -39,6 +39,9 @@ class CountingStore:
     def size(self, name: str) -> int | None:
         return self._store.size(name)
 
+    def renew(self, name: str) -> bool:
+        return self._store.renew(name)
+
     def read(self, name: str, start: int, size: int) -> bytes:
         self.reads.append((start, size))
         if len(self.reads) > self._num_good_reads:
