@@ -85,18 +85,18 @@ class Data:
         )
 
 
-def plan(num_images: int, sampler: str) -> float:
+def epoch_s(num_images: int, sampler: str) -> float:
     """Return the seconds of the batches of an epoch."""
     data = Data(num_images)
     return least(lambda: BATCH_SAMPLERS[sampler](data.labels, data.roles, EPOCH))
 
 
-def permutation(num_images: int) -> float:
+def permutation_s(num_images: int) -> float:
     """Return the seconds of one permutation, which no random order can do without."""
     return least(lambda: np.random.default_rng(0).permutation(num_images))
 
 
-def stream_plan(num_images: int, num_ranks: int) -> float:
+def streamed_epoch_s(num_images: int, num_ranks: int) -> float:
     """Return the seconds of a streamed epoch, as each rank spends them."""
     data = Data(num_images)
     of_rank = replace(EPOCH, works_per_batch=EPOCH.works_per_batch // num_ranks)
@@ -151,10 +151,10 @@ def measure(num_images: int, num_ranks: int) -> dict[str, float]:
     """Return the numbers of one size."""
     open_s, memory_mb = opening(num_images)
     return {
-        "plan_s": in_own_process(plan, num_images, "full"),
-        "cross_role_plan_s": in_own_process(plan, num_images, "cross_role"),
-        "permutation_s": in_own_process(permutation, num_images),
-        "stream_plan_s": in_own_process(stream_plan, num_images, num_ranks),
+        "plan_s": in_own_process(epoch_s, num_images, "full"),
+        "cross_role_plan_s": in_own_process(epoch_s, num_images, "cross_role"),
+        "permutation_s": in_own_process(permutation_s, num_images),
+        "stream_plan_s": in_own_process(streamed_epoch_s, num_images, num_ranks),
         "open_s": open_s,
         "memory_mb": memory_mb,
     }

@@ -25,14 +25,14 @@ from shards_tools.records import short_repr
 
 READ_PATIENCE_S = 60.0  # how long a connection that reads waits while a search writes
 # A server that was switched off sends nothing. After these times it counts as unreachable.
-SERVER = {
+SERVER_OPTIONS = {
     "connect_timeout": 10,
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,  # milliseconds
 }
-READ_ONLY_SERVER = {**SERVER, "options": "-c default_transaction_read_only=on"}
+READ_ONLY_SERVER_OPTIONS = {**SERVER_OPTIONS, "options": "-c default_transaction_read_only=on"}
 VERSION_TABLE = "alembic_version"  # of both libraries, so they cannot share a database
 
 
@@ -190,7 +190,7 @@ def study_names(engine: sqlalchemy.Engine) -> list[str]:
         ]
 
 
-def are_same(first: str, second: str) -> bool:
+def are_same_database(first: str, second: str) -> bool:
     """Return whether two addresses lead to one database."""
     files = [sqlite_file(url) for url in (first, second)]
     if files[0] and files[1]:
@@ -215,10 +215,10 @@ def _contents(url: str) -> tuple[set[str], str | None]:
         return set(), None
     if file is None:
         engine = sqlalchemy.create_engine(
-            server_address(url), poolclass=sqlalchemy.NullPool, connect_args=READ_ONLY_SERVER
+            server_address(url), poolclass=sqlalchemy.NullPool, connect_args=READ_ONLY_SERVER_OPTIONS
         )
         with engine.connect() as server:
-            return _found(server)
+            return _tables_and_version(server)
     if not file.exists() or not file.stat().st_size:
         return set(), None
     # Without `immutable` SQLite would make files next to the database of a program that writes ahead, such as Firefox.
@@ -232,10 +232,10 @@ def _contents(url: str) -> tuple[set[str], str | None]:
 def _of_file(file: Path, how: str) -> tuple[set[str], str | None]:
     engine = sqlalchemy.create_engine("sqlite://", creator=lambda: _connected(file, how), poolclass=sqlalchemy.NullPool)
     with engine.connect() as connection:
-        return _found(connection)
+        return _tables_and_version(connection)
 
 
-def _found(connection: sqlalchemy.Connection) -> tuple[set[str], str | None]:
+def _tables_and_version(connection: sqlalchemy.Connection) -> tuple[set[str], str | None]:
     tables = set(sqlalchemy.inspect(connection).get_table_names())
     known: Any = None
     if VERSION_TABLE in tables:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from optuna.trial import TrialState
 
 from shards_tools.errors import Error
-from shards_tools.folders import DISK_ERRORS, full_folder, has_no_inodes
+from shards_tools.folders import DISK_ERRORS, full_folder, has_no_inodes, try_to_write
 
 MAX_FAILURES_IN_A_ROW = 5
 DEFECTS = (os.strerror(errno.EROFS), os.strerror(errno.EIO))  # of a disk, which free space does not fix
@@ -68,10 +67,10 @@ def disk_is_full(place: object, cause: str) -> Error:
 def refusal_of_disk(folder: Path) -> Error | None:
     """Return the error for a folder whose disk takes no new file, or None."""
     try:
-        with tempfile.TemporaryFile(dir=folder):
-            return None
+        try_to_write(folder)
     except OSError as failure:
         return disk_is_full(folder, failure.strerror or "") if failure.errno in DISK_ERRORS else None
+    return None
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import sqlalchemy
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
-from platform.databases import SERVER
+from platform.databases import SERVER_OPTIONS
 from platform.resilient_storage import DatabaseAway, PatientStorage, Wait, patiently, raise_away
 from platform.stores import Stores
 from shards_tools.errors import Error
@@ -95,7 +95,7 @@ class ServerLock:
             storage.engine.url,
             poolclass=sqlalchemy.NullPool,
             isolation_level="AUTOCOMMIT",
-            connect_args={**SERVER, "application_name": me[:63]},  # the server's limit
+            connect_args={**SERVER_OPTIONS, "application_name": me[:63]},  # the server's limit
         )
         sqlalchemy.event.listen(self._engine, "handle_error", raise_away)
         self._connection: Connection | None = None

@@ -16,8 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from platform.databases import sqlite_file, study_names
 from platform.objectives import last_epoch
+from platform.record_checks import check_study, check_trial
 from platform.resilient_storage import DAMAGE, DatabaseAway, cause_of, open_database
-from platform.sound_records import check_study, check_trial
 from platform.study import chosen_trial, final_training
 from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.command import say
@@ -193,7 +193,7 @@ def read_study(storage: RDBStorage, url: str, name: str) -> StoredStudy:
     if name not in known:
         raise unknown("study", name, known)
     try:
-        check(known[name])
+        check_stored(known[name])
         parts = {part: _part(storage, f"{name}-{part}") for part in PARTS}
         trials = {part: found.get_trials(deepcopy=False) if found else [] for part, found in parts.items()}
     except DAMAGED as failure:
@@ -209,7 +209,7 @@ def read_study(storage: RDBStorage, url: str, name: str) -> StoredStudy:
     )
 
 
-def check(study: optuna.Study) -> None:
+def check_stored(study: optuna.Study) -> None:
     """Check that a search can have written all that the database says about it.
 
     Raises:

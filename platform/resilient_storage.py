@@ -24,8 +24,8 @@ from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLA
 
 from platform.databases import (
     OPTUNA,
-    READ_ONLY_SERVER,
-    SERVER,
+    READ_ONLY_SERVER_OPTIONS,
+    SERVER_OPTIONS,
     parse_url,
     read_only_connection,
     recognize,
@@ -85,8 +85,8 @@ def _address_and_options(url: str, *, read_only: bool) -> tuple[str, dict[str, A
     if parse_url(url).get_backend_name() == "sqlite":
         file = sqlite_file(url)
         return url, {"creator": partial(read_only_connection, file)} if file and read_only else {}
-    # The lock finds the connections of this storage by this name.
-    connect = READ_ONLY_SERVER if read_only else {**SERVER, "application_name": f"sakuga {uuid.uuid4()}"}
+    name = f"sakuga {uuid.uuid4()}"  # by which the lock finds the connections of this storage
+    connect = READ_ONLY_SERVER_OPTIONS if read_only else {**SERVER_OPTIONS, "application_name": name}
     return server_address(url), {"pool_pre_ping": True, "connect_args": connect}
 
 
@@ -230,7 +230,7 @@ class PatientStorage(BaseStorage):
 
     # This includes create_new_study: if the study exists already, Optuna opens it.
     create_new_study = _patient("create_new_study")
-    delete_study = _patient_read("delete_study")
+    delete_study = _patient_read("delete_study")  # Optuna reads the rows that it deletes
     set_study_user_attr = _patient("set_study_user_attr")
     set_study_system_attr = _patient("set_study_system_attr")
     get_study_id_from_name = _patient_read("get_study_id_from_name")

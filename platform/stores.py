@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from shards_tools.errors import Error
+from shards_tools.folders import try_to_write
 
 STORAGE_NAME = "optuna.db"  # under --runs
 TRACKING_NAME = "mlflow.db"
@@ -31,8 +31,7 @@ def make_runs(runs: Path) -> None:
     """
     try:
         runs.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=runs):
-            pass
+        try_to_write(runs)
     except OSError as failure:
         remedy = (
             "Free space on that disk" if failure.errno == errno.ENOSPC else "Give a folder that this user may write to"

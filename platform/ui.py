@@ -26,12 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
     parser.add_argument("--port", type=positive_int, default=5000, metavar="N", help="default: 5000")
     options = parser.parse_args(arguments)
-    from platform.tracking.local_store import is_complete  # imports SQLAlchemy, which takes a moment
+    from platform.tracking.local_store import refuse_foreign  # imports SQLAlchemy, which takes a moment
 
     store = options.runs.absolute() / TRACKING_NAME
     if not store.is_file():
         raise Error(f"{store} does not exist. Run a search first, or give its folder with --runs.")
-    is_complete(f"sqlite:///{store}")  # refuses another program's database
+    refuse_foreign(f"sqlite:///{store}")
     if options.port > 65535:
         raise Error(f"--port {options.port} is not a valid port. Give a number from 1 to 65535.")
     say(f"MLflow is starting: http://127.0.0.1:{options.port}  (Ctrl-C stops it)")

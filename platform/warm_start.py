@@ -13,9 +13,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from platform.databases import sqlite_file
 from platform.read_only_study import damaged
+from platform.record_checks import check_trial
 from platform.resilient_storage import DAMAGE, NoStudies, PatientStorage
 from platform.samplers.registry import SearchMethod
-from platform.sound_records import check_trial
 from platform.spaces.constraints import is_over
 from platform.spaces.loading import check_point
 from platform.stores import Stores

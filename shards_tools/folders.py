@@ -92,6 +92,16 @@ def discard(target: Path, is_damaged: Callable[[], bool]) -> bool:
         return True
 
 
+def try_to_write(folder: Path) -> None:
+    """Write a file to a folder that has no name there, so that nothing is left.
+
+    Raises:
+        OSError: this user may not write there, or the disk takes no more files.
+    """
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
 def is_full(folder: Path) -> bool:
     """Return whether the disk of `folder` has no space for a further file."""
     return has_no_inodes(folder) or shutil.disk_usage(folder).free < LEAST_BYTES

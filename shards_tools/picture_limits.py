@@ -1,6 +1,5 @@
 """Limits on pictures of which a few bytes would take much memory or time; checked before they are decoded."""
 
-import re
 import struct
 from collections.abc import Iterator
 from itertools import islice
@@ -14,7 +13,6 @@ START_OF_SCAN = b"\xff\xda"  # not in the data of a scan, where every ff is foll
 # PIL reads parts that hold no pixels one by one in Python. The largest image takes 50,000 chunks of 8 KiB.
 MAX_PARTS = 100_000
 MAX_EXIF_SEGMENTS = 100  # PIL copies all of the EXIF data for each
-EXIF_SEGMENT = re.compile(rb"\xff\xe1..Exif", re.DOTALL)
 PNG_SIGNATURE_BYTES, PNG_CHUNK_BYTES = 8, 12  # of a chunk: length, name and checksum
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from platform.paper_tables.reproduction import Reproduction
 from platform.paper_tables.results import Result
 from platform.paper_tables.table import PaperTable
 from shards_tools.errors import Error
+from shards_tools.folders import try_to_write
 from shards_tools.plain_text import csv_text, markdown_text
 from trainables.evaluation.metric_names import COLUMNS
 
@@ -84,8 +84,7 @@ def make_folder(out: Path) -> None:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
+        try_to_write(out)
     except OSError as failure:
         raise Error(
             f"--out {out} cannot be written: {failure.strerror}. Give a folder that this user may write to."

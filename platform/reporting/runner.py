@@ -15,7 +15,7 @@ from platform.databases import sqlite_file
 from platform.read_only_study import (
     DAMAGED,
     StoredStudy,
-    check,
+    check_stored,
     count,
     damaged,
     folder_of_study,
@@ -26,7 +26,7 @@ from platform.read_only_study import (
 from platform.reporting.content import cell, spoken
 from platform.run_paths import use_runs
 from platform.stores import TRACKING_NAME, default_storage, default_tracking
-from platform.tracking.local_store import is_complete
+from platform.tracking.local_store import refuse_foreign
 from shards_tools.command import data_printer, print_json, say
 from shards_tools.errors import Error
 from shards_tools.folders import build_new, refuse_existing
@@ -94,7 +94,7 @@ def list_studies(storage: RDBStorage, url: str, write: Callable[[str], None]) ->
     lines = []
     for study in searches(storage, url):
         try:
-            check(study)
+            check_stored(study)
             lines.append(study_line(StoredStudy(study=study), write))
         except DAMAGED as failure:
             say(f"Left out: {damaged(study.study_name, failure)}")
@@ -136,7 +136,7 @@ def _given_store(uri: str) -> str:
     file = None if checked_tracking(uri).startswith("http") else sqlite_file(uri)
     if file and not file.is_file():
         raise Error(f"--tracking {uri}: {file} does not exist. Give the MLflow store of the search.")
-    is_complete(uri)
+    refuse_foreign(uri)
     return uri
 
 

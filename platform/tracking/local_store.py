@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from platform.databases import MLFLOW, VERSION_TABLE, OtherVersion, are_same, recognize, sqlite_file
+from platform.databases import MLFLOW, VERSION_TABLE, OtherVersion, are_same_database, recognize, sqlite_file
 from platform.stores import Stores
 from shards_tools.errors import Error
 from shards_tools.folders import sync_files
@@ -29,9 +29,18 @@ def check_store(stores: Stores) -> None:
         Error: it is another program's or Optuna's, or of another version of MLflow.
     """
     with suppress(SQLAlchemyError):  # text that is no address is refused where it is opened
-        if not stores.tracking.startswith("http") and are_same(stores.tracking, stores.storage):
+        if not stores.tracking.startswith("http") and are_same_database(stores.tracking, stores.storage):
             raise Error(f"{stores.tracking} is Optuna's database. Give MLflow's own database with --tracking.")
-    is_complete(stores.tracking)
+    refuse_foreign(stores.tracking)
+
+
+def refuse_foreign(uri: str) -> None:
+    """Refuse the database of another program or of another version of MLflow; a damaged one is refused when it is used.
+
+    Raises:
+        Error: it is one.
+    """
+    is_complete(uri)
 
 
 def is_complete(uri: str) -> bool:

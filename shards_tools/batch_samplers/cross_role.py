@@ -81,15 +81,13 @@ class _Groups:
     def _places(self, num_groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """Return how many places each role fills: at least its size, at most `most` per group, the rest at random."""
         places: np.ndarray = self.roles.sizes.copy()
+        limits = (self.most * num_groups)[self.work_of_role]
         while (missing := num_groups * self.size - np.bincount(self.work_of_role, places).astype(np.int64)).any():
-            is_open = places < (self.most * num_groups)[self.work_of_role]
-            is_open &= (missing > 0)[self.work_of_role]
+            is_open = (places < limits) & (missing > 0)[self.work_of_role]
             tickets = np.repeat(np.arange(len(places)), np.where(is_open, self.roles.sizes, 0))
             tickets = generator.permutation(tickets)
+            tickets = tickets[stable_argsort(self.work_of_role[tickets])]  # those of a work together, in random order
             of_work = self.work_of_role[tickets]
-            tickets = tickets[order := stable_argsort(of_work)]
-            of_work = of_work[order]
             drawn = tickets[numbered(np.bincount(of_work, minlength=len(missing))) < missing[of_work]]
-            added = np.bincount(drawn, minlength=len(places))
-            places = np.minimum(places + added, np.maximum(places, (self.most * num_groups)[self.work_of_role]))
+            places = np.minimum(places + np.bincount(drawn, minlength=len(places)), limits)
         return places

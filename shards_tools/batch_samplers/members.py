@@ -32,10 +32,6 @@ class Partition:
         group[order] = np.cumsum(is_first) - 1
         return Partition(group, np.diff(starts, append=len(order)))
 
-    def members(self) -> Members:
-        """Return the images of each group in ascending order."""
-        return Members(stable_argsort(self.group), self.sizes)
-
     def shuffled(self, generator: np.random.Generator) -> Members:
         """Return the images of each group in random order."""
         order = generator.permutation(np.arange(len(self.group), dtype=np.int32))

@@ -5,6 +5,7 @@ import numpy as np
 from shards_tools.batch_samplers.epochs import EpochParams, epoch_of_pass
 from shards_tools.batch_samplers.members import numbered, stable_argsort
 from shards_tools.batch_samplers.works import partition_into_works
+from shards_tools.splits import positions_of_each
 
 
 def papers_batches(labels: np.ndarray, roles: np.ndarray | None, params: EpochParams) -> np.ndarray:
@@ -25,8 +26,7 @@ def papers_batches(labels: np.ndarray, roles: np.ndarray | None, params: EpochPa
     num_groups = np.maximum(works.sizes // params.images_per_work, 1)
 
     def draw_pass(generator: np.random.Generator) -> np.ndarray:
-        members = works.members()
-        images_of_work = np.split(members.images, members.starts[1:])
+        images_of_work = positions_of_each(np.asarray(labels))
         groups = np.concatenate([_groups(images, params.images_per_work, generator) for images in images_of_work])
         works_BP = _draw_works(num_groups, params.works_per_batch, generator)
         order = stable_argsort(works_BP.ravel())

@@ -33,9 +33,9 @@ def draw_rows(
         parts = np.zeros(len(counts), np.int64)
     items = np.repeat(np.arange(len(counts)), counts)
     due = parts[items] + (numbered(counts) + generator.random(len(items))) / counts[items]
-    # A stable sort, because the order of equal times must not depend on the processor: ranks would disagree.
     num_rows = np.bincount(parts, counts).astype(np.int64) // width
     ends = np.cumsum(num_rows)
+    # A stable sort, because the order of equal times must not depend on the processor: ranks would disagree.
     drawn = np.sort(items[np.argsort(due, kind="stable")].reshape(-1, width))
     rows = _Rows(drawn, (ends - num_rows)[parts], ends[parts])
     for reach in REACHES:

@@ -31,10 +31,10 @@ WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 class Case:
     """A command and what it works on; all functions get the folder."""
 
-    begin: Callable[[Path], None]  # what is there before
+    begin: Callable[[Path], None]  # fills the empty folder
     command: Callable[[Path], None]
-    state: Callable[[Path], Any]  # what it ends with, as JSON
-    every: int = 1  # of the calls that change the folder, every how many is a step; commits all are
+    state: Callable[[Path], Any]  # describes the folder, as JSON
+    every: int = 1  # the number of calls that change the folder per step; each commit is a step
 
 
 def ends_of(case: str, folder: Path, most: int) -> list[Any]:

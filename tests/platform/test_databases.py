@@ -12,7 +12,7 @@ import optuna
 import pytest
 
 from platform import report, studies, ui
-from platform.databases import MLFLOW, OPTUNA, are_same, recognize
+from platform.databases import MLFLOW, OPTUNA, are_same_database, recognize
 from platform.preflight.storage_checks import try_stores
 from platform.resolved_search import ResolvedSearch
 from platform.start import opened_study
@@ -163,9 +163,9 @@ def test_one_database_for_optuna_and_mlflow_is_refused(search: ResolvedSearch, t
         pass
     assert not (tmp_path / "a.db").exists()
     server = "postgresql+psycopg://me@host/db"
-    assert are_same(server, "postgresql://you@host:5432/db")
-    assert not are_same(server, "postgresql://me@host/other")
-    assert not are_same(server, f"sqlite:///{tmp_path}/db")
+    assert are_same_database(server, "postgresql://you@host:5432/db")
+    assert not are_same_database(server, "postgresql://me@host/other")
+    assert not are_same_database(server, f"sqlite:///{tmp_path}/db")
 
 
 def test_a_database_that_is_empty_or_half_made_gets_its_tables(tmp_path: Path) -> None:

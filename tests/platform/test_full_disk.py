@@ -16,15 +16,7 @@ from platform.failures import refusal_of_disk
 from platform.resilient_storage import Wait
 from platform.tracking.journal import Journal
 from shards_tools.folders import is_full
-from tests.platform.driver import (
-    ROOT,
-    assert_whole,
-    family_of,
-    run_search,
-    started_search,
-    stored_trials,
-    wait_until,
-)
+from tests.platform.driver import ROOT, assert_whole, family_of, run_search, started_search, stored_trials, wait_until
 from tests.platform.small_disk import PowerlessDisk, fill, mounted_disk, use_up_inodes
 
 NUM_TRIALS = 4

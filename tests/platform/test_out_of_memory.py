@@ -15,14 +15,7 @@ from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
 from platform.tracking.tracker import Tracker
 from platform.trials import MAX_ATTEMPTS_WITHOUT_PROGRESS, Trials
-from tests.platform.driver import (
-    family_of,
-    run_search,
-    started_search,
-    stored_trials,
-    trainings_of,
-    wait_until,
-)
+from tests.platform.driver import family_of, run_search, started_search, stored_trials, trainings_of, wait_until
 from tests.platform.faults import memory_group
 
 START_TIMEOUT_S = 300

@@ -52,9 +52,8 @@ class ExportedNetwork(nn.Module):
 
     def forward(self, images_BHWC: Tensor, words_BL: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the test features as unit vectors, B x D, and the probabilities of the trained works, B x N."""
-        features = self.model.backbone(images_BHWC, words_BL)
-        logits_BN = self.model.head(features).logits[0]
-        return self.model.head.embed(features), probabilities_of(logits_BN, self.recipe)  # type: ignore[operator]
+        features_BD, logits_BN = self.model.embed_and_classify(images_BHWC, words_BL)
+        return features_BD, probabilities_of(logits_BN, self.recipe)
 
 
 def require_onnx() -> None:

@@ -66,10 +66,8 @@ class Predictor:
 
     def _both(self, images_BHWC: Tensor, words_BL: Tensor | None) -> Tensor:
         with self._device.precision("fp32"):
-            features = self._model.backbone(images_BHWC, words_BL)
-            logits_BC = self._model.head(features).logits[0]
-            embedded_BD = self._model.head.embed(features)  # type: ignore[operator]
-        return torch.cat([embedded_BD, probabilities_of(logits_BC.float(), self.info.recipe)], dim=1)
+            features_BD, logits_BC = self._model.embed_and_classify(images_BHWC, words_BL)
+        return torch.cat([features_BD, probabilities_of(logits_BC.float(), self.info.recipe)], dim=1)
 
     def _of(self, names: Sequence[str], read: Callable[[int], bytes]) -> Inputs:
         return picture_inputs(self.info.recipe, self.info.vocabulary, names, read, self.info.conversion)

@@ -70,6 +70,11 @@ class Model(nn.Module):
         features_BD: Tensor = self.head.embed(self.backbone(images_BHWC, words_BL))  # type: ignore[operator]
         return features_BD
 
+    def embed_and_classify(self, images_BHWC: Tensor, words_BL: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return what `embed` and `classify` return, from one pass through the backbone."""
+        features = self.backbone(images_BHWC, words_BL)
+        return self.head.embed(features), self.head(features).logits[0]  # type: ignore[operator]
+
     def classify(self, images_BHWC: Tensor, words_BL: Tensor | None = None) -> Tensor:
         """Return the logits of the trained works, B x N, by the first branch."""
         return self(images_BHWC, words_BL).logits[0]  # type: ignore[no-any-return]

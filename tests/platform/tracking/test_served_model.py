@@ -130,9 +130,7 @@ def test_rows_that_cannot_be_read_name_themselves_and_the_others_are_answered(ad
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "body", [b"", b"{", b"[1]", b"{}", {"dataframe_records": []}, {"dataframe_records": 5}], ids=str
-)
+@pytest.mark.parametrize("body", EMPTY, ids=str)
 def test_a_request_without_rows_is_refused(address: str, body: object) -> None:
     assert post(address, body)[0] == 400
     assert rows_of(address, [{"image": encoded(0)}])
