@@ -65,6 +65,14 @@ class DistributedContext:
         dist.all_gather(parts, padded)
         return torch.cat([other[:length] for other, length in zip(parts, lengths, strict=True)])
 
+    def greatest(self, number: int, device: torch.device) -> int:
+        """Return the greatest of the numbers of all ranks, each of which must make this call.
+
+        Args:
+            device: where they exchange tensors.
+        """
+        return int(self.gather(torch.tensor([number], device=device), self.world).max())
+
     def own_gradient(self, gathered: Tensor) -> Tensor:
         """Return the gradient of this rank's part of a gathered tensor, times the world size.
 

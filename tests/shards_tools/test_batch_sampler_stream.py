@@ -3,6 +3,7 @@
 import csv
 import math
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from shards_tools.batch_samplers.epochs import EpochParams
 from shards_tools.batch_samplers.stream import LAWS, stream_batches
 from shards_tools.errors import Error
 from shards_tools.writer import MAX_SHARD_BYTES, blocks_in_shards
+from tests.shards_tools.ranks import every_rank
 
 # images of each role of each work
 roles_of_works = st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=6), min_size=3, max_size=8)
@@ -36,10 +38,13 @@ class Data:
             self.offset[images] = np.arange(len(images)) * (image_bytes + 2048)
 
     def indices(self, shape: tuple[int, int] = (16, 4), *, name: str = "full", world: int = 1, **changes) -> np.ndarray:
+        """The batches of all ranks: the first of each, then the second of each."""
         draw = EpochParams(
             **{"works_per_batch": shape[0], "images_per_work": shape[1], "seed": 0, "epoch": 0, **changes}
         )
-        return stream_batches(name, self.labels, self.roles, draw, shard=self.shard, offset=self.offset, world=world)
+        of_rank = partial(stream_batches, name, self.labels, self.roles, draw, shard=self.shard, offset=self.offset)
+        ranks = every_rank(lambda rank, longest: of_rank(rank=rank, world=world, longest=longest), world)
+        return np.stack(ranks, axis=1).reshape(-1, draw.batch_size)
 
 
 def lsasrd_like() -> Data:

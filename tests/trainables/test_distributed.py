@@ -97,6 +97,18 @@ def test_a_training_of_ranks_goes_on_from_its_checkpoint(small_recipe, manifest,
     assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("own_code")
+def test_ranks_that_stream_agree_on_the_number_of_their_batches(small_recipe, manifest, tmp_path):
+    recipe = small_recipe(epochs=2, works_per_batch=2, images_per_work=3, **ALIKE)
+    data = prepare(recipe, manifest, fold=0, seed=1, reading="stream", device=Device("cpu")).data
+    lengths = [len(EpochBatches(data, recipe, seed=1, epoch=1, rank=rank, world=2)) for rank in range(2)]
+    assert lengths[0] != lengths[1], "otherwise this shows nothing"
+    reports, _ = trained(2, tmp_path / "two", recipe, manifest, reading="stream", seed=1)
+    assert len(reports) == 2
+    assert np.isfinite(reports).all()
+
+
 def read_as(rank: int, folder: Path, recipe: Recipe, address: str) -> None:
     """What one of two ranks reads where the second has no room, which a disk of this machine's size always has."""
     if rank == 1:

@@ -111,6 +111,7 @@ class EpochBatches:
         augment_on: `loader` yields augmented images. `device` yields images as they were read, with the params that
             `augment` needs on the device; images of different sizes are cropped before, and only jittered there.
         allocate: returns memory for the images of a batch; the default reuses that of earlier batches.
+        longest: returns the greatest of the numbers that all ranks call it with, for the ranks of a stream.
 
     Raises:
         Error: there are more ranks than images in a batch.
@@ -127,19 +128,23 @@ class EpochBatches:
         world: int = 1,
         augment_on: Literal["loader", "device"] = "loader",
         allocate: Allocate | None = None,
+        longest: Callable[[int], int] = int,
     ) -> None:
-        self._indices = _indices(data, recipe, seed=seed, epoch=epoch, world=world)
-        self.batch_size = self._indices.shape[1]  # over all ranks
-        if world > self.batch_size:
-            size = self.batch_size
+        params = _epoch_params(data.labels, recipe, seed, epoch)
+        self.batch_size = size = params.batch_size  # over all ranks
+        if world > size:
             raise Error(f"{recipe.name}: {world} ranks cannot share batches of {size} images. Use fewer ranks.")
-        self._places = places_of_rank(self.batch_size, rank, world)
-        self._augmentation = Augmentation(recipe, self._indices.shape, self._places, seed=seed, epoch=epoch)
+        self._places = places_of_rank(size, rank, world)
+        if isinstance(data.images, StreamedImages) and recipe.batch_sampler in LAWS:
+            self._own = _streamed(data, recipe, params, rank, world, longest)
+        else:
+            self._own = BATCH_SAMPLERS[recipe.batch_sampler](data.labels, data.roles, params)[:, self._places]
+        self._augmentation = Augmentation(recipe, (len(self), size), self._places, seed=seed, epoch=epoch)
         self._augment_on, self._allocate = augment_on, allocate or BufferPool().allocate
         self._data, self._recipe, self._moment = data, recipe, (seed, epoch)
 
     def __len__(self) -> int:
-        return len(self._indices)
+        return len(self._own)
 
     def start(self, first: int = 0, workers: int = 1) -> Generator[Batch]:
         """Yield the batches from number `first` on, prepared ahead of use.
@@ -148,14 +153,14 @@ class EpochBatches:
             workers: threads that prepare batches; 0 prepares each when it is requested. The batches do not depend on
                 it.
         """
-        own = self._indices[first:, self._places]
+        rows = self._data.indices[self._own[first:]]
         allocate = self._allocate if self._augment_on == "device" else None
-        with closing(_reads(self._data.images, self._data.indices[own], allocate)) as reads:
+        with closing(_reads(self._data.images, rows, allocate)) as reads:
             of_batches = zip(range(first, len(self)), reads, strict=True)
             yield from in_order((partial(self._make, *of_batch) for of_batch in of_batches), workers)
 
     def _make(self, number: int, read: Callable[[], Pictures | Tensor]) -> Batch:
-        labels_B = torch.from_numpy(self._data.labels[self._indices[number, self._places]])
+        labels_B = torch.from_numpy(self._data.labels[self._own[number]])
         images_BHWC, params = self._images(number, read())
         return replace(Batch(images_BHWC, labels_B, *self._words(number)), params=params, total=self.batch_size)
 
@@ -183,28 +188,41 @@ class EpochBatches:
         seed, epoch = self._moment
         assert isinstance(self._recipe, AnimesionRecipe)
         progress = (epoch - 1 + number / len(self)) / self._recipe.epochs
-        words_BL = self._data.words[self._data.indices[self._indices[number]]]
+        own_BL = self._data.words[self._data.indices[self._own[number]]]
+        words_BL = np.zeros((self.batch_size, own_BL.shape[1]), own_BL.dtype)
+        words_BL[self._places] = own_BL
         random = np.random.default_rng((seed, epoch, HIDDEN_STREAM, number))
         words_BL, asked_BL = hide(words_BL, self._recipe, progress, self._data.num_words, random)
         return torch.from_numpy(words_BL[self._places]), torch.from_numpy(asked_BL[self._places])
 
 
-def _indices(data: TrainingSet, recipe: Recipe, *, seed: int, epoch: int, world: int) -> np.ndarray:
-    """Return the epoch's batches, [batches, images]. A stream gets an order that reads each shard once."""
-    params = _epoch_params(data.labels, recipe, seed, epoch)
-    if not (isinstance(data.images, StreamedImages) and recipe.batch_sampler in LAWS):
-        return BATCH_SAMPLERS[recipe.batch_sampler](data.labels, data.roles, params)
+def _streamed(
+    data: TrainingSet,
+    recipe: Recipe,
+    params: EpochParams,
+    rank: int,
+    world: int,
+    longest: Callable[[int], int],
+) -> np.ndarray:
+    """Return a rank's part of the epoch's batches, [batches, images], in an order that reads each shard once."""
+    assert isinstance(data.images, StreamedImages)
     if params.works_per_batch % world:
         raise Error(
             f"{recipe.name}: {world} ranks that stream cannot share batches of {params.works_per_batch} works. Use a"
             " number of ranks that divides it, or --reading decoded or offset."
         )
     shard, offset = data.images.places(data.indices)
-    of_rank = replace(params, works_per_batch=params.works_per_batch // world)
-    rows = stream_batches(
-        recipe.batch_sampler, data.labels, data.roles, of_rank, shard=shard, offset=offset, world=world
+    return stream_batches(
+        recipe.batch_sampler,
+        data.labels,
+        data.roles,
+        replace(params, works_per_batch=params.works_per_batch // world),
+        shard=shard,
+        offset=offset,
+        rank=rank,
+        world=world,
+        longest=longest,
     )
-    return rows.reshape(-1, params.batch_size)  # the rows of all ranks side by side
 
 
 def _reads(

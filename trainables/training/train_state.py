@@ -4,6 +4,7 @@ import dataclasses
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +156,7 @@ def epoch_batches(training: TrainState, epoch: int, ranks: DistributedContext) -
         world=ranks.world,
         augment_on="device" if device.is_gpu else "loader",
         allocate=device.allocate if device.is_gpu else None,
+        longest=partial(training.ranks.greatest, device=device.torch_device),
     )
 
 

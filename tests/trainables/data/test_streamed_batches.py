@@ -5,6 +5,7 @@ import pytest
 
 from shards_tools.errors import Error
 from shards_tools.streaming.images import StreamedImages
+from tests.shards_tools.ranks import every_rank
 from tests.trainables.data.batch_contents import assert_same_contents, contents_of
 from trainables.data.batches import EpochBatches, TrainingSet
 
@@ -22,7 +23,10 @@ def data(manifest):
 @pytest.mark.parametrize("workers", [0, 1, 2])
 @pytest.mark.parametrize("world", [1, 2, 3, 6])
 def test_every_rank_has_as_many_batches_and_together_they_hold_every_image(data, small_recipe, world, workers):
-    ranks = [contents_of(data, small_recipe(**PLAIN), rank=rank, world=world, workers=workers) for rank in range(world)]
+    recipe = small_recipe(**PLAIN)
+    ranks = every_rank(
+        lambda rank, longest: contents_of(data, recipe, rank=rank, world=world, workers=workers, longest=longest), world
+    )
     assert len({len(batches) for batches in ranks}) == 1
     seen = {image.tobytes() for batches in ranks for images, _ in batches for image in images}
     assert seen == {image.tobytes() for image in data.images[data.indices]}
