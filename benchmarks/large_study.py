@@ -1,149 +1,63 @@
-"""A study of thousands of trials without Ray, for `benchmarks/search_overhead.py`: the driver's cost per trial.
+"""Benchmark of a driver whose study has thousands of trials and tens of running ones, without Ray.
 
-Trials go through the platform's own records (`platform/trials.py`) into SQLite, with the callbacks that Ray would make.
-Most of a study is filled in as finished trials with random parameters and curves pruned by successive halving. The last
-hundred before each size are real ones, timed from the ask to the end.
+A study in SQLite is filled with finished and running trials and a journal of their events. Each measurement runs in a
+process of its own, after its imports:
+
+- `ask_p50_s`, `ask_p95_s`: a suggestion while the other trials report
+- `start_s`: from opening the study to the configuration of the first trial that continues
+- `adopt_s`: the configurations of the other running trials
+- `report_s`: `platform.report STUDY`, with its imports; `page_mb`: the size of its page
+- `list_s`: `platform.report --list`
+- `mlflow_events_per_s`: the journal to a new MLflow store in SQLite; an event is a trial's start, an epoch or its end
+- `memory_mb`: growth of the driver's process
+
+Run: python benchmarks/large_study.py [--trials N ...] [--running R] [--json]. Exits with 1 if a limit is exceeded.
 """
 
 from __future__ import annotations
 
-import bisect
+import argparse
 import json
+import math
 import os
+import resource
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
-from numpy.typing import NDArray
-from optuna.distributions import distribution_to_json, json_to_distribution
-from optuna.storages._rdb.models import (
-    TrialIntermediateValueModel,
-    TrialModel,
-    TrialParamModel,
-    TrialSystemAttributeModel,
-    TrialUserAttributeModel,
-    TrialValueModel,
-)
-from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy import func, insert, select
-from sqlalchemy.orm import Session
 
-from platform.resilient_storage import PatientStorage
+# Appended, because `platform` must first resolve to the standard library's.
+sys.path.append(str(Path(__file__).parents[1]))
+
+from benchmarks.large_data import in_own_process
+from benchmarks.search_overhead import search_in
+from benchmarks.studies.filled import EPOCHS, Curves, Filler, metrics_of, store, write_journal
+from platform.execution import run_trials  # noqa: F401  a search imports Ray before it opens its study
 from platform.resolved_search import ResolvedSearch
-from platform.samplers.pruning import REDUCTION_FACTOR
+from platform.start import opened_study
 from platform.study import open_storage, open_study
 from platform.terminal.lines import Display
+from platform.tracking.events import rebuild
 from platform.tracking.journal import Journal
-from platform.trial_record import TrialRecord
+from platform.tracking.tracker import Tracker
 from platform.trials import Trials
 from trainables.training.trial_report import TrialReport
 
 NUM_TIMED = 100
-EPOCHS = 54  # rungs at 2, 6 and 18
-METRICS = (
-    "mAP", "mINP", "cmc_1", "cmc_5", "cmc_10", "cmc_20", "num_valid_queries", "loss", "id_loss", "metric_loss", "lr",
-    "seconds", "images_per_second", "rss_mb", "total_seconds",
-)  # fmt: skip
-
-
-class Curves:
-    """Learning curves that rise higher and faster the nearer `lr` and `weight_decay` are to their best, with noise."""
-
-    def __init__(self, seed: int) -> None:
-        self._random = np.random.default_rng(seed)
-
-    def __call__(self, params: dict[str, Any]) -> NDArray[np.float64]:
-        """Return the objective after each epoch."""
-        miss = abs(np.log10(params["lr"]) + 3) + 0.3 * abs(np.log10(params["weight_decay"]) + 3)
-        epochs = np.arange(1, EPOCHS + 1)
-        noise = self._random.normal(0, 0.01, EPOCHS)
-        curve: NDArray[np.float64] = (0.2 + 0.6 / (1 + miss)) * (1 - np.exp(-epochs / (8 + 4 / (1 + miss)))) + noise
-        return curve
-
-
-class Filler:
-    """Makes finished trials, as the platform leaves them in the database."""
-
-    def __init__(self, search: ResolvedSearch, curves: Curves) -> None:
-        self._search, self._curves = search, curves
-        self._sampler = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-        self._space = {key: json_to_distribution(text) for key, text in search.setup.space.distributions.items()}
-
-    def trial(self, number: int, rungs: dict[str, list[float]]) -> FrozenTrial:
-        """Return one trial; `rungs` has the ascending values at each of Optuna's rung names."""
-        params = self._sampler.ask(self._space).params
-        curve = self._curves(params)
-        end, reached = EPOCHS, {}
-        for (name, values), rung in zip(rungs.items(), self._search.setup.rungs[:-1], strict=True):
-            value = float(curve[rung - 1])
-            bisect.insort(values, value)
-            reached[name] = value
-            if value < values[-max(1, len(values) // REDUCTION_FACTOR)]:
-                end = rung
-                break
-        pruned: dict[str, object] = {"pruned_at": end, "reason": f"pruned at epoch {end}"} if end < EPOCHS else {}
-        folder = self._search.stores.folder / "start-001" / f"trial-{number:04d}-1"
-        now = dict.fromkeys(METRICS, 0.123456789012345)
-        return create_trial(
-            state=TrialState.PRUNED if pruned else TrialState.COMPLETE,
-            value=None if pruned else float(curve[-1]),
-            params=params,
-            distributions=self._space,
-            intermediate_values={epoch: float(curve[epoch - 1]) for epoch in range(1, end + 1)},
-            user_attrs=TrialRecord.attributes(
-                attempts=1, checkpoint=f"{folder}/checkpoint_{end:06d}", metrics=now, **pruned
-            ),
-            system_attrs=reached,
-        )
-
-
-def store(storage: PatientStorage, study: optuna.Study, trials: Sequence[FrozenTrial]) -> None:
-    """Write `trials` row by row as Optuna does, but in one transaction: one by one they would take an hour."""
-    first = len(study.get_trials(deepcopy=False))
-    rows: dict[Any, list[dict[str, Any]]] = {}
-    with Session(storage.engine) as session:
-        last = session.scalar(select(func.max(TrialModel.trial_id))) or 0
-        for place, trial in enumerate(trials):
-            head = {"trial_id": last + 1 + place, "number": first + place, "study_id": study._study_id}
-            for model, row in _rows(trial, head):
-                rows.setdefault(model, []).append(row)
-        for model, values in rows.items():
-            session.execute(insert(model), values)
-        session.commit()
-    stored = study.get_trials(deepcopy=False)[first:]
-    assert list(map(_content, stored)) == list(map(_content, trials))
-
-
-def _rows(trial: FrozenTrial, head: dict[str, Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Yield the table and the columns of each row of a trial."""
-    now = datetime.now()
-    yield TrialModel, {**head, "state": trial.state, "_datetime_start_utc": now, "_datetime_complete_utc": now}
-    own = {"trial_id": head["trial_id"]}
-    for name, distribution in trial.distributions.items():
-        value = distribution.to_internal_repr(trial.params[name])
-        text = distribution_to_json(distribution)
-        yield TrialParamModel, {**own, "param_name": name, "param_value": value, "distribution_json": text}
-    finite = TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
-    for step, value in trial.intermediate_values.items():
-        number = {"intermediate_value": value, "intermediate_value_type": finite}
-        yield TrialIntermediateValueModel, {**own, "step": step, **number}
-    if trial.value is not None:
-        kind = TrialValueModel.TrialValueType.FINITE
-        yield TrialValueModel, {**own, "objective": 0, "value": trial.value, "value_type": kind}
-    for key, value in trial.user_attrs.items():
-        yield TrialUserAttributeModel, {**own, "key": key, "value_json": json.dumps(value)}
-    for key, value in trial.system_attrs.items():
-        yield TrialSystemAttributeModel, {**own, "key": key, "value_json": json.dumps(value)}
-
-
-def _content(trial: FrozenTrial) -> tuple[Any, ...]:
-    return trial.state, trial.params, trial.values, trial.intermediate_values, trial.user_attrs, trial.system_attrs
+RUNNING_EPOCHS = 17  # of the running trials at the start: their next rung is at 18
+LIMITS = {"ask_p50_s": 0.15, "start_s": 5.0, "report_s": 60.0, "page_mb": 5.0, "list_s": 2.0, "memory_mb": 300.0}
+AT_LEAST = {"mlflow_events_per_s": 2000.0}
+REPORT_LIMIT_AT_1000_S = 20.0
 
 
 def grow(search: ResolvedSearch, sizes: Sequence[int]) -> dict[int, dict[str, float]]:
@@ -157,7 +71,7 @@ def grow(search: ResolvedSearch, sizes: Sequence[int]) -> dict[int, dict[str, fl
         for size in sizes:
             rungs = _rungs(study, search)
             numbers = range(len(study.get_trials(deepcopy=False)), size - NUM_TIMED)
-            store(storage, study, [filler.trial(number, rungs) for number in numbers])
+            store(storage, study, [filler.finished(number, rungs) for number in numbers])
             larger = replace(search, budget=replace(search.budget, trials=size))
             trials = Trials(study, larger, journal, Display(study, search.goal))
             found[size] = _timed(trials, curves)
@@ -183,10 +97,7 @@ def _timed(trials: Trials, curves: Curves) -> dict[str, float]:
         assert config is not None
         settings = {"weight_decay": 1e-4, "lr": 1e-3, **config["settings"]}
         for epoch, value in enumerate(curves(settings), 1):
-            numbers = dict.fromkeys(METRICS, 0.123456789012345)
-            metrics = {**numbers, "mAP": float(value), "epoch": epoch, "time": time.time()}
-            report = TrialReport(metrics=metrics, reading="decoded")
-            goes_on, seconds = _clocked(trials.report, attempt, report)
+            goes_on, seconds = _clocked(trials.report, attempt, _report(epoch, float(value)))
             reports.append(seconds)
             if not goes_on:
                 break
@@ -204,3 +115,180 @@ def _clocked(call: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
     start = time.perf_counter()
     answer = call(*arguments)
     return answer, time.perf_counter() - start
+
+
+def _report(epoch: int, value: float) -> TrialReport:
+    return TrialReport(metrics={**metrics_of(value), "epoch": epoch, "time": time.time()}, reading="decoded")
+
+
+def fill(folder: Path, num_trials: int, num_running: int) -> int:
+    """Fill a new study with finished and running trials, and write its journal; return the number of events."""
+    search = _search(folder, num_trials, num_running)
+    storage = open_storage(search.stores.storage)
+    study = open_study(search, storage)
+    filler, rungs = Filler(search, Curves(0)), _rungs(study, search)
+    first = len(study.get_trials(deepcopy=False))
+    trials = [filler.finished(number, rungs) for number in range(first, num_trials)]
+    trials += [filler.running(number, RUNNING_EPOCHS) for number in range(num_trials, num_trials + num_running)]
+    store(storage, study, trials)
+    return write_journal(search, trials, search.stores.folder / "journal.jsonl")
+
+
+def _search(folder: Path, num_trials: int, num_running: int) -> ResolvedSearch:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    more = num_trials + num_running + NUM_TIMED
+    return search_in(folder, more, EPOCHS, num_slots=num_running + 1)
+
+
+def drive(folder: Path, num_trials: int, num_running: int) -> dict[str, float]:
+    """Start the search again, adopt its running trials, and suggest NUM_TIMED more while they train."""
+    search = _search(folder, num_trials, num_running)
+    before, started = _peak_mb(), time.perf_counter()
+    with opened_study(search) as (study, _, journal):
+        rebuild(study, search.setup, search.method, journal)
+        trials = Trials(study, search, journal, Display(study, search.goal))
+        configs = {"attempt 0": trials.start("attempt 0")}
+        start_s = time.perf_counter() - started
+        configs |= {f"attempt {number}": trials.start(f"attempt {number}") for number in range(1, num_running)}
+        adopt_s = time.perf_counter() - started - start_s
+        asks = _asked_while_others_train(trials, {key: config for key, config in configs.items() if config})
+    return {
+        "start_s": start_s,
+        "adopt_s": adopt_s,
+        "ask_p50_s": statistics.median(asks),
+        "ask_p95_s": float(np.quantile(asks, 0.95)),
+        "memory_mb": _peak_mb() - before,
+    }
+
+
+def _asked_while_others_train(trials: Trials, configs: dict[str, dict[str, Any]]) -> list[float]:
+    """Return the seconds of NUM_TIMED suggestions: each running trial reports in turn; one that ends is replaced."""
+    curves = Curves(1)
+    asks: list[float] = []
+    running = {key: _epochs_of(config, curves, RUNNING_EPOCHS) for key, config in configs.items()}
+    while len(asks) < NUM_TIMED:
+        for attempt, epochs in list(running.items()):
+            epoch, value = next(epochs)
+            if trials.report(attempt, _report(epoch, value)) and epoch < EPOCHS:
+                continue
+            trials.finish(attempt, died=False)
+            del running[attempt]
+            name = f"asked {len(asks)}"
+            config, seconds = _clocked(trials.start, name)
+            assert config is not None
+            asks.append(seconds)
+            running[name] = _epochs_of(config, curves, 0)
+            if len(asks) == NUM_TIMED:
+                break
+    return asks
+
+
+def _epochs_of(config: dict[str, Any], curves: Curves, done: int) -> Any:
+    settings = {"weight_decay": 1e-4, "lr": 1e-3, **config["settings"]}
+    return iter([(epoch, float(value)) for epoch, value in enumerate(curves(settings), 1) if epoch > done])
+
+
+def report(folder: Path) -> tuple[float, float]:
+    """Return the seconds of `platform.report STUDY` and the MB of its page."""
+    (study,) = [path.name for path in folder.iterdir() if (path / "journal.jsonl").exists()]
+    out = folder / "report"
+    words = ["-m", "platform.report", study, "--runs", folder, "--out", out]
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, *map(str, words)], check=True, capture_output=True, cwd=Path(__file__).parents[1])
+    return time.perf_counter() - begun, (out / "index.html").stat().st_size / 1e6
+
+
+def list_studies(folder: Path) -> float:
+    """Return the seconds of `platform.report --list` after its imports."""
+    from platform.report import main as report_main
+    from platform.reporting import runner  # noqa: F401
+
+    begun = time.perf_counter()
+    report_main(["--list", "--runs", str(folder)])
+    return time.perf_counter() - begun
+
+
+def tell_mlflow(folder: Path, num_trials: int, num_running: int) -> float:
+    """Return the seconds in which a new MLflow store gets the whole journal."""
+    from platform.tracking.quiet_mlflow import import_quietly
+
+    import_quietly()
+    search = _search(folder, num_trials, num_running)
+    with Journal(search.stores.folder / "journal.jsonl") as journal:
+        tracker = Tracker(
+            journal,
+            uri=f"sqlite:///{folder}/told.db",
+            artifacts=folder / "artifacts",
+            study=search.stores.study,
+            params={},
+            tags={},
+        )
+        tracker.start()
+        assert tracker.ready.wait(120), tracker.trouble
+        begun = time.perf_counter()
+        while tracker.unsent:
+            assert not tracker.trouble, tracker.trouble
+            time.sleep(0.05)
+        seconds = time.perf_counter() - begun
+        tracker.close(10)
+    return seconds
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def measure(num_trials: int, num_running: int) -> dict[str, float]:
+    """Return the numbers of a study of one size."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        num_events = in_own_process(fill, folder, num_trials, num_running)
+        list_s = in_own_process(list_studies, folder)
+        report_s, page_mb = report(folder)
+        mlflow_s = in_own_process(tell_mlflow, folder, num_trials, num_running)
+        driven = in_own_process(drive, folder, num_trials, num_running)
+    rate = num_events / mlflow_s
+    return {**driven, "report_s": report_s, "page_mb": page_mb, "list_s": list_s, "mlflow_events_per_s": rate}
+
+
+def exceeded(num_trials: int, found: dict[str, float]) -> list[str]:
+    """Return the numbers that break their limits."""
+    limits = LIMITS | ({"report_s": REPORT_LIMIT_AT_1000_S} if num_trials <= 1000 else {})
+    return [
+        *[key for key, limit in limits.items() if found[key] > limit],
+        *[key for key, limit in AT_LEAST.items() if found[key] < limit],
+    ]
+
+
+def main() -> int:
+    """Print the numbers and the exponents of their growth; return 1 if a limit is exceeded."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, nargs="+", default=[100, 1000], metavar="N", help="finished trials")
+    parser.add_argument("--running", type=int, default=64, metavar="R", help="running trials")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON for each N")
+    options = parser.parse_args()
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    rows = {}
+    for num_trials in options.trials:
+        found = rows[num_trials] = measure(num_trials, options.running)
+        if options.json:
+            print(json.dumps({"trials": num_trials, "running": options.running, **found}), flush=True)
+            continue
+        print(f"{num_trials:,} finished trials, {options.running} running")
+        for key, value in found.items():
+            print(
+                f"  {key:<20}{value:10.3f}{'   over its limit' if key in exceeded(num_trials, found) else ''}",
+                flush=True,
+            )
+    for (fewer, small), (more, large) in pairwise(rows.items()):
+        if not options.json:
+            powers = {key: math.log(large[key] / small[key]) / math.log(more / fewer) for key in small}
+            print(
+                f"exponents from {fewer:,} to {more:,}: "
+                + ", ".join(f"{key} {power:.2f}" for key, power in powers.items())
+            )
+    return int(any(exceeded(num_trials, found) for num_trials, found in rows.items()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

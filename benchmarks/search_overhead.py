@@ -263,7 +263,8 @@ def large_study(sizes: Sequence[int]) -> bool:
     """Grow one study to each of `sizes`; return whether the limits hold."""
     import optuna
 
-    from benchmarks.large_study import EPOCHS, grow
+    from benchmarks.large_study import grow
+    from benchmarks.studies.filled import EPOCHS
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from platform.training_setup import TrainingSetup
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+MAX_COMPARED = 500  # finished trials whose settings a start compares with the space's; each takes a millisecond
 
 
 def open_study(search: ResolvedSearch, storage: PatientStorage) -> optuna.Study:
@@ -157,8 +159,9 @@ def check_same_search(study: optuna.Study, search: ResolvedSearch) -> None:
 def check_same_settings(study: optuna.Study, setup: TrainingSetup) -> None:
     """Refuse a space that gives other settings for the parameters of a stored trial, such as an edited constant.
 
-    Failed trials are left out, so that a space that let them fail can be corrected. The recipes of a paper's table are
-    compared by row; see paper_tables/trainings.py.
+    Failed trials are left out, so that a space that let them fail can be corrected. Of many finished ones, MAX_COMPARED
+    are compared, spread over the study. The recipes of a paper's table are compared by row; see
+    paper_tables/trainings.py.
 
     Raises:
         Error: a trial or a baseline has other settings now; the message has the key and both values.
@@ -166,9 +169,7 @@ def check_same_settings(study: optuna.Study, setup: TrainingSetup) -> None:
     space = setup.space
     if space.kind == "Table":
         return
-    for trial in study.get_trials(deepcopy=False):
-        if trial.state == TrialState.FAIL:
-            continue
+    for trial in _spread(study.get_trials(deepcopy=False)):
         label = TrialRecord(trial).baseline
         stored = trial.params or trial.system_attrs.get("fixed_params", {})
         if label in space.baselines and (found := _first_difference(stored, space.baselines[label])):
@@ -184,6 +185,14 @@ def check_same_settings(study: optuna.Study, setup: TrainingSetup) -> None:
             if found := _first_difference(before, {key: now[key] for key in now if key in both}):
                 is_was, is_now = f"trial {trial.number} was trained with {found[0]}", f"its parameters give {found[1]}"
                 raise _changed(study, space, is_was, is_now)
+
+
+def _spread(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the trials that have not failed; of finished ones without a label MAX_COMPARED, evenly spread."""
+    finished = [trial for trial in trials if trial.state in FINISHED and not TrialRecord(trial).baseline]
+    stride = max(1, math.ceil(len(finished) / MAX_COMPARED))
+    left_out = {trial.number for trial in finished} - {trial.number for trial in finished[::stride]}
+    return [trial for trial in trials if trial.state != TrialState.FAIL and trial.number not in left_out]
 
 
 def _first_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, str] | None:

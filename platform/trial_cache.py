@@ -12,7 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-NO_TRIAL = 2**31 - 1  # no trial has a larger ID: the column has 32 bits in PostgreSQL
+from platform.trial_rows import trials_of_ids, trials_of_study
+
 MAX_NAMED = 500  # trials that a query names; SQLite allows 999 in some builds
 
 
@@ -45,6 +46,20 @@ class TrialCache(_CachedStorage):
     set_trial_user_attr = _noted("set_trial_user_attr")
     set_trial_system_attr = _noted("set_trial_system_attr")
 
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """Return a trial; one that has not ended is read again.
+
+        Raises:
+            KeyError: there is none.
+        """
+        with self._lock:
+            if (known := self._get_cached_trial(trial_id)) is not None:
+                return known
+        found = trials_of_ids(self._backend.engine, {trial_id})
+        if not found:
+            raise KeyError(f"No trial has the ID {trial_id}.")
+        return found[0]
+
     def _read_trials_from_remote_storage(self, study_id: int) -> None:
         """Update the cache; Optuna calls this before every look at the trials of a study."""
         with self._lock:
@@ -60,7 +75,7 @@ class TrialCache(_CachedStorage):
             }
             self._changed -= due  # before they are read: a write during that is read next time
             if due:
-                self._add_trials_to_cache(study_id, self._read(study_id, study, due))
+                self._add_trials_to_cache(study_id, self._read(study_id, due))
             cached = self._cached(study_id, states)
             study.unfinished_trial_ids = {trial._trial_id for trial in cached if not trial.state.is_finished()}
             finished = [trial._trial_id for trial in cached if trial.state.is_finished()]
@@ -82,10 +97,9 @@ class TrialCache(_CachedStorage):
             )
             return {trial_id: state for trial_id, state in rows}
 
-    def _read(self, study_id: int, study: _StudyInfo, due: set[int]) -> list[FrozenTrial]:
-        if len(due) <= MAX_NAMED:
-            return self._backend._get_trials(study_id, None, due, NO_TRIAL)
-        return self._backend._get_trials(study_id, None, study.unfinished_trial_ids, study.last_finished_trial_id)
+    def _read(self, study_id: int, due: set[int]) -> list[FrozenTrial]:
+        engine = self._backend.engine
+        return trials_of_ids(engine, due) if len(due) <= MAX_NAMED else trials_of_study(engine, study_id)
 
     def _cached(self, study_id: int, trial_ids: Iterable[int]) -> list[FrozenTrial]:
         trials = self._studies[study_id].trials

@@ -36,6 +36,35 @@ BLAS = ThreadpoolController()  # limits the threads of the libraries imported ab
 Result = tuple[FrozenTrial, float]  # a trial and its value at a rung; higher is better
 
 
+class Observations:
+    """What the trials of a study show so far.
+
+    Args:
+        trials: in the order of their numbers.
+    """
+
+    def __init__(self, trials: Sequence[FrozenTrial]) -> None:
+        self.trials = trials
+        over = [is_over(trial) for trial in trials]
+        self._comparable = [trial for trial, is_out in zip(trials, over, strict=True) if not is_out]
+        # They exceeded a limit, or ended early for another reason than the pruner's decision.
+        self.useless = [trial for trial, is_out in zip(trials, over, strict=True) if is_out or _ended_early(trial)]
+
+    def at(self, rung: int) -> list[Result]:
+        """Return the value of each trial at epoch `rung`, or its final value if it finished earlier."""
+        values = ((trial, _value_at(trial, rung)) for trial in self._comparable)
+        return [(trial, value) for trial, value in values if value is not None]
+
+
+def _value_at(trial: FrozenTrial, rung: int) -> float | None:
+    value = trial.intermediate_values.get(rung)
+    return trial.value if value is None and trial.state == TrialState.COMPLETE else value
+
+
+def _ended_early(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.PRUNED and TrialRecord(trial).pruned_at is None
+
+
 class RungwiseSampler(BaseSampler):
     """An Optuna sampler that maximizes expected improvement, with a Gaussian process fitted to one rung at a time.
 
@@ -81,35 +110,34 @@ class RungwiseSampler(BaseSampler):
 
     def _next(self, study: optuna.Study, asking: FrozenTrial) -> Point:
         trials = [trial for trial in study.get_trials(deepcopy=False) if trial.number != asking.number]
-        rung = self._highest_rung(trials)
+        observed = Observations(trials)
+        rung = self._highest_rung(observed)
         learns = self._rng.random() >= RANDOM_SHARE
-        promising = self._promising(study, trials, rung) if rung is not None and learns else []
+        promising = self._promising(study, observed, rung) if rung is not None and learns else []
         for point in itertools.chain(promising, (self._draw() for _ in range(MOST_REPEATS))):
             if all(trial.params != point.params for trial in trials):
                 break
         return point
 
-    def _promising(self, study: optuna.Study, trials: Sequence[FrozenTrial], rung: int) -> list[Point]:
+    def _promising(self, study: optuna.Study, observed: Observations, rung: int) -> list[Point]:
         """Return candidates sorted by their expected improvement at `rung`, the highest first."""
         sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
-        values = [(trial, _value_at(trial, rung)) for trial in trials]
-        results = _select_results([(trial, sign * value) for trial, value in values if value is not None])
+        results = _select_results([(trial, sign * value) for trial, value in observed.at(rung)])
         candidates = list(self._candidates(results))
         # More threads are no faster on small matrices, and would take CPU time from trainings.
         with BLAS.limit(limits=1):
-            order = np.argsort(-_improvement(results, trials, candidates), kind="stable")
+            order = np.argsort(-_improvement(results, observed, candidates), kind="stable")
         return [candidates[index] for index in order]
 
     def _draw(self) -> Point:
         """Return a random point; an empty one, which Optuna completes at random, if the space rejects nearly all."""
         return sample(self._suggest, self._rng) or Point(self._rng)
 
-    def _highest_rung(self, trials: Sequence[FrozenTrial]) -> int | None:
+    def _highest_rung(self, observed: Observations) -> int | None:
         """Return the highest rung that enough trials have reached, or None; useless trials count for the lowest."""
-        num_useless = sum(map(_is_useless, trials))
         for rung in reversed(self._rungs):
-            num_results = sum(_value_at(trial, rung) is not None for trial in trials)
-            more = num_useless if rung == self._rungs[0] and num_results else 0
+            num_results = len(observed.at(rung))
+            more = len(observed.useless) if rung == self._rungs[0] and num_results else 0
             if num_results + more >= MIN_RESULTS:
                 return rung
         return None
@@ -125,10 +153,10 @@ class RungwiseSampler(BaseSampler):
         return (point for point in itertools.chain(anywhere, near) if accepts(self._suggest, point))
 
 
-def _improvement(results: Sequence[Result], trials: Sequence[FrozenTrial], candidates: Sequence[Point]) -> Array:
+def _improvement(results: Sequence[Result], observed: Observations, candidates: Sequence[Point]) -> Array:
     """Return the expected improvement of each candidate over the best result."""
-    running = [trial.params for trial in trials if trial.state == TrialState.RUNNING]
-    useless = [trial.params for trial in trials if _is_useless(trial)][-MOST_RESULTS:]
+    running = [trial.params for trial in observed.trials if trial.state == TrialState.RUNNING]
+    useless = [trial.params for trial in observed.useless[-MOST_RESULTS:]]
     known = [*[trial.params for trial, _ in results], *useless]
     axes = Axes(_distributions([*[trial for trial, _ in results], *candidates]))
     values = _clip_outliers(np.array([value for _, value in results]))
@@ -171,18 +199,3 @@ def _select_results(results: list[Result]) -> list[Result]:
 
 def _best_first(results: Sequence[Result]) -> list[Result]:
     return sorted(results, key=lambda result: -result[1])
-
-
-def _value_at(trial: FrozenTrial, rung: int) -> float | None:
-    """Return the value of `trial` at epoch `rung`, its final value if it finished earlier, or None."""
-    if is_over(trial):
-        return None
-    value = trial.intermediate_values.get(rung)
-    if value is None and trial.state == TrialState.COMPLETE:
-        return trial.value
-    return value
-
-
-def _is_useless(trial: FrozenTrial) -> bool:
-    """Return whether `trial` exceeded a limit or ended early for another reason than the pruner's decision."""
-    return is_over(trial) or (trial.state == TrialState.PRUNED and TrialRecord(trial).pruned_at is None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,15 @@ class Point(optuna.trial.FixedTrial):
         super().__init__({})
         self._rng, self._center, self._spread = rng, center or {}, spread
 
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        value: float = self._suggest(name, _floats(low, high, log, step))
+        return value
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        return int(self._suggest(name, _integers(low, high, log, step)))
+
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
         if name in self._distributions:
             check_distribution_compatibility(self._distributions[name], distribution)
@@ -55,6 +65,11 @@ class Point(optuna.trial.FixedTrial):
             return value_at(distribution, self._rng.random())
         place = place_of(distribution, value) + self._rng.normal(0.0, self._spread)
         return value_at(distribution, min(max(place, 0.0), 1.0))
+
+
+# A sampler draws hundreds of points from the same ranges, which take longer to make than a value.
+_floats = lru_cache(maxsize=1024, typed=True)(FloatDistribution)
+_integers = lru_cache(maxsize=1024, typed=True)(IntDistribution)
 
 
 def sample(suggest: Suggest, rng: np.random.Generator, fixed: Params | None = None) -> Point | None:
@@ -141,11 +156,11 @@ class Axes:
         """Return one row per point, of shape (points, columns)."""
         rows = np.zeros((len(points), self._num_columns))
         for (name, distribution), start in zip(self._distributions.items(), self.starts, strict=True):
-            ordered = _is_ordered(distribution)
+            if _is_ordered(distribution):
+                rows[:, start] = [place_of(distribution, point[name]) if name in point else 0.5 for point in points]
+                continue
             for row, point in zip(rows, points, strict=True):
-                if ordered:
-                    row[start] = place_of(distribution, point[name]) if name in point else 0.5
-                elif name in point:
+                if name in point:
                     # Two different choices then have a distance of 1.
                     row[start + distribution.choices.index(point[name])] = math.sqrt(0.5)  # type: ignore[attr-defined]
         return rows

@@ -8,11 +8,14 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.trial import TrialState
 
+from platform import study
 from platform.resolved_search import ResolvedSearch
 from platform.study import open_storage, open_study
 from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
+from platform.trial_record import TrialRecord
 from platform.trials import Trials
 from shards_tools.errors import Error
 from tests.platform.searches import changed
@@ -93,3 +96,29 @@ def test_a_study_of_an_earlier_version_is_opened(started: optuna.Study, search_o
     trial.user_attrs["settings"] = {"recipe": "transreid-tiny", "checkpointing": False, "removed": 1}
     started.add_trial(trial)
     assert len(opened(search_of()).trials) == len(started.trials)
+
+
+def test_of_many_finished_trials_some_are_compared_and_all_others_that_continue(
+    started: optuna.Study, search: ResolvedSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first,) = started.get_trials(states=(TrialState.RUNNING,))
+    template: dict[str, Any] = {
+        "params": first.params,
+        "distributions": first.distributions,
+        "user_attrs": TrialRecord.attributes(settings=TrialRecord(first).settings),
+        "intermediate_values": {1: 0.5},
+    }
+    for number in range(10):
+        state = TrialState.RUNNING if number == 5 else TrialState.PRUNED
+        started.add_trial(optuna.trial.create_trial(state=state, **template))
+    monkeypatch.setattr(study, "MAX_COMPARED", 3)
+    compared: list[Any] = []
+
+    def suggest(trial: Any) -> Any:
+        compared.append(trial)
+        return search.setup.space.suggest(trial)
+
+    opened(changed(search, space=dataclasses.replace(search.setup.space, suggest=suggest)))
+    states = [trial.state for trial in compared]
+    assert states.count(TrialState.RUNNING) == 2
+    assert states.count(TrialState.PRUNED) == 3
