@@ -27,6 +27,7 @@ ALIGNMENT = 64  # bytes; gathering from an array that is not aligned takes three
 PADDING_ID = 0xD935  # of an extra field of zip whose only purpose is to align what follows
 ZIP64_BYTES = 20  # of the extra field that Python's zipfile adds to each member
 LOCAL_HEADER_BYTES = 30  # of a zip member, without its name and extra fields
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}  # by version
 PART = 2**17  # images that are checked at a time, so that what is computed from them stays small
 HASHED_AT_ONCE = 2**20  # bytes
 
@@ -71,13 +72,20 @@ class Columns:
         self._file.close()
 
     def sha256(self) -> str:
-        """Return the checksum of the file. A mapped file is read for it, so that its pages do not stay in memory."""
+        """Return the checksum of the file. A mapped file is read for it, so that its pages do not stay in memory.
+
+        Raises:
+            Error: the file cannot be read.
+        """
         if self._mapped is None:
             return hashlib.sha256(self._buffer).hexdigest()
         digest, start = hashlib.sha256(), 0
-        while data := os.pread(self._file.fileno(), HASHED_AT_ONCE, start):  # as another thread moves the position
-            digest.update(data)
-            start += len(data)
+        try:
+            while data := os.pread(self._file.fileno(), HASHED_AT_ONCE, start):  # another thread moves the position
+                digest.update(data)
+                start += len(data)
+        except OSError as failure:
+            raise Error(f"{self._file.name} cannot be read: {failure.strerror}. Check its disk.") from failure
         return digest.hexdigest()
 
     def release(self) -> None:
@@ -115,14 +123,13 @@ class Columns:
         if not header.startswith(b"PK\3\4"):
             raise ValueError(f"the member {member.filename} has no header")
         start = self._file.seek(sum(struct.unpack("<HH", header[-4:])), os.SEEK_CUR)
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[np.lib.format.read_magic(self._file)]
-        shape, by_column, dtype = read_header(self._file)
+        version = np.lib.format.read_magic(self._file)
+        if version not in HEADERS:
+            raise ValueError(f"the member {member.filename} has version {version[0]}.{version[1]} of npy")
+        shape, by_column, dtype = HEADERS[version](self._file)
         offset = self._file.tell()
         if min(shape, default=1) < 0 or offset + math.prod(shape) * dtype.itemsize > start + member.file_size:
-            raise ValueError(f"the member {member.filename} is smaller than its array")
+            raise ValueError(f"the member {member.filename} does not hold its array")
         values = np.frombuffer(self._buffer, dtype, math.prod(shape), offset)
         return values.reshape(shape, order="F" if by_column else "C")
 

@@ -48,28 +48,13 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
         names = np.char.encode(np.array(manifest.tags.names), "utf-8")
         columns |= dict(zip(TAG_COLUMNS, (names, manifest.tags.starts, manifest.tags.ids), strict=True))
     with durable_file(folder / COLUMNS_NAME) as file:
-        sha256 = write_columns(file, columns)
-    head = {
-        "schema": SCHEMA,
-        "source": manifest.source,
-        "layout": manifest.layout,
-        "fingerprint": manifest.fingerprint,
-        "num_images": manifest.num_images,
-        "duplicates": asdict(manifest.duplicates),
-        "notes": manifest.notes,
-        "conversion": asdict(manifest.conversion),
-        "columns": {"name": COLUMNS_NAME, "sha256": sha256},
-        "shards": [asdict(shard) for shard in manifest.shards],
-        "works": manifest.works,
-        "roles": manifest.roles,
-    }
-    data = (json.dumps(head, indent=1) + "\n").encode()
-    if len(data) > MAX_HEAD_BYTES:
-        raise Error(
-            f"{folder / JSON_NAME} would have {len(data):,} bytes, more than the {MAX_HEAD_BYTES:,} that are read."
-            " Use shorter names of works and roles, or divide the images into several sets."
-        )
-    write_durably(folder / JSON_NAME, data)
+        head = _head_of(manifest, write_columns(file, columns))
+        if len(head) > MAX_HEAD_BYTES:
+            raise Error(
+                f"{folder / JSON_NAME} would have {len(head):,} bytes, but at most {MAX_HEAD_BYTES:,} are read."
+                " Use shorter names of works and roles, or divide the images into several sets."
+            )
+    write_durably(folder / JSON_NAME, head)
 
 
 def read_manifest(address: str | Path) -> Manifest:
@@ -108,6 +93,24 @@ def check_shard_sizes(manifest: Manifest) -> None:
         if found != shard.num_bytes:
             sizes = f"{found:,} bytes, but the manifest says {shard.num_bytes:,}"
             raise Error(f"{place} is damaged: it holds {sizes}. {REBUILD}")
+
+
+def _head_of(manifest: Manifest, sha256: str) -> bytes:
+    head = {
+        "schema": SCHEMA,
+        "source": manifest.source,
+        "layout": manifest.layout,
+        "fingerprint": manifest.fingerprint,
+        "num_images": manifest.num_images,
+        "duplicates": asdict(manifest.duplicates),
+        "notes": manifest.notes,
+        "conversion": asdict(manifest.conversion),
+        "columns": {"name": COLUMNS_NAME, "sha256": sha256},
+        "shards": [asdict(shard) for shard in manifest.shards],
+        "works": manifest.works,
+        "roles": manifest.roles,
+    }
+    return (json.dumps(head, indent=1) + "\n").encode()
 
 
 def _read_head(store: Store) -> dict[str, Any]:
