@@ -1,4 +1,4 @@
-"""The keys of the images of a manifest, stored once as bytes and decoded when they are asked for."""
+"""The keys of the images of a manifest, stored once as bytes and decoded on access."""
 
 from collections.abc import Iterator, Sequence
 from typing import overload
@@ -11,7 +11,7 @@ DECODED_AT_ONCE = 2**17  # keys, while all of them are iterated
 class Keys:
     """Keys by the index of the image: text for an integer, an array of text for a slice, a mask or an array.
 
-    Text of numpy takes four bytes per character, which is gigabytes for millions of keys. So all keys stay bytes.
+    numpy's text takes four bytes per character of the longest key, hundreds of MB for millions of keys.
 
     Args:
         stored: the ASCII bytes of each key, [num_images], of a numpy type such as `S12`.

@@ -69,7 +69,7 @@ def _wrong_keys(manifest: Manifest, release: Callable[[], object]) -> Iterator[s
     for part in parts(manifest.num_images, release):
         keys = manifest.keys.stored[part]
         characters = keys.view(np.uint8)
-        if ((characters != 0) & (characters - np.uint8(FIRST_VISIBLE) > LAST_VISIBLE - FIRST_VISIBLE)).any():
+        if characters.max() > LAST_VISIBLE or (characters - np.uint8(1) < FIRST_VISIBLE - 1).any():  # 0 becomes 255
             yield "a key is not visible ASCII"
         lengths = np.char.str_len(keys)
         if lengths.min() < 1 or lengths.max() > MAX_KEY_LENGTH:

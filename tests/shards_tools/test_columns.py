@@ -268,6 +268,11 @@ def test_an_impossible_value_of_the_last_image_is_found(plain: Manifest, name: s
         read_manifest(plain.store.folder)
 
 
+def test_a_key_may_have_the_first_and_the_last_visible_character(plain: Manifest) -> None:
+    rewrite(plain.store.folder, lambda columns, _: columns["keys"].__setitem__(3, b"!~"))
+    assert read_manifest(plain.store.folder).keys[3] == "!~"
+
+
 @pytest.mark.usefixtures("mapped")
 def test_tags_that_go_backward_between_two_parts_are_found(plain: Manifest) -> None:
     write_manifest(with_tags_and_pairs(plain), plain.store.folder)

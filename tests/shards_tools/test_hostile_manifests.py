@@ -152,6 +152,8 @@ HOSTILE: dict[str, Callable[[Columns, Head], object]] = {
     "keys as text": as_type("U", "keys"),
     "a key with a space": lambda columns, head: columns["keys"].__setitem__(0, b"a b"),
     "a key with a byte above ASCII": lambda columns, head: columns["keys"].__setitem__(0, b"a\x80"),
+    "a key with a control character": lambda columns, head: columns["keys"].__setitem__(0, b"a\x7f"),
+    "a key that starts with a newline": lambda columns, head: columns["keys"].__setitem__(0, b"\na"),
     "a key more": lambda columns, head: columns.update(keys=np.append(columns["keys"], b"x")),
     "no sizes": lambda columns, head: columns.pop("size"),
     "a key without characters": lambda columns, head: columns["keys"].__setitem__(0, b""),
