@@ -48,7 +48,7 @@ def record(kind: type[Record], values: Mapping[str, Any]) -> Record:
         raise ValueError(f"it has the unknown key {short_repr(unknown[0])}")
     if missing := sorted(fields.keys() - has_default - values.keys()):
         raise ValueError(f"it lacks {missing[0]!r}")
-    kinds = _kinds(kind)
+    kinds = _kinds(kind)  # type: ignore[arg-type]  # a class is hashable
     return kind(**{name: _typed(name, value, kinds[name]) for name, value in values.items()})
 
 
