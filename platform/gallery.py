@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from shards_tools.command import say
 from shards_tools.errors import Error
 from shards_tools.manifest_file import JSON_NAME, read_manifest
@@ -66,4 +64,4 @@ def _of_shards(address: str, predictor: Predictor) -> Gallery:
     works = [manifest.works[work] for work in manifest.work]
     roles = [manifest.roles[role] if manifest.has_roles else None for role in manifest.role]
     features_GD = predictor.features(predictor.of_shards(manifest), manifest.num_images)
-    return Gallery(features_GD, np.asarray(manifest.keys).tolist(), works, roles)
+    return Gallery(features_GD, manifest.keys.tolist(), works, roles)

@@ -18,6 +18,7 @@ from shards_tools.conversion import ON_WHITE, Conversion
 from shards_tools.duplicates import find_duplicates, find_leaks
 from shards_tools.errors import Error
 from shards_tools.folders import build_locked
+from shards_tools.keys import Keys
 from shards_tools.labels import collect_tags, label_columns, note_splits, roles_of
 from shards_tools.manifest import TRAINED_ON, Manifest, Shard, fingerprint
 from shards_tools.manifest_file import write_manifest
@@ -145,7 +146,7 @@ def _manifest_of(
         works=source.works,
         roles=roles,
         shards=tuple(shards),
-        keys=np.array([image.key for image in source.images]),
+        keys=Keys.of([image.key for image in source.images]),
         fingerprint=fingerprint(source.works, roles, columns, tags, pairs),
         duplicates=find_duplicates(source.images, columns["sha256"]),
         notes=(*source.notes, *note_splits(source, columns["split_code"]), *box_notes, *notes_on(left_out)),

@@ -114,7 +114,7 @@ def _decode_all(manifest: Manifest, height: int, width: int, fit: str, room: Pat
 
     def fill(span: np.ndarray) -> int:
         for index, data in zip(span, read_span(manifest, span), strict=True):
-            decode_fitted(data, str(manifest.keys[index]), fit, pixels[index])
+            decode_fitted(data, manifest.keys[index], fit, pixels[index])
         return len(span)
 
     # with all CPUs, because every other process that needs the pixels waits

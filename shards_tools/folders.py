@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BufferedRandom
 from pathlib import Path
 
 from shards_tools.errors import Error
@@ -155,9 +156,19 @@ def refuse_link(path: str | Path, flags: int) -> int:
 
 def write_durably(path: Path, data: bytes) -> None:
     """Write `path` atomically: a reader sees the old file or the new one, even after a crash."""
-    beside = path.with_name(f".{path.name}.writing")
-    with open(beside, "wb", opener=refuse_link) as file:
+    with durable_file(path) as file:
         file.write(data)
+
+
+@contextmanager
+def durable_file(path: Path) -> Iterator[BufferedRandom]:
+    """Yield a file to write and read, which replaces `path` atomically at the end; after an error `path` is as it was.
+
+    A reader of `path` sees the old file or the new one, even after a crash.
+    """
+    beside = path.with_name(f".{path.name}.writing")
+    with open(beside, "w+b", opener=refuse_link) as file:
+        yield file
         file.flush()
         os.fsync(file.fileno())
     os.replace(beside, path)

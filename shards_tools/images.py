@@ -16,6 +16,7 @@ from shards_tools.cache import cache_folder, decoded, is_decoded
 from shards_tools.conversion import AS_STORED, Conversion
 from shards_tools.decode import decode, decode_fitted
 from shards_tools.errors import unknown
+from shards_tools.keys import Keys
 from shards_tools.manifest import Manifest
 from shards_tools.parallel import ThreadTeam
 from shards_tools.quota import quota_bytes
@@ -90,13 +91,13 @@ class NativeImages:
 
     reading = "offset"
 
-    def __init__(self, names: Sequence[str] | np.ndarray, read: Callable[[int], bytes], *, threads: int = 1) -> None:
+    def __init__(self, names: Sequence[str] | Keys, read: Callable[[int], bytes], *, threads: int = 1) -> None:
         self._names, self._bytes_of = names, read
         self._team = ThreadTeam(threads)
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray | Sequence[np.ndarray]:
         """Return the images, [H, W, C] each."""
-        return self._team.map(lambda index: decode(self._bytes_of(index), str(self._names[index])), indices.tolist())
+        return self._team.map(lambda index: decode(self._bytes_of(index), self._names[index]), indices.tolist())
 
 
 class OffsetImages(NativeImages):
@@ -104,7 +105,7 @@ class OffsetImages(NativeImages):
 
     def __init__(
         self,
-        names: Sequence[str] | np.ndarray,
+        names: Sequence[str] | Keys,
         read: Callable[[int], bytes],
         height: int,
         width: int,
@@ -135,7 +136,7 @@ class OffsetImages(NativeImages):
         return (self[row] for row in indices)
 
     def _read(self, index: int, image_HWC: np.ndarray) -> None:
-        decode_fitted(self._bytes_of(index), str(self._names[index]), self._fit, image_HWC, self._conversion)
+        decode_fitted(self._bytes_of(index), self._names[index], self._fit, image_HWC, self._conversion)
 
 
 def open_images(

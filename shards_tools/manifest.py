@@ -5,13 +5,15 @@ Readers take offsets and sizes from the manifest, never from tar headers.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from shards_tools.columns import parts
 from shards_tools.conversion import AS_STORED, Conversion
 from shards_tools.errors import Error
+from shards_tools.keys import Keys
 from shards_tools.splits import (
     SPLIT_NAMES,
     TEST,
@@ -95,7 +97,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Manifest:
-    """Everything known about a folder of shards. The columns are arrays with one entry per image.
+    """Everything known about a folder of shards. The columns are arrays with one entry per image, read-only if read.
 
     Images are ordered by their names in the source tree, not by their position in the shards.
     """
@@ -106,7 +108,7 @@ class Manifest:
     works: tuple[str, ...]  # index = work id; for data without roles: the classes or identities
     roles: tuple[str, ...]  # "WORK/ROLE", sorted; index = role id; for data without roles: the works
     shards: tuple[Shard, ...]
-    keys: np.ndarray  # str
+    keys: Keys
     shard: np.ndarray  # index into shards
     offset: np.ndarray  # bytes from the start of the shard to the encoded image
     size: np.ndarray  # bytes of the encoded image
@@ -215,6 +217,8 @@ def fingerprint(
     columns: dict[str, np.ndarray],
     tags: Tags | None = None,
     pairs: np.ndarray | None = None,
+    *,
+    release: Callable[[], object] = lambda: None,
 ) -> str:
     """Return the SHA-256 of names, labels, splits, image hashes, tags and pairs, in image order, as 64 hex digits.
 
@@ -224,12 +228,20 @@ def fingerprint(
         columns: name -> array with one entry per image; work, role, split_code, fold and sha256 are needed.
         tags: None: the images have no tags.
         pairs: indices of the images of each test pair, [num_pairs, 2]; None is the same as no pairs.
+        release: called after every part of a column, to remove it from memory.
     """
     digest = hashlib.sha256(json.dumps([SCHEMA, works, roles], ensure_ascii=True).encode())
+
+    def update(column: np.ndarray, kind: str | None = None) -> None:
+        for part in parts(len(column), release):
+            digest.update(np.ascontiguousarray(column[part], dtype=kind).view(np.uint8).data)
+
     for name in ("work", "role", "split_code", "fold", "sha256"):
-        digest.update(np.ascontiguousarray(columns[name], dtype=COLUMN_TYPES[name]).tobytes())
+        update(columns[name], COLUMN_TYPES[name])
     if tags is not None:
-        digest.update(json.dumps(tags.names).encode() + tags.starts.tobytes() + tags.ids.tobytes())
+        digest.update(json.dumps(tags.names).encode())
+        update(tags.starts)
+        update(tags.ids)
     if pairs is not None and len(pairs):
-        digest.update(np.ascontiguousarray(pairs, dtype="<i8").tobytes())
+        update(pairs, "<i8")
     return digest.hexdigest()

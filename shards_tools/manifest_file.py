@@ -4,23 +4,24 @@
 without a manifest is not a dataset.
 """
 
-import hashlib
-import io
 import json
 import textwrap
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from shards_tools.columns import Columns, write_columns
 from shards_tools.command import command_line
 from shards_tools.conversion import AS_STORED, Conversion
 from shards_tools.errors import MAX_REASON, Error
-from shards_tools.folders import write_durably
+from shards_tools.folders import durable_file, write_durably
+from shards_tools.keys import Keys
 from shards_tools.manifest import COLUMN_TYPES, SCHEMA, Duplicates, Manifest, Shard, Tags
-from shards_tools.manifest_checks import KEYS, contradictions
+from shards_tools.manifest_checks import contradictions
 from shards_tools.plain_text import visible
 from shards_tools.records import record
 from shards_tools.stores import open_store
@@ -28,38 +29,32 @@ from shards_tools.stores.store import Store
 
 JSON_NAME = "manifest.json"
 COLUMNS_NAME = "manifest.npz"
+TAG_COLUMNS = ("tag_names", "tag_starts", "tag_ids")  # all of them, or none
 MAX_HEAD_BYTES = 2**27  # of manifest.json: names of works and roles; parsed, it takes up to twenty times as much
-MAX_COLUMNS_BYTES = 2**30  # of manifest.npz; DAF:re needs 60 MB
 REBUILD = "Build the shards again: python -m shards_tools build KIND SOURCE --out SHARDS."
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
-    """Write both files to `folder`, the columns first; equal manifests give equal bytes."""
-    columns = {name: np.asarray(getattr(manifest, name), dtype=kind) for name, kind in COLUMN_TYPES.items()}
-    columns["keys"] = np.char.encode(manifest.keys, "ascii")
+    """Write both files to `folder`, the columns first; equal manifests give equal bytes.
+
+    Raises:
+        Error: the names of works and roles are too long to be read back.
+    """
+    columns = {"keys": manifest.keys.stored}
+    columns |= {name: np.asarray(getattr(manifest, name), dtype=kind) for name, kind in COLUMN_TYPES.items()}
     if len(manifest.pairs):
         columns["pairs"] = manifest.pairs
     if manifest.tags is not None:
         names = np.char.encode(np.array(manifest.tags.names), "utf-8")
-        columns |= {"tag_names": names, "tag_starts": manifest.tags.starts, "tag_ids": manifest.tags.ids}
-    file = io.BytesIO()
-    np.savez(file, **columns)  # type: ignore[arg-type]  # any name is a column
-    write_durably(folder / COLUMNS_NAME, file.getvalue())
-    head = {
-        "schema": SCHEMA,
-        "source": manifest.source,
-        "layout": manifest.layout,
-        "fingerprint": manifest.fingerprint,
-        "num_images": manifest.num_images,
-        "duplicates": asdict(manifest.duplicates),
-        "notes": manifest.notes,
-        "conversion": asdict(manifest.conversion),
-        "columns": {"name": COLUMNS_NAME, "sha256": hashlib.sha256(file.getvalue()).hexdigest()},
-        "shards": [asdict(shard) for shard in manifest.shards],
-        "works": manifest.works,
-        "roles": manifest.roles,
-    }
-    write_durably(folder / JSON_NAME, (json.dumps(head, indent=1) + "\n").encode())
+        columns |= dict(zip(TAG_COLUMNS, (names, manifest.tags.starts, manifest.tags.ids), strict=True))
+    with durable_file(folder / COLUMNS_NAME) as file:
+        head = _head_of(manifest, write_columns(file, columns))
+        if len(head) > MAX_HEAD_BYTES:
+            raise Error(
+                f"{folder / JSON_NAME} would have {len(head):,} bytes, but at most {MAX_HEAD_BYTES:,} are read."
+                " Use shorter names of works and roles, or divide the images into several sets."
+            )
+    write_durably(folder / JSON_NAME, head)
 
 
 def read_manifest(address: str | Path) -> Manifest:
@@ -69,19 +64,17 @@ def read_manifest(address: str | Path) -> Manifest:
         Error: there is no manifest, it is damaged, or a local shard is missing or has another size.
     """
     store = open_store(address)
-    head = _read_head(store)
+    entries = _read_head(store)
     try:
-        manifest = _assemble(store, head)
-        wrong = next(contradictions(manifest), None)
+        manifest = _assemble(store, entries)
     except Error:
         raise
-    except ValueError as failure:
-        wrong = str(failure)
     except Exception as failure:  # a damaged file can raise nearly anything
-        wrong = type(failure).__name__
-    if wrong:
+        wrong = str(failure) if isinstance(failure, ValueError) else type(failure).__name__
         reason = textwrap.shorten(" ".join(visible(wrong).split()), MAX_REASON)
-        raise Error(f"{store.place(JSON_NAME)} is damaged: its parts contradict each other ({reason}). {REBUILD}")
+        raise Error(
+            f"{store.place(JSON_NAME)} is damaged: its parts contradict each other ({reason}). {REBUILD}"
+        ) from None
     if store.is_local:
         check_shard_sizes(manifest)
     return manifest
@@ -102,9 +95,27 @@ def check_shard_sizes(manifest: Manifest) -> None:
             raise Error(f"{place} is damaged: it holds {sizes}. {REBUILD}")
 
 
+def _head_of(manifest: Manifest, sha256: str) -> bytes:
+    head = {
+        "schema": SCHEMA,
+        "source": manifest.source,
+        "layout": manifest.layout,
+        "fingerprint": manifest.fingerprint,
+        "num_images": manifest.num_images,
+        "duplicates": asdict(manifest.duplicates),
+        "notes": manifest.notes,
+        "conversion": asdict(manifest.conversion),
+        "columns": {"name": COLUMNS_NAME, "sha256": sha256},
+        "shards": [asdict(shard) for shard in manifest.shards],
+        "works": manifest.works,
+        "roles": manifest.roles,
+    }
+    return (json.dumps(head, indent=1) + "\n").encode()
+
+
 def _read_head(store: Store) -> dict[str, Any]:
-    data, place = _read_whole(store, JSON_NAME, MAX_HEAD_BYTES), store.place(JSON_NAME)
-    if data is None:
+    size, place = store.size(JSON_NAME), store.place(JSON_NAME)
+    if size is None:
         what = "has no manifest.json, so it holds no finished shards" if store.exists() else "is not a folder"
         if store.is_local and store.exists():
             raise Error(
@@ -115,23 +126,16 @@ def _read_head(store: Store) -> dict[str, Any]:
             "shards_tools", "build", "KIND", "SOURCE", "--out", store if store.is_local else "SHARDS"
         )
         raise Error(f"{store} {what}. Build shards{'' if store.is_local else ', and copy them there'}: {command}")
+    if size > MAX_HEAD_BYTES:
+        raise Error(f"{place} is too large for a manifest: {size:,} bytes. {REBUILD}")
     try:
-        head = json.loads(data)
+        head = json.loads(store.read(JSON_NAME, 0, size))
     except (ValueError, RecursionError):
         raise Error(f"{place} is damaged: it is not JSON. {REBUILD}") from None
     if not isinstance(head, dict) or head.get("schema") != SCHEMA:
         found = head.get("schema") if isinstance(head, dict) else None
         raise Error(f"{place} has schema {found!r:.40}, but this version reads schema {SCHEMA}. {REBUILD}")
     return head
-
-
-def _read_whole(store: Store, name: str, limit: int) -> bytes | None:
-    size = store.size(name)
-    if size is None:
-        return None
-    if size > limit:
-        raise Error(f"{store.place(name)} is too large for a manifest: {size:,} bytes. {REBUILD}")
-    return store.read(name, 0, size)
 
 
 @dataclass(frozen=True)
@@ -152,10 +156,31 @@ class _Head:
 
 
 def _assemble(store: Store, entries: dict[str, Any]) -> Manifest:
+    """Return the manifest after checking its columns while another thread computes the checksum of their file."""
     head = record(_Head, {known.name: entries[known.name] for known in fields(_Head) if known.name in entries})
-    columns = _read_columns(store, head.columns["sha256"])
-    if not KEYS.fullmatch(columns["keys"].tobytes()):
-        raise ValueError("a key is not visible ASCII")
+    expected, place, size = head.columns["sha256"], store.place(COLUMNS_NAME), store.size(COLUMNS_NAME)
+    if size is None:
+        raise Error(f"{place} is missing. {REBUILD}")
+    with Columns(store, COLUMNS_NAME, size) as columns, ThreadPoolExecutor(1) as pool:
+        sha256 = pool.submit(columns.sha256)
+        try:
+            manifest = _from_parts(store, head, columns)
+            if wrong := next(contradictions(manifest, columns.release), None):
+                raise ValueError(wrong)
+        finally:
+            if sha256.result() != expected:  # the cause of whatever else is wrong
+                raise Error(f"{place} is damaged: its checksum differs from {JSON_NAME}. {REBUILD}") from None
+    return manifest
+
+
+def _from_parts(store: Store, head: _Head, file: Columns) -> Manifest:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a header of another Python version counts as damage
+        columns: dict[str, Any] = file.read(("keys", *COLUMN_TYPES), ("pairs", *TAG_COLUMNS))
+    tags = [columns.pop(name) for name in TAG_COLUMNS if name in columns]
+    if tags:
+        names, starts, ids = tags
+        columns["tags"] = Tags(tuple(np.char.decode(names, "utf-8").tolist()), starts, ids)
     manifest = Manifest(
         store=store,
         shards=head.shards,
@@ -167,28 +192,9 @@ def _assemble(store: Store, entries: dict[str, Any]) -> Manifest:
         duplicates=head.duplicates,
         notes=head.notes,
         conversion=head.conversion,
-        keys=np.char.decode(columns.pop("keys"), "ascii"),
+        keys=Keys(columns.pop("keys")),
         **columns,
     )
     if manifest.num_images != head.num_images:
         raise ValueError(f"num_images={head.num_images}, but the columns hold {manifest.num_images}")
     return manifest
-
-
-def _read_columns(store: Store, sha256: str) -> dict[str, Any]:
-    data, place = _read_whole(store, COLUMNS_NAME, MAX_COLUMNS_BYTES), store.place(COLUMNS_NAME)
-    if data is None:
-        raise Error(f"{place} is missing. {REBUILD}")
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise Error(f"{place} is damaged: its checksum differs from {JSON_NAME}. {REBUILD}")
-    with warnings.catch_warnings(), np.load(io.BytesIO(data), allow_pickle=False) as file:
-        warnings.simplefilter("error")  # a header of another Python version counts as damage
-        if sum(member.file_size for member in file.zip.infolist()) > MAX_COLUMNS_BYTES:
-            raise ValueError("the columns are compressed and too large")
-        columns = {name: file[name] for name in ("keys", *COLUMN_TYPES)}
-        if "pairs" in file:
-            columns["pairs"] = file["pairs"]
-        if "tag_ids" in file:
-            names = tuple(np.char.decode(file["tag_names"], "utf-8").tolist())
-            columns["tags"] = Tags(names, file["tag_starts"], file["tag_ids"])
-    return columns

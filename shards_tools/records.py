@@ -1,6 +1,7 @@
 """Dataclasses from JSON of unknown origin: every value has the type of its field, or the whole is refused."""
 
 import dataclasses
+import functools
 import json
 import types
 import typing
@@ -47,8 +48,13 @@ def record(kind: type[Record], values: Mapping[str, Any]) -> Record:
         raise ValueError(f"it has the unknown key {short_repr(unknown[0])}")
     if missing := sorted(fields.keys() - has_default - values.keys()):
         raise ValueError(f"it lacks {missing[0]!r}")
-    kinds = typing.get_type_hints(kind)
+    kinds = _kinds(kind)  # type: ignore[arg-type]  # a class is hashable
     return kind(**{name: _typed(name, value, kinds[name]) for name, value in values.items()})
+
+
+@functools.cache
+def _kinds(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def short_repr(value: object) -> str:
@@ -66,6 +72,8 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
         return record(kind, value)  # type: ignore[arg-type]  # not an instance
     if origin is tuple and isinstance(value, list | tuple):
+        if arguments[0] in (bool, int, str) and set(map(type, value)) <= {arguments[0]}:
+            return tuple(value)  # a manifest has hundreds of thousands of names
         return tuple(_typed(name, entry, arguments[0]) for entry in value)
     if origin is dict and isinstance(value, dict):
         return {key: _typed(f"{name}.{key}", entry, arguments[1]) for key, entry in value.items()}

@@ -63,7 +63,7 @@ def _first_of_each_role(manifest: Manifest, work: int) -> list[int]:
 
 def _thumbnail(manifest: Manifest, index: int) -> Image.Image:
     """Resize the image to fit into a square of 96 px, keeping its aspect ratio."""
-    image = Image.fromarray(decode(read_image(manifest, index), str(manifest.keys[index])))
+    image = Image.fromarray(decode(read_image(manifest, index), manifest.keys[index]))
     scale = CELL_PX / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
     return image.resize((width, height), Image.Resampling.BILINEAR)

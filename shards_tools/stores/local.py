@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from shards_tools.errors import Error
 from shards_tools.stores.store import check_name
@@ -47,9 +48,7 @@ class LocalStore:
             file = self._open.get(name) or self._opened(name)
             data = os.pread(file.number, size, start)
         except OSError as failure:
-            raise Error(
-                f"{self.place(name)} cannot be read: {failure.strerror}. Check the file and its permissions."
-            ) from failure
+            raise self._unreadable(name, failure) from failure
         if len(data) != size:
             raise Error(
                 f"{self.place(name)} ends after {start + len(data):,} bytes, but {start + size:,} were expected."
@@ -57,9 +56,24 @@ class LocalStore:
             )
         return data
 
+    def open(self, name: str) -> BinaryIO:
+        """Open a file, which the caller closes, as it is now.
+
+        Raises:
+            Error: it cannot be read.
+        """
+        check_name(self, name)
+        try:
+            return open(self.folder / name, "rb")
+        except OSError as failure:
+            raise self._unreadable(name, failure) from failure
+
     def renew(self, name: str) -> bool:
         """Return False: this is no copy of other files."""
         return False
+
+    def _unreadable(self, name: str, failure: OSError) -> Error:
+        return Error(f"{self.place(name)} cannot be read: {failure.strerror}. Check the file and its permissions.")
 
     def _opened(self, name: str) -> "_Descriptor":
         check_name(self, name)

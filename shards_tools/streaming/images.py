@@ -82,13 +82,13 @@ class StreamedImages:
         for fetch, images in zip(fetches, reads, strict=True):
             url = self._manifest.store.place(self._manifest.shards[self._manifest.shard[fetch.images[0]]].name)
             for index, last, image in zip(fetch.images.tolist(), fetch.last.tolist(), images, strict=True):
-                key = str(self._manifest.keys[index])
+                key = self._manifest.keys[index]
                 yield {"__key__": key, "__url__": url, "index": index, "last": last, image_suffix(image, key): image}
 
     def _decode(self, images: list[tuple[int, bytes]]) -> np.ndarray:
         images_BHWC = np.empty((len(images), *self._size, 3), np.uint8)
         for place, (index, data) in enumerate(images):
-            decode_fitted(data, str(self._manifest.keys[index]), self._fit, images_BHWC[place])
+            decode_fitted(data, self._manifest.keys[index], self._fit, images_BHWC[place])
         return images_BHWC
 
 

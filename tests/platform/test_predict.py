@@ -59,7 +59,7 @@ def test_a_pair_is_judged_by_the_thresholds_that_were_measured_once(
     model, _ = load_model(own_checkpoint)
     manifest = read_manifest(shards)
     inputs = evaluation_inputs(load_model(own_checkpoint)[1].recipe, manifest, (), "auto")
-    indices = [int(np.flatnonzero(manifest.keys == file.stem)[0]) for file in (first, second)]
+    indices = [manifest.keys.tolist().index(file.stem) for file in (first, second)]
     one, other = extract_features(model, inputs, np.array(indices), Device("cpu")).numpy()
     assert found["distance"] == pytest.approx(float(np.linalg.norm(one - other)), abs=1e-6)
     assert found["same_work"] == (found["distance"] < found["threshold"])

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shards_tools import columns as columns_module
 from shards_tools.errors import Error
 from shards_tools.manifest import Manifest, Tags, fingerprint
 from shards_tools.manifest_file import read_manifest
@@ -147,6 +148,14 @@ HOSTILE: dict[str, Callable[[Columns, Head], object]] = {
     "a role that is nothing": lambda columns, head: head["roles"].__setitem__(0, None),
     "a work with half a character": lambda columns, head: head["works"].__setitem__(0, "\ud800"),
     "no images": no_images,
+    "keys as Python objects": as_type("O", "keys"),
+    "keys as text": as_type("U", "keys"),
+    "a key with a space": lambda columns, head: columns["keys"].__setitem__(0, b"a b"),
+    "a key with a byte above ASCII": lambda columns, head: columns["keys"].__setitem__(0, b"a\x80"),
+    "a key with a control character": lambda columns, head: columns["keys"].__setitem__(0, b"a\x7f"),
+    "a key that starts with a newline": lambda columns, head: columns["keys"].__setitem__(0, b"\na"),
+    "a key more": lambda columns, head: columns.update(keys=np.append(columns["keys"], b"x")),
+    "no sizes": lambda columns, head: columns.pop("size"),
     "a key without characters": lambda columns, head: columns["keys"].__setitem__(0, b""),
     "a key of 5,000 characters": long_key,
     "notes as numbers": entries(notes=[1]),
@@ -177,11 +186,21 @@ def test_the_manifest_that_is_edited_is_whole(plain: Manifest) -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_an_impossible_value_is_refused_in_one_line(name: str, plain: Manifest) -> None:
+def test_an_impossible_value_is_refused_in_one_line(
+    name: str, plain: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = plain.store.folder
     rewrite(folder, HOSTILE[name])
+
+    def read_mapped(folder: Path) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(columns_module, "MAPPED_BYTES", 0)
+            patched.setattr(columns_module, "PART", 5)
+            read_manifest(folder)
+
     answers = set()
-    for read in (read_manifest, *(lambda folder, level=level: verify(folder, level) for level in LEVELS)):
+    readers = (read_manifest, read_mapped, *(lambda folder, level=level: verify(folder, level) for level in LEVELS))
+    for read in readers:
         with pytest.raises(
             Error, match=r"manifest\.json is damaged: (its parts contradict each other \(|it holds)"
         ) as no:

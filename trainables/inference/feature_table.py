@@ -42,7 +42,7 @@ def export_features(checkpoint: Path, file: Path, manifest: Manifest, split: str
     inputs = evaluation_inputs(info.recipe, manifest, info.vocabulary, "auto", threads=info.num_threads)
     features_ND = extract_features(model, inputs, images_N, device).cpu().numpy()
     names: dict[str, list[str | None]] = {
-        "keys": np.asarray(manifest.keys)[images_N].tolist(),
+        "keys": manifest.keys[images_N].tolist(),
         "works": [manifest.works[work] for work in manifest.work[images_N]],
         "roles": [manifest.roles[role] if manifest.has_roles else None for role in manifest.role[images_N]],
     }

@@ -17,7 +17,7 @@ CHARACTERS_PER_INCH = 21  # at that size
 
 def picture(manifest: Manifest, index: int) -> np.ndarray:
     """Return an image from the shards, of shape (H, W, 3), with its longer side at most `LARGEST_PX`."""
-    image = Image.fromarray(decode(read_image(manifest, index), str(manifest.keys[index])))
+    image = Image.fromarray(decode(read_image(manifest, index), manifest.keys[index]))
     image.thumbnail((LARGEST_PX, LARGEST_PX), Image.Resampling.LANCZOS)
     return np.asarray(image)
 
