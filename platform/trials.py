@@ -182,14 +182,14 @@ class Trials:
         """Note why an attempt ends for good, for `finish`; that of an attempt that has ended is ignored.
 
         Raises:
-            Error: the disk is full, the store of checkpoints is unreachable, or the shards changed; it stays RUNNING.
+            Error: the disk is full, checkpoints cannot be stored, or the shards cannot be read; it stays RUNNING.
         """
         attempt = self._attempts.get(attempt_id)
         if attempt is None:
             return
         if end.reason is EndReason.DISK_FULL:
             raise disk_is_full(end.place or self.stores.runs, end.text)
-        if end.reason in (EndReason.STORE_UNREACHABLE, EndReason.DATA_CHANGED):
+        if end.reason in (EndReason.STORE_UNREACHABLE, EndReason.DATA_UNREADABLE):
             raise Error(f"{end.text} Run the same command again; running trials resume from their last checkpoint.")
         attempt.ending, attempt.failed = end.text, end.reason is not EndReason.INFEASIBLE
         self.failed.note(end.text, end.traceback)

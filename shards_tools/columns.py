@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 import psutil
 
-from shards_tools.errors import Error
+from shards_tools.errors import Error, Unreadable
 from shards_tools.stores.local import LocalStore
 from shards_tools.stores.store import Store
 
@@ -85,7 +85,7 @@ class Columns:
                 digest.update(data)
                 start += len(data)
         except OSError as failure:
-            raise Error(f"{self._file.name} cannot be read: {failure.strerror}. Check its disk.") from failure
+            raise Unreadable(f"{self._file.name} cannot be read: {failure.strerror}. Check its disk.") from failure
         return digest.hexdigest()
 
     def release(self) -> None:

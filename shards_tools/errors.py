@@ -18,6 +18,10 @@ class Error(Exception):
         super().__init__(redact(message))
 
 
+class Unreadable(Error):
+    """Data that are missing, damaged or out of reach. What read them can resume once they are as they were."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str], *, listing: str | None = None) -> Error:
     """Return the Error for a name that is not in `known`; it suggests the nearest one and lists at most ten.
 

@@ -17,7 +17,7 @@ import numpy as np
 from shards_tools.columns import Columns, write_columns
 from shards_tools.command import command_line
 from shards_tools.conversion import AS_STORED, Conversion
-from shards_tools.errors import MAX_REASON, Error
+from shards_tools.errors import MAX_REASON, Error, Unreadable
 from shards_tools.folders import durable_file, write_durably
 from shards_tools.keys import Keys
 from shards_tools.manifest import COLUMN_TYPES, SCHEMA, Duplicates, Manifest, Shard, Tags
@@ -72,7 +72,7 @@ def read_manifest(address: str | Path) -> Manifest:
     except Exception as failure:  # a damaged file can raise nearly anything
         wrong = str(failure) if isinstance(failure, ValueError) else type(failure).__name__
         reason = textwrap.shorten(" ".join(visible(wrong).split()), MAX_REASON)
-        raise Error(
+        raise Unreadable(
             f"{store.place(JSON_NAME)} is damaged: its parts contradict each other ({reason}). {REBUILD}"
         ) from None
     if store.is_local:
@@ -89,10 +89,10 @@ def check_shard_sizes(manifest: Manifest) -> None:
     for shard in manifest.shards:
         found, place = manifest.store.size(shard.name), manifest.store.place(shard.name)
         if found is None:
-            raise Error(f"{place} is missing. {REBUILD}")
+            raise Unreadable(f"{place} is missing. {REBUILD}")
         if found != shard.num_bytes:
             sizes = f"{found:,} bytes, but the manifest says {shard.num_bytes:,}"
-            raise Error(f"{place} is damaged: it holds {sizes}. {REBUILD}")
+            raise Unreadable(f"{place} is damaged: it holds {sizes}. {REBUILD}")
 
 
 def _head_of(manifest: Manifest, sha256: str) -> bytes:
@@ -118,23 +118,23 @@ def _read_head(store: Store) -> dict[str, Any]:
     if size is None:
         what = "has no manifest.json, so it holds no finished shards" if store.exists() else "is not a folder"
         if store.is_local and store.exists():
-            raise Error(
+            raise Unreadable(
                 f"{store} {what}. If it holds images, build shards of them:"
                 f" {command_line('shards_tools', 'build', 'KIND', store, '--out', 'SHARDS')}"
             )
         command = command_line(
             "shards_tools", "build", "KIND", "SOURCE", "--out", store if store.is_local else "SHARDS"
         )
-        raise Error(f"{store} {what}. Build shards{'' if store.is_local else ', and copy them there'}: {command}")
+        raise Unreadable(f"{store} {what}. Build shards{'' if store.is_local else ', and copy them there'}: {command}")
     if size > MAX_HEAD_BYTES:
-        raise Error(f"{place} is too large for a manifest: {size:,} bytes. {REBUILD}")
+        raise Unreadable(f"{place} is too large for a manifest: {size:,} bytes. {REBUILD}")
     try:
         head = json.loads(store.read(JSON_NAME, 0, size))
     except (ValueError, RecursionError):
-        raise Error(f"{place} is damaged: it is not JSON. {REBUILD}") from None
+        raise Unreadable(f"{place} is damaged: it is not JSON. {REBUILD}") from None
     if not isinstance(head, dict) or head.get("schema") != SCHEMA:
         found = head.get("schema") if isinstance(head, dict) else None
-        raise Error(f"{place} has schema {found!r:.40}, but this version reads schema {SCHEMA}. {REBUILD}")
+        raise Unreadable(f"{place} has schema {found!r:.40}, but this version reads schema {SCHEMA}. {REBUILD}")
     return head
 
 
@@ -160,7 +160,7 @@ def _assemble(store: Store, entries: dict[str, Any]) -> Manifest:
     head = record(_Head, {known.name: entries[known.name] for known in fields(_Head) if known.name in entries})
     expected, place, size = head.columns["sha256"], store.place(COLUMNS_NAME), store.size(COLUMNS_NAME)
     if size is None:
-        raise Error(f"{place} is missing. {REBUILD}")
+        raise Unreadable(f"{place} is missing. {REBUILD}")
     with Columns(store, COLUMNS_NAME, size) as columns, ThreadPoolExecutor(1) as pool:
         sha256 = pool.submit(columns.sha256)
         try:
@@ -169,7 +169,7 @@ def _assemble(store: Store, entries: dict[str, Any]) -> Manifest:
                 raise ValueError(wrong)
         finally:
             if sha256.result() != expected:  # the cause of whatever else is wrong
-                raise Error(f"{place} is damaged: its checksum differs from {JSON_NAME}. {REBUILD}") from None
+                raise Unreadable(f"{place} is damaged: its checksum differs from {JSON_NAME}. {REBUILD}") from None
     return manifest
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shards_tools.errors import Error
+from shards_tools.errors import Error, Unreadable
 from shards_tools.manifest import Manifest
 from shards_tools.manifest_file import REBUILD
 
@@ -60,6 +60,6 @@ def _checked(manifest: Manifest, indices: Sequence[int], start: int, data: bytes
         image = data[first : first + int(manifest.size[index])]
         if hashlib.sha256(image).hexdigest().encode() != manifest.sha256[index]:
             place = manifest.store.place(manifest.shards[manifest.shard[index]].name)
-            raise Error(f"{place} is damaged: the checksum of sample {manifest.keys[index]} is wrong. {REBUILD}")
+            raise Unreadable(f"{place} is damaged: the checksum of sample {manifest.keys[index]} is wrong. {REBUILD}")
         images.append(image)
     return images

@@ -15,7 +15,7 @@ import torch
 from ray import tune
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from shards_tools.errors import Error
+from shards_tools.errors import Error, Unreadable
 from shards_tools.folders import DISK_ERRORS, sync_files, written_file
 from shards_tools.manifest import TRAINED_ON, Manifest
 from shards_tools.manifest_file import read_manifest
@@ -185,7 +185,7 @@ def _train(config: dict[str, Any], as_one_of: AbstractContextManager[Distributed
     return None
 
 
-class DataChanged(Error):
+class DataChanged(Unreadable):
     """The shards are others than those of the study."""
 
 
@@ -213,8 +213,8 @@ def _early_end(failure: Exception) -> EarlyEnd:
         return EarlyEnd(EndReason.INFEASIBLE, f"out of memory: {failure}")
     if isinstance(failure, BucketAway):
         return EarlyEnd(EndReason.STORE_UNREACHABLE, str(failure))
-    if isinstance(failure, DataChanged):
-        return EarlyEnd(EndReason.DATA_CHANGED, str(failure))
+    if isinstance(failure, Unreadable):
+        return EarlyEnd(EndReason.DATA_UNREADABLE, str(failure))
     if isinstance(failure, Error):
         return EarlyEnd(EndReason.MISTAKE, str(failure))
     if "DefaultCPUAllocator: can't allocate memory" in str(failure):  # torch has no exception class for it

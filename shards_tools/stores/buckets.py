@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from shards_tools.errors import Error
+from shards_tools.errors import Error, Unreadable
 from shards_tools.stores import retry
 from shards_tools.stores.address import Address
 from shards_tools.stores.retry import Stumble, persist
@@ -47,7 +47,7 @@ class BucketStore(RemoteStore):
         """
         place, path, size = self.place(name), f"{self._prefix}/{name}", self.size(name)
         if size is None:
-            raise Error(f"{place} is missing. Upload it again.")
+            raise Unreadable(f"{place} is missing. Upload it again.")
         persist(place, lambda: self._ask(place, "get_file", path, seconds_for=size, lpath=str(file)))
 
     def send(self, file: Path, name: str) -> None:
@@ -87,13 +87,15 @@ class BucketStore(RemoteStore):
         try:
             data: bytes = self._ask(place, "cat_file", path, seconds_for=size, start=start, end=end)
         except FileNotFoundError:
-            raise Error(f"{place} is missing. Upload it again.") from None
+            raise Unreadable(f"{place} is missing. Upload it again.") from None
         if len(data) > size:
-            raise Error(f"{place}: the server sent {len(data):,} bytes instead of {size:,}. Use another server.")
+            raise Unreadable(f"{place}: the server sent {len(data):,} bytes instead of {size:,}. Use another server.")
         if len(data) < size:
             whole = self._ask_size(name)
             if whole is not None and whole < start + size:
-                raise Error(f"{place} ends after {whole:,} bytes, but {start + size:,} were expected. Upload it again.")
+                raise Unreadable(
+                    f"{place} ends after {whole:,} bytes, but {start + size:,} were expected. Upload it again."
+                )
             raise Stumble(f"only {len(data):,} of {size:,} bytes were received")
         return data
 
@@ -136,9 +138,11 @@ class BucketStore(RemoteStore):
             )  # FSTimeoutError has no message
             if _is_forbidden(failure):
                 way_out = f"{CREDENTIALS[self._address.scheme]}, or ask the bucket's owner for access."
-                raise Error(f"{place} cannot be {done}: {reason.rstrip('.'):.300}. {way_out}") from failure
+                raise Unreadable(f"{place} cannot be {done}: {reason.rstrip('.'):.300}. {way_out}") from failure
             if _status(failure) in (400, 416):
-                raise Error(f"{place} cannot be {done}: {reason.rstrip('.'):.300}. Check the address.") from failure
+                raise Unreadable(
+                    f"{place} cannot be {done}: {reason.rstrip('.'):.300}. Check the address."
+                ) from failure
             raise Stumble(reason.rstrip(".")[:300]) from failure
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote, urljoin, urlsplit
 import urllib3
 from urllib3.response import BaseHTTPResponse
 
-from shards_tools.errors import Error
+from shards_tools.errors import Unreadable
 from shards_tools.stores import retry
 from shards_tools.stores.retry import Stumble
 from shards_tools.stores.store import RemoteStore
@@ -40,15 +40,17 @@ class HttpStore(RemoteStore):
             self._check_status(answer, name, {200})
             length = answer.headers.get("Content-Length", "")
             if not length.isdecimal():
-                raise Error(f"{self.place(name)} has no Content-Length. Use a server that sends it, such as nginx.")
+                raise Unreadable(
+                    f"{self.place(name)} has no Content-Length. Use a server that sends it, such as nginx."
+                )
             return int(length)
 
     def _ask_range(self, name: str, start: int, size: int) -> bytes:
         with self._ask("GET", name, {"Range": f"bytes={start}-{start + size - 1}"}) as answer:
             if answer.status in (404, 410):
-                raise Error(f"{self.place(name)} is missing: the server says {_status(answer)}. Upload it again.")
+                raise Unreadable(f"{self.place(name)} is missing: the server says {_status(answer)}. Upload it again.")
             if answer.status == 416:
-                raise Error(
+                raise Unreadable(
                     f"{self.place(name)} ends before {start + size:,} bytes: the server says {_status(answer)}."
                     " Upload it again."
                 )
@@ -61,11 +63,13 @@ class HttpStore(RemoteStore):
             raise Stumble(f"the server says {_status(answer)}", _retry_after_s(answer))
         if answer.status in (401, 403):
             way_out = "Use https://USER:PASSWORD@HOST/PATH, or ask the server's owner for access."
-            raise Error(f"{self.place(name)} cannot be read: the server says {_status(answer)}. {way_out}")
+            raise Unreadable(f"{self.place(name)} cannot be read: the server says {_status(answer)}. {way_out}")
         if answer.status not in fine:
-            raise Error(f"{self.place(name)} cannot be read: the server says {_status(answer)}. Check the address.")
+            raise Unreadable(
+                f"{self.place(name)} cannot be read: the server says {_status(answer)}. Check the address."
+            )
         if answer.headers.get("Content-Encoding", "identity") != "identity":
-            raise Error(
+            raise Unreadable(
                 f"{self.place(name)} was sent compressed, but plain bytes were requested. Turn off compression there."
             )
 
@@ -74,20 +78,24 @@ class HttpStore(RemoteStore):
         if answer.status == 200:
             if start or (length is not None and length != str(size)):
                 way_out = "Use a server that supports them, such as nginx, or copy the shards to a local folder."
-                raise Error(f"{self.place(name)}: the server ignores range requests. {way_out}")
+                raise Unreadable(f"{self.place(name)}: the server ignores range requests. {way_out}")
             return
         said = answer.headers.get("Content-Range", "")
         found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", said)
         if found and int(found[1]) == start and int(found[2]) < start + size - 1 and found[3] == str(int(found[2]) + 1):
-            raise Error(
+            raise Unreadable(
                 f"{self.place(name)} ends after {int(found[3]):,} bytes, but {start + size:,} were expected."
                 " Upload it again."
             )
         if not found or (int(found[1]), int(found[2])) != (start, start + size - 1):
             asked = f"bytes {start}-{start + size - 1}"
-            raise Error(f"{self.place(name)}: the server sent {said!r:.80} instead of {asked}. Use another server.")
+            raise Unreadable(
+                f"{self.place(name)}: the server sent {said!r:.80} instead of {asked}. Use another server."
+            )
         if length is not None and length != str(size):
-            raise Error(f"{self.place(name)}: the server sent {length} bytes instead of {size:,}. Use another server.")
+            raise Unreadable(
+                f"{self.place(name)}: the server sent {length} bytes instead of {size:,}. Use another server."
+            )
 
     def _take(self, answer: BaseHTTPResponse, name: str, size: int) -> bytes:
         """Read the body to its end, so that the connection can be reused; read at most one byte too many."""
@@ -100,7 +108,7 @@ class HttpStore(RemoteStore):
             if time.monotonic() > until:
                 raise Stumble(f"only {len(data):,} of {size:,} bytes arrived in {retry.seconds_for(size):.0f} s")
         if len(data) > size:
-            raise Error(
+            raise Unreadable(
                 f"{self.place(name)}: the server sent more than the {size:,} bytes that were requested."
                 " Use another server."
             )
@@ -128,7 +136,7 @@ class HttpStore(RemoteStore):
             answer.release_conn()
         except urllib3.exceptions.SSLError as failure:
             reason = " ".join(str(failure).split())
-            raise Error(f"{self.place(name)} cannot be read: {reason:.300}. Check the certificate.") from failure
+            raise Unreadable(f"{self.place(name)} cannot be read: {reason:.300}. Check the certificate.") from failure
         except urllib3.exceptions.HTTPError as failure:
             raise Stumble(_reason(failure)) from failure
 
@@ -148,7 +156,7 @@ class HttpStore(RemoteStore):
         if _server(target) != _server(url):
             where = "://".join(_server(target))
             way_out = "Use that address directly if you trust it."
-            raise Error(f"{self.place(name)} redirects to {where:.100}, which is not followed. {way_out}")
+            raise Unreadable(f"{self.place(name)} redirects to {where:.100}, which is not followed. {way_out}")
         return target
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from shards_tools.errors import Error
+from shards_tools.errors import Error, Unreadable
 from shards_tools.stores.store import check_name
 
 MAX_OPEN = 256  # files per store; the default limit of a process is 1,024
@@ -50,7 +50,7 @@ class LocalStore:
         except OSError as failure:
             raise self._unreadable(name, failure) from failure
         if len(data) != size:
-            raise Error(
+            raise Unreadable(
                 f"{self.place(name)} ends after {start + len(data):,} bytes, but {start + size:,} were expected."
                 " Copy or build it again."
             )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from time import monotonic, sleep
 from typing import TypeVar
 
-from shards_tools.errors import Error
+from shards_tools.errors import Unreadable
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Stumble(Exception):
         self.wait_s = wait_s
 
 
-class Unreachable(Error):
+class Unreachable(Unreadable):
     """A store that failed temporarily in every try: the same request may succeed later."""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from shards_tools.cache import cache_folder
 from shards_tools.checksums import open_file
-from shards_tools.errors import Error
+from shards_tools.errors import Error, Unreadable
 from shards_tools.folders import build_once, discard
 from shards_tools.manifest import Manifest, Shard
 from shards_tools.progress import progress
@@ -36,7 +36,7 @@ def cached_shard(store: Store, shard: Shard, folder: Path | None = None) -> Loca
         Error: the shard cannot be fetched, differs from the manifest, or does not fit on the disk.
     """
     if not re.fullmatch(r"[0-9a-f]{64}", shard.sha256) or shard.num_bytes <= 0:
-        raise Error(
+        raise Unreadable(
             f"The manifest of {store} is damaged: {shard.name} has no checksum or no bytes. Build the shards again."
         )
     folder = folder or cache_folder()
@@ -49,7 +49,7 @@ def cached_shard(store: Store, shard: Shard, folder: Path | None = None) -> Loca
             keep_within_quota(folder, used=place)
             return copy
         if rebuilt:
-            raise Error(
+            raise Unreadable(
                 f"{copy.place(FILE_NAME)} does not match its checksum right after it was fetched again."
                 " Set SAKUGA_CACHE to a folder on another disk."
             )
@@ -179,7 +179,7 @@ def _fetch(store: Store, shard: Shard, room: Path) -> None:
             raise
         if found == shard.sha256:
             return
-    raise Error(
+    raise Unreadable(
         f"{store.place(shard.name)} is damaged: its checksum differs from the manifest, fetched twice."
         " Copy the shards there again, the manifest last."
     )
@@ -190,7 +190,7 @@ def _download(store: Store, shard: Shard, path: Path) -> str:
     found, place = store.size(shard.name), store.place(shard.name)
     if found != shard.num_bytes:
         what = "is missing" if found is None else f"holds {found:,} bytes, but the manifest says {shard.num_bytes:,}"
-        raise Error(f"{place} {what}. Copy the shards there again, the manifest last.")
+        raise Unreadable(f"{place} {what}. Copy the shards there again, the manifest last.")
     digest = hashlib.sha256()
     with open(path, "wb") as file, progress("fetching", shard.num_bytes, "bytes") as advance:
         for start in range(0, shard.num_bytes, RANGE_BYTES):

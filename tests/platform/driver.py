@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -104,6 +105,14 @@ def stored_trials(database: Path | str) -> list[optuna.trial.FrozenTrial]:
         return optuna.load_study(study_name=name, storage=storage).trials
     finally:
         storage.engine.dispose()
+
+
+def has_epochs(database: Path, number: int) -> bool:
+    """Whether the study in an SQLite database has an epoch of a trial."""
+    with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(sqlite3.connect(database)) as connection:
+        count = "SELECT count(*) FROM trial_intermediate_values JOIN trials USING (trial_id) WHERE number = ?"
+        return bool(connection.execute(count, (number,)).fetchone()[0])
+    return False  # its tables are not made yet
 
 
 def mlflow_runs(database: Path | str, experiment: str | None = None, *, deleted: bool = False) -> list[Any]:

@@ -45,7 +45,7 @@ def test_failures_in_a_row_end_the_start_as_a_mistake_or_as_a_bug(
         trials.failed.raise_if_too_many()
 
 
-@pytest.mark.parametrize("reason", [EndReason.STORE_UNREACHABLE, EndReason.DATA_CHANGED])
+@pytest.mark.parametrize("reason", [EndReason.STORE_UNREACHABLE, EndReason.DATA_UNREADABLE])
 def test_a_store_that_stays_away_or_data_that_changed_ends_the_start_and_no_trial(
     reason: EndReason, trials: Trials, study: optuna.Study
 ) -> None:

@@ -3,11 +3,9 @@
 `SAKUGA_FAULTS=10 SAKUGA_FAULTS_SEED=3 python -m pytest -s tests/platform/test_faults.py` is a quick check.
 """
 
-import contextlib
 import json
 import os
 import shutil
-import sqlite3
 import subprocess
 import tempfile
 from collections import Counter
@@ -24,7 +22,16 @@ from optuna.trial import FrozenTrial, TrialState
 from platform.trial_record import TrialRecord
 from shards_tools.sample import sample_set
 from tests.platform.deeds import DEEDS, end_outside
-from tests.platform.driver import ROOT, assert_whole, command, end_family, mlflow_runs, stored_trials, wait_until
+from tests.platform.driver import (
+    ROOT,
+    assert_whole,
+    command,
+    end_family,
+    has_epochs,
+    mlflow_runs,
+    stored_trials,
+    wait_until,
+)
 from tests.platform.faults import FAULTS
 from tests.platform.mlflow_server import MlflowServer
 from tests.platform.postgres import running_server
@@ -146,14 +153,6 @@ def undisturbed(folder: Path, stormy: tuple[Outcome, Storm, Counter[str]]) -> Ou
         end_family(search)
     summary = json.loads(screen.read_text().splitlines()[-1])
     return outcome(storm, database, runs / "mlflow.db", runs, summary, ())
-
-
-def has_epochs(database: Path, number: int) -> bool:
-    """Whether a study has an epoch of a trial."""
-    with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(sqlite3.connect(database)) as connection:
-        count = "SELECT count(*) FROM trial_intermediate_values JOIN trials USING (trial_id) WHERE number = ?"
-        return bool(connection.execute(count, (number,)).fetchone()[0])
-    return False  # its tables are not made yet
 
 
 def told(trial: FrozenTrial) -> tuple[object, ...]:

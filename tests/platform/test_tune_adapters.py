@@ -43,7 +43,7 @@ def test_after_an_early_end_the_process_ends_itself_unless_the_whole_start_does(
     trials: Trials, reason: EndReason
 ) -> None:
     """Tune would pass the process of a stopped trial on to the next."""
-    ends_start = reason in (EndReason.DISK_FULL, EndReason.STORE_UNREACHABLE, EndReason.DATA_CHANGED)
+    ends_start = reason in (EndReason.DISK_FULL, EndReason.STORE_UNREACHABLE, EndReason.DATA_UNREADABLE)
     expected = TrialScheduler.STOP if ends_start else TrialScheduler.CONTINUE
     assert answer(trials, EarlyEnd(reason, "in words").to_result()) == expected
     assert (trials.failure is not None) == ends_start

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from shards_tools.errors import Error
+from shards_tools.errors import Error, Unreadable
 from shards_tools.manifest_file import read_manifest
 from trainables import ray_trial
 from trainables.ray_trial import DataChanged, ProcessSpent, Reports, _as_asked, _early_end, run_trial
@@ -27,8 +27,9 @@ ENDS = [
         "out of memory: can't allocate memory: 4 GiB",
     ),
     (BucketAway("s3://b is away."), EndReason.STORE_UNREACHABLE, "s3://b is away."),
-    (DataChanged("The shards are others."), EndReason.DATA_CHANGED, "The shards are others."),
-    (Error("The shards are damaged."), EndReason.MISTAKE, "The shards are damaged."),
+    (DataChanged("The shards are others."), EndReason.DATA_UNREADABLE, "The shards are others."),
+    (Unreadable("A shard is missing."), EndReason.DATA_UNREADABLE, "A shard is missing."),
+    (Error("The setting is wrong."), EndReason.MISTAKE, "The setting is wrong."),
     (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/d"), EndReason.DISK_FULL, "No space left on device"),
     (OSError(errno.ENOENT, "No such file", "/d"), EndReason.BUG, "FileNotFoundError: [Errno 2] No such file: '/d'"),
     (KeyError(3), EndReason.BUG, "KeyError: 3"),

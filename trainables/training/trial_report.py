@@ -53,7 +53,7 @@ class EndReason(StrEnum):
     INFEASIBLE = "infeasible"  # it cannot train with these settings: NaN, out of memory
     DISK_FULL = "disk_full"
     STORE_UNREACHABLE = "store_unreachable"  # the bucket of the checkpoints
-    DATA_CHANGED = "data_changed"  # the shards were replaced
+    DATA_UNREADABLE = "data_unreadable"  # the shards are missing, damaged, out of reach, or others than before
     MISTAKE = "mistake"  # the user's; the text says what to do
     BUG = "bug"
 
