@@ -22,6 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLAlchemyError
 
+from platform.column_storage import ColumnStorage
 from platform.databases import (
     OPTUNA,
     READ_ONLY_SERVER_OPTIONS,
@@ -95,7 +96,8 @@ def _opened(address: str, engine_options: dict[str, Any], *, option: str, read_o
         try:
             if not recognize(address, OPTUNA, option) and read_only:
                 raise NoStudies(f"{address} has no study yet. Run a search first, or name another with {option}.")
-            return RDBStorage(address, engine_options, skip_table_creation=read_only)
+            kind = ColumnStorage if read_only else RDBStorage
+            return kind(address, engine_options, skip_table_creation=read_only)
         except (SQLAlchemyError, StorageInternalError) as failure:
             if left and any(words in str(failure) for words in ("already exists", "duplicate key", "UNIQUE")):
                 time.sleep(FIRST_PAUSE_S)
