@@ -116,10 +116,10 @@ def _plot_interactive(
     import plotly.graph_objects as go
 
     figure = go.Figure(layout=INTERACTIVE)
-    for quantile, values in sorted(bands.items()):
+    for quantile, own in sorted(bands.items()):
         figure.add_scatter(
-            x=list(values),
-            y=list(values.values()),
+            x=list(own),
+            y=list(own.values()),
             mode="lines",
             name=f"{100 * quantile:.0f} %",
             line={"color": GRAY, "width": 2 if quantile == 0.5 else 0.5},
