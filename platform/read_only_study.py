@@ -19,6 +19,7 @@ from platform.objectives import last_epoch
 from platform.record_checks import check_study, check_trial
 from platform.resilient_storage import DAMAGE, DatabaseAway, cause_of, open_database
 from platform.study import chosen_trial, final_training
+from platform.study_outline import STATES
 from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.command import say
 from shards_tools.errors import Error, reason_of, unknown
@@ -107,9 +108,6 @@ class StoredStudy:
         """The best of the papers' rows; None if none has a value."""
         rows = [trial for trial in self.baselines if TrialRecord(trial).is_paper_row]
         return max(rows, key=lambda trial: value_of(trial, self.objective) or 0.0, default=None)
-
-
-STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
 def count(stored: StoredStudy) -> dict[str, int]:

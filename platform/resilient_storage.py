@@ -35,6 +35,7 @@ from platform.databases import (
 )
 from platform.failures import disk_is_full, refusal_of_disk
 from platform.trial_cache import TrialCache
+from platform.trial_rows import RowStorage
 from shards_tools.command import say
 from shards_tools.errors import MAX_REASON, Error
 from shards_tools.redaction import redact
@@ -95,7 +96,7 @@ def _opened(address: str, engine_options: dict[str, Any], *, option: str, read_o
         try:
             if not recognize(address, OPTUNA, option) and read_only:
                 raise NoStudies(f"{address} has no study yet. Run a search first, or name another with {option}.")
-            return RDBStorage(address, engine_options, skip_table_creation=read_only)
+            return RowStorage(address, engine_options, skip_table_creation=read_only)
         except (SQLAlchemyError, StorageInternalError) as failure:
             if left and any(words in str(failure) for words in ("already exists", "duplicate key", "UNIQUE")):
                 time.sleep(FIRST_PAUSE_S)

@@ -63,16 +63,18 @@ def _list(options: Namespace) -> dict[str, Any]:
 
 def _show(options: Namespace) -> dict[str, Any]:
     """Print a line for the study and one for each trial."""
-    from platform.read_only_study import num_epochs, open_read_only, read_study, value_of
+    from platform.read_only_study import count, num_epochs, open_read_only, read_study, value_of
     from platform.reporting.runner import study_line
     from platform.stores import default_storage
+    from platform.study_outline import Outline
     from platform.terminal.lines import label
     from platform.trial_record import TrialRecord
 
     url = options.storage or default_storage(checked_runs(options.runs))
     write = data_printer(options.json)
     stored = read_study(open_read_only(url), url, options.study)
-    shown = study_line(stored, write)
+    best = stored.best.values[0] if stored.best else None
+    shown = study_line(stored, Outline(count(stored), best), write)
     trials = []
     for trial in stored.trials:
         value, reason = value_of(trial, stored.objective), TrialRecord(trial).reason

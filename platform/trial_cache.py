@@ -12,9 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from platform.trial_rows import trials_of_ids, trials_of_study
-
-MAX_NAMED = 500  # trials that a query names; SQLite allows 999 in some builds
+NO_TRIAL = 2**31 - 1  # no trial has a larger ID: the column has 32 bits in PostgreSQL
 
 
 def _noted(name: str) -> Callable[..., Any]:
@@ -46,20 +44,6 @@ class TrialCache(_CachedStorage):
     set_trial_user_attr = _noted("set_trial_user_attr")
     set_trial_system_attr = _noted("set_trial_system_attr")
 
-    def get_trial(self, trial_id: int) -> FrozenTrial:
-        """Return a trial; one that has not ended is read again.
-
-        Raises:
-            KeyError: there is none.
-        """
-        with self._lock:
-            if (known := self._get_cached_trial(trial_id)) is not None:
-                return known
-        found = trials_of_ids(self._backend.engine, {trial_id})
-        if not found:
-            raise KeyError(f"No trial has the ID {trial_id}.")
-        return found[0]
-
     def _read_trials_from_remote_storage(self, study_id: int) -> None:
         """Update the cache; Optuna calls this before every look at the trials of a study."""
         with self._lock:
@@ -75,7 +59,7 @@ class TrialCache(_CachedStorage):
             }
             self._changed -= due  # before they are read: a write during that is read next time
             if due:
-                self._add_trials_to_cache(study_id, self._read(study_id, due))
+                self._add_trials_to_cache(study_id, self._backend._get_trials(study_id, None, due, NO_TRIAL))
             cached = self._cached(study_id, states)
             study.unfinished_trial_ids = {trial._trial_id for trial in cached if not trial.state.is_finished()}
             finished = [trial._trial_id for trial in cached if trial.state.is_finished()]
@@ -96,10 +80,6 @@ class TrialCache(_CachedStorage):
                 select(TrialModel.trial_id, TrialModel.state).where(TrialModel.study_id == study_id, is_due)
             )
             return {trial_id: state for trial_id, state in rows}
-
-    def _read(self, study_id: int, due: set[int]) -> list[FrozenTrial]:
-        engine = self._backend.engine
-        return trials_of_ids(engine, due) if len(due) <= MAX_NAMED else trials_of_study(engine, study_id)
 
     def _cached(self, study_id: int, trial_ids: Iterable[int]) -> list[FrozenTrial]:
         trials = self._studies[study_id].trials

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Container
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 import sqlalchemy
 from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import (
+    StudyModel,
     TrialIntermediateValueModel,
     TrialModel,
     TrialParamModel,
@@ -19,25 +21,53 @@ from optuna.storages._rdb.models import (
     TrialUserAttributeModel,
     TrialValueModel,
 )
-from optuna.trial import FrozenTrial
-from sqlalchemy import select
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import and_, or_, select
+from sqlalchemy.orm import Session
+
+MAX_NAMED = 500  # trials that a query names; SQLite allows 999 in some builds
 
 Columns = tuple[Any, ...]
 
 
-def trials_of_study(engine: sqlalchemy.Engine, study_id: int) -> list[FrozenTrial]:
-    """Return all trials of a study in the order of their IDs, equal to those that Optuna's storage returns."""
-    return _trials(engine, TrialModel.study_id == study_id)
+class RowStorage(RDBStorage):
+    """Optuna's storage, which returns the same trials in a fraction of the time and with less memory."""
 
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """Return one trial.
 
-def trials_of_ids(engine: sqlalchemy.Engine, trial_ids: Collection[int]) -> list[FrozenTrial]:
-    """Return some trials in the order of their IDs; those that do not exist are left out.
+        Raises:
+            KeyError: there is none.
+        """
+        found = _trials(self.engine, TrialModel.trial_id == trial_id)
+        if not found:
+            raise KeyError(f"No trial has the ID {trial_id}.")
+        return found[0]
 
-    Args:
-        engine: of a database with Optuna's tables.
-        trial_ids: no more than a query can name.
-    """
-    return _trials(engine, TrialModel.trial_id.in_(trial_ids))
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        """Return the trials of a study in the order of their IDs, as Optuna's method of this name does.
+
+        Raises:
+            KeyError: there is no such study.
+        """
+        with Session(self.engine) as session:
+            StudyModel.find_or_raise_by_id(study_id, session)
+        chosen = TrialModel.study_id == study_id
+        if trial_id_greater_than > -1 and len(included_trial_ids) <= MAX_NAMED:
+            is_new = TrialModel.trial_id > trial_id_greater_than
+            chosen = and_(chosen, or_(is_new, TrialModel.trial_id.in_(included_trial_ids)))
+        return [
+            trial
+            for trial in _trials(self.engine, chosen)
+            if (states is None or trial.state in states)
+            and (trial._trial_id > trial_id_greater_than or trial._trial_id in included_trial_ids)
+        ]
 
 
 def _trials(engine: sqlalchemy.Engine, chosen: sqlalchemy.ColumnElement[bool]) -> list[FrozenTrial]:
@@ -88,7 +118,11 @@ _epoch_value: Callable[..., float] = TrialIntermediateValueModel.stored_repr_to_
 
 
 def _in_order(values: list[Columns]) -> list[float] | None:
-    """Return a trial's value of each objective; None if it has none."""
+    """Return a trial's value of each objective; None if it has none.
+
+    Raises:
+        KeyError: it has some, but not that of every objective.
+    """
     stored = {objective: TrialValueModel.stored_repr_to_value(*value) for objective, *value in values}
     return [stored[objective] for objective in range(len(stored))] or None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 
 from optuna.trial import FrozenTrial, TrialState
@@ -16,6 +17,7 @@ from shards_tools.manifest import Manifest
 NOT_WORKS = ("classes", "identities")  # layouts with these in place of works
 MAX_REASONS = 20
 MAX_NUMBERS = 12
+MAX_LISTED = 1000  # trials; a browser is slow with tables of many thousand rows
 
 
 def ended_section(stored: StoredStudy) -> Section:
@@ -86,10 +88,15 @@ def environment_section(subject: Subject) -> Section:
 
 
 def trials_section(stored: StoredStudy) -> Section:
-    """Return the section that lists all trials."""
-    names = [*stored.objectives]
+    """Return the section that lists all trials, or the best ones of a large study."""
+    names, trials, title = [*stored.objectives], stored.trials, f"{len(stored.trials)} trials"
+    if len(trials) > MAX_LISTED:
+        title = f"The best {MAX_LISTED} of {len(trials)} trials by {spoken(stored.objective)} after their last epoch"
+        ranked = sorted(trials, key=lambda trial: _or_last(value_of(trial, stored.objective)), reverse=True)
+        kept = {trial.number for trial in ranked[:MAX_LISTED]}
+        trials = [trial for trial in trials if trial.number in kept]
     rows = []
-    for trial in stored.trials:
+    for trial in trials:
         metrics = [cell(name, value_of(trial, name)) for name in names]
         note = TrialRecord(trial).baseline or TrialRecord(trial).reason or NOTHING
         seconds = TrialRecord(trial).total_seconds
@@ -97,11 +104,15 @@ def trials_section(stored: StoredStudy) -> Section:
             (str(trial.number), trial.state.name.lower(), *metrics, str(num_epochs(trial)), f"{seconds:.0f}", note)
         )
     columns = ("trial", "state", *map(heading, names), "epochs", "seconds", "note")
-    table = Table(title=f"{len(rows)} trials", columns=columns, rows=rows, folded=True)
+    table = Table(title=title, columns=columns, rows=rows, folded=True)
     return Section(
         title="All trials",
         tables=[table] if rows else [],
-        paragraphs=["trials.csv also has the settings and all metrics of each trial."],
+        paragraphs=[
+            "trials.csv also has the settings and all metrics of each trial."
+            if len(trials) == len(stored.trials)
+            else "trials.csv has all trials, with their settings and all metrics."
+        ],
     )
 
 
@@ -120,6 +131,10 @@ def _numbers(trials: list[FrozenTrial]) -> str:
 def _best_value(trials: list[FrozenTrial], name: str) -> float | None:
     values = [value for trial in trials if (value := value_of(trial, name)) is not None]
     return max(values, default=None)
+
+
+def _or_last(value: float | None) -> float:
+    return -math.inf if value is None else value
 
 
 def _seconds(trials: list[FrozenTrial]) -> float:

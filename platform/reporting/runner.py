@@ -15,17 +15,17 @@ from platform.databases import sqlite_file
 from platform.read_only_study import (
     DAMAGED,
     StoredStudy,
-    check_stored,
-    count,
     damaged,
     folder_of_study,
     open_read_only,
     read_study,
     searches,
 )
+from platform.record_checks import check_study
 from platform.reporting.content import cell, spoken
 from platform.run_paths import use_runs
 from platform.stores import TRACKING_NAME, default_storage, default_tracking
+from platform.study_outline import Outline, read_outline
 from platform.tracking.local_store import refuse_foreign
 from shards_tools.command import data_printer, print_json, say
 from shards_tools.errors import Error
@@ -94,23 +94,22 @@ def list_studies(storage: RDBStorage, url: str, write: Callable[[str], None]) ->
     lines = []
     for study in searches(storage, url):
         try:
-            check_stored(study)
-            lines.append(study_line(StoredStudy(study=study), write))
+            check_study(study)
+            lines.append(study_line(StoredStudy(study=study), read_outline(storage, study), write))
         except DAMAGED as failure:
             say(f"Left out: {damaged(study.study_name, failure)}")
     return lines
 
 
-def study_line(stored: StoredStudy, write: Callable[[str], None]) -> dict[str, Any]:
+def study_line(stored: StoredStudy, outline: Outline, write: Callable[[str], None]) -> dict[str, Any]:
     """Write the line of a study in the list and return it for `--json`."""
-    name, best, trials = stored.objective, stored.best, count(stored)
-    value = best.values[0] if best else None
+    name, value, trials = stored.objective, outline.best, outline.trials
     states = ", ".join(f"{number} {state}" for state, number in trials.items() if number) or "no trials"
-    found = f"best {spoken(name)} {cell(name, value)} %" if best else "none complete"
+    found = f"best {spoken(name)} {cell(name, value)} %" if value is not None else "none complete"
     search = stored.search
     write(f"{stored.name:<32} {search['space']}, {search['scale']}; {states}; {found}")
     kept = {key: search[key] for key in ("space", "scale")}
-    return {"study": stored.name, **kept, "objective": name, "best": value, "trials": trials}
+    return {"study": stored.name, **kept, "objective": name, "best": value, "trials": dict(trials)}
 
 
 def _paths(folder: Path, out: Path, content: Content) -> dict[str, Any]:

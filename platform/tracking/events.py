@@ -105,10 +105,9 @@ def write_trial(trial: FrozenTrial, setup: TrainingSetup, method: SearchMethod, 
 
 def _add_ends(study: optuna.Study, journal: Journal) -> None:
     """Write the ends of trials that another program has ended while no search ran, such as `platform.studies stop`."""
-    events, _ = journal.read()
-    begun, ended = ({event["trial"] for event in events if event["kind"] == kind} for kind in ("trial", "end"))
+    unended = journal.unended
     for trial in study.get_trials(deepcopy=False):
-        if trial.state.is_finished() and trial.number in begun - ended:
+        if trial.state.is_finished() and trial.number in unended:
             _append_end(trial, journal)
 
 

@@ -7,7 +7,7 @@ the journal lacks. Sent events are kept, so that the whole journal can be sent t
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from types import NoneType
 from typing import Any, Protocol
@@ -68,16 +68,23 @@ class Journal:
         self.path = path
         self._owner_file = path.with_suffix(".study")
         self.appended = threading.Event()
-        lines = _complete_lines(path)
-        events = [event for line in lines if (event := _event(line))]
-        if damaged := len(lines) - len(events):
-            say(f"{path}: MLflow does not get the events of damaged lines, {damaged:,} in number.")
-        self.owners: set[Owner] = {event["trial"] for event in events if event["kind"] == "trial"}  # that have started
-        self._epochs = {_epoch_key(event) for event in events if event["kind"] == "metrics"}
-        states = [event for event in events if event["kind"] == "study"]
-        self._state = {key: value for key, value in states[-1].items() if key not in ("kind", "time")} if states else {}
+        self._begun: dict[Owner, int] = {}  # that have started -> the offset of the line that says so
+        self._ended: set[Owner] = set()
+        self._epochs: set[tuple[Owner, int, str]] = set()
+        self._state: Event = {}  # of the study
+        self._scan()
         # Unbuffered: otherwise closing the file would retry writes that failed.
         self._file = open(path, "ab", buffering=0, opener=refuse_link)  # noqa: SIM115  closed by `__exit__`
+
+    @property
+    def owners(self) -> Set[Owner]:
+        """The owners of the runs whose trials have started."""
+        return self._begun.keys()
+
+    @property
+    def unended(self) -> set[Owner]:
+        """The owners of the runs whose trials have started and never ended."""
+        return {*self._begun} - self._ended
 
     @property
     def owner(self) -> str:
@@ -98,26 +105,44 @@ class Journal:
         Raises:
             OSError: the event cannot be written; the journal is unchanged.
         """
-        if kind == "metrics":
-            epoch = _epoch_key(fields)
-            if epoch in self._epochs:
-                return
-            self._write(kind, fields)
-            self._epochs.add(epoch)
-        elif kind == "study":
-            state = {key: value for key, value in fields.items() if key != "time"}
-            if state == self._state:
-                return
-            self._write(kind, fields)
-            self._state = state
-        else:
-            self._write(kind, fields)
-            if kind == "trial":
-                self.owners.add(fields["trial"])
+        is_known = kind == "metrics" and _epoch_key(fields) in self._epochs
+        if is_known or (kind == "study" and _state(fields) == self._state):
+            return
+        self._note({"kind": kind, **fields}, self._write(kind, fields))
         self.appended.set()
 
-    def _write(self, kind: str, fields: Event) -> None:
-        """Write a whole line; if that fails, remove what was written of it and raise."""
+    def _scan(self) -> None:
+        """Read the file once, if it exists, and remove the last line if a killed process left it incomplete."""
+        if not self.path.exists():
+            return
+        offset, damaged = 0, 0
+        with open(self.path, "r+b", opener=refuse_link) as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                event = _event(line)
+                if event:
+                    self._note(event, offset)
+                damaged += event is None
+                offset += len(line)
+            if offset < self.size():
+                file.truncate(offset)
+        if damaged:
+            say(f"{self.path}: MLflow does not get the events of damaged lines, {damaged:,} in number.")
+
+    def _note(self, event: Event, offset: int) -> None:
+        """Remember what later events are compared with; the line of the event starts at `offset`."""
+        if event["kind"] == "metrics":
+            self._epochs.add(_epoch_key(event))
+        elif event["kind"] == "study":
+            self._state = _state(event)
+        elif event["kind"] == "trial":
+            self._begun.setdefault(event["trial"], offset)
+        elif event["kind"] == "end":
+            self._ended.add(event["trial"])
+
+    def _write(self, kind: str, fields: Event) -> int:
+        """Write a whole line and return its offset; if that fails, remove what was written of it and raise."""
         line = json.dumps({"kind": kind, **fields}).encode() + b"\n"
         if not _event(line):
             raise ValueError(f"not an event: {line!r:.300}")
@@ -129,19 +154,23 @@ class Journal:
             os.truncate(self.path, end)
             raise
         os.fsync(self._file.fileno())
+        return end
 
-    def read(self, offset: int = 0, limit: int | None = None) -> tuple[list[Event], int]:
-        """Return at most `limit` events from the byte `offset` on, and the offset after the last of them."""
+    def read(self, offset: int = 0, max_bytes: int | None = None) -> tuple[list[Event], int]:
+        """Return the events from the byte `offset` on, and the offset after the last of them.
+
+        Args:
+            max_bytes: read no more lines than fit, but at least one; None: no limit.
+        """
         if not self.path.exists():
             return [], 0
         with self.path.open("rb") as file:
             file.seek(offset)
-            lines: list[bytes] = []
-            for line in file:
-                if not line.endswith(b"\n") or len(lines) == limit:
-                    break
-                lines.append(line)
-        return [event for line in lines if (event := _event(line))], offset + sum(map(len, lines))
+            text = file.read(-1 if max_bytes is None else max_bytes)
+            if max_bytes is not None and b"\n" not in text:
+                text += file.readline()
+        text = text[: text.rfind(b"\n") + 1]  # without a line that is not complete yet
+        return [event for line in text.splitlines() if (event := _event(line))], offset + len(text)
 
     def valid_offset(self, offset: int) -> int:
         """Return `offset` if a line ends there, else 0: the file may have been lost and written again."""
@@ -153,12 +182,8 @@ class Journal:
 
     def owners_before(self, offset: int) -> set[Owner]:
         """Return the owners of the runs whose trials have started before the byte `offset`."""
-        owners: set[Owner] = set()
-        with self.path.open("rb") as file:
-            while file.tell() < offset and (line := file.readline()):
-                if line.startswith(b'{"kind": "trial"') and (event := _event(line)):
-                    owners.add(event["trial"])
-        return owners
+        begun = self._begun.copy()  # another thread appends
+        return {owner for owner, line in begun.items() if line < offset}
 
     def size(self) -> int:
         """Return the number of bytes written so far."""
@@ -215,13 +240,6 @@ def _epoch_key(event: Event) -> tuple[Owner, int, str]:
     return event["trial"], event["step"], event.get("part", "")
 
 
-def _complete_lines(path: Path) -> list[bytes]:
-    """Return the lines of the file, if it exists, and remove the last one if a killed process left it incomplete."""
-    if not path.exists():
-        return []
-    with open(path, "r+b", opener=refuse_link) as file:
-        lines = file.readlines()
-        if lines and not lines[-1].endswith(b"\n"):
-            file.truncate(sum(map(len, lines[:-1])))
-            lines.pop()
-    return lines
+def _state(event: Event) -> Event:
+    """Return the state of the study in an event, without its time."""
+    return {key: value for key, value in event.items() if key not in ("kind", "time")}

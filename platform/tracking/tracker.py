@@ -8,6 +8,7 @@ time once.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from platform.run_paths import located
 from platform.tracking.datasets import as_inputs
 from platform.tracking.descriptions import NOTE, ended_note
-from platform.tracking.journal import Event, Journal, Owner, SentOffset, tag_of
+from platform.tracking.journal import Event, Journal, Owner, SentOffset
 from platform.tracking.model_registry import Registry
 from platform.tracking.quiet_mlflow import cause_of, client_of, import_quietly
 from platform.tracking.study_runs import STUDY_TAG, StudyRuns, find_runs, mark_best, own_id
+from platform.tracking.trial_runs import RUN_STATUS, last_turn, metrics_of, params_of, tags_of
 from platform.tracking.uploads import folder_of_uploads
 from shards_tools.command import say
 from shards_tools.errors import Error
@@ -28,11 +30,12 @@ from trainables.training.checkpoint_store import fetched, is_there
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-RUN_STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED", "RUNNING": "RUNNING"}
-# MLflow's limits for one call are 100 parameters and 1,000 entities in total.
-MAX_METRICS_PER_CALL = 800
-MAX_PARAMS_PER_CALL = 100
-MAX_EVENTS_AT_ONCE = 500
+# A read of the journal doubles after a quick send and halves after a slow one, between these sizes. The larger it is,
+# the fewer calls a trial needs; but the offset is saved after each, so a start that ends repeats at most one of them.
+FIRST_READ_BYTES = 2**18
+MAX_READ_BYTES = 2**22  # a few thousand events, which take some 20 MB of memory
+QUICK_SEND_S = 2.0
+SLOW_SEND_S = 8.0
 GATHER_S = 0.5  # wait after an event to batch the next ones with it: one call costs the same for one metric as for many
 LONGEST_PAUSE_S = 10.0
 LONGEST_PAUSE_AT_THE_END_S = 1.0  # during `close`, whose caller waits
@@ -75,6 +78,7 @@ class Tracker(threading.Thread):
         self._gave_up = threading.Event()
         self._sent = SentOffset(journal.path.with_suffix(".sent.json"), redact(uri))
         self._offset = journal.valid_offset(self._sent.load())
+        self._read_bytes = FIRST_READ_BYTES
 
     def run(self) -> None:
         store, pause_s = self._uri, 0.5
@@ -188,7 +192,8 @@ class Tracker(threading.Thread):
 
     def _send(self, client: MlflowClient) -> bool:
         """Send the next events and return whether there may be more."""
-        events, offset = self._journal.read(self._offset, MAX_EVENTS_AT_ONCE)
+        begun = time.monotonic()
+        events, offset = self._journal.read(self._offset, self._read_bytes)
         by_trial: dict[Owner, list[Event]] = {}
         for event in events:
             if event["kind"] != "study":
@@ -202,6 +207,7 @@ class Tracker(threading.Thread):
         if is_new:
             self._sent.save(offset)
             self._offset = offset
+            self._read_bytes = next_read_bytes(self._read_bytes, time.monotonic() - begun)
         return is_new
 
     def _send_trials(self, client: MlflowClient, by_trial: dict[Owner, list[Event]]) -> None:
@@ -209,52 +215,40 @@ class Tracker(threading.Thread):
             self._send_trial(client, trial, events)
 
     def _send_trial(self, client: MlflowClient, trial: Owner, events: list[Event]) -> None:
-        """Send events of one trial: metrics, parameters and tags in one call if possible, then the run's status."""
-        from mlflow.entities import Metric, Param, RunTag
+        """Send events of one trial: a new run with its tags, metrics and parameters in one call, then the status."""
+        from mlflow.entities import RunTag
 
-        starts = [event for event in events if event["kind"] == "trial"]
         is_new = trial not in self._runs.trials
-        if is_new:
-            self._runs.trials[trial] = self._create_run(client, starts[0])
-        run_id = self._runs.trials[trial]
-        if self._is_deleted(run_id, f"of trial {trial}"):
+        if not is_new and self._is_deleted(self._runs.trials[trial], f"of trial {trial}"):
             return
-        tags = {key: value for event in events for key, value in _tags_of(event).items()}
-        if "end" in (event["kind"] for event in events):
-            known = tags.get(NOTE) or client.get_run(run_id).data.tags.get(NOTE, "")
+        tags, turn = tags_of(events), last_turn(events)
+        if any(event["kind"] == "end" for event in events):
+            known = tags.get(NOTE, "")
+            if not known and not is_new:
+                known = client.get_run(self._runs.trials[trial]).data.tags.get(NOTE, "")
             tags[NOTE] = ended_note(known, tags["state"], tags.get("reason", ""))
-        # A restarted trial has two `trial` events with the same parameters; MLflow rejects duplicates within a call.
-        settings = {key: str(value) for event in starts for key, value in event["params"].items()}
-        params = [Param(key, value) for key, value in settings.items()]
-        points = [
-            Metric(key, value, round(event["time"] * 1000), event["step"])
-            for event in events
-            if event["kind"] == "metrics"
-            for key, value in event["values"].items()
-        ]
-        client.log_batch(
+        if is_new:
+            start = next(event for event in events if event["kind"] == "trial")
+            self._runs.trials[trial] = self._create_run(client, start, tags)
+        run_id = self._runs.trials[trial]
+        client.log_batch(  # the client splits what exceeds MLflow's limits for one call
             run_id,
-            metrics=points[:MAX_METRICS_PER_CALL],
-            params=params[:MAX_PARAMS_PER_CALL],
-            tags=[RunTag(key, value) for key, value in tags.items()],
+            metrics=metrics_of(events),
+            params=params_of(events),
+            tags=[] if is_new else [RunTag(key, value) for key, value in tags.items()],
         )
-        for start in range(MAX_METRICS_PER_CALL, len(points), MAX_METRICS_PER_CALL):
-            client.log_batch(run_id, metrics=points[start : start + MAX_METRICS_PER_CALL])
-        for start in range(MAX_PARAMS_PER_CALL, len(params), MAX_PARAMS_PER_CALL):
-            client.log_batch(run_id, params=params[start : start + MAX_PARAMS_PER_CALL])
-        turns = [event for event in events if event["kind"] in ("trial", "end")]
-        if turns and turns[-1]["kind"] == "end":
-            client.set_terminated(run_id, RUN_STATUS[turns[-1]["state"]], round(turns[-1]["time"] * 1000))
-        elif turns and not is_new:
+        if turn and turn["kind"] == "end":
+            client.set_terminated(run_id, RUN_STATUS[turn["state"]], round(turn["time"] * 1000))
+        elif turn and not is_new:
             client.update_run(run_id, status="RUNNING")
 
-    def _create_run(self, client: MlflowClient, event: Event) -> str:
+    def _create_run(self, client: MlflowClient, event: Event, tags: dict[str, str]) -> str:
         """Create the run of a trial together with its tags, so that an interruption cannot leave a run without them."""
         run = client.create_run(
             self._runs.experiment,
             run_name=event["name"],
             start_time=round(event["time"] * 1000),
-            tags={"mlflow.parentRunId": self._runs.parent, **_tags_of(event)},
+            tags={"mlflow.parentRunId": self._runs.parent, **tags},
         )
         return own_id(run.info.run_id)
 
@@ -286,12 +280,8 @@ class Tracker(threading.Thread):
             client.set_terminated(parent, "FINISHED", now)
 
 
-def _tags_of(event: Event) -> dict[str, str]:
-    """Return the tags that an event of a trial sets on its run."""
-    if event["kind"] == "trial":
-        return {**dict([tag_of(event["trial"])]), "state": "RUNNING", **event["tags"]}
-    if event["kind"] == "tag":
-        return {event["key"]: event["value"]}
-    if event["kind"] == "end":
-        return {"state": event["state"], **({"reason": event["reason"]} if event["reason"] else {})}
-    return {}
+def next_read_bytes(size: int, seconds: float) -> int:
+    """Return how much of the journal to read next, after a read of `size` bytes took `seconds` to send."""
+    if seconds > SLOW_SEND_S:
+        return max(size // 2, FIRST_READ_BYTES)
+    return min(2 * size, MAX_READ_BYTES) if seconds < QUICK_SEND_S else size

@@ -11,7 +11,8 @@ from optuna.distributions import FloatDistribution
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from platform.trial_cache import MAX_NAMED, TrialCache
+from platform.trial_cache import NO_TRIAL, TrialCache
+from platform.trial_rows import MAX_NAMED, RowStorage
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def cache(url: str) -> Iterator[TrialCache]:
-    cache = TrialCache(RDBStorage(url))
+    cache = TrialCache(RowStorage(url))
     yield cache
     cache._backend.engine.dispose()
 
@@ -116,7 +117,7 @@ def test_only_trials_that_changed_are_read_again(cache: TrialCache) -> None:
     cache.set_trial_intermediate_value(trials[7], 2, 0.25)
     read.clear()
     assert cache.get_all_trials(study)[7].intermediate_values == {1: 0.5, 2: 0.25}
-    assert read == [(trials[7],)]
+    assert read == [(study, NO_TRIAL, trials[7])]
 
 
 def test_a_deleted_study_is_not_remembered(cache: TrialCache, other: RDBStorage) -> None:

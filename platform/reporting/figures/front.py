@@ -13,6 +13,7 @@ from platform.objectives import COSTS
 from platform.read_only_study import StoredStudy
 from platform.reporting.figures.figure import Figure
 from platform.reporting.figures.look import BLUE, GRAY, INTERACTIVE, ORANGE, canvas
+from platform.reporting.figures.selection import MOST_POINTS, thinned
 from platform.reporting.figures.trials import axis_of, escaped, scaled, title_of
 from platform.study import front
 from platform.trial_record import TrialRecord
@@ -32,6 +33,11 @@ def plot_front(stored: StoredStudy) -> Figure:
         raise Error("no trial is complete.")
     best = front(stored.study)
     numbers = {trial.number for trial in best}
+    named = {trial.number for trial in complete if TrialRecord(trial).baseline}
+    dominated = [trial.number for trial in complete if trial.number not in numbers | named]
+    kept = numbers | named | {*thinned(dominated, MOST_POINTS)}
+    shown = [trial for trial in complete if trial.number in kept]
+    fewer = f" {len(shown)} trials are shown; the file of numbers has all." if len(shown) < len(complete) else ""
     first, *others = stored.objectives
     ends = "; ".join(
         f"trial {trial.number} with {', '.join(_written(stored, trial))}"
@@ -41,9 +47,9 @@ def plot_front(stored: StoredStudy) -> Figure:
         name="front",
         title="Pareto front",
         caption=f"{axis_of(first)} against {' and '.join(axis_of(name) for name in others)} of {len(complete)} complete"
-        f" trials. {len(best)} are on the Pareto front: no other trial dominates them. Its ends: {ends}.",
-        plot=_plot(stored, complete, best),
-        interactive=_plot_interactive(stored, complete, numbers),
+        f" trials. {len(best)} are on the Pareto front: no other trial dominates them. Its ends: {ends}.{fewer}",
+        plot=_plot(stored, shown, best),
+        interactive=_plot_interactive(stored, shown, numbers),
         columns=("trial", "on the front", *stored.objectives),
         rows=[(trial.number, int(trial.number in numbers), *trial.values) for trial in complete],
     )

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from platform.read_only_study import StoredStudy
 from platform.reporting.figures.figure import Figure
 from platform.reporting.figures.look import BLUE, GRAY, ORANGE, canvas
+from platform.reporting.figures.selection import note_on_points, shown_points
 from platform.reporting.figures.trials import COLORS, axis_of, last_value, plot_trials, title_of, with_value
 from platform.spaces.constraints import is_over
 
@@ -26,14 +27,23 @@ def plot_history(stored: StoredStudy) -> Figure:
         for (trial, _, _), now, before in zip(points[1:], best[1:], best[:-1], strict=True)
         if now != before
     ]
+    shown = {trial.number for _, trial, _ in shown_points([(kind, trial, value) for trial, kind, value in points])}
     num_after = sum(trial.number > turns[-1] for trial, _, _ in points) if turns else 0
     last = f" The last improvement is trial {turns[-1]}; {num_after} trials came after it." if turns else ""
     return Figure(
         name="history",
         title="Best so far",
         caption=f"{axis_of(stored.objective)} after the last epoch of each trial, in the order of their starts; the"
-        f" line is the best complete trial so far.{last}",
-        plot=_plot(stored, points, best),
+        f" line is the best complete trial so far.{last}{note_on_points(len(shown), len(points))}",
+        plot=_plot(
+            stored,
+            [point for point in points if point[0].number in shown],
+            [
+                (trial.number, now)
+                for (trial, _, _), now in zip(points, best, strict=True)
+                if now is not None and (trial.number in shown or trial.number in turns)
+            ],
+        ),
         columns=("trial", "kind", axis_of(stored.objective), "best so far"),
         rows=[
             (trial.number, kind, value, "" if now is None else now)
@@ -53,10 +63,9 @@ def best_so_far(points: list[tuple[FrozenTrial, float]]) -> list[float | None]:
     return found
 
 
-def _plot(stored: StoredStudy, points: list[tuple[FrozenTrial, str, float]], best: list[float | None]) -> Any:
+def _plot(stored: StoredStudy, points: list[tuple[FrozenTrial, str, float]], line: list[tuple[int, float]]) -> Any:
     with canvas(height=2.6) as page:
         axes = page.add_subplot()
-        line = [(trial.number, now) for (trial, _, _), now in zip(points, best, strict=True) if now is not None]
         if line:
             axes.step(*zip(*line, strict=True), where="post", color=BLUE, linewidth=1.2, label="best so far")
         for kind in COLORS:

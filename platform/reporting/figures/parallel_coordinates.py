@@ -18,9 +18,12 @@ from platform.read_only_study import StoredStudy
 from platform.reporting.figures.figure import Figure
 from platform.reporting.figures.importances import importances_of
 from platform.reporting.figures.look import INTERACTIVE, canvas
+from platform.reporting.figures.selection import MOST_POINTS, thinned
 from platform.reporting.figures.trials import axis_of, choices_of, distributions_of, escaped, last_value, plain
 from shards_tools.errors import Error
 
+MOST_LINES = 300  # more hide each other
+NUM_BEST = 75  # of these lines
 MOST_AXES = 8  # the names of more would overlap
 NOT_USED = -0.14  # the height, below the axis, of lines of trials that lack the parameter
 COLORS = ListedColormap(colormaps["viridis"](np.linspace(0.15, 0.8, 256)))  # its ends are hard to see on black or white
@@ -40,15 +43,24 @@ def plot_parallel_coordinates(stored: StoredStudy) -> Figure:
     names, which = _most_important(stored, list(distributions))
     shown = names[:MOST_AXES]
     best = trials[-1]
+    lines, fewer = trials, ""
+    if len(trials) > MOST_LINES:
+        lines = [*thinned(trials[:-NUM_BEST], MOST_LINES - NUM_BEST), *trials[-NUM_BEST:]]
+        fewer = (
+            f" {MOST_LINES} lines are shown: the {NUM_BEST} best trials, and others, evenly spaced by value."
+            " The file of numbers has all."
+        )
     of_all = f" the {which} {len(shown)} of {len(names)}" if len(shown) < len(names) else f" {len(names)}"
     return Figure(
         name="parallel_coordinates",
         title="Parallel coordinates",
         caption=f"Each of {len(trials)} trials is a line through{of_all} parameters, colored by"
         f" {axis_of(stored.objective)} after its last epoch: from {trials[0][1]:.2f} to {best[1]:.2f} of trial"
-        f" {best[0].number}. A line passes below the axis of a parameter that the trial does not have.",
-        plot=_plot(stored, trials, {name: distributions[name] for name in shown}),
-        interactive=_plot_interactive(stored, trials, {name: distributions[name] for name in shown}),
+        f" {best[0].number}. A line passes below the axis of a parameter that the trial does not have.{fewer}",
+        plot=_plot(stored, lines, {name: distributions[name] for name in shown}),
+        interactive=_plot_interactive(
+            stored, thinned(trials, MOST_POINTS), {name: distributions[name] for name in shown}
+        ),
         columns=("trial", *names, axis_of(stored.objective)),
         rows=[
             (trial.number, *(trial.params.get(name, "") for name in names), value)

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial
 from platform.read_only_study import StoredStudy
 from platform.reporting.figures.figure import Figure
 from platform.reporting.figures.look import FULL_WIDTH, INTERACTIVE, canvas
+from platform.reporting.figures.selection import note_on_points, shown_points
 from platform.reporting.figures.trials import (
     COLORS,
     axis_of,
@@ -41,6 +42,7 @@ def plot_slices(stored: StoredStudy) -> Figure:
     """
     points = with_value(stored)
     distributions = distributions_of(stored.trials)
+    shown = shown_points(points)
     rows = [
         (name, trial.number, kind, trial.params[name], value)
         for name in distributions
@@ -52,9 +54,9 @@ def plot_slices(stored: StoredStudy) -> Figure:
         title="Objective by parameter",
         caption=f"{axis_of(stored.objective)} after the last epoch of {len(points)} trials against each of"
         f" {len(distributions)} parameters. Open points are pruned trials. A panel has only the trials that have its"
-        " parameter.",
-        plot=_plot(stored, points, distributions),
-        interactive=_plot_interactive(stored, points, distributions),
+        f" parameter.{note_on_points(len(shown), len(points))}",
+        plot=_plot(stored, shown, distributions),
+        interactive=_plot_interactive(stored, shown, distributions),
         columns=("parameter", "trial", "kind", "setting", axis_of(stored.objective)),
         rows=rows,
     )

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from platform.read_only_study import StoredStudy, num_epochs
 from platform.reporting.figures.figure import Figure
 from platform.reporting.figures.look import BLUE, GRAY, INTERACTIVE, PURPLE, RED, canvas
+from platform.reporting.figures.selection import thinned
 from platform.reporting.figures.trials import escaped, title_of
 from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
@@ -25,6 +26,9 @@ STATES = {
     TrialState.RUNNING: ("running", PURPLE),
 }
 MOST_INCHES = 8.0
+MOST_BARS = 500
+FEW_INCHES = 4.0  # the height of the figure if it shows a sample
+THIN = 100  # of the height of a sample, a bar has this part
 UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))  # the largest with at least two is used
 
 
@@ -44,15 +48,18 @@ def plot_timeline(stored: StoredStudy) -> Figure:
     ]
     num = {name: sum(STATES[trial.state][0] == name for trial in trials) for name, _ in STATES.values()}
     again = [trial for trial in trials if TrialRecord(trial).attempts > 1]
+    shown = thinned(bars, MOST_BARS)
+    fewer = f" {MOST_BARS} bars are shown, evenly spaced; the file of numbers has all." if shown != bars else ""
     unit, length = _unit(_seconds(begun, known))
     return Figure(
         name="timeline",
         title="Timeline",
         caption=f"{len(trials)} trials in {_seconds(begun, known) / length:.1f} {unit}: "
         f"{', '.join(f'{count} {name}' for name, count in num.items() if count)}. "
-        + (f"{len(again)} needed more than one attempt." if again else "None needed more than one attempt."),
-        plot=_plot(bars, unit, length),
-        interactive=_plot_interactive(bars, unit, length),
+        + (f"{len(again)} needed more than one attempt." if again else "None needed more than one attempt.")
+        + fewer,
+        plot=_plot(shown, unit, length, is_sample=bool(fewer)),
+        interactive=_plot_interactive(shown, unit, length),
         columns=("trial", "state", "start_s", "end_s", "epochs", "attempts"),
         rows=[
             (trial.number, STATES[trial.state][0], start, end, num_epochs(trial), TrialRecord(trial).attempts)
@@ -74,8 +81,8 @@ def _unit(seconds: float) -> tuple[str, float]:
     return next((unit for unit in UNITS if seconds >= 2 * unit[1]), UNITS[-1])
 
 
-def _plot(bars: list[tuple[FrozenTrial, float, float]], unit: str, length: float) -> Any:
-    with canvas(height=min(MOST_INCHES, 0.9 + 0.14 * len(bars))) as page:
+def _plot(bars: list[tuple[FrozenTrial, float, float]], unit: str, length: float, *, is_sample: bool) -> Any:
+    with canvas(height=FEW_INCHES if is_sample else min(MOST_INCHES, 0.9 + 0.14 * len(bars))) as page:
         axes = page.add_subplot()
         for name, color in STATES.values():
             own = [bar for bar in bars if STATES[bar[0].state][0] == name]
@@ -84,8 +91,9 @@ def _plot(bars: list[tuple[FrozenTrial, float, float]], unit: str, length: float
                     [trial.number for trial, _, _ in own],
                     [(end - start) / length for _, start, end in own],
                     left=[start / length for _, start, _ in own],
-                    height=0.75,
+                    height=bars[-1][0].number / THIN if is_sample else 0.75,
                     color=color,
+                    edgecolor=color if is_sample else None,  # a bar of a few minutes is narrower than a pixel
                     label=name,
                 )
         for trial, _, end in bars:
@@ -125,6 +133,11 @@ def _plot_interactive(bars: list[tuple[FrozenTrial, float, float]], unit: str, l
     figure.update_layout(
         barmode="overlay",
         xaxis_title=unit,
-        yaxis={"title": "trial", "autorange": "reversed", "dtick": 1 if len(bars) < 40 else 10},
+        yaxis={"title": "trial", "autorange": "reversed", "dtick": _dtick(len(bars))},
     )
     return figure
+
+
+def _dtick(num_bars: int) -> int | None:
+    """Return the distance of the labels of trials; None leaves it to Plotly."""
+    return 1 if num_bars < 40 else 10 if num_bars < MOST_BARS else None

@@ -47,8 +47,10 @@ def kind_of(trial: FrozenTrial, best: FrozenTrial | None) -> str:
 def by_kind(stored: StoredStudy) -> list[tuple[str, list[FrozenTrial]]]:
     """Return the trials of each kind that has any, in the order of plotting."""
     best = stored.best
-    found = [(kind, [trial for trial in stored.trials if kind_of(trial, best) == kind]) for kind in COLORS]
-    return [(kind, trials) for kind, trials in found if trials]
+    found: dict[str, list[FrozenTrial]] = {kind: [] for kind in COLORS}
+    for trial in stored.trials:
+        found[kind_of(trial, best)].append(trial)
+    return [(kind, trials) for kind, trials in found.items() if trials]
 
 
 def title_of(trial: FrozenTrial) -> str:

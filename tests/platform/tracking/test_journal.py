@@ -1,5 +1,6 @@
 """The journal keeps every event, whole lines only, and an epoch once."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,50 @@ def test_reading_goes_on_behind_the_offset(journal: Journal) -> None:
     assert journal.read(end) == ([], end)
 
 
-def test_a_limit_cuts_the_reading_in_two(journal: Journal) -> None:
-    for trial in range(3):
+@pytest.mark.parametrize("max_bytes", [1, 100, 250, 10_000])
+def test_a_limit_of_bytes_cuts_the_reading_into_whole_lines(journal: Journal, max_bytes: int) -> None:
+    for trial in range(5):
         journal.append("trial", **begun(trial))
-    first, offset = journal.read(limit=2)
-    rest, _ = journal.read(offset, limit=2)
-    assert [event["trial"] for event in first + rest] == [0, 1, 2]
-    assert len(first) == 2
+    found, offset = [], 0
+    while offset < journal.size():
+        events, after = journal.read(offset, max_bytes)
+        assert len(events) == 1 or after - offset <= max_bytes
+        found, offset = found + events, after
+    assert found == journal.read()[0]
+    assert [event["trial"] for event in found] == list(range(5))
+
+
+def test_a_line_under_way_is_read_once_it_is_complete(journal: Journal) -> None:
+    journal.append("trial", **begun(0))
+    end = journal.size()
+    with journal.path.open("ab") as file:
+        file.write(b'{"kind": "metr')
+    assert journal.read(max_bytes=1)[1] == journal.read()[1] == end
+    assert journal.read(end, max_bytes=4) == ([], end)
+
+
+def test_the_owners_before_an_offset_are_those_of_the_lines_before_it(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        for trial in (0, owner_of_final(0), 1, 0):  # the last starts again
+            journal.append("trial", **begun(trial))
+            journal.append("metrics", trial=trial, step=1, time=1.0, values={})
+        journal.append("end", trial=1, state="FAIL", reason="", time=2.0)
+        with Journal(path) as again:
+            for offset in range(journal.size() + 1):
+                assert journal.owners_before(offset) == again.owners_before(offset) == begun_before(path, offset)
+            assert journal.unended == again.unended == {0, owner_of_final(0)}
+
+
+def begun_before(path: Path, offset: int) -> set[Owner]:
+    """The trials that start in the lines which begin before a byte, read line by line."""
+    owners, place = set(), 0
+    for line in path.read_bytes().splitlines(keepends=True):
+        event = json.loads(line)
+        if place < offset and event["kind"] == "trial":
+            owners.add(event["trial"])
+        place += len(line)
+    return owners
 
 
 def test_an_epoch_is_written_once_even_by_another_start(tmp_path: Path) -> None:
