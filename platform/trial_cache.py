@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import copy
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 from optuna.storages import RDBStorage
@@ -43,6 +44,17 @@ class TrialCache(_CachedStorage):
     set_trial_intermediate_value = _noted("set_trial_intermediate_value")
     set_trial_user_attr = _noted("set_trial_user_attr")
     set_trial_system_attr = _noted("set_trial_system_attr")
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """Return the trials of a study by number, as Optuna does, which sorts them by a slower key."""
+        self._read_trials_from_remote_storage(study_id)
+        with self._lock:
+            trials = self._studies[study_id].trials
+            found = [trials[number] for number in sorted(trials)]
+            chosen = found if states is None else [trial for trial in found if trial.state in states]
+            return copy.deepcopy(chosen) if deepcopy else chosen
 
     def _read_trials_from_remote_storage(self, study_id: int) -> None:
         """Update the cache; Optuna calls this before every look at the trials of a study."""

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import optuna
@@ -33,6 +34,9 @@ MOST_REPEATS = 100  # known points sampled in a row before one is tried again: t
 
 BLAS = ThreadpoolController()  # limits the threads of the libraries imported above
 
+# Of each study, because every trial has a sampler of its own; trials that have ended do not change.
+_JUDGED: WeakKeyDictionary[optuna.Study, dict[int, tuple[bool, bool]]] = WeakKeyDictionary()
+
 Result = tuple[FrozenTrial, float]  # a trial and its value at a rung; higher is better
 
 
@@ -41,18 +45,29 @@ class Observations:
 
     Args:
         trials: in the order of their numbers.
+        judged: of trials that have ended: whether they count as over and as useless. It is completed here.
     """
 
-    def __init__(self, trials: Sequence[FrozenTrial]) -> None:
+    def __init__(self, trials: Sequence[FrozenTrial], judged: dict[int, tuple[bool, bool]]) -> None:
         self.trials = trials
-        over = [is_over(trial) for trial in trials]
-        self._comparable = [trial for trial, is_out in zip(trials, over, strict=True) if not is_out]
-        # They exceeded a limit, or ended early for another reason than the pruner's decision.
-        self.useless = [trial for trial, is_out in zip(trials, over, strict=True) if is_out or _ended_early(trial)]
+        self.useless: list[FrozenTrial] = []  # over a limit, or ended for another reason than the pruner's decision
+        self._comparable: list[FrozenTrial] = []
+        for trial in trials:
+            verdict = judged.get(trial.number)
+            if verdict is None:
+                over = is_over(trial)
+                verdict = over, over or _ended_early(trial)
+                if trial.state.is_finished():
+                    judged[trial.number] = verdict
+            over, useless = verdict
+            if useless:
+                self.useless.append(trial)
+            if not over:
+                self._comparable.append(trial)
 
     def at(self, rung: int) -> list[Result]:
         """Return the value of each trial at epoch `rung`, or its final value if it finished earlier."""
-        values = ((trial, _value_at(trial, rung)) for trial in self._comparable)
+        values = [(trial, _value_at(trial, rung)) for trial in self._comparable]
         return [(trial, value) for trial, value in values if value is not None]
 
 
@@ -110,7 +125,7 @@ class RungwiseSampler(BaseSampler):
 
     def _next(self, study: optuna.Study, asking: FrozenTrial) -> Point:
         trials = [trial for trial in study.get_trials(deepcopy=False) if trial.number != asking.number]
-        observed = Observations(trials)
+        observed = Observations(trials, _JUDGED.setdefault(study, {}))
         rung = self._highest_rung(observed)
         learns = self._rng.random() >= RANDOM_SHARE
         promising = self._promising(study, observed, rung) if rung is not None and learns else []
