@@ -17,6 +17,7 @@ Run: python benchmarks/large_study.py [--trials N ...] [--running R] [--json]. E
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import math
 import os
@@ -151,6 +152,7 @@ def drive(folder: Path, num_trials: int, num_running: int) -> dict[str, float]:
         start_s = time.perf_counter() - started
         configs |= {f"attempt {number}": trials.start(f"attempt {number}") for number in range(1, num_running)}
         adopt_s = time.perf_counter() - started - start_s
+        gc.freeze()  # as a search does
         asks = _asked_while_others_train(trials, {key: config for key, config in configs.items() if config})
     return {
         "start_s": start_s,

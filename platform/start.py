@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -139,8 +140,12 @@ def run_start(trials: Trials, tracker: Tracker, start: Callable[[], None], hours
     start()
     # The tracker creates MLflow's store while Ray starts; it must exist before the first trial does.
     _wait_for_mlflow(tracker, trials.stores.tracking)
-    with trials.display:
-        run_trials(trials, number, hours)
+    gc.freeze()  # or the collector would traverse thousands of stored trials during suggestions
+    try:
+        with trials.display:
+            run_trials(trials, number, hours)
+    finally:
+        gc.unfreeze()
     if trials.failure:
         raise trials.failure
 

@@ -52,6 +52,7 @@ class Observations:
         self.trials = trials
         self.useless: list[FrozenTrial] = []  # over a limit, or ended for another reason than the pruner's decision
         self._comparable: list[FrozenTrial] = []
+        self._results: dict[int, list[Result]] = {}
         for trial in trials:
             verdict = judged.get(trial.number)
             if verdict is None:
@@ -67,8 +68,11 @@ class Observations:
 
     def at(self, rung: int) -> list[Result]:
         """Return the value of each trial at epoch `rung`, or its final value if it finished earlier."""
-        values = [(trial, _value_at(trial, rung)) for trial in self._comparable]
-        return [(trial, value) for trial, value in values if value is not None]
+        if rung not in self._results:
+            self._results[rung] = [
+                (trial, value) for trial in self._comparable if (value := _value_at(trial, rung)) is not None
+            ]
+        return self._results[rung]
 
 
 def _value_at(trial: FrozenTrial, rung: int) -> float | None:
