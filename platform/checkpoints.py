@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Collection
 
 import optuna
+from optuna.trial import FrozenTrial, TrialState
 
 from platform.stores import Stores
+from platform.tracking.journal import Owner
 from platform.trial_record import StudyRecord, TrialRecord
 from trainables.training.checkpoint_store import is_there, remove
 
@@ -16,6 +19,7 @@ class Checkpoints:
     """Names the folders of attempts in a bucket, and deletes checkpoints that nothing needs any more."""
 
     def __init__(self, study: optuna.Study, stores: Stores) -> None:
+        self._study = study
         self._folder, self._bucket = stores.folder, folder_of_bucket(study, stores.checkpoints)
 
     def in_bucket(self, number: int, attempt: int) -> str | None:
@@ -29,6 +33,20 @@ class Checkpoints:
                 remove(str(checkpoint))
         if self._bucket:
             remove(f"{self._bucket}/trial-{number:04d}", keep=keep)
+
+    def clean_up(self, trial: FrozenTrial, state: TrialState) -> None:
+        """Delete the checkpoints of a trial that ends in `state`, except the last one unless it is pruned."""
+        self.delete(trial.number, keep="" if state == TrialState.PRUNED else TrialRecord(trial).checkpoint)
+
+    def clean_up_ended_outside(self, unended: Collection[Owner]) -> None:
+        """Clean up after trials that another program has ended while no search ran.
+
+        Args:
+            unended: trials whose ends the journal does not have yet.
+        """
+        for trial in self._study.get_trials(deepcopy=False):
+            if trial.state.is_finished() and trial.number in unended:
+                self.clean_up(trial, trial.state)
 
 
 def store_checkpoint(trial: optuna.Trial, place: str) -> None:

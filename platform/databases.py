@@ -10,6 +10,7 @@ import re
 import shlex
 import sqlite3
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -221,6 +222,10 @@ def _contents(url: str) -> tuple[set[str], str | None]:
             return _tables_and_version(server)
     if not file.exists() or not file.stat().st_size:
         return set(), None
+    if not _writes_ahead(file):
+        # With locks: another process may be making the tables. It fails if a crash has left changes to undo.
+        with suppress(sqlalchemy.exc.DatabaseError):
+            return _of_file(file, "mode=ro")
     # Without `immutable` SQLite would make files next to the database of a program that writes ahead, such as Firefox.
     tables, found = _of_file(file, "mode=ro&immutable=1")
     ahead, undone = (file.with_name(f"{file.name}{suffix}") for suffix in ("-wal", "-journal"))
@@ -246,6 +251,12 @@ def _tables_and_version(connection: sqlalchemy.Connection) -> tuple[set[str], st
 def _connected(file: Path, how: str) -> sqlite3.Connection:
     address = f"{file.absolute().as_uri()}?{how}"
     return sqlite3.connect(address, uri=True, timeout=READ_PATIENCE_S, check_same_thread=False)
+
+
+def _writes_ahead(file: Path) -> bool:
+    """Return whether a database is in SQLite's WAL mode, by its header (https://sqlite.org/fileformat2.html)."""
+    with file.open("rb") as opened:
+        return opened.read(20)[18:] == b"\2\2"
 
 
 def _has_bytes(*files: Path) -> bool:

@@ -253,7 +253,7 @@ class Trials:
         if reason:
             TrialRecord(trial).reason = reason
         frozen = self._frozen(trial)
-        self._clean_up(frozen, state)
+        self._checkpoints.clean_up(frozen, state)
         values = final_values(frozen, self._goal.objectives) if state == TrialState.COMPLETE else None
         self.study.tell(trial, values, state=state)
         self.failed.count(state)
@@ -262,14 +262,10 @@ class Trials:
     def _ended_outside(self, trial: optuna.Trial) -> None:
         """Note the end of a trial that another program has ended in the study, such as `platform.studies stop`."""
         frozen = self._frozen(trial)
+        self._checkpoints.clean_up(frozen, frozen.state)  # a start that is killed here does it when it starts again
         reason = TrialRecord(frozen).reason or "ended in the study by another program"
         self._journal.append("end", trial=trial.number, state=frozen.state.name, reason=reason, time=time.time())
-        self._clean_up(frozen, frozen.state)
         self.display.end(trial, frozen.state, reason)
-
-    def _clean_up(self, trial: optuna.trial.FrozenTrial, state: TrialState) -> None:
-        """Delete the checkpoints of a trial that ends in `state`, except the last one unless it is pruned."""
-        self._checkpoints.delete(trial.number, keep="" if state == TrialState.PRUNED else TrialRecord(trial).checkpoint)
 
     def _ask(self) -> optuna.Trial:
         self._reseed()
