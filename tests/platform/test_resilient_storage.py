@@ -83,7 +83,7 @@ def test_a_line_that_breaks_at_any_commit_changes_nothing(
             before = line.num_commits
             assert a_small_search(storage) == undisturbed
             num_commits = line.num_commits - before
-            assert num_commits > 30
+            assert num_commits > 20, "every write; a read ends without one"
             for number in range(num_commits):
                 optuna.delete_study(study_name="s", storage=storage)
                 line.break_at = line.num_commits + number
