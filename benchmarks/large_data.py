@@ -132,10 +132,14 @@ def write(folder: Path, num_images: int) -> None:
 def _open(folder: Path) -> tuple[float, float]:
     before, start = psutil.Process().memory_info().rss, time.perf_counter()
     read_manifest(folder)
-    seconds = time.perf_counter() - start
-    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())  # ru_maxrss has the parent's too
+    return time.perf_counter() - start, peak_mb() - before / 2**20
+
+
+def peak_mb() -> float:
+    """Return the most memory that this process has had; that of `getrusage` has its parent's too."""
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert peak
-    return seconds, int(peak[1]) / 2**10 - before / 2**20
+    return int(peak[1]) / 2**10
 
 
 def least(work: Callable[[], object], times: int = 3) -> float:

@@ -21,7 +21,6 @@ import gc
 import json
 import math
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -40,7 +39,7 @@ import optuna
 # Appended, because `platform` must first resolve to the standard library's.
 sys.path.append(str(Path(__file__).parents[1]))
 
-from benchmarks.large_data import in_own_process
+from benchmarks.large_data import in_own_process, peak_mb
 from benchmarks.search_overhead import search_in
 from benchmarks.studies.filled import EPOCHS, Curves, Filler, metrics_of, store, write_journal
 from platform.execution import run_trials  # noqa: F401  a search imports Ray before it opens its study
@@ -144,7 +143,7 @@ def _search(folder: Path, num_trials: int, num_running: int) -> ResolvedSearch:
 def drive(folder: Path, num_trials: int, num_running: int) -> dict[str, float]:
     """Start the search again, adopt its running trials, and suggest NUM_TIMED more while they train."""
     search = _search(folder, num_trials, num_running)
-    before, started = _peak_mb(), time.perf_counter()
+    before, started = peak_mb(), time.perf_counter()
     with opened_study(search) as (study, _, journal):
         rebuild(study, search.setup, search.method, journal)
         trials = Trials(study, search, journal, Display(study, search.goal))
@@ -159,7 +158,7 @@ def drive(folder: Path, num_trials: int, num_running: int) -> dict[str, float]:
         "adopt_s": adopt_s,
         "ask_p50_s": statistics.median(asks),
         "ask_p95_s": float(np.quantile(asks, 0.95)),
-        "memory_mb": _peak_mb() - before,
+        "memory_mb": peak_mb() - before,
     }
 
 
@@ -234,10 +233,6 @@ def tell_mlflow(folder: Path, num_trials: int, num_running: int) -> float:
         seconds = time.perf_counter() - begun
         tracker.close(10)
     return seconds
-
-
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def measure(num_trials: int, num_running: int) -> dict[str, float]:

@@ -10,7 +10,6 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from platform.checkpoints import Checkpoints
 from platform.cluster.connect import address_of_job, joined
 from platform.cluster.shared_storage import prove_bucket, prove_shared
 from platform.config import AUTO, SearchConfig
@@ -102,7 +101,6 @@ def _run(search: ResolvedSearch, started: float) -> Start:
     settings = earlier_settings(search.method, search.setup, search.stores)
     with opened_study(search) as (study, storage, journal):
         enqueue_settings(study, settings)
-        Checkpoints(study, search.stores).clean_up_ended_outside(journal.unended)
         rebuild(study, search.setup, search.method, journal)
         with tracked(search, journal) as tracker:
             after = AfterSearch(study, search, storage, journal)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import optuna
 
+from platform.checkpoints import Checkpoints
 from platform.environment import code_version, start_of_search
 from platform.execution import run_trials
 from platform.failures import refuse_full_disk
@@ -64,6 +65,7 @@ def opened_study(search: ResolvedSearch) -> Iterator[tuple[optuna.Study, Patient
             StudyRecord(study).study_id = uuid.uuid4().hex
         if not journal.owner:
             journal.owner = StudyRecord(study).study_id
+        Checkpoints(study, search.stores).clean_up_ended_outside(journal.unended)
         yield study, storage, journal
 
 

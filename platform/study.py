@@ -169,7 +169,7 @@ def check_same_settings(study: optuna.Study, setup: TrainingSetup) -> None:
     space = setup.space
     if space.kind == "Table":
         return
-    for trial in _spread(study.get_trials(deepcopy=False)):
+    for trial in _to_compare(study.get_trials(deepcopy=False)):
         label = TrialRecord(trial).baseline
         stored = trial.params or trial.system_attrs.get("fixed_params", {})
         if label in space.baselines and (found := _first_difference(stored, space.baselines[label])):
@@ -187,7 +187,7 @@ def check_same_settings(study: optuna.Study, setup: TrainingSetup) -> None:
                 raise _changed(study, space, is_was, is_now)
 
 
-def _spread(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+def _to_compare(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return the trials that have not failed; of finished ones without a label MAX_COMPARED, evenly spread."""
     finished = [trial for trial in trials if trial.state in FINISHED and not TrialRecord(trial).baseline]
     stride = max(1, math.ceil(len(finished) / MAX_COMPARED))

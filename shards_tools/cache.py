@@ -12,7 +12,7 @@ import numpy as np
 
 from shards_tools.checksums import damage_of, write_checksums
 from shards_tools.decode import decode_fitted
-from shards_tools.errors import Error
+from shards_tools.errors import Error, Unreadable
 from shards_tools.folders import build_once, discard
 from shards_tools.manifest import Manifest
 from shards_tools.parallel import in_order, num_cpus
@@ -55,7 +55,7 @@ def decoded(
         build_once(target, lambda room: _decode_all(manifest, height, width, fit, room, target.name))
         if damage := _damage_of(target):
             if rebuilt:
-                raise Error(
+                raise Unreadable(
                     f"The decoded images in {target} do not match their checksum right after they were rebuilt:"
                     f" {damage}. Set SAKUGA_CACHE to a folder on another disk."
                 )

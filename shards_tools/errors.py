@@ -19,7 +19,10 @@ class Error(Exception):
 
 
 class Unreadable(Error):
-    """Data that are missing, damaged or out of reach. What read them can resume once they are as they were."""
+    """Data that cannot be read now: missing, damaged, out of reach, or without room for a copy.
+
+    What read them can resume once they can be read again.
+    """
 
 
 def unknown(kind: str, name: str, known: Iterable[str], *, listing: str | None = None) -> Error:

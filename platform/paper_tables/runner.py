@@ -11,7 +11,6 @@ from typing import Any
 
 import optuna
 
-from platform.checkpoints import Checkpoints
 from platform.execution import cluster_when_needed
 from platform.fixed_trials import FixedTrials, count, newest
 from platform.paper_tables.display import print_header, print_table, unfinished
@@ -47,7 +46,6 @@ def reproduce(reproduction: Reproduction, started: float, *, as_json: bool) -> N
     make_folder(reproduction.out)
     with opened_study(search) as (study, storage, journal):
         enqueue_missing(study, wanted, reproduction.recipes)
-        Checkpoints(study, search.stores).clean_up_ended_outside(journal.unended)
         rebuild(study, search.setup, search.method, journal)
         with tracked(search, journal) as tracker:
             trials = FixedTrials(study, search, journal, screen_of_part(search, partial(count, study)))

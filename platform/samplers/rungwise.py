@@ -40,7 +40,7 @@ _JUDGED: WeakKeyDictionary[optuna.Study, dict[int, tuple[bool, bool]]] = WeakKey
 Result = tuple[FrozenTrial, float]  # a trial and its value at a rung; higher is better
 
 
-class Observations:
+class _Observations:
     """What the trials of a study show so far.
 
     Args:
@@ -129,7 +129,7 @@ class RungwiseSampler(BaseSampler):
 
     def _next(self, study: optuna.Study, asking: FrozenTrial) -> Point:
         trials = [trial for trial in study.get_trials(deepcopy=False) if trial.number != asking.number]
-        observed = Observations(trials, _JUDGED.setdefault(study, {}))
+        observed = _Observations(trials, _JUDGED.setdefault(study, {}))
         rung = self._highest_rung(observed)
         learns = self._rng.random() >= RANDOM_SHARE
         promising = self._promising(study, observed, rung) if rung is not None and learns else []
@@ -138,7 +138,7 @@ class RungwiseSampler(BaseSampler):
                 break
         return point
 
-    def _promising(self, study: optuna.Study, observed: Observations, rung: int) -> list[Point]:
+    def _promising(self, study: optuna.Study, observed: _Observations, rung: int) -> list[Point]:
         """Return candidates sorted by their expected improvement at `rung`, the highest first."""
         sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
         results = _select_results([(trial, sign * value) for trial, value in observed.at(rung)])
@@ -152,7 +152,7 @@ class RungwiseSampler(BaseSampler):
         """Return a random point; an empty one, which Optuna completes at random, if the space rejects nearly all."""
         return sample(self._suggest, self._rng) or Point(self._rng)
 
-    def _highest_rung(self, observed: Observations) -> int | None:
+    def _highest_rung(self, observed: _Observations) -> int | None:
         """Return the highest rung that enough trials have reached, or None; useless trials count for the lowest."""
         for rung in reversed(self._rungs):
             num_results = len(observed.at(rung))
@@ -172,7 +172,7 @@ class RungwiseSampler(BaseSampler):
         return (point for point in itertools.chain(anywhere, near) if accepts(self._suggest, point))
 
 
-def _improvement(results: Sequence[Result], observed: Observations, candidates: Sequence[Point]) -> Array:
+def _improvement(results: Sequence[Result], observed: _Observations, candidates: Sequence[Point]) -> Array:
     """Return the expected improvement of each candidate over the best result."""
     running = [trial.params for trial in observed.trials if trial.state == TrialState.RUNNING]
     useless = [trial.params for trial in observed.useless[-MOST_RESULTS:]]

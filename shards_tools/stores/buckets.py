@@ -99,9 +99,9 @@ class BucketStore(RemoteStore):
             raise Stumble(f"only {len(data):,} of {size:,} bytes were received")
         return data
 
-    def _no_bucket(self) -> Error:
+    def _no_bucket(self) -> Unreadable:
         scheme, bucket = self._address.scheme, self._address.host
-        return Error(
+        return Unreadable(
             f"The bucket {scheme}://{bucket} does not exist, or these keys have no access to it. Use another bucket."
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from shards_tools.errors import Error, Unreadable
+from shards_tools.errors import Unreadable
 from shards_tools.stores.store import check_name
 
 MAX_OPEN = 256  # files per store; the default limit of a process is 1,024
@@ -72,8 +72,8 @@ class LocalStore:
         """Return False: this is no copy of other files."""
         return False
 
-    def _unreadable(self, name: str, failure: OSError) -> Error:
-        return Error(f"{self.place(name)} cannot be read: {failure.strerror}. Check the file and its permissions.")
+    def _unreadable(self, name: str, failure: OSError) -> Unreadable:
+        return Unreadable(f"{self.place(name)} cannot be read: {failure.strerror}. Check the file and its permissions.")
 
     def _opened(self, name: str) -> "_Descriptor":
         check_name(self, name)

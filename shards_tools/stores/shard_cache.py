@@ -123,7 +123,7 @@ class CachedStore:
         self._shards = {shard.name: shard for shard in manifest.shards}
         self._fetched: dict[str, LocalStore] = {}
         if not copy_fits(manifest, self._folder):
-            raise Error(
+            raise Unreadable(
                 f"The shards of {manifest.store} take {_bytes_of_copy(manifest) / 1e9:.1f} GB, but the cache in"
                 f" {self._folder} is limited to {quota_bytes(self._folder) / 1e9:.1f} GB. Increase SAKUGA_CACHE_GB,"
                 " set SAKUGA_CACHE to a folder on a larger disk, or use --reading stream."
@@ -203,9 +203,9 @@ def _download(store: Store, shard: Shard, path: Path) -> str:
     return digest.hexdigest()
 
 
-def _disk_full(store: Store, shard: Shard, room: Path) -> Error:
+def _disk_full(store: Store, shard: Shard, room: Path) -> Unreadable:
     free = shutil.disk_usage(room).free
-    return Error(
+    return Unreadable(
         f"{store.place(shard.name)} needs {shard.num_bytes / 1e6:.1f} MB, but {room.parent} has"
         f" {free / 1e6:.1f} MB free."
         " Set SAKUGA_CACHE to a folder on a larger disk."

@@ -6,8 +6,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from platform.checkpoints import Checkpoints
 from platform.resolved_search import ResolvedSearch
+from platform.start import opened_study
 from platform.study import open_storage
 from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
@@ -105,15 +105,17 @@ def test_the_checkpoints_of_a_stopped_trial_are_deleted(
 
 @pytest.mark.parametrize(("state", "kept"), [(TrialState.FAIL, {"trial-0000-2"}), (TrialState.PRUNED, set())])
 def test_the_next_start_deletes_the_checkpoints_of_a_trial_that_ended_while_no_search_ran(
-    search: ResolvedSearch, study: optuna.Study, journal: Journal, state: TrialState, kept: set[str]
+    search: ResolvedSearch, state: TrialState, kept: set[str]
 ) -> None:
-    trials = Trials(study, search, journal, Display(study, search.goal))
-    for attempt in (1, 2):
-        place = Path(search.stores.folder) / "start-001" / f"trial-0000-{attempt}" / "checkpoint_000000"
-        place.mkdir(parents=True)
-        trials.start(f"attempt {attempt}")
-        trials.checkpoint(f"attempt {attempt}", str(place))
-        trials.finish(f"attempt {attempt}", died=True)
+    with opened_study(search) as (study, _, journal):
+        trials = Trials(study, search, journal, Display(study, search.goal))
+        for attempt in (1, 2):
+            place = Path(search.stores.folder) / "start-001" / f"trial-0000-{attempt}" / "checkpoint_000000"
+            place.mkdir(parents=True)
+            trials.start(f"attempt {attempt}")
+            trials.checkpoint(f"attempt {attempt}", str(place))
+            trials.finish(f"attempt {attempt}", died=True)
     end_outside(search, 0, state)
-    Checkpoints(study, search.stores).clean_up_ended_outside(journal.unended)
+    with opened_study(search):
+        pass
     assert {place.parent.name for place in Path(search.stores.folder).glob("start-*/*/checkpoint_*")} == kept
