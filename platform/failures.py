@@ -78,7 +78,19 @@ def refuse_full_disk(folder: Path) -> Iterator[None]:
     """Turn a full disk inside the context into an Error that names the full folder: `folder`, or a temporary one."""
     try:
         yield
-    except OSError as failure:
-        if failure.errno not in DISK_ERRORS:
+    except Error:
+        raise
+    except Exception as failure:
+        refused = _error_of_disk(failure)
+        if refused is None:
             raise
-        raise disk_is_full(full_folder(folder, failure), failure.strerror or str(failure)) from None
+        raise disk_is_full(full_folder(folder, refused), refused.strerror or str(refused)) from None
+
+
+def _error_of_disk(failure: BaseException | None) -> OSError | None:
+    """Return the error of a disk that caused a failure, or None; Tune raises an error of its own while handling it."""
+    while failure is not None:
+        if isinstance(failure, OSError) and failure.errno in DISK_ERRORS:
+            return failure
+        failure = failure.__cause__ or failure.__context__
+    return None
