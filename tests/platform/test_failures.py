@@ -172,15 +172,19 @@ def test_the_error_of_a_copy_names_the_disk_of_its_target(tmp_path: Path) -> Non
         raise failure
 
 
+def fail_as_tune_does() -> None:
+    try:
+        raise ProcessLookupError("its process ended")
+    except ProcessLookupError:
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            raise RuntimeError("handling the error failed") from None
+
+
 def test_a_disk_that_is_full_while_a_library_handles_an_error_is_named(tmp_path: Path) -> None:
     with pytest.raises(Error, match=rf"^{tmp_path} cannot be written: No space left"), refuse_full_disk(tmp_path):
-        try:
-            raise ProcessLookupError("its process ended")
-        except ProcessLookupError:
-            try:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            except OSError:
-                raise RuntimeError("as Tune does") from None
+        fail_as_tune_does()
 
 
 def test_a_failure_that_no_disk_caused_is_raised_as_it_is(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,12 +28,14 @@ import sys
 from pathlib import Path
 
 from platform.execution import local_cluster, run_trials
+from platform.failures import refuse_full_disk
 from platform.resolve import resolve_search
 from platform.search import parse
 from platform.study import open_storage, open_study
 from platform.terminal.lines import Display
 from platform.tracking.journal import Journal
 from platform.trials import Trials
+from shards_tools.errors import Error
 from tests.platform.small_disk import fill
 
 disk = Path(sys.argv[1])
@@ -47,7 +50,11 @@ search = resolve_search(parse(sys.argv[2:])[0])
 study = open_study(search, open_storage(search.stores.storage))
 with Journal(search.stores.folder / "journal.jsonl") as journal, local_cluster(search.resources.num_cpus):
     trials = Trials(study, search, journal, Display(study, search.goal))
-    run_trials(trials, 1, search.budget.hours, train)
+    try:
+        with refuse_full_disk(search.stores.runs):
+            run_trials(trials, 1, search.budget.hours, train)
+    except Error as failure:
+        print(failure)
 print(trials.failure)
 """
 
@@ -161,15 +168,31 @@ def test_a_disk_that_fills_up_in_the_middle_costs_nothing(small_space: Path, sha
     assert json.dumps(summary["best"])
 
 
+def failed_on_full(disk: Path, space: Path, shards: Path, folder: Path, **variables: str) -> str:
+    """What is printed of a trial that fills a disk and then fails."""
+    script = folder / "trial.py"
+    script.write_text(TRIAL)
+    runs = folder / "runs" if variables else disk / "runs"
+    words = [sys.executable, script, disk, "--space", space, "--data", shards, "--runs", runs, "--concurrency", 1]
+    words += ["--storage", f"sqlite:///{folder / 'optuna.db'}"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
+    result = subprocess.run(list(map(str, words)), env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
 @pytest.mark.slow
 def test_a_trial_that_fails_on_a_full_disk_ends_the_start_without_a_traceback(
     small_space: Path, shards: Path, small_disk: Path, tmp_path: Path
 ) -> None:
-    script = tmp_path / "trial.py"
-    script.write_text(TRIAL)
-    options = ["--space", small_space, "--data", shards, "--runs", small_disk / "runs", "--concurrency", 1]
-    words = [sys.executable, script, small_disk, *options, "--storage", f"sqlite:///{tmp_path / 'optuna.db'}"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(list(map(str, words)), env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    assert "Free space on that disk" in result.stdout
+    assert "Free space on that disk" in failed_on_full(small_disk, small_space, shards, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_trial_that_fails_while_the_temporary_folder_is_full_ends_the_start_without_a_traceback(
+    small_space: Path, shards: Path, tmp_path: Path
+) -> None:
+    # Not in tmp_path, which is too long for Ray's sockets.
+    with tempfile.TemporaryDirectory() as folder, mounted_disk(Path(folder) / "disk", megabytes=64) as disk:
+        printed = failed_on_full(disk, small_space, shards, tmp_path, TMPDIR=str(disk))
+        assert f"{disk} cannot be written: No space left on device. Free space on that disk" in printed
