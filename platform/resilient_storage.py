@@ -225,7 +225,8 @@ class PatientStorage(BaseStorage):
         # is a retry: then statements of the earlier attempt must end at the server first.
         self.fence: Callable[[bool], None] = lambda again: None
         self.interrupted: Callable[[], bool] = lambda: False  # ends the waiting
-        self._storage: BaseStorage = TrialCache(database)
+        self._storage = TrialCache(database)
+        self.looking_once = self._storage.looking_once  # retries look again
         self._ended: Error | None = None
         sqlalchemy.event.listen(database.engine, "handle_error", raise_away)
 
@@ -253,12 +254,12 @@ class PatientStorage(BaseStorage):
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """Create a trial, or return a trial that an attempt without an answer has created."""
-        known = {trial._trial_id for trial in self.get_all_trials(study_id, deepcopy=False)}
+        num_known = len(self.get_all_trials(study_id, deepcopy=False))
 
         def make(again: bool) -> int:
-            trials = self._storage.get_all_trials(study_id, deepcopy=False) if again else []
-            made = [trial._trial_id for trial in trials if trial._trial_id not in known]
-            return made[0] if made else self._storage.create_new_trial(study_id, template_trial)
+            # In the order of their numbers, so that new ones are the last.
+            made = self._storage.get_all_trials(study_id, deepcopy=False)[num_known:] if again else []
+            return made[0]._trial_id if made else self._storage.create_new_trial(study_id, template_trial)
 
         return self._patiently(make)
 
@@ -268,7 +269,7 @@ class PatientStorage(BaseStorage):
         def change(again: bool) -> bool:
             if again and self._storage.get_trial(trial_id).state == state:
                 return True
-            return self._storage.set_trial_state_values(trial_id, state, values)
+            return bool(self._storage.set_trial_state_values(trial_id, state, values))
 
         return self._patiently(change)
 
@@ -278,6 +279,7 @@ class PatientStorage(BaseStorage):
         def fenced(again: bool) -> Answer:
             if again:
                 self.engine.dispose()
+                self._storage.look_again()
             self.fence(again)
             return call(again)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,12 @@ def open_study(search: ResolvedSearch, storage: PatientStorage) -> optuna.Study:
     _check_same_code(study, search.setup.plugins)
     _enqueue_baselines(study, search.setup.space)
     return study
+
+
+def looking_once(study: optuna.Study) -> AbstractContextManager[None]:
+    """Look for what other programs have changed in the study only once, inside the context."""
+    assert isinstance(study._storage, PatientStorage)
+    return study._storage.looking_once()
 
 
 def open_storage(url: str, option: str = "--storage", *, read_only: bool = False) -> PatientStorage:

@@ -26,6 +26,7 @@ from platform.samplers.registry import PRUNERS
 from platform.samplers.samplers import reseed
 from platform.spaces.constraints import judge, known_costs
 from platform.spaces.points import rejection
+from platform.study import looking_once
 from platform.terminal.lines import Screen
 from platform.tracking.events import METRIC_KEYS, start_of
 from platform.tracking.journal import Book
@@ -97,7 +98,10 @@ class Trials:
 
     def start(self, attempt_id: str) -> dict[str, Any] | None:
         """Return the configuration of the next attempt, or None if the running trials may suffice."""
-        following = self._next() if len(self._attempts) < self.resources.concurrency else None
+        if len(self._attempts) >= self.resources.concurrency:
+            return None
+        with looking_once(self.study):
+            following = self._next()
         if following is None:
             return None
         trial, recipe = following

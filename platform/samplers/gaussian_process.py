@@ -6,13 +6,13 @@ Axes: N known points, M points to predict, P parameters, C columns (a categorica
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve, solve_triangular
 from scipy.optimize import minimize
+from scipy.spatial.distance import cdist
 
 Array = NDArray[np.float64]
 
@@ -46,10 +46,10 @@ class GaussianProcess:
         self._rows, self._starts = rows_NC, starts_P
         self._unit = max(float(values_N.std()), 1e-12)
         self._values = values_N / self._unit
-        self._squares = self._squares_to(rows_NC)
         self._length_prior = math.log(0.5) + 0.25 * math.log(len(starts_P))
         self.hyperparameters = self._fit() if hyperparameters is None else hyperparameters
-        self._factor, self._weights, _ = self._solve(self.hyperparameters)
+        kernel_NN, _, _ = _matern(self._squares_to(rows_NC), self.hyperparameters)
+        self._factor, self._weights = self._solve(kernel_NN, self.hyperparameters)
 
     def predict(self, rows_MC: Array) -> tuple[Array, Array]:
         """Return the posterior mean and standard deviation of the noise-free value at each row."""
@@ -59,30 +59,38 @@ class GaussianProcess:
         return kernel_MN @ self._weights * self._unit, np.sqrt(np.maximum(variance_M, 1e-10)) * self._unit
 
     def _squares_to(self, rows_MC: Array) -> Array:
-        """Return the squared distances to the known points per parameter, of shape (M, N, P)."""
-        columns: Array = (rows_MC[:, None, :] - self._rows[None, :, :]) ** 2
-        return np.add.reduceat(columns, self._starts, axis=2)
+        """Return the squared distances to the known points, in length scales, of shape (M, N)."""
+        widths_P = np.diff([*self._starts, rows_MC.shape[1]])
+        scales_C = np.repeat(np.exp(-self.hyperparameters[:-2]), widths_P)
+        return np.asarray(cdist(rows_MC * scales_C, self._rows * scales_C, "sqeuclidean"))
 
     def _fit(self) -> Array:
         """Return the hyperparameters of highest posterior density: log length scales, log noise, log scale."""
         num_parameters = len(self._starts)
         first = np.array([*[self._length_prior] * num_parameters, math.log(FIRST_NOISE), math.log(SCALE_PRIOR)])
-        bounds = [*[LENGTHS] * num_parameters, NOISES, SCALES]
+        bounds = np.log([*[LENGTHS] * num_parameters, NOISES, SCALES])
+        steps = {"maxiter": MOST_STEPS}
         found = minimize(
-            self._loss, first, jac=True, method="L-BFGS-B", bounds=np.log(bounds), options={"maxiter": MOST_STEPS}
+            self._loss, first, self._squares_per_parameter(), jac=True, method="L-BFGS-B", bounds=bounds, options=steps
         )
         return np.asarray(found.x)
 
-    def _loss(self, hyperparameters: Array) -> tuple[float, Array]:
+    def _squares_per_parameter(self) -> Array:
+        """Return the squared distances between the known points in each parameter, of shape (N, N, P)."""
+        columns_NNC: Array = (self._rows[:, None, :] - self._rows[None, :, :]) ** 2
+        return np.add.reduceat(columns_NNC, self._starts, axis=2)
+
+    def _loss(self, hyperparameters: Array, squares_NNP: Array) -> tuple[float, Array]:
         """Return the negative log posterior density, up to a constant, and its gradient."""
-        factor, weights, (kernel, slope, smooth) = self._solve(hyperparameters)
+        lengths = np.exp(-2 * hyperparameters[:-2])
+        kernel, slope, smooth = _matern(squares_NNP @ lengths, hyperparameters)
+        factor, weights = self._solve(kernel, hyperparameters)
         inverse = cho_solve((factor, True), np.eye(len(factor)))
         outer = 0.5 * (inverse - np.outer(weights, weights))
         loss = 0.5 * self._values @ weights + np.log(np.diag(factor)).sum()
-        lengths = np.exp(-2 * hyperparameters[:-2])
         gradient = np.array(
             [
-                *np.tensordot(outer * slope * smooth, self._squares, 2) * lengths,
+                *np.tensordot(outer * slope * smooth, squares_NNP, 2) * lengths,
                 math.exp(hyperparameters[-2]) * np.trace(outer),
                 (outer * kernel).sum(),
             ]
@@ -92,20 +100,22 @@ class GaussianProcess:
         away = (hyperparameters - centers) / sds
         return float(loss + 0.5 * away @ away), gradient + away / sds
 
-    def _solve(self, hyperparameters: Array) -> tuple[Array, Array, Sequence[Array]]:
-        """Return the Cholesky factor of the covariance, its inverse times the values, and the parts of the kernel."""
-        parts = _matern(self._squares, hyperparameters)
-        covariance = parts[0].copy()
+    def _solve(self, kernel_NN: Array, hyperparameters: Array) -> tuple[Array, Array]:
+        """Return the Cholesky factor of the covariance, and its inverse times the values."""
+        covariance = kernel_NN.copy()
         covariance[np.diag_indices_from(covariance)] += math.exp(hyperparameters[-2]) + JITTER
         factor = np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
-        return factor, cho_solve((factor, True), self._values), parts
+        return factor, cho_solve((factor, True), self._values)
 
 
 def _matern(squares: Array, hyperparameters: Array) -> tuple[Array, Array, Array]:
     """Return the kernel and two factors of its derivative.
 
     The derivative by the logarithm of a length scale is the product of both factors and squares / length^2.
+
+    Args:
+        squares: squared distances, in length scales.
     """
-    distance = math.sqrt(5) * np.sqrt(squares @ np.exp(-2 * hyperparameters[:-2]) + 1e-12)
+    distance = math.sqrt(5) * np.sqrt(squares + 1e-12)
     decay = math.exp(hyperparameters[-1]) * np.exp(-distance)
     return (1 + distance + distance**2 / 3) * decay, 5 / 3 * (1 + distance), decay

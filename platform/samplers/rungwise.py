@@ -13,12 +13,12 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from scipy.special import ndtr
 from threadpoolctl import ThreadpoolController
 
 from platform.samplers.gaussian_process import Array, GaussianProcess
-from platform.spaces.constraints import is_over
+from platform.samplers.observations import EndedTrials, Observations, Result, key
 from platform.spaces.points import Axes, Point, Suggest, accepts, sample
 from platform.trial_record import TrialRecord
 
@@ -34,54 +34,8 @@ MOST_REPEATS = 100  # known points sampled in a row before one is tried again: t
 
 BLAS = ThreadpoolController()  # limits the threads of the libraries imported above
 
-# Of each study, because every trial has a sampler of its own; trials that have ended do not change.
-_JUDGED: WeakKeyDictionary[optuna.Study, dict[int, tuple[bool, bool]]] = WeakKeyDictionary()
-
-Result = tuple[FrozenTrial, float]  # a trial and its value at a rung; higher is better
-
-
-class _Observations:
-    """What the trials of a study show so far.
-
-    Args:
-        trials: in the order of their numbers.
-        judged: of trials that have ended: whether they count as over and as useless. It is completed here.
-    """
-
-    def __init__(self, trials: Sequence[FrozenTrial], judged: dict[int, tuple[bool, bool]]) -> None:
-        self.trials = trials
-        self.useless: list[FrozenTrial] = []  # over a limit, or ended for another reason than the pruner's decision
-        self._comparable: list[FrozenTrial] = []
-        self._results: dict[int, list[Result]] = {}
-        for trial in trials:
-            verdict = judged.get(trial.number)
-            if verdict is None:
-                over = is_over(trial)
-                verdict = over, over or _ended_early(trial)
-                if trial.state.is_finished():
-                    judged[trial.number] = verdict
-            over, useless = verdict
-            if useless:
-                self.useless.append(trial)
-            if not over:
-                self._comparable.append(trial)
-
-    def at(self, rung: int) -> list[Result]:
-        """Return the value of each trial at epoch `rung`, or its final value if it finished earlier."""
-        if rung not in self._results:
-            self._results[rung] = [
-                (trial, value) for trial in self._comparable if (value := _value_at(trial, rung)) is not None
-            ]
-        return self._results[rung]
-
-
-def _value_at(trial: FrozenTrial, rung: int) -> float | None:
-    value = trial.intermediate_values.get(rung)
-    return trial.value if value is None and trial.state == TrialState.COMPLETE else value
-
-
-def _ended_early(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.PRUNED and TrialRecord(trial).pruned_at is None
+# Of each study and its rungs, because every trial has a sampler of its own.
+_ENDED: WeakKeyDictionary[optuna.Study, dict[tuple[int, ...], EndedTrials]] = WeakKeyDictionary()
 
 
 class RungwiseSampler(BaseSampler):
@@ -128,20 +82,20 @@ class RungwiseSampler(BaseSampler):
         return self._independent.sample_independent(study, trial, param_name, param_distribution)
 
     def _next(self, study: optuna.Study, asking: FrozenTrial) -> Point:
-        trials = [trial for trial in study.get_trials(deepcopy=False) if trial.number != asking.number]
-        observed = _Observations(trials, _JUDGED.setdefault(study, {}))
+        ended = _ENDED.setdefault(study, {}).setdefault(self._rungs, EndedTrials(self._rungs))
+        observed = ended.and_the_others(study.get_trials(deepcopy=False), without=asking.number)
         rung = self._highest_rung(observed)
         learns = self._rng.random() >= RANDOM_SHARE
         promising = self._promising(study, observed, rung) if rung is not None and learns else []
         for point in itertools.chain(promising, (self._draw() for _ in range(MOST_REPEATS))):
-            if all(trial.params != point.params for trial in trials):
+            if key(point.params) not in observed.points:
                 break
         return point
 
-    def _promising(self, study: optuna.Study, observed: _Observations, rung: int) -> list[Point]:
+    def _promising(self, study: optuna.Study, observed: Observations, rung: int) -> list[Point]:
         """Return candidates sorted by their expected improvement at `rung`, the highest first."""
         sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
-        results = _select_results([(trial, sign * value) for trial, value in observed.at(rung)])
+        results = _select_results([(trial, sign * value) for trial, value in observed.results[rung]])
         candidates = list(self._candidates(results))
         # More threads are no faster on small matrices, and would take CPU time from trainings.
         with BLAS.limit(limits=1):
@@ -152,10 +106,10 @@ class RungwiseSampler(BaseSampler):
         """Return a random point; an empty one, which Optuna completes at random, if the space rejects nearly all."""
         return sample(self._suggest, self._rng) or Point(self._rng)
 
-    def _highest_rung(self, observed: _Observations) -> int | None:
+    def _highest_rung(self, observed: Observations) -> int | None:
         """Return the highest rung that enough trials have reached, or None; useless trials count for the lowest."""
         for rung in reversed(self._rungs):
-            num_results = len(observed.at(rung))
+            num_results = len(observed.results[rung])
             more = len(observed.useless) if rung == self._rungs[0] and num_results else 0
             if num_results + more >= MIN_RESULTS:
                 return rung
@@ -172,20 +126,22 @@ class RungwiseSampler(BaseSampler):
         return (point for point in itertools.chain(anywhere, near) if accepts(self._suggest, point))
 
 
-def _improvement(results: Sequence[Result], observed: _Observations, candidates: Sequence[Point]) -> Array:
+def _improvement(results: Sequence[Result], observed: Observations, candidates: Sequence[Point]) -> Array:
     """Return the expected improvement of each candidate over the best result."""
-    running = [trial.params for trial in observed.trials if trial.state == TrialState.RUNNING]
     useless = [trial.params for trial in observed.useless[-MOST_RESULTS:]]
     known = [*[trial.params for trial, _ in results], *useless]
     axes = Axes(_distributions([*[trial for trial, _ in results], *candidates]))
     values = _clip_outliers(np.array([value for _, value in results]))
     values = np.array([*values, *[values.min() - max(values.std(), SMALLEST_SD)] * len(useless)])
     process = GaussianProcess(axes.rows(known), values, axes.starts)
-    if running:
-        rows = axes.rows(running)
+    if observed.running:
+        rows = axes.rows(observed.running)
         believed = [*values, *process.predict(rows)[0]]
         process = GaussianProcess(
-            axes.rows([*known, *running]), np.array(believed), axes.starts, hyperparameters=process.hyperparameters
+            axes.rows([*known, *observed.running]),
+            np.array(believed),
+            axes.starts,
+            hyperparameters=process.hyperparameters,
         )
     means, sds = process.predict(axes.rows([candidate.params for candidate in candidates]))
     above = (means - values.max()) / sds

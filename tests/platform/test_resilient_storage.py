@@ -5,8 +5,8 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
@@ -47,16 +47,17 @@ def opened(url: str) -> Iterator[PatientStorage]:
         storage.engine.dispose()
 
 
-def a_small_search(storage: Any) -> list[tuple[object, ...]]:
-    """What a study remembers after every kind of call that a search makes."""
+def a_small_search(storage: Any, looking: Callable[[], Any] = nullcontext) -> list[tuple[object, ...]]:
+    """What a study remembers after every kind of call that a search makes, `looking` while it asks."""
     study = optuna.create_study(study_name="s", storage=storage, load_if_exists=True, direction="maximize")
     study.sampler = optuna.samplers.RandomSampler(seed=0)
     study.set_user_attr("search", {"seed": 0})
     study.enqueue_trial({"x": 0.25}, user_attrs={"baseline": "row"})
     for number in range(3):
-        trial = study.ask()
-        trial.suggest_float("x", 0, 1)
-        trial.set_user_attr("attempts", 1)
+        with looking():
+            trial = study.ask()
+            trial.suggest_float("x", 0, 1)
+            trial.set_user_attr("attempts", 1)
         trial.report(number / 10, 1)
         if number == 1:
             study.tell(trial, state=TrialState.PRUNED)
@@ -87,7 +88,7 @@ def test_a_line_that_breaks_at_any_commit_changes_nothing(
             for number in range(num_commits):
                 optuna.delete_study(study_name="s", storage=storage)
                 line.break_at = line.num_commits + number
-                assert a_small_search(storage) == undisturbed, f"broken at commit {number}"
+                assert a_small_search(storage, storage.looking_once) == undisturbed, f"broken at commit {number}"
                 assert line.num_commits > line.break_at
 
 

@@ -89,6 +89,32 @@ def test_the_cache_equals_the_database_after_any_writes_of_both(
     )
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_cache_that_looks_once_knows_its_own_writes_at_once_and_those_of_others_afterwards(
+    cache: TrialCache, other: RDBStorage, seed: int
+) -> None:
+    rng = random.Random(seed)
+    study = new_study(cache)
+    running = [cache.create_new_trial(study) for _ in range(3)]
+    stopped, *running = running
+    for _ in range(6):
+        with cache.looking_once():
+            cache.get_all_trials(study)
+            for _ in range(5):
+                write_something(cache, study, running, rng)
+                assert content(cache.get_all_trials(study)) == content(other.get_all_trials(study))
+                states = (TrialState.RUNNING,)
+                assert {trial._trial_id for trial in cache.get_all_trials(study, states=states)} == {stopped, *running}
+    with cache.looking_once():
+        cache.get_all_trials(study)
+        other.set_trial_state_values(stopped, TrialState.FAIL)
+        assert cache.get_all_trials(study)[0].state == TrialState.RUNNING
+        cache.look_again()
+        assert cache.get_all_trials(study)[0].state == TrialState.FAIL
+        new = other.create_new_trial(study)
+    assert cache.get_all_trials(study)[-1]._trial_id == new
+
+
 @pytest.mark.parametrize("num_trials", [3, MAX_NAMED + 3])
 def test_a_cache_that_opens_late_knows_all_trials(cache: TrialCache, other: RDBStorage, num_trials: int) -> None:
     study = new_study(other)
