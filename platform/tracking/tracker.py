@@ -41,6 +41,7 @@ LONGEST_PAUSE_S = 10.0
 LONGEST_PAUSE_AT_THE_END_S = 1.0  # during `close`, whose caller waits
 INTERNAL_ERROR = "INTERNAL_ERROR"
 SILENT_S = 10.0  # a longer wait is announced
+LONGEST_UPLOAD_S = 600.0  # of checkpoints and models, which the next start would upload from the beginning
 
 
 class Tracker(threading.Thread):
@@ -73,7 +74,7 @@ class Tracker(threading.Thread):
         self._study, self._params, self._tags, self._data = study, dict(params), dict(tags), list(data)
         self._runs = StudyRuns("")
         self._told_deleted = False
-        self._imported, self._closing = threading.Event(), threading.Event()
+        self._imported, self._closing, self._uploading = threading.Event(), threading.Event(), threading.Event()
         self._packaging = threading.Lock()  # held while a model's folder is written, which imports; not for uploads
         self._gave_up = threading.Event()
         self._sent = SentOffset(journal.path.with_suffix(".sent.json"), redact(uri))
@@ -132,7 +133,10 @@ class Tracker(threading.Thread):
         return "failed" if self.trouble else "behind"
 
     def close(self, timeout_s: float) -> None:
-        """Send the remaining events for at most `timeout_s` seconds, then stop the thread."""
+        """Send the remaining events for at most `timeout_s` seconds, then stop the thread.
+
+        After a wait that was announced, an upload is waited for until it ends or fails.
+        """
         self._closing.set()
         self._journal.appended.set()
         self._imported.wait()  # exiting the interpreter in the middle of this import may crash it
@@ -140,9 +144,17 @@ class Tracker(threading.Thread):
         if self.is_alive() and timeout_s > SILENT_S:
             say(f"MLflow's store {self._uri} gets the last events, for {timeout_s:.0f} s at most.")
             self.join(timeout_s - SILENT_S)
+            self._wait_for_upload()
         self._gave_up.set()
         with self._packaging:
             pass
+
+    def _wait_for_upload(self) -> None:
+        deadline = time.monotonic() + LONGEST_UPLOAD_S
+        if self._uploading.is_set() and not self.trouble:
+            say(f"It takes the best checkpoint and its models, for {LONGEST_UPLOAD_S / 60:.0f} minutes at most.")
+        while self._uploading.is_set() and not self.trouble and time.monotonic() < deadline:
+            self.join(0.5)
 
     def _connect(self) -> MlflowClient:
         try:
@@ -201,6 +213,7 @@ class Tracker(threading.Thread):
                 continue
             self._send_trials(client, by_trial)
             by_trial = {}
+            self._uploading.set()
             self._send_study(client, event)
         self._send_trials(client, by_trial)
         is_new = offset > self._offset  # also by damaged lines, which have no events
@@ -208,6 +221,7 @@ class Tracker(threading.Thread):
             self._sent.save(offset)
             self._offset = offset
             self._read_bytes = next_read_bytes(self._read_bytes, time.monotonic() - begun)
+        self._uploading.clear()
         return is_new
 
     def _send_trials(self, client: MlflowClient, by_trial: dict[Owner, list[Event]]) -> None:
@@ -256,8 +270,7 @@ class Tracker(threading.Thread):
         """Send the state of the study to the parent run, upload the best checkpoint, and register models."""
         from mlflow.entities import Metric, RunTag
 
-        now = round(event["time"] * 1000)
-        parent, best = self._runs.parent, event["trial"]
+        now, parent, best = round(event["time"] * 1000), self._runs.parent, event["trial"]
         has_parent = not self._is_deleted(parent, self._study)
         if has_parent:
             client.log_batch(

@@ -1,6 +1,7 @@
 """MLflow gets the journal: once, whole, late where it was away, and again where the store is another one."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -189,3 +190,36 @@ def test_a_store_that_is_slow_is_behind(journal: Journal, tmp_path: Path, monkey
     answer.set()
     tracker.join(60)
     assert tracker.status == "ok"
+
+
+@pytest.mark.parametrize(("fails", "status"), [(False, "ok"), (True, "failed")])
+def test_an_upload_that_takes_longer_than_the_wait_at_the_end_is_waited_for_unless_it_fails(
+    journal: Journal,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fails: bool,
+    status: str,
+) -> None:
+    own = Tracker._send_study
+
+    def slow(tracker: Tracker, client: MlflowClient, event: Any) -> None:
+        time.sleep(2)
+        if fails:
+            raise ConnectionError("lost")
+        own(tracker, client, event)
+
+    monkeypatch.setattr(Tracker, "_send_study", slow)
+    monkeypatch.setattr(tracker_module, "SILENT_S", 0.1)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    tracker = Tracker(journal, uri=uri, artifacts=tmp_path / "artifacts", study="s", params={}, tags={})
+    tracker.start()
+    wait_until(lambda: tracker.status == "ok", 60, "a store that has everything")
+    journal.append("study", trial=None, checkpoint=None, metrics={}, tags={"complete": 1}, time=104.0)
+    wait_until(tracker._uploading.is_set, 60, "the upload")
+    tracker.close(0.2)
+    assert tracker.status == status
+    assert capsys.readouterr().err.splitlines() == [
+        f"MLflow's store {uri} gets the last events, for 0 s at most.",
+        "It takes the best checkpoint and its models, for 10 minutes at most.",
+    ]
