@@ -26,6 +26,10 @@ FIELDS: dict[str, dict[str, Any]] = {
     "end": {"trial": (int, str), "state": str, "reason": str, "time": NUMBER},
     "study": {"trial": (int, NoneType), "metrics": dict, "tags": dict, "checkpoint": (str, NoneType), "time": NUMBER},
 }
+NO_EVENT = {"kind": ()}  # the fields of an event of an unknown kind: nothing is of no type
+NUMBERS = {"metrics": "values", "study": "metrics"}  # kind -> the field whose values are numbers
+NUMBER_TYPES = frozenset({*NUMBER, bool})
+MISSING = object()
 STATES = ("COMPLETE", "PRUNED", "FAIL")
 Owner = int | str  # of a run in MLflow: the number of a trial, or `owner_of_final` for its final training
 OF_FINAL = "final-"
@@ -226,13 +230,12 @@ def _event(line: bytes) -> Event | None:
         event = parse_object(line)
     except ValueError:
         return None
-    fields = FIELDS.get(str(event.get("kind")))
-    if fields is None or not fields.keys() <= event.keys():
-        return None
-    if not all(isinstance(event[name], kind) for name, kind in fields.items()):
-        return None
-    numbers = event.get("values") or event.get("metrics") or {}
-    fits = event.get("state", STATES[0]) in STATES and all(isinstance(number, NUMBER) for number in numbers.values())
+    kind = str(event.get("kind"))
+    for name, types in FIELDS.get(kind, NO_EVENT).items():
+        if not isinstance(event.get(name, MISSING), types):
+            return None
+    numbers = event[NUMBERS[kind]] if kind in NUMBERS else {}
+    fits = event.get("state", STATES[0]) in STATES and NUMBER_TYPES.issuperset(map(type, numbers.values()))
     return event if fits else None
 
 

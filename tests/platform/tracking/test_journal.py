@@ -137,6 +137,8 @@ DAMAGED = (
     b"\xff\xfe",
     b"{}",
     b'{"trial": 0}',
+    b'{"kind": "study", "trial": 0, "metrics": {"mAP": "x"}, "tags": {}, "checkpoint": null, "time": 1.0}',
+    b'{"kind": [], "trial": 0}',
 )
 
 
@@ -152,14 +154,15 @@ def test_damaged_lines_are_reported_once_and_skipped(tmp_path: Path, capsys: pyt
         journal.append("trial", **begun(0))
         journal.append("metrics", trial=0, step=1, time=1.0, values={"mAP": 0.5})
     first, last = path.read_bytes().splitlines()
-    path.write_bytes(b"\n".join([first, *DAMAGED, last, b""]))
+    more = b'{"values": [1], "metrics": 2, ' + first[1:]  # fields that events of this kind do not have
+    path.write_bytes(b"\n".join([more, *DAMAGED, last, b""]))
     with Journal(path) as journal:
         events, offset = journal.read()
         assert [event["kind"] for event in events] == ["trial", "metrics"]
         assert offset == journal.size()
         journal.append("metrics", trial=0, step=1, time=9.0, values={"mAP": 0.5})  # known
         assert journal.size() == offset
-    assert capsys.readouterr().err == f"{path}: MLflow does not get the events of damaged lines, 10 in number.\n"
+    assert capsys.readouterr().err == f"{path}: MLflow does not get the events of damaged lines, 12 in number.\n"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"uri": "x"}', '{"uri": "x", "offset": "many"}', "\x00" * 30, "NaN"])
