@@ -1,9 +1,10 @@
 """Benchmark of a driver whose study has thousands of trials and tens of running ones, without Ray.
 
-A study in SQLite is filled with finished and running trials and a journal of their events. Each measurement runs in a
+A study is filled with finished and running trials and a journal of their events. Each measurement runs in a
 process of its own, after its imports:
 
 - `ask_p50_s`, `ask_p95_s`: a suggestion while the other trials report
+- `epoch_p50_s`: the report of an epoch
 - `start_s`: from opening the study to the configuration of the first trial that continues
 - `adopt_s`: the configurations of the other running trials
 - `report_s`: `platform.report STUDY`, with its imports; `page_mb`: the size of its page
@@ -11,7 +12,8 @@ process of its own, after its imports:
 - `mlflow_events_per_s`: the journal to a new MLflow store in SQLite; an event is a trial's start, an epoch or its end
 - `memory_mb`: growth of the driver's process
 
-Run: python benchmarks/large_study.py [--trials N ...] [--running R] [--json]. Exits with 1 if a limit is exceeded.
+Run: python benchmarks/large_study.py [--trials N ...] [--running R] [--storage URL] [--json].
+Exits with 1 if a limit is exceeded.
 """
 
 from __future__ import annotations
@@ -121,9 +123,9 @@ def _report(epoch: int, value: float) -> TrialReport:
     return TrialReport(metrics={**metrics_of(value), "epoch": epoch, "time": time.time()}, reading="decoded")
 
 
-def fill(folder: Path, num_trials: int, num_running: int) -> int:
+def fill(folder: Path, num_trials: int, num_running: int, options: Sequence[str]) -> int:
     """Fill a new study with finished and running trials, and write its journal; return the number of events."""
-    search = _search(folder, num_trials, num_running)
+    search = _search(folder, num_trials, num_running, options)
     storage = open_storage(search.stores.storage)
     study = open_study(search, storage)
     filler, rungs = Filler(search, Curves(0)), _rungs(study, search)
@@ -134,15 +136,15 @@ def fill(folder: Path, num_trials: int, num_running: int) -> int:
     return write_journal(search, trials, search.stores.folder / "journal.jsonl")
 
 
-def _search(folder: Path, num_trials: int, num_running: int) -> ResolvedSearch:
+def _search(folder: Path, num_trials: int, num_running: int, storage: Sequence[str]) -> ResolvedSearch:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     more = num_trials + num_running + NUM_TIMED
-    return search_in(folder, more, EPOCHS, num_slots=num_running + 1)
+    return search_in(folder, more, EPOCHS, num_running + 1, storage)
 
 
-def drive(folder: Path, num_trials: int, num_running: int) -> dict[str, float]:
+def drive(folder: Path, num_trials: int, num_running: int, storage: Sequence[str]) -> dict[str, float]:
     """Start the search again, adopt its running trials, and suggest NUM_TIMED more while they train."""
-    search = _search(folder, num_trials, num_running)
+    search = _search(folder, num_trials, num_running, storage)
     before, started = peak_mb(), time.perf_counter()
     with opened_study(search) as (study, _, journal):
         rebuild(study, search.setup, search.method, journal)
@@ -152,25 +154,30 @@ def drive(folder: Path, num_trials: int, num_running: int) -> dict[str, float]:
         configs |= {f"attempt {number}": trials.start(f"attempt {number}") for number in range(1, num_running)}
         adopt_s = time.perf_counter() - started - start_s
         gc.freeze()  # as a search does
-        asks = _asked_while_others_train(trials, {key: config for key, config in configs.items() if config})
+        asks, epochs = _asked_while_others_train(trials, {key: config for key, config in configs.items() if config})
     return {
         "start_s": start_s,
         "adopt_s": adopt_s,
         "ask_p50_s": statistics.median(asks),
         "ask_p95_s": float(np.quantile(asks, 0.95)),
+        "epoch_p50_s": statistics.median(epochs),
         "memory_mb": peak_mb() - before,
     }
 
 
-def _asked_while_others_train(trials: Trials, configs: dict[str, dict[str, Any]]) -> list[float]:
-    """Return the seconds of NUM_TIMED suggestions: each running trial reports in turn; one that ends is replaced."""
-    curves = Curves(1)
-    asks: list[float] = []
+def _asked_while_others_train(trials: Trials, configs: dict[str, dict[str, Any]]) -> tuple[list[float], list[float]]:
+    """Return the seconds of NUM_TIMED suggestions and of each report of an epoch before the last of them.
+
+    Each running trial reports in turn; one that ends is replaced.
+    """
+    curves, asks, reports = Curves(1), list[float](), list[float]()
     running = {key: _epochs_of(config, curves, RUNNING_EPOCHS) for key, config in configs.items()}
     while len(asks) < NUM_TIMED:
         for attempt, epochs in list(running.items()):
             epoch, value = next(epochs)
-            if trials.report(attempt, _report(epoch, value)) and epoch < EPOCHS:
+            goes_on, seconds = _clocked(trials.report, attempt, _report(epoch, value))
+            reports.append(seconds)
+            if goes_on and epoch < EPOCHS:
                 continue
             trials.finish(attempt, died=False)
             del running[attempt]
@@ -181,7 +188,7 @@ def _asked_while_others_train(trials: Trials, configs: dict[str, dict[str, Any]]
             running[name] = _epochs_of(config, curves, 0)
             if len(asks) == NUM_TIMED:
                 break
-    return asks
+    return asks, reports
 
 
 def _epochs_of(config: dict[str, Any], curves: Curves, done: int) -> Any:
@@ -189,32 +196,32 @@ def _epochs_of(config: dict[str, Any], curves: Curves, done: int) -> Any:
     return iter([(epoch, float(value)) for epoch, value in enumerate(curves(settings), 1) if epoch > done])
 
 
-def report(folder: Path) -> tuple[float, float]:
+def report(folder: Path, storage: Sequence[str]) -> tuple[float, float]:
     """Return the seconds of `platform.report STUDY` and the MB of its page."""
     (study,) = [path.name for path in folder.iterdir() if (path / "journal.jsonl").exists()]
     out = folder / "report"
-    words = ["-m", "platform.report", study, "--runs", folder, "--out", out]
+    words = ["-m", "platform.report", study, "--runs", folder, "--out", out, *storage]
     begun = time.perf_counter()
     subprocess.run([sys.executable, *map(str, words)], check=True, capture_output=True, cwd=Path(__file__).parents[1])
     return time.perf_counter() - begun, (out / "index.html").stat().st_size / 1e6
 
 
-def list_studies(folder: Path) -> float:
+def list_studies(folder: Path, storage: Sequence[str]) -> float:
     """Return the seconds of `platform.report --list` after its imports."""
     from platform.report import main as report_main
     from platform.reporting import runner  # noqa: F401
 
     begun = time.perf_counter()
-    report_main(["--list", "--runs", str(folder)])
+    report_main(["--list", "--runs", str(folder), *storage])
     return time.perf_counter() - begun
 
 
-def tell_mlflow(folder: Path, num_trials: int, num_running: int) -> float:
+def tell_mlflow(folder: Path, num_trials: int, num_running: int, storage: Sequence[str]) -> float:
     """Return the seconds in which a new MLflow store gets the whole journal."""
     from platform.tracking.quiet_mlflow import import_quietly
 
     import_quietly()
-    search = _search(folder, num_trials, num_running)
+    search = _search(folder, num_trials, num_running, storage)
     with Journal(search.stores.folder / "journal.jsonl") as journal:
         tracker = Tracker(
             journal,
@@ -235,15 +242,15 @@ def tell_mlflow(folder: Path, num_trials: int, num_running: int) -> float:
     return seconds
 
 
-def measure(num_trials: int, num_running: int) -> dict[str, float]:
-    """Return the numbers of a study of one size."""
+def measure(num_trials: int, num_running: int, storage: Sequence[str] = ()) -> dict[str, float]:
+    """Return the numbers of a study of one size; `storage` is the option for another database than SQLite."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        num_events = in_own_process(fill, folder, num_trials, num_running)
-        list_s = in_own_process(list_studies, folder)
-        report_s, page_mb = report(folder)
-        mlflow_s = in_own_process(tell_mlflow, folder, num_trials, num_running)
-        driven = in_own_process(drive, folder, num_trials, num_running)
+        size = (Path(name), num_trials, num_running, storage)
+        num_events = in_own_process(fill, *size)
+        list_s = in_own_process(list_studies, Path(name), storage)
+        report_s, page_mb = report(Path(name), storage)
+        mlflow_s = in_own_process(tell_mlflow, *size)
+        driven = in_own_process(drive, *size)
     rate = num_events / mlflow_s
     return {**driven, "report_s": report_s, "page_mb": page_mb, "list_s": list_s, "mlflow_events_per_s": rate}
 
@@ -262,12 +269,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, nargs="+", default=[100, 1000], metavar="N", help="finished trials")
     parser.add_argument("--running", type=int, default=64, metavar="R", help="running trials")
+    parser.add_argument("--storage", metavar="URL", help="an empty database, for one N; default: a new SQLite file")
     parser.add_argument("--json", action="store_true", help="print one line of JSON for each N")
     options = parser.parse_args()
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    rows = {}
+    rows, storage = {}, ["--storage", options.storage] if options.storage else []
     for num_trials in options.trials:
-        found = rows[num_trials] = measure(num_trials, options.running)
+        found = rows[num_trials] = measure(num_trials, options.running, storage)
         if options.json:
             print(json.dumps({"trials": num_trials, "running": options.running, **found}), flush=True)
             continue
