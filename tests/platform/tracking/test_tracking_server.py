@@ -36,6 +36,7 @@ def test_a_server_that_is_killed_and_started_again_gets_everything_once(
         out, screen = search.communicate(timeout=600)
     assert search.returncode == 0, screen
     told = [line for line in screen.splitlines() if f"MLflow's store {mlflow_server.uri}" in line]
+    told = [line for line in told if "gets the last events" not in line]  # said only if that takes long
     assert ["does not answer" in line for line in told] == [True, False]
     assert "answers again" in told[1]
     assert "MLflow lacks some events" not in screen
