@@ -170,7 +170,9 @@ def _asked_while_others_train(trials: Trials, configs: dict[str, dict[str, Any]]
 
     Each running trial reports in turn; one that ends is replaced.
     """
-    curves, asks, reports = Curves(1), list[float](), list[float]()
+    curves = Curves(1)
+    asks: list[float] = []
+    reports: list[float] = []
     running = {key: _epochs_of(config, curves, RUNNING_EPOCHS) for key, config in configs.items()}
     while len(asks) < NUM_TIMED:
         for attempt, epochs in list(running.items()):
@@ -273,7 +275,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one line of JSON for each N")
     options = parser.parse_args()
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    rows, storage = {}, ["--storage", options.storage] if options.storage else []
+    rows = {}
+    storage = ["--storage", options.storage] if options.storage else []
     for num_trials in options.trials:
         found = rows[num_trials] = measure(num_trials, options.running, storage)
         if options.json:
@@ -281,17 +284,13 @@ def main() -> int:
             continue
         print(f"{num_trials:,} finished trials, {options.running} running")
         for key, value in found.items():
-            print(
-                f"  {key:<20}{value:10.3f}{'   over its limit' if key in exceeded(num_trials, found) else ''}",
-                flush=True,
-            )
+            mark = "   over its limit" if key in exceeded(num_trials, found) else ""
+            print(f"  {key:<20}{value:10.3f}{mark}", flush=True)
     for (fewer, small), (more, large) in pairwise(rows.items()):
         if not options.json:
             powers = {key: math.log(large[key] / small[key]) / math.log(more / fewer) for key in small}
-            print(
-                f"exponents from {fewer:,} to {more:,}: "
-                + ", ".join(f"{key} {power:.2f}" for key, power in powers.items())
-            )
+            listed = ", ".join(f"{key} {power:.2f}" for key, power in powers.items())
+            print(f"exponents from {fewer:,} to {more:,}: {listed}")
     return int(any(exceeded(num_trials, found) for num_trials, found in rows.items()))
 
 

@@ -23,7 +23,7 @@ from optuna.storages._rdb.models import (
     TrialValueModel,
 )
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from platform.resilient_storage import PatientStorage
@@ -156,8 +156,8 @@ def store(storage: PatientStorage, study: optuna.Study, trials: Sequence[FrozenT
         for model, values in rows.items():
             session.execute(insert(model), values)
         if storage.engine.dialect.name == "postgresql":  # its own count did not see these
-            count = text("SELECT setval(pg_get_serial_sequence('trials', 'trial_id'), :last)")
-            session.execute(count, {"last": last + len(trials)})
+            counter = func.pg_get_serial_sequence("trials", "trial_id")
+            session.execute(select(func.setval(counter, last + len(trials))))
         session.commit()
     stored = study.get_trials(deepcopy=False)[first:]
     assert list(map(_content, stored)) == list(map(_content, trials))
@@ -171,8 +171,8 @@ def _rows(trial: FrozenTrial, head: dict[str, Any]) -> Iterator[tuple[Any, dict[
     own = {"trial_id": head["trial_id"]}
     for name, distribution in trial.distributions.items():
         value = distribution.to_internal_repr(trial.params[name])
-        stored = distribution_to_json(distribution)
-        yield TrialParamModel, {**own, "param_name": name, "param_value": value, "distribution_json": stored}
+        text = distribution_to_json(distribution)
+        yield TrialParamModel, {**own, "param_name": name, "param_value": value, "distribution_json": text}
     finite = TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
     for step, value in trial.intermediate_values.items():
         number = {"intermediate_value": value, "intermediate_value_type": finite}

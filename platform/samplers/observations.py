@@ -1,4 +1,4 @@
-"""What the trials of a study show to a sampler; those that have ended are looked at once."""
+"""What a sampler observes of the trials of a study; trials that have ended are looked at once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Observations:
 
     def add(self, trial: FrozenTrial) -> None:
         """Add what one more trial shows."""
-        self.points.add(key(trial.params))
+        self.points.add(point_key(trial.params))
         if trial.state == TrialState.RUNNING:
             self.running.append(trial.params)
         over = is_over(trial)
@@ -53,29 +53,33 @@ class Observations:
                 insort(results, (trial, value), key=lambda result: result[0].number)
 
 
-class EndedTrials:
-    """What the trials of a study that have ended show; each is looked at once, because it does not change."""
+class Observer:
+    """Observes the trials of one study; those that have ended only once, because they do not change.
+
+    Args:
+        rungs: the epochs at which it compares trials.
+    """
 
     def __init__(self, rungs: Iterable[int]) -> None:
-        self._numbers: set[int] = set()
-        self._observed = Observations(rungs)
+        self._ended: set[int] = set()  # numbers of the trials in `_of_ended`
+        self._of_ended = Observations(rungs)
 
-    def and_the_others(self, trials: Iterable[FrozenTrial], *, without: int) -> Observations:
+    def observe(self, trials: Iterable[FrozenTrial], *, without: int) -> Observations:
         """Return what all trials of the study show, except the one with the number `without`."""
-        others = []
-        for trial in [trial for trial in trials if trial.number not in self._numbers]:
+        unfinished = []
+        for trial in [trial for trial in trials if trial.number not in self._ended]:
             if trial.state.is_finished():
-                self._numbers.add(trial.number)
-                self._observed.add(trial)
+                self._ended.add(trial.number)
+                self._of_ended.add(trial)
             elif trial.number != without:
-                others.append(trial)
-        observed = self._observed.copy()
-        for trial in others:
-            observed.add(trial)
-        return observed
+                unfinished.append(trial)
+        observations = self._of_ended.copy()
+        for trial in unfinished:
+            observations.add(trial)
+        return observations
 
 
-def key(params: Params) -> tuple[Any, ...]:
+def point_key(params: Params) -> tuple[Any, ...]:
     """Return a key that is equal for equal parameters."""
     names = sorted(params)
     return (*names, *[params[name] for name in names])

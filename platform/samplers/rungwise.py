@@ -18,7 +18,7 @@ from scipy.special import ndtr
 from threadpoolctl import ThreadpoolController
 
 from platform.samplers.gaussian_process import Array, GaussianProcess
-from platform.samplers.observations import EndedTrials, Observations, Result, key
+from platform.samplers.observations import Observations, Observer, Result, point_key
 from platform.spaces.points import Axes, Point, Suggest, accepts, sample
 from platform.trial_record import TrialRecord
 
@@ -35,7 +35,7 @@ MOST_REPEATS = 100  # known points sampled in a row before one is tried again: t
 BLAS = ThreadpoolController()  # limits the threads of the libraries imported above
 
 # Of each study and its rungs, because every trial has a sampler of its own.
-_ENDED: WeakKeyDictionary[optuna.Study, dict[tuple[int, ...], EndedTrials]] = WeakKeyDictionary()
+_OBSERVERS: WeakKeyDictionary[optuna.Study, dict[tuple[int, ...], Observer]] = WeakKeyDictionary()
 
 
 class RungwiseSampler(BaseSampler):
@@ -82,13 +82,13 @@ class RungwiseSampler(BaseSampler):
         return self._independent.sample_independent(study, trial, param_name, param_distribution)
 
     def _next(self, study: optuna.Study, asking: FrozenTrial) -> Point:
-        ended = _ENDED.setdefault(study, {}).setdefault(self._rungs, EndedTrials(self._rungs))
-        observed = ended.and_the_others(study.get_trials(deepcopy=False), without=asking.number)
+        observer = _OBSERVERS.setdefault(study, {}).setdefault(self._rungs, Observer(self._rungs))
+        observed = observer.observe(study.get_trials(deepcopy=False), without=asking.number)
         rung = self._highest_rung(observed)
         learns = self._rng.random() >= RANDOM_SHARE
         promising = self._promising(study, observed, rung) if rung is not None and learns else []
         for point in itertools.chain(promising, (self._draw() for _ in range(MOST_REPEATS))):
-            if key(point.params) not in observed.points:
+            if point_key(point.params) not in observed.points:
                 break
         return point
 

@@ -26,10 +26,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "end": {"trial": (int, str), "state": str, "reason": str, "time": NUMBER},
     "study": {"trial": (int, NoneType), "metrics": dict, "tags": dict, "checkpoint": (str, NoneType), "time": NUMBER},
 }
-NO_EVENT = {"kind": ()}  # the fields of an event of an unknown kind: nothing is of no type
 NUMBERS = {"metrics": "values", "study": "metrics"}  # kind -> the field whose values are numbers
-NUMBER_TYPES = frozenset({*NUMBER, bool})
-MISSING = object()
 STATES = ("COMPLETE", "PRUNED", "FAIL")
 Owner = int | str  # of a run in MLflow: the number of a trial, or `owner_of_final` for its final training
 OF_FINAL = "final-"
@@ -231,11 +228,13 @@ def _event(line: bytes) -> Event | None:
     except ValueError:
         return None
     kind = str(event.get("kind"))
-    for name, types in FIELDS.get(kind, NO_EVENT).items():
-        if not isinstance(event.get(name, MISSING), types):
-            return None
+    fields = FIELDS.get(kind)
+    if fields is None or not fields.keys() <= event.keys():
+        return None
+    if not all(isinstance(event[name], types) for name, types in fields.items()):
+        return None
     numbers = event[NUMBERS[kind]] if kind in NUMBERS else {}
-    fits = event.get("state", STATES[0]) in STATES and NUMBER_TYPES.issuperset(map(type, numbers.values()))
+    fits = event.get("state", STATES[0]) in STATES and all(isinstance(number, NUMBER) for number in numbers.values())
     return event if fits else None
 
 

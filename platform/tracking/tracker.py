@@ -41,7 +41,7 @@ LONGEST_PAUSE_S = 10.0
 LONGEST_PAUSE_AT_THE_END_S = 1.0  # during `close`, whose caller waits
 INTERNAL_ERROR = "INTERNAL_ERROR"
 SILENT_S = 10.0  # a longer wait is announced
-LONGEST_UPLOAD_S = 600.0  # of checkpoints and models, which the next start would upload from the beginning
+LONGEST_UPLOAD_S = 600.0  # after the wait for the last events
 
 
 class Tracker(threading.Thread):
@@ -133,10 +133,7 @@ class Tracker(threading.Thread):
         return "failed" if self.trouble else "behind"
 
     def close(self, timeout_s: float) -> None:
-        """Send the remaining events for at most `timeout_s` seconds, then stop the thread.
-
-        After a wait that was announced, an upload is waited for until it ends or fails.
-        """
+        """Send the remaining events for at most `timeout_s` seconds, then stop the thread."""
         self._closing.set()
         self._journal.appended.set()
         self._imported.wait()  # exiting the interpreter in the middle of this import may crash it
@@ -150,9 +147,10 @@ class Tracker(threading.Thread):
             pass
 
     def _wait_for_upload(self) -> None:
+        """Wait until an upload that has begun ends or fails; the next start would begin it again."""
         deadline = time.monotonic() + LONGEST_UPLOAD_S
         if self._uploading.is_set() and not self.trouble:
-            say(f"It takes the best checkpoint and its models, for {LONGEST_UPLOAD_S / 60:.0f} minutes at most.")
+            say(f"The upload of checkpoints and models goes on, for {LONGEST_UPLOAD_S / 60:.0f} minutes at most.")
         while self._uploading.is_set() and not self.trouble and time.monotonic() < deadline:
             self.join(0.5)
 
@@ -270,7 +268,8 @@ class Tracker(threading.Thread):
         """Send the state of the study to the parent run, upload the best checkpoint, and register models."""
         from mlflow.entities import Metric, RunTag
 
-        now, parent, best = round(event["time"] * 1000), self._runs.parent, event["trial"]
+        now = round(event["time"] * 1000)
+        parent, best = self._runs.parent, event["trial"]
         has_parent = not self._is_deleted(parent, self._study)
         if has_parent:
             client.log_batch(

@@ -6,7 +6,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from platform.samplers.observations import EndedTrials, key
+from platform.samplers.observations import Observer, point_key
 from platform.trial_record import TrialRecord
 
 RUNGS = (1, 3)
@@ -42,18 +42,18 @@ def at(rung: int, trials: list[FrozenTrial]) -> list[tuple[int, float]]:
 def test_trials_that_end_in_any_order_are_seen_once_and_in_the_order_of_their_numbers(seed: int) -> None:
     rng = random.Random(seed)
     trials = [a_trial(number, TrialState.RUNNING, rng) for number in range(30)]
-    ended = EndedTrials(RUNGS)
+    observer = Observer(RUNGS)
     for number in rng.sample(range(29), 29):
         trials[number] = a_trial(number, rng.choice([TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL]), rng)
-        seen, shown = ended.and_the_others(trials, without=29), trials[:29]
+        seen, shown = observer.observe(trials, without=29), trials[:29]
         for rung in RUNGS:
             assert [(trial.number, value) for trial, value in seen.results[rung]] == at(rung, shown)
         early = [one for one in shown if one.state == TrialState.PRUNED and TrialRecord(one).pruned_at is None]
         assert [trial.number for trial in seen.useless] == [trial.number for trial in early]
         assert seen.running == [trial.params for trial in shown if trial.state == TrialState.RUNNING]
-        assert seen.points == {key(trial.params) for trial in shown}
+        assert seen.points == {point_key(trial.params) for trial in shown}
 
 
 def test_a_key_tells_parameters_of_other_names_apart_and_ignores_their_order() -> None:
-    assert key({"x": 1, "y": 2}) == key({"y": 2, "x": 1})
-    assert len({key({"x": 1}), key({"y": 1}), key({"x": 2}), key({})}) == 4
+    assert point_key({"x": 1, "y": 2}) == point_key({"y": 2, "x": 1})
+    assert len({point_key({"x": 1}), point_key({"y": 1}), point_key({"x": 2}), point_key({})}) == 4

@@ -28,12 +28,24 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
         yield journal
 
 
-def send(journal: Journal, uri: str, timeout_s: float = 60.0) -> Tracker:
+def started(journal: Journal, uri: str) -> Tracker:
     tracker = Tracker(
         journal, uri=uri, artifacts=journal.path.parent / "artifacts", study="s", params={"space": "t"}, tags={}
     )
     tracker.start()
+    return tracker
+
+
+def send(journal: Journal, uri: str, timeout_s: float = 60.0) -> Tracker:
+    tracker = started(journal, uri)
     tracker.close(timeout_s)
+    return tracker
+
+
+def up_to_date(journal: Journal, uri: str) -> Tracker:
+    """A tracker that runs, and whose store has everything."""
+    tracker = started(journal, uri)
+    wait_until(lambda: tracker.status == "ok", 60, "a store that has everything")
     return tracker
 
 
@@ -166,9 +178,7 @@ def test_an_outage_is_reported_once_when_it_begins_and_once_when_it_ends(
     monkeypatch.setattr(Tracker, "_send", fail)
     monkeypatch.setattr(tracker_module, "LONGEST_PAUSE_S", 0.1)
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    tracker = Tracker(journal, uri=uri, artifacts=tmp_path / "artifacts", study="s", params={}, tags={})
-    tracker.start()
-    wait_until(lambda: tracker.status == "ok", 60, "a store that has everything")
+    tracker = up_to_date(journal, uri)
     tracker.close(10.0)
     assert capsys.readouterr().err.splitlines() == [
         f"MLflow's store {uri} does not answer (ConnectionError: lost). Training continues; events are queued on disk.",
@@ -212,14 +222,12 @@ def test_an_upload_that_takes_longer_than_the_wait_at_the_end_is_waited_for_unle
     monkeypatch.setattr(Tracker, "_send_study", slow)
     monkeypatch.setattr(tracker_module, "SILENT_S", 0.1)
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    tracker = Tracker(journal, uri=uri, artifacts=tmp_path / "artifacts", study="s", params={}, tags={})
-    tracker.start()
-    wait_until(lambda: tracker.status == "ok", 60, "a store that has everything")
+    tracker = up_to_date(journal, uri)
     journal.append("study", trial=None, checkpoint=None, metrics={}, tags={"complete": 1}, time=104.0)
     wait_until(tracker._uploading.is_set, 60, "the upload")
     tracker.close(0.2)
     assert tracker.status == status
     assert capsys.readouterr().err.splitlines() == [
         f"MLflow's store {uri} gets the last events, for 0 s at most.",
-        "It takes the best checkpoint and its models, for 10 minutes at most.",
+        "The upload of checkpoints and models goes on, for 10 minutes at most.",
     ]
