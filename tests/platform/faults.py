@@ -1,6 +1,7 @@
 """What machines do to a search."""
 
 import contextlib
+import mmap
 import os
 import signal
 import time
@@ -16,6 +17,7 @@ from tests.platform.small_disk import fill
 from tests.platform.storm import TERMINATED, Fault, Storm
 
 CGROUPS = Path("/sys/fs/cgroup/memory")
+MEMORY_LIMIT = 2**20  # bytes
 
 
 def kill_driver(storm: Storm) -> None:
@@ -39,13 +41,45 @@ def take_memory_away(storm: Storm) -> None:
     training = storm.training()
     if training is None:
         return
-    with contextlib.suppress(psutil.NoSuchProcess, OSError), memory_group() as group:
-        (group / "memory.limit_in_bytes").write_text(str(2**20))
-        (group / "cgroup.procs").write_text(str(training.pid))
-        with contextlib.suppress(psutil.TimeoutExpired):
-            training.wait(10)
+    with contextlib.suppress(psutil.Error, OSError):
+        exhaust_memory(training)
     with contextlib.suppress(psutil.NoSuchProcess):
         training.kill()
+
+
+def exhaust_memory(process: psutil.Process) -> int | None:
+    """Have the kernel kill a process for lack of memory.
+
+    Returns:
+        How the process ended, if it is a child of this one.
+
+    Raises:
+        OSError: the kernel's groups have no limit of memory.
+    """
+    with memory_group() as group:
+        (group / "memory.limit_in_bytes").write_text(str(MEMORY_LIMIT))
+        (group / "cgroup.procs").write_text(str(process.pid))
+        # A process that allocates nothing new would live on.
+        with contextlib.suppress(OSError):
+            copy_pages(process.pid, 2 * MEMORY_LIMIT)
+        return process.wait(60)
+
+
+def copy_pages(pid: int, num_bytes: int) -> None:
+    """Write pages of a process's files back to it unchanged: the kernel copies each and charges it to the process."""
+    with open(f"/proc/{pid}/maps") as lines, open(f"/proc/{pid}/mem", "r+b", buffering=0) as memory:
+        for addresses, permissions, _offset, _device, inode, *_path in map(str.split, lines):
+            if inode == "0" or permissions not in ("r--p", "r-xp"):
+                continue
+            first, last = (int(address, 16) for address in addresses.split("-"))
+            for page in range(first, last, mmap.PAGESIZE):
+                memory.seek(page)
+                byte = memory.read(1)
+                memory.seek(page)
+                memory.write(byte)
+                num_bytes -= mmap.PAGESIZE
+                if num_bytes <= 0:
+                    return
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Processes that are killed for lack of memory: the closing line says so, and a killed driver resumes."""
 
 import os
+import signal
 from pathlib import Path
 
 import optuna
@@ -16,20 +17,17 @@ from platform.tracking.journal import Journal
 from platform.tracking.tracker import Tracker
 from platform.trials import MAX_ATTEMPTS_WITHOUT_PROGRESS, Trials
 from tests.platform.driver import family_of, run_search, started_search, stored_trials, trainings_of, wait_until
-from tests.platform.faults import memory_group
+from tests.platform.faults import exhaust_memory
 
 START_TIMEOUT_S = 300
 
 
-def kill_for_memory(process: psutil.Process) -> None:
-    """Have the kernel kill a process for lack of memory; skips where its groups have no limit of memory."""
+def kill_for_memory(process: psutil.Process) -> int | None:
+    """Have the kernel kill a process for lack of memory and return how it ended; skips where it cannot be had."""
     if os.getuid() != 0:
         pytest.skip("limiting memory needs root")
     try:
-        with memory_group() as group:
-            (group / "memory.limit_in_bytes").write_text(str(2**20))
-            (group / "cgroup.procs").write_text(str(process.pid))
-            process.wait(60)
+        return exhaust_memory(process)
     except OSError:
         pytest.skip("limiting memory needs version 1 of control groups")
 
@@ -81,8 +79,7 @@ def test_a_search_names_memory_after_three_kills_and_survives_that_of_its_driver
     with started_search(*options, "--trials", 3) as search:
         wait_until(lambda: any(runs.glob("*/start-002/*/checkpoint_000000")), START_TIMEOUT_S, "a checkpoint")
         family = family_of(search)
-        kill_for_memory(psutil.Process(search.pid))
-        search.wait()
+        assert kill_for_memory(psutil.Process(search.pid)) == -signal.SIGKILL
         psutil.wait_procs(family, timeout=60)
     summary, screen = run_search(*options, "--trials", 3)
     assert "left running by an earlier start" in screen
