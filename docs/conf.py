@@ -63,7 +63,7 @@ CLASSES = (
     "platform.api.SearchResult",
     "trainables.metrics.cross_role.CrossRoleMetrics",
     "trainables.recipes.recipe.Recipe",
-    "trainables.training.checkpoint.CheckpointInfo",
+    "trainables.training.checkpoint_info.CheckpointInfo",
     "trainables.evaluation.evaluation.Evaluation",
     "shards_tools.manifest.Manifest",
 )

@@ -31,7 +31,7 @@ from shards_tools.manifest_file import read_manifest
 from shards_tools.plugins import load_plugins
 from trainables.evaluation.options import EvaluationOptions
 from trainables.inference.verification import ASKED
-from trainables.training.checkpoint import EVALUATED
+from trainables.training.checkpoint_info import EVALUATED
 from trainables.training.checkpoint_store import fetched
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from shards_tools.command import command_line, say
 from shards_tools.errors import Error
 from trainables.evaluation.evaluation import Evaluation
 from trainables.inference.verification import VERIFICATION_NAME, measure, read_verification, write_verification
-from trainables.training.checkpoint import EVALUATED
+from trainables.training.checkpoint_info import EVALUATED
 from trainables.training.checkpoint_store import fetched, is_there, send
 
 

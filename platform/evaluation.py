@@ -17,7 +17,8 @@ from trainables.evaluation.evaluate import evaluate, validation_precision
 from trainables.evaluation.evaluation import Evaluation, Metrics
 from trainables.evaluation.options import EvaluationOptions, evaluate_with
 from trainables.models.model import Model
-from trainables.training.checkpoint import CheckpointInfo, load_model, refuse_trained_split
+from trainables.training.checkpoint import load_model
+from trainables.training.checkpoint_info import CheckpointInfo, refuse_trained_split
 
 PLAIN = EvaluationOptions()
 

@@ -96,7 +96,7 @@ def export(options: argparse.Namespace) -> dict[str, Any]:
         Error: the checkpoint or the images cannot be read, a package is missing, or the disk is full.
     """
     from trainables.inference.export import require_onnx  # imports torch, which takes seconds
-    from trainables.training.checkpoint import EVALUATED
+    from trainables.training.checkpoint_info import EVALUATED
     from trainables.training.checkpoint_store import fetched
 
     if options.format == "onnx":

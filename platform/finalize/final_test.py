@@ -24,6 +24,7 @@ from platform.trial_record import StudyRecord, TrialRecord
 from shards_tools.command import say
 from shards_tools.errors import Error
 from trainables.evaluation.evaluation import Evaluation
+from trainables.training.checkpoint_info import EVALUATED
 from trainables.training.checkpoint_store import fetched
 
 
@@ -121,7 +122,6 @@ class Finalists:
                 " read. Run the same command again to retry the training."
             )
         from platform.evaluation import evaluate_split  # imports torch
-        from trainables.training.checkpoint import EVALUATED
 
         tested = StudyRecord(self.trainings).test_metrics
         for found in trainings.values():

@@ -20,7 +20,7 @@ from shards_tools.manifest import Manifest
 from trainables.evaluation.evaluation import Metrics
 from trainables.recipes import recipe_from_dict
 from trainables.recipes.recipe import Recipe
-from trainables.training.checkpoint import EVALUATED
+from trainables.training.checkpoint_info import EVALUATED
 from trainables.training.checkpoint_store import fetched
 
 

@@ -18,7 +18,6 @@ from platform.reporting.figures.per_fold import plot_per_fold
 from platform.reporting.figures.slices import plot_slices
 from platform.reporting.figures.timeline import plot_timeline
 from platform.reporting.headline import headline, summarize
-from platform.reporting.model import model_sections
 from platform.reporting.papers import papers_section
 from platform.reporting.settings import settings_section
 from platform.reporting.stages import finalists_of, folds_of, stages_section
@@ -42,7 +41,12 @@ def gather(subject: Subject) -> Content:
         _of("What mattered", plotted(plot_importances, plot_slices, plot_parallel_coordinates)),
         _of("How it went", plotted(plot_learning_curves, plot_history, plot_timeline)),
     ]
-    of_model, missing = model_sections(subject, final)
+    of_model: list[Section] = []
+    missing: list[str] = []
+    if stored.best is not None and subject.manifest is not None:
+        from platform.reporting.model import model_sections  # imports torch, which takes seconds
+
+        of_model, missing = model_sections(subject, subject.manifest, stored.best, final)
     course = [ended_section(stored), cost_section(subject), environment_section(subject), trials_section(stored)]
     return Content(
         study=stored.name,

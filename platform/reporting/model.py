@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from platform.finalize.compare import Comparison
 from platform.reporting.content import Section
@@ -24,15 +24,17 @@ from trainables.inference.verification import ASKED, count_split, measure
 from trainables.training.checkpoint_store import fetched
 
 
-def model_sections(subject: Subject, final: Sequence[Comparison]) -> tuple[list[Section], list[str]]:
+def model_sections(
+    subject: Subject, manifest: Manifest, best: FrozenTrial, final: Sequence[Comparison]
+) -> tuple[list[Section], list[str]]:
     """Return a section for each split whose figures can be made, and the reasons for missing ones.
 
     Args:
+        subject: the study.
+        manifest: of its shards.
+        best: its best trial.
         final: the finalists on the test split, the best first; empty if the test split has not been read.
     """
-    best = subject.stored.best
-    if best is None or subject.manifest is None:
-        return [], []
     wanted = [("val", f"{label(best)} on the validation split", TrialRecord(best).checkpoint)]
     tested = next((one for one in final if not math.isnan(one.mean)), None)
     if tested is not None:
@@ -42,9 +44,9 @@ def model_sections(subject: Subject, final: Sequence[Comparison]) -> tuple[list[
         say(f"Making the figures of {what} ...")
         try:
             with fetched(place, ASKED) as checkpoint:
-                figures = figures_of_model(checkpoint, subject.manifest, split=split, fold=None)
+                figures = figures_of_model(checkpoint, manifest, split=split, fold=None)
                 if split == "test":
-                    figures += _of_pairs(checkpoint, subject.manifest)
+                    figures += _of_pairs(checkpoint, manifest)
         except Error as reason:
             missing.append(f"Figures of {what} are missing: {reason}")
             continue

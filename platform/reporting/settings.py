@@ -15,7 +15,7 @@ from platform.trial_record import TrialRecord
 from shards_tools.errors import Error
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import settings_of
-from trainables.training.checkpoint import INFO_NAME, CheckpointInfo, read_info
+from trainables.training.checkpoint_info import INFO_NAME, CheckpointInfo, read_info
 from trainables.training.checkpoint_store import fetched
 
 MOST_OF_FRONT = 4

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from platform.run_paths import located
 from platform.tracking.journal import Owner, tag_of
 from shards_tools.plugins import loaded_plugins, shipped_plugins
+from trainables.training.checkpoint_info import INFO_NAME
 from trainables.training.checkpoint_store import fetched, is_there
 
 if TYPE_CHECKING:
@@ -138,8 +139,6 @@ def package(checkpoint: Path, place: Path, logged: LoggedModel, run_id: str) -> 
     import mlflow.pyfunc
     import pandas as pd
     from mlflow.models import Model
-
-    from trainables.training.checkpoint import INFO_NAME
 
     artifacts = {"checkpoint": str(checkpoint)}
     plugins = shipped_plugins(loaded_plugins(json.loads((checkpoint / INFO_NAME).read_text()).get("plugins", {})))

@@ -28,7 +28,8 @@ from trainables.inference.verification import Verification, read_verification, w
 from trainables.metrics.verification import Point
 from trainables.profiling.measure_step import OneStep
 from trainables.recipes.registry import recipe_from_dict
-from trainables.training.checkpoint import INFO_NAME, STATE_NAME, WEIGHTS_NAME, load_model
+from trainables.training.checkpoint import load_model
+from trainables.training.checkpoint_info import INFO_NAME, STATE_NAME, WEIGHTS_NAME
 from trainables.training.resume import load_training
 from trainables.training.train_state import prepare
 

@@ -17,7 +17,8 @@ from trainables.data.reading import evaluation_inputs
 from trainables.device import Device
 from trainables.evaluation.evaluate import extract_features
 from trainables.inference.verification import VERIFICATION_NAME, measure, read_verification
-from trainables.training.checkpoint import INFO_NAME, load_model
+from trainables.training.checkpoint import load_model
+from trainables.training.checkpoint_info import INFO_NAME
 
 
 def result(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:

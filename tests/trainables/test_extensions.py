@@ -19,7 +19,8 @@ from trainables.recipes import RECIPES, get_recipe, recipe_from_dict
 from trainables.recipes.backbones import BACKBONES
 from trainables.recipes.settings import override, settings_of
 from trainables.train import main
-from trainables.training.checkpoint import load_model, read_info
+from trainables.training.checkpoint import load_model
+from trainables.training.checkpoint_info import read_info
 from trainables.training.optimizer import depths_below_head
 
 OWN_CODE = Path(__file__).parent / "own_code.py"
@@ -50,7 +51,7 @@ def forget() -> None:
 
 
 def registry_of(key):
-    from trainables.training.checkpoint import REGISTRIES
+    from trainables.training.checkpoint_info import REGISTRIES
 
     return REGISTRIES[key]
 

@@ -32,7 +32,8 @@ from trainables.recipes import get_recipe, recipe_from_dict
 from trainables.recipes.recipe import Recipe
 from trainables.recipes.settings import override, parse_settings
 from trainables.recipes.tiny import tiny_form
-from trainables.training.checkpoint import load_model, read_info
+from trainables.training.checkpoint import load_model
+from trainables.training.checkpoint_info import read_info
 from trainables.training.loop import train
 from trainables.training.transfer import start_from_checkpoint
 

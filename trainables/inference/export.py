@@ -30,7 +30,8 @@ from trainables.models.model import Model
 from trainables.models.timm_names import weights_by_timm_name
 from trainables.models.weight_files import GRID
 from trainables.recipes.animesion import AnimesionRecipe
-from trainables.training.checkpoint import CheckpointInfo, load_model
+from trainables.training.checkpoint import load_model
+from trainables.training.checkpoint_info import CheckpointInfo
 
 BATCH_SIZES = (1, 3)  # that are compared with torch
 LARGEST_DIFFERENCE = 1e-4

@@ -21,7 +21,8 @@ from trainables.device import Device
 from trainables.evaluation.evaluate import extract_features
 from trainables.evaluation.evaluation import Evaluation
 from trainables.metrics.verification import PairCounts, Point, count_pairs
-from trainables.training.checkpoint import EVALUATED, CheckpointInfo, load_model, refuse_trained_split
+from trainables.training.checkpoint import load_model
+from trainables.training.checkpoint_info import EVALUATED, CheckpointInfo, refuse_trained_split
 
 VERIFICATION_NAME = "verification.json"
 ASKED = (*EVALUATED, VERIFICATION_NAME)  # the files of a checkpoint that predictions need

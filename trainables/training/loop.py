@@ -16,7 +16,7 @@ from trainables.evaluation.evaluate import evaluate, ms_per_image, validation_pr
 from trainables.evaluation.evaluation import Metrics
 from trainables.profiling.resource_usage import forget_peaks, load, peaks
 from trainables.recipes.recipe import Recipe
-from trainables.training.checkpoint import read_info
+from trainables.training.checkpoint_info import read_info
 from trainables.training.loss_reader import LossReader
 from trainables.training.optimizer import set_learning_rate
 from trainables.training.progress import Progress, load_progress, restore_random_states

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from shards_tools.errors import Error, reason_of
 from shards_tools.plugins import plugin_hashes
-from trainables.training.checkpoint import (
+from trainables.training.checkpoint import load_weights, versions
+from trainables.training.checkpoint_info import (
     INFO_NAME,
     STATE_NAME,
     TRAINED_NAME,
@@ -21,9 +22,7 @@ from trainables.training.checkpoint import (
     as_json,
     check_files,
     checksum_of,
-    load_weights,
     read_info,
-    versions,
 )
 from trainables.training.checkpoint_store import resumed
 from trainables.training.progress import PROGRESS_NAME, Progress, save_progress

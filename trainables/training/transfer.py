@@ -13,7 +13,8 @@ from trainables.models import build_model
 from trainables.models.model import Model
 from trainables.models.weights import LoadReport, take
 from trainables.recipes.recipe import ClassifierRecipe, Recipe
-from trainables.training.checkpoint import CheckpointInfo, load_model, read_info, read_weights
+from trainables.training.checkpoint import load_model, read_weights
+from trainables.training.checkpoint_info import CheckpointInfo, read_info
 
 log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from tests.platform.searches import changed
 from tests.platform.stored_by_hand import study_by_hand
 from trainables.recipes import RECIPES, get_recipe
 from trainables.recipes.settings import override, parse_settings
-from trainables.training.checkpoint import CheckpointInfo, as_json
+from trainables.training.checkpoint_info import CheckpointInfo, as_json
 
 
 def test_folds_and_finalists_are_compared_from_the_study_alone() -> None:

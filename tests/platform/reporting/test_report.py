@@ -49,6 +49,16 @@ def test_the_main_numbers_are_the_trials(written: dict[str, Any]) -> None:
         assert value in text
 
 
+def test_what_is_not_about_a_model_is_gathered_without_torch() -> None:
+    program = (
+        "import sys\n"
+        "import platform.reporting.gather\n"
+        "assert not {'torch', 'timm'} & sys.modules.keys(), 'it takes seconds'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_weights_that_are_gone_are_said_and_the_rest_is_there(written: dict[str, Any]) -> None:
     (reason,) = written["json"]["missing"]
     assert reason.startswith("Figures of trial 3 on the validation split are missing: /nowhere/")

@@ -8,7 +8,7 @@ from tests.trainables.models.test_animesion import manifest_with, small, tagged 
 from tests.trainables.reports import Reports
 from trainables.data.text import NOT_ASKED, evaluated_words, hide, make_vocabulary, read_words, words_without_tags
 from trainables.recipes import get_recipe
-from trainables.training.checkpoint import read_info
+from trainables.training.checkpoint_info import read_info
 from trainables.training.loop import train
 
 PAD, UNUSED, UNK, CLS, SEP = 0, 1, 100, 101, 102

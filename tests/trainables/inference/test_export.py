@@ -20,7 +20,7 @@ from trainables.inference.prediction import Predictor
 from trainables.models import build_model
 from trainables.recipes import get_recipe
 from trainables.recipes.settings import override
-from trainables.training.checkpoint import INFO_NAME, WEIGHTS_NAME, CheckpointInfo, as_json
+from trainables.training.checkpoint_info import INFO_NAME, WEIGHTS_NAME, CheckpointInfo, as_json
 
 WORKS = ("asuka", "miku", "rem")
 FAST = ("transreid-vit-jpm-tiny", "agw-resnet50-nl-tiny", "animesion-b16-vilt-tiny")

@@ -43,7 +43,8 @@ from trainables.models.text import TagDecoder, WordEmbedding
 from trainables.recipes import get_recipe
 from trainables.recipes.backbones import get_backbone
 from trainables.recipes.settings import override
-from trainables.training.checkpoint import load_model, read_info
+from trainables.training.checkpoint import load_model
+from trainables.training.checkpoint_info import read_info
 from trainables.training.loop import train
 
 PIXELS = torch.randint(0, 256, (4, 24, 24, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from shards_tools.conversion import AS_STORED, ON_WHITE
 from shards_tools.errors import Error
-from trainables.training.checkpoint import load_model, read_info
+from trainables.training.checkpoint import load_model
+from trainables.training.checkpoint_info import read_info
 from trainables.training.loop import train
 from trainables.training.resume import load_training
 from trainables.training.train_state import prepare

@@ -18,7 +18,8 @@ from trainables.evaluation.evaluation import Evaluation
 from trainables.metrics.cross_role import cross_role_metrics
 from trainables.recipes import RECIPES, get_recipe
 from trainables.recipes.settings import override
-from trainables.training.checkpoint import load_model, read_info
+from trainables.training.checkpoint import load_model
+from trainables.training.checkpoint_info import read_info
 from trainables.training.loop import train, train_one_epoch
 from trainables.training.loss_reader import NonFiniteLoss
 from trainables.training.train_state import prepare

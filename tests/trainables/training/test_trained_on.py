@@ -16,7 +16,7 @@ from tests.trainables.reports import Reports, assert_equal, state_of
 from trainables.evaluation.evaluation import Evaluation
 from trainables.inference.verification import measure
 from trainables.recipes.transreid import TransReIDRecipe
-from trainables.training.checkpoint import read_info, refuse_trained_split
+from trainables.training.checkpoint_info import read_info, refuse_trained_split
 from trainables.training.loop import train
 
 TEST_FOLD = 4
