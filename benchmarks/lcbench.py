@@ -8,15 +8,16 @@ finished a training yet has regret 1. Best known is the best of 3,000 random tra
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from benchmarks.laboratory import Params, Space
+from benchmarks.laboratory import Epoch, Params, Space
 
 EPOCHS = 52
 BUDGETS = (5, 10, 20, 40)  # full trainings
@@ -33,6 +34,14 @@ SPACE: Space = {
 }
 
 
+class Reference(NamedTuple):
+    """What random full trainings of a task reach."""
+
+    best: float
+    median: float
+    seconds: float  # that one takes, median
+
+
 class Curves:
     """The surrogate of one task."""
 
@@ -44,45 +53,64 @@ class Curves:
         self._session = onnxruntime.InferenceSession(folder / "model.onnx", options)
         self._task = json.loads((folder / "encoding.json").read_text())["OpenML_task_id"][str(task)]
 
-    def __call__(self, params: Params) -> NDArray[np.float64]:
-        """Return the validation accuracy in percent after each epoch."""
+    def __call__(self, params: Params) -> Iterator[Epoch]:
+        """Yield the epochs of a training; their values are its validation accuracy in percent."""
         inputs = np.tile(np.array([0, *(params[name] for name in SPACE)], np.float32), (EPOCHS, 1))
         inputs[:, 0] = np.arange(1, EPOCHS + 1)
         tasks = np.full((EPOCHS, 1), self._task, np.int32)
         outputs: NDArray[np.float64] = self._session.run(None, {"x_cat": tasks, "x_cont": inputs})[0]
-        return outputs[:, 1].astype(float)
+        # The surrogate predicts the time until each epoch on its own, so it may fall. An epoch takes an equal share.
+        seconds = float(outputs[-1, 0]) / EPOCHS
+        return (Epoch(value, seconds) for value in outputs[:, 1].astype(float).tolist())
 
 
-def references(folder: Path) -> dict[str, tuple[float, float]]:
-    """Return, by task, the best and the median of random full trainings."""
-    found = {}
-    for task in map(str, TASKS):
-        curves = Curves(folder, int(task))
-        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-        values = [curves(study.ask(SPACE).params)[-1] for _ in range(NUM_RANDOM)]
-        found[task] = (float(np.max(values)), float(np.median(values)))
-    return found
+def reference(folder: Path, task: int) -> Reference:
+    """Return what random full trainings of a task reach."""
+    curves = Curves(folder, task)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    trainings = [list(curves(study.ask(SPACE).params)) for _ in range(NUM_RANDOM)]
+    values = [training[-1].value for training in trainings]
+    seconds = [training[-1].seconds * EPOCHS for training in trainings]
+    return Reference(float(np.max(values)), float(np.median(values)), float(np.median(seconds)))
 
 
-def regrets(records: list[dict[str, Any]], folder: Path) -> dict[str, NDArray[np.float64]]:
-    """Return, by method, the regret: runs (task, seed) x epochs."""
-    best_known = {}
-    for task, (best, median) in references(folder).items():
-        found = [value for record in records if record["task"] == task for _, value in record["finished"]]
-        best_known[task] = (max([best, *found]), median)
-    curves: dict[str, NDArray[np.float64]] = {}
-    for method in dict.fromkeys(record["method"] for record in records):
-        rows = sorted((record for record in records if record["method"] == method), key=_run_of)
-        curves[method] = np.array([_regret_curve(record, *best_known[record["task"]]) for record in rows])
-    return {method: curve for method, curve in curves.items() if len(curve)}
+class Regrets:
+    """The regrets of searches at any number of epochs or seconds.
 
+    Args:
+        records: the searches, as `benchmarks.search.run` returns them.
+        references: by task.
+    """
 
-def _run_of(record: dict[str, Any]) -> tuple[str, int]:
-    return record["task"], record["seed"]
+    def __init__(self, records: Iterable[dict[str, Any]], references: dict[str, Reference]) -> None:
+        self._records = sorted(records, key=lambda record: (record["task"], record["seed"]))
+        self._references = references
+        self._best = {
+            task: max([reference.best, *(value for _, value, _ in self._finished(task))])
+            for task, reference in references.items()
+        }
+        self.methods = list(dict.fromkeys(record["method"] for record in self._records))
 
+    def _finished(self, task: str) -> Iterator[tuple[int, float, float]]:
+        return (found for record in self._records if record["task"] == task for found in record["finished"])
 
-def _regret_curve(record: dict[str, Any], best: float, median: float) -> NDArray[np.float64]:
-    curve = np.ones(BUDGETS[-1] * EPOCHS + 1)
-    for epochs, value in record["finished"]:
-        curve[epochs:] = np.minimum(curve[epochs:], (best - value) / (best - median))
-    return curve
+    def num_trials(self, method: str) -> float:
+        """Return the mean number of trainings that a search of a method started."""
+        return float(np.mean([record["trials"] for record in self._records if record["method"] == method]))
+
+    def after_epochs(self, method: str, num_epochs: int) -> NDArray[np.float64]:
+        """Return the regret of each run (task, seed) after so many epochs of all its trainings."""
+        return self._at(method, lambda record, found: found[0] <= num_epochs)
+
+    def after_share(self, method: str, share: float) -> NDArray[np.float64]:
+        """Return the regret of each run (task, seed) after a share of its budget in seconds."""
+        return self._at(method, lambda record, found: found[2] <= share * record["num_seconds"])
+
+    def _at(self, method: str, is_done: Any) -> NDArray[np.float64]:
+        regrets = []
+        for record in self._records:
+            if record["method"] == method:
+                best, median = self._best[record["task"]], self._references[record["task"]].median
+                values = [found[1] for found in record["finished"] if is_done(record, found)]
+                regrets.append(min([1.0, *((best - value) / (best - median) for value in values)]))
+        return np.array(regrets)

@@ -1,19 +1,25 @@
-"""How many training epochs a search needs to find good settings: ours compared with random, Optuna, Tune and BOHB.
+"""How many training epochs a search needs to find good settings: ours compared with other methods.
 
 Two tests. First, published learning curves: LCBench's surrogate, ten tasks, mean normalized regret after the epochs of
 5, 10, 20 and 40 full trainings (`benchmarks/lcbench.py`); methods are compared with a paired bootstrap over (task,
 seed). Second, a recorded table of trainings on Omniglot: the median number of epochs until a full training came within
-1 % of the best (`benchmarks/omniglot_table.py`).
+1 % of the best (`benchmarks/omniglot.py`). With several workers, regret on LCBench is over simulated wall time.
 
 Run: SAKUGA_REAL_DATA=DIR python benchmarks/search.py [--seeds 10] [--record FILE] [--figure FILE.svg]. LCBench needs
-onnxruntime, BOHB hpbandster with ConfigSpace. Searches in the record are not run again. With --live SHARDS each method
-searches once with real trainings, whose values must equal the table's up to another CPU's rounding.
+onnxruntime. Syne Tune, DEHB, SMAC and hpbandster need another NumPy than ours:
+
+    python3 -m venv peers
+    peers/bin/pip install "syne-tune[gpsearchers]==0.13" dehb==0.1.2 smac==2.4.1 hpbandster==0.7.4
+    peers/bin/pip install onnxruntime optuna==5.0.0
+    python benchmarks/search.py --peers peers/bin/python
+
+Searches in the record are not run again. With --live SHARDS each method searches once with real trainings, whose values
+must equal the table's up to another CPU's rounding.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib.util
 import json
 import multiprocessing
@@ -30,80 +36,83 @@ from numpy.typing import NDArray
 # Appended, because `platform` must first resolve to the standard library's.
 sys.path.append(str(Path(__file__).parents[1]))
 
-from benchmarks import lcbench, omniglot_table
-from benchmarks.laboratory import BudgetSpent, Laboratory, Params
-from benchmarks.lcbench import BUDGETS
-from benchmarks.omniglot_table import Table
-from benchmarks.search_methods import METHODS, OURS
+from benchmarks import lcbench, omniglot
+from benchmarks.laboratory import Epoch, Laboratory, Params
+from benchmarks.lcbench import BUDGETS, Reference, Regrets
+from benchmarks.methods import METHODS, OURS
+from benchmarks.omniglot import Table
+from benchmarks.searches import NEAR, OMNIGLOT, TABLE_BUDGET, Search, Setting, near_best, run
 
 LIMITS = {20: 0.55, 40: 0.45}  # of random search's regret
 TABLE_LIMIT = 0.5  # of random search's epochs
-NEAR = 0.01
 SEEDS_PER_SEED = 2  # table searches per LCBench seed, because they are short
-TABLE_BUDGET = 4  # times the epochs of the whole table
+SHARES = tuple(number / 10 for number in range(1, 11))  # of the budget in seconds
+FIRST_SHARE = 0.2  # from which ours is compared
+NUM_SAMPLES = 10_000  # of a bootstrap
 
 LIVE_BUDGET = 30  # epochs
 # Of mAP, the median over first epochs. On the CPU that recorded the table nothing differs. Another one rounds
 # differently and trainings diverge from there, some until one of the two is not finite.
 LIVE_TOLERANCE = 1e-3
 
-Job = tuple[str, str, str, int]  # folder of LCBench's surrogate, method, task, seed
-OMNIGLOT = "omniglot"  # the task of the table
+Row = dict[str, NDArray[np.float64]]  # by budget: the regret of each run
 
 
-def run(job: Job) -> dict[str, Any]:
-    """Run one search; return the epochs spent at the end of each full training, and its value."""
-    folder, method, task, seed = job
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    if task == OMNIGLOT:
-        table = Table()
-        epochs = omniglot_table.EPOCHS
-        budget = TABLE_BUDGET * len(table) * epochs
-        laboratory = Laboratory(omniglot_table.SPACE, epochs, table, budget, enough=near_best(table))
-    else:
-        curves = lcbench.Curves(Path(folder), int(task))
-        laboratory = Laboratory(lcbench.SPACE, lcbench.EPOCHS, curves, BUDGETS[-1] * lcbench.EPOCHS)
-    with contextlib.suppress(BudgetSpent):
-        METHODS[method](laboratory, seed)
+def resampled(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the means of bootstrap samples of the runs, the same runs for each method."""
+    picks = np.random.default_rng(0).integers(len(values), size=(NUM_SAMPLES, len(values)))
+    means: NDArray[np.float64] = values[picks].mean(1)
+    return means
+
+
+def interval(values: NDArray[np.float64]) -> list[float]:
+    """Return the bootstrap's 95 % interval of a mean."""
+    return [float(bound) for bound in np.quantile(resampled(values), (0.025, 0.975))]
+
+
+def not_worse(ours: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Return the share of paired bootstrap samples in which our mean regret is not larger."""
+    return float((resampled(ours - other) <= 0).mean())
+
+
+def rows_of(regrets: Regrets, *, is_parallel: bool) -> dict[str, Row]:
+    """Return the regrets of each method at each budget: full trainings, or shares of the wall time."""
+    if is_parallel:
+        return {
+            method: {f"{share:.0%}": regrets.after_share(method, share) for share in SHARES}
+            for method in regrets.methods
+        }
     return {
-        "method": method,
-        "task": task,
-        "seed": seed,
-        "trials": laboratory.num_trials,
-        "finished": laboratory.finished,
+        method: {str(budget): regrets.after_epochs(method, budget * lcbench.EPOCHS) for budget in BUDGETS}
+        for method in regrets.methods
     }
 
 
-def worse_with(ours: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Return the share of 10,000 paired bootstrap samples in which our mean regret is not larger.
+def print_regrets(rows: dict[str, Row], regrets: Regrets) -> None:
+    """Print the mean regret of each method at each budget."""
+    budgets = list(next(iter(rows.values())))
+    print(f"{'LCBench: mean regret':28}" + "".join(f"{f'@{budget}':>8}" for budget in budgets) + "   trials   runs")
+    for method, row in rows.items():
+        values = "".join(f"{values.mean():8.3f}" for values in row.values())
+        print(f"{method:28}{values}{regrets.num_trials(method):9.0f}{len(row[budgets[0]]):7}")
 
-    A small share means that ours is worse.
-    """
-    differences = ours - other
-    picks = np.random.default_rng(0).integers(len(differences), size=(10_000, len(differences)))
-    return float((differences[picks].mean(1) <= 0).mean())
 
-
-def print_regrets(curves: dict[str, NDArray[np.float64]], records: Iterable[dict[str, Any]]) -> bool:
-    """Print the mean regret at each budget; return whether the limits hold."""
-    trials = {method: [record["trials"] for record in records if record["method"] == method] for method in curves}
-    print(f"{'LCBench: mean regret':28}" + "".join(f"{f'@{budget}':>8}" for budget in BUDGETS) + "   trials   runs")
-    at = {method: {budget: curve[:, budget * lcbench.EPOCHS] for budget in BUDGETS} for method, curve in curves.items()}
-    for method, row in at.items():
-        values = "".join(f"{row[budget].mean():8.3f}" for budget in BUDGETS)
-        print(f"{method:28}{values}{np.mean(trials[method]):9.0f}{len(row[BUDGETS[0]]):7}")
+def compare(rows: dict[str, Row], *, is_parallel: bool) -> bool:
+    """Print how ours compares with the best other method at each budget; return whether it is never worse."""
     holds = True
-    for budget in BUDGETS if OURS in at else ():
-        ours = at[OURS][budget]
-        rivals = [method for method in at if method != OURS and len(at[method][budget]) == len(ours)]
-        best = min(rivals, key=lambda method: at[method][budget].mean())
-        share = worse_with(ours, at[best][budget])
+    for budget, ours in rows.get(OURS, {}).items():
+        rivals = {method: row[budget] for method, row in rows.items() if method != OURS}
+        rivals = {method: values for method, values in rivals.items() if len(values) == len(ours)}
+        if not rivals or (is_parallel and float(budget.rstrip("%")) / 100 < FIRST_SHARE):
+            continue
+        best = min(rivals, key=lambda method: rivals[method].mean())
+        share = not_worse(ours, rivals[best])
         holds &= share >= 0.05
         print(f"@{budget}: the best other method is {best}; ours is not worse in {100 * share:.1f} % of the samples")
-        if budget in LIMITS and "random" in at:
-            ratio = ours.mean() / at["random"][budget].mean()
-            holds &= ratio <= LIMITS[budget]
-            print(f"@{budget}: {ratio:.2f} of random's regret, the limit is {LIMITS[budget]}")
+        if not is_parallel and int(budget) in LIMITS and "random" in rivals:
+            ratio = ours.mean() / rivals["random"].mean()
+            holds &= ratio <= LIMITS[int(budget)]
+            print(f"@{budget}: {ratio:.2f} of random's regret, the limit is {LIMITS[int(budget)]}")
     return holds
 
 
@@ -128,32 +137,28 @@ def print_epochs(records: list[dict[str, Any]]) -> bool:
 
 def _epochs_until_near(record: dict[str, Any], table: Table) -> int:
     """Return the epochs spent until a training came near the best; the whole budget if none did."""
-    budget = TABLE_BUDGET * len(table) * omniglot_table.EPOCHS
-    return next((epochs for epochs, value in record["finished"] if value >= near_best(table)), budget)
-
-
-def near_best(table: Table) -> float:
-    """Return the value from which a setting is near the best."""
-    return (1 - NEAR) * table.best
+    budget = TABLE_BUDGET * len(table) * omniglot.EPOCHS
+    return next((epochs for epochs, value, _ in record["finished"] if value >= near_best(table)), budget)
 
 
 def live(methods: Iterable[str], shards: str) -> bool:
     """Run one search with real trainings per method; return whether first epochs equal the table."""
+    from benchmarks.record_omniglot import training
+
     table = Table()
     differences: list[tuple[int, float]] = []  # epoch, and the difference of its mAP from the table's
 
-    def curves(params: Params) -> Iterator[float]:
-        trained = omniglot_table.training(shards, omniglot_table.levels_of(params))
-        for epoch, (value, recorded) in enumerate(zip(trained, table(params), strict=True), start=1):
-            differences.append((epoch, abs(value - recorded)))
-            yield value
+    def curves(params: Params) -> Iterator[Epoch]:
+        trained = training(shards, omniglot.levels_of(params))
+        for number, (value, recorded) in enumerate(zip(trained, table(params), strict=True), start=1):
+            differences.append((number, abs(value - recorded.value)))
+            yield Epoch(value, 1.0)
 
     holds = True
     for method in methods:
         differences.clear()
-        laboratory = Laboratory(omniglot_table.SPACE, omniglot_table.EPOCHS, curves, LIVE_BUDGET)
-        with contextlib.suppress(BudgetSpent):
-            METHODS[method](laboratory, 0)
+        laboratory = Laboratory(omniglot.SPACE, omniglot.EPOCHS, curves, num_epochs=LIVE_BUDGET)
+        laboratory.run(METHODS[method].make(omniglot.SPACE, omniglot.EPOCHS, 0))
         first = float(np.median([far for epoch, far in differences if epoch == 1]))
         later = float(np.median([far for epoch, far in differences]))
         print(
@@ -165,7 +170,7 @@ def live(methods: Iterable[str], shards: str) -> bool:
     return holds
 
 
-def draw_figure(curves: dict[str, NDArray[np.float64]], path: Path) -> None:
+def draw_figure(regrets: Regrets, path: Path) -> None:
     """Plot the mean regret over the epochs spent, one line per method."""
     import matplotlib
 
@@ -173,10 +178,12 @@ def draw_figure(curves: dict[str, NDArray[np.float64]], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(9, 4.5), layout="constrained")
-    for method, curve in curves.items():
+    trainings = np.linspace(1, BUDGETS[-1], 157)
+    for method in regrets.methods:
         ours = method == OURS
+        means = [regrets.after_epochs(method, round(number * lcbench.EPOCHS)).mean() for number in trainings]
         axes.plot(
-            np.arange(curve.shape[1]) / lcbench.EPOCHS, curve.mean(0), label=method, linewidth=3 if ours else 1.4,
+            trainings, means, label=method, linewidth=3 if ours else 1.4,
             color="black" if ours else None, zorder=3 if ours else 2,
         )  # fmt: skip
     axes.set(xlabel="epochs spent, in full trainings", ylabel="normalized regret, mean", yscale="log", xlim=(1, 40))
@@ -185,61 +192,101 @@ def draw_figure(curves: dict[str, NDArray[np.float64]], path: Path) -> None:
     figure.savefig(path)
 
 
-def jobs_of(methods: list[str], num_seeds: int, folder: Path | None) -> list[Job]:
-    """Return all searches; those on LCBench only if `folder` has its surrogate."""
-    jobs = [("", method, OMNIGLOT, seed) for seed in range(SEEDS_PER_SEED * num_seeds) for method in methods]
-    tasks = lcbench.TASKS if folder else ()
-    return jobs + [
-        (str(folder), method, str(task), seed) for seed in range(num_seeds) for method in methods for task in tasks
-    ]
-
-
 def lcbench_folder() -> Path | None:
     """Return the folder of LCBench's surrogate, or None if it cannot be used."""
     folder = Path(os.environ.get("SAKUGA_REAL_DATA", "")) / "yahpo_lcbench"
     if (folder / "model.onnx").exists() and importlib.util.find_spec("onnxruntime"):
         return folder
-    print("LCBench is skipped: it needs $SAKUGA_REAL_DATA/yahpo_lcbench and onnxruntime")
+    print("LCBench is skipped: it needs $SAKUGA_REAL_DATA/yahpo_lcbench and onnxruntime", file=sys.stderr)
     return None
+
+
+def parse() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add(
+        "--tasks", nargs="+", default=[OMNIGLOT, *map(str, lcbench.TASKS)], metavar="ID", help="of LCBench, or omniglot"
+    )
+    add("--seeds", type=int, default=1, help="seeds on LCBench; the table gets twice as many")
+    add("--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="NAME", help=", ".join(METHODS))
+    add("--workers", type=int, default=1, metavar="W", help="trainings at a time, on LCBench")
+    add("--peers", default="", metavar="PYTHON", help="a Python that has the packages that this one lacks")
+    add("--record", type=Path, help="a file of searches; those in it are not run again")
+    add("--figure", type=Path)
+    add("--json", action="store_true", help="print one JSON object: the mean regrets, and their 95 %% intervals")
+    add("--live", metavar="SHARDS", help="shards of Omniglot: run only one search with real trainings per method")
+    return parser.parse_args()
+
+
+def methods_of(options: argparse.Namespace) -> list[str]:
+    """Return the methods that can run, and name the others."""
+    found = [name for name in options.methods if options.workers == 1 or METHODS[name].is_parallel]
+    missing = [name for name in found if not METHODS[name].is_here and not options.peers]
+    for name in missing:
+        print(f"{name} is left out: {METHODS[name].package} is not installed. See --peers.", file=sys.stderr)
+    return [name for name in found if name not in missing]
+
+
+def run_all(options: argparse.Namespace, methods: list[str]) -> tuple[list[dict[str, Any]], dict[str, Reference]]:
+    """Run the searches that the record lacks; return the records of all, and the references of LCBench's tasks."""
+    folder = lcbench_folder()
+    tasks = [task for task in options.tasks if (folder if task != OMNIGLOT else options.workers == 1)]
+    references = {task: lcbench.reference(folder, int(task)) for task in tasks if folder and task != OMNIGLOT}
+    jobs = {}
+    for seed in range(SEEDS_PER_SEED * options.seeds):
+        for method in methods:
+            for task in tasks if seed < options.seeds else [task for task in tasks if task == OMNIGLOT]:
+                seconds = None
+                if options.workers > 1:
+                    seconds = BUDGETS[-1] * references[task].seconds / options.workers
+                python = "" if METHODS[method].is_here else options.peers
+                jobs[Search(method, task, seed, options.workers)] = Setting(str(folder), seconds, python)
+    known = options.record.read_text().splitlines() if options.record and options.record.exists() else []
+    records = {search_of(record): record for record in map(json.loads, known)}
+    with multiprocessing.get_context("spawn").Pool() as pool:
+        for record in pool.imap_unordered(run, [job for job in jobs.items() if job[0] not in records]):
+            records[search_of(record)] = record
+            if options.record:
+                with options.record.open("a") as file:
+                    file.write(json.dumps(record) + "\n")
+    return [records[search] for search in jobs], references
+
+
+def search_of(record: dict[str, Any]) -> Search:
+    """Return the search of a record."""
+    return Search(*(record[name] for name in Search._fields))
 
 
 def main() -> int:
     """Run what the record lacks and print the tables; return 1 if a limit is exceeded."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=1, help="seeds on LCBench; the table gets twice as many")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--record", type=Path)
-    parser.add_argument("--figure", type=Path)
-    parser.add_argument(
-        "--live", metavar="SHARDS", help="shards of Omniglot: run only one search with real trainings per method"
-    )
-    options = parser.parse_args()
+    options = parse()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    folder = lcbench_folder()
-    bohb = importlib.util.find_spec("hpbandster")
-    methods = [name for name in options.methods if name != "BOHB (hpbandster)" or bohb]
+    methods = methods_of(options)
     if options.live:
         return 0 if live(methods, options.live) else 1
-    jobs = jobs_of(methods, options.seeds, folder)
-    records = [json.loads(line) for line in options.record.open()] if options.record and options.record.exists() else []
-    done = {(record["method"], record["task"], record["seed"]) for record in records}
-    with multiprocessing.get_context("spawn").Pool() as pool:
-        for record in pool.imap_unordered(run, [job for job in jobs if job[1:] not in done]):
-            records.append(record)
-            if options.record:
-                with options.record.open("a") as file:
-                    file.write(json.dumps(record) + "\n")
-    wanted = {job[1:] for job in jobs}
-    records = [record for record in records if (record["method"], record["task"], record["seed"]) in wanted]
+    records, references = run_all(options, methods)
     records.sort(key=lambda record: methods.index(record["method"]))
+    of_lcbench = [record for record in records if record["task"] != OMNIGLOT]
+    of_table = [record for record in records if record["task"] == OMNIGLOT]
+    is_parallel = options.workers > 1
     holds = True
-    if folder:
-        of_lcbench = [record for record in records if record["task"] != OMNIGLOT]
-        curves = lcbench.regrets(of_lcbench, folder)
+    rows: dict[str, Row] = {}
+    if of_lcbench:
+        regrets = Regrets(of_lcbench, references)
+        rows = {method: row for method, row in rows_of(regrets, is_parallel=is_parallel).items()}
         if options.figure:
-            draw_figure(curves, options.figure)
-        holds = print_regrets(curves, of_lcbench)
-    holds &= print_epochs([record for record in records if record["task"] == OMNIGLOT])
+            draw_figure(regrets, options.figure)
+    if options.json:
+        shown = {name: {key: float(values.mean()) for key, values in row.items()} for name, row in rows.items()}
+        bounds = {name: {key: interval(values) for key, values in row.items()} for name, row in rows.items()}
+        print(json.dumps({"regret": shown, "ci": bounds}))
+        return 0
+    if rows:
+        print_regrets(rows, regrets)
+        holds = compare(rows, is_parallel=is_parallel)
+    if of_table:
+        holds &= print_epochs(of_table)
     return 0 if holds else 1
 
 
