@@ -99,7 +99,7 @@ class Regrets:
         return float(np.mean([record["trials"] for record in self._records if record["method"] == method]))
 
     def after_epochs(self, method: str, num_epochs: int) -> NDArray[np.float64]:
-        """Return the regret of each run (task, seed) after so many epochs of all its trainings."""
+        """Return the regret of each run (task, seed) after a number of epochs, counted over all its trainings."""
         return self._at(method, lambda record, found: found[0] <= num_epochs)
 
     def after_share(self, method: str, share: float) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """Methods that train several settings to one budget before they go on: BOHB, DEHB and SMAC.
 
-A training that is asked for again with more epochs continues where it stopped. The budgets are ours: 2, 6, 17 and 52 of
+A training that gets more epochs later continues where it stopped. The budgets are ours: 2, 6, 17 and 52 of
 52 epochs.
 """
 
@@ -134,7 +134,7 @@ def _smac(space: Space, epochs: int, seed: int) -> Trainings:
     from smac.runhistory import TrialValue
 
     def never_called(config: Any, seed: int, budget: float) -> float:
-        raise NotImplementedError  # the facade wants a function, but trainings are asked for and told
+        raise NotImplementedError  # the facade wants a function, but we call ask and tell
 
     logging.disable(logging.WARNING)
     started = Started()

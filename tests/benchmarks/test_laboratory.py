@@ -66,7 +66,7 @@ def test_a_search_ends_when_a_training_is_good_enough() -> None:
 def test_workers_train_side_by_side_and_short_epochs_do_not_wait_for_long_ones() -> None:
     script = Script([2, 2, 2], num_trials=3)
     Laboratory(SPACE, EPOCHS, curves).run(script, num_workers=3)
-    # epochs of 1, 1.5 and 2 s; of two that end at once, the one that started first is told first
+    # epochs of 1, 1.5 and 2 s; of two that end at once, the earlier start is told first
     assert [(trial, epoch) for trial, epoch, _ in script.told] == [(0, 1), (1, 1), (2, 1), (0, 2), (1, 2), (2, 2)]
     script = Script([9, 9], num_trials=2)
     laboratory = Laboratory({}, EPOCHS, curves, num_seconds=9.0)
