@@ -6,10 +6,12 @@ import dataclasses
 import json
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from shards_tools.conversion import AS_STORED, Conversion
 from shards_tools.errors import Error
@@ -102,25 +104,59 @@ def read_info(folder: Path, *, any_code: bool = False) -> CheckpointInfo:
 
 
 def refuse_trained_split(info: CheckpointInfo, evaluation: Evaluation) -> None:
-    """Refuse to evaluate a checkpoint on the val split that it was trained on.
+    """Refuse to evaluate a checkpoint on images that it was trained on.
 
     Raises:
-        Error: it was; a fold that was kept out of the training is allowed.
+        Error: it was, on at least one; a fold that was kept out of the training is allowed.
     """
-    manifest, fold = evaluation.manifest, evaluation.fold
-    if evaluation.split not in info.trained_on or info.fingerprint != manifest.fingerprint:
-        return
-    if info.test_fold is not None and info.test_fold == fold:
+    manifest = evaluation.manifest
+    if not _has_seen(info, evaluation):
         return
     instead = ""
     if info.test_fold is not None:
         instead = f", or evaluate with --split val --fold {info.test_fold}"
+    elif "val" not in info.trained_on:
+        instead = f", or evaluate with --split val --fold {info.fold}"
     elif len(Evaluation(manifest, "test").query):
         instead = ", or evaluate with --split test"
     raise Error(
-        f"The checkpoint was trained on {' and '.join(info.trained_on)} of {manifest.store}: val would only show what"
-        f" it has seen. Use other shards{instead}."
+        f"The checkpoint was trained on {_trained_part(info)} of {manifest.store}: {evaluation.split} would only show"
+        f" what it has seen. Use other shards{instead}."
     )
+
+
+def refuse_seen(key: str, folder: Path, evaluations: Sequence[Evaluation]) -> None:
+    """Refuse to start a training from a checkpoint that was trained on images on which this training is evaluated.
+
+    Args:
+        key: of the recipe, whose value is the checkpoint.
+        folder: the checkpoint.
+        evaluations: on the splits of this training.
+
+    Raises:
+        Error: it was, on at least one, or `read_info` refuses it.
+    """
+    info = read_info(folder, any_code=True)
+    for evaluation in evaluations:
+        if _has_seen(info, evaluation):
+            raise Error(
+                f"{key}={folder} was trained on {_trained_part(info)} of {evaluation.manifest.store}, with images of"
+                f" the {evaluation.split} split of this training. Its metrics would be too good. Use a checkpoint of"
+                " other data, or one that was trained on the same split."
+            )
+
+
+def _has_seen(info: CheckpointInfo, evaluation: Evaluation) -> bool:
+    manifest = evaluation.manifest
+    if info.fingerprint != manifest.fingerprint:
+        return False
+    trained = dataclasses.replace(manifest, test_fold=info.test_fold, trained_on=info.trained_on)
+    return bool(np.isin(evaluation.ranked_images, trained.split(info.fold).train).any())
+
+
+def _trained_part(info: CheckpointInfo) -> str:
+    """Return what a checkpoint was trained on, for people."""
+    return "train and val" if "val" in info.trained_on else f"all folds but {info.fold}"
 
 
 REGISTRIES: dict[str, Registry[Any]] = {"backbone": BACKBONES, "metric_loss": METRIC_LOSSES, "id_loss": ID_LOSSES}

@@ -36,7 +36,7 @@ from trainables.training.loss_reader import LossReader
 from trainables.training.optimizer import build_optimizer
 from trainables.training.progress import Progress
 from trainables.training.step import Step
-from trainables.training.transfer import load_teacher, start_from_checkpoint
+from trainables.training.transfer import load_teacher, refuse_seen_images, start_from_checkpoint
 
 
 @dataclass(kw_only=True)
@@ -97,6 +97,7 @@ def prepare(
     split = manifest.split(fold)
     works, labels = np.unique(manifest.work[split.train], return_inverse=True)
     recipe.batch_shape(len(works), len(labels))  # rejects data too small for a batch before anything is decoded
+    refuse_seen_images(recipe, manifest, fold)
     device = device or Device()
     where = device.torch_device
     device.configure(recipe.precision)

@@ -15,9 +15,11 @@ from shards_tools.manifest_file import read_manifest
 from tests.trainables.reports import Reports, assert_equal, state_of
 from trainables.evaluation.evaluation import Evaluation
 from trainables.inference.verification import measure
+from trainables.recipes import get_recipe
 from trainables.recipes.transreid import TransReIDRecipe
-from trainables.training.checkpoint_info import read_info, refuse_trained_split
+from trainables.training.checkpoint_info import WEIGHTS_NAME, read_info, refuse_trained_split
 from trainables.training.loop import train
+from trainables.training.transfer import refuse_seen_images
 
 TEST_FOLD = 4
 
@@ -106,6 +108,61 @@ def test_a_checkpoint_is_not_evaluated_on_what_it_has_seen(
     refuse_trained_split(same, Evaluation(other, "test"))
     with pytest.raises(Error, match=r"Use other shards, or evaluate with --split test\.$"):
         refuse_trained_split(same, Evaluation(other, "val"))
+
+
+def test_a_checkpoint_is_not_evaluated_on_a_fold_that_it_was_trained_on(
+    manifest: Manifest, recipe: TransReIDRecipe, tmp_path: Path
+) -> None:
+    train(replace(recipe, epochs=1), manifest, report=Reports(tmp_path), fold=2)
+    info = read_info(tmp_path / "1")
+    refuse_trained_split(info, Evaluation(manifest, "val", 2))
+    for fold in (0, 1, 3, 4):
+        with pytest.raises(Error, match=r"on all folds but 2 of .*: val .*, or evaluate with --split val --fold 2\.$"):
+            refuse_trained_split(info, Evaluation(manifest, "val", fold))
+    with pytest.raises(Error, match=r"on all folds but 2 of .*: test would only"):
+        refuse_trained_split(info, Evaluation(manifest.with_test_fold(TEST_FOLD), "test", 2))
+
+
+@pytest.mark.parametrize("file", ["", WEIGHTS_NAME])
+def test_no_training_starts_from_a_checkpoint_that_has_seen_what_it_is_evaluated_on(
+    file: str, manifest: Manifest, final: Manifest, recipe: TransReIDRecipe, tmp_path: Path
+) -> None:
+    short = replace(recipe, epochs=1)
+    train(short, manifest, report=Reports(tmp_path), fold=2)
+    following = replace(short, pretrained=True, weights_file=str(tmp_path / "1" / file))
+    told = Reports(tmp_path / "following")
+    with pytest.raises(Error, match=r"^weights_file=.*/1 was trained on all folds but 2 .* the val split of this"):
+        train(following, manifest, report=told, fold=0)
+    with pytest.raises(Error, match="the test split of this training"):  # on train and val, tested on fold 4
+        train(following, final, report=told, fold=2)
+    with pytest.raises(Error, match="the test split of this training"):
+        train(following, manifest.with_test_fold(TEST_FOLD), report=told, fold=2)
+    assert not told.metrics
+    if not file:
+        train(following, manifest, report=told, fold=2)
+        assert told.metrics
+
+
+def test_a_checkpoint_of_train_and_val_starts_no_training_that_is_validated(
+    shards: Path, manifest: Manifest, final: Manifest, recipe: TransReIDRecipe, tmp_path: Path
+) -> None:
+    short = replace(recipe, epochs=1)
+    train(short, final, report=Reports(tmp_path))
+    following = replace(short, pretrained=True, weights_file=str(tmp_path / "1"))
+    with pytest.raises(Error, match=r"was trained on train and val of .* the val split of this training"):
+        train(following, manifest, report=Reports(tmp_path / "following"), fold=0)
+    train(following, read_manifest(shards), report=Reports(tmp_path / "other data"))
+    train(following, final, report=Reports(tmp_path / "as long again"))
+
+
+def test_a_teacher_has_not_seen_what_its_student_is_evaluated_on(
+    manifest: Manifest, recipe: TransReIDRecipe, tmp_path: Path
+) -> None:
+    train(replace(recipe, epochs=1), manifest, report=Reports(tmp_path), fold=2)
+    student = replace(get_recipe("icartoonface-tiny"), teacher=str(tmp_path / "1"))
+    refuse_seen_images(student, manifest, 2)
+    with pytest.raises(Error, match=r"^teacher=.*/1 was trained on all folds but 2"):
+        refuse_seen_images(student, manifest, 1)
 
 
 def test_a_checkpoint_from_before_reads_as_trained_on_train(
