@@ -8,7 +8,7 @@ finished a training yet has regret 1. Best known is the best of 3,000 random tra
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ import optuna
 from numpy.typing import NDArray
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from benchmarks.laboratory import Epoch, Params, Space
+from benchmarks.laboratory import Epoch, Finished, Params, Space
 
 EPOCHS = 52
 BUDGETS = (5, 10, 20, 40)  # full trainings
@@ -78,39 +78,42 @@ class Regrets:
     """The regrets of searches at any number of epochs or seconds.
 
     Args:
-        records: the searches, as `benchmarks.search.run` returns them.
+        records: the searches, as `benchmarks.methods.searches.run` returns them.
         references: by task.
     """
 
     def __init__(self, records: Iterable[dict[str, Any]], references: dict[str, Reference]) -> None:
-        self._records = sorted(records, key=lambda record: (record["task"], record["seed"]))
+        ordered = sorted(records, key=lambda record: (record["task"], record["seed"]))
+        self._runs = [{**run, "finished": [Finished(*found) for found in run["finished"]]} for run in ordered]
         self._references = references
-        self._best = {
-            task: max([reference.best, *(value for _, value, _ in self._finished(task))])
-            for task, reference in references.items()
-        }
-        self.methods = list(dict.fromkeys(record["method"] for record in self._records))
-
-    def _finished(self, task: str) -> Iterator[tuple[int, float, float]]:
-        return (found for record in self._records if record["task"] == task for found in record["finished"])
+        self._best: dict[str, float] = {task: reference.best for task, reference in references.items()}
+        for run in self._runs:
+            values = (found.value for found in run["finished"])
+            self._best[run["task"]] = max([self._best[run["task"]], *values])
+        self.methods = list(dict.fromkeys(run["method"] for run in self._runs))
 
     def num_trials(self, method: str) -> float:
         """Return the mean number of trainings that a search of a method started."""
-        return float(np.mean([record["trials"] for record in self._records if record["method"] == method]))
+        return float(np.mean([run["trials"] for run in self._runs_of(method)]))
 
     def after_epochs(self, method: str, num_epochs: int) -> NDArray[np.float64]:
         """Return the regret of each run (task, seed) after a number of epochs, counted over all its trainings."""
-        return self._at(method, lambda record, found: found[0] <= num_epochs)
+        runs = self._runs_of(method)
+        return np.array(
+            [self._regret(run, [one for one in run["finished"] if one.epochs <= num_epochs]) for run in runs]
+        )
 
     def after_share(self, method: str, share: float) -> NDArray[np.float64]:
         """Return the regret of each run (task, seed) after a share of its budget in seconds."""
-        return self._at(method, lambda record, found: found[2] <= share * record["num_seconds"])
-
-    def _at(self, method: str, is_done: Any) -> NDArray[np.float64]:
         regrets = []
-        for record in self._records:
-            if record["method"] == method:
-                best, median = self._best[record["task"]], self._references[record["task"]].median
-                values = [found[1] for found in record["finished"] if is_done(record, found)]
-                regrets.append(min([1.0, *((best - value) / (best - median) for value in values)]))
+        for run in self._runs_of(method):
+            seconds = share * run["num_seconds"]
+            regrets.append(self._regret(run, [one for one in run["finished"] if one.seconds <= seconds]))
         return np.array(regrets)
+
+    def _runs_of(self, method: str) -> list[dict[str, Any]]:
+        return [run for run in self._runs if run["method"] == method]
+
+    def _regret(self, run: dict[str, Any], done: Sequence[Finished]) -> float:
+        best, median = self._best[run["task"]], self._references[run["task"]].median
+        return min([1.0, *((best - one.value) / (best - median) for one in done)])

@@ -1,4 +1,4 @@
-"""Optuna's samplers and pruners, as in its documentation."""
+"""Optuna's samplers and pruners, as its documentation uses them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from benchmarks.methods.params import suggest
 
 
 class WithOptuna:
-    """Never prunes after the last epoch."""
+    """Asks a study, which prunes nothing after the last epoch."""
 
-    def __init__(self, space: Space, epochs: int, sampler: BaseSampler, pruner: BasePruner) -> None:
-        # Hyperband derives a trial's bracket from the study's name.
-        self._study = optuna.create_study(study_name="search", direction="maximize", sampler=sampler, pruner=pruner)
-        self._space, self._epochs = space, epochs
+    def __init__(self, space: Space, epochs: int, study: optuna.Study) -> None:
+        self._space, self._epochs, self._study = space, epochs, study
         self._trials: dict[int, optuna.Trial] = {}
 
     def next_job(self) -> Job:
@@ -31,33 +29,43 @@ class WithOptuna:
         if epoch == self._epochs:
             self._study.tell(asked, value)
             return False
-        if asked.should_prune():
+        if self._stops(asked, epoch):
             self._study.tell(asked, state=TrialState.PRUNED)
             return False
         return True
 
+    def _stops(self, trial: optuna.Trial, epoch: int) -> bool:
+        return trial.should_prune()
+
+
+def with_parts(space: Space, epochs: int, sampler: BaseSampler, pruner: BasePruner) -> WithOptuna:
+    """Return a search with these parts of Optuna."""
+    # Hyperband derives a trial's bracket from the study's name.
+    study = optuna.create_study(study_name="search", direction="maximize", sampler=sampler, pruner=pruner)
+    return WithOptuna(space, epochs, study)
+
 
 def of_random(space: Space, epochs: int, seed: int) -> WithOptuna:
     """Return random search."""
-    return WithOptuna(space, epochs, RandomSampler(seed=seed), NopPruner())
+    return with_parts(space, epochs, RandomSampler(seed=seed), NopPruner())
 
 
 def random_halving(space: Space, epochs: int, seed: int) -> WithOptuna:
     """Return random search with successive halving."""
-    return WithOptuna(space, epochs, RandomSampler(seed=seed), SuccessiveHalvingPruner(2, 3))
+    return with_parts(space, epochs, RandomSampler(seed=seed), SuccessiveHalvingPruner(2, 3))
 
 
 def tpe_median(space: Space, epochs: int, seed: int) -> WithOptuna:
     """Return TPE with the median rule."""
     pruner = MedianPruner(n_startup_trials=5, n_warmup_steps=2)
-    return WithOptuna(space, epochs, TPESampler(seed=seed), pruner)
+    return with_parts(space, epochs, TPESampler(seed=seed), pruner)
 
 
 def tpe_hyperband(space: Space, epochs: int, seed: int) -> WithOptuna:
     """Return TPE with Hyperband."""
-    return WithOptuna(space, epochs, TPESampler(seed=seed), HyperbandPruner(2, epochs, 3))
+    return with_parts(space, epochs, TPESampler(seed=seed), HyperbandPruner(2, epochs, 3))
 
 
 def tpe_halving(space: Space, epochs: int, seed: int) -> WithOptuna:
     """Return TPE with successive halving."""
-    return WithOptuna(space, epochs, TPESampler(seed=seed), SuccessiveHalvingPruner(2, 3))
+    return with_parts(space, epochs, TPESampler(seed=seed), SuccessiveHalvingPruner(2, 3))

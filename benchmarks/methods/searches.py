@@ -1,6 +1,7 @@
 """One search of `benchmarks/search.py`, in a process whose Python has the method's package.
 
-It needs NumPy and Optuna, and onnxruntime for LCBench. Run: python benchmarks/searches.py JSON, the fields of `Search`.
+It needs NumPy and Optuna, and onnxruntime for LCBench. Run: python benchmarks/methods/searches.py JSON, a list of the
+fields of `Search` and of those of `Setting`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 import optuna
 
 # Appended, because `platform` must first resolve to the standard library's.
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[2]))
 
 from benchmarks import lcbench, omniglot
 from benchmarks.laboratory import Laboratory
