@@ -30,6 +30,7 @@ from shards_tools.plugins import is_plugin, load_plugins
 from shards_tools.sample import sample_set
 from shards_tools.verify import verify_shards
 from trainables.evaluation.evaluation import Evaluation
+from trainables.training.checkpoint_info import refuse_seen_images
 
 DEFAULT_TRIALS = {"paper": 60, "tiny": 24}
 SEARCH_FOLD = 0  # of five-fold data; a plain tree has one split
@@ -121,7 +122,7 @@ def _refuse_missing_code(config: SearchConfig, loaded: Sequence[str]) -> None:
 
 
 def _checked_data(config: SearchConfig, space: Space) -> Manifest:
-    """Read and verify the data, and return their manifest."""
+    """Read and verify the data, also against the baselines' checkpoints, and return their manifest."""
     manifest = read_manifest(config.data or sample_set())
     manifest.require_train()
     manifest = with_test_fold(manifest, config.finalists)
@@ -130,6 +131,8 @@ def _checked_data(config: SearchConfig, space: Space) -> Manifest:
             f"--space {space.name} needs tags, but {manifest.store} has none. Build the shards with:"
             " python -m shards_tools build dafull."
         )
+    for row in space.baselines.values():
+        refuse_seen_images(space.recipe(optuna.trial.FixedTrial(row), config.epochs), manifest, SEARCH_FOLD)
     # Every byte of a local set is read; remote images are checked when they arrive.
     verify_shards(manifest, "full" if manifest.store.is_local else "quick")
     return manifest

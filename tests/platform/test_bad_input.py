@@ -1,5 +1,6 @@
 """A mistake on the command line of a search is one line that names it, and leaves nothing behind."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -130,6 +131,19 @@ def test_an_objective_that_the_data_do_not_have_is_refused(tmp_path: Path) -> No
     words = ["--space", "transreid", "--data", str(tmp_path / "shards"), "--runs", str(tmp_path / "runs")]
     with pytest.raises(Error, match=r"--objective mAP: .* holds classes that train and val share. Use one of top1,"):
         main([*words, "--objective", "mAP"])
+
+
+def test_a_space_that_starts_from_a_checkpoint_of_train_and_val_is_refused(
+    checkpoint: Path, shards: Path, small_space: Path, tmp_path: Path
+) -> None:
+    final = shutil.copytree(checkpoint, tmp_path / "final")
+    info = json.loads((final / "checkpoint.json").read_text())
+    (final / "checkpoint.json").write_text(json.dumps({**info, "trained_on": ["train", "val"]}))
+    start = f'"pretrained": True, "weights_file": {str(final)!r}, "lr":'
+    small_space.write_text(small_space.read_text().replace('"lr":', start, 1))
+    with pytest.raises(Error, match=r"^weights_file=.*/final was trained on train and val of .*\. Use a checkpoint of"):
+        main(["--space", str(small_space), "--data", str(shards), "--runs", str(tmp_path / "runs")])
+    assert not (tmp_path / "runs").exists()
 
 
 def test_data_that_is_no_folder_is_named(tmp_path: Path) -> None:

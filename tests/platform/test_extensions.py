@@ -111,7 +111,8 @@ def test_a_space_file_that_registers_needs_no_import(own_code: Path, shards: Pat
     result, _ = run_search(*options, "--epochs", 1)
     assert result["trials"] == {"complete": 1, "pruned": 0, "failed": 0}
     (trial,) = stored_trials(tmp_path / "runs" / "optuna.db")
-    info = json.loads((Path(TrialRecord(trial).checkpoint) / "checkpoint.json").read_text())
+    place = tmp_path / "runs" / TrialRecord(trial).checkpoint
+    info = json.loads((place / "checkpoint.json").read_text())
     assert list(info["plugins"]) == [str(own_code)]
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 
 from shards_tools.conversion import AS_STORED, Conversion
 from shards_tools.errors import Error
-from shards_tools.manifest import TRAINED_ON
+from shards_tools.manifest import TRAINED_ON, Manifest
 from shards_tools.plugins import accepts_changed_code, changed_plugins, plugin_hashes, shown_name
 from shards_tools.records import parse_object, record, short_repr
 from shards_tools.registry import Registry
@@ -23,7 +23,7 @@ from trainables.evaluation.evaluation import Evaluation, with_nan, without_nan
 from trainables.losses.registry import ID_LOSSES, METRIC_LOSSES
 from trainables.recipes import recipe_from_dict
 from trainables.recipes.backbones import BACKBONES, TIMM
-from trainables.recipes.recipe import Recipe
+from trainables.recipes.recipe import ClassifierRecipe, Recipe
 
 FORMAT = 3
 WEIGHTS_NAME = "weights.safetensors"
@@ -125,25 +125,32 @@ def refuse_trained_split(info: CheckpointInfo, evaluation: Evaluation) -> None:
     )
 
 
-def refuse_seen(key: str, folder: Path, evaluations: Sequence[Evaluation]) -> None:
-    """Refuse to start a training from a checkpoint that was trained on images on which this training is evaluated.
+def refuse_seen_images(recipe: Recipe, manifest: Manifest, fold: int) -> None:
+    """Refuse checkpoints to start or learn from that were trained on images on which the training is evaluated.
 
     Args:
-        key: of the recipe, whose value is the checkpoint.
-        folder: the checkpoint.
-        evaluations: on the splits of this training.
+        recipe: names them in `weights_file` and `teacher`.
+        manifest: of the training.
+        fold: of the training.
 
     Raises:
-        Error: it was, on at least one, or `read_info` refuses it.
+        Error: one was, on at least one image, or it cannot be read.
     """
-    info = read_info(folder, any_code=True)
-    for evaluation in evaluations:
-        if _has_seen(info, evaluation):
-            raise Error(
-                f"{key}={folder} was trained on {_trained_part(info)} of {evaluation.manifest.store}, with images of"
-                f" the {evaluation.split} split of this training. Its metrics would be too good. Use a checkpoint of"
-                " other data, or one that was trained on the same split."
-            )
+    teacher = recipe.teacher if isinstance(recipe, ClassifierRecipe) else None
+    for key, place in (("weights_file", recipe.weights_file), ("teacher", teacher)):
+        folder = Path(place or "")
+        if folder.name == WEIGHTS_NAME:
+            folder = folder.parent
+        if place is None or not (folder / INFO_NAME).is_file():
+            continue
+        info = read_info(folder, any_code=True)
+        for split in ("val", "test"):
+            if _has_seen(info, Evaluation(manifest, split, fold)):
+                raise Error(
+                    f"{key}={place} was trained on {_trained_part(info)} of {manifest.store}, with images of the"
+                    f" {split} split of this training. Its metrics would be too good. Use a checkpoint of other data,"
+                    " or one that was trained on the same split."
+                )
 
 
 def _has_seen(info: CheckpointInfo, evaluation: Evaluation) -> bool:

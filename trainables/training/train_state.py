@@ -32,11 +32,12 @@ from trainables.losses.criterion import Criterion
 from trainables.models import build_model
 from trainables.models.model import Model
 from trainables.recipes.recipe import Recipe
+from trainables.training.checkpoint_info import refuse_seen_images
 from trainables.training.loss_reader import LossReader
 from trainables.training.optimizer import build_optimizer
 from trainables.training.progress import Progress
 from trainables.training.step import Step
-from trainables.training.transfer import load_teacher, refuse_seen_images, start_from_checkpoint
+from trainables.training.transfer import load_teacher, start_from_checkpoint
 
 
 @dataclass(kw_only=True)

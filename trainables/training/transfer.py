@@ -9,37 +9,14 @@ import torch
 from torch import Tensor
 
 from shards_tools.errors import Error
-from shards_tools.manifest import Manifest
-from trainables.evaluation.evaluation import Evaluation
 from trainables.models import build_model
 from trainables.models.model import Model
 from trainables.models.weights import LoadReport, take
 from trainables.recipes.recipe import ClassifierRecipe, Recipe
 from trainables.training.checkpoint import load_model, read_weights
-from trainables.training.checkpoint_info import INFO_NAME, WEIGHTS_NAME, CheckpointInfo, read_info, refuse_seen
+from trainables.training.checkpoint_info import CheckpointInfo, read_info
 
 log = logging.getLogger(__name__)
-
-
-def refuse_seen_images(recipe: Recipe, manifest: Manifest, fold: int) -> None:
-    """Refuse checkpoints to start or learn from that were trained on images on which this training is evaluated.
-
-    Args:
-        recipe: names them in `weights_file` and `teacher`.
-        manifest: of the training.
-        fold: of the training.
-
-    Raises:
-        Error: one was, or it cannot be read.
-    """
-    evaluations = [Evaluation(manifest, split, fold) for split in ("val", "test")]
-    teacher = recipe.teacher if isinstance(recipe, ClassifierRecipe) else None
-    for key, place in (("weights_file", recipe.weights_file), ("teacher", teacher)):
-        folder = Path(place or "")
-        if folder.name == WEIGHTS_NAME:
-            folder = folder.parent
-        if place and (folder / INFO_NAME).is_file():
-            refuse_seen(key, folder, evaluations)
 
 
 def start_from_checkpoint(model: Model, folder: Path, works: Sequence[str]) -> LoadReport:

@@ -17,9 +17,8 @@ from trainables.evaluation.evaluation import Evaluation
 from trainables.inference.verification import measure
 from trainables.recipes import get_recipe
 from trainables.recipes.transreid import TransReIDRecipe
-from trainables.training.checkpoint_info import WEIGHTS_NAME, read_info, refuse_trained_split
+from trainables.training.checkpoint_info import WEIGHTS_NAME, read_info, refuse_seen_images, refuse_trained_split
 from trainables.training.loop import train
-from trainables.training.transfer import refuse_seen_images
 
 TEST_FOLD = 4
 
@@ -131,7 +130,7 @@ def test_no_training_starts_from_a_checkpoint_that_has_seen_what_it_is_evaluated
     train(short, manifest, report=Reports(tmp_path), fold=2)
     following = replace(short, pretrained=True, weights_file=str(tmp_path / "1" / file))
     told = Reports(tmp_path / "following")
-    with pytest.raises(Error, match=r"^weights_file=.*/1 was trained on all folds but 2 .* the val split of this"):
+    with pytest.raises(Error, match=r"^weights_file=.* was trained on all folds but 2 .* the val split of this"):
         train(following, manifest, report=told, fold=0)
     with pytest.raises(Error, match="the test split of this training"):  # on train and val, tested on fold 4
         train(following, final, report=told, fold=2)
