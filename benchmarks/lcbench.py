@@ -51,7 +51,11 @@ class Curves:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(folder / "model.onnx", options)
-        self._task = json.loads((folder / "encoding.json").read_text())["OpenML_task_id"][str(task)]
+        tasks = json.loads((folder / "encoding.json").read_text())["OpenML_task_id"]
+        tasks.pop("#na#", None)
+        if str(task) not in tasks:
+            raise SystemExit(f"LCBench has no task {task}. Its tasks are {', '.join(sorted(tasks))}.")
+        self._task = tasks[str(task)]
 
     def __call__(self, params: Params) -> Iterator[Epoch]:
         """Yield the epochs of a training; their values are its validation accuracy in percent."""

@@ -24,6 +24,7 @@ import importlib.util
 import json
 import multiprocessing
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -113,7 +114,10 @@ def parse() -> argparse.Namespace:
     add("--figure", type=Path)
     add("--json", action="store_true", help="print one JSON object: the mean regrets, and their 95 %% intervals")
     add("--live", metavar="SHARDS", help="shards of Omniglot: run only one search with real trainings per method")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.peers and not shutil.which(options.peers):
+        parser.error(f"--peers {options.peers} is no program. Give the Python of the environment.")
+    return options
 
 
 def methods_of(options: argparse.Namespace) -> list[str]:
