@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedRandom
 from pathlib import Path
 
@@ -234,7 +234,8 @@ def _lock(room: Path, target: Path, *, wait: bool) -> int:
     while True:
         room.parent.mkdir(parents=True, exist_ok=True)
         if not room.is_symlink():
-            room.mkdir(exist_ok=True)
+            with suppress(FileExistsError):  # mkdir(exist_ok=True) raises it if the folder is removed meanwhile
+                room.mkdir()
         try:
             descriptor = refuse_link(room, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:  # the lock's holder finished between the two lines above

@@ -42,6 +42,24 @@ def wait_for(path: Path) -> None:
         time.sleep(0.01)
 
 
+def test_another_process_may_remove_the_locked_folder_at_any_moment(tmp_path, monkeypatch):
+    room = tmp_path / ".out.building"
+    room.mkdir()
+    make = os.mkdir
+
+    def removed_meanwhile(path, *args):
+        try:
+            make(path, *args)
+        except FileExistsError:
+            if Path(path) == room:
+                room.rmdir()
+            raise
+
+    monkeypatch.setattr(os, "mkdir", removed_meanwhile)
+    build_new(tmp_path / "out", write_one)
+    assert names(tmp_path) == ["out"]
+
+
 def test_a_new_folder_is_there_when_it_is_full(tmp_path):
     build_new(tmp_path / "deep/out", write_one)
     assert names(tmp_path / "deep") == ["out"]
