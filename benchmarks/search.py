@@ -40,7 +40,7 @@ from benchmarks import lcbench, omniglot
 from benchmarks.laboratory import Epoch, Laboratory, Params
 from benchmarks.lcbench import BUDGETS, Reference, Regrets
 from benchmarks.methods import METHODS
-from benchmarks.methods.searches import OMNIGLOT, Search, Setting, run
+from benchmarks.methods.searches import OMNIGLOT, RunOptions, Search, run
 from benchmarks.omniglot import Table
 from benchmarks.search_tables import (
     compare,
@@ -142,7 +142,7 @@ def run_all(options: argparse.Namespace, methods: list[str]) -> tuple[list[dict[
                 if options.workers > 1:
                     seconds = BUDGETS[-1] * references[task].seconds / options.workers
                 python = "" if METHODS[method].is_here else options.peers
-                jobs[Search(method, task, seed, options.workers)] = Setting(str(folder), seconds, python)
+                jobs[Search(method, task, seed, options.workers)] = RunOptions(str(folder), seconds, python)
     known = options.record.read_text().splitlines() if options.record and options.record.exists() else []
     records = {search_of(record): record for record in map(json.loads, known)}
     with multiprocessing.get_context("spawn").Pool() as pool:
@@ -184,7 +184,7 @@ def main() -> int:
             draw_figure(regrets, options.figure)
         if not options.json:
             print_regrets(rows, regrets)
-            holds = compare(rows, is_parallel=is_parallel)
+            holds = compare(rows)
     if options.json:
         print(json.dumps(shown))
         return 0

@@ -15,7 +15,7 @@ from benchmarks.laboratory import Method, Space
 
 
 @dataclass(frozen=True)
-class Listed:
+class Entry:
     """A method of the registry.
 
     Args:
@@ -45,17 +45,17 @@ class Listed:
 
 OURS = "Sakuga"
 METHODS = {
-    OURS: Listed("ours:Ours", "threadpoolctl"),
-    "random": Listed("with_optuna:of_random", "optuna"),
-    "Optuna: TPE + median": Listed("with_optuna:tpe_median", "optuna"),
-    "Optuna: TPE + hyperband": Listed("with_optuna:tpe_hyperband", "optuna"),
-    "Optuna: TPE + halving": Listed("with_optuna:tpe_halving", "optuna"),
-    "Optuna: random + halving": Listed("with_optuna:random_halving", "optuna"),
-    "Tune: ASHA + OptunaSearch": Listed("with_tune:Tune", "ray"),
-    "Tune: the same, our rungs": Listed("with_tune:Tune", "ray", {"grace_period": 2, "reduction_factor": 3}),
-    "Syne Tune: ASHA + promotion": Listed("with_syne_tune:SyneTune", "syne_tune", {"scheduler": "ASHA"}),
-    "Syne Tune: MOBSTER": Listed("with_syne_tune:SyneTune", "syne_tune", {"scheduler": "MOBSTER"}),
-    "BOHB (hpbandster)": Listed("hyperband:bohb", "hpbandster", is_parallel=False),
-    "DEHB": Listed("hyperband:dehb", "dehb", is_parallel=False),
-    "SMAC": Listed("hyperband:smac", "smac", is_parallel=False),
+    OURS: Entry("ours:Ours", "threadpoolctl"),
+    "random": Entry("with_optuna:random_search", "optuna"),
+    "Optuna: TPE + median": Entry("with_optuna:tpe_median", "optuna"),
+    "Optuna: TPE + hyperband": Entry("with_optuna:tpe_hyperband", "optuna"),
+    "Optuna: TPE + halving": Entry("with_optuna:tpe_halving", "optuna"),
+    "Optuna: random + halving": Entry("with_optuna:random_halving", "optuna"),
+    "Tune: ASHA + OptunaSearch": Entry("with_tune:Tune", "ray"),
+    "Tune: the same, our rungs": Entry("with_tune:Tune", "ray", {"grace_period": 2, "reduction_factor": 3}),
+    "Syne Tune: ASHA + promotion": Entry("with_syne_tune:SyneTune", "syne_tune", {"scheduler": "ASHA"}),
+    "Syne Tune: MOBSTER": Entry("with_syne_tune:SyneTune", "syne_tune", {"scheduler": "MOBSTER"}),
+    "BOHB (hpbandster)": Entry("hyperband:bohb", "hpbandster", is_parallel=False),
+    "DEHB": Entry("hyperband:dehb", "dehb", is_parallel=False),
+    "SMAC": Entry("hyperband:smac", "smac", is_parallel=False),
 }

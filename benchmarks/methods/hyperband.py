@@ -1,7 +1,7 @@
 """Methods that train several settings to one budget before they go on: BOHB, DEHB and SMAC.
 
-A training that gets more epochs later continues where it stopped. The budgets are ours: 2, 6, 17 and 52 of
-52 epochs.
+A training that gets more epochs later continues where it stopped. The budgets are close to our rungs: 2, 6, 17
+and 52 of 52 epochs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ETA, SHORTEST = 3, 2  # the ratio of budgets, and about the least one in epochs
 Trainings = Generator[tuple[Job, int], float, None]  # yields a job and the epoch where it stops; gets the value there
 
 
-class InTurn:
+class Sequential:
     """A method that trains one setting at a time."""
 
     def __init__(self, trainings: Trainings) -> None:
@@ -45,7 +45,7 @@ class InTurn:
         return epoch != self._last_epoch
 
 
-class Started:
+class StartedTrainings:
     """The trainings so far, by their settings and the epochs that they have."""
 
     def __init__(self) -> None:
@@ -63,12 +63,12 @@ class Started:
         return known
 
 
-def bohb(space: Space, epochs: int, seed: int) -> InTurn:
+def bohb(space: Space, epochs: int, seed: int) -> Sequential:
     """Return hpbandster's model and default synchronous Hyperband.
 
     Falkner et al. 2018; the brackets are those of `hpbandster.optimizers.BOHB.get_next_iteration`.
     """
-    return InTurn(_bohb(space, epochs, seed))
+    return Sequential(_bohb(space, epochs, seed))
 
 
 def _bohb(space: Space, epochs: int, seed: int) -> Trainings:
@@ -79,7 +79,7 @@ def _bohb(space: Space, epochs: int, seed: int) -> Trainings:
     np.random.seed(seed)  # hpbandster uses numpy's global random state
     warnings.simplefilter("ignore")  # hpbandster uses deprecated names of ConfigSpace
     model = BOHB(config_space(space, seed))
-    started = Started()
+    started = StartedTrainings()
     bracket = 0
     while True:
         depth = num_rungs - 1 - bracket % num_rungs
@@ -101,9 +101,9 @@ def _bohb(space: Space, epochs: int, seed: int) -> Trainings:
             running = [running[index] for index in np.argsort(results)[::-1]]
 
 
-def dehb(space: Space, epochs: int, seed: int) -> InTurn:
+def dehb(space: Space, epochs: int, seed: int) -> Sequential:
     """Return differential evolution with Hyperband, Awad et al. 2021."""
-    return InTurn(_dehb(space, epochs, seed))
+    return Sequential(_dehb(space, epochs, seed))
 
 
 def _dehb(space: Space, epochs: int, seed: int) -> Trainings:
@@ -111,7 +111,7 @@ def _dehb(space: Space, epochs: int, seed: int) -> Trainings:
     from loguru import logger
 
     logger.disable("dehb")
-    started = Started()
+    started = StartedTrainings()
     with tempfile.TemporaryDirectory() as folder:
         of_dehb = DEHB(
             cs=config_space(space, seed), min_fidelity=SHORTEST, max_fidelity=epochs, eta=ETA, n_workers=1, seed=seed,
@@ -124,9 +124,9 @@ def _dehb(space: Space, epochs: int, seed: int) -> Trainings:
             of_dehb.tell(job, {"fitness": -value, "cost": budget})
 
 
-def smac(space: Space, epochs: int, seed: int) -> InTurn:
+def smac(space: Space, epochs: int, seed: int) -> Sequential:
     """Return SMAC3's multi-fidelity facade: random forests with Hyperband, Lindauer et al. 2022."""
-    return InTurn(_smac(space, epochs, seed))
+    return Sequential(_smac(space, epochs, seed))
 
 
 def _smac(space: Space, epochs: int, seed: int) -> Trainings:
@@ -137,7 +137,7 @@ def _smac(space: Space, epochs: int, seed: int) -> Trainings:
         raise NotImplementedError  # the facade wants a function, but we call ask and tell
 
     logging.disable(logging.WARNING)
-    started = Started()
+    started = StartedTrainings()
     with tempfile.TemporaryDirectory() as folder:
         scenario = Scenario(
             config_space(space, seed), deterministic=True, n_trials=100_000, min_budget=SHORTEST, max_budget=epochs,

@@ -1,7 +1,7 @@
 """One search of `benchmarks/search.py`, in a process whose Python has the method's package.
 
 It needs NumPy and Optuna, and onnxruntime for LCBench. Run: python benchmarks/methods/searches.py JSON, a list of the
-fields of `Search` and of those of `Setting`.
+fields of `Search` and of those of `RunOptions`.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Search(NamedTuple):
     workers: int
 
 
-class Setting(NamedTuple):
-    """Where a search runs."""
+class RunOptions(NamedTuple):
+    """How a search runs."""
 
     folder: str  # of LCBench's surrogate
     seconds: float | None  # the budget by the simulated clock; None: it is in epochs
@@ -50,11 +50,11 @@ def near_best(table: Table) -> float:
     return (1 - NEAR) * table.best
 
 
-def run(job: tuple[Search, Setting]) -> dict[str, Any]:
+def run(job: tuple[Search, RunOptions]) -> dict[str, Any]:
     """Run one search; return its record, with the epochs, value and seconds of each full training."""
-    search, setting = job
-    if setting.python:
-        words = [setting.python, __file__, json.dumps([search, setting._replace(python="")])]
+    search, options = job
+    if options.python:
+        words = [options.python, __file__, json.dumps([search, options._replace(python="")])]
         done = subprocess.run(words, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"{search} failed:\n{done.stderr[-4000:]}")
@@ -66,15 +66,15 @@ def run(job: tuple[Search, Setting]) -> dict[str, Any]:
         budget = TABLE_BUDGET * len(table) * omniglot.EPOCHS
         laboratory = Laboratory(omniglot.SPACE, omniglot.EPOCHS, table, num_epochs=budget, enough=near_best(table))
     else:
-        curves = lcbench.Curves(Path(setting.folder), int(search.task))
-        num_epochs = math.inf if setting.seconds else lcbench.BUDGETS[-1] * lcbench.EPOCHS
-        num_seconds = setting.seconds or math.inf
+        curves = lcbench.Curves(Path(options.folder), int(search.task))
+        num_epochs = math.inf if options.seconds else lcbench.BUDGETS[-1] * lcbench.EPOCHS
+        num_seconds = options.seconds or math.inf
         laboratory = Laboratory(lcbench.SPACE, lcbench.EPOCHS, curves, num_epochs=num_epochs, num_seconds=num_seconds)
     method = METHODS[search.method].make(laboratory.space, laboratory.epochs, search.seed)
     laboratory.run(method, search.workers)
     return {
         **search._asdict(),
-        "num_seconds": setting.seconds,
+        "num_seconds": options.seconds,
         "trials": laboratory.num_trials,
         "finished": laboratory.finished,
     }
@@ -82,4 +82,4 @@ def run(job: tuple[Search, Setting]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     given = json.loads(sys.argv[1])
-    print(json.dumps(run((Search(*given[0]), Setting(*given[1])))))
+    print(json.dumps(run((Search(*given[0]), RunOptions(*given[1])))))

@@ -45,7 +45,7 @@ def with_parts(space: Space, epochs: int, sampler: BaseSampler, pruner: BasePrun
     return WithOptuna(space, epochs, study)
 
 
-def of_random(space: Space, epochs: int, seed: int) -> WithOptuna:
+def random_search(space: Space, epochs: int, seed: int) -> WithOptuna:
     """Return random search."""
     return with_parts(space, epochs, RandomSampler(seed=seed), NopPruner())
 

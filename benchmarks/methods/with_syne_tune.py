@@ -49,17 +49,18 @@ class SyneTune:
             self._scheduler.on_trial_add(self._trials[number])
         else:
             number = suggestion.checkpoint_trial_id
+            if suggestion.config is not None:  # with the epoch until which it goes now
+                self._trials[number] = Trial(number, suggestion.config, datetime.now())
         return Job(number, _params(self._trials[number].config))
 
     def report(self, trial: int, epoch: int, value: float) -> bool:
         told, result = self._trials[trial], {"value": value, "epoch": epoch}
-        decision = self._scheduler.on_trial_result(told, result)
+        if self._scheduler.on_trial_result(told, result) != SchedulerDecision.CONTINUE:
+            self._scheduler.on_trial_remove(told)
+            return False
         if epoch == self._epochs:
             self._scheduler.on_trial_complete(told, result)
-            return False
-        if decision != SchedulerDecision.CONTINUE:
-            self._scheduler.on_trial_remove(told)
-        return bool(decision == SchedulerDecision.CONTINUE)
+        return epoch < self._epochs
 
 
 def _config_space(space: Space) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from optuna.distributions import FloatDistribution
 
 from benchmarks.laboratory import Epoch, Job, Laboratory, Params
 from benchmarks.methods import METHODS
-from benchmarks.methods.hyperband import InTurn, Started
+from benchmarks.methods.hyperband import Sequential, StartedTrainings
 
 SPACE = {"x": FloatDistribution(0.0, 1.0)}
 EPOCHS = 9
@@ -95,7 +95,7 @@ def test_each_method_that_shares_a_search_keeps_all_workers_busy(method: str) ->
 
 
 def test_settings_that_are_promoted_resume_and_those_trained_as_long_before_start_again() -> None:
-    started = Started()
+    started = StartedTrainings()
     first = started.job({"x": 0.5}, 2)
     assert started.job({"x": 0.5}, 6) == first
     assert started.job({"x": 0.5}, 6) != first
@@ -110,5 +110,5 @@ def test_a_method_that_trains_in_turn_gets_the_value_at_the_epoch_that_it_asked_
             told.append((yield Job(len(told), {"x": 1.0}), epochs))
 
     with pytest.raises(StopIteration):
-        Laboratory(SPACE, EPOCHS, curves).run(InTurn(trainings()))
+        Laboratory(SPACE, EPOCHS, curves).run(Sequential(trainings()))
     assert told == [3.0, 1.0, 5.0]

@@ -113,10 +113,10 @@ def refuse_trained_split(info: CheckpointInfo, evaluation: Evaluation) -> None:
     if not _has_seen(info, evaluation):
         return
     instead = ""
-    if info.test_fold is not None:
-        instead = f", or evaluate with --split val --fold {info.test_fold}"
-    elif "val" not in info.trained_on:
+    if "val" not in info.trained_on:
         instead = f", or evaluate with --split val --fold {info.fold}"
+    elif info.test_fold is not None:
+        instead = f", or evaluate with --split val --fold {info.test_fold}"
     elif len(Evaluation(manifest, "test").query):
         instead = ", or evaluate with --split test"
     raise Error(
@@ -163,7 +163,10 @@ def _has_seen(info: CheckpointInfo, evaluation: Evaluation) -> bool:
 
 def _trained_part(info: CheckpointInfo) -> str:
     """Return what a checkpoint was trained on, for people."""
-    return "train and val" if "val" in info.trained_on else f"all folds but {info.fold}"
+    if "val" in info.trained_on:
+        return "train and val"
+    kept = [info.fold] if info.test_fold is None else [info.fold, info.test_fold]
+    return f"all folds but {' and '.join(map(str, kept))}"
 
 
 REGISTRIES: dict[str, Registry[Any]] = {"backbone": BACKBONES, "metric_loss": METRIC_LOSSES, "id_loss": ID_LOSSES}

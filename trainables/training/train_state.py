@@ -95,14 +95,15 @@ def prepare(
     Raises:
         Error: the data do not fit the recipe, or weights cannot be read.
     """
-    split = manifest.split(fold)
-    works, labels = np.unique(manifest.work[split.train], return_inverse=True)
+    train = manifest.split(fold).train
+    works, labels = np.unique(manifest.work[train], return_inverse=True)
     recipe.batch_shape(len(works), len(labels))  # rejects data too small for a batch before anything is decoded
-    refuse_seen_images(recipe, manifest, fold)
+    if fresh:
+        refuse_seen_images(recipe, manifest, fold)
     device = device or Device()
     where = device.torch_device
     device.configure(recipe.precision)
-    vocabulary = make_vocabulary(recipe, manifest, split.train)
+    vocabulary = make_vocabulary(recipe, manifest, train)
     seed_everything(seed, 0)
     names = [manifest.works[work] for work in works]
     model = _placed(_first_model(recipe, names, len(vocabulary), fresh=fresh), recipe, where, ranks)
@@ -114,7 +115,6 @@ def prepare(
     inputs = evaluation_inputs(recipe, manifest, vocabulary, reading, threads=torch.get_num_threads())
     trained = _trained_images(recipe, manifest, inputs, reading)
     words = read_words(recipe, manifest, vocabulary) if vocabulary else None
-    roles = manifest.role[split.train]
     return TrainState(
         recipe=recipe,
         manifest=manifest,
@@ -123,7 +123,7 @@ def prepare(
         device=device,
         ranks=ranks,
         reading=trained.reading,
-        data=TrainingSet(trained, split.train, labels.astype(np.int64), roles, words, len(vocabulary)),
+        data=TrainingSet(trained, train, labels.astype(np.int64), manifest.role[train], words, len(vocabulary)),
         evaluation=Evaluation(manifest, "val", fold),
         evaluation_batch_size=first_batch_size(device),
         inputs=inputs,

@@ -21,6 +21,7 @@ from platform.read_only_study import open_read_only, read_study, searches
 from platform.report import main
 from shards_tools.errors import Error
 from shards_tools.manifest_file import read_manifest
+from tests.imports import assert_imports_none_of
 from tests.platform.postgres import running_server
 from tests.platform.stored_by_hand import TRIALS, content_of, database, study_by_hand
 from trainables.evaluation.evaluation import Evaluation
@@ -50,13 +51,7 @@ def test_the_main_numbers_are_the_trials(written: dict[str, Any]) -> None:
 
 
 def test_what_is_not_about_a_model_is_gathered_without_torch() -> None:
-    program = (
-        "import sys\n"
-        "import platform.reporting.gather\n"
-        "assert not {'torch', 'timm'} & sys.modules.keys(), 'it takes seconds'\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert_imports_none_of("platform.reporting.gather", {"torch", "timm"})
 
 
 def test_weights_that_are_gone_are_said_and_the_rest_is_there(written: dict[str, Any]) -> None:

@@ -120,6 +120,22 @@ def test_a_checkpoint_is_not_evaluated_on_a_fold_that_it_was_trained_on(
             refuse_trained_split(info, Evaluation(manifest, "val", fold))
     with pytest.raises(Error, match=r"on all folds but 2 of .*: test would only"):
         refuse_trained_split(info, Evaluation(manifest.with_test_fold(TEST_FOLD), "test", 2))
+    tested = replace(info, test_fold=TEST_FOLD)
+    refuse_trained_split(tested, Evaluation(manifest, "val", TEST_FOLD))
+    with pytest.raises(Error, match=r"on all folds but 2 and 4 of .*, or evaluate with --split val --fold 2\.$"):
+        refuse_trained_split(tested, Evaluation(manifest, "val", 1))
+
+
+def test_a_training_resumes_although_the_checkpoint_it_started_from_is_damaged_now(
+    manifest: Manifest, recipe: TransReIDRecipe, tmp_path: Path
+) -> None:
+    train(replace(recipe, epochs=1), manifest, report=Reports(tmp_path), fold=2)
+    following = replace(recipe, pretrained=True, weights_file=str(tmp_path / "1"))
+    whole, resumed = Reports(tmp_path / "whole"), Reports(tmp_path / "resumed")
+    train(following, manifest, report=whole, fold=2)
+    (tmp_path / "1" / "checkpoint.json").write_text("damaged")
+    train(following, manifest, report=resumed, fold=2, resume=whole.folder / "1")
+    assert_equal(state_of(resumed.folder / "2"), state_of(whole.folder / "2"))
 
 
 @pytest.mark.parametrize("file", ["", WEIGHTS_NAME])

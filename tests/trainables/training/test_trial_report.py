@@ -1,11 +1,10 @@
 """What a trial sends with Tune arrives as it was."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
+from tests.imports import assert_imports_none_of
 from trainables.training.trial_report import EarlyEnd, EndReason, TrialReport, from_result
 
 OF_TUNE = {"training_iteration": 3, "time_total_s": 1.5, "done": False, "config": {"epoch": 7}, "pid": 1}
@@ -35,10 +34,4 @@ def test_a_report_knows_its_epoch_and_one_without_metrics_is_partial() -> None:
 
 
 def test_the_driver_reads_reports_without_torch_and_ray() -> None:
-    program = (
-        "import sys\n"
-        "import trainables.training.trial_report\n"
-        "assert not {'torch', 'ray', 'numpy'} & sys.modules.keys(), sorted(sys.modules)\n"
-    )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+    assert_imports_none_of("trainables.training.trial_report", {"torch", "ray", "numpy"})
